@@ -1,0 +1,14 @@
+"""The decisions, without the world: every function here takes values and returns values.
+
+    names             what a domain name is, what a certificate's name covers, public suffixes
+    pem, x509_facts   recognise what bytes hold: PEM blocks, DER, PKCS#12
+    bundle            from dropped files to a checked `CertificateBundle`, or why not (`findings`)
+    declarations      which site owns which name
+    snapshot          the immutable index that is served from; selection chooses from it, with the reason
+    expiry            how a certificate stands today
+    layout            the names of everything in a store
+    record            what one attempt did
+    settings          the models of edge.yaml and site.yaml; settings_source turns text into them
+
+No module here imports os, socket, ssl, asyncio, time, random or logging: `now` is always an argument.
+"""
