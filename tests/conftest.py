@@ -1,0 +1,32 @@
+"""What every test run shares: how long Hypothesis looks, and the list of missing peers at the end.
+
+Helpers live in modules of their own (`tests.deadlines`, `tests.ports`, `tests.peers`): a test says what it uses.
+"""
+
+import os
+import re
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.peers import MISSING_PEER
+
+NAMED_PEER = re.compile(re.escape(MISSING_PEER) + r"(\S+ \(apt install [^)]*\))")
+
+# A deadline per example would measure the machine's other work, not ours.
+settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each missing peer once, with the tests that it cost: a skip nobody reads is a test nobody ran."""
+    cost: dict[str, int] = {}
+    for outcome in ("skipped", "failed", "error"):
+        for report in terminalreporter.getreports(outcome):
+            if found := NAMED_PEER.search(report.longreprtext):
+                cost[found[1]] = cost.get(found[1], 0) + 1
+    if cost:
+        terminalreporter.section("missing peers", red=True)
+        for peer, tests in sorted(cost.items()):
+            terminalreporter.line(f"{peer}: {tests} tests did not run")

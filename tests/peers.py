@@ -1,0 +1,65 @@
+"""Which real servers and clients the tests speak to, where they are, and which Debian packages bring them.
+
+`python -m tests.peers` prints the packages that are missing on this machine; `tests/run` installs them.
+"""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+MISSING_PEER = "missing peer: "
+SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A program, the packages that bring it, and the files beside it without which it is only half there."""
+
+    program: str
+    packages: tuple[str, ...]
+    files: tuple[str, ...] = ()
+
+    def find(self) -> Path | None:
+        """The program's path, or None when it or one of its files is not there."""
+        program = shutil.which(self.program, path=SYSTEM_PATH)
+        if program is None or not all(Path(name).exists() for name in self.files):
+            return None
+        return Path(program)
+
+
+DOVECOT = Path("/usr/lib/dovecot")
+PEERS = {
+    "nginx": Peer("nginx", ("nginx",)),
+    "dovecot": Peer(
+        "dovecot",
+        ("dovecot-imapd", "dovecot-pop3d", "dovecot-managesieved", "dovecot-lmtpd"),
+        tuple(str(DOVECOT / name) for name in ("imap", "pop3", "managesieve", "lmtp")),
+    ),
+    "postfix": Peer("postfix", ("postfix",)),
+    "curl": Peer("curl", ("curl",)),
+    "openssl": Peer("openssl", ("openssl",)),
+}
+
+
+def require_peer(name: str) -> Path:
+    """The path of peer `name`. Without it the test is skipped and the run's end names it; under CI=true it fails."""
+    found = PEERS[name].find()
+    if found is not None:
+        return found
+    message = f"{MISSING_PEER}{name} (apt install {' '.join(PEERS[name].packages)})"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def missing_packages() -> list[str]:
+    """Packages that would complete the peers."""
+    return [package for peer in PEERS.values() if peer.find() is None for package in peer.packages]
+
+
+if __name__ == "__main__":
+    sys.stdout.write("".join(f"{package}\n" for package in missing_packages()))
