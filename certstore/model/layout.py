@@ -1,0 +1,129 @@
+"""Where everything lies in a store: the only module that knows these names.
+
+Pure paths: nothing here touches a disk. SITE arguments are keys that have passed `names.is_site_key`; nothing that a
+client sends ever becomes a part of a path, except a challenge token that passed `is_token`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FULLCHAIN = "fullchain.pem"
+PRIVKEY = "privkey.pem"
+CERT = "cert.pem"
+CHAIN = "chain.pem"
+COMBINED = "combined.pem"
+FULLCHAIN_RSA = "fullchain-rsa.pem"
+PRIVKEY_RSA = "privkey-rsa.pem"
+META = "meta.json"
+SITE_YAML = "site.yaml"
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}\Z")
+"""RFC 8555 §8.3: base64url without padding; the bounds keep a look-up from ever being a path or a burden."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths below one store's root folder."""
+
+    root: Path
+
+    # What people write.
+
+    @property
+    def domains(self) -> Path:
+        return self.root / "domains"
+
+    def drop_folder(self, site: str) -> Path:
+        """The folder where a site's site.yaml and dropped files lie."""
+        return self.root / "main" if site == "main" else self.domains / site
+
+    def drop_file(self, site: str) -> Path:
+        """The one-file form of a drop, beside the folders."""
+        return self.root / "main.pem" if site == "main" else self.domains / f"{site}.pem"
+
+    def site_yaml(self, site: str) -> Path:
+        return self.drop_folder(site) / SITE_YAML
+
+    # What is served, and what it is made from.
+
+    @property
+    def live_folder(self) -> Path:
+        return self.root / "live"
+
+    def live(self, site: str) -> Path:
+        """The symlink that names the served version."""
+        return self.live_folder / site
+
+    def live_target(self, site: str, version: int) -> str:
+        """What the `live` link holds: relative, so that a store can be moved or mounted elsewhere."""
+        return f"../archive/{site}/{version}"
+
+    @property
+    def archive(self) -> Path:
+        return self.root / "archive"
+
+    def versions(self, site: str) -> Path:
+        return self.archive / site
+
+    def version(self, site: str, version: int) -> Path:
+        return self.archive / site / str(version)
+
+    # What control keeps.
+
+    @property
+    def records_folder(self) -> Path:
+        return self.root / "records"
+
+    def records(self, site: str) -> Path:
+        return self.records_folder / f"{site}.json"
+
+    @property
+    def challenges(self) -> Path:
+        return self.root / "challenges"
+
+    def challenge(self, token: str) -> Path | None:
+        """Where the token's key authorization lies, or None when the text can be no token."""
+        return self.challenges / token if TOKEN.match(token) else None
+
+    @property
+    def accounts(self) -> Path:
+        return self.root / "accounts"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def snapshot_journal(self) -> Path:
+        return self.state / "snapshot.jsonl"
+
+    @property
+    def drop_digests(self) -> Path:
+        return self.state / "drops.json"
+
+    @property
+    def declarations(self) -> Path:
+        return self.state / "declarations.json"
+
+    @property
+    def tombstones(self) -> Path:
+        return self.state / "removed.json"
+
+    @property
+    def admin(self) -> Path:
+        return self.root / "admin"
+
+    @property
+    def temporary(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.root / "control.sock"

@@ -1,0 +1,68 @@
+"""What one attempt did: the one source for status, console, mail and log.
+
+A record says when, doing what, with which outcome, why, and when the next attempt is. Never holds a key, a password
+or the content of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """`DONE` changed what is served or stored, `NOTED` changed nothing and is no fault, the other two are faults."""
+
+    DONE = "done"
+    NOTED = "noted"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`doing` is a verb of the certificate's life ("intake", "rollback", "order", …), `reason` a code, `message` words.
+
+    `version` is the version made or made live; `source` where the input came from (a path, "upload", a CA's name).
+    """
+
+    at: datetime
+    doing: str
+    outcome: Outcome
+    reason: str
+    message: str
+    version: int | None = None
+    next_attempt: datetime | None = None
+    source: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary; times in RFC 3339, absent facts left out."""
+        facts: dict[str, Any] = {
+            "at": self.at.isoformat(),
+            "doing": self.doing,
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "message": self.message,
+            "version": self.version,
+            "next_attempt": self.next_attempt.isoformat() if self.next_attempt else None,
+            "source": self.source,
+        }
+        return {key: value for key, value in facts.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Record:
+        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
+        next_attempt = facts.get("next_attempt")
+        return cls(
+            at=datetime.fromisoformat(facts["at"]),
+            doing=facts["doing"],
+            outcome=Outcome(facts["outcome"]),
+            reason=facts["reason"],
+            message=facts["message"],
+            version=facts.get("version"),
+            next_attempt=datetime.fromisoformat(next_attempt) if next_attempt else None,
+            source=facts.get("source"),
+        )

@@ -1,0 +1,127 @@
+"""The access log: one line per HTTP request or mail session, JSON or combined.
+
+Lines are gathered and written once per tick of the loop, so a request never waits for a disk. A text that a client
+chose is escaped by the JSON encoder or by `_quote`: it can't forge a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TextIO
+
+
+@dataclass(slots=True)
+class AccessEntry:
+    """What one line says. Durations in seconds, sizes in bytes of body or mail traffic."""
+
+    kind: str
+    client: str
+    server_name: str | None
+    certificate: str | None
+    """SITE whose certificate was used; None in clear text."""
+    reason: str | None
+    host: str | None = None
+    method: str | None = None
+    target: str | None = None
+    protocol: str | None = None
+    status: int | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    upstream: str | None = None
+    duration: float = 0.0
+    upstream_duration: float | None = None
+    tls_version: str | None = None
+    user_agent: str | None = None
+    referer: str | None = None
+    outcome: str | None = None
+    """Why it ended, where that is not the usual way: a refusal's cause, `client_gone`, `upstream_gone`, …"""
+
+
+def format_json(entry: AccessEntry, at: datetime) -> str:
+    """One JSON object; absent facts are left out."""
+    facts: dict[str, object] = {"time": at.isoformat(timespec="milliseconds")}
+    for name in AccessEntry.__slots__:
+        value = getattr(entry, name)
+        if value is not None:
+            facts[name] = round(value, 6) if isinstance(value, float) else value
+    return json.dumps(facts, separators=(",", ":"))
+
+
+def format_combined(entry: AccessEntry, at: datetime) -> str:
+    """The combined format of Apache httpd, the site's certificate and the server name behind it."""
+    request = f"{entry.method or entry.kind} {entry.target or '-'} {entry.protocol or '-'}"
+    return (
+        f"{entry.client} - - [{at:%d/%b/%Y:%H:%M:%S +0000}] {_quote(request)} {entry.status or '-'} {entry.bytes_out}"
+        f" {_quote(entry.referer)} {_quote(entry.user_agent)} {_quote(entry.server_name)} {entry.certificate or '-'}"
+    )
+
+
+def _quote(text: str | None) -> str:
+    """Quoted, with everything but printable ASCII, the quote and the backslash as \\xHH, as httpd does."""
+    if text is None:
+        return '"-"'
+    escaped = "".join(
+        character if character.isascii() and character.isprintable() and character not in '"\\' else _escape(character)
+        for character in text
+    )
+    return f'"{escaped}"'
+
+
+def _escape(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+class AccessLog:
+    """Writes entries to a file, or to standard output when the path is `-`; with no path it writes nothing."""
+
+    def __init__(
+        self, path: Path | None, style: Literal["json", "combined"], clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self.is_enabled = path is not None
+        self._path = path
+        self._format = format_json if style == "json" else format_combined
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._file: TextIO | None = None
+        self._pending: list[str] = []
+
+    def write(self, entry: AccessEntry) -> None:
+        """Queue one line; it is on its way to the file within this turn of the loop."""
+        if not self.is_enabled:
+            return
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._pending.append(self._format(entry, self._clock()))
+
+    def flush(self) -> None:
+        """Write what is queued with one write: lines of several workers in one file do not mix."""
+        if not self._pending or self._path is None:
+            return
+        text = "\n".join(self._pending) + "\n"
+        self._pending.clear()
+        try:
+            if self._file is None:
+                self._file = self._open(self._path)
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            self.is_enabled = False
+            print(f"access log {self._path}: {error}; nothing more is logged", file=sys.stderr)  # noqa: T201
+
+    def reopen(self) -> None:
+        """Close the file, so that the next line opens the path anew (log rotation)."""
+        self.flush()
+        if self._file is not None and self._file is not sys.stdout:
+            self._file.close()
+        self._file = None
+
+    @staticmethod
+    def _open(path: Path) -> TextIO:
+        if str(path) == "-":
+            return sys.stdout
+        return path.open("a", encoding="utf-8", buffering=1 << 16)

@@ -1,0 +1,353 @@
+"""One client connection: its socket, its first bytes, TLS, and the session above.
+
+The phases are methods that take the received bytes, one in force at a time: PROXY header → ClientHello → handshake →
+open → closing; listeners in the clear go straight to open. Nothing of HTTP or mail is known here beyond which session
+a kind of listener gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from certstore.model.names import normalise_server_name
+from certstore.model.selection import Selection, fall_back_to_main
+from certstore.model.settings import ListenerKind, ListenerSettings
+from edge_addon.channel import Address, Session
+from edge_addon.health import HealthSession
+from edge_addon.mail.relay import MailSession
+from edge_addon.plane import Plane
+from edge_addon.relay.http1 import Http1Session
+from edge_addon.tls import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
+
+LINGER_SECONDS = 2.0
+"""How long a closed connection is still read from (RFC 9112 §9.6): a reset would destroy an answer not yet read."""
+
+
+def _plain_answer(status: bytes, text: bytes, *headers: bytes) -> bytes:
+    lines = (b"HTTP/1.1 " + status, b"Content-Type: text/plain", b"Content-Length: %d" % len(text), *headers)
+    return b"\r\n".join((*lines, b"Connection: close", b"", text))
+
+
+PLAIN_HTTP_ANSWER = _plain_answer(b"400 Bad Request", b"This port speaks TLS. Use https:// instead of http://.\n")
+BUSY_ANSWER = _plain_answer(b"503 Service Unavailable", b"Too many connections.\n", b"Retry-After: 5")
+
+
+def make_session(connection: ClientConnection, plane: Plane) -> Session:
+    """The session for the connection's kind of listener."""
+    kind = connection.listener.kind
+    if kind.is_mail:
+        return MailSession(connection, plane)
+    if kind is ListenerKind.HEALTH:
+        return HealthSession(connection, plane)
+    return Http1Session(connection, plane)
+
+
+class ClientConnection(asyncio.Protocol):
+    """The protocol of an accepted socket, and the `Channel` of its session."""
+
+    __slots__ = (
+        "_corked",
+        "_hello",
+        "_is_closing",
+        "_is_eof",
+        "_is_paused",
+        "_plane",
+        "_receive",
+        "_session",
+        "_stage",
+        "_timer",
+        "_transport",
+        "_unsent",
+        "client",
+        "listener",
+        "local",
+        "opened",
+        "secure",
+        "selection",
+        "server_name",
+        "tls_version",
+    )
+
+    def __init__(self, plane: Plane, listener: ListenerSettings) -> None:
+        self.listener = listener
+        self.secure = False
+        self.server_name: str | None = None
+        self.selection: Selection | None = None
+        self.tls_version: str | None = None
+        self._plane = plane
+        self._session: Session | None = None
+        self._stage: TlsStage | None = None
+        self._hello: HelloReader | None = None
+        self._corked = self._is_paused = self._is_eof = self._is_closing = False
+        self._unsent = 0
+        self._receive: Callable[[bytes], None] = self._discard
+        self._timer = plane.timers.timer()
+
+    # The socket.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.opened = self._plane.loop.time()
+        self.client = _address(transport.get_extra_info("peername"))
+        self.local = _address(transport.get_extra_info("sockname"))
+        if not self._plane.admit(self):
+            self._refuse_for_load()
+            return
+        if self.listener.kind.is_implicit_tls:
+            self._await_hello()
+        else:
+            self._open_in_clear()
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        """The peer sends no more. True keeps our direction open, so that an answer under way still gets there."""
+        had_said_goodbye, self._is_eof = self._is_eof, True
+        if self._is_closing or self._session is None:
+            return False
+        if self._stage is not None:
+            # An end without close_notify is a cut (RFC 8446 §6.1): what was under way can't be trusted to be whole.
+            return had_said_goodbye
+        self._session.eof_received()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._plane.release(self)
+        self._is_closing = True
+        self._receive = self._discard
+        session, self._session = self._session, None
+        self._stage = self._hello = None
+        if session is not None:
+            session.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._session is not None:
+            self._session.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._session is not None:
+            self._session.resume_writing()
+
+    # The channel.
+
+    def write(self, data: bytes) -> None:
+        if self._is_closing:
+            return
+        if self._stage is None:
+            self._transport.write(data)
+            return
+        self._stage.write(data)
+        if not self._corked:
+            self._flush()
+
+    def close(self) -> None:
+        if self._is_closing:
+            return
+        if self._stage is not None:
+            self._stage.close_notify()
+            self._flush()
+        self._is_closing = True
+        self._receive = self._discard
+        if self._is_eof or self._transport.is_closing():
+            self._transport.close()
+            return
+        # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
+        self._transport.write_eof()
+        self._unsent = self._transport.get_write_buffer_size()
+        self._transport.resume_reading()
+        self._timer.set(LINGER_SECONDS, self._linger)
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._receive = self._discard
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        self._is_paused = True
+        if not self._is_closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        if self._is_closing:
+            return
+        self._transport.resume_reading()
+        if self._stage is not None and self._stage.may_have_more:
+            self._plane.loop.call_soon(self._pump)  # not from here: the session is in the middle of its own work
+
+    def start_tls(self) -> None:
+        self._await_hello()
+
+    def drain(self) -> None:
+        """Finish what is under way, then close; before a session there is nothing to finish."""
+        if self._session is not None:
+            self._session.drain()
+
+    # First bytes and handshake.
+
+    def _await_hello(self) -> None:
+        self._hello = self._plane.hellos.reader()
+        self._receive = self._read_hello
+        self._timer.set(self._plane.settings.limits.handshake_seconds, self._handshake_timed_out)
+
+    def _read_hello(self, data: bytes) -> None:
+        if self._hello is None or self._is_closing:
+            return
+        if data[0] != RECORD_HANDSHAKE and self._hello.is_fresh:
+            self._answer_in_clear(data)
+            return
+        hello = self._hello.feed(data)
+        if hello is None:
+            return
+        self._hello = None
+        if isinstance(hello, Hello):
+            self._choose(hello)
+        else:
+            self._give_up("tls_junk", hello.alert)
+
+    def _choose(self, hello: Hello) -> None:
+        plane = self._plane
+        selection = plane.select(hello.server_name, self.listener)
+        if plane.refuses(selection, self.listener):
+            self._give_up("tls_unknown_name", hello.refusal)
+            return
+        is_mail = self.listener.kind.is_mail
+        context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+        if context is None:
+            plane.count("certificate_unreadable")
+            selection = fall_back_to_main(plane.snapshot, selection)
+            context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+        if context is None:
+            self._give_up("main_certificate_unreadable", b"")
+            return
+        self.server_name = normalise_server_name(hello.server_name)
+        self.selection = selection
+        self._stage = TlsStage(context)
+        self._receive = self._handshake
+        self._handshake(hello.received)
+
+    def _handshake(self, data: bytes) -> None:
+        stage = self._stage
+        if stage is None:
+            return
+        try:
+            stage.feed(data)
+            stage.handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError:
+            self._give_up("tls_handshake_failed", stage.output())
+            return
+        self._timer.cancel()
+        self.secure = True
+        self.tls_version = stage.version
+        self._receive = self._decrypt
+        if self._session is None:
+            self._session = make_session(self, self._plane)
+        else:
+            self._session.tls_established()
+        self._pump()
+        if self._plane.is_draining and self._session is not None:
+            self._session.drain()
+
+    # Open.
+
+    def _open_in_clear(self) -> None:
+        self._session = make_session(self, self._plane)
+        self._receive = self._session.data_received
+
+    def _decrypt(self, data: bytes) -> None:
+        if self._stage is not None:
+            self._stage.feed(data)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Hand plaintext to the session, record by record, until there is none or the session wants no more.
+
+        What the session writes meanwhile leaves in one piece at the end.
+        """
+        stage, session = self._stage, self._session
+        if stage is None or session is None:
+            return
+        self._corked = True
+        try:
+            while not (self._is_paused or self._is_closing):
+                plain = stage.read()
+                if not plain:
+                    self._is_eof = True
+                    session.eof_received()
+                    break
+                session.data_received(plain)
+                if not stage.may_have_more:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._corked = False
+            self._give_up("tls_broken", stage.output())
+            return
+        finally:
+            self._corked = False
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._stage is not None and (data := self._stage.output()):
+            self._transport.write(data)
+
+    # Endings.
+
+    def _discard(self, data: bytes) -> None:
+        """What comes after the end is not for us."""
+
+    def _give_up(self, cause: str, alert: bytes) -> None:
+        """TLS can't go on: send the alert if there is one, close."""
+        self._plane.count(cause)
+        if alert:
+            self._transport.write(alert)
+        self._stage = None
+        self.close()
+
+    def _answer_in_clear(self, data: bytes) -> None:
+        """Somebody speaks plain text to a TLS port: a web client is told, others just see the end."""
+        self._plane.count("plain_text_on_tls_port")
+        self._hello = None
+        if self.listener.kind is ListenerKind.HTTPS and data[:1].isalpha():
+            self._transport.write(PLAIN_HTTP_ANSWER)
+        self.close()
+
+    def _refuse_for_load(self) -> None:
+        if self.listener.kind is ListenerKind.HTTP:
+            self._transport.write(BUSY_ANSWER)
+            self.close()
+        else:
+            self.abort()
+
+    def _handshake_timed_out(self) -> None:
+        self._plane.count("tls_handshake_timed_out")
+        self.abort()
+
+    def _linger(self) -> None:
+        """Wait on while what was written still leaves; then give the peer one last span to close its side."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and unsent < self._unsent:
+            self._unsent = unsent
+            self._timer.set(LINGER_SECONDS, self._linger)
+        else:
+            self._transport.abort()  # with nothing unsent this is a plain close
+
+
+def _address(name: object) -> Address:
+    """An IPv4 client on a dual-stack socket is the IPv4 address that it is."""
+    if not isinstance(name, tuple):
+        return Address("", 0)
+    host = str(name[0])
+    mapped = host.removeprefix("::ffff:")
+    return Address(mapped if "." in mapped else host, int(name[1]))

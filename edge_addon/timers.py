@@ -1,0 +1,95 @@
+"""Coarse timers for one event loop: thousands of deadlines for the price of one callback a second.
+
+A connection has one timer and sets it anew at each phase, many times a second. `loop.call_later` would pay for a heap
+entry each time; here moving a deadline is one assignment, because a timer that comes up early is simply put back.
+Resolution is a second: late by up to one, never early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from math import ceil
+
+RESOLUTION = 1.0
+
+
+class Timer:
+    """One deadline that can be moved and cancelled at any time, also after it has fired."""
+
+    __slots__ = ("_callback", "_due", "_slot", "_timers")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._callback: Callable[[], None] | None = None
+        self._due = 0.0
+        self._slot = 0
+
+    def set(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` once `seconds` have passed; what was set before is forgotten."""
+        self._callback = callback
+        self._due = due = self._timers.time() + seconds
+        if not self._slot or due < self._slot - RESOLUTION:
+            self._slot = self._timers.put(self, due)
+
+    def cancel(self) -> None:
+        """Forget the deadline. The timer may be set again."""
+        self._callback = None
+
+    def come_up(self, slot: int) -> None:
+        """The slot's second has come: fire, go back to wait for a deadline that moved, or rest."""
+        if slot != self._slot:
+            return  # a deadline was brought forward; that slot has the say now
+        self._slot = 0
+        if (callback := self._callback) is None:
+            return
+        if self._due > self._timers.time():
+            self._slot = self._timers.put(self, self._due)
+            return
+        self._callback = None
+        callback()
+
+
+class Timers:
+    """The deadlines of one loop, in slots of a second each."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.time = loop.time
+        self._loop = loop
+        self._slots: defaultdict[int, list[Timer]] = defaultdict(list)
+        self._done = int(loop.time())
+        self._tick: asyncio.TimerHandle | None = None
+
+    def timer(self) -> Timer:
+        """A timer that is not set."""
+        return Timer(self)
+
+    def put(self, timer: Timer, due: float) -> int:
+        """Queue the timer in the slot of `due`; for `Timer` only."""
+        slot = max(ceil(due), self._done + 1)
+        self._slots[slot].append(timer)
+        if self._tick is None:
+            self._tick = self._loop.call_later(RESOLUTION, self._fire)
+        return slot
+
+    def _fire(self) -> None:
+        self._tick = None
+        now = int(self._loop.time())
+        for slot in sorted(slot for slot in self._slots if slot <= now):
+            self._done = slot
+            for timer in self._slots.pop(slot):
+                try:
+                    timer.come_up(slot)
+                except Exception as error:  # noqa: BLE001  one connection's fault must not stop another's deadline
+                    self._loop.call_exception_handler({"message": "a deadline's callback failed", "exception": error})
+        self._done = now
+        if self._slots and self._tick is None:
+            self._tick = self._loop.call_later(RESOLUTION, self._fire)
+
+    def stop(self) -> None:
+        """Forget every deadline."""
+        self._slots.clear()
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None

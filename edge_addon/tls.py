@@ -1,0 +1,149 @@
+"""TLS as a stage between a socket and a session: bytes in, bytes out, no I/O.
+
+`HelloReader` learns the server name from the ClientHello before any certificate is chosen; `TlsStage` then runs the
+handshake and the records on the chosen certificate's own context. OpenSSL does everything that is TLS. Knows nothing
+of sites, listeners or sockets.
+
+Why not `sni_callback` on one first context, the usual way: session tickets would belong to that first context, so a
+session of one name would resume under another, and a TLS 1.2 resumption tells the callback the old name.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+RECORD_HANDSHAKE = 0x16
+"""First byte of every TLS connection (RFC 8446 §5.1)."""
+
+MAXIMUM_HELLO = 32 * 1024
+"""Bytes of ClientHello that are waited for; real ones with post-quantum key shares take some 2 KB."""
+
+RECORD = 16 * 1024
+"""Plaintext in one TLS record at most (RFC 8446 §5.1): what one read can return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A complete ClientHello: its bytes, the SNI value as OpenSSL read it, and the alert that would refuse the name."""
+
+    received: bytes
+    server_name: str | None
+    refusal: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotTls:
+    """What came is no ClientHello that OpenSSL takes; `alert` is its answer, perhaps empty."""
+
+    alert: bytes
+
+
+class HelloContext:
+    """The certless context on which ClientHellos are read; one per worker."""
+
+    def __init__(self, minimum_version: ssl.TLSVersion) -> None:
+        self.seen: list[str | None] = []
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = minimum_version
+        self._context.sni_callback = self._report
+
+    def _report(self, _tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext) -> int:
+        self.seen.append(server_name)
+        return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # ends this handshake; the alert is sent only to refuse the name
+
+    def reader(self) -> HelloReader:
+        """A reader for one connection."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return HelloReader(self, self._context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
+
+
+class HelloReader:
+    """Reads one connection's ClientHello, however it is cut; a byte at a time costs no more than its bytes."""
+
+    __slots__ = ("_context", "_incoming", "_outgoing", "_received", "_size", "_tls")
+
+    def __init__(
+        self, context: HelloContext, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    ) -> None:
+        self._context = context
+        self._tls = tls
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._received: list[bytes] = []
+        self._size = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Nothing has been fed yet."""
+        return not self._size
+
+    def feed(self, data: bytes) -> Hello | NotTls | None:
+        """None while the ClientHello is incomplete. What follows it in `data` is kept in `Hello.received`."""
+        self._received.append(data)
+        self._size += len(data)
+        self._incoming.write(data)
+        seen = self._context.seen
+        seen.clear()
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return NotTls(b"") if self._size > MAXIMUM_HELLO else None
+        except ssl.SSLError:
+            pass
+        alert = self._outgoing.read()
+        return Hello(b"".join(self._received), seen[0], alert) if seen else NotTls(alert)
+
+
+class TlsStage:
+    """One TLS connection, server side, over memory: feed what the peer sent, take what is to be sent.
+
+    `feed`, `handshake`, `read` and `write` raise `ssl.SSLError` when the peer broke the protocol; `output` then holds
+    the alert. `handshake` and `read` raise `ssl.SSLWantReadError` when they need more.
+    """
+
+    __slots__ = ("_incoming", "_outgoing", "_tls", "feed", "handshake", "output")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.feed = self._incoming.write
+        self.handshake = self._tls.do_handshake
+        self.output = self._outgoing.read
+        """Every byte that is to be sent now, perhaps none."""
+
+    @property
+    def version(self) -> str | None:
+        """`TLSv1.2` or `TLSv1.3`, None before the handshake."""
+        return self._tls.version()
+
+    @property
+    def alpn(self) -> str | None:
+        return self._tls.selected_alpn_protocol()
+
+    def read(self) -> bytes:
+        """The plaintext of one record; b"" once the peer has closed with close_notify."""
+        return self._tls.read(RECORD)
+
+    @property
+    def may_have_more(self) -> bool:
+        """False when another `read` could only raise SSLWantReadError: spares the exception on nearly every read."""
+        return self._incoming.pending > 0 or self._tls.pending() > 0
+
+    def write(self, data: bytes) -> None:
+        """Encrypt all of `data` (RFC 8446 §5.2 cuts it in records)."""
+        if len(data) <= RECORD:
+            if data:
+                self._tls.write(data)
+            return
+        view = memoryview(data)
+        sent = 0
+        while sent < len(view):
+            sent += self._tls.write(view[sent:])
+
+    def close_notify(self) -> None:
+        """Queue the closing alert (RFC 8446 §6.1); the peer's own is not waited for."""
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # wants the peer's close_notify, or the handshake never ended: either way nothing more is to be said
