@@ -1,0 +1,279 @@
+"""`certedge run` as a child process, for tests from end to end.
+
+    settings = {"listeners": [{"kind": "https"}], "upstream": "http://127.0.0.1:…"}
+    with running_edge(tmp_path, settings, {"client-a.test": certificate}) as edge:
+        edge.port("https"), edge.fingerprint("https", "client-a.test"), edge.worker_pids(), edge.reload(), edge.stop()
+
+Listening sockets are bound here, on ports of the system's choice, and handed over as systemd does it (LISTEN_FDS), so
+no test ever waits for, or loses, a port. Readiness is told through NOTIFY_SOCKET. At the end the process is gone and
+nothing it wrote to stderr was a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from certstore.model.layout import Layout
+from tests.certificates import Issued
+from tests.deadlines import wait_for
+from tests.ports import listening_socket
+
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+MAIN_HOST = "edge.test"
+
+# Gives the child its sockets as descriptors 3, 4, … and its own pid in LISTEN_PID, then becomes the real program.
+_HAND_OVER = """
+import os, sys
+count = int(sys.argv[1])
+given = [int(fd) for fd in sys.argv[2 : 2 + count]]
+aside = [os.dup2(fd, 100 + position, False) for position, fd in enumerate(given)]
+for fd in given:
+    os.close(fd)
+for position, fd in enumerate(aside):
+    os.dup2(fd, 3 + position, True)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_FDS"] = str(count)
+os.execv(sys.argv[2 + count], sys.argv[2 + count :])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is dropped for one site: its certificate, its `site.yaml` (without `host` the folder's name is the host)."""
+
+    certificate: Issued | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_site(store: Path, site: str, given: Issued | Site) -> None:
+    """Drop a site as an administrator does: certbot's file names in its folder, and its `site.yaml`."""
+    given = Site(given) if isinstance(given, Issued) else given
+    folder = Layout(store).drop_folder(site)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = dict(given.settings)
+    if site == "main" or settings:
+        settings.setdefault("host", MAIN_HOST if site == "main" else site)
+        Layout(store).site_yaml(site).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    if given.certificate is not None:
+        drop_certificate(store, site, given.certificate)
+
+
+def drop_certificate(store: Path, site: str, certificate: Issued) -> None:
+    """Put a pair where the site's drops lie, each file by rename, the key first."""
+    folder = Layout(store).drop_folder(site)
+    for name, content in (("privkey.pem", certificate.privkey_pem), ("fullchain.pem", certificate.fullchain_pem)):
+        half = folder / f".{name}.new"
+        half.write_bytes(content)
+        half.rename(folder / name)
+
+
+def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0.0.1") -> str:
+    """SHA-256 of the leaf that a TLS client is given there for this name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=15) as plain,
+        context.wrap_socket(plain, server_hostname=server_name) as secure,
+    ):
+        leaf = secure.getpeercert(binary_form=True)
+    assert leaf is not None
+    return hashlib.sha256(leaf).hexdigest()
+
+
+class RunningEdge:
+    """One `certedge run`, started and ready. Folder: `edge.yaml`, `store/`, `edge.log` (its stderr)."""
+
+    def __init__(self, folder: Path, listeners: Sequence[tuple[str, int]]) -> None:
+        self.folder = folder
+        self.config = folder / "edge.yaml"
+        self.store = folder / "store"
+        self.log = folder / "edge.log"
+        self._listeners = tuple(listeners)
+        self._notified: list[str] = []
+        # A path of its own: a Unix socket's address holds 107 bytes, and pytest's folders are deep.
+        self._notify_folder = Path(tempfile.mkdtemp(prefix="edge-notify-"))
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(self._notify_folder / "socket"))
+        self._notify.setblocking(False)
+        self.process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        return self.process.pid
+
+    @property
+    def stderr(self) -> str:
+        """What all its processes have written to stderr so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def port(self, kind: str, position: int = 0) -> int:
+        """The port of the listener of this kind; `position` counts where there are several."""
+        return [port for each, port in self._listeners if each == kind][position]
+
+    def fingerprint(self, kind: str, server_name: str | None) -> str:
+        """The leaf served on an implicit TLS listener for this name."""
+        return served_fingerprint(self.port(kind), server_name)
+
+    def child_pids(self, name: str) -> list[int]:
+        """Children of the supervisor by the name that they gave themselves: `edge-worker`, `edge-control`."""
+        found = []
+        for process in Path("/proc").iterdir():
+            if not process.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                comm, _, rest = (process / "stat").read_text().rpartition(")")
+                state, parent = rest.split()[:2]
+                if comm.partition("(")[2] == name and int(parent) == self.pid and state != "Z":
+                    found.append(int(process.name))
+        return sorted(found)
+
+    def worker_pids(self) -> list[int]:
+        return self.child_pids("edge-worker")
+
+    def control_pid(self) -> int:
+        return wait_for(lambda: self.child_pids("edge-control"), "a control process")[0]
+
+    def notified(self) -> list[str]:
+        """Every message that was sent to NOTIFY_SOCKET so far, in order."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._notified.append(self._notify.recv(4096).decode())
+        return list(self._notified)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def reload(self) -> None:
+        """SIGHUP, and wait until the new settings are in force or refused."""
+        before = self._times_ready()
+        self.signal(signal.SIGHUP)
+        self.wait_ready(before + 1)
+
+    def wait_ready(self, times: int = 1) -> None:
+        """Wait until it has said READY so many times since its start."""
+        self._wait(lambda: self._times_ready() >= times, "ready", START_SECONDS)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop, wait until it has ended; its exit code."""
+        if self.process.poll() is None:
+            self.signal(number)
+        return self.wait()
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait for the end; a process that does not end is killed and fails the test."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"still running after {seconds:g} s; its stderr:\n{self.stderr}") from None
+
+    def start(self, sockets: Sequence[socket.socket], environment: Mapping[str, str]) -> None:
+        """Start the child with these sockets; for `running_edge`."""
+        descriptors = [str(each.fileno()) for each in sockets]
+        wrapper = [sys.executable, "-I", "-S", "-c", _HAND_OVER, str(len(descriptors)), *descriptors]
+        program = [sys.executable, "-m", "edge_addon.cli", "run", "--config", str(self.config)]
+        notify = {"NOTIFY_SOCKET": str(self._notify_folder / "socket")}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*(wrapper if sockets else ()), *program],
+                cwd=Path(__file__).parent.parent,
+                env={**os.environ, **notify, **environment},
+                pass_fds=[each.fileno() for each in sockets],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def _times_ready(self) -> int:
+        return sum("READY=1" in message.splitlines() for message in self.notified())
+
+    def _wait(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+        def met_or_ended() -> bool:
+            if condition():
+                return True
+            code = self.process.poll()
+            assert code is None, f"ended with {code} instead of getting {what}; its stderr:\n{self.stderr}"
+            return False
+
+        try:
+            wait_for(met_or_ended, what, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.stderr}") from None
+
+    def close(self) -> None:
+        self._notify.close()
+        shutil.rmtree(self._notify_folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_edge(
+    folder: Path,
+    settings: Mapping[str, Any],
+    sites: Mapping[str, Issued | Site] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    wait: bool = True,
+) -> Iterator[RunningEdge]:
+    """Write `edge.yaml` and the store into `folder`, start `certedge run` on them, wait until it is ready.
+
+    `settings` is `edge.yaml` as a mapping; a listener without `listen` gets 127.0.0.1 and a port of the system's
+    choice, one with `listen: HOST` (no port) that host. The store is `folder/store`, one worker unless set. `main` is
+    written with the host `edge.test` where `sites` does not name it.
+    """
+    listeners = [dict(listener) for listener in settings.get("listeners", ())]
+    with contextlib.ExitStack() as stack:
+        sockets = []
+        for listener in listeners:
+            bound = stack.enter_context(listening_socket(listener.get("listen", "127.0.0.1"), backlog=4096))
+            host, port = bound.getsockname()[:2]
+            listener["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            sockets.append(bound)
+        edge = RunningEdge(
+            folder, [(each["kind"], bound.getsockname()[1]) for each, bound in zip(listeners, sockets, strict=True)]
+        )
+        stack.callback(edge.close)
+        for site, given in {"main": Site(), **(sites or {})}.items():
+            write_site(edge.store, site, given)
+        whole = {"store": "store", "workers": 1, **settings, "listeners": listeners}
+        # Port 0: an admin listener of one test never meets that of another.
+        whole.setdefault("admin", {"listen": "127.0.0.1:0"})
+        edge.config.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
+        edge.start(sockets, environment or {})
+        stack.callback(_end, edge)
+        # The child holds the sockets now; a copy kept here would answer for it after its end.
+        for bound in sockets:
+            bound.close()
+        if wait:
+            edge.wait_ready()
+        yield edge
+        edge.stop()
+        assert "Traceback" not in edge.stderr, edge.stderr
+
+
+def _end(edge: RunningEdge) -> None:
+    """Leave no process behind, whatever happened to the test."""
+    if edge.process.poll() is None:
+        edge.process.terminate()
+        try:
+            edge.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            edge.process.kill()
+            edge.process.wait()
