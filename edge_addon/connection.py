@@ -1,8 +1,8 @@
 """One client connection: its socket, its first bytes, TLS, and the session above.
 
 The phases are methods that take the received bytes, one in force at a time: PROXY header → ClientHello → handshake →
-open → closing; listeners in the clear go straight to open. Nothing of HTTP or mail is known here beyond which session
-a kind of listener gets.
+open → closing; listeners in the clear go straight to open. Which session speaks above is `sessions.py`'s to say:
+nothing of HTTP or mail is known here but the one plain answer for a web client on a TLS port.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings import ListenerKind, ListenerSettings
 from edge_addon.channel import Address, Session
-from edge_addon.health import HealthSession
-from edge_addon.mail.relay import MailSession
 from edge_addon.plane import Plane
-from edge_addon.relay.http1 import Http1Session
 from edge_addon.tls import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
@@ -35,14 +32,7 @@ PLAIN_HTTP_ANSWER = _plain_answer(b"400 Bad Request", b"This port speaks TLS. Us
 BUSY_ANSWER = _plain_answer(b"503 Service Unavailable", b"Too many connections.\n", b"Retry-After: 5")
 
 
-def make_session(connection: ClientConnection, plane: Plane) -> Session:
-    """The session for the connection's kind of listener."""
-    kind = connection.listener.kind
-    if kind.is_mail:
-        return MailSession(connection, plane)
-    if kind is ListenerKind.HEALTH:
-        return HealthSession(connection, plane)
-    return Http1Session(connection, plane)
+SessionMaker = Callable[["ClientConnection", Plane], Session]
 
 
 class ClientConnection(asyncio.Protocol):
@@ -54,6 +44,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_closing",
         "_is_eof",
         "_is_paused",
+        "_make_session",
         "_plane",
         "_receive",
         "_session",
@@ -71,13 +62,14 @@ class ClientConnection(asyncio.Protocol):
         "tls_version",
     )
 
-    def __init__(self, plane: Plane, listener: ListenerSettings) -> None:
+    def __init__(self, plane: Plane, listener: ListenerSettings, make_session: SessionMaker) -> None:
         self.listener = listener
         self.secure = False
         self.server_name: str | None = None
         self.selection: Selection | None = None
         self.tls_version: str | None = None
         self._plane = plane
+        self._make_session = make_session
         self._session: Session | None = None
         self._stage: TlsStage | None = None
         self._hello: HelloReader | None = None
@@ -251,7 +243,7 @@ class ClientConnection(asyncio.Protocol):
         self.tls_version = stage.version
         self._receive = self._decrypt
         if self._session is None:
-            self._session = make_session(self, self._plane)
+            self._session = self._make_session(self, self._plane)
         else:
             self._session.tls_established()
         self._pump()
@@ -261,7 +253,7 @@ class ClientConnection(asyncio.Protocol):
     # Open.
 
     def _open_in_clear(self) -> None:
-        self._session = make_session(self, self._plane)
+        self._session = self._make_session(self, self._plane)
         self._receive = self._session.data_received
 
     def _decrypt(self, data: bytes) -> None:

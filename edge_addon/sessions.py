@@ -1,0 +1,28 @@
+"""Which session a connection gets: the one place that knows every protocol above the channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from certstore.model.settings import ListenerKind, ListenerSettings
+from edge_addon.channel import Session
+from edge_addon.connection import ClientConnection
+from edge_addon.health import HealthSession
+from edge_addon.mail.relay import MailSession
+from edge_addon.plane import Plane
+from edge_addon.relay.http1 import Http1Session
+
+
+def make_session(connection: ClientConnection, plane: Plane) -> Session:
+    """The session for the connection's kind of listener."""
+    kind = connection.listener.kind
+    if kind.is_mail:
+        return MailSession(connection, plane)
+    if kind is ListenerKind.HEALTH:
+        return HealthSession(connection, plane)
+    return Http1Session(connection, plane)
+
+
+def connection_factory(plane: Plane, listener: ListenerSettings) -> Callable[[], ClientConnection]:
+    """What `create_server` calls for each accepted socket of this listener."""
+    return lambda: ClientConnection(plane, listener, make_session)
