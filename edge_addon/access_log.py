@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TextIO
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -111,14 +114,15 @@ class AccessLog:
             self._file.flush()
         except OSError as error:
             self.is_enabled = False
-            print(f"access log {self._path}: {error}; nothing more is logged", file=sys.stderr)  # noqa: T201
+            logger.error("access log %s: %s; nothing more is logged until a reload", self._path, error)
 
-    def reopen(self) -> None:
-        """Close the file, so that the next line opens the path anew (log rotation)."""
+    def close(self) -> None:
+        """Write what is queued and close the file. The next line opens the path anew (log rotation)."""
         self.flush()
         if self._file is not None and self._file is not sys.stdout:
             self._file.close()
         self._file = None
+        self.is_enabled = self._path is not None
 
     @staticmethod
     def _open(path: Path) -> TextIO:

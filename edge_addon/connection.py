@@ -16,6 +16,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings import ListenerKind, ListenerSettings
 from edge_addon.channel import Address, Session
+from edge_addon.mail import proxy_protocol
 from edge_addon.plane import Plane
 from edge_addon.tls import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
@@ -40,7 +41,9 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_corked",
+        "_header",
         "_hello",
+        "_is_admitted",
         "_is_closing",
         "_is_eof",
         "_is_paused",
@@ -73,7 +76,8 @@ class ClientConnection(asyncio.Protocol):
         self._session: Session | None = None
         self._stage: TlsStage | None = None
         self._hello: HelloReader | None = None
-        self._corked = self._is_paused = self._is_eof = self._is_closing = False
+        self._corked = self._is_paused = self._is_eof = self._is_closing = self._is_admitted = False
+        self._header = b""
         self._unsent = 0
         self._receive: Callable[[bytes], None] = self._discard
         self._timer = plane.timers.timer()
@@ -85,13 +89,16 @@ class ClientConnection(asyncio.Protocol):
         self.opened = self._plane.loop.time()
         self.client = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
-        if not self._plane.admit(self):
+        if not self._plane.enter(self):
             self._refuse_for_load()
-            return
-        if self.listener.kind.is_implicit_tls:
-            self._await_hello()
+        elif not self.listener.accept_proxy_protocol:
+            self._begin()
+        elif self._plane.is_trusted_proxy(self.client.host):
+            self._receive = self._read_proxy_header
+            self._timer.set(self._plane.settings.limits.handshake_seconds, self._proxy_header_timed_out)
         else:
-            self._open_in_clear()
+            self._plane.count("proxy_header_untrusted")
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         self._receive(data)
@@ -109,7 +116,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._plane.release(self)
+        self._plane.connections.discard(self)
+        if self._is_admitted:
+            self._plane.dismiss(self.client.host)
         self._is_closing = True
         self._receive = self._discard
         session, self._session = self._session, None
@@ -184,6 +193,35 @@ class ClientConnection(asyncio.Protocol):
 
     # First bytes and handshake.
 
+    def _begin(self) -> None:
+        """Who the client is, is known now."""
+        self._is_admitted = True
+        if not self._plane.admit(self.client.host):
+            self._refuse_for_load()
+        elif self.listener.kind.is_implicit_tls:
+            self._await_hello()
+        else:
+            self._session = self._make_session(self, self._plane)
+            self._receive = self._session.data_received
+
+    def _read_proxy_header(self, data: bytes) -> None:
+        """The header must be there whole before a byte behind it is looked at (PROXY protocol, section 2)."""
+        self._header += data
+        header = proxy_protocol.parse(self._header)
+        if isinstance(header, proxy_protocol.NeedMore):
+            return
+        if isinstance(header, proxy_protocol.Invalid):
+            self._plane.count("proxy_header_invalid")
+            self.abort()
+            return
+        rest, self._header = self._header[header.consumed :], b""
+        self.client = header.source or self.client
+        self.local = header.destination or self.local
+        self._timer.cancel()
+        self._begin()
+        if rest:
+            self._receive(rest)
+
     def _await_hello(self) -> None:
         self._hello = self._plane.hellos.reader()
         self._receive = self._read_hello
@@ -252,10 +290,6 @@ class ClientConnection(asyncio.Protocol):
 
     # Open.
 
-    def _open_in_clear(self) -> None:
-        self._session = self._make_session(self, self._plane)
-        self._receive = self._session.data_received
-
     def _decrypt(self, data: bytes) -> None:
         if self._stage is not None:
             self._stage.feed(data)
@@ -321,6 +355,10 @@ class ClientConnection(asyncio.Protocol):
             self.close()
         else:
             self.abort()
+
+    def _proxy_header_timed_out(self) -> None:
+        self._plane.count("proxy_header_timed_out")
+        self.abort()
 
     def _handshake_timed_out(self) -> None:
         self._plane.count("tls_handshake_timed_out")

@@ -7,6 +7,7 @@ access log, and answers the few questions that connections and sessions ask. Rea
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ class Plane:
         for pool in self._pools.values():
             pool.close()
         self.timers.stop()
-        self.access_log.flush()
+        self.access_log.close()
 
     def select(self, server_name: str | None, listener: ListenerSettings) -> Selection:
         """The certificate for this name on this listener, by the snapshot in force now."""
@@ -91,27 +92,35 @@ class Plane:
             and not listener.kind.is_mail
         )
 
-    def admit(self, connection: ClientConnection) -> bool:
-        """Take the connection in, unless its address or the worker has as many as the limits allow."""
-        limits, host = self.settings.limits, connection.client.host
+    def enter(self, connection: ClientConnection) -> bool:
+        """Note an accepted connection; False when the worker has more than `limits.connections`."""
         self.connections.add(connection)
-        self._by_address[host] += 1
-        if len(self.connections) > limits.connections:
+        if len(self.connections) > self.settings.limits.connections:
             self.count("connections_exceeded")
             return False
-        if self._by_address[host] > limits.connections_per_address and host:
+        return True
+
+    def admit(self, host: str) -> bool:
+        """Note a client address; False when it has more than `limits.connections_per_address`. `dismiss` undoes it."""
+        self._by_address[host] += 1
+        if self._by_address[host] > self.settings.limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
             return False
         return True
 
-    def release(self, connection: ClientConnection) -> None:
-        """The connection is gone."""
-        if connection in self.connections:
-            self.connections.remove(connection)
-            host = connection.client.host
-            self._by_address[host] -= 1
-            if not self._by_address[host]:
-                del self._by_address[host]
+    def dismiss(self, host: str) -> None:
+        """One connection of an admitted address has ended."""
+        self._by_address[host] -= 1
+        if not self._by_address[host]:
+            del self._by_address[host]
+
+    def is_trusted_proxy(self, host: str) -> bool:
+        """Whether `trusted_proxies` holds this IP address; a text that is none is not trusted."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self.settings.trusted_proxies)
 
     def upstream_pool(self, site: str) -> UpstreamPool:
         """The pool of the site's web servers; sites with the same servers share one."""
