@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +58,3 @@ def require_peer(name: str) -> Path:
 def missing_packages() -> list[str]:
     """Packages that would complete the peers."""
     return [package for peer in PEERS.values() if peer.find() is None for package in peer.packages]
-
-
-if __name__ == "__main__":
-    sys.stdout.write("".join(f"{package}\n" for package in missing_packages()))
