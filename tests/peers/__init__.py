@@ -41,6 +41,7 @@ PEERS = {
     "postfix": Peer("postfix", ("postfix",)),
     "curl": Peer("curl", ("curl",)),
     "openssl": Peer("openssl", ("openssl",)),
+    "systemd-analyze": Peer("systemd-analyze", ("systemd",)),
 }
 
 
