@@ -158,13 +158,13 @@ class RunningEdge:
                 self._notified.append(self._notify.recv(4096).decode())
         return list(self._notified)
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         self.process.send_signal(number)
 
     def reload(self) -> None:
         """SIGHUP, and wait until the new settings are in force or refused."""
         before = self._times_ready()
-        self.signal(signal.SIGHUP)
+        self.send_signal(signal.SIGHUP)
         self.wait_ready(before + 1)
 
     def wait_ready(self, times: int = 1) -> None:
@@ -174,7 +174,7 @@ class RunningEdge:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to stop, wait until it has ended; its exit code."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
         return self.wait()
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:

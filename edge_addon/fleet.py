@@ -1,0 +1,269 @@
+"""Which processes there should be, and what to do next to get there: the supervisor's decisions, without a system call.
+
+A `Fleet` is told what happened (started, ready, exited, reload, stop) and at which moment; `decide` answers what to do
+now. It never forks, signals or reads a clock, so every course of events is a table in a test. Times are seconds of any
+monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from math import inf
+
+YOUNG_SECONDS = 10.0
+"""A process that ends before this age has failed to work rather than met an accident."""
+
+LONGEST_BACKOFF_SECONDS = 30.0
+START_SECONDS = 120.0
+"""A process that is not ready by then hangs: 50,000 sites load in under 10 s."""
+
+GRACE_SECONDS = 5.0
+"""What a process gets beyond its own deadline before it is killed."""
+
+QUIT_SECONDS = 2.0
+
+
+class Role(StrEnum):
+    CONTROL = "control"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """A place that one process fills; during a replacement a worker's slot has two."""
+
+    role: Role
+    number: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.number}" if self.role is Role.WORKER else str(self.role)
+
+
+class Order(Enum):
+    """What a process can be told."""
+
+    RETIRE = "its replacement serves: drain"
+    STOP = "the service ends: drain"
+    QUIT = "end at once"
+    KILL = "it does not end by itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    slot: Slot
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    pid: int
+    order: Order
+
+
+Action = Start | Tell
+
+
+class Phase(Enum):
+    STARTING = 1
+    READY = 2
+    LEAVING = 3
+
+
+@dataclass(slots=True)
+class Child:
+    """A living process. `deadline` is when patience with its present phase ends."""
+
+    pid: int
+    slot: Slot
+    generation: int
+    started: float
+    deadline: float
+    phase: Phase = Phase.STARTING
+    last_order: Order | None = None
+
+
+@dataclass(slots=True)
+class _History:
+    """What the past of a slot means for its next start."""
+
+    failures: int = 0
+    not_before: float = 0.0
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: 0, 1, 2, 4, … 30."""
+    return 0.0 if failures <= 1 else min(2.0 ** (failures - 2), LONGEST_BACKOFF_SECONDS)
+
+
+class Fleet:
+    """One control process and `workers` workers, kept alive, replaced and ended.
+
+    `is_store_ready`: workers may start. It becomes true when control is ready; the owner sets it when a store that was
+    in use before lets them start without control.
+    """
+
+    def __init__(self, workers: int, drain_seconds: float, *, is_store_ready: bool = False) -> None:
+        self.generation = 1
+        self.is_store_ready = is_store_ready
+        self.is_stopping = False
+        self.children: dict[int, Child] = {}
+        self._workers = workers
+        self._drain_seconds = drain_seconds
+        self._is_urgent = False
+        self._histories: dict[Slot, _History] = {}
+
+    # What happened.
+
+    def started(self, slot: Slot, pid: int, now: float) -> None:
+        """A process was started for the slot, of the newest generation."""
+        self.children[pid] = Child(pid, slot, self.generation, now, now + START_SECONDS)
+
+    def failed_to_start(self, slot: Slot, now: float) -> None:
+        """There is no process: the system refused to make one."""
+        self._note_failure(slot, 0.0, now)
+
+    def ready(self, pid: int) -> None:
+        """The process does its work now."""
+        child = self.children.get(pid)
+        if child is None or child.phase is not Phase.STARTING:
+            return
+        child.phase, child.deadline = Phase.READY, inf
+        if child.slot.role is Role.CONTROL and child.generation == self.generation:
+            self.is_store_ready = True
+
+    def exited(self, pid: int, now: float) -> Child | None:
+        """The process is gone; None when it was none of ours. One that was told to go has not failed."""
+        child = self.children.pop(pid, None)
+        if child is not None and child.phase is not Phase.LEAVING:
+            self._note_failure(child.slot, now - child.started, now)
+        return child
+
+    def reload(self, workers: int, drain_seconds: float, *, is_store_ready: bool) -> None:
+        """New settings: every process is to be replaced by one of a new generation, whatever failed before."""
+        self.generation += 1
+        self.is_store_ready = is_store_ready
+        self._workers = workers
+        self._drain_seconds = drain_seconds
+        self._histories.clear()
+
+    def stop(self) -> None:
+        """The service ends: with patience the first time, at once the second time."""
+        self._is_urgent = self.is_stopping
+        self.is_stopping = True
+
+    # What to do.
+
+    @property
+    def is_settled(self) -> bool:
+        """Every process that should be there is ready and of the newest generation."""
+        return all(
+            (child := self._holder(slot)) is not None
+            and child.phase is Phase.READY
+            and child.generation == self.generation
+            for slot in self._wanted()
+        )
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_stopping and not self.children
+
+    def restarts_at(self, slot: Slot) -> float:
+        """When the slot may be filled again."""
+        return self._history(slot).not_before
+
+    def decide(self, now: float) -> list[Action]:
+        """What to do now. Orders are taken as given; a `Start` must be answered by `started` or `failed_to_start`."""
+        actions: list[Action] = list(self._overdue(now))
+        actions += self._endings(now) if self.is_stopping else self._upkeep(now)
+        return actions
+
+    def wakes_at(self) -> float | None:
+        """When `decide` has something to do although nothing happens."""
+        moments = [child.deadline for child in self.children.values() if child.last_order is not Order.KILL]
+        if not self.is_stopping:
+            due = [slot for slot in self._wanted() if self._is_startable(slot)] + self._replaceable()
+            moments += [self._history(slot).not_before for slot in due]
+        first = min(moments, default=inf)
+        return None if first == inf else first
+
+    def _upkeep(self, now: float) -> Iterator[Action]:
+        for slot in self._wanted():
+            if self._is_startable(slot) and self._history(slot).not_before <= now:
+                yield Start(slot, self.generation)
+        yield from self._departures(now)
+        for slot in self._replaceable():
+            if self._history(slot).not_before <= now:
+                yield Start(slot, self.generation)
+                break
+
+    def _is_startable(self, slot: Slot) -> bool:
+        """Nobody is in the slot, and nothing but time keeps a process out."""
+        if slot.role is Role.CONTROL:
+            # A leaving control may still hold the store's lock.
+            return not any(child.slot == slot for child in self.children.values())
+        return self.is_store_ready and self._holder(slot) is None
+
+    def _departures(self, now: float) -> Iterator[Action]:
+        """Old control goes before its successor comes, an old worker after; surplus workers go when all is well."""
+        wanted = set(self._wanted())
+        for child in list(self.children.values()):
+            if child.phase is Phase.LEAVING:
+                continue
+            is_old = child.generation < self.generation
+            is_surplus = child.slot not in wanted and self.is_settled
+            if child.slot.role is Role.CONTROL:
+                if is_old:
+                    yield self._tell(child, Order.STOP, now)
+            elif is_surplus or (is_old and self._has_ready_successor(child)):
+                yield self._tell(child, Order.RETIRE, now)
+
+    def _replaceable(self) -> list[Slot]:
+        """Slots whose worker is of an older generation, none while a worker warms up: the others carry the load."""
+        holders = [
+            holder for slot in self._wanted() if slot.role is Role.WORKER and (holder := self._holder(slot)) is not None
+        ]
+        if not self.is_store_ready or any(child.phase is Phase.STARTING for child in holders):
+            return []
+        return [child.slot for child in holders if child.generation < self.generation]
+
+    def _overdue(self, now: float) -> Iterator[Action]:
+        for child in self.children.values():
+            if child.deadline <= now and child.last_order is not Order.KILL:
+                child.last_order = Order.KILL
+                yield Tell(child.pid, Order.KILL)
+
+    def _endings(self, now: float) -> Iterator[Action]:
+        for child in self.children.values():
+            if self._is_urgent and child.last_order not in (Order.QUIT, Order.KILL):
+                yield self._tell(child, Order.QUIT, now)
+            elif child.phase is not Phase.LEAVING:
+                yield self._tell(child, Order.STOP, now)
+
+    def _tell(self, child: Child, order: Order, now: float) -> Tell:
+        child.phase, child.last_order = Phase.LEAVING, order
+        child.deadline = now + (QUIT_SECONDS if order is Order.QUIT else self._drain_seconds + GRACE_SECONDS)
+        return Tell(child.pid, order)
+
+    # Look-ups.
+
+    def _wanted(self) -> list[Slot]:
+        return [Slot(Role.CONTROL), *(Slot(Role.WORKER, number) for number in range(1, self._workers + 1))]
+
+    def _holder(self, slot: Slot) -> Child | None:
+        """The slot's newest process that was not told to go."""
+        staying = [child for child in self.children.values() if child.slot == slot and child.phase is not Phase.LEAVING]
+        return max(staying, key=lambda child: child.generation, default=None)
+
+    def _has_ready_successor(self, child: Child) -> bool:
+        holder = self._holder(child.slot)
+        return holder is not None and holder.generation > child.generation and holder.phase is Phase.READY
+
+    def _history(self, slot: Slot) -> _History:
+        return self._histories.setdefault(slot, _History())
+
+    def _note_failure(self, slot: Slot, age: float, now: float) -> None:
+        history = self._history(slot)
+        history.failures = history.failures + 1 if age < YOUNG_SECONDS else 1
+        history.not_before = now + backoff(history.failures)

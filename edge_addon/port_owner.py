@@ -1,0 +1,65 @@
+"""Who listens on a port: the answer to "address already in use", read from /proc.
+
+Linux tells which socket listens where (`/proc/net/tcp`) and which process holds which socket (`/proc/PID/fd`); the
+second only about one's own processes, unless root asks. Nothing here raises: without an answer there is none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+LISTENING = "0A"
+"""TCP_LISTEN, as /proc/net/tcp writes states."""
+
+
+def listening_inodes(table: str, port: int) -> set[int]:
+    """Inodes of the sockets that listen on `port`, from the text of /proc/net/tcp or tcp6."""
+    found = set()
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 10 or fields[3] != LISTENING:
+            continue
+        if int(fields[1].rpartition(":")[2], 16) == port:
+            found.add(int(fields[9]))
+    return found
+
+
+def who_listens(port: int, proc: Path = Path("/proc")) -> str | None:
+    """`nginx (pid 123)`, more than one joined by commas, or None when /proc does not tell."""
+    inodes: set[int] = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            inodes |= listening_inodes((proc / "net" / table).read_text(), port)
+        except OSError:
+            continue
+    targets = {f"socket:[{inode}]" for inode in inodes}
+    owners = [pid for pid in _pids(proc) if _holds(proc / str(pid) / "fd", targets)] if targets else []
+    return ", ".join(f"{_name(proc, pid)} (pid {pid})" for pid in owners) or None
+
+
+def _pids(proc: Path) -> list[int]:
+    try:
+        return sorted(int(each.name) for each in proc.iterdir() if each.name.isdigit())
+    except OSError:
+        return []
+
+
+def _holds(descriptors: Path, targets: set[str]) -> bool:
+    try:
+        return any(_link(each) in targets for each in descriptors.iterdir())
+    except OSError:
+        return False
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""  # closed in the meantime
+
+
+def _name(proc: Path, pid: int) -> str:
+    try:
+        return (proc / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return "a process"
