@@ -1,0 +1,103 @@
+"""The demo's own certificate authority: a root, an intermediate, and key pairs for the names asked for.
+
+Made anew for each demo and trusted by nobody but its clients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFETIME = timedelta(days=90)
+CLOCK_SKEW = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A key and its chain, as an administrator would get them from a CA."""
+
+    privkey_pem: bytes = field(repr=False)
+    fullchain_pem: bytes
+    fingerprint: str
+
+    @property
+    def combined_pem(self) -> bytes:
+        """Both in one file."""
+        return self.privkey_pem + self.fullchain_pem
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Root and intermediate. `root_pem` is what a client has to trust."""
+
+    root_pem: bytes
+    intermediate: x509.Certificate
+    intermediate_key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @classmethod
+    def create(cls, now: datetime) -> Authority:
+        """A new CA, whose certificates start a little in the past."""
+        root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root_name, name = _name("certedge demo root"), _name("certedge demo CA")
+        root = _ca(root_name, root_key, root_name, now).sign(root_key, hashes.SHA256())
+        intermediate = _ca(name, key, root_name, now).sign(root_key, hashes.SHA256())
+        return cls(root.public_bytes(Encoding.PEM), intermediate, key)
+
+    def issue(self, *names: str, now: datetime) -> Pair:
+        """A key pair for these names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = (
+            _builder(_name(names[0]), key, self.intermediate.subject, now)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.intermediate_key.public_key()), critical=False
+            )
+            .sign(self.intermediate_key, hashes.SHA256())
+        )
+        return Pair(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            leaf.public_bytes(Encoding.PEM) + self.intermediate.public_bytes(Encoding.PEM),
+            leaf.fingerprint(hashes.SHA256()).hex(),
+        )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(
+    subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, now: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder(issuer_name=issuer, subject_name=subject, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now - CLOCK_SKEW + LIFETIME)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _ca(
+    subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, now: datetime
+) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = _builder(subject, key, issuer, now).add_extension(usage, critical=True)
+    return builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

@@ -1,0 +1,192 @@
+"""The lines of the show. Each looks at the running edge from outside and returns what it saw, or raises Wrong.
+
+A line knows what it expects from the arrangement alone, so an arrangement that is wrong makes its lines wrong.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import partial
+from ssl import SSLContext, SSLSocket
+
+from certstore.model.record import Outcome, Record
+from certstore.store import Store
+from edge_addon.demo import client
+from edge_addon.demo.arrangement import MAIN_HOST, OWN, OWN_ADDITIONAL, REPLACED, WITHOUT, Arrangement
+
+STRANGER = "nobody.example.net"
+TOKEN = "demo-token-0123456789_abcdefghijklmnop"  # noqa: S105  a challenge's token is public
+UNKNOWN_TOKEN = "demo-token-that-nobody-ordered_abcdef"  # noqa: S105
+CHALLENGE_PATH = "/.well-known/acme-challenge/"
+SERVED_SECONDS = 10.0
+PAUSE = 0.002
+
+
+class Wrong(Exception):
+    """What was seen is not what should be; the message says both."""
+
+
+class Stage:
+    """What the lines look at, and which certificate each site should show by now."""
+
+    def __init__(self, arrangement: Arrangement) -> None:
+        self.arrangement = arrangement
+        self.context = client.trusting(arrangement.root_pem)
+        self.expected = {site: pair.fingerprint for site, pair in arrangement.pairs.items()}
+
+    def port(self, kind: str) -> int:
+        return self.arrangement.ports[kind]
+
+    def shown(self, server_name: str | None) -> str:
+        """The fingerprint that a new HTTPS connection under this name is shown."""
+        with client.tls(self.port("https"), server_name, self.context) as connection:
+            return client.fingerprint(connection)
+
+    def demand(self, site: str, fingerprint: str) -> None:
+        """Raise Wrong unless this is the certificate that `site` should show."""
+        if fingerprint != self.expected[site]:
+            owner = next((other for other, known in self.expected.items() if known == fingerprint), "no known site")
+            raise Wrong(f"expected {_certificate_of(site)}, got {_certificate_of(owner)}")
+
+
+type Check = Callable[[Stage], str]
+type StartTls = Callable[[int, str | None, SSLContext], AbstractContextManager[tuple[SSLSocket, str]]]
+
+
+def wait_until_served(stage: Stage) -> None:
+    """Return when the first drops have been taken in, or after a while: the lines then say what is missing."""
+    names = {"main": MAIN_HOST} | {site: site for site in stage.expected if site != "main"}
+    deadline = time.monotonic() + SERVED_SECONDS
+    for site, name in names.items():
+        while stage.shown(name) != stage.expected[site] and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+
+
+def shows_certificate(stage: Stage, server_name: str | None, site: str) -> str:
+    stage.demand(site, stage.shown(server_name))
+    return _certificate_of(site)
+
+
+def relays_page(stage: Stage) -> str:
+    with client.tls(stage.port("https"), OWN, stage.context) as connection:
+        answer = client.get(connection, OWN, "/")
+    _demand_status(answer, 200)
+    for fact in (f"Host: {OWN}", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https"):
+        if fact not in answer.body.decode(errors="replace").splitlines():
+            raise Wrong(f"the web server did not get {fact!r}")
+    return "the web server got the host, the client's address and https"
+
+
+def answers_challenge(stage: Stage, kind: str) -> str:
+    path = stage.arrangement.layout.challenge(TOKEN)
+    if path is None:
+        raise Wrong(f"{TOKEN} is no token")
+    key_authorization = f"{TOKEN}.demo-thumbprint".encode()
+    unfinished = stage.arrangement.folder / "unfinished-token"
+    unfinished.write_bytes(key_authorization)
+    unfinished.replace(path)
+    for token, status in ((TOKEN, 200), (UNKNOWN_TOKEN, 404)):
+        target = CHALLENGE_PATH + token
+        if kind == "http":
+            answer = client.get_plain(stage.port(kind), WITHOUT, target)
+        else:
+            with client.tls(stage.port(kind), WITHOUT, stage.context) as connection:
+                answer = client.get(connection, WITHOUT, target)
+        _demand_status(answer, status)
+        if token == TOKEN and answer.body != key_authorization:
+            raise Wrong(f"the answer was {answer.body[:80]!r} instead of the key authorization")
+    return "answered; an unknown token gets 404"
+
+
+def takes_replacement(stage: Stage) -> str:
+    pair = stage.arrangement.authority.issue(REPLACED, now=datetime.now(UTC))
+    with client.tls(stage.port("https"), REPLACED, stage.context) as opened_before:
+        stage.demand(REPLACED, client.fingerprint(opened_before))
+        _demand_status(client.get(opened_before, REPLACED, "/"), 200)
+        stage.arrangement.drop(REPLACED, pair.combined_pem)
+        dropped_at = time.monotonic()
+        while stage.shown(REPLACED) != pair.fingerprint:
+            if time.monotonic() > dropped_at + SERVED_SECONDS:
+                raise Wrong(f"not served within {SERVED_SECONDS:.0f} s of the drop")
+            time.sleep(PAUSE)
+        milliseconds = (time.monotonic() - dropped_at) * 1000
+        stage.expected[REPLACED] = pair.fingerprint
+        _demand_status(client.get(opened_before, REPLACED, "/"), 200)
+    return f"served {milliseconds:.0f} ms after its drop; an open connection went on"
+
+
+def refuses_mismatch(stage: Stage) -> str:
+    authority, now = stage.arrangement.authority, datetime.now(UTC)
+    key, certificate = authority.issue(OWN, now=now), authority.issue(OWN, now=now)
+    known = len(_intakes(stage, OWN))
+    stage.arrangement.drop(OWN, key.privkey_pem + certificate.fullchain_pem)
+    deadline = time.monotonic() + SERVED_SECONDS
+    while len(records := _intakes(stage, OWN)) == known:
+        if time.monotonic() > deadline:
+            raise Wrong(f"no record of it within {SERVED_SECONDS:.0f} s")
+        time.sleep(PAUSE)
+    newest = max(records, key=lambda record: record.at)
+    if newest.outcome is not Outcome.REFUSED:
+        raise Wrong(f"it was not refused: {newest.message}")
+    stage.demand(OWN, stage.shown(OWN))
+    return f"refused, the one before it is still served. Reason: {newest.message}"
+
+
+def shows_main_on_mail(stage: Stage, server_name: str) -> str:
+    with client.tls(stage.port("imaps"), server_name, stage.context) as connection:
+        stage.demand("main", client.fingerprint(connection))
+    return _certificate_of("main")
+
+
+def shows_main_after_starttls(stage: Stage, start_tls: StartTls, kind: str, server_name: str | None) -> str:
+    with start_tls(stage.port(kind), server_name, stage.context) as (connection, capabilities):
+        stage.demand("main", client.fingerprint(connection))
+        if "STARTTLS" in capabilities.upper():
+            raise Wrong("STARTTLS is offered a second time, under TLS")
+        if "AUTH" not in capabilities.upper():
+            raise Wrong("the mail server behind did not answer")
+    return _certificate_of("main")
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("HTTPS without a server name (SNI)", partial(shows_certificate, server_name=None, site="main")),
+    (f"HTTPS for the unknown {STRANGER}", partial(shows_certificate, server_name=STRANGER, site="main")),
+    (f"HTTPS for the main host {MAIN_HOST}", partial(shows_certificate, server_name=MAIN_HOST, site="main")),
+    (f"HTTPS for {OWN}", partial(shows_certificate, server_name=OWN, site=OWN)),
+    (
+        f"HTTPS for {OWN_ADDITIONAL}, its additional name",
+        partial(shows_certificate, server_name=OWN_ADDITIONAL, site=OWN),
+    ),
+    (f"HTTPS for {WITHOUT}, which has none", partial(shows_certificate, server_name=WITHOUT, site="main")),
+    (f"A page of {OWN}", relays_page),
+    (f"HTTP-01 token for {WITHOUT}, port 80's stand-in", partial(answers_challenge, kind="http")),
+    (f"HTTP-01 token for {WITHOUT}, port 443's stand-in", partial(answers_challenge, kind="https")),
+    (f"A new certificate for {REPLACED}", takes_replacement),
+    (f"A key that does not fit its certificate, for {OWN}", refuses_mismatch),
+    (f"IMAPS with the server name {OWN}", partial(shows_main_on_mail, server_name=OWN)),
+    (
+        f"IMAP STARTTLS with the server name {OWN}",
+        partial(shows_main_after_starttls, start_tls=client.imap_starttls, kind="imap", server_name=OWN),
+    ),
+    (
+        "SMTP submission STARTTLS without a server name",
+        partial(shows_main_after_starttls, start_tls=client.smtp_starttls, kind="submission", server_name=None),
+    ),
+)
+
+
+def _certificate_of(site: str) -> str:
+    return "the main certificate" if site == "main" else f"the certificate of {site}"
+
+
+def _demand_status(answer: client.Answer, status: int) -> None:
+    if answer.status != status:
+        raise Wrong(f"HTTP status {answer.status} instead of {status}")
+
+
+def _intakes(stage: Stage, site: str) -> list[Record]:
+    records = Store.open(stage.arrangement.layout.root).records(site)
+    return [record for record in records if record.doing == "intake"]

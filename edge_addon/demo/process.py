@@ -1,0 +1,93 @@
+"""`certedge run` as a child process, on sockets that are bound already (LISTEN_FDS, as systemd passes them).
+
+A socket that is handed over leaves no moment in which another program takes its port.
+"""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 15.0
+LAST_LINES = 15
+
+# Runs between fork and the edge: sockets come to 3, 4, 5, …, and LISTEN_PID must be the pid that exec keeps.
+HAND_OVER = """
+import fcntl, os, sys
+count = int(sys.argv[1])
+high = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 3 + count) for fd in sys.argv[2:2 + count]]
+for place, fd in enumerate(high, 3):
+    os.dup2(fd, place)
+    os.close(fd)
+os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "edge_addon.cli", *sys.argv[2 + count:]])
+"""
+
+
+class EdgeFailed(Exception):
+    """The edge ended or did not get ready; the message holds its last lines."""
+
+
+class EdgeProcess:
+    """The supervisor with its workers and control, for the time of a `with`. Output goes to `log`."""
+
+    def __init__(self, edge_yaml: Path, sockets: Iterable[socket.socket], log: Path) -> None:
+        fds = [listener.fileno() for listener in sockets]
+        command = [sys.executable, "-c", HAND_OVER, str(len(fds)), *map(str, fds), "run", "--config", str(edge_yaml)]
+        self._log = log
+        with log.open("wb") as output:
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, pass_fds=fds
+            )
+
+    def wait_until_ready(self, health_port: int) -> None:
+        """Return when a worker says that it serves. Raises EdgeFailed when that does not come."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if self._child.poll() is not None:
+                raise EdgeFailed(f"the edge ended with {self._child.returncode}:\n{self._last_lines()}")
+            if _is_healthy(health_port):
+                return
+            time.sleep(0.05)
+        raise EdgeFailed(f"the edge was not ready within {READY_SECONDS:.0f} s:\n{self._last_lines()}")
+
+    def wait(self) -> int:
+        """Return its exit code when it has ended by itself."""
+        return self._child.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+        try:
+            self._child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def _last_lines(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False  # nobody accepts yet
+    finally:
+        connection.close()

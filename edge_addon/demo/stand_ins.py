@@ -1,0 +1,147 @@
+"""Stand-in servers behind the edge: a web, an IMAP and an SMTP server, each just large enough to answer.
+
+They speak clear text on 127.0.0.1, a thread per connection; the edge in front of them does TLS. No mail is kept.
+"""
+
+from __future__ import annotations
+
+import socketserver
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler
+from types import TracebackType
+from typing import ClassVar, Self
+
+LINE_LIMIT = 8192
+
+
+class WebHandler(BaseHTTPRequestHandler):
+    """Answers every request with what arrived here, so that one sees what the edge passed on."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "certedge-demo"
+
+    def do_GET(self) -> None:
+        shown = ("Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded")
+        facts = [f"{name}: {self.headers[name]}" for name in shown if name in self.headers]
+        body = "\n".join(["The web server behind the edge got:", f"{self.command} {self.path}", *facts, ""]).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815  the base class looks for this name
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        """Nothing: the edge's own access log tells more."""
+
+
+class MailHandler(socketserver.StreamRequestHandler):
+    """One line in, an answer out, until the answer to the last one."""
+
+    greeting: ClassVar[str]
+
+    def handle(self) -> None:
+        try:
+            self._send(self.greeting)
+            while line := self.rfile.readline(LINE_LIMIT):
+                answer, is_last = self.answer(line.decode("latin-1").strip())
+                self._send(answer)
+                if is_last:
+                    return
+        except ConnectionError:
+            return  # the client went away; a demo's clients do
+
+    def answer(self, line: str) -> tuple[str, bool]:
+        """The answer's lines, and whether the session ends with it."""
+        raise NotImplementedError
+
+    def _send(self, text: str) -> None:
+        self.wfile.write(text.replace("\n", "\r\n").encode() + b"\r\n")
+
+
+class ImapHandler(MailHandler):
+    greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] certedge demo IMAP"
+
+    def answer(self, line: str) -> tuple[str, bool]:
+        tag, _, rest = line.partition(" ")
+        command = rest.partition(" ")[0].upper()
+        match command:
+            case "CAPABILITY":
+                return f"* CAPABILITY IMAP4rev1 AUTH=PLAIN\n{tag} OK done", False
+            case "LOGOUT":
+                return f"* BYE until next time\n{tag} OK done", True
+            case "NOOP" | "LOGIN":
+                return f"{tag} OK done", False
+            case _:
+                return f"{tag or '*'} BAD the demo's server knows CAPABILITY, LOGIN, NOOP and LOGOUT", False
+
+
+class SmtpHandler(MailHandler):
+    greeting = "220 certedge demo SMTP"
+
+    def answer(self, line: str) -> tuple[str, bool]:
+        match line.partition(" ")[0].upper():
+            case "EHLO":
+                return "250-certedge demo\n250-AUTH PLAIN\n250 8BITMIME", False
+            case "HELO" | "NOOP" | "RSET":
+                return "250 done", False
+            case "QUIT":
+                return "221 until next time", True
+            case _:
+                return "502 the demo's server knows EHLO, NOOP, RSET and QUIT", False
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False  # an open connection must not keep the demo from ending
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news; anything else is a fault of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class StandIns:
+    """The three servers on ports of the system's choice, for the time of a `with`."""
+
+    def __init__(self) -> None:
+        address = ("127.0.0.1", 0)
+        self._web = Server(address, WebHandler)
+        self._imap = Server(address, ImapHandler)
+        self._smtp = Server(address, SmtpHandler)
+
+    @property
+    def web_port(self) -> int:
+        return _port(self._web)
+
+    @property
+    def imap_port(self) -> int:
+        return _port(self._imap)
+
+    @property
+    def smtp_port(self) -> int:
+        return _port(self._smtp)
+
+    def __enter__(self) -> Self:
+        for server in (self._web, self._imap, self._smtp):
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in (self._web, self._imap, self._smtp):
+            server.shutdown()
+            server.server_close()
+
+
+def _port(server: socketserver.TCPServer) -> int:
+    port: int = server.socket.getsockname()[1]
+    return port
