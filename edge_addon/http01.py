@@ -1,0 +1,54 @@
+"""HTTP-01 (RFC 8555 §8.3): is this request a validation, for which token, and what is the answer?
+
+Pure: where key authorizations are kept is the caller's matter (`lookup`). Nothing of the request is ever reflected,
+and a token reaches `lookup` only if it could be one, so no path is built from a client's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PREFIX = "/.well-known/acme-challenge/"
+PREFIX_BYTES = PREFIX.encode("ascii")
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeAnswer:
+    """`is_known` is False for an unknown or impossible token and for a method that validation does not use."""
+
+    status: int
+    content_type: str
+    body: bytes
+    is_known: bool
+
+
+NOT_FOUND = ChallengeAnswer(404, "text/plain; charset=utf-8", b"No such challenge.\n", is_known=False)
+
+
+def token_of(target: str) -> str | None:
+    """The token in a request's path (a query is ignored); None when it is no challenge path or no possible token."""
+    if not target.startswith(PREFIX):
+        return None
+    token = target[len(PREFIX) :].partition("?")[0]
+    return token if _TOKEN.fullmatch(token) else None
+
+
+def answer_challenge(method: str, target: str, lookup: Callable[[str], bytes | None]) -> ChallengeAnswer | None:
+    """The answer to a request for a challenge, None when it is for something else. HEAD gets GET's headers.
+
+    `lookup` gives the key authorization of a token, or None. A validator never sends anything but GET; other methods
+    get the same 404 as an unknown token, so that the path tells nobody which tokens there are.
+    """
+    if not target.startswith(PREFIX):
+        return None
+    token = token_of(target)
+    if token is None or method not in ("GET", "HEAD"):
+        return NOT_FOUND
+    key_authorization = lookup(token)
+    if key_authorization is None:
+        return NOT_FOUND
+    return ChallengeAnswer(200, "application/octet-stream", key_authorization, is_known=True)

@@ -1,0 +1,179 @@
+"""One request on its way to an upstream and back: which connection, whether it may be sent again, when it has ended.
+
+Between a client session (HTTP/1.1 or HTTP/2) and an `UpstreamConnection`. Knows no framing: the session hands over
+bytes as HTTP/1.1 wants them and gets body bytes back.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edge_addon.relay.framing import ResponseHead
+from edge_addon.relay.upstream import Opening, UpstreamPool
+from edge_addon.relay.upstream_connection import UpstreamConnection
+
+IDEMPOTENT = frozenset(
+    (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH", b"PROPPATCH", b"MKCALENDAR")
+)
+"""Sent again at most once after a stale connection (RFC 9110 §9.2.2), and only if there is no body."""
+
+
+class ExchangeClient(Protocol):
+    """The session that an exchange works for. Nothing is called any more after the end, a failure or a cancel."""
+
+    def informational(self, head: ResponseHead) -> None: ...
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None: ...
+
+    def response_data(self, data: bytes) -> None: ...
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None: ...
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None: ...
+
+    def exchange_failed(self, status: int, cause: str) -> None:
+        """No (more) response; `status` is what to answer where nothing has been answered yet."""
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+
+class Exchange:
+    """Made per request; `start` once, then `send` and `finish` while there is a body."""
+
+    __slots__ = (
+        "_asks_upgrade",
+        "_client",
+        "_connection",
+        "_has_body",
+        "_is_complete",
+        "_is_head",
+        "_may_resend",
+        "_opening",
+        "_pool",
+        "_unsent",
+        "upstream",
+    )
+
+    def __init__(self, client: ExchangeClient, pool: UpstreamPool, method: bytes, *, asks_upgrade: bool) -> None:
+        self._client = client
+        self._pool = pool
+        self._is_head = method == b"HEAD"
+        self._may_resend = method in IDEMPOTENT
+        self._asks_upgrade = asks_upgrade
+        self._connection: UpstreamConnection | None = None
+        self._opening: Opening | None = None
+        self._unsent = b""
+        self._has_body = False
+        self._is_complete = True
+        self.upstream: str | None = None
+        """The URL of the upstream that got the request."""
+
+    # Used by the session.
+
+    def start(self, data: bytes, *, has_body: bool, is_complete: bool) -> None:
+        """Send the request: its head and what there is of its body. `is_complete`: nothing will follow."""
+        self._has_body = has_body
+        self._is_complete = is_complete
+        if has_body:
+            self._may_resend = False
+        # Kept for a second try, or until a connection is there.
+        self._unsent = data
+        connection = self._pool.take(may_be_resent=self._may_resend)
+        if connection is None:
+            self._opening = self._pool.open(self)
+            if not is_complete:
+                self._client.pause_body()
+        else:
+            self._send_on(connection)
+
+    def send(self, data: bytes) -> None:
+        """More of the body. While connecting it is kept: the session has been paused, so it is one read at most."""
+        if self._connection is not None:
+            self._connection.write(data)
+        else:
+            self._unsent += data
+
+    def finish(self) -> None:
+        """The body is complete."""
+        self._is_complete = True
+        if self._connection is not None:
+            self._connection.finish_request()
+
+    def cancel(self) -> None:
+        """The client has gone, or wants no more of the response."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+
+    def pause_reading(self) -> None:
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    # Called by the pool.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self._opening = None
+        self._send_on(connection)
+        if not self._is_complete:
+            self._client.resume_body()
+
+    def not_connected(self, cause: str) -> None:
+        self._opening = None
+        self._client.exchange_failed(504 if cause == "upstream_connect_timeout" else 502, cause)
+
+    def _send_on(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self.upstream = connection.name
+        data = self._unsent
+        if not self._may_resend:
+            self._unsent = b""
+        connection.begin(
+            self, data, is_head=self._is_head, asks_upgrade=self._asks_upgrade, is_complete=self._is_complete
+        )
+
+    # Called by the connection.
+
+    def informational(self, head: ResponseHead) -> None:
+        self._client.informational(head)
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        if is_complete:
+            self._connection = None
+        self._client.response_started(head, body, is_complete=is_complete)
+
+    def response_data(self, data: bytes) -> None:
+        self._client.response_data(data)
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
+        self._connection = None
+        self._client.response_ended(data, trailers)
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+        self._connection = None
+        self._client.upgraded(head, rest, connection)
+
+    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if is_lost and self._may_resend and connection.is_reused and not connection.has_answered:
+            # It went away between two requests. A fresh connection this time, so there is no third try.
+            self._may_resend = False
+            self._opening = self._pool.open(self)
+            return
+        self._client.exchange_failed(502, cause)
+
+    def pause_body(self) -> None:
+        self._client.pause_body()
+
+    def resume_body(self) -> None:
+        self._client.resume_body()

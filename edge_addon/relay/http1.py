@@ -1,0 +1,489 @@
+"""HTTP/1.1 and 1.0 towards the client: requests in, responses out, strictly one after the other.
+
+A request is passed on only when its whole head has been read and found unambiguous; what a client sends ahead waits
+until the answer before it is complete. After a refusal nothing more of the connection is read as HTTP. Bodies are
+framed anew and move only as fast as the slower side. No task, future or stream is made per request.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from edge_addon.channel import Channel
+from edge_addon.relay import responses
+from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
+from edge_addon.relay.exchange import Exchange
+from edge_addon.relay.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.relay.gate import Gate
+from edge_addon.relay.limits import HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
+from edge_addon.relay.prelude import check_partial_head, skip_empty_lines
+from edge_addon.relay.reframing import bare_head, request_bytes, response_bytes
+from edge_addon.relay.refusal import BadMessage, Cause
+from edge_addon.relay.report import build_entry
+from edge_addon.relay.request_body import RequestBody
+from edge_addon.relay.responses import Answer
+from edge_addon.relay.tunnel import Tunnel
+from edge_addon.relay.upstream_connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from edge_addon.plane import Plane
+
+
+class _Phase(Enum):
+    HEAD = auto()
+    """Between requests, or in the middle of a head."""
+    BODY = auto()
+    """A request's body is being read; its response may have begun, or even ended a connection's use."""
+    WAIT = auto()
+    """The request is complete, its response is not."""
+    TUNNEL = auto()
+    CLOSED = auto()
+
+
+_HELD_BY_UPSTREAM = 1
+_HELD_BY_PIPELINE = 2
+
+
+class Http1Session:
+    """One client connection's HTTP/1: a `Session` for its channel, an `ExchangeClient` for the present exchange."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_bytes_out",
+        "_channel",
+        "_empty_lines",
+        "_exchange",
+        "_gate",
+        "_has_answered",
+        "_held",
+        "_is_chunked",
+        "_is_closing",
+        "_is_draining",
+        "_is_eof",
+        "_is_write_paused",
+        "_limits",
+        "_phase",
+        "_plane",
+        "_request",
+        "_responded",
+        "_started",
+        "_status",
+        "_timer",
+        "_tunnel",
+    )
+
+    def __init__(self, channel: Channel, plane: Plane) -> None:
+        self._channel = channel
+        self._plane = plane
+        self._limits = plane.settings.limits
+        self._gate = Gate(channel, plane)
+        self._phase = _Phase.HEAD
+        self._buffer = b""
+        self._empty_lines = 0
+        self._held = 0
+        self._is_draining = self._is_eof = self._is_write_paused = False
+        self._tunnel: Tunnel | None = None
+        self._exchange: Exchange | None = None
+        self._request: RequestHead | None = None
+        self._body: RequestBody | None = None
+        self._bytes_out = self._status = 0
+        self._has_answered = self._is_chunked = self._is_closing = False
+        self._started = self._responded = 0.0
+        self._timer = plane.timers.timer()
+        # A connection on which nothing is ever asked is worth less than one that was in use.
+        self._timer.set(self._limits.head_seconds, self._idled)
+
+    # The session, as its channel sees it.
+
+    @property
+    def is_idle(self) -> bool:
+        return (self._phase is _Phase.HEAD and not self._buffer) or self._phase is _Phase.CLOSED
+
+    def data_received(self, data: bytes) -> None:
+        phase = self._phase
+        if phase is _Phase.HEAD:
+            self._read_requests(self._buffer + data if self._buffer else data)
+        elif phase is _Phase.BODY:
+            self._read_more_body(data)
+        elif phase is _Phase.WAIT:
+            self._keep(self._buffer + data)
+        elif self._tunnel is not None:
+            self._tunnel.client_data(data)
+
+    def eof_received(self) -> None:
+        """A half-closed client still gets its answers; nearly always it has gone, so they must not take long."""
+        self._is_eof = True
+        if self._phase is _Phase.HEAD:
+            if not self._is_write_paused:
+                self._close()
+        elif self._phase is _Phase.BODY:
+            self._end_early("client_gone")
+        elif self._phase is _Phase.WAIT:
+            self._progress()
+        elif self._tunnel is not None:
+            self._tunnel.client_ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        elif self._exchange is not None:
+            self._exchange.cancel()
+            self._plane.count("client_gone")
+            self._report("client_gone")
+        self._phase = _Phase.CLOSED
+        self._exchange = None
+
+    def pause_writing(self) -> None:
+        self._is_write_paused = True
+        if self._tunnel is not None:
+            self._tunnel.client_full()
+            return
+        if self._exchange is not None:
+            self._exchange.pause_reading()
+        if self._phase is not _Phase.CLOSED:
+            self._progress()
+
+    def resume_writing(self) -> None:
+        self._is_write_paused = False
+        if self._tunnel is not None:
+            self._tunnel.client_drained()
+            return
+        if self._exchange is not None:
+            self._exchange.resume_reading()
+        if self._phase is _Phase.HEAD:
+            self._next()
+        elif self._phase is not _Phase.CLOSED:
+            self._progress()
+
+    def tls_established(self) -> None:
+        """HTTP has no STARTTLS."""
+
+    def drain(self) -> None:
+        """The answer under way, or the next one, is the last; a tunnel goes on until the drain's own limit."""
+        self._is_draining = True
+        if self.is_idle:
+            self._close()
+
+    # Requests.
+
+    def _read_requests(self, data: bytes) -> None:
+        """Read requests until one is under way or there is no whole one left."""
+        while data and self._phase is _Phase.HEAD:
+            if self._is_write_paused:
+                break  # answers of our own would pile up
+            end = data.find(b"\r\n\r\n")
+            if end <= 0 or data[0] == 0x0D or end > self._limits.header_bytes:
+                rest = self._read_partial(data)
+                if len(rest) == len(data):
+                    break
+                data = rest
+                continue
+            try:
+                head = parse_request(data[:end])
+                data = self._begin(head, data[end + 4 :])
+            except BadMessage as error:
+                self._refuse(error)
+                return
+        if self._phase is not _Phase.CLOSED:
+            self._keep(data)
+
+    def _read_partial(self, data: bytes) -> bytes:
+        """A head that is not all there, too large, or comes after empty lines: what is left of it to read."""
+        try:
+            rest, self._empty_lines = skip_empty_lines(data, self._empty_lines)
+            if len(rest) < len(data):
+                return rest
+            check_partial_head(data, self._limits.header_bytes)
+        except BadMessage as error:
+            self._refuse(error)
+            return b""
+        if not self._buffer:
+            # From its first byte a head has this long, however it trickles in.
+            self._timer.set(self._limits.head_seconds, self._head_timed_out)
+        return data
+
+    def _begin(self, head: RequestHead, rest: bytes) -> bytes:
+        """Answer the request or send it on; gives back what of `rest` is not part of it. May raise BadMessage."""
+        self._request = head
+        self._started = self._plane.loop.time()
+        self._responded = 0.0
+        self._bytes_out = self._empty_lines = 0
+        self._has_answered = self._is_chunked = False
+        verdict = self._gate.admit(head)
+        if isinstance(verdict, Answer):
+            return self._answer(verdict, head, rest)
+        body = b""
+        if head.length:
+            # Read before anything is sent on: if it is refused, nothing of the request reaches the upstream.
+            self._body = RequestBody(head.length)
+            body, left = self._body.read(rest)
+            rest, is_complete = left or b"", left is not None
+        else:
+            self._body = None
+            is_complete = True
+        self._phase = _Phase.WAIT if is_complete else _Phase.BODY
+        self._exchange = exchange = Exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
+        data = request_bytes(head, self._gate.forwarded(head), body)
+        exchange.start(data, has_body=head.length != 0, is_complete=is_complete)
+        self._progress()
+        return rest
+
+    def _read_more_body(self, data: bytes) -> None:
+        assert self._body is not None  # noqa: S101  phase BODY is entered with it
+        try:
+            body, rest = self._body.read(data)
+        except BadMessage as error:
+            self._refuse(error)
+            return
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101  phase BODY is left with the exchange
+        if body:
+            exchange.send(body)
+        if rest is not None:
+            self._phase = _Phase.WAIT
+            exchange.finish()
+            if rest:
+                self._keep(rest)
+        self._progress()
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what can't be read yet; a client that sends too far ahead is not read from."""
+        self._buffer = data
+        if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
+            self._hold(_HELD_BY_PIPELINE)
+
+    # Answers of the edge itself.
+
+    def _answer(self, answer: Answer, head: RequestHead, rest: bytes) -> bytes:
+        """Answer a request that is not relayed. A body that came with it is not read: the connection ends instead."""
+        if answer.is_refusal:
+            self._plane.count(answer.cause)
+        is_last = not head.keep_alive or head.length != 0 or self._is_draining
+        self._write_answer(answer, is_last=is_last)
+        self._report(answer.cause)
+        if is_last:
+            self._close()
+            return b""
+        self._timer.set(self._limits.idle_seconds, self._idled)
+        return rest
+
+    def _refuse(self, error: BadMessage) -> None:
+        """Say why in one short page, where nothing has been answered yet; then nothing more is read."""
+        self._plane.count(f"request_{error.cause}")
+        if self._exchange is not None:
+            self._exchange.cancel()
+        if not self._has_answered:
+            if self._phase is _Phase.HEAD and error.cause is not Cause.BAD_HOST:
+                self._request = None
+            self._write_answer(responses.page(error.status, error.cause), is_last=True)
+        self._report(error.cause)
+        self._close()
+
+    def _write_answer(self, answer: Answer, *, is_last: bool) -> None:
+        head = self._request
+        connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
+        is_head = head is not None and head.method == b"HEAD"
+        self._status = answer.status
+        self._bytes_out = 0 if is_head else len(answer.body)
+        self._has_answered = True
+        self._channel.write(
+            responses.encode_answer(
+                answer, self._plane.clock(), is_head=is_head, connection=connection, hsts=self._gate.hsts
+            )
+        )
+
+    # Responses: called by the exchange.
+
+    def informational(self, head: ResponseHead) -> None:
+        """1xx, for clients that know them; 100 only for one that waits for it."""
+        request = self._request
+        assert request is not None  # noqa: S101
+        if request.minor and (head.status != 100 or request.expects_continue):
+            self._channel.write(bare_head(head))
+        self._progress()
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        request = self._request
+        assert request is not None  # noqa: S101
+        is_last = (
+            not request.keep_alive
+            or self._phase is _Phase.BODY  # nobody knows whether the rest of the body will come
+            or self._is_draining
+            or (self._is_eof and not self._buffer)
+        )
+        self._bytes_out = len(body)
+        self._status = head.status
+        self._has_answered = True
+        self._responded = self._plane.loop.time()
+        data, self._is_chunked, self._is_closing = response_bytes(
+            head, body, request.minor, is_complete=is_complete, is_last=is_last, hsts=self._gate.hsts
+        )
+        self._channel.write(data)
+        if is_complete:
+            self._finish()
+        else:
+            self._progress()
+
+    def response_data(self, data: bytes) -> None:
+        self._bytes_out += len(data)
+        self._channel.write(encode_chunk(data) if self._is_chunked else data)
+        self._progress()
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
+        self._bytes_out += len(data)
+        if self._is_chunked:
+            data = encode_chunk(data) + encode_last_chunk(trailers)
+        if data:
+            self._channel.write(data)
+        self._finish()
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+        self._phase = _Phase.TUNNEL
+        self._status = head.status
+        self._has_answered = True
+        self._responded = self._plane.loop.time()
+        self._channel.write(bare_head(head, b"Connection: Upgrade", b"Upgrade: websocket"))
+        early, self._buffer = self._buffer, b""
+        self._release(_HELD_BY_PIPELINE | _HELD_BY_UPSTREAM)
+        self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)
+        self._tunnel.start(rest, early)
+
+    def exchange_failed(self, status: int, cause: str) -> None:
+        """The upstream gave no response, or stopped in the middle of one."""
+        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
+        if self._has_answered:
+            # A client that counts chunks sees that some are missing; one that reads to the end must see a reset.
+            self._end_early(cause, is_cut=self._is_closing and not self._is_chunked)
+            return
+        request = self._request
+        assert request is not None  # noqa: S101
+        self._is_closing = not request.keep_alive or self._phase is _Phase.BODY or self._is_draining
+        self._write_answer(responses.page(status, cause), is_last=self._is_closing)
+        self._finish(cause)
+
+    def pause_body(self) -> None:
+        self._hold(_HELD_BY_UPSTREAM)
+
+    def resume_body(self) -> None:
+        self._release(_HELD_BY_UPSTREAM)
+        if self._phase is _Phase.BODY:
+            self._progress()
+
+    # Ends.
+
+    def _finish(self, outcome: str | None = None) -> None:
+        """The response is complete: close, or go on with what the client has sent meanwhile."""
+        self._report(outcome)
+        self._exchange = None
+        if self._is_closing:
+            self._close()
+            return
+        self._phase = _Phase.HEAD
+        self._timer.set(self._limits.idle_seconds, self._idled)
+        if self._buffer or self._held or self._is_eof:
+            self._next()
+
+    def _next(self) -> None:
+        """Go on with what waits; a client that sends no more is served to the end of it."""
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._read_requests(data)
+        if self._phase is _Phase.HEAD:
+            if self._is_eof and not self._is_write_paused:
+                self._close()
+            elif len(self._buffer) <= PIPELINED_BYTES:
+                self._release(_HELD_BY_PIPELINE | _HELD_BY_UPSTREAM)
+
+    def _end_early(self, outcome: str, *, is_cut: bool = False) -> None:
+        """End the connection in the middle of an exchange."""
+        if self._exchange is not None:
+            self._exchange.cancel()
+        self._report(outcome)
+        self._close(is_cut=is_cut)
+
+    def _close(self, *, is_cut: bool = False) -> None:
+        self._phase = _Phase.CLOSED
+        self._exchange = None
+        self._buffer = b""
+        self._timer.cancel()
+        if is_cut:
+            self._channel.abort()
+        else:
+            self._channel.close()
+
+    def _tunnel_ended(self, outcome: str) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            self._bytes_out = tunnel.bytes_out
+        self._report(None if outcome == "done" else outcome, bytes_in=0 if tunnel is None else tunnel.bytes_in)
+        self._phase = _Phase.CLOSED
+        self._exchange = None
+
+    def _report(self, outcome: str | None, *, bytes_in: int = 0) -> None:
+        """One line in the access log."""
+        if not self._plane.access_log.is_enabled:
+            return
+        entry = build_entry(self._channel, self._request, self._status, outcome)
+        entry.bytes_in = self._body.size if self._body is not None else bytes_in
+        entry.bytes_out = self._bytes_out
+        now = self._plane.loop.time()
+        if self._request is not None:
+            entry.duration = now - self._started
+        if self._exchange is not None:
+            entry.upstream = self._exchange.upstream
+            entry.upstream_duration = (self._responded or now) - self._started
+        self._plane.access_log.write(entry)
+
+    # Holding the client back.
+
+    def _hold(self, reason: int) -> None:
+        if not self._held:
+            self._channel.pause_reading()
+        self._held |= reason
+
+    def _release(self, reasons: int) -> None:
+        if self._held:
+            self._held &= ~reasons
+            if not self._held:
+                self._channel.resume_reading()
+
+    # Deadlines.
+
+    def _progress(self) -> None:
+        """Something moved: from now on somebody has this long for the next step."""
+        if self._is_write_paused:
+            self._timer.set(STALL_SECONDS, self._client_stalled)
+        elif self._phase is _Phase.BODY and not self._held and not self._has_answered:
+            self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), self._body_timed_out)
+        elif self._is_eof:
+            self._timer.set(HALF_CLOSED_SECONDS, self._upstream_timed_out)
+        else:
+            self._timer.set(self._limits.idle_seconds, self._upstream_timed_out)
+
+    def _idled(self) -> None:
+        self._close()
+
+    def _head_timed_out(self) -> None:
+        self._plane.count("request_head_timed_out")
+        self._request = None
+        self._write_answer(responses.page(408, "request_head_timed_out"), is_last=True)
+        self._report("request_head_timed_out")
+        self._close()
+
+    def _body_timed_out(self) -> None:
+        self._plane.count("request_body_timed_out")
+        self._write_answer(responses.page(408, "request_body_timed_out"), is_last=True)
+        self._end_early("request_body_timed_out")
+
+    def _upstream_timed_out(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.cancel()
+            self.exchange_failed(504, "upstream_timed_out")
+
+    def _client_stalled(self) -> None:
+        self._plane.count("client_stalled")
+        self._end_early("client_stalled", is_cut=True)

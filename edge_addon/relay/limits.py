@@ -1,0 +1,46 @@
+"""Bounds of the relay that are no settings: nobody tunes them, but each must exist, or one client could hold or grow
+something without end. Sizes in bytes, times in seconds. Knows nothing of sockets; what may be tuned is `limits:` in
+edge.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_FIELDS: Final = 200
+"""Header lines in one head; the size of the head is bounded by `limits.header_bytes`."""
+MAX_METHOD: Final = 32
+MAX_LEADING_EMPTY_LINES: Final = 2
+"""RFC 9112 §2.2 asks to skip at least one: old clients end a body with a CRLF that is not part of it."""
+
+MAX_CHUNK_LINE: Final = 512
+"""A chunk's size with its extensions."""
+MAX_CHUNK_EXTENSIONS: Final = 8192
+"""All extensions of one body. Nobody uses them, and they cost a reader without moving data."""
+MAX_TRAILER: Final = 8192
+MAX_LENGTH_DIGITS: Final = 18
+"""A length below 10**18 fits every integer that a server behind may keep it in."""
+
+MAX_INFORMATIONAL: Final = 16
+"""1xx answers before the final one."""
+
+PIPELINED_BYTES: Final = 65536
+"""What a client may send ahead before reading from it stops."""
+LINGER_BYTES: Final = 1 << 20
+LINGER_SECONDS: Final = 5.0
+"""How much of an unwanted body is read and thrown away after the answer, so that a reset does not eat the answer."""
+STALL_SECONDS: Final = 300.0
+"""How long a client may neither send the body that it announced nor read what it asked for."""
+HALF_CLOSED_SECONDS: Final = 60.0
+"""How long an answer may take once the client has closed its side: nearly always it has gone altogether."""
+
+CONNECT_SECONDS: Final = 10.0
+FAILED_SECONDS: Final = 5.0
+"""How long an upstream that refused a connection is passed over, if there are others."""
+POOL_IDLE_SECONDS: Final = 25.0
+"""Below the idle limits of the usual servers (Jetty 30, nginx 75), so that we are the side that closes."""
+POOL_FRESH_SECONDS: Final = 4.0
+"""A request that may not be sent twice takes a pooled connection only if it was used this recently (Node: 5)."""
+POOL_MAX_IDLE: Final = 256
+"""Idle connections kept per upstream and worker."""
+POOL_SWEEP_SECONDS: Final = 5.0

@@ -1,0 +1,126 @@
+"""Bytes both ways between a client's channel and an upstream's transport, once an upgrade has been agreed.
+
+Each side is read only as fast as the other one takes it. A side that ends is passed on as an end; the tunnel is over
+when both have ended, when either breaks, or when nothing has moved for the idle limit. Knows nothing of WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from edge_addon.channel import Channel
+from edge_addon.relay.upstream_connection import UpstreamConnection
+from edge_addon.timers import Timer
+
+
+class Tunnel(asyncio.Protocol):
+    """The upstream transport's protocol from the upgrade on; the session calls `client_…` with its own events."""
+
+    __slots__ = (
+        "_channel",
+        "_client_ended",
+        "_connection",
+        "_idle_seconds",
+        "_is_over",
+        "_on_end",
+        "_timer",
+        "_transport",
+        "bytes_in",
+        "bytes_out",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        connection: UpstreamConnection,
+        timer: Timer,
+        idle_seconds: float,
+        on_end: Callable[[str], None],
+    ) -> None:
+        self._channel = channel
+        self._connection = connection
+        self._transport = connection.transport
+        self._timer = timer
+        self._idle_seconds = idle_seconds
+        self._on_end = on_end
+        self._is_over = False
+        self._client_ended = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def start(self, from_upstream: bytes, from_client: bytes) -> None:
+        """Take the transport over; the bytes are what either side sent right behind the upgrade."""
+        self._transport.set_protocol(self)
+        self._moved()
+        if from_upstream:
+            self.data_received(from_upstream)
+        if from_client:
+            self.client_data(from_client)
+
+    # From the client.
+
+    def client_data(self, data: bytes) -> None:
+        self.bytes_in += len(data)
+        self._transport.write(data)
+        self._moved()
+
+    def client_ended(self) -> None:
+        """The client sends no more. An upstream that can't be half closed (TLS) hears of it as an end."""
+        self._client_ended = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._end("done")
+
+    def client_lost(self) -> None:
+        self._end("client_gone")
+
+    def client_full(self) -> None:
+        if not self._is_over:
+            self._transport.pause_reading()
+
+    def client_drained(self) -> None:
+        if not self._is_over:
+            self._transport.resume_reading()
+
+    # From the upstream.
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self._channel.write(data)
+        self._moved()
+
+    def eof_received(self) -> bool:
+        """No half-closed state towards the client: a channel can only be closed as a whole."""
+        self._end("done")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end("done" if exc is None else "upstream_gone")
+
+    def pause_writing(self) -> None:
+        self._channel.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._channel.resume_reading()
+
+    # The end.
+
+    def _moved(self) -> None:
+        if not self._is_over:
+            self._timer.set(self._idle_seconds, self._idled)
+
+    def _idled(self) -> None:
+        self._end("idle")
+
+    def _end(self, outcome: str) -> None:
+        """Close both sides, what was written still goes out; said once."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._timer.cancel()
+        self._transport.close()
+        self._connection.tunnel_ended()
+        self._channel.close()
+        self._on_end(outcome)

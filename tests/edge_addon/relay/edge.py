@@ -1,0 +1,93 @@
+"""The relay on a real socket in the test's own loop: the product's plane, connection and session, nothing replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from certstore.journal import JournalReader
+from certstore.model.layout import Layout
+from certstore.model.settings import ListenerSettings, Settings, Source, Upstream
+from certstore.model.snapshot import ServedCertificate, SiteEntry, encode_entry
+from edge_addon.plane import Plane
+from edge_addon.sessions import connection_factory
+from tests.deadlines import wait_for_in_loop
+from tests.ports import listening_socket
+
+MAIN_HOST = "edge.test"
+PLAIN_RELAY: dict[str, Any] = {"redirect_to_https": False}
+
+
+def entry(site: str, *names: str, upstream: str | None = None, has_certificate: bool = True) -> SiteEntry:
+    """A site of the snapshot; its certificate exists in the index only."""
+    start = datetime.now(UTC) - timedelta(days=1)
+    certificate = ServedCertificate(site, 1, site * 8, names, start, start + timedelta(days=90))
+    upstreams = (Upstream(url=upstream),) if upstream is not None else None
+    return SiteEntry(site, names[0], names, Source.FILE, certificate if has_certificate else None, upstreams=upstreams)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A listener and the plane behind it."""
+
+    port: int
+    plane: Plane
+
+    async def send(self, data: bytes, *, end: bool = False) -> bytes:
+        """Everything that comes back on a connection of its own, until the edge closes it."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        if end:
+            writer.write_eof()
+        try:
+            return await asyncio.wait_for(reader.read(), 20)
+        finally:
+            writer.transport.abort()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def counted(self, cause: str, times: int = 1) -> None:
+        """Wait until the cause has been counted so often."""
+        await wait_for_in_loop(
+            lambda: self.plane.counters[cause] >= times, f"{cause} counted {times} times: {self.plane.counters}"
+        )
+
+
+@contextlib.asynccontextmanager
+async def relay_edge(
+    folder: Path,
+    upstream: str | Sequence[str | dict[str, Any]],
+    *,
+    sites: Sequence[SiteEntry] = (),
+    kind: str = "http",
+    **settings: Any,
+) -> AsyncIterator[Edge]:
+    """A plain listener that relays; `settings` are top-level keys of edge.yaml."""
+    settings.setdefault("http", PLAIN_RELAY)
+    whole = Settings.model_validate({"upstream": upstream, "store": folder / "store", **settings})
+    layout = Layout(folder / "store")
+    layout.snapshot_journal.parent.mkdir(parents=True, exist_ok=True)
+    entries = [entry("main", MAIN_HOST), *sites]
+    layout.snapshot_journal.write_text("".join(json.dumps(encode_entry(each)) + "\n" for each in entries))
+    journal = JournalReader(layout)
+    plane = Plane(whole, folder, journal)
+    with listening_socket() as bound:
+        port = bound.getsockname()[1]
+        listener = ListenerSettings.model_validate({"kind": kind, "listen": f"127.0.0.1:{port}"})
+        server = await plane.loop.create_server(connection_factory(plane, listener), sock=bound)
+        try:
+            yield Edge(port, plane)
+        finally:
+            server.close()
+            for connection in list(plane.connections):
+                connection.abort()
+            plane.stop()
+            journal.close()
+            await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")

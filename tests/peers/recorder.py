@@ -1,0 +1,187 @@
+"""A raw upstream on loopback: records every byte that reaches it and answers exactly what the test says.
+
+    with Recorder(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as recorder:
+        … recorder.port … recorder.received … recorder.connections[0].received
+
+It runs in a thread of its own, so it serves tests in a loop and tests of a child process alike. Knows no HTTP but
+where a head ends; what it hears is judged by the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class Connection:
+    """One connection as the upstream sees it. `received` grows as bytes come in, read by a handler or not."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.received = bytearray()
+        self.is_over = False
+        """The other side has ended or broken it."""
+        self._unread = bytearray()
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self, size: int = 65536) -> bytes:
+        """At least a byte; none when the other side has ended."""
+        if not self._unread:
+            await self._receive()
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
+        return data
+
+    async def read_until(self, end: bytes) -> bytes:
+        """Up to and with `end`; raises EOFError when it does not come."""
+        while (found := self._unread.find(end)) < 0:
+            if not await self._receive():
+                raise EOFError
+        data = bytes(self._unread[: found + len(end)])
+        del self._unread[: found + len(end)]
+        return data
+
+    async def read_head(self) -> bytes:
+        return await self.read_until(b"\r\n\r\n")
+
+    async def read_to_end(self) -> None:
+        while await self.read():
+            pass
+
+    async def _receive(self) -> bool:
+        try:
+            data = await self._reader.read(65536)
+        except OSError:
+            data = b""
+        self.received += data
+        self._unread += data
+        self.is_over = not data
+        return bool(data)
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    def finish(self) -> None:
+        """FIN."""
+        self._writer.close()
+
+    def reset(self) -> None:
+        """RST."""
+        if self._writer.is_closing():
+            return
+        sock = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+
+Handler = Callable[[Connection], Awaitable[None]]
+
+
+class Recorder:
+    """`handler` is run for each connection; when it returns, the rest is still recorded until the other side ends."""
+
+    def __init__(
+        self, handler: Handler, *, unix: Path | None = None, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.connections: list[Connection] = []
+        self._handler = handler
+        self._unix = unix
+        self._host = host
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._is_listening = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """As an upstream in settings."""
+        if self._unix is not None:
+            return f"unix:{self._unix}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def received(self) -> bytes:
+        """Everything, over all connections in the order of their accept."""
+        return b"".join(bytes(connection.received) for connection in self.connections)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._is_listening.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        if self._unix is not None:
+            server = await asyncio.start_unix_server(self._accept, str(self._unix))
+        else:
+            server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls)
+            self.port = server.sockets[0].getsockname()[1]
+        self._is_listening.set()
+        await self._stop.wait()
+        server.close()
+        for connection in self.connections:
+            connection.reset()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(reader, writer)
+        self.connections.append(connection)
+        with contextlib.suppress(EOFError, OSError, asyncio.CancelledError):
+            await self._handler(connection)
+            await connection.read_to_end()
+        writer.close()
+
+
+def answering(*responses: bytes, close: bool = False) -> Handler:
+    """Answer the heads that come on a connection with these, one each, the last one for ever.
+
+    Made for requests without a body. With `close` the connection is ended after the first.
+    """
+
+    async def handle(connection: Connection) -> None:
+        position = 0
+        while True:
+            await connection.read_head()
+            await connection.write(responses[min(position, len(responses) - 1)])
+            position += 1
+            if close:
+                connection.finish()
+                return
+
+    return handle
+
+
+async def silent(connection: Connection) -> None:
+    """Take everything, answer nothing."""
+    await connection.read_to_end()
+
+
+def ok(body: bytes = b"ok", *fields: bytes) -> bytes:
+    """A plain good response."""
+    return b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *fields, b"", body))
