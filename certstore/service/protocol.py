@@ -1,0 +1,170 @@
+"""What goes over the control socket: one JSON line as request, then progress lines and one last line as answer.
+
+Values to bytes and back, with bounds; knows no sockets, no store and no verbs. Contents of files travel in base64 and
+are shown neither by `repr` nor in any message of this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+VERSION = 1
+"""Raised when an older peer would misread a request or an answer."""
+
+REQUEST_LIMIT = 4 << 20
+"""Bytes of one request line: two files of the size that intake takes (1 MB), in base64, with room to spare."""
+
+ANSWER_LIMIT = 16 << 20
+
+
+class Fault(StrEnum):
+    """Why a verb did not do what it was asked; the command line turns usage faults into another exit code."""
+
+    BAD_REQUEST = "bad_request"
+    TOO_LARGE = "too_large"
+    OTHER_VERSION = "other_version"
+    FORBIDDEN = "forbidden"
+    INVALID = "invalid"
+    NOT_FOUND = "not_found"
+    EXISTS = "exists"
+    REFUSED = "refused"
+    BUSY = "busy"
+    STORAGE = "storage"
+    UNREACHABLE = "unreachable"
+    INTERNAL = "internal"
+
+
+class VerbFailed(Exception):
+    """A verb failed: `found` says what is so, `remedy` what to do about it (may be empty). Nothing secret in either."""
+
+    def __init__(self, fault: Fault, found: str, remedy: str = "") -> None:
+        super().__init__(f"{found}; {remedy}" if remedy else found)
+        self.fault = fault
+        self.found = found
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    verb: str
+    args: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A long verb still works; one sentence for the person who waits."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    facts: dict[str, Any]
+
+
+Answer = Progress | Result | VerbFailed
+
+
+def encode_request(request: Request) -> bytes:
+    """Raises VerbFailed when the line would be longer than the other side reads."""
+    line = _line({"version": VERSION, "verb": request.verb, "args": request.args})
+    if len(line) > REQUEST_LIMIT:
+        raise too_large()
+    return line
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises VerbFailed on anything that is no request of this version."""
+    fields = _object(line)
+    if fields.get("version") != VERSION:
+        raise VerbFailed(
+            Fault.OTHER_VERSION,
+            f"the request is of version {fields.get('version')!r:.20} of the control protocol, control of {VERSION}",
+            "restart the service after an update, so that both sides are of one release",
+        )
+    verb, args = fields.get("verb"), fields.get("args", {})
+    if not isinstance(verb, str) or not isinstance(args, dict):
+        raise VerbFailed(Fault.BAD_REQUEST, "a request needs `verb`, a text, and `args`, an object")
+    return Request(verb, args)
+
+
+def encode_answer(answer: Answer) -> bytes:
+    match answer:
+        case Progress(message):
+            return _line({"version": VERSION, "progress": message})
+        case Result(facts):
+            return _line({"version": VERSION, "result": facts})
+        case VerbFailed():
+            error = {"fault": answer.fault.value, "found": answer.found, "remedy": answer.remedy}
+            return _line({"version": VERSION, "error": error})
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises VerbFailed when the other side speaks something else."""
+    fields = _object(line)
+    if isinstance(message := fields.get("progress"), str):
+        return Progress(message)
+    if isinstance(facts := fields.get("result"), dict):
+        return Result(facts)
+    match fields.get("error"):
+        case {"fault": str(fault), "found": str(found), "remedy": str(remedy)}:
+            return VerbFailed(Fault(fault) if fault in Fault else Fault.INTERNAL, found, remedy)
+    raise VerbFailed(Fault.BAD_REQUEST, "the answer is neither progress, result nor error")
+
+
+def pack_files(files: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
+    """Names and contents as they stand in a request's arguments."""
+    return [{"name": name, "content": pack_bytes(content)} for name, content in files]
+
+
+def unpack_files(packed: object) -> list[tuple[str, bytes]]:
+    """The inverse of `pack_files`; raises VerbFailed, without a byte of what was sent, on anything else."""
+    if not isinstance(packed, list):
+        raise VerbFailed(Fault.BAD_REQUEST, "`files` is not a list")
+    files = []
+    for item in packed:
+        match item:
+            case {"name": str(name), "content": str(content)}:
+                files.append((name, unpack_bytes(content)))
+            case _:
+                raise VerbFailed(Fault.BAD_REQUEST, "each of `files` needs `name` and `content`, both text")
+    return files
+
+
+def pack_bytes(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def unpack_bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise VerbFailed(Fault.BAD_REQUEST, "a content is not base64") from None
+
+
+def too_large() -> VerbFailed:
+    return VerbFailed(
+        Fault.TOO_LARGE,
+        f"the request is larger than {REQUEST_LIMIT >> 20} MB",
+        "a certificate with its key and chain has a few kilobytes: check which files were given",
+    )
+
+
+def _line(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        raise VerbFailed(Fault.BAD_REQUEST, "the line is not JSON") from None
+    if not isinstance(fields, dict):
+        raise VerbFailed(Fault.BAD_REQUEST, "the line is not a JSON object")
+    return fields

@@ -1,0 +1,76 @@
+"""Having the writer and using it: opened from settings, and verbs performed on it with every failure foreseen.
+
+What control does for its clients and what the command line does without a control process, in one place.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from certstore.model.layout import Layout
+from certstore.model.settings import Settings
+from certstore.service.protocol import Answer, Fault, Request, Result, VerbFailed
+from certstore.service.verbs import perform
+from certstore.store import InvalidSite, StoreBusy, StoreWriter
+
+logger = logging.getLogger(__name__)
+
+
+def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
+    """Take the store's lock and open the store; raises VerbFailed, with the pid of whoever writes it already."""
+    layout = Layout(base / settings.store)
+    try:
+        return StoreWriter.acquire(layout.root, keep=settings.archive.keep, keys_group=settings.keys_group)
+    except StoreBusy as busy:
+        holder = f"process {busy.pid}" if busy.pid is not None else "another process"
+        raise VerbFailed(
+            Fault.BUSY,
+            f"{holder} writes the store {layout.root} and takes no requests",
+            "wait until it has ended, or stop it",
+        ) from None
+    except InvalidSite as error:
+        raise VerbFailed(Fault.INVALID, str(error)) from None
+
+
+def perform_under_lock(settings: Settings, base: Path, request: Request, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Be the writer for the time of one verb; raises VerbFailed."""
+    with closing(acquire_writer(settings, base)) as writer:
+        answer = perform_safely(writer, request, tell)
+    if isinstance(answer, Result):
+        return answer.facts
+    assert isinstance(answer, VerbFailed), "a verb ends in a result or a failure"  # noqa: S101
+    raise answer
+
+
+def perform_safely(writer: StoreWriter, request: Request, tell: Callable[[str], None]) -> Answer:
+    """Perform a verb; whatever goes wrong is an answer. Nothing out of a file reaches the log or the answer."""
+    try:
+        return Result(perform(writer, request.verb, request.args, tell))
+    except VerbFailed as failure:
+        return failure
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        logger.error("%s: %s%s", request.verb, place, error.strerror)
+        return VerbFailed(Fault.STORAGE, f"{place}{error.strerror}", _storage_remedy(error))
+    except Exception as error:  # noqa: BLE001  one verb's fault must not take the writer away from all others
+        # Where, and of what kind; not the message, which may quote what was read.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s: %s at\n%s", request.verb, type(error).__name__, where)
+        return VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where")
+
+
+def _storage_remedy(error: OSError) -> str:
+    """What a person can do about a disk that says no."""
+    remedies = {
+        errno.ENOSPC: "free some space; what is served has not changed",
+        errno.EDQUOT: "free some space; what is served has not changed",
+        errno.EROFS: "the store is mounted read-only: mount it writable; what is served has not changed",
+        errno.EACCES: "the store's owner has to be able to write everything in it",
+    }
+    return remedies.get(error.errno or 0, "what is served now: certedge status")
