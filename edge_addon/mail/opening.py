@@ -1,0 +1,147 @@
+"""The first words with an upstream: its greeting and, where it is asked for, STARTTLS from the client's side.
+
+Nothing that an upstream said in the clear is believed or passed on once TLS is up: the greeting that the client hears
+is then the edge's own, and bytes that came in the same flight as the go-ahead end the session (RFC 3207 §5).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, MailProtocol, Ready, Step, ToClient, ToUpstream
+from edge_addon.mail.lines import Fault, Framer, Literals
+
+UPSTREAM_REFUSED = "mail_upstream_refused"
+UPSTREAM_WITHOUT_STARTTLS = "mail_upstream_without_starttls"
+UPSTREAM_PIPELINED = "mail_upstream_pipelined_after_starttls"
+UPSTREAM_GARBLED = "mail_upstream_garbled"
+
+ANSWER_LIMIT = 4 * LINE_LIMIT
+"""Bytes of one whole greeting or answer."""
+
+
+def _pattern(text: bytes) -> re.Pattern[bytes]:
+    return re.compile(text, re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What ends an answer, and what its last line begins with when it is a good one."""
+
+    last_line: re.Pattern[bytes]
+    good: re.Pattern[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How a protocol opens; `{host}` in a text is the edge's name.
+
+    `to_tls` are the commands with the answers they should get. `greeting_over_tls` replaces the upstream's; it is None
+    where the protocol has the server greet once more over TLS.
+    """
+
+    greeting: Expected
+    to_tls: tuple[tuple[str, Expected], ...]
+    greeting_over_tls: str | None
+
+
+_ANY_LINE = _pattern(b"")
+_SMTP_LAST = _pattern(rb"(?!\d{3}-)")
+_SIEVE_OK = Expected(_pattern(rb"(?:OK|NO|BYE)\b"), _pattern(rb"OK\b"))
+
+SCRIPTS = {
+    MailProtocol.IMAP: Script(
+        # PREAUTH is no good greeting: STARTTLS is not possible then, and every client would be in without a login.
+        Expected(_ANY_LINE, _pattern(rb"\* OK\b")),
+        (("edge STARTTLS\r\n", Expected(_pattern(rb"edge |\* BYE\b"), _pattern(rb"edge OK\b"))),),
+        "* OK {host} ready\r\n",
+    ),
+    MailProtocol.POP3: Script(
+        Expected(_ANY_LINE, _pattern(rb"\+OK")),
+        (("STLS\r\n", Expected(_ANY_LINE, _pattern(rb"\+OK"))),),
+        "+OK {host} ready\r\n",
+    ),
+    MailProtocol.SMTP: Script(
+        Expected(_SMTP_LAST, _pattern(rb"220")),
+        (
+            ("EHLO {host}\r\n", Expected(_SMTP_LAST, _pattern(rb"250"))),
+            ("STARTTLS\r\n", Expected(_SMTP_LAST, _pattern(rb"220"))),
+        ),
+        "220 {host} ESMTP\r\n",
+    ),
+    MailProtocol.SIEVE: Script(_SIEVE_OK, (("STARTTLS\r\n", _SIEVE_OK),), None),  # RFC 5804 §2.2: it comes again
+}
+
+
+class Opening:
+    """From the first byte of an upstream to `Ready`. Feed it what the upstream says.
+
+    `needs_starttls`: the upstream's TLS is still to be begun. `client_awaits_greeting` is False behind a client's own
+    STARTTLS in the protocols where the server does not speak first then.
+    """
+
+    def __init__(
+        self, protocol: MailProtocol, host: str, *, needs_starttls: bool, client_awaits_greeting: bool
+    ) -> None:
+        self._script = SCRIPTS[protocol]
+        self._host = host
+        self._framer = Framer(LINE_LIMIT, Literals.NONE if protocol is MailProtocol.SMTP else Literals.AT_ONCE)
+        self._expected = self._script.greeting
+        self._to_tls = list(self._script.to_tls) if needs_starttls else []
+        self._needs_starttls = needs_starttls
+        self._client_awaits_greeting = client_awaits_greeting
+        self._answer = b""
+        self._is_over = False
+
+    def from_upstream(self, data: bytes) -> list[Step]:
+        self._framer.feed(data)
+        while not self._is_over and (unit := self._framer.next_unit()) is not None:
+            if isinstance(unit, Fault) or len(self._answer) > ANSWER_LIMIT:
+                return self._end(UPSTREAM_GARBLED)
+            self._answer += unit.data
+            if self._expected.last_line.match(unit.data) and (steps := self._conclude(unit.data)):
+                return steps
+        return []
+
+    def tls_established(self) -> list[Step]:
+        """The handshake with the upstream is done: what is heard from now on counts."""
+        self._framer = Framer(LINE_LIMIT, Literals.AT_ONCE)
+        self._needs_starttls = False
+        self._answer = b""
+        if self._script.greeting_over_tls is None:
+            self._expected = self._script.greeting
+            self._is_over = False
+            return []
+        return [self._ready(self._script.greeting_over_tls.format(host=self._host).encode("ascii"))]
+
+    def _conclude(self, last_line: bytes) -> list[Step]:
+        """An answer is whole: go on with the next command, or come to an end."""
+        answer, self._answer = self._answer, b""
+        if not self._expected.good.match(last_line):
+            return self._refused(answer)
+        if not self._needs_starttls:
+            return [self._ready(answer)]
+        if self._to_tls:
+            command, self._expected = self._to_tls.pop(0)
+            return [ToUpstream(command.format(host=self._host).encode("ascii"))]
+        if self._framer.held:
+            return self._end(UPSTREAM_PIPELINED)
+        self._is_over = True
+        return [Action.START_UPSTREAM_TLS]
+
+    def _refused(self, answer: bytes) -> list[Step]:
+        """Its own words say best whether to come again, but only words that nobody on the wire could have put there."""
+        if self._needs_starttls:
+            is_greeting = len(self._to_tls) == len(self._script.to_tls)
+            return self._end(UPSTREAM_REFUSED if is_greeting else UPSTREAM_WITHOUT_STARTTLS)
+        self._is_over = True
+        return [Count(UPSTREAM_REFUSED), ToClient(answer), Action.CLOSE]
+
+    def _ready(self, greeting: bytes) -> Ready:
+        self._is_over = True
+        return Ready(greeting if self._client_awaits_greeting else b"", self._framer.take())
+
+    def _end(self, cause: str) -> list[Step]:
+        self._is_over = True
+        return [Ended(cause)]

@@ -1,0 +1,51 @@
+"""POP3 between TLS and the login (RFC 1939 §4, RFC 2449, RFC 5034)."""
+
+from __future__ import annotations
+
+from edge_addon.mail.commands import parse_command
+from edge_addon.mail.dialogue import MailProtocol
+from edge_addon.mail.lines import Literals
+from edge_addon.mail.login import After, Login
+
+_LISTS_WITHOUT_ARGUMENT = frozenset({"CAPA", "AUTH", "LANG"})
+"""A bare AUTH lists mechanisms on many servers; LANG: RFC 6856 §3.2."""
+_REFUSALS = {
+    "STLS": b"-ERR TLS is already active\r\n",
+    "XCLIENT": b"-ERR Not from here\r\n",  # Dovecot would take a client's address from it
+}
+
+
+class Pop3Login(Login):
+    protocol = MailProtocol.POP3
+
+    def __init__(self) -> None:
+        super().__init__(Literals.NONE, Literals.NONE)
+        self._is_login = False
+        self._expects_list = False
+        self._is_in_list = False
+
+    def judge_command(self, data: bytes) -> bytes | None:
+        command = parse_command(MailProtocol.POP3, data)
+        if command is None:
+            return b"-ERR Not a command\r\n"
+        if (refusal := _REFUSALS.get(command.verb)) is not None:
+            return refusal
+        self._expects_list = command.verb in _LISTS_WITHOUT_ARGUMENT and not command.argument
+        self._is_login = command.verb in {"PASS", "APOP", "AUTH"} and not self._expects_list
+        return None
+
+    def judge_answer(self, data: bytes) -> After:
+        if self._is_in_list:
+            self._is_in_list = data.rstrip(b"\r\n") != b"."
+            return After.STAY if self._is_in_list else After.ANSWERED
+        if data[:3].upper() == b"+OK":
+            if self._is_login:
+                return After.LOGGED_IN
+            self._is_in_list, self._expects_list = self._expects_list, False
+            return After.STAY if self._is_in_list else After.ANSWERED
+        if data[:1] == b"+":
+            return After.GO_ON
+        return After.ANSWERED
+
+    def without_starttls(self, data: bytes) -> bytes:
+        return b"" if self._is_in_list and data.strip().upper() == b"STLS" else data

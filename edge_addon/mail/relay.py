@@ -1,0 +1,357 @@
+"""One client's mail session: moves bytes between client and mail server and does what the dialogues decide.
+
+A session goes through at most four stages: the dialogue before TLS, which the edge holds alone (`starttls`); the
+opening of an upstream (`opening`); a dialogue under watch (`imap`, `pop3`, `sieve` up to the login, `smtp` to the end);
+and the tunnel. What is said and what may pass is decided there, not here.
+"""
+
+from __future__ import annotations
+
+from certstore.model.settings import ListenerKind, ProxyProtocol, UpstreamTls
+from edge_addon.access_log import AccessEntry
+from edge_addon.channel import Channel
+from edge_addon.mail.dialogue import (
+    PROTOCOLS,
+    Action,
+    Count,
+    Dialogue,
+    Ended,
+    MailProtocol,
+    Ready,
+    Step,
+    ToClient,
+    ToUpstream,
+    goodbye,
+)
+from edge_addon.mail.imap import ImapLogin
+from edge_addon.mail.opening import Opening
+from edge_addon.mail.pop3 import Pop3Login
+from edge_addon.mail.proxy_protocol import build_v1, build_v2
+from edge_addon.mail.sieve import SieveLogin
+from edge_addon.mail.smtp import SmtpRelay
+from edge_addon.mail.starttls import BeforeTls
+from edge_addon.mail.upstream import UpstreamLeg
+from edge_addon.plane import Plane
+
+HOLD_LIMIT = 128 * 1024
+"""Bytes of a client that may wait for their turn until no more is read; above the longest command of any protocol."""
+OPENING_SECONDS = 30.0
+"""From connecting to the upstream's greeting: some servers let a client wait on purpose."""
+LOGIN_SECONDS = 180.0
+"""Silence allowed before the login, the usual value of mail servers; afterwards `mail_idle_seconds` holds."""
+SMTP_SECONDS = 300.0
+"""RFC 5321 §4.5.3.2.7."""
+HALF_CLOSED_SECONDS = 60.0
+DRAIN_LEAD_SECONDS = 2.0
+"""Goodbyes are said this long before the drain deadline ends what is left."""
+
+IDLE = "mail_idle"
+OPENING_TIMED_OUT = "mail_upstream_timed_out"
+DRAINED = "drained"
+
+_WHY = {IDLE: "Nothing was said for too long", DRAINED: "Restarting, please come again"}
+_WHY_ELSE = "Mail server not available, please come again later"
+
+
+class MailSession:
+    """The `Session` of every mail listener."""
+
+    def __init__(self, channel: Channel, plane: Plane) -> None:
+        self._channel = channel
+        self._plane = plane
+        self._protocol = PROTOCOLS[channel.listener.kind]
+        self._host = plane.snapshot.main.host
+        self._dialogue: Dialogue | None = None
+        """None before the first word, during a handshake, and in the tunnel."""
+        self._opening: Opening | None = None
+        self._leg: UpstreamLeg | None = None
+        self._is_tunnel = self._is_finished = self._is_draining = False
+        self._is_client_done = False
+        self._is_client_full = self._is_upstream_full = self._is_reading_paused = False
+        self._ends_with_newline = True
+        self._bytes_in = self._bytes_out = 0
+        self._outcome: str | None = None
+        self._opening_since = plane.loop.time()
+        self._upstream_duration: float | None = None
+        self._timer = plane.timers.timer()
+        self._drain_timer = plane.timers.timer()
+        if channel.secure or channel.listener.kind is ListenerKind.SMTP:
+            self._open_upstream(client_awaits_greeting=True)
+        else:
+            dialogue = BeforeTls(self._protocol, self._host)
+            self._dialogue = dialogue
+            self._perform(dialogue.greet())
+            self._touch()
+
+    # From the client's connection.
+
+    @property
+    def is_idle(self) -> bool:
+        return self._leg is None
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_finished:
+            return
+        self._bytes_in += len(data)
+        if self._is_tunnel:
+            self._touch()
+            if self._leg is not None:
+                self._leg.write(data)
+        elif self._dialogue is not None:
+            if self._opening is None:
+                self._touch()
+            self._perform(self._dialogue.from_client(data))
+            self._regulate()
+
+    def eof_received(self) -> None:
+        if self._is_finished:
+            return
+        self._is_client_done = True
+        if self._leg is None:
+            self._finish()
+        else:
+            self._pass_end_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._is_finished:
+            self._outcome = self._outcome or ("client_gone" if exc is not None else None)
+        self._is_finished = True
+        self._timer.cancel()
+        self._drain_timer.cancel()
+        if self._leg is not None:
+            self._leg.close()
+        self._write_access_log()
+
+    def pause_writing(self) -> None:
+        self._is_client_full = True
+        if self._leg is not None:
+            self._leg.read(is_wanted=False)
+
+    def resume_writing(self) -> None:
+        self._is_client_full = False
+        if self._leg is not None:
+            self._leg.read(is_wanted=True)
+
+    def tls_established(self) -> None:
+        self._ends_with_newline = True
+        # Only ManageSieve's server speaks first behind STARTTLS (RFC 5804 §2.2).
+        self._open_upstream(client_awaits_greeting=self._protocol is MailProtocol.SIEVE)
+
+    def drain(self) -> None:
+        """A session with a mail server is left alone until just before the deadline; one without is over now."""
+        if self._is_draining or self._is_finished:
+            return
+        self._is_draining = True
+        if self._leg is None:
+            self._end(Ended(DRAINED))
+        else:
+            seconds = max(self._plane.settings.limits.drain_seconds - DRAIN_LEAD_SECONDS, 0)
+            self._drain_timer.set(seconds, lambda: self._end(Ended(DRAINED)))
+
+    # From the upstream's connection.
+
+    def upstream_connected(self) -> None:
+        if self._leg is not None and self._is_client_full:
+            self._leg.read(is_wanted=False)
+
+    def upstream_secured(self) -> None:
+        if self._opening is not None:
+            self._perform(self._opening.tls_established())
+
+    def upstream_received(self, data: bytes) -> None:
+        if self._is_finished:
+            return
+        if self._is_tunnel:
+            self._touch()
+            self._say(data)
+        elif self._opening is not None:
+            self._perform(self._opening.from_upstream(data))
+        elif self._dialogue is not None:
+            self._touch()
+            self._perform(self._dialogue.from_upstream(data))
+        self._regulate()
+        if self._is_client_done:
+            self._pass_end_on()
+
+    def upstream_lost(self, cause: str) -> None:
+        if self._is_finished:
+            return
+        if self._is_tunnel or (self._opening is None and self._dialogue is not None and not self._dialogue.owes_answer):
+            self._finish()
+        else:
+            self._end(Ended(cause))
+
+    def upstream_full(self, *, is_full: bool) -> None:
+        self._is_upstream_full = is_full
+        self._regulate()
+
+    # Doing.
+
+    def _perform(self, steps: list[Step]) -> None:
+        for step in steps:
+            if self._is_finished:
+                return
+            match step:
+                case ToClient(data):
+                    self._say(data)
+                case ToUpstream(data):
+                    if self._leg is not None:
+                        self._leg.write(data)
+                case Count(cause):
+                    self._plane.count(cause)
+                case Ended():
+                    self._end(step)
+                case Ready():
+                    self._begin_dialogue(step)
+                case Action():
+                    self._act(step)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Action.START_TLS:
+                self._start_tls()
+            case Action.START_UPSTREAM_TLS:
+                if self._leg is not None:
+                    self._leg.start_tls()
+            case Action.TUNNEL:
+                self._is_tunnel = True
+                self._dialogue = None
+                self._touch()
+            case Action.CLOSE:
+                self._finish()
+
+    def _start_tls(self) -> None:
+        """Everything said so far is forgotten, with the upstream that may have heard some of it."""
+        self._dialogue = None
+        if self._leg is not None:
+            self._leg.write(b"QUIT\r\n")  # only SMTP has an upstream here, and every command is answered
+            self._leg.close()
+            self._leg = None
+        self._is_upstream_full = False
+        self._regulate()
+        self._ends_with_newline = False  # until the handshake is done no word can be said, in the clear least of all
+        self._channel.start_tls()
+
+    def _open_upstream(self, *, client_awaits_greeting: bool) -> None:
+        channel = self._channel
+        listener = channel.listener
+        self._dialogue = _dialogue_for(self._protocol, self._host, is_secure=channel.secure)
+        self._opening = Opening(
+            self._protocol,
+            self._host,
+            needs_starttls=listener.upstream_tls is UpstreamTls.STARTTLS,
+            client_awaits_greeting=client_awaits_greeting,
+        )
+        header = b""
+        if listener.proxy_protocol is ProxyProtocol.V1:
+            header = build_v1(channel.client, channel.local)
+        elif listener.proxy_protocol is ProxyProtocol.V2:
+            header = build_v2(
+                channel.client, channel.local, tls_version=channel.tls_version, server_name=channel.server_name
+            )
+        self._leg = UpstreamLeg(self, self._plane.loop, listener, self._plane.base)
+        self._opening_since = self._plane.loop.time()
+        self._timer.set(OPENING_SECONDS, self._overdue)
+        self._leg.open(header)
+
+    def _begin_dialogue(self, ready: Ready) -> None:
+        self._opening = None
+        self._upstream_duration = self._plane.loop.time() - self._opening_since
+        self._touch()
+        if self._dialogue is not None:
+            self._perform(self._dialogue.upstream_ready(ready.greeting))
+        if self._dialogue is not None and ready.rest:
+            self._perform(self._dialogue.from_upstream(ready.rest))
+
+    def _say(self, data: bytes) -> None:
+        if data:
+            self._bytes_out += len(data)
+            self._ends_with_newline = data.endswith(b"\n")
+            self._channel.write(data)
+
+    def _regulate(self) -> None:
+        """Read from the client only while what it says can go on or be held."""
+        is_holding = self._dialogue is not None and self._dialogue.held > HOLD_LIMIT
+        must_pause = self._is_upstream_full or is_holding
+        if must_pause is self._is_reading_paused or self._is_finished:
+            return
+        self._is_reading_paused = must_pause
+        if must_pause:
+            self._channel.pause_reading()
+        else:
+            self._channel.resume_reading()
+
+    def _pass_end_on(self) -> None:
+        """The client says nothing more: so hears the upstream, once it has had everything that was held."""
+        if self._is_finished or self._leg is None or self._opening is not None:
+            return
+        if self._dialogue is not None and self._dialogue.held:
+            return
+        self._is_client_done = False
+        self._timer.set(HALF_CLOSED_SECONDS, self._overdue)
+        if not self._leg.write_eof():
+            self._finish()
+
+    # Time and endings.
+
+    def _touch(self) -> None:
+        limit = self._plane.settings.limits.mail_idle_seconds
+        if self._protocol is MailProtocol.SMTP:
+            limit = min(limit, SMTP_SECONDS)
+        elif not self._is_tunnel:
+            limit = min(limit, LOGIN_SECONDS)
+        self._timer.set(limit, self._overdue)
+
+    def _overdue(self) -> None:
+        self._end(Ended(IDLE if self._opening is None else OPENING_TIMED_OUT))
+
+    def _end(self, ended: Ended) -> None:
+        """Close with a goodbye, but not inside an answer; and POP3 has no words that nobody asked for."""
+        if self._is_finished:
+            return
+        self._outcome = ended.cause
+        self._plane.count(ended.cause)
+        is_unasked = self._is_tunnel and self._protocol is MailProtocol.POP3
+        if self._ends_with_newline and not is_unasked:
+            why = _WHY.get(ended.cause, _WHY_ELSE)
+            self._say(ended.answer or goodbye(self._protocol, self._host, why))
+        self._finish()
+
+    def _finish(self) -> None:
+        self._is_finished = True
+        self._timer.cancel()
+        self._drain_timer.cancel()
+        if self._leg is not None:
+            self._leg.close()
+        self._channel.close()
+
+    def _write_access_log(self) -> None:
+        channel, selection = self._channel, self._channel.selection
+        self._plane.access_log.write(
+            AccessEntry(
+                kind=channel.listener.kind,
+                client=channel.client.host,
+                server_name=channel.server_name,
+                certificate=selection.certificate.site if selection is not None else None,
+                reason=selection.reason if selection is not None else None,
+                bytes_in=self._bytes_in,
+                bytes_out=self._bytes_out,
+                upstream=str(channel.listener.upstream) if self._leg is not None else None,
+                duration=self._plane.loop.time() - channel.opened,
+                upstream_duration=self._upstream_duration,
+                tls_version=channel.tls_version,
+                outcome=self._outcome,
+            )
+        )
+
+
+def _dialogue_for(protocol: MailProtocol, host: str, *, is_secure: bool) -> Dialogue:
+    match protocol:
+        case MailProtocol.IMAP:
+            return ImapLogin()
+        case MailProtocol.POP3:
+            return Pop3Login()
+        case MailProtocol.SIEVE:
+            return SieveLogin()
+        case MailProtocol.SMTP:
+            return SmtpRelay(host, is_secure=is_secure)

@@ -1,0 +1,306 @@
+"""SMTP through the edge from greeting to QUIT (RFC 5321), in the clear between servers and over TLS.
+
+Follows the dialogue strictly enough to know at every byte whether it is a command or the text of a mail (DATA, BDAT of
+RFC 3030), so that neither side can be made to take one for the other. Passes known commands only. Offers STARTTLS in
+the clear and hides it over TLS, hides and refuses AUTH in the clear, never lets a client play the relay (XCLIENT).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from enum import Enum
+
+from edge_addon.mail.commands import Command, parse_command
+from edge_addon.mail.dialogue import Action, Count, Ended, MailProtocol, Step, ToClient, ToUpstream, client_fault
+from edge_addon.mail.lines import Fault, Framer
+from edge_addon.mail.message_text import MessageText, Verdict
+from edge_addon.mail.opening import UPSTREAM_GARBLED
+from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
+
+COMMAND_LIMIT = 12_288
+"""RFC 4954 §4: what a step of AUTH may need; everything else is far shorter."""
+REPLY_LIMIT = 4096
+EHLO_LINES = 100
+REFUSALS_LIMIT = 20
+
+
+class Handling(Enum):
+    """What becomes of a command."""
+
+    PASS = 0
+    """It may stand anywhere in a group (RFC 2920 §3.1)."""
+    PASS_LAST = 1
+    """Nothing behind it goes before its answer."""
+    EHLO = 2
+    HELO = 3
+    DATA = 4
+    BDAT = 5
+    AUTH = 6
+    STARTTLS = 7
+    QUIT = 8
+    REFUSE = 9
+
+
+HANDLING = {
+    "MAIL": Handling.PASS,
+    "RCPT": Handling.PASS,
+    "RSET": Handling.PASS,
+    "NOOP": Handling.PASS_LAST,
+    "VRFY": Handling.PASS_LAST,
+    "EXPN": Handling.PASS_LAST,
+    "HELP": Handling.PASS_LAST,
+    "ETRN": Handling.PASS_LAST,
+    "BURL": Handling.PASS,
+    "EHLO": Handling.EHLO,
+    "HELO": Handling.HELO,
+    "DATA": Handling.DATA,
+    "BDAT": Handling.BDAT,
+    "AUTH": Handling.AUTH,
+    "STARTTLS": Handling.STARTTLS,
+    "QUIT": Handling.QUIT,
+}
+"""Whatever is not here is refused: a private extension (XEXCH50, ATRN) could change what the bytes behind it are."""
+
+NOT_KNOWN = "500 5.5.1 Command not known here\r\n"
+ANSWERS = {
+    "XCLIENT": "550 5.7.0 Not from here\r\n",
+    "XFORWARD": "550 5.7.0 Not from here\r\n",
+    "AUTH": "530 5.7.0 Must issue a STARTTLS command first\r\n",
+    "STARTTLS": "503 5.5.1 TLS is already active\r\n",
+}
+
+_REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])[^\r\n]*)?\r?\n\Z")
+_CHUNK = re.compile(rb"(?i)(\d{1,18})(?: +LAST)?\Z")
+_HIDDEN_IN_CLEAR = ("AUTH", "REQUIRETLS")
+_HIDDEN = ("STARTTLS", "ATRN", "TURN")
+
+
+class Phase(Enum):
+    """What the client's next bytes are."""
+
+    COMMANDS = 0
+    EXCHANGE = 1
+    """One line of an authentication under way."""
+    TEXT = 2
+    CHUNK = 3
+
+
+class SmtpRelay:
+    """The dialogue. Answers are matched to commands in order; what the edge answers itself keeps its place in it."""
+
+    def __init__(self, host: str, *, is_secure: bool) -> None:
+        self._host = host
+        self._is_secure = is_secure
+        self._client = Framer(COMMAND_LIMIT, is_strict=True)
+        self._upstream = Framer(REPLY_LIMIT)
+        self._phase = Phase.COMMANDS
+        self._unanswered: deque[Handling] = deque()
+        self._held_back: bytes | None = None
+        """A command that waits until all before it are answered."""
+        self._text = MessageText()
+        self._chunk_left = 0
+        self._hello: list[bytes] = []
+        self._can_pipeline = self._can_chunk = False
+        self._is_open = self._is_over = False
+        self._refusals = 0
+
+    @property
+    def held(self) -> int:
+        return self._client.held
+
+    @property
+    def owes_answer(self) -> bool:
+        """Always: a client whose server is gone is told so with 421, whatever it says next."""
+        return True
+
+    def upstream_ready(self, greeting: bytes) -> list[Step]:
+        self._is_open = True
+        return [*([ToClient(greeting)] if greeting else []), *self._advance()]
+
+    def from_client(self, data: bytes) -> list[Step]:
+        self._client.feed(data)
+        return self._advance()
+
+    def from_upstream(self, data: bytes) -> list[Step]:
+        self._upstream.feed(data)
+        steps: list[Step] = []
+        while not self._is_over and (unit := self._upstream.next_unit()) is not None:
+            steps += self._garbled() if isinstance(unit, Fault) else self._take_reply(unit.data)
+        return steps + self._advance()
+
+    # From the client.
+
+    def _advance(self) -> list[Step]:
+        steps: list[Step] = []
+        while self._is_open and not self._is_over:
+            if self._phase is Phase.TEXT:
+                more = self._take_text()
+            elif self._phase is Phase.CHUNK:
+                more = self._take_chunk()
+            else:
+                more = self._take_line()
+            if not more:
+                break
+            steps += more
+        return steps
+
+    def _take_text(self) -> list[Step]:
+        data = self._client.take()
+        if not data:
+            return []
+        found = self._text.feed(data)
+        if found.verdict is Verdict.BARE_NEWLINE:
+            return self._end(client_fault(MailProtocol.SMTP, Fault.BARE_NEWLINE))
+        if found.verdict is Verdict.END:
+            self._phase = Phase.COMMANDS
+            self._unanswered.append(Handling.PASS)
+            self._client.feed(data[found.length :])
+            data = data[: found.length]
+        return [ToUpstream(data)]
+
+    def _take_chunk(self) -> list[Step]:
+        data = self._client.take(self._chunk_left)
+        self._chunk_left -= len(data)
+        if not self._chunk_left:
+            self._phase = Phase.COMMANDS
+        return [ToUpstream(data)] if data else []
+
+    def _take_line(self) -> list[Step]:
+        if self._waits_for_answer():
+            return []
+        line = self._held_back
+        self._held_back = None
+        if line is None:
+            unit = self._client.next_unit()
+            if unit is None:
+                return []
+            if isinstance(unit, Fault):
+                return self._end(client_fault(MailProtocol.SMTP, unit))
+            line = unit.data
+        if self._phase is Phase.EXCHANGE:
+            self._phase = Phase.COMMANDS
+            return self._pass(line, Handling.AUTH)
+        return self._judge(line)
+
+    def _waits_for_answer(self) -> bool:
+        if not self._unanswered:
+            return False
+        is_last_in_group = self._unanswered[-1] not in {Handling.PASS, Handling.BDAT}
+        return is_last_in_group or self._held_back is not None or not self._can_pipeline
+
+    def _judge(self, line: bytes) -> list[Step]:
+        command = parse_command(MailProtocol.SMTP, line)
+        handling = HANDLING.get(command.verb, Handling.REFUSE) if command is not None else Handling.REFUSE
+        if handling is Handling.STARTTLS and self._is_secure:
+            handling = Handling.REFUSE
+        if handling is Handling.AUTH and not self._is_secure:
+            handling = Handling.REFUSE
+        if handling in {Handling.REFUSE, Handling.STARTTLS} and self._unanswered:
+            self._held_back = line
+            return []
+        if command is None or handling is Handling.REFUSE:
+            return self._refuse(command)
+        if handling is Handling.STARTTLS:
+            return self._start_tls(command)
+        if handling is Handling.BDAT:
+            return self._begin_chunk(line, command)
+        if handling is Handling.HELO:
+            self._can_pipeline = self._can_chunk = False
+        return self._pass(line, handling)
+
+    def _pass(self, line: bytes, handling: Handling) -> list[Step]:
+        self._unanswered.append(handling)
+        return [ToUpstream(line)]
+
+    def _refuse(self, command: Command | None) -> list[Step]:
+        verb = command.verb if command is not None else ""
+        cause = AUTH_BEFORE_TLS if verb == "AUTH" else "mail_command_refused"
+        self._refusals += 1
+        steps: list[Step] = [ToClient(ANSWERS.get(verb, NOT_KNOWN).encode("ascii")), Count(cause)]
+        if self._refusals >= REFUSALS_LIMIT:
+            steps += self._end(Ended("mail_too_many_refusals"))
+        return steps
+
+    def _start_tls(self, command: Command) -> list[Step]:
+        if command.argument:
+            return [ToClient(b"501 5.5.4 STARTTLS takes no argument\r\n")]
+        self._is_over = True
+        steps: list[Step] = [ToClient(b"220 2.0.0 Begin TLS\r\n")]
+        if self._client.take():
+            steps.append(Count(PIPELINED_AFTER_STARTTLS))
+        return [*steps, Action.START_TLS]
+
+    def _begin_chunk(self, line: bytes, command: Command) -> list[Step]:
+        """A chunk that can't be counted, or that the upstream may not count, would be read as commands."""
+        size = _CHUNK.match(command.argument)
+        if size is None or not self._can_chunk:
+            answer = b"501 5.5.4 BDAT needs a size\r\n" if size is None else b"503 5.5.1 CHUNKING is not offered\r\n"
+            return self._end(Ended("mail_chunk_refused", answer))
+        self._chunk_left = int(size[1])
+        self._phase = Phase.CHUNK if self._chunk_left else Phase.COMMANDS
+        return self._pass(line, Handling.BDAT)
+
+    # From the upstream.
+
+    def _take_reply(self, line: bytes) -> list[Step]:
+        reply = _REPLY.match(line)
+        if reply is None:
+            return self._garbled()
+        code, is_last = reply[1].decode("ascii"), reply[2] != b"-"
+        if code == "421":  # may come at any moment (RFC 5321 §3.8)
+            self._is_over = is_last
+            return [ToClient(line), Action.CLOSE] if is_last else [ToClient(line)]
+        if not self._unanswered or (self._hello and code != "250"):
+            return self._garbled()
+        if self._unanswered[0] is Handling.EHLO and code == "250":
+            return self._take_hello_line(line, is_last=is_last)
+        if is_last:
+            return self._conclude(self._unanswered.popleft(), code, line)
+        return [ToClient(line)]
+
+    def _conclude(self, handling: Handling, code: str, line: bytes) -> list[Step]:
+        """A whole answer to one command. 354 and 334 mean something only where they belong."""
+        if code == "354" and handling is Handling.DATA and not self._unanswered:
+            self._phase = Phase.TEXT
+            self._text = MessageText()
+        elif code == "334" and handling is Handling.AUTH:
+            self._phase = Phase.EXCHANGE
+        elif code[0] == "3":
+            return self._garbled()
+        elif handling is Handling.QUIT:
+            self._is_over = True
+            return [ToClient(line), Action.CLOSE]
+        return [ToClient(line)]
+
+    def _take_hello_line(self, line: bytes, *, is_last: bool) -> list[Step]:
+        self._hello.append(line[4:].strip())
+        if len(self._hello) > EHLO_LINES:
+            return self._garbled()
+        if not is_last:
+            return []
+        self._unanswered.popleft()
+        greeting, *offers = self._hello
+        self._hello = []
+        offers = [offer for offer in offers if self._is_offered(offer)]
+        keywords = {offer.split(b" ")[0].upper() for offer in offers}
+        self._can_pipeline, self._can_chunk = b"PIPELINING" in keywords, b"CHUNKING" in keywords
+        if not self._is_secure:
+            offers.append(b"STARTTLS")
+        lines = [greeting, *offers]
+        answer = b"".join(b"250-%b\r\n" % each for each in lines[:-1]) + b"250 %b\r\n" % lines[-1]
+        return [ToClient(answer)]
+
+    def _is_offered(self, offer: bytes) -> bool:
+        """Not what is private between servers (X…), nor what the edge would refuse. `AUTH=` is an old spelling."""
+        keyword = re.split(rb"[ =]", offer, maxsplit=1)[0].decode("ascii", "replace").upper()
+        if keyword.startswith("X") or keyword in _HIDDEN:
+            return False
+        return self._is_secure or keyword not in _HIDDEN_IN_CLEAR
+
+    def _garbled(self) -> list[Step]:
+        return self._end(Ended(UPSTREAM_GARBLED))
+
+    def _end(self, step: Ended) -> list[Step]:
+        self._is_over = True
+        return [step]

@@ -1,0 +1,174 @@
+"""The connection to a mail server: TCP, the PROXY header before all else, TLS at once or when told, back-pressure.
+
+Knows no protocol of mail: bytes go to its owner, and one word when it is over. TLS is always verified, against the
+system's authorities or the listener's `upstream_ca_file`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import ssl
+from pathlib import Path
+from typing import Protocol, cast
+
+from certstore.model.settings import HostPort, ListenerSettings, UpstreamTls
+
+logger = logging.getLogger(__name__)
+
+UNREACHABLE = "mail_upstream_unreachable"
+TLS_FAILED = "mail_upstream_tls_failed"
+GONE = "mail_upstream_gone"
+SPOKE_TOO_EARLY = "mail_upstream_spoke_before_tls"
+
+
+class Owner(Protocol):
+    """Who opened the connection. Nothing is called any more once it has closed it."""
+
+    def upstream_connected(self) -> None:
+        """Bytes can be written, over TLS where the listener says `tls`."""
+
+    def upstream_secured(self) -> None:
+        """The handshake begun by `start_tls` is done."""
+
+    def upstream_received(self, data: bytes) -> None: ...
+
+    def upstream_lost(self, cause: str) -> None:
+        """It could not be opened, or it ended; it is closed already."""
+
+    def upstream_full(self, *, is_full: bool) -> None:
+        """Whether what was written waits to be taken."""
+
+
+@functools.lru_cache(maxsize=64)
+def client_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verifies chain and name. Remembered per file: reading a trust store takes longer than a whole mail session."""
+    return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+
+
+class UpstreamLeg(asyncio.Protocol):
+    """One connection, from `open` to `close`."""
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, listener: ListenerSettings, base: Path) -> None:
+        self._owner: Owner | None = owner
+        self._loop = loop
+        self._listener = listener
+        self._ca_file = base / listener.upstream_ca_file if listener.upstream_ca_file is not None else None
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._header = b""
+        self._must_be_silent = listener.upstream_tls is UpstreamTls.TLS
+        """Nothing may be heard until TLS is up."""
+
+    @property
+    def address(self) -> HostPort:
+        """Never None on a mail listener: its settings see to that."""
+        return cast(HostPort, self._listener.upstream)
+
+    def open(self, header: bytes) -> None:
+        """Connect and send `header` first; the owner hears how it went."""
+        self._header = header
+        self._task = self._loop.create_task(self._open())
+
+    def start_tls(self) -> None:
+        """The upstream gave the go-ahead of STARTTLS; what it says before the handshake would be forged."""
+        self._must_be_silent = True
+        self._task = self._loop.create_task(self._start_tls())
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def write_eof(self) -> bool:
+        """Say that nothing more comes, where that can be said (not over TLS)."""
+        if self._transport is None or not self._transport.can_write_eof():
+            return False
+        self._transport.write_eof()
+        return True
+
+    def read(self, *, is_wanted: bool) -> None:
+        """Take more from the upstream, or let it wait."""
+        if self._transport is not None and not self._transport.is_closing():
+            if is_wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def close(self) -> None:
+        """Send what was written, then close. Safe at any time."""
+        self._owner = None
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._owner is None:
+            self._transport.abort()
+            return
+        if self._header:
+            self._transport.write(self._header)
+        if self._listener.upstream_tls is not UpstreamTls.TLS:
+            self._owner.upstream_connected()
+
+    def data_received(self, data: bytes) -> None:
+        if self._owner is None:
+            return
+        if self._must_be_silent:
+            self._lose(SPOKE_TOO_EARLY)
+            return
+        self._owner.upstream_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(TLS_FAILED if self._must_be_silent else GONE)
+
+    def pause_writing(self) -> None:
+        if self._owner is not None:
+            self._owner.upstream_full(is_full=True)
+
+    def resume_writing(self) -> None:
+        if self._owner is not None:
+            self._owner.upstream_full(is_full=False)
+
+    async def _open(self) -> None:
+        try:
+            await self._loop.create_connection(lambda: self, self.address.host, self.address.port)
+        except OSError as error:
+            logger.warning("mail upstream %s: not reached: %s", self.address, error)
+            self._lose(UNREACHABLE)
+            return
+        if self._listener.upstream_tls is UpstreamTls.TLS and await self._secure() and self._owner is not None:
+            self._owner.upstream_connected()
+
+    async def _start_tls(self) -> None:
+        if await self._secure() and self._owner is not None:
+            self._owner.upstream_secured()
+
+    async def _secure(self) -> bool:
+        """Handshake on the open connection. True when it is done and nothing was heard before."""
+        if self._transport is None or self._owner is None:
+            return False
+        name = self._listener.upstream_name or self.address.host
+        try:
+            context = client_context(self._ca_file)
+            transport = await self._loop.start_tls(self._transport, self, context, server_hostname=name)
+        except OSError as error:
+            logger.warning("mail upstream %s: TLS as %s failed: %s", self.address, name, error)
+            self._lose(TLS_FAILED)
+            return False
+        if transport is None or self._owner is None:
+            return False
+        self._transport = transport
+        self._must_be_silent = False
+        return True
+
+    def _lose(self, cause: str) -> None:
+        owner, self._owner = self._owner, None
+        if self._transport is not None:
+            self._transport.abort()
+        if owner is not None:
+            owner.upstream_lost(cause)

@@ -1,0 +1,231 @@
+"""IMAP, POP3 and ManageSieve between TLS and the login: what they share, and each one's own."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_addon.mail.dialogue import LINE_LIMIT, Action, Ended, MailProtocol, Step
+from edge_addon.mail.imap import ImapLogin
+from edge_addon.mail.login import REFUSED_AFTER_TLS, Login
+from edge_addon.mail.opening import UPSTREAM_GARBLED
+from edge_addon.mail.pop3 import Pop3Login
+from edge_addon.mail.sieve import SieveLogin
+from tests.edge_addon.mail.steps import causes, endings, fed, split, summary, to_client, to_upstream
+
+IMAP, POP3, SIEVE = MailProtocol.IMAP, MailProtocol.POP3, MailProtocol.SIEVE
+LOGINS: dict[MailProtocol, type[ImapLogin | Pop3Login | SieveLogin]] = {
+    IMAP: ImapLogin, POP3: Pop3Login, SIEVE: SieveLogin
+}  # fmt: skip
+
+Exchange = list[tuple[bytes, bytes]]
+"""What the client says, what the upstream answers."""
+
+
+def ready(protocol: MailProtocol) -> Login:
+    watch = LOGINS[protocol]()
+    watch.upstream_ready(b"")
+    return watch
+
+
+def play(watch: Login, exchange: Exchange) -> list[Step]:
+    steps: list[Step] = []
+    for said, answer in exchange:
+        steps += watch.from_client(said)
+        steps += watch.from_upstream(answer)
+    return steps
+
+
+SUCCESSES: list[tuple[MailProtocol, Exchange]] = [
+    (IMAP, [(b"a LOGIN user secret\r\n", b"a OK [CAPABILITY IMAP4rev1] in\r\n")]),
+    (IMAP, [(b"a login user secret\r\n", b"* a word\r\na ok\r\n")]),
+    (IMAP, [(b"a LOGIN {4}\r\n", b"+ \r\n"), (b"user {6}\r\n", b"+ \r\n"), (b"secret\r\n", b"a OK in\r\n")]),
+    (IMAP, [(b"a LOGIN {4+}\r\nuser {6+}\r\nsecret\r\n", b"a OK in\r\n")]),
+    (IMAP, [(b"a AUTHENTICATE PLAIN\r\n", b"+ \r\n"), (b"AHVzZXIAc2VjcmV0\r\n", b"a OK in\r\n")]),
+    (IMAP, [(b"a LOGIN u x\r\n", b"a NO wrong\r\n"), (b"b LOGIN u y\r\n", b"b OK in\r\n")]),
+    (POP3, [(b"USER user\r\n", b"+OK\r\n"), (b"PASS secret\r\n", b"+OK in\r\n")]),
+    (POP3, [(b"APOP user c4c9334bac560ecc979e58001b3e22fb\r\n", b"+OK in\r\n")]),
+    (POP3, [(b"AUTH\r\n", b"+OK\r\nPLAIN\r\n.\r\n"), (b"AUTH PLAIN AHVzZXIAc2VjcmV0\r\n", b"+OK in\r\n")]),
+    (POP3, [(b"AUTH PLAIN\r\n", b"+ \r\n"), (b"AHVzZXIAc2VjcmV0\r\n", b"+OK in\r\n")]),
+    (SIEVE, [(b'AUTHENTICATE "PLAIN" "AHVzZXIAc2VjcmV0"\r\n', b'OK "in"\r\n')]),
+    (SIEVE, [(b'AUTHENTICATE "PLAIN" {16+}\r\nAHVzZXIAc2VjcmV0\r\n', b"ok\r\n")]),
+    (SIEVE, [(b'AUTHENTICATE "LOGIN"\r\n', b'"VXNlcg=="\r\n'), (b'"dQ=="\r\n', b"{4}\r\nUGFz\r\n"),
+             (b'"cA=="\r\n', b"OK\r\n")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "exchange"), SUCCESSES)
+def test_once_logged_in_bytes_pass_untouched(protocol: MailProtocol, exchange: Exchange) -> None:
+    steps = play(ready(protocol), exchange)
+    assert endings(steps) == [Action.TUNNEL]
+    assert to_upstream(steps) == b"".join(said for said, _ in exchange)
+    assert to_client(steps) == b"".join(answer for _, answer in exchange)
+
+
+@pytest.mark.parametrize(("protocol", "exchange"), SUCCESSES)
+@given(cuts=st.lists(st.integers(0, 1000), max_size=4))
+def test_every_split_of_a_login_passes_the_same_bytes(
+    protocol: MailProtocol, exchange: Exchange, cuts: list[int]
+) -> None:
+    watch = ready(protocol)
+    steps: list[Step] = []
+    for said, answer in exchange:
+        steps += fed(watch.from_client, split(said, cuts))
+        steps += fed(watch.from_upstream, split(answer, cuts))
+    assert summary(steps) == summary(play(ready(protocol), exchange))
+
+
+@pytest.mark.parametrize(("protocol", "exchange"), SUCCESSES)
+def test_bytes_that_were_held_at_the_login_go_out_after_it(protocol: MailProtocol, exchange: Exchange) -> None:
+    watch = ready(protocol)
+    play(watch, exchange[:-1])
+    said, answer = exchange[-1]
+    steps = watch.from_client(said + b"held\r\nback")
+    assert to_upstream(steps) == said, "not before the answer"
+    steps = watch.from_upstream(answer + b"early\r\nmail")
+    assert endings(steps) == [Action.TUNNEL]
+    assert to_upstream(steps) == b"held\r\nback"
+    assert to_client(steps) == answer + b"early\r\nmail"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "exchange"),
+    [
+        (IMAP, [(b"a LOGIN user wrong\r\n", b"a NO wrong\r\n")]),
+        (IMAP, [(b"a NOOP\r\n", b"a OK done\r\n")]),
+        (IMAP, [(b"a LOGIN u p\r\n", b"b OK not its tag\r\n")]),
+        (IMAP, [(b"a LOGIN u p\r\n", b"a OKAY no status\r\n")]),
+        (IMAP, [(b"a AUTHENTICATE PLAIN\r\n", b"+ \r\n"), (b"*\r\n", b"a BAD cancelled\r\n")]),
+        (POP3, [(b"USER user\r\n", b"+OK\r\n"), (b"PASS wrong\r\n", b"-ERR no\r\n")]),
+        (POP3, [(b"CAPA\r\n", b"+OK\r\nUSER\r\n+OK\r\n.\r\n")]),
+        (SIEVE, [(b'AUTHENTICATE "PLAIN" "eA=="\r\n', b'NO "wrong"\r\n')]),
+        (SIEVE, [(b"CAPABILITY\r\n", b'"SASL" "PLAIN"\r\nOK\r\n')]),
+        (SIEVE, [(b'AUTHENTICATE "X"\r\n', b'"OK"\r\n')]),
+    ],
+)
+def test_anything_but_a_login_keeps_the_watch(protocol: MailProtocol, exchange: Exchange) -> None:
+    assert endings(play(ready(protocol), exchange)) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said", "answer"),
+    [
+        (IMAP, b"a STARTTLS\r\n", b"a BAD"),
+        (IMAP, b"a starttls\r\n", b"a BAD"),
+        (IMAP, b"a COMPRESS DEFLATE\r\n", b"a BAD"),
+        (IMAP, b'a ID ("x-originating-ip" "192.0.2.9")\r\n', b"* ID NIL\r\na OK"),
+        (IMAP, b"a ID ({16}\r\n", b"* ID NIL\r\na OK"),
+        (IMAP, b"a ID ({16+}\r\nX-ORIGINATING-IP NIL)\r\n", b"* ID NIL\r\na OK"),
+        (IMAP, b"STARTTLS\r\n", b"* BAD"),
+        (POP3, b"STLS\r\n", b"-ERR"),
+        (POP3, b"XCLIENT ADDR=192.0.2.9\r\n", b"-ERR"),
+        (SIEVE, b"STARTTLS\r\n", b"NO"),
+        (SIEVE, b"XCLIENT ADDR=192.0.2.9\r\n", b"NO"),
+    ],
+)
+def test_some_commands_are_answered_by_the_edge(protocol: MailProtocol, said: bytes, answer: bytes) -> None:
+    watch = ready(protocol)
+    steps = watch.from_client(said)
+    assert to_client(steps).startswith(answer)
+    assert to_upstream(steps) == b""
+    assert causes(steps) == [REFUSED_AFTER_TLS]
+    assert to_upstream(watch.from_client(b"z NOOP\r\n" if protocol is IMAP else b"NOOP\r\n"))
+
+
+def test_an_honest_id_passes() -> None:
+    assert to_upstream(ready(IMAP).from_client(b'a ID ("name" "Mail")\r\n')) == b'a ID ("name" "Mail")\r\n'
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said", "answer", "seen"),
+    [
+        (
+            IMAP, b"a CAPABILITY\r\n",
+            b"* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN LOGINDISABLED\r\na OK\r\n",
+            b"* CAPABILITY IMAP4rev1 AUTH=PLAIN LOGINDISABLED\r\na OK\r\n",
+        ),
+        (IMAP, b"a NOOP\r\n", b"a OK [capability IMAP4rev1 starttls] x\r\n", b"a OK [capability IMAP4rev1] x\r\n"),
+        (IMAP, b"a NOOP\r\n", b"* CAPABILITY STARTTLS\r\na OK\r\n", b"* CAPABILITY\r\na OK\r\n"),
+        (IMAP, b"a NOOP\r\n", b"* CAPABILITY XSTARTTLS\r\na OK\r\n", b"* CAPABILITY XSTARTTLS\r\na OK\r\n"),
+        (
+            IMAP, b"a ID NIL\r\n",
+            b"* ID ({22}\r\n[CAPABILITY STARTTLS x] y)\r\na OK\r\n",
+            b"* ID ({22}\r\n[CAPABILITY STARTTLS x] y)\r\na OK\r\n",
+        ),
+        (POP3, b"CAPA\r\n", b"+OK\r\nUSER\r\nSTLS\r\nUIDL\r\n.\r\n", b"+OK\r\nUSER\r\nUIDL\r\n.\r\n"),
+        (POP3, b"CAPA\r\n", b"-ERR STLS\r\n", b"-ERR STLS\r\n"),
+        (
+            SIEVE, b"CAPABILITY\r\n",
+            b'"SASL" "PLAIN"\r\n"STARTTLS"\r\n"SIEVE" "x"\r\nOK\r\n',
+            b'"SASL" "PLAIN"\r\n"SIEVE" "x"\r\nOK\r\n',
+        ),
+        (SIEVE, b"CAPABILITY\r\n", b'{8}\r\nSTARTTLS\r\nOK\r\n', b"OK\r\n"),
+    ],
+)  # fmt: skip
+def test_starttls_is_not_offered_over_tls(protocol: MailProtocol, said: bytes, answer: bytes, seen: bytes) -> None:
+    watch = ready(protocol)
+    watch.from_client(said)
+    for cut in range(len(answer)):
+        watch = ready(protocol)
+        watch.from_client(said)
+        steps = fed(watch.from_upstream, [answer[:cut], answer[cut:]])
+        assert to_client(steps) == seen
+    assert to_upstream(watch.from_client(said)) == said, "the next command may go"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "greeting", "seen"),
+    [
+        (IMAP, b"* OK [CAPABILITY IMAP4rev1 STARTTLS ID] hi\r\n", b"* OK [CAPABILITY IMAP4rev1 ID] hi\r\n"),
+        (POP3, b"+OK <1.2@mail>\r\n", b"+OK <1.2@mail>\r\n"),
+        (SIEVE, b'"SIEVE" "x"\r\n"STARTTLS"\r\nOK\r\n', b'"SIEVE" "x"\r\nOK\r\n'),
+    ],
+)
+def test_the_greeting_does_not_offer_starttls_either(protocol: MailProtocol, greeting: bytes, seen: bytes) -> None:
+    assert to_client(LOGINS[protocol]().upstream_ready(greeting)) == seen
+
+
+@pytest.mark.parametrize("protocol", LOGINS)
+def test_what_the_client_says_before_the_upstream_is_open_waits(protocol: MailProtocol) -> None:
+    watch = LOGINS[protocol]()
+    said = b"a NOOP\r\n" if protocol is IMAP else b"NOOP\r\n"
+    assert watch.from_client(said) == []
+    assert watch.held == len(said)
+    assert to_upstream(watch.upstream_ready(b"")) == said
+
+
+@pytest.mark.parametrize("protocol", LOGINS)
+def test_endless_lines_end_the_session(protocol: MailProtocol) -> None:
+    assert causes(ready(protocol).from_client(b"x" * LINE_LIMIT)) == ["mail_line_too_long"]
+    assert ready(protocol).from_upstream(b"x" * LINE_LIMIT)[-1] == Ended(UPSTREAM_GARBLED)
+
+
+def test_a_refused_literal_is_not_waited_for() -> None:
+    watch = ready(IMAP)
+    play(watch, [(b"a LOGIN {9000}\r\n", b"a BAD too long\r\n")])
+    assert to_upstream(watch.from_client(b"b NOOP\r\n")) == b"b NOOP\r\n"
+
+
+@given(
+    st.sampled_from(list(LOGINS)),
+    st.lists(
+        st.tuples(
+            st.booleans(),
+            st.sampled_from(
+                [b"a ", b"STARTTLS", b"LOGIN u p", b"{3}\r\n", b"+ \r\n", b"a OK\r\n", b"+OK\r\n", b"OK\r\n"]
+            )
+            | st.sampled_from([b"\r\n", b"\n", b"STLS", b"AUTH X", b'AUTHENTICATE "X"', b"PASS p", b".\r\n"])
+            | st.binary(max_size=6),
+        ),
+        max_size=30,
+    ),
+)
+def test_no_peer_makes_the_watch_raise_or_invent_a_byte(protocol: MailProtocol, said: list[tuple[bool, bytes]]) -> None:
+    watch = ready(protocol)
+    steps: list[Step] = []
+    for is_client, data in said:
+        if Action.TUNNEL in steps:
+            break
+        steps += watch.from_client(data) if is_client else watch.from_upstream(data)
+    stream = b"".join(data for is_client, data in said if is_client)
+    remaining = iter(stream)
+    assert all(byte in remaining for byte in to_upstream(steps)), "the upstream hears only what was said, in order"
