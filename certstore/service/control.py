@@ -1,0 +1,199 @@
+"""The control process: the one writer of its store.
+
+One asyncio loop serves the control socket; verbs run on one writer thread, in turn. What is under way when SIGTERM
+comes is finished. Contents of files are never logged, nor are messages of unforeseen exceptions, which could hold some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from certstore.model.settings import Settings
+from certstore.service import protocol
+from certstore.service.local_socket import bind_private, peer_pid_and_uid
+from certstore.service.protocol import Answer, Fault, Progress, Request, VerbFailed
+from certstore.service.writing import acquire_writer, perform_safely
+from certstore.store import StoreWriter
+from certstore.watch import DropWatcher
+
+logger = logging.getLogger(__name__)
+
+REQUEST_SECONDS = 10.0
+"""A request has to be complete, and an answer taken, within this time."""
+
+HEARTBEAT_SECONDS = 10.0
+"""While a verb waits or works, its client hears at least so often that it does (client.SILENCE_SECONDS is longer)."""
+
+CONNECTIONS = 32
+
+
+class CannotServe(Exception):
+    """Control can't begin; the message says why and, where it is known, who is in the way."""
+
+
+def run_control(settings: Settings, base: Path, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once the store is whole and the socket listens.
+
+    Raises CannotServe. Runs on the main thread, as it takes over these signals.
+    """
+    if not logging.getLogger().handlers:
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer_thread:
+        asyncio.run(_serve_until_stopped(settings, base, ready, writer_thread))
+
+
+async def _serve_until_stopped(
+    settings: Settings, base: Path, ready: Callable[[], None], writer_thread: ThreadPoolExecutor
+) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    # Meant for the supervisor, which replaces this process when settings have changed.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    writer = await loop.run_in_executor(writer_thread, _acquire, settings, base)
+    try:
+        control = _Control(writer, writer_thread)
+        async with control.listening(), control.watching(settings.sweep_seconds):
+            logger.info("control is ready on %s", writer.layout.root)
+            ready()
+            await stopping.wait()
+            logger.info("control is stopping")
+    finally:
+        await loop.run_in_executor(writer_thread, writer.close)
+
+
+def _acquire(settings: Settings, base: Path) -> StoreWriter:
+    try:
+        return acquire_writer(settings, base)
+    except VerbFailed as failure:
+        raise CannotServe(str(failure)) from None
+    except OSError as error:
+        raise CannotServe(f"the store can't be opened: {error.filename}: {error.strerror}") from error
+
+
+class _Control:
+    """The faces of one writer, which takes one at a time: the requests of the socket, the drops of the watcher."""
+
+    def __init__(self, writer: StoreWriter, writer_thread: ThreadPoolExecutor) -> None:
+        self._writer = writer
+        self._thread = writer_thread
+        self._loop = asyncio.get_running_loop()
+        self._owner = writer.layout.root.stat().st_uid
+        self._connections: set[asyncio.Task[None]] = set()
+        self._performing: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """The socket, its connections, and their orderly end: idle ones are closed, working ones finish."""
+        layout = self._writer.layout
+        try:
+            listener = bind_private(layout.control_socket, layout.temporary / layout.control_socket.name)
+        except OSError as error:
+            raise CannotServe(f"{layout.control_socket} can't be made: {error.strerror}") from error
+        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=protocol.REQUEST_LIMIT)
+        try:
+            yield
+        finally:
+            # A client that comes from now on finds no control and waits for the lock.
+            with contextlib.suppress(OSError):
+                layout.control_socket.unlink(missing_ok=True)
+            server.close()
+            for task in self._connections - self._performing:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def watching(self, sweep_seconds: float) -> AsyncIterator[None]:
+        """Drops are taken in, on the watcher's own thread; at the end the one under way is finished."""
+        watcher = DropWatcher(self._writer, sweep_seconds=sweep_seconds)
+        watcher.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(watcher.stop)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer; whatever the other side does, this ends."""
+        task = _this_task()
+        self._connections.add(task)
+        try:
+            answer = await self._answer(reader, writer)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                writer.write(protocol.encode_answer(answer))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except OSError:
+            pass  # it went away, or takes no answer: what was done stays done
+        except asyncio.CancelledError:
+            pass  # by `listening`, its only owner, while it waits for a request
+        finally:
+            writer.transport.abort()
+            self._connections.discard(task)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+        pid, uid = peer_pid_and_uid(writer.get_extra_info("socket"))
+        if uid not in (0, self._owner):
+            logger.warning("control socket: refused process %d of uid %d", pid, uid)
+            return VerbFailed(Fault.FORBIDDEN, f"uid {uid} is neither root nor the store's owner (uid {self._owner})")
+        if len(self._connections) > CONNECTIONS:
+            return VerbFailed(Fault.BUSY, f"{CONNECTIONS} requests are under way", "try again in a moment")
+        try:
+            request = protocol.decode_request(await _read_line(reader))
+        except VerbFailed as failure:
+            logger.warning("control socket: process %d sent no usable request: %s", pid, failure.found)
+            return failure
+        task = _this_task()
+        self._performing.add(task)
+        try:
+            return await self._perform(request, writer)
+        finally:
+            self._performing.discard(task)
+
+    async def _perform(self, request: Request, writer: asyncio.StreamWriter) -> Answer:
+        def tell(message: str) -> None:
+            self._loop.call_soon_threadsafe(_tell, writer, Progress(message))
+
+        work = self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
+        while True:
+            done, _ = await asyncio.wait([work], timeout=HEARTBEAT_SECONDS)
+            if done:
+                return work.result()
+            _tell(writer, Progress("still at work"))
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    """One whole line in time; raises VerbFailed."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            line = await reader.readline()
+    except ValueError:
+        # StreamReader's word for a line beyond its limit. What follows is left unread: the connection ends.
+        raise protocol.too_large() from None
+    except TimeoutError:
+        raise VerbFailed(Fault.BAD_REQUEST, f"no complete line within {REQUEST_SECONDS:.0f} seconds") from None
+    if not line:
+        raise ConnectionResetError("somebody only looked whether we are there")
+    if not line.endswith(b"\n"):
+        raise VerbFailed(Fault.BAD_REQUEST, "the connection ended before the line did")
+    return line
+
+
+def _tell(writer: asyncio.StreamWriter, progress: Progress) -> None:
+    """Progress is a courtesy: it is not waited for, and a client that does not read gets no more of it."""
+    if not writer.is_closing() and writer.transport.get_write_buffer_size() == 0:
+        writer.write(protocol.encode_answer(progress))
+
+
+def _this_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None, "coroutines run in tasks"  # noqa: S101
+    return task
