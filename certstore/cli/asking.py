@@ -1,0 +1,46 @@
+"""Asking for a change, and saying what came of it: shared by every command that changes something."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from certstore.cli.context import Edge
+from certstore.cli.failure import CommandFailed
+from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, printable, short
+from certstore.service.protocol import VerbFailed
+
+
+def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
+    """Perform a verb through control, or under the lock; raises CommandFailed."""
+    from certstore.service.client import call
+
+    try:
+        return call(edge.settings, edge.base, verb, args, on_progress=_show_progress)
+    except VerbFailed as failure:
+        raise CommandFailed.from_verb(attempted, failure) from None
+
+
+def _show_progress(message: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{printable(message)}\n")
+
+
+def show_change(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """What changed, what remains to be looked at, and what clients get now."""
+    if as_json:
+        print_json(facts)
+        return
+    print_lines(Cell(facts["message"], GOOD))
+    print_lines(*(Cell(f"note: {problem['message']}", WARNING) for problem in facts.get("problems", ())))
+    if (served := facts.get("served")) is not None:
+        print_lines(served_line(served))
+
+
+def served_line(served: Mapping[str, Any]) -> str:
+    from certstore.model.selection import EXPLANATIONS, Reason
+
+    why = EXPLANATIONS[Reason(served["reason"])]
+    what = f"{served['certificate']} version {served['version']} ({short(served['fingerprint'])}…)"
+    return f"now served for {served['server_name']}: {what}: {why}"

@@ -1,0 +1,228 @@
+"""`certedge cert …`: certificates handed in by a person, the versions of a site, and copies for other hosts.
+
+Files are read here, as the user who runs the command; only their bytes go to whoever writes the store.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from certstore.cli.asking import ask, show_change
+from certstore.cli.context import AsJson, Config, Edge, SiteKey, check_site_key, open_edge
+from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
+from certstore.service.protocol import pack_bytes, pack_files
+
+if TYPE_CHECKING:
+    from certstore.facts import VersionFacts
+    from certstore.model.record import Record
+
+app = typer.Typer(no_args_is_help=True, help="Certificates by hand, and their versions.")
+
+_FILE_LIMIT = 1_000_000
+_PASSWORD_LIMIT = 4096
+_SHOWN_ATTEMPTS = 10
+_OUTCOME_STYLES = {"refused": BAD, "failed": BAD, "noted": WARNING, "done": GOOD}
+
+
+def _file_option(name: str, what: str) -> Any:
+    return typer.Option(name, metavar="FILE", show_default=False, help=what)
+
+
+@app.command(
+    epilog="Example: certedge cert install webmail.example.com --fullchain fullchain.pem --privkey privkey.pem"
+)
+def install(
+    site: SiteKey,
+    fullchain: Annotated[Path | None, _file_option("--fullchain", "Certificate and chain, PEM.")] = None,
+    privkey: Annotated[Path | None, _file_option("--privkey", "The private key.")] = None,
+    pem: Annotated[Path | None, _file_option("--pem", "Key, certificate and chain in one file.")] = None,
+    p12: Annotated[Path | None, _file_option("--p12", "A PKCS#12 file (.p12, .pfx).")] = None,
+    password_file: Annotated[
+        Path | None, _file_option("--password-file", "Its first line opens the .p12 or the key; - reads stdin.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take it although it has expired, or does not cover the site's names.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a certificate with its key, store it as the site's next version, and serve it at once."""
+    attempted = f"install a certificate for {site}"
+    paths = _given_files(fullchain, privkey, pem, p12, attempted)
+    check_site_key(site, attempted)
+    edge = open_edge(config)
+    files = [(path.name, _read(path, _FILE_LIMIT, attempted)) for path in paths]
+    args: dict[str, Any] = {"site": site, "files": pack_files(files), "force": force}
+    if password_file is not None:
+        args["password"] = pack_bytes(_read_password(password_file, attempted))
+    facts = ask(edge, "cert.install", args, attempted)
+    if facts["outcome"] not in ("done", "noted"):
+        _show_refusal(facts, attempted, as_json=as_json)
+    show_change(facts, as_json=as_json)
+
+
+@app.command(epilog="Example: certedge cert history webmail.example.com")
+def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
+    """The site's versions, which of them is live, and the last attempts."""
+    from certstore.facts import history as versions_of
+    from certstore.store import Store
+
+    store = Store(_edge_with_site(site, config, f"read the history of {site}").layout)
+    versions, attempts = versions_of(store, site), store.records(site)[::-1]
+    if as_json:
+        known = [each.to_json() for each in versions]
+        print_json({"site": site, "versions": known, "attempts": [record.to_json() for record in attempts]})
+    else:
+        _show_history(site, versions, attempts)
+
+
+@app.command(epilog="Example: certedge cert rollback webmail.example.com 3")
+def rollback(
+    site: SiteKey,
+    version: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="VERSION", min=1, show_default=False, help="The one that was live before, if not given."
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an earlier version live again."""
+    attempted = f"roll {site} back" + (f" to version {version}" if version is not None else "")
+    check_site_key(site, attempted)
+    facts = ask(open_edge(config), "cert.rollback", {"site": site, "version": version}, attempted)
+    show_change(facts, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: certedge cert export main /srv/export/mail && rsync -aL /srv/export/mail/ mx2:/etc/mail/tls/"
+)
+def export(
+    site: SiteKey,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A folder for this site alone.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the live files of a site to DIR for other daemons: all at once, and only when they have changed."""
+    from certstore.cli.export import ExportRefused, export_live
+
+    attempted = f"export the certificate of {site} to {folder}"
+    edge = _edge_with_site(site, config, attempted)
+    try:
+        done = export_live(edge.layout, site, folder)
+    except ExportRefused as refused:
+        remedy = "a site without a certificate of its own is served main's: certedge cert export main DIR"
+        if folder.exists():
+            remedy = f"choose an empty folder, or see: certedge cert history {site}"
+        raise CommandFailed(attempted, str(refused), remedy) from None
+    facts = {
+        "site": site,
+        "version": done.version.number,
+        "fingerprint": done.version.fingerprint,
+        "changed": done.changed,
+        "files": [str(folder / name) for name in done.files],
+    }
+    if as_json:
+        print_json(facts)
+    elif done.changed:
+        print_lines(Cell(f"{folder}: version {done.version.number} of {site}: {', '.join(done.files)}", GOOD))
+    else:
+        print_lines(f"{folder} holds version {done.version.number} of {site} already")
+
+
+def _given_files(
+    fullchain: Path | None, privkey: Path | None, pem: Path | None, p12: Path | None, attempted: str
+) -> list[Path]:
+    """Exactly one of the three ways to hand a certificate in."""
+    ways = [[fullchain, privkey], [pem], [p12]]
+    used = [way for way in ways if any(way)]
+    if len(used) != 1 or not all(used[0]):
+        allowed = "give --fullchain FILE with --privkey FILE, or --pem FILE, or --p12 FILE --password-file FILE"
+        raise CommandFailed(attempted, "these options do not say which files to take", allowed, Exit.USAGE)
+    return [path for path in used[0] if path is not None]
+
+
+def _read(path: Path, limit: int, attempted: str) -> bytes:
+    """The content of a regular file, or a failure that says no more than its name and size."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise CommandFailed(attempted, f"{path}: {error.strerror}") from None
+    if len(content) > limit:
+        raise CommandFailed(attempted, f"{path} has more than {limit} bytes", "check which file was given")
+    return content
+
+
+def _read_password(path: Path, attempted: str) -> bytes:
+    """The first line, without its end."""
+    if str(path) == "-":
+        content = sys.stdin.buffer.read(_PASSWORD_LIMIT)
+    else:
+        content = _read(path, _PASSWORD_LIMIT, attempted)
+    return content.splitlines()[0] if content else b""
+
+
+def _show_refusal(facts: dict[str, Any], attempted: str, *, as_json: bool) -> None:
+    """Raises CommandFailed with every reason, and with --force where a person may overrule all of them."""
+    if as_json:
+        print_json(facts)
+    findings = facts["findings"]
+    found = "\n".join(finding["message"] for finding in findings) or facts["message"]
+    remedy = "nothing has changed; what is served stays"
+    if findings and all(finding["is_forcible"] for finding in findings):
+        remedy += ". If it is right all the same, say so with --force"
+    raise CommandFailed(attempted, found, remedy)
+
+
+def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
+    """For commands that only read: the site has to have left something in the store."""
+    check_site_key(site, attempted)
+    edge = open_edge(config)
+    layout = edge.layout
+    os.scandir(layout.archive).close()  # PermissionError for other users, before anything looks merely absent
+    if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
+        raise CommandFailed(
+            attempted, f"there is no site {site}, or nothing was ever done for it", "see: certedge site list"
+        )
+    return edge
+
+
+def _show_history(site: str, versions: Sequence[VersionFacts], attempts: Sequence[Record]) -> None:
+    if versions:
+        print_table(
+            ("version", "", "made", "from", "valid until", "fingerprint", "names"),
+            [_version_row(each) for each in versions],
+        )
+    else:
+        print_lines(f"{site} has no versions: clients get the main certificate")
+    if attempts:
+        rows = [
+            (utc(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)
+            for each in attempts[:_SHOWN_ATTEMPTS]
+        ]
+        print_lines("", "last attempts, newest first:")
+        print_table(("when", "doing", "outcome", "what"), rows)
+
+
+def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
+    version = facts.version
+    left = remaining(version.not_after, datetime.now(UTC))
+    return (
+        str(version.number),
+        Cell("live", GOOD) if facts.is_live else Cell(""),
+        utc(version.made_at),
+        version.source,
+        Cell(f"{version.not_after:%Y-%m-%d} ({left})", BAD if left == "expired" else ""),
+        short(version.fingerprint),
+        " ".join(version.dns_names),
+    )

@@ -1,0 +1,104 @@
+"""`certedge check-config`: faults of edge.yaml and of every site.yaml: file, line, key, value, what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from certstore.cli.context import AsJson, Config, chosen_config
+from certstore.cli.failure import CommandFailed, Exit, show_failure
+from certstore.cli.output import GOOD, Cell, print_json, print_lines
+
+if TYPE_CHECKING:
+    from certstore.model.layout import Layout
+    from certstore.model.settings import Settings
+    from certstore.model.settings_source import SettingsFault
+
+
+def check_config(config: Config = None, as_json: AsJson = False) -> None:
+    """Check edge.yaml and every site.yaml of its store."""
+    path = chosen_config(config)
+    settings, faults = _check(path, _parse_settings)
+    files = [str(path)]
+    if settings is not None:
+        faults += _missing_files(path, settings)
+        for site_yaml in _site_files(_layout(path, settings)):
+            files.append(str(site_yaml))
+            faults += _check(site_yaml, _parse_site)[1]
+    if as_json:
+        print_json({"files": files, "errors": [dataclasses.asdict(fault) for fault in faults]})
+    elif not faults:
+        number = f"{len(files)} files" if len(files) > 1 else "1 file"
+        print_lines(Cell(f"{number} checked, nothing wrong", GOOD))
+    if faults:
+        found = "\n".join(map(str, faults))
+        show_failure(CommandFailed(f"accept the settings of {path}", found))
+        raise typer.Exit(Exit.USAGE)
+
+
+def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, list[SettingsFault]]:
+    from certstore.model.settings_source import SettingsError, SettingsFault
+
+    try:
+        return parse(path.read_text(encoding="utf-8-sig"), str(path)), []
+    except OSError as error:
+        reason = f"it can't be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"it is not UTF-8 text (byte {error.start})"
+    except SettingsError as error:
+        return None, list(error.faults)
+    return None, [SettingsFault(str(path), None, None, None, None, reason)]
+
+
+def _parse_settings(text: str, source: str) -> Settings:
+    from certstore.model.settings_source import parse_settings
+
+    return parse_settings(text, source)
+
+
+def _parse_site(text: str, source: str) -> object:
+    from certstore.model.settings_source import parse_site
+
+    return parse_site(text, source)
+
+
+def _layout(config: Path, settings: Settings) -> Layout:
+    from certstore.model.layout import Layout
+
+    return Layout(config.parent / settings.store)
+
+
+def _site_files(layout: Layout) -> Iterator[Path]:
+    """Those that are there; a folder without one is a bare site."""
+    folders = [layout.drop_folder("main")]
+    if layout.domains.is_dir():
+        folders += sorted(path for path in layout.domains.iterdir() if path.is_dir())
+    for folder in folders:
+        site_yaml = layout.site_yaml(folder.name)
+        if site_yaml.exists():
+            yield site_yaml
+
+
+def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
+    """Files that edge.yaml names and that are not there: the models know no disk."""
+    from certstore.model.settings_source import SettingsFault
+
+    named: list[tuple[str, Path | None]] = [("acme.ca_file", settings.acme.ca_file)]
+    for position, upstream in enumerate(settings.upstream):
+        named.append((f"upstream[{position}].ca_file", upstream.ca_file))
+        named.append((f"upstream[{position}].client_cert", upstream.client_cert))
+    for position, listener in enumerate(settings.listeners):
+        named.append((f"listeners[{position}].upstream_ca_file", listener.upstream_ca_file))
+    for position, script in enumerate(settings.inspection.scripts):
+        named.append((f"inspection.scripts[{position}]", script))
+    if settings.notify.smtp is not None:
+        named.append(("notify.smtp.password_file", settings.notify.smtp.password_file))
+    return [
+        SettingsFault(str(config), None, key, str(path), "the path of a file that exists", f"there is no file {path}")
+        for key, path in named
+        if path is not None and not (config.parent / path).exists()
+    ]

@@ -1,0 +1,114 @@
+"""Which edge.yaml, and so which store: the options that every command shares, and the settings behind them.
+
+Anything that can be wrong with the settings ends here, as a failure with exit code 2 that names file, line and key.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certstore.cli.failure import CommandFailed, Exit
+
+if TYPE_CHECKING:
+    from certstore.model.layout import Layout
+    from certstore.model.settings import Settings
+
+DEFAULT_CONFIG = Path("edge.yaml")
+CONFIG_VARIABLE = "CERTEDGE_CONFIG"
+_META = "certedge.config"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Settings, where they came from, and the store that they name."""
+
+    config: Path
+    settings: Settings
+
+    @property
+    def base(self) -> Path:
+        """Relative paths in edge.yaml start here."""
+        return self.config.parent
+
+    @property
+    def layout(self) -> Layout:
+        from certstore.model.layout import Layout
+
+        return Layout(self.base / self.settings.store)
+
+
+def _resolve_config(context: typer.Context, value: Path | None) -> Path:
+    """The option may stand before or after the command; what stands nearer to it counts."""
+    if value is not None:
+        context.meta[_META] = value
+    return chosen_config(context.meta.get(_META))
+
+
+def chosen_config(given: Path | None) -> Path:
+    return given or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+
+
+def _complete_site(context: typer.Context, incomplete: str) -> list[str]:
+    """Sites for the shell; quiet when there is no store that the person may read."""
+    try:
+        edge = open_edge(context.params.get("config"))
+        keys = {path.name for path in edge.layout.domains.iterdir() if path.is_dir()} | {"main"}
+    except (CommandFailed, OSError):
+        return []
+    return sorted(key for key in keys if key.startswith(incomplete))
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        callback=_resolve_config,
+        show_default=False,
+        help=f"The settings file (default: ./edge.yaml, or what {CONFIG_VARIABLE} names).",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
+SiteKey = Annotated[
+    str,
+    typer.Argument(
+        metavar="SITE", show_default=False, autocompletion=_complete_site, help="The site's key: main, or its folder."
+    ),
+]
+
+
+def open_edge(config: Path | None) -> Edge:
+    """Read and check edge.yaml; raises CommandFailed."""
+    from certstore.model.settings_source import SettingsError, parse_settings
+
+    path = chosen_config(config)
+    attempted = f"read the settings {path}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        found = "there is no such file"
+        remedy = "name the file with --config, or make a first one with: certedge init --host YOUR.HOST.NAME"
+        raise CommandFailed(attempted, found, remedy, Exit.USAGE) from None
+    except OSError as error:
+        raise CommandFailed(attempted, error.strerror or str(error), "", Exit.USAGE) from None
+    except UnicodeDecodeError as error:
+        raise CommandFailed(attempted, f"not UTF-8 text (byte {error.start})", "", Exit.USAGE) from None
+    try:
+        return Edge(path, parse_settings(text, str(path)))
+    except SettingsError as error:
+        raise CommandFailed(attempted, str(error), "", Exit.USAGE) from None
+
+
+def check_site_key(site: str, attempted: str) -> None:
+    """Raises CommandFailed when the text can be no site's key."""
+    from certstore.model.names import is_site_key
+
+    if not is_site_key(site):
+        found = f"{site!r:.100} can be no site's key"
+        allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
+        raise CommandFailed(attempted, found, f"{allowed}; those there are: certedge site list", Exit.USAGE)

@@ -1,0 +1,104 @@
+"""`certedge explain`: which certificate a client would get, and why, by the decision that the workers use.
+
+Reads what the workers read, so it needs no running process.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
+from certstore.cli.status import unreadable
+
+if TYPE_CHECKING:
+    from certstore.model.selection import Selection
+    from certstore.model.settings import ListenerKind
+    from certstore.model.snapshot import Snapshot
+
+CLEAR_TEXT_KINDS = ("http", "health")
+
+
+def explain(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", show_default=False, help='The server name; "" for a client that sends none.'),
+    ],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="The listener: https, imaps, submission, …")] = "https",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which certificate a client gets for NAME, and why."""
+    from certstore.model.selection import select
+
+    edge = open_edge(config)
+    listener = _listener_kind(kind)
+    snapshot = read_snapshot(edge, f"explain {name!r}")
+    selection = select(snapshot, name or None, is_mail=listener.is_mail, now=datetime.now(UTC))
+    if as_json:
+        print_json(selection_facts(selection, name or None, listener.value))
+    else:
+        _show(selection, name or None, listener.value)
+
+
+def selection_facts(selection: Selection, server_name: str | None, kind: str) -> dict[str, Any]:
+    certificate = selection.certificate
+    return {
+        "server_name": server_name,
+        "kind": kind,
+        "certificate": certificate.site,
+        "reason": selection.reason.value,
+        "fingerprint": certificate.fingerprint,
+        "version": certificate.version,
+    }
+
+
+def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
+    """What workers serve from; raises CommandFailed while there is none."""
+    from certstore.journal import JournalReader, JournalUnreadable
+
+    reader = JournalReader(edge.layout)
+    try:
+        return reader.load()
+    except JournalUnreadable as error:
+        raise unreadable(attempted, error) from None
+    finally:
+        reader.close()
+
+
+def _listener_kind(kind: str) -> ListenerKind:
+    from certstore.model.settings import ListenerKind
+
+    allowed = [each.value for each in ListenerKind if each.value not in CLEAR_TEXT_KINDS]
+    if kind not in allowed:
+        found = f"{kind!r} is no kind of listener with TLS; allowed: {', '.join(allowed)}"
+        raise CommandFailed("explain the choice of a certificate", found, "", Exit.USAGE)
+    return ListenerKind(kind)
+
+
+def _show(selection: Selection, server_name: str | None, kind: str) -> None:
+    from certstore.model.names import covers, normalise_server_name
+    from certstore.model.selection import EXPLANATIONS
+
+    now, certificate = datetime.now(UTC), selection.certificate
+    name = normalise_server_name(server_name)
+    is_covered = name is not None and covers(certificate.dns_names, name)
+    left = remaining(certificate.not_after, now)
+    print_facts(
+        [
+            ("server name", server_name or "(none)"),
+            ("listener", kind),
+            ("certificate", Cell(certificate.site, GOOD if is_covered and left != "expired" else WARNING)),
+            ("reason", EXPLANATIONS[selection.reason]),
+            ("site", selection.entry.site),
+            ("version", str(certificate.version)),
+            ("fingerprint", certificate.fingerprint),
+            ("names in it", " ".join(certificate.dns_names)),
+            ("covers the name", "" if name is None else Cell("yes") if is_covered else Cell("no", WARNING)),
+            ("valid until", Cell(f"{utc(certificate.not_after)} ({left})", BAD if left == "expired" else "")),
+        ]
+    )

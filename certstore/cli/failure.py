@@ -1,0 +1,82 @@
+"""How a command says that it failed: what was attempted, on what, what was found, what to do; and the exit codes.
+
+Knows nothing of stores and sockets; what other parts raise becomes a `CommandFailed` in `run_app`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+from certstore.service.protocol import Fault, VerbFailed
+
+
+class Exit(IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PROBLEMS = 3
+
+
+class CommandFailed(Exception):
+    """`attempted` is an infinitive with its object ("install a certificate for X"); `found` may have several lines."""
+
+    def __init__(self, attempted: str, found: str, remedy: str = "", exit_code: Exit = Exit.FAILED) -> None:
+        super().__init__(found)
+        self.attempted = attempted
+        self.found = found
+        self.remedy = remedy
+        self.exit_code = exit_code
+
+    @classmethod
+    def from_verb(cls, attempted: str, error: VerbFailed) -> CommandFailed:
+        is_usage = error.fault is Fault.INVALID
+        return cls(attempted, error.found, error.remedy, Exit.USAGE if is_usage else Exit.FAILED)
+
+
+def show_failure(failure: CommandFailed) -> None:
+    """Three short paragraphs at most on stderr; nothing is wrapped, so that a log keeps whole lines."""
+    is_plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+    bold, plain = ("", "") if is_plain else ("\x1b[1;31m", "\x1b[0m")
+    lines = [f"{bold}certedge: could not {failure.attempted}{plain}"]
+    lines += _indented("found: ", failure.found)
+    if failure.remedy:
+        lines += _indented("to do: ", failure.remedy)
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _indented(label: str, text: str) -> list[str]:
+    first, *others = text.splitlines() or [""]
+    return [f"  {label}{first}", *(" " * (2 + len(label)) + line for line in others)]
+
+
+def run_app(app: Callable[..., Any]) -> int:
+    """Run a typer app; every way out is an exit code, and no failure that can be foreseen shows a traceback."""
+    try:
+        app(prog_name="certedge")
+    except CommandFailed as failure:
+        show_failure(failure)
+        return failure.exit_code
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        remedy = ""
+        if isinstance(error, PermissionError):
+            remedy = "run the command as root, or as the user that the service runs as"
+        show_failure(CommandFailed(f"run {' '.join(_words())}", what, remedy))
+        return Exit.FAILED
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else Exit.DONE if done.code is None else Exit.FAILED
+    return Exit.DONE
+
+
+def _words() -> list[str]:
+    """The command's own words, without options and their values, which could be long."""
+    words = ["certedge"]
+    for word in sys.argv[1:]:
+        if word.startswith("-"):
+            break
+        words.append(word)
+    return words

@@ -1,0 +1,33 @@
+"""The typer app of `certedge`: one line per command; what a command does is in its module, imported when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from certstore.cli import certificates, check, explain, init, sites, status, verify
+from certstore.cli.context import Config
+
+app = typer.Typer(
+    name="certedge",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="An edge front for mail platforms: certificates by server name, replaced while everything runs.",
+    epilog="Exit codes: 0 done, 1 it failed, 2 wrong usage or settings, 3 it ran and found problems.",
+)
+
+
+@app.callback()
+def certedge(config: Config = None) -> None:
+    """Options that hold for every command."""
+
+
+app.add_typer(sites.app, name="site")
+app.add_typer(certificates.app, name="cert")
+app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
+app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
+app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
+app.command("check-config", epilog="Example: certedge check-config --config /etc/certedge/edge.yaml")(
+    check.check_config
+)
+app.command(epilog="Example: certedge init --host mail.example.com --dir /etc/certedge")(init.init)

@@ -1,0 +1,104 @@
+"""How facts look: tables with colours on a terminal, aligned plain text in a pipe, JSON with --json.
+
+Commands hand over values; nothing here knows what a site or a certificate is. Only rich draws, and only on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text, and a style that a terminal shows and a pipe leaves out."""
+
+    text: str
+    style: str = ""
+
+
+GOOD, WARNING, BAD, QUIET, STRONG = "green", "yellow", "bold red", "dim", "bold"
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_lines(*lines: str | Cell) -> None:
+    cells = [line if isinstance(line, Cell) else Cell(line) for line in lines]
+    if not sys.stdout.isatty():
+        sys.stdout.write("".join(f"{printable(cell.text)}\n" for cell in cells))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for cell in cells:
+        console.print(Text(printable(cell.text), style=cell.style), soft_wrap=True)
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
+    """One row per line in a pipe, headers included, columns two spaces apart: easy on the eye and on awk."""
+    cells = [[each if isinstance(each, Cell) else Cell(each) for each in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich_table(headers, cells)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in aligned(headers, cells)))
+
+
+def aligned(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
+    """Plain lines; an empty cell shows as `-`, so that columns can be counted."""
+    lines = [list(headers), *([printable(cell.text) or "-" for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def print_facts(pairs: Iterable[tuple[str, str | Cell]]) -> None:
+    """`name: value` lines, the values in one column; empty values are left out."""
+    cells = [(name, value if isinstance(value, Cell) else Cell(value)) for name, value in pairs]
+    cells = [(name, value) for name, value in cells if value.text]
+    width = max((len(name) for name, _ in cells), default=0) + 1
+    print_lines(*(Cell(f"{name + ':':<{width}}  {value.text}", value.style) for name, value in cells))
+
+
+def _print_rich_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def printable(text: str) -> str:
+    """Without control characters: names in a certificate or a file are no commands to the terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
+def utc(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def remaining(not_after: datetime, now: datetime) -> str:
+    """How long until an instant, in the one unit that matters."""
+    left = not_after - now
+    if left <= timedelta(0):
+        return "expired"
+    if left >= timedelta(days=2):
+        return f"{left.days} days"
+    hours = left // timedelta(hours=1)
+    return f"{hours} hours" if hours >= 2 else f"{left // timedelta(minutes=1)} minutes"
+
+
+def short(fingerprint: str | None) -> str:
+    """Enough of a fingerprint to tell two certificates apart in a table."""
+    return fingerprint[:16] if fingerprint else ""

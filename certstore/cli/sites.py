@@ -1,0 +1,193 @@
+"""`certedge site …`: which sites there are, what each declares, and changes to that."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from certstore.cli.asking import ask, show_change
+from certstore.cli.context import AsJson, Config, SiteKey, check_site_key, open_edge
+from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.output import print_json, print_table
+from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
+
+if TYPE_CHECKING:
+    from certstore.facts import SiteFacts
+
+app = typer.Typer(no_args_is_help=True, help="Sites: which there are, what they declare.")
+
+_UNSETTABLE = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
+
+Host = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="The external host name.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", metavar="NAME", show_default=False, help="An additional name; may be repeated."),
+]
+CertificateFrom = Annotated[
+    str | None,
+    typer.Option("--certificate", metavar="file|acme|main", show_default=False, help="Where it comes from."),
+]
+Upstreams = Annotated[
+    list[str] | None,
+    typer.Option("--upstream", metavar="URL", show_default=False, help="The site's web server; may be repeated."),
+]
+Inspect = Annotated[
+    bool | None,
+    typer.Option("--inspect/--no-inspect", show_default=False, help="Let mitmproxy's HTTP layer and addons see it."),
+]
+Contacts = Annotated[
+    list[str] | None,
+    typer.Option("--contact", metavar="ADDRESS", show_default=False, help="Who is warned; may be repeated."),
+]
+KeyType = Annotated[
+    str | None, typer.Option("--key-type", metavar="TYPE", show_default=False, help="Key of ordered certificates.")
+]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", show_default=False, help="ACME profile of the CA.")
+]
+
+
+@app.command("list", epilog="Example: certedge site list")
+def list_sites(config: Config = None, as_json: AsJson = False) -> None:
+    """All sites, one per line."""
+    sites = read_all(open_edge(config), "list the sites")
+    if as_json:
+        print_json({"sites": [_listed(each) for each in sites]})
+        return
+    rows = [
+        (each.site, each.host, str(len(each.names)), each.source or "", expiry_cell(each), state_cell(each))
+        for each in sites
+    ]
+    print_table(("site", "host", "names", "certificate from", "valid until", "state"), rows)
+
+
+@app.command(epilog="Example: certedge site show webmail.example.com")
+def show(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
+    """Everything about one site."""
+    attempted = f"show the site {site}"
+    check_site_key(site, attempted)
+    facts = read_one(open_edge(config), site, attempted)
+    if as_json:
+        print_json(facts.to_json())
+    else:
+        show_site(facts)
+
+
+@app.command(epilog="Example: certedge site add webmail.example.com --name autodiscover.example.com")
+def add(
+    site: SiteKey,
+    host: Host = None,
+    names: Names = None,
+    certificate: CertificateFrom = None,
+    upstream: Upstreams = None,
+    inspect: Inspect = None,
+    contact: Contacts = None,
+    key_type: KeyType = None,
+    profile: Profile = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Declare a site: a folder with its site.yaml. Its host is SITE itself unless --host says another."""
+    attempted = f"add the site {site}"
+    check_site_key(site, attempted)
+    if host is None and "." not in site:
+        raise CommandFailed(attempted, f"{site} is no host name", "say which host it serves with --host", Exit.USAGE)
+    given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
+    args = {"site": site, "settings": {"host": host or site, **given}}
+    show_change(ask(open_edge(config), "site.add", args, attempted), as_json=as_json)
+
+
+@app.command("set", epilog="Example: certedge site set webmail.example.com --add-name autodiscover.example.com")
+def set_site(
+    site: SiteKey,
+    host: Host = None,
+    names: Names = None,
+    add_name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", show_default=False, help="One name more; may be repeated.")
+    ] = None,
+    remove_name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", show_default=False, help="One name less; may be repeated.")
+    ] = None,
+    certificate: CertificateFrom = None,
+    upstream: Upstreams = None,
+    inspect: Inspect = None,
+    contact: Contacts = None,
+    key_type: KeyType = None,
+    profile: Profile = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", show_default=False, help=f"Back to the default: {', '.join(_UNSETTABLE)}."),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a site declares; what is not named stays. --name replaces the whole list of names."""
+    attempted = f"change the site {site}"
+    check_site_key(site, attempted)
+    changes = _given(names, certificate, upstream, inspect, contact, key_type, profile)
+    if host is not None:
+        changes["host"] = host
+    args = {
+        "site": site,
+        "changes": changes,
+        "unset": unset or [],
+        "add_names": add_name or [],
+        "remove_names": remove_name or [],
+    }
+    if unknown := [key for key in unset or () if key not in _UNSETTABLE]:
+        raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed are {', '.join(_UNSETTABLE)}", "", Exit.USAGE)
+    if not any(value for key, value in args.items() if key != "site"):
+        raise CommandFailed(attempted, "no change was named", "see: certedge site set --help", Exit.USAGE)
+    show_change(ask(open_edge(config), "site.set", args, attempted), as_json=as_json)
+
+
+@app.command(epilog="Example: certedge site remove webmail.example.com --yes")
+def remove(
+    site: SiteKey,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a site: its names get the main certificate, its versions stay in the archive."""
+    attempted = f"remove the site {site}"
+    check_site_key(site, attempted)
+    edge = open_edge(config)
+    if not yes:
+        _confirm(site, attempted)
+    show_change(ask(edge, "site.remove", {"site": site}, attempted), as_json=as_json)
+
+
+def _confirm(site: str, attempted: str) -> None:
+    if not sys.stdin.isatty():
+        raise CommandFailed(attempted, "there is nobody to ask whether that is meant", "say so with --yes", Exit.USAGE)
+    if not typer.confirm(f"Remove {site}? Its names will get the main certificate.", err=True):
+        raise CommandFailed(attempted, "you said no; nothing has changed")
+
+
+def _given(
+    names: list[str] | None,
+    certificate: str | None,
+    upstream: list[str] | None,
+    inspect: bool | None,
+    contact: list[str] | None,
+    key_type: str | None,
+    profile: str | None,
+) -> dict[str, Any]:
+    """The options that were given, under their keys of site.yaml."""
+    values = {
+        "additional_names": names or None,
+        "certificate": certificate,
+        "upstream": upstream or None,
+        "inspect": inspect,
+        "contact": contact or None,
+        "key_type": key_type,
+        "profile": profile,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _listed(facts: SiteFacts) -> dict[str, Any]:
+    whole = facts.to_json()
+    return {key: whole[key] for key in ("site", "host", "names", "source", "version", "not_after", "state")}

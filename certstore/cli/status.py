@@ -1,0 +1,149 @@
+"""`certedge status`: how every site stands, from what is on disk; and how facts about sites are read and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.output import (
+    BAD,
+    GOOD,
+    QUIET,
+    WARNING,
+    Cell,
+    print_facts,
+    print_json,
+    print_lines,
+    print_table,
+    remaining,
+    utc,
+)
+
+if TYPE_CHECKING:
+    from certstore.facts import SiteFacts
+    from certstore.store import Store
+
+_STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid": BAD, "none": QUIET}
+
+
+def status(
+    problems_only: Annotated[bool, typer.Option("--problems", help="Only sites that have some.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """How all sites stand: certificate, expiry, problems, last attempt. Exit code 3 when there are problems."""
+    edge = open_edge(config)
+    sites = read_all(edge, "read the status")
+    shown = [facts for facts in sites if facts.problems] if problems_only else sites
+    if as_json:
+        print_json({"sites": [facts.to_json() for facts in shown]})
+    else:
+        _show_all(edge, sites, shown)
+    if any(facts.problems for facts in sites):
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
+    """Every site, main first; raises CommandFailed while there is no snapshot."""
+    from certstore.facts import status as all_facts
+
+    return _read(edge, attempted, lambda store: all_facts(store, datetime.now(UTC)))
+
+
+def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
+    """Raises CommandFailed when there is no such site."""
+    from certstore.errors import UnknownSite
+    from certstore.facts import site_facts
+
+    try:
+        return _read(edge, attempted, lambda store: site_facts(store, site, datetime.now(UTC)))
+    except UnknownSite as error:
+        raise CommandFailed(attempted, str(error), "those there are: certedge site list") from None
+
+
+def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
+    from certstore.journal import JournalUnreadable
+    from certstore.store import Store
+
+    try:
+        return ask(Store(edge.layout))
+    except JournalUnreadable as error:
+        raise unreadable(attempted, error) from None
+
+
+def unreadable(attempted: str, error: Exception) -> CommandFailed:
+    """There is no snapshot, or not for this user."""
+    remedy = "start the service once (certedge run), so that it reads the store"
+    if isinstance(error.__cause__, PermissionError):
+        remedy = "run the command as root, or as the user that the service runs as"
+    return CommandFailed(attempted, str(error), remedy)
+
+
+def expiry_cell(facts: SiteFacts) -> Cell:
+    if facts.certificate is None:
+        return Cell("")
+    not_after = facts.certificate.not_after
+    left = remaining(not_after, datetime.now(UTC))
+    return Cell(f"{not_after:%Y-%m-%d} ({left})", _STATE_STYLES[facts.state.value] if facts.state.is_fault else "")
+
+
+def state_cell(facts: SiteFacts) -> Cell:
+    return Cell(facts.state.value, _STATE_STYLES[facts.state.value])
+
+
+def show_site(facts: SiteFacts) -> None:
+    certificate, last = facts.certificate, facts.last_attempt
+    pairs: list[tuple[str, str | Cell]] = [
+        ("site", facts.site),
+        ("host", facts.host),
+        ("names", " ".join(facts.names)),
+        ("certificate from", facts.source or ""),
+        ("state", state_cell(facts)),
+    ]
+    if certificate is not None:
+        pairs += [
+            ("version", str(certificate.version)),
+            ("fingerprint", certificate.fingerprint),
+            ("names in it", " ".join(certificate.dns_names)),
+            ("valid until", expiry_cell(facts)),
+        ]
+    if last is not None:
+        pairs.append(("last attempt", f"{utc(last.at)}: {last.doing} {last.outcome.value}: {last.message}"))
+    print_facts(pairs)
+    print_lines(*(Cell(f"problem: {problem.message}", WARNING) for problem in facts.problems))
+
+
+def _show_all(edge: Edge, sites: list[SiteFacts], shown: list[SiteFacts]) -> None:
+    print_lines(_control_line(edge))
+    rows = []
+    for facts in shown:
+        version = str(facts.certificate.version) if facts.certificate else ""
+        problems = Cell(", ".join(problem.code for problem in facts.problems), WARNING)
+        source = facts.source or ""
+        rows.append((facts.site, facts.host, source, version, expiry_cell(facts), state_cell(facts), problems))
+    if rows:
+        print_table(("site", "host", "certificate from", "version", "valid until", "state", "problems"), rows)
+    for facts in shown:
+        print_lines(*(Cell(f"{facts.site}: {problem.message}", WARNING) for problem in facts.problems))
+    troubled = sum(1 for facts in sites if facts.problems)
+    number = "1 site" if len(sites) == 1 else f"{len(sites)} sites"
+    summary = Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
+    print_lines(summary)
+
+
+def _control_line(edge: Edge) -> Cell:
+    """Whether somebody takes drops in at this moment."""
+    from certstore.service.client import control_pid
+
+    try:
+        pid = control_pid(edge.layout)
+    except OSError as error:
+        return Cell(f"control: can't be asked ({error.strerror})", WARNING)
+    if pid is None:
+        return Cell("control: not running, so drops wait and nothing is renewed (certedge run starts it)", WARNING)
+    return Cell(f"control: running (pid {pid})")
