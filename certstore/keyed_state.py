@@ -1,0 +1,85 @@
+"""A dictionary that outlives a restart: every change is one appended JSON line, the last line of a key holds.
+
+Used for what the writer must remember per site without rewriting the facts of 50,000 others. One process writes it.
+Knows nothing of what the values mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from certstore.line_log import LineLog
+
+logger = logging.getLogger(__name__)
+
+_SPARE_LINES = 100
+
+
+class KeyedState(Mapping[str, Any]):
+    """Values are JSON-able and never changed in place. Reading is the Mapping's; writing raises OSError and then
+    changes nothing, in memory or on disk.
+    """
+
+    def __init__(self, path: Path, temporary: Path) -> None:
+        self._log = LineLog(path, temporary)
+        self._values: dict[str, Any] = {}
+        lines, is_whole = self._log.read()
+        for line in lines:
+            self._apply(line)
+        if lines and not is_whole:
+            logger.warning("%s had damaged lines; what was readable is kept", path)
+        if not is_whole or len(lines) > 2 * len(self._values) + _SPARE_LINES:
+            self._rewrite()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, key: str, value: Any, *, is_durable: bool = True) -> None:
+        """Without `is_durable` call `sync` once for many changes."""
+        if key in self._values and self._values[key] == value:
+            return
+        self._log.append([[key, value]], is_durable=is_durable)
+        self._values[key] = value
+        self._compact()
+
+    def drop(self, key: str, *, is_durable: bool = True) -> None:
+        """Nothing happens when the key is not there."""
+        if key not in self._values:
+            return
+        self._log.append([[key]], is_durable=is_durable)
+        del self._values[key]
+        self._compact()
+
+    def sync(self) -> None:
+        self._log.sync()
+
+    def close(self) -> None:
+        self._log.close()
+
+    def _apply(self, line: Any) -> None:
+        match line:
+            case [str(key), value]:
+                self._values[key] = value
+            case [str(key)]:
+                self._values.pop(key, None)
+            case _:
+                logger.warning("a line of the state was not understood and is left out")
+
+    def _compact(self) -> None:
+        if self._log.is_overgrown:
+            # On a full disk the long file stays; it says the same.
+            with contextlib.suppress(OSError):
+                self._rewrite()
+
+    def _rewrite(self) -> None:
+        self._log.rewrite([key, value] for key, value in self._values.items())

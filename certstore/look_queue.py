@@ -1,0 +1,115 @@
+"""Which place in the drop folders to look at next, and when: the debounce, apart from threads that wait for it.
+
+A place that was touched is due when it has been quiet for a moment, or after a longest wait when it never is. What a
+sweep brings up by the thousand waits behind whatever was just touched. Safe for several threads; knows no files.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import NamedTuple
+
+
+class Kind(Enum):
+    """A folder or a file of domains/, or a site by its key (main, or one that has no place of its own left)."""
+
+    FOLDER = auto()
+    FILE = auto()
+    SITE = auto()
+
+
+class Place(NamedTuple):
+    kind: Kind
+    name: str
+
+
+class LookQueue:
+    """Times in seconds. `quiet` is how long nothing may happen to a place, `longest` when it is due all the same."""
+
+    def __init__(self, *, quiet: float, longest: float) -> None:
+        self._quiet = quiet
+        self._longest = longest
+        self._due: dict[Place, float] = {}
+        self._first_touch: dict[Place, float] = {}
+        self._heap: list[tuple[float, str, Place]] = []
+        self._backlog: dict[Place, None] = {}
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._is_in_hand = False
+
+    def touch(self, place: Place) -> None:
+        """Something happened there just now."""
+        with self._changed:
+            now = time.monotonic()
+            first = self._first_touch.setdefault(place, now)
+            self._put(place, min(now + self._quiet, first + self._longest))
+
+    def look_later(self, place: Place, seconds: float) -> None:
+        """Unless it is due before that anyway."""
+        with self._changed:
+            at = time.monotonic() + seconds
+            if self._due.get(place, at) >= at:
+                self._put(place, at)
+
+    def add_backlog(self, places: Iterable[Place]) -> None:
+        """To be looked at when nothing urgent is due."""
+        with self._changed:
+            self._backlog.update(dict.fromkeys(places))
+            self._changed.notify_all()
+
+    def take(self) -> Place | None:
+        """Wait for the next place; None once closed. Asking again says that the one before is done with."""
+        with self._changed:
+            self._is_in_hand = False
+            while not self._is_closed:
+                now = time.monotonic()
+                wait = self._drop_outdated()
+                if wait is not None and wait <= now:
+                    _, _, place = heapq.heappop(self._heap)
+                    del self._due[place]
+                    self._first_touch.pop(place, None)
+                    self._backlog.pop(place, None)
+                    self._is_in_hand = True
+                    return place
+                if self._backlog:
+                    place = next(iter(self._backlog))
+                    del self._backlog[place]
+                    self._is_in_hand = True
+                    return place
+                self._changed.wait(None if wait is None else wait - now)
+            return None
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing in hand and no backlog; places that are due later do not count."""
+        with self._changed:
+            return not self._backlog and not self._is_in_hand
+
+    @property
+    def backlog(self) -> int:
+        """How many places wait without being urgent."""
+        with self._changed:
+            return len(self._backlog)
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _put(self, place: Place, at: float) -> None:
+        self._due[place] = at
+        heapq.heappush(self._heap, (at, place.name, place))
+        self._changed.notify_all()
+
+    def _drop_outdated(self) -> float | None:
+        """When the next one is due; entries of the heap that a later touch has put off are gone."""
+        while self._heap:
+            at, _, place = self._heap[0]
+            if self._due.get(place) == at:
+                return at
+            heapq.heappop(self._heap)
+        return None

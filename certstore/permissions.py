@@ -1,0 +1,39 @@
+"""The command that lets the service read a file it was refused: printed for people, never run.
+
+Looks at the folders on the way: a readable file in a folder that can't be entered is as unreadable as the other way
+round. Knows nothing of drops or certificates.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from pathlib import Path
+
+
+def repair_command(path: Path) -> str:
+    """One sentence with the commands, for the user that this process runs as. Grants that user alone, nobody else."""
+    user = _user_name()
+    real = Path(os.path.realpath(path))
+    shut = [folder for folder in reversed(real.parents) if _is_shut(folder)]
+    commands = [f"setfacl -m u:{user}:x {shlex.quote(str(folder))}" for folder in shut]
+    rights = "rx" if _is_folder(real) else "r"
+    commands.append(f"setfacl -m u:{user}:{rights} {shlex.quote(str(real))}")
+    other_way = "" if shut else f" (or make {user} its owner: chown {user} {shlex.quote(str(real))})"
+    return f"As root: {' && '.join(commands)}{other_way}"
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where a folder on the way can't be entered
+
+
+def _is_shut(folder: Path) -> bool:
+    return _is_folder(folder) and not os.access(folder, os.X_OK, effective_ids=True)
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,29 @@
+"""Which site a name in the drop places stands for: a folder by its own name, a file by the site's key or host.
+
+Answers from the books; looks at no file.
+"""
+
+from __future__ import annotations
+
+from certstore.books import Books
+from certstore.site_settings import is_usable_key, may_be_bare
+
+_SUFFIX = ".pem"
+
+
+def site_of_place(books: Books, name: str, *, is_folder: bool) -> str | None:
+    """The key, maybe of a site that does not exist yet; None for a name that can be no site's.
+
+    `name` is that of an entry of domains/.
+    """
+    if is_folder:
+        return name if is_usable_key(name) else None
+    stem = name.removesuffix(_SUFFIX)
+    if stem == name:
+        return None
+    if stem in books.roster and is_usable_key(stem):
+        return stem
+    by_host = books.roster.site_of_host(stem)
+    if by_host is not None:
+        return by_host
+    return stem if may_be_bare(stem) else None
