@@ -122,9 +122,9 @@ class Exchange:
 
     def connected(self, connection: UpstreamConnection) -> None:
         self._opening = None
-        self._send_on(connection)
         if not self._is_complete:
             self._client.resume_body()
+        self._send_on(connection)  # last: it may find at once that the upstream takes no more
 
     def not_connected(self, cause: str) -> None:
         self._opening = None

@@ -16,11 +16,12 @@ from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
 from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.framing import RequestHead, ResponseHead, parse_request
 from edge_addon.relay.gate import Gate
+from edge_addon.relay.hold import Hold, Reason
 from edge_addon.relay.limits import HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
 from edge_addon.relay.prelude import check_partial_head, skip_empty_lines
 from edge_addon.relay.reframing import bare_head, request_bytes, response_bytes
-from edge_addon.relay.refusal import BadMessage, Cause
-from edge_addon.relay.report import build_entry
+from edge_addon.relay.refusal import BadMessage
+from edge_addon.relay.report import Report
 from edge_addon.relay.request_body import RequestBody
 from edge_addon.relay.responses import Answer
 from edge_addon.relay.tunnel import Tunnel
@@ -41,23 +42,18 @@ class _Phase(Enum):
     CLOSED = auto()
 
 
-_HELD_BY_UPSTREAM = 1
-_HELD_BY_PIPELINE = 2
-
-
 class Http1Session:
     """One client connection's HTTP/1: a `Session` for its channel, an `ExchangeClient` for the present exchange."""
 
     __slots__ = (
         "_body",
         "_buffer",
-        "_bytes_out",
         "_channel",
         "_empty_lines",
         "_exchange",
         "_gate",
         "_has_answered",
-        "_held",
+        "_hold",
         "_is_chunked",
         "_is_closing",
         "_is_draining",
@@ -66,10 +62,7 @@ class Http1Session:
         "_limits",
         "_phase",
         "_plane",
-        "_request",
-        "_responded",
-        "_started",
-        "_status",
+        "_report",
         "_timer",
         "_tunnel",
     )
@@ -82,18 +75,16 @@ class Http1Session:
         self._phase = _Phase.HEAD
         self._buffer = b""
         self._empty_lines = 0
-        self._held = 0
+        self._hold = Hold(channel)
+        self._report = Report(channel, plane)
         self._is_draining = self._is_eof = self._is_write_paused = False
         self._tunnel: Tunnel | None = None
         self._exchange: Exchange | None = None
-        self._request: RequestHead | None = None
         self._body: RequestBody | None = None
-        self._bytes_out = self._status = 0
         self._has_answered = self._is_chunked = self._is_closing = False
-        self._started = self._responded = 0.0
         self._timer = plane.timers.timer()
         # A connection on which nothing is ever asked is worth less than one that was in use.
-        self._timer.set(self._limits.head_seconds, self._idled)
+        self._timer.set(self._limits.head_seconds, self._close)
 
     # The session, as its channel sees it.
 
@@ -132,7 +123,7 @@ class Http1Session:
         elif self._exchange is not None:
             self._exchange.cancel()
             self._plane.count("client_gone")
-            self._report("client_gone")
+            self._log("client_gone")
         self._phase = _Phase.CLOSED
         self._exchange = None
 
@@ -154,6 +145,7 @@ class Http1Session:
         if self._exchange is not None:
             self._exchange.resume_reading()
         if self._phase is _Phase.HEAD:
+            self._timer.set(self._limits.idle_seconds, self._close)
             self._next()
         elif self._phase is not _Phase.CLOSED:
             self._progress()
@@ -207,23 +199,19 @@ class Http1Session:
 
     def _begin(self, head: RequestHead, rest: bytes) -> bytes:
         """Answer the request or send it on; gives back what of `rest` is not part of it. May raise BadMessage."""
-        self._request = head
-        self._started = self._plane.loop.time()
-        self._responded = 0.0
-        self._bytes_out = self._empty_lines = 0
-        self._has_answered = self._is_chunked = False
+        self._report.begin(head)
+        self._empty_lines = 0
+        self._body = None
+        self._is_chunked = False
         verdict = self._gate.admit(head)
         if isinstance(verdict, Answer):
             return self._answer(verdict, head, rest)
-        body = b""
+        body, is_complete = b"", True
         if head.length:
             # Read before anything is sent on: if it is refused, nothing of the request reaches the upstream.
             self._body = RequestBody(head.length)
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
-        else:
-            self._body = None
-            is_complete = True
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
         self._exchange = exchange = Exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
         data = request_bytes(head, self._gate.forwarded(head), body)
@@ -253,7 +241,7 @@ class Http1Session:
         """Keep what can't be read yet; a client that sends too far ahead is not read from."""
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
-            self._hold(_HELD_BY_PIPELINE)
+            self._hold.add(Reason.PIPELINE)
 
     # Answers of the edge itself.
 
@@ -263,11 +251,11 @@ class Http1Session:
             self._plane.count(answer.cause)
         is_last = not head.keep_alive or head.length != 0 or self._is_draining
         self._write_answer(answer, is_last=is_last)
-        self._report(answer.cause)
+        self._log(answer.cause)
         if is_last:
             self._close()
             return b""
-        self._timer.set(self._limits.idle_seconds, self._idled)
+        self._timer.set(self._limits.idle_seconds, self._close)
         return rest
 
     def _refuse(self, error: BadMessage) -> None:
@@ -276,18 +264,18 @@ class Http1Session:
         if self._exchange is not None:
             self._exchange.cancel()
         if not self._has_answered:
-            if self._phase is _Phase.HEAD and error.cause is not Cause.BAD_HOST:
-                self._request = None
+            if self._report.head is None:
+                self._report.begin(None)
             self._write_answer(responses.page(error.status, error.cause), is_last=True)
-        self._report(error.cause)
+        self._log(error.cause)
         self._close()
 
     def _write_answer(self, answer: Answer, *, is_last: bool) -> None:
-        head = self._request
+        head = self._report.head
         connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
         is_head = head is not None and head.method == b"HEAD"
-        self._status = answer.status
-        self._bytes_out = 0 if is_head else len(answer.body)
+        self._report.answered(answer.status)
+        self._report.bytes_out = 0 if is_head else len(answer.body)
         self._has_answered = True
         self._channel.write(
             responses.encode_answer(
@@ -299,14 +287,14 @@ class Http1Session:
 
     def informational(self, head: ResponseHead) -> None:
         """1xx, for clients that know them; 100 only for one that waits for it."""
-        request = self._request
+        request = self._report.head
         assert request is not None  # noqa: S101
         if request.minor and (head.status != 100 or request.expects_continue):
             self._channel.write(bare_head(head))
         self._progress()
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
-        request = self._request
+        request = self._report.head
         assert request is not None  # noqa: S101
         is_last = (
             not request.keep_alive
@@ -314,26 +302,27 @@ class Http1Session:
             or self._is_draining
             or (self._is_eof and not self._buffer)
         )
-        self._bytes_out = len(body)
-        self._status = head.status
+        self._report.answered(head.status)
+        self._report.bytes_out = len(body)
         self._has_answered = True
-        self._responded = self._plane.loop.time()
         data, self._is_chunked, self._is_closing = response_bytes(
             head, body, request.minor, is_complete=is_complete, is_last=is_last, hsts=self._gate.hsts
         )
         self._channel.write(data)
         if is_complete:
             self._finish()
-        else:
-            self._progress()
+            return
+        if self._is_write_paused and self._exchange is not None:
+            self._exchange.pause_reading()
+        self._progress()
 
     def response_data(self, data: bytes) -> None:
-        self._bytes_out += len(data)
+        self._report.bytes_out += len(data)
         self._channel.write(encode_chunk(data) if self._is_chunked else data)
         self._progress()
 
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
-        self._bytes_out += len(data)
+        self._report.bytes_out += len(data)
         if self._is_chunked:
             data = encode_chunk(data) + encode_last_chunk(trailers)
         if data:
@@ -342,14 +331,17 @@ class Http1Session:
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
         self._phase = _Phase.TUNNEL
-        self._status = head.status
+        self._report.answered(head.status)
         self._has_answered = True
-        self._responded = self._plane.loop.time()
         self._channel.write(bare_head(head, b"Connection: Upgrade", b"Upgrade: websocket"))
         early, self._buffer = self._buffer, b""
-        self._release(_HELD_BY_PIPELINE | _HELD_BY_UPSTREAM)
+        self._hold.clear()
         self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)
         self._tunnel.start(rest, early)
+        if self._is_write_paused:
+            self._tunnel.client_full()
+        if self._is_eof:
+            self._tunnel.client_ended()
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """The upstream gave no response, or stopped in the middle of one."""
@@ -358,17 +350,17 @@ class Http1Session:
             # A client that counts chunks sees that some are missing; one that reads to the end must see a reset.
             self._end_early(cause, is_cut=self._is_closing and not self._is_chunked)
             return
-        request = self._request
+        request = self._report.head
         assert request is not None  # noqa: S101
         self._is_closing = not request.keep_alive or self._phase is _Phase.BODY or self._is_draining
         self._write_answer(responses.page(status, cause), is_last=self._is_closing)
         self._finish(cause)
 
     def pause_body(self) -> None:
-        self._hold(_HELD_BY_UPSTREAM)
+        self._hold.add(Reason.UPSTREAM)
 
     def resume_body(self) -> None:
-        self._release(_HELD_BY_UPSTREAM)
+        self._hold.remove(Reason.UPSTREAM)
         if self._phase is _Phase.BODY:
             self._progress()
 
@@ -376,14 +368,15 @@ class Http1Session:
 
     def _finish(self, outcome: str | None = None) -> None:
         """The response is complete: close, or go on with what the client has sent meanwhile."""
-        self._report(outcome)
+        self._log(outcome)
         self._exchange = None
-        if self._is_closing:
+        if self._is_closing or (self._is_draining and not self._buffer):
             self._close()
             return
         self._phase = _Phase.HEAD
-        self._timer.set(self._limits.idle_seconds, self._idled)
-        if self._buffer or self._held or self._is_eof:
+        self._hold.remove(Reason.UPSTREAM)
+        self._timer.set(self._limits.idle_seconds, self._close)
+        if self._buffer or self._hold.is_held or self._is_eof:
             self._next()
 
     def _next(self) -> None:
@@ -391,17 +384,16 @@ class Http1Session:
         data, self._buffer = self._buffer, b""
         if data:
             self._read_requests(data)
-        if self._phase is _Phase.HEAD:
-            if self._is_eof and not self._is_write_paused:
-                self._close()
-            elif len(self._buffer) <= PIPELINED_BYTES:
-                self._release(_HELD_BY_PIPELINE | _HELD_BY_UPSTREAM)
+        if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
+            self._close()
+        elif len(self._buffer) <= PIPELINED_BYTES:
+            self._hold.remove(Reason.PIPELINE)
 
     def _end_early(self, outcome: str, *, is_cut: bool = False) -> None:
         """End the connection in the middle of an exchange."""
         if self._exchange is not None:
             self._exchange.cancel()
-        self._report(outcome)
+        self._log(outcome)
         self._close(is_cut=is_cut)
 
     def _close(self, *, is_cut: bool = False) -> None:
@@ -417,38 +409,17 @@ class Http1Session:
     def _tunnel_ended(self, outcome: str) -> None:
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
-            self._bytes_out = tunnel.bytes_out
-        self._report(None if outcome == "done" else outcome, bytes_in=0 if tunnel is None else tunnel.bytes_in)
+            self._report.bytes_in, self._report.bytes_out = tunnel.bytes_in, tunnel.bytes_out
+        self._log(None if outcome == "done" else outcome)
         self._phase = _Phase.CLOSED
         self._exchange = None
 
-    def _report(self, outcome: str | None, *, bytes_in: int = 0) -> None:
-        """One line in the access log."""
-        if not self._plane.access_log.is_enabled:
-            return
-        entry = build_entry(self._channel, self._request, self._status, outcome)
-        entry.bytes_in = self._body.size if self._body is not None else bytes_in
-        entry.bytes_out = self._bytes_out
-        now = self._plane.loop.time()
-        if self._request is not None:
-            entry.duration = now - self._started
-        if self._exchange is not None:
-            entry.upstream = self._exchange.upstream
-            entry.upstream_duration = (self._responded or now) - self._started
-        self._plane.access_log.write(entry)
-
-    # Holding the client back.
-
-    def _hold(self, reason: int) -> None:
-        if not self._held:
-            self._channel.pause_reading()
-        self._held |= reason
-
-    def _release(self, reasons: int) -> None:
-        if self._held:
-            self._held &= ~reasons
-            if not self._held:
-                self._channel.resume_reading()
+    def _log(self, outcome: str | None) -> None:
+        if self._body is not None:
+            self._report.bytes_in = self._body.size
+        self._report.write(outcome, None if self._exchange is None else self._exchange.upstream)
+        self._report.head = None
+        self._has_answered = False
 
     # Deadlines.
 
@@ -456,27 +427,25 @@ class Http1Session:
         """Something moved: from now on somebody has this long for the next step."""
         if self._is_write_paused:
             self._timer.set(STALL_SECONDS, self._client_stalled)
-        elif self._phase is _Phase.BODY and not self._held and not self._has_answered:
+        elif self._phase is _Phase.BODY and not self._hold.is_held and not self._has_answered:
             self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), self._body_timed_out)
         elif self._is_eof:
             self._timer.set(HALF_CLOSED_SECONDS, self._upstream_timed_out)
         else:
             self._timer.set(self._limits.idle_seconds, self._upstream_timed_out)
 
-    def _idled(self) -> None:
-        self._close()
-
     def _head_timed_out(self) -> None:
-        self._plane.count("request_head_timed_out")
-        self._request = None
-        self._write_answer(responses.page(408, "request_head_timed_out"), is_last=True)
-        self._report("request_head_timed_out")
-        self._close()
+        self._report.begin(None)
+        self._give_up("request_head_timed_out")
 
     def _body_timed_out(self) -> None:
-        self._plane.count("request_body_timed_out")
-        self._write_answer(responses.page(408, "request_body_timed_out"), is_last=True)
-        self._end_early("request_body_timed_out")
+        self._give_up("request_body_timed_out")
+
+    def _give_up(self, cause: str) -> None:
+        """The client takes too long with its request."""
+        self._plane.count(cause)
+        self._write_answer(responses.page(408, cause), is_last=True)
+        self._end_early(cause)
 
     def _upstream_timed_out(self) -> None:
         exchange = self._exchange

@@ -1,16 +1,57 @@
-"""The access log's line about one request: what of the request and its connection is said. Pure."""
+"""What one request came to: its counts and times, and its line in the access log."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from edge_addon.access_log import AccessEntry
 from edge_addon.channel import Channel
 from edge_addon.relay.framing import RequestHead
 
+if TYPE_CHECKING:
+    from edge_addon.plane import Plane
+
 _PROTOCOLS = ("HTTP/1.0", "HTTP/1.1")
 
 
+class Report:
+    """Of one request after the other on one connection; `begin` forgets the last one."""
+
+    __slots__ = ("_channel", "_plane", "bytes_in", "bytes_out", "head", "responded", "started", "status")
+
+    def __init__(self, channel: Channel, plane: Plane) -> None:
+        self._channel = channel
+        self._plane = plane
+        self.begin(None)
+
+    def begin(self, head: RequestHead | None) -> None:
+        """`head` is None for what never became a request."""
+        self.head = head
+        self.started = self._plane.loop.time()
+        self.responded = 0.0
+        self.status = self.bytes_in = self.bytes_out = 0
+
+    def answered(self, status: int) -> None:
+        """The head of the final response is there."""
+        self.status = status
+        self.responded = self._plane.loop.time()
+
+    def write(self, outcome: str | None, upstream: str | None) -> None:
+        """Write the line. `outcome`: why it did not end as usual."""
+        if not self._plane.access_log.is_enabled:
+            return
+        entry = build_entry(self._channel, self.head, self.status, outcome)
+        entry.bytes_in, entry.bytes_out = self.bytes_in, self.bytes_out
+        now = self._plane.loop.time()
+        entry.duration = now - self.started
+        if upstream is not None:
+            entry.upstream = upstream
+            entry.upstream_duration = (self.responded or now) - self.started
+        self._plane.access_log.write(entry)
+
+
 def build_entry(channel: Channel, head: RequestHead | None, status: int, outcome: str | None) -> AccessEntry:
-    """`head` is None for what never became a request."""
+    """What the connection and the request say; counts and times are left to the caller."""
     selection = channel.selection
     entry = AccessEntry(
         kind=channel.listener.kind.value,

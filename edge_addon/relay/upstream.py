@@ -8,6 +8,7 @@ the fewest requests under way gets the next. Knows nothing of requests.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import ssl
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ from edge_addon.relay.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from edge_addon.plane import Plane
+
+
+logger = logging.getLogger(__name__)
 
 
 class ConnectionTaker(Protocol):
@@ -114,6 +118,12 @@ class Server:
         connection.is_active = True
         return connection
 
+    def note_failure(self, error: OSError) -> None:
+        """Pass it over for a while. Said once per outage, not once per request."""
+        if not self.failed_until:
+            logger.warning("upstream %s can't be reached: %s", self.name, str(error) or type(error).__name__)
+        self.failed_until = self._plane.loop.time() + FAILED_SECONDS
+
     def _make(self) -> UpstreamConnection:
         return UpstreamConnection(self, self._plane.settings.limits.header_bytes)
 
@@ -182,9 +192,9 @@ class UpstreamPool:
             try:
                 connection = await server.connect()
             except OSError as error:
-                server.failed_until = self._plane.loop.time() + FAILED_SECONDS
                 cause = _describe(error)
-                self._plane.count(cause)
+                self._plane.count("upstream_connect_failed")
+                server.note_failure(error)
                 continue
             server.failed_until = 0.0
             taker.connected(connection)

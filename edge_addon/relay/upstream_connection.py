@@ -65,6 +65,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head",
         "_informational",
         "_is_head_request",
+        "_is_paused",
         "_is_request_complete",
         "_left",
         "_max_head",
@@ -88,7 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._informational = 0
         self._decoder: ChunkDecoder | None = None
         self._head: ResponseHead | None = None
-        self._is_head_request = self._asks_upgrade = self._is_request_complete = False
+        self._is_head_request = self._asks_upgrade = self._is_request_complete = self._is_paused = False
         self.is_active = False
         """Counted by its server as working; the server's to set."""
         self.is_reused = False
@@ -140,10 +141,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         if self._stage is not _Stage.CLOSED:
+            self._is_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._stage is not _Stage.CLOSED:
+        if self._is_paused and self._stage is not _Stage.CLOSED:
+            self._is_paused = False
             self._transport.resume_reading()
 
     # Called by the loop.
@@ -276,6 +279,7 @@ class UpstreamConnection(asyncio.Protocol):
         head = self._head
         self._head = None
         if is_clean and self._is_request_complete and head is not None and head.keep_alive:
+            self.resume_reading()
             self._stage = _Stage.IDLE
             self._server.give_back(self)
         else:

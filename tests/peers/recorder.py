@@ -30,7 +30,7 @@ class Connection:
         """The other side has ended or broken it."""
         self._unread = bytearray()
         self._reader = reader
-        self._writer = writer
+        self.writer = writer
 
     async def read(self, size: int = 65536) -> bytes:
         """At least a byte; none when the other side has ended."""
@@ -67,21 +67,21 @@ class Connection:
         return bool(data)
 
     async def write(self, data: bytes) -> None:
-        self._writer.write(data)
+        self.writer.write(data)
         with contextlib.suppress(OSError):
-            await self._writer.drain()
+            await self.writer.drain()
 
     def finish(self) -> None:
         """FIN."""
-        self._writer.close()
+        self.writer.close()
 
     def reset(self) -> None:
         """RST."""
-        if self._writer.is_closing():
+        if self.writer.is_closing():
             return
-        sock = self._writer.get_extra_info("socket")
+        sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        self.writer.transport.abort()
 
 
 Handler = Callable[[Connection], Awaitable[None]]
@@ -116,6 +116,11 @@ class Recorder:
     def received(self) -> bytes:
         """Everything, over all connections in the order of their accept."""
         return b"".join(bytes(connection.received) for connection in self.connections)
+
+    def say(self, position: int, data: bytes) -> None:
+        """Send on a connection outside of its handler's turn."""
+        writer = self.connections[position].writer
+        self._loop.call_soon_threadsafe(writer.write, data)
 
     def __enter__(self) -> Self:
         self._thread.start()
