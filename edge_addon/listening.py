@@ -54,3 +54,4 @@ class ListeningSockets:
             available[facts.fd] = (each, facts)
         else:
             log.warning("a socket of the service manager is none that listens for TCP connections, and is not used")
+            each.close()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,14 +22,16 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from certstore.model.layout import Layout
+from certstore.store import StoreWriter
 from tests.certificates import Issued
 from tests.deadlines import wait_for
 from tests.ports import listening_socket
@@ -36,6 +39,7 @@ from tests.ports import listening_socket
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 MAIN_HOST = "edge.test"
+HAS_PORT = re.compile(r"(\]|^[^:]*):\d+$")
 
 # Gives the child its sockets as descriptors 3, 4, … and its own pid in LISTEN_PID, then becomes the real program.
 _HAND_OVER = """
@@ -81,6 +85,13 @@ def drop_certificate(store: Path, site: str, certificate: Issued) -> None:
         half = folder / f".{name}.new"
         half.write_bytes(content)
         half.rename(folder / name)
+
+
+def take_in_drops(store: Path, sites: Iterable[str]) -> None:
+    """Judge what was dropped before the service runs, so that it serves it from its first moment on."""
+    with StoreWriter.acquire(store, settle=timedelta(0)) as writer:
+        for site in sites:
+            writer.look(site)
 
 
 def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0.0.1") -> str:
@@ -235,23 +246,27 @@ def running_edge(
     """Write `edge.yaml` and the store into `folder`, start `certedge run` on them, wait until it is ready.
 
     `settings` is `edge.yaml` as a mapping; a listener without `listen` gets 127.0.0.1 and a port of the system's
-    choice, one with `listen: HOST` (no port) that host. The store is `folder/store`, one worker unless set. `main` is
-    written with the host `edge.test` where `sites` does not name it.
+    choice, one with `listen: HOST` (no port) that host; one with a port has to be bound by the service itself. The
+    store is `folder/store`, one worker unless set. `main` is written with the host `edge.test` where `sites` does not
+    name it. Certificates in `sites` have been taken in before the service starts; what is dropped later is its work.
     """
     listeners = [dict(listener) for listener in settings.get("listeners", ())]
     with contextlib.ExitStack() as stack:
         sockets = []
         for listener in listeners:
-            bound = stack.enter_context(listening_socket(listener.get("listen", "127.0.0.1"), backlog=4096))
-            host, port = bound.getsockname()[:2]
+            host = listener.get("listen", "127.0.0.1")
+            if HAS_PORT.search(host):
+                continue
+            bound = stack.enter_context(listening_socket(host, backlog=4096))
+            port = bound.getsockname()[1]
             listener["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             sockets.append(bound)
-        edge = RunningEdge(
-            folder, [(each["kind"], bound.getsockname()[1]) for each, bound in zip(listeners, sockets, strict=True)]
-        )
+        edge = RunningEdge(folder, [(each["kind"], int(each["listen"].rpartition(":")[2])) for each in listeners])
         stack.callback(edge.close)
         for site, given in {"main": Site(), **(sites or {})}.items():
             write_site(edge.store, site, given)
+        if any((given if isinstance(given, Issued) else given.certificate) for given in (sites or {}).values()):
+            take_in_drops(edge.store, ["main", *(sites or {})])
         whole = {"store": "store", "workers": 1, **settings, "listeners": listeners}
         # Port 0: an admin listener of one test never meets that of another.
         whole.setdefault("admin", {"listen": "127.0.0.1:0"})

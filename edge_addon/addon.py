@@ -1,0 +1,181 @@
+"""The mitmproxy addon: starts the edge's listeners inside a mitmproxy, or lends its certificates to a user's own mode.
+
+Three homes, one class. Under the lean master of a worker it is given settings and sockets (`Inherited`). Under
+mitmdump or mitmweb it reads the option `edge_config`: without a mode of the user's own it binds the listeners and runs
+intake itself (`alone`), with one it starts none and only answers mitmproxy's hooks (`hooks`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import ctx, optmanager
+from mitmproxy.addonmanager import Loader
+
+from certstore.journal import JournalReader, JournalUnreadable
+from certstore.model.layout import Layout
+from certstore.model.settings import ListenerKind, Settings
+from certstore.service.protocol import VerbFailed
+from edge_addon.listening import ListeningSockets
+from edge_addon.modes import PREFIX, mode_spec
+from edge_addon.plane import Plane
+from edge_addon.sessions import connection_factory
+from edge_addon.settings_file import BadSettings, load_settings
+from edge_addon.sockets import BACKLOG, CannotListen
+
+if TYPE_CHECKING:
+    from edge_addon.alone import Intake
+
+log = logging.getLogger(__name__)
+
+FORWARD_PROXY_WARNING = (
+    "started without -n: mitmproxy opened its own forward proxy on port %s, to everybody who reaches it, until the"
+    " edge's listeners took its place; start with -n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a worker has before mitmproxy starts: `sockets` in the order of `settings.listeners`."""
+
+    settings: Settings
+    base: Path
+    sockets: tuple[socket.socket, ...] = field(repr=False)
+
+
+class Edge:
+    """mitmproxy knows it as `edge`. The methods without a docstring are mitmproxy's events."""
+
+    def __init__(self, inherited: Inherited | None = None) -> None:
+        self.addons: list[Any] = []
+        self.plane: Plane | None = None
+        self._inherited = inherited
+        self._intake: Intake | None = None
+        self._bound: ListeningSockets | None = None
+        self._servers: dict[int, asyncio.Server] = {}
+        self._on_serving: Callable[[Exception | None], None] = lambda _: None
+
+    def on_serving(self, callback: Callable[[Exception | None], None]) -> None:
+        """Call back once every listener accepts connections, or with the fault of the first one that can't."""
+        self._on_serving = callback
+
+    def load(self, loader: Loader) -> None:
+        loader.add_option("edge_config", str, "", "Settings of the certificate edge: the path of an edge.yaml.")
+        if self._inherited is None and ctx.options.server and not _has_own_mode():
+            log.warning(FORWARD_PROXY_WARNING, ctx.options.listen_port or 8080)
+
+    def running(self) -> None:
+        if self._inherited is not None:
+            self._serve_inherited(self._inherited)
+            return
+        # An error that is logged while mitmproxy starts ends it: nothing must seem to serve that does not.
+        if not ctx.options.edge_config:
+            log.error("the certificate edge needs its settings: --set edge_config=edge.yaml")
+            return
+        config = Path(ctx.options.edge_config).expanduser()
+        try:
+            settings = load_settings(config)
+            if _has_own_mode():
+                self._lend_hooks(settings, config.parent)
+            else:
+                self._serve_alone(settings, config.parent)
+        except (BadSettings, CannotListen, JournalUnreadable, VerbFailed, OSError) as error:
+            log.error("the certificate edge does not start: %s", error)
+
+    def done(self) -> None:
+        self.stop_accepting()
+        if self.plane is not None:
+            for connection in list(self.plane.connections):
+                connection.abort()
+            self.plane.stop()
+        if self._intake is not None:
+            self._intake.stop()
+        if self._bound is not None:
+            self._bound.close()
+
+    async def serve(self, index: int) -> asyncio.Server:
+        """Accept on the listener's socket; called by its `modes.EdgeServer`."""
+        inherited, plane = self._inherited, self.plane
+        assert inherited is not None and plane is not None, "modes are set after both"  # noqa: S101, PT018
+        listener = inherited.settings.listeners[index]
+        try:
+            server = await plane.loop.create_server(
+                connection_factory(plane, listener), sock=inherited.sockets[index], backlog=BACKLOG
+            )
+        except Exception as error:
+            self._on_serving(error)
+            raise
+        self._servers[index] = server
+        if len(self._servers) == len(inherited.settings.listeners):
+            self._on_serving(None)
+        return server
+
+    def stop_accepting(self, *, keeps_health: bool = False) -> None:
+        """Close the listening sockets of this process; `keeps_health` leaves balancers somebody to ask."""
+        settings = self._inherited.settings if self._inherited is not None else None
+        for index, server in list(self._servers.items()):
+            if keeps_health and settings is not None and settings.listeners[index].kind is ListenerKind.HEALTH:
+                continue
+            server.close()
+            del self._servers[index]
+
+    def _serve_inherited(self, inherited: Inherited) -> None:
+        try:
+            self._serve_with(inherited)
+        except Exception as error:  # noqa: BLE001  mitmproxy would log it and go on without any listener
+            self._on_serving(error)
+
+    def _serve_alone(self, settings: Settings, base: Path) -> None:
+        from edge_addon.alone import Intake  # a worker needs none of it
+
+        self._bound = ListeningSockets()
+        self._bound.adopt(settings.listeners)
+        self._intake = Intake.begin(settings, base)
+        self._inherited = Inherited(settings, base, self._bound.listening)
+        self._serve_with(self._inherited)
+
+    def _serve_with(self, inherited: Inherited) -> None:
+        self.plane = Plane(inherited.settings, inherited.base, JournalReader(_layout(inherited)))
+        self.plane.start()
+        if not inherited.settings.listeners:
+            self._on_serving(None)
+        ctx.options.update(mode=_mode_specs(inherited), server=True)
+
+    def _lend_hooks(self, settings: Settings, base: Path) -> None:
+        from edge_addon.alone import Intake
+        from edge_addon.hooks import EdgeHooks
+
+        self._intake = Intake.begin(settings, base)
+        self.plane = Plane(settings, base, JournalReader(Layout(base / settings.store)))
+        self.plane.start()
+        hooks = EdgeHooks(self.plane)
+        ctx.master.addons.register(hooks)
+        self.addons.append(hooks)
+        log.info("the edge starts no listeners: it serves its certificates in mode %s", ", ".join(ctx.options.mode))
+
+
+def _mode_specs(inherited: Inherited) -> list[str]:
+    specs = []
+    for index, each in enumerate(inherited.sockets):
+        host, port = each.getsockname()[:2]
+        specs.append(mode_spec(index, host, port))
+    return specs
+
+
+def _layout(inherited: Inherited) -> Layout:
+    return Layout(inherited.base / inherited.settings.store)
+
+
+def _has_own_mode() -> bool:
+    """The user chose a mode, be it the default one. Ours, from before a reload of the script, is not his."""
+    if any(mode.startswith(PREFIX) for mode in ctx.options.mode):
+        return False
+    # Only the stored value tells `--mode regular` from no mode at all.
+    option = ctx.options._options["mode"]
+    return option.value is not optmanager.unset
