@@ -199,9 +199,10 @@ def _child(owner: Owner, settings: Settings, base: Path, request: Request, their
         theirs.sendall(encode_answer(answer))
 
     try:
-        owner.become()
+        # Imported while it is sure that the installation can be read.
         from certstore.service.writing import perform_under_lock
 
+        owner.become()
         tell(Result(perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))))
     except VerbFailed as failure:
         tell(failure)

@@ -18,6 +18,7 @@ from certstore.model.settings import Settings
 from tests.deadlines import wait_for
 
 _CHILD = """
+import os
 import resource
 import signal
 import sys
@@ -31,6 +32,11 @@ def ready():
 if limit := int(sys.argv[3]):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+if user := int(sys.argv[4]):
+    # After the imports: the interpreter may lie where only root can read.
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 try:
     run_control(Settings(store=Path("store"), sweep_seconds=float(sys.argv[2])), Path(sys.argv[1]), ready=ready)
 except CannotServe as error:
@@ -41,14 +47,14 @@ except CannotServe as error:
 class ControlProcess:
     """One control process over `folder/store`; with `file_limit` no file of its can grow beyond so many bytes."""
 
-    def __init__(self, folder: Path, sweep_seconds: float = 60, file_limit: int = 0) -> None:
+    def __init__(self, folder: Path, sweep_seconds: float = 60, file_limit: int = 0, user: int | None = None) -> None:
         self.folder = folder
         self.layout = Layout(folder / "store")
         self.settings = Settings(store=Path("store"))
         self.log = folder / "control.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(folder), str(sweep_seconds), str(file_limit)],
+                [sys.executable, "-c", _CHILD, str(folder), str(sweep_seconds), str(file_limit), str(user or 0)],
                 cwd=Path(__file__).parents[3],
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,0 +1,65 @@
+"""`certedge` as people run it: a process with arguments, its output and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# Everything is imported first: the interpreter may lie where only root can read.
+_AS_USER = """
+import importlib, os, pkgutil, sys
+import encodings.idna, encodings.utf_8_sig, certstore, certstore.cli.main, edge_addon.cli, rich.text, typer.rich_utils
+for module in pkgutil.walk_packages(certstore.__path__, "certstore."):
+    importlib.import_module(module.name)
+user = int(sys.argv.pop(1))
+os.setgroups([])
+os.setresgid(user, user, user)
+os.setresuid(user, user, user)
+sys.exit(edge_addon.cli.main())
+"""
+REPOSITORY = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def certedge(
+    folder: Path, *words: str | Path, given: bytes = b"", user: int | None = None, config: bool = True, **env: str
+) -> Ran:
+    """Run a command in `folder` on its `edge.yaml`; `user` is a uid to run it as (needs root)."""
+    program = ["-m", "edge_addon.cli"] if user is None else ["-c", _AS_USER, str(user)]
+    options = ["--config", str(folder / "edge.yaml")] if config else []
+    done = subprocess.run(
+        [sys.executable, *program, *options, *map(str, words)],
+        input=given,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **env},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in ran.err, ran.err
+    return ran
+
+
+def write_edge(folder: Path, settings: dict[str, Any] | None = None, host: str = "mail.edge.test") -> None:
+    """An edge.yaml and a store that nothing has run on yet."""
+    (folder / "store/main").mkdir(parents=True)
+    (folder / "store/main/site.yaml").write_text(yaml.safe_dump({"host": host}))
+    (folder / "edge.yaml").write_text(yaml.safe_dump({"store": "store", **(settings or {})}))
