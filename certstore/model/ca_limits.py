@@ -1,0 +1,190 @@
+"""A CA's limits, counted here, so that no attempt is wasted on one that would be refused.
+
+`LIMITS` has the figures, `Ledger` counts what we did per account and says whether there is room. Its events are plain
+JSON, kept by whoever owns a disk. Knows no clock: every call is given the time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from certstore.model.names import is_public_suffix
+
+SPARE_FOR_PEOPLE = 0.1
+"""This share of the order limit is left for orders that a person asks for and for endangered certificates."""
+
+
+class Limit(StrEnum):
+    ACCOUNTS = "accounts"
+    ORDERS = "orders"
+    DOMAIN = "domain"
+    EXACT_SET = "exact_set"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """At most `count` events within any `period`."""
+
+    count: int
+    period: timedelta
+
+
+_HOURS_3, _DAYS_7 = timedelta(hours=3), timedelta(days=7)
+
+LETS_ENCRYPT: Mapping[Limit, Rule] = {
+    Limit.ACCOUNTS: Rule(10, _HOURS_3),
+    Limit.ORDERS: Rule(300, _HOURS_3),
+    Limit.DOMAIN: Rule(50, _DAYS_7),
+    Limit.EXACT_SET: Rule(5, _DAYS_7),
+    Limit.FAILED: Rule(5, timedelta(hours=1)),
+}
+LETS_ENCRYPT_STAGING: Mapping[Limit, Rule] = {
+    Limit.ORDERS: Rule(1500, _HOURS_3),
+    Limit.FAILED: Rule(200, timedelta(hours=1)),
+}
+OTHER: Mapping[Limit, Rule] = {
+    # Nothing is known of other CAs; these only keep a fault of ours from becoming a flood.
+    Limit.ORDERS: Rule(1000, _HOURS_3),
+    Limit.FAILED: Rule(60, timedelta(hours=1)),
+}
+_BY_HOST = {
+    "acme-v02.api.letsencrypt.org": LETS_ENCRYPT,
+    "acme-staging-v02.api.letsencrypt.org": LETS_ENCRYPT_STAGING,
+}
+
+
+def limits_of(directory_host: str) -> Mapping[Limit, Rule]:
+    return _BY_HOST.get(directory_host, OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOrder:
+    """`is_renewal`: exactly this set of names has had a certificate. `is_replacement`: it names the certificate that
+    it replaces by ARI, which lifts every limit (Let's Encrypt). `has_priority`: a person waits, or the end is near.
+    """
+
+    names: tuple[str, ...]
+    is_renewal: bool = False
+    is_replacement: bool = False
+    has_priority: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No room before `until`; `message` says which limit, for people.
+
+    Where many wait for the same room, `crowd` is the time over which they spread, so that they do not all come back
+    for one free place.
+    """
+
+    limit: Limit
+    until: datetime
+    message: str
+    crowd: timedelta = timedelta()
+
+
+class Ledger:
+    """What was done with one CA's account, as far back as its limits look. Not thread-safe: one owner."""
+
+    def __init__(self, rules: Mapping[Limit, Rule], events: Mapping[str, Iterable[float]] | None = None) -> None:
+        self._rules = rules
+        self._events = {key: sorted(times) for key, times in (events or {}).items()}
+
+    def find_hold(self, order: PlannedOrder, now: datetime) -> Hold | None:
+        """The limit that leaves room last, or None when there is room for the order now."""
+        if order.is_replacement:
+            return None
+        holds = [hold for hold in self._holds(order, now) if hold is not None]
+        return max(holds, key=lambda hold: hold.until, default=None)
+
+    def _holds(self, order: PlannedOrder, now: datetime) -> Iterable[Hold | None]:
+        # A renewal of the same names is exempt from the first two at the CA; counting it for the order limit all the
+        # same costs nothing and spreads the load, but must not let a certificate run out.
+        if not (order.is_renewal and order.has_priority):
+            spare = 0.0 if order.has_priority else SPARE_FOR_PEOPLE
+            yield self._hold(Limit.ORDERS, "", now, "new orders", spare)
+        if not order.is_renewal:
+            for domain in sorted({registered_domain(name) for name in order.names}):
+                yield self._hold(Limit.DOMAIN, domain, now, f"certificates below {domain}")
+        yield self._hold(Limit.EXACT_SET, _set_key(order.names), now, "certificates for exactly these names")
+        for name in order.names:
+            yield self._hold(Limit.FAILED, name, now, f"failed validations of {name}")
+
+    def _hold(self, limit: Limit, key: str, now: datetime, what: str, spare: float = 0.0) -> Hold | None:
+        rule = self._rules.get(limit)
+        if rule is None:
+            return None
+        count = max(int(rule.count * (1 - spare)), 1)
+        times = self._events.get(f"{limit}:{key}", [])
+        since = bisect_right(times, (now - rule.period).timestamp())
+        if len(times) - since < count:
+            return None
+        free = datetime.fromtimestamp(times[-count], UTC) + rule.period
+        crowd = rule.period / 2 if limit is Limit.ORDERS else timedelta()
+        return Hold(limit, free, f"the CA takes at most {count} {what} in {_words(rule.period)}", crowd)
+
+    def note_account(self, now: datetime) -> str:
+        return self._note(Limit.ACCOUNTS, "", now)
+
+    def find_account_hold(self, now: datetime) -> Hold | None:
+        return self._hold(Limit.ACCOUNTS, "", now, "new accounts")
+
+    def note_order(self, now: datetime) -> str:
+        """Each `note_…` returns the key whose events changed, for whoever keeps them."""
+        return self._note(Limit.ORDERS, "", now)
+
+    def note_certificate(self, names: Collection[str], now: datetime) -> list[str]:
+        keys = [self._note(Limit.EXACT_SET, _set_key(names), now)]
+        return keys + [self._note(Limit.DOMAIN, domain, now) for domain in {registered_domain(name) for name in names}]
+
+    def note_failed(self, name: str, now: datetime) -> str:
+        return self._note(Limit.FAILED, name, now)
+
+    def events(self, key: str) -> list[float]:
+        """Seconds since the epoch, oldest first."""
+        return list(self._events.get(key, ()))
+
+    def prune(self, now: datetime) -> list[str]:
+        """Forget what no limit looks at any more; the keys that are gone altogether."""
+        gone = []
+        for key, times in list(self._events.items()):
+            rule = self._rules.get(Limit(key.partition(":")[0]))
+            if rule is None or times[-1] <= (now - rule.period).timestamp():
+                del self._events[key]
+                gone.append(key)
+        return gone
+
+    def _note(self, limit: Limit, key: str, now: datetime) -> str:
+        whole = f"{limit}:{key}"
+        rule = self._rules.get(limit)
+        if rule is not None:
+            times = self._events.setdefault(whole, [])
+            del times[: bisect_right(times, (now - rule.period).timestamp())]
+            times.append(now.timestamp())
+        return whole
+
+
+def registered_domain(name: str) -> str:
+    """The domain that somebody registered: one label below a public suffix; the name itself where there is none."""
+    labels = name.split(".")
+    for position in range(len(labels) - 1, 0, -1):
+        if not is_public_suffix(".".join(labels[position - 1 :])):
+            return ".".join(labels[position - 1 :])
+    return name
+
+
+def _set_key(names: Collection[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:24]
+
+
+def _words(period: timedelta) -> str:
+    if period >= timedelta(days=2):
+        return f"{period.days} days"
+    hours = period // timedelta(hours=1)
+    return "an hour" if hours == 1 else f"{hours} hours"
