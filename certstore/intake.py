@@ -166,23 +166,25 @@ def _read_file(path: str, limit: int) -> DroppedFile | Finding | None:
 
 
 def _read_regular(path: str, limit: int) -> bytes | Finding:
+    """As many bytes as the file has at this moment; one that grows meanwhile is found out by its stamp."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return refusal(
-                Refusal.UNREADABLE, f"{shown(path)} was replaced by {_kind(status.st_mode)} while it was read"
-            )
+            return refusal(Refusal.UNREADABLE, f"{shown(path)} became {_kind(status.st_mode)} while it was read")
+        if status.st_size > limit:
+            return _too_large(path, status.st_size)
         content = b""
-        while len(content) <= limit and (part := os.read(descriptor, limit + 1 - len(content))):
+        while (left := status.st_size - len(content)) > 0 and (part := os.read(descriptor, left)):
             content += part
+        return content
     finally:
         os.close(descriptor)
-    if len(content) <= limit:
-        return content
-    found = max(status.st_size, len(content))
+
+
+def _too_large(path: str, size: int) -> Finding:
     message = (
-        f"{shown(path)} has {found} bytes; at most {FILE_LIMIT} of one file and {MAX_BYTES} of one drop are read: "
+        f"{shown(path)} has {size} bytes; at most {FILE_LIMIT} of one file and {MAX_BYTES} of one drop are read: "
         "leave only what belongs to this site's certificate"
     )
     return refusal(Refusal.TOO_LARGE, message)

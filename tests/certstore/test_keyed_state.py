@@ -1,0 +1,68 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certstore.keyed_state import KeyedState
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.json"
+
+
+def test_what_was_put_is_there_after_a_restart_and_what_was_dropped_is_not(path: Path) -> None:
+    state = KeyedState(path, path.parent)
+    state.put("a", {"n": 1})
+    state.put("a", {"n": 2})
+    state.put("b", None)
+    state.put("c", [])
+    state.drop("c")
+    state.drop("never there")
+    assert dict(KeyedState(path, path.parent)) == dict(state) == {"a": {"n": 2}, "b": None}
+
+
+def test_a_change_costs_one_line_and_no_change_none(path: Path) -> None:
+    state = KeyedState(path, path.parent)
+    for number in range(100):
+        state.put(str(number), number)
+    size = path.stat().st_size
+    state.put("5", 5)
+    assert path.stat().st_size == size
+    state.put("5", 6)
+    assert 0 < path.stat().st_size - size < 20
+
+
+def test_a_key_that_changes_all_the_time_does_not_fill_the_disk(path: Path) -> None:
+    state = KeyedState(path, path.parent)
+    for number in range(20_000):
+        state.put("a", number, is_durable=False)
+    assert path.stat().st_size < 100_000
+    assert dict(KeyedState(path, path.parent)) == {"a": 19_999}
+
+
+@pytest.mark.parametrize("tail", ['["b",', "\x00\x00\x00\n", '{"b":1}\n', "[1,2]\n"])
+def test_damage_costs_the_damaged_line_only(path: Path, tail: str) -> None:
+    KeyedState(path, path.parent).put("a", 1)
+    with path.open("a") as file:
+        file.write(tail)
+    state = KeyedState(path, path.parent)
+    assert dict(state) == {"a": 1}
+    state.put("c", 3)
+    assert dict(KeyedState(path, path.parent)) == {"a": 1, "c": 3}
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=5))))
+def test_it_is_a_dictionary(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, Any]]) -> None:
+    path = tmp_path_factory.mktemp("state") / "state"
+    state, expected = KeyedState(path, path.parent), dict[str, Any]()
+    for key, value in changes:
+        if value is None:
+            state.drop(key, is_durable=False)
+            expected.pop(key, None)
+        else:
+            state.put(key, value, is_durable=False)
+            expected[key] = value
+    assert dict(KeyedState(path, path.parent)) == expected
