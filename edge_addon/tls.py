@@ -11,6 +11,7 @@ session of one name would resume under another, and a TLS 1.2 resumption tells t
 from __future__ import annotations
 
 import ssl
+import sys
 from dataclasses import dataclass
 
 RECORD_HANDSHAKE = 0x16
@@ -58,6 +59,10 @@ class HelloContext:
         return HelloReader(self, self._context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
 
 
+def _ignore(_what: object) -> None:
+    """The handshake fails with an alert, which is all there is to say."""
+
+
 class HelloReader:
     """Reads one connection's ClientHello, however it is cut; a byte at a time costs no more than its bytes."""
 
@@ -85,12 +90,16 @@ class HelloReader:
         self._incoming.write(data)
         seen = self._context.seen
         seen.clear()
+        # CPython reports a name that is not ASCII to this hook, with a traceback: a client could fill the log so.
+        hook, sys.unraisablehook = sys.unraisablehook, _ignore
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return NotTls(b"") if self._size > MAXIMUM_HELLO else None
         except ssl.SSLError:
             pass
+        finally:
+            sys.unraisablehook = hook
         alert = self._outgoing.read()
         return Hello(b"".join(self._received), seen[0], alert) if seen else NotTls(alert)
 

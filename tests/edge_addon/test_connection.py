@@ -1,0 +1,265 @@
+"""First bytes and TLS of the running edge: whatever comes, it gets its own answer and harms nobody else."""
+
+import socket
+import ssl
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import CertificateAuthority
+from tests.deadlines import wait_for
+from tests.running import RunningEdge, running_edge
+
+CA = CertificateAuthority()
+MAIN, SITE = CA.issue("edge.test"), CA.issue("a.test")
+SIGNATURE_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
+    settings = {
+        "listeners": [
+            {"kind": "https"},
+            {"kind": "http"},
+            {"kind": "https", "accept_proxy_protocol": True},
+            {"kind": "imaps", "upstream": "127.0.0.1:9"},
+        ],
+        "upstream": "http://127.0.0.1:9",  # nobody listens there: a request that gets through is answered with 502
+        "trusted_proxies": ["127.0.0.1/32"],
+        "limits": {"handshake_seconds": 1},
+        "access_log": {"path": "access.log"},
+    }
+    with running_edge(tmp_path_factory.mktemp("edge"), settings, {"main": MAIN, "a.test": SITE}) as running:
+        wait_for(lambda: running.fingerprint("https", "a.test") == SITE.fingerprint, "the site is served")
+        yield running
+
+
+def connect(edge: RunningEdge, kind: str = "https", position: int = 0, *, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", edge.port(kind, position)), timeout=10, source_address=(source, 0))
+
+
+def read_to_end(peer: socket.socket) -> bytes:
+    received = b""
+    while data := peer.recv(65536):
+        received += data
+    return received
+
+
+def client_hello(server_name: str | None = "a.test", **versions: ssl.TLSVersion) -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for name, version in versions.items():
+        setattr(context, name, version)
+    outgoing = ssl.MemoryBIO()
+    tls = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=server_name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def with_raw_server_name(name: bytes) -> bytes:
+    """A ClientHello whose SNI holds these bytes, which Python's own client would not send."""
+    stand_in = "x" * (len(name) - 5) + ".test"
+    hello = client_hello(stand_in)
+    assert hello.count(stand_in.encode()) == 1
+    return hello.replace(stand_in.encode(), name)
+
+
+def alert_in(received: bytes) -> int | None:
+    """The alert's description, if the answer is one TLS alert record."""
+    if received[:1] != b"\x15":
+        return None
+    assert struct.unpack("!H", received[3:5]) == (2,)
+    return received[6]
+
+
+def request(host: str = "a.test", extra: str = "") -> bytes:
+    return f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n".encode()
+
+
+def over_tls(plain: socket.socket, server_name: str | None = "a.test") -> ssl.SSLSocket:
+    context = ssl.create_default_context(cadata=CA.root_pem.decode())
+    context.check_hostname = server_name is not None
+    return context.wrap_socket(plain, server_hostname=server_name)
+
+
+def test_plain_http_on_a_tls_port_is_told_so(edge: RunningEdge) -> None:
+    with closing(connect(edge)) as peer:
+        peer.sendall(request())
+        answer = read_to_end(peer)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Length: %d" % len(body) in head
+    assert b"https" in body
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"\x00" * 100, b"\xff\xfe\xfd", b"\r\n\r\n", b"\x80\x2e\x01\x00\x02", b"\x16\x03\x01\x00\x05hello", SIGNATURE_V2],
+    ids=["zeros", "high bytes", "empty lines", "SSLv2 hello", "no hello in the record", "PROXY where none is taken"],
+)
+def test_junk_on_a_tls_port_is_closed_without_a_page(edge: RunningEdge, junk: bytes) -> None:
+    with closing(connect(edge)) as peer:
+        peer.sendall(junk)
+        answer = read_to_end(peer)
+
+    assert not answer.startswith(b"HTTP")
+    assert edge.fingerprint("https", "a.test") == SITE.fingerprint
+
+
+def test_plain_text_on_an_implicit_tls_mail_port_gets_no_web_page(edge: RunningEdge) -> None:
+    with closing(connect(edge, "imaps")) as peer:
+        peer.sendall(b"a1 LOGIN me secret\r\n")
+
+        assert not read_to_end(peer).startswith(b"HTTP")
+
+
+def test_a_hello_that_trickles_in_is_served(edge: RunningEdge) -> None:
+    hello = client_hello()
+    with closing(connect(edge)) as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for position in range(len(hello)):
+            peer.sendall(hello[position : position + 1])
+
+        assert peer.recv(3)[:1] == b"\x16", "a ServerHello"
+
+
+def test_a_hello_that_never_ends_is_cut_off(edge: RunningEdge) -> None:
+    with closing(connect(edge)) as peer:
+        peer.sendall(client_hello()[:-1])
+
+        try:
+            assert read_to_end(peer) == b""  # a time-out of the socket, ten times the limit, would fail the test
+        except ConnectionResetError:
+            pass
+
+
+def test_tls_on_a_clear_port_is_refused(edge: RunningEdge) -> None:
+    with closing(connect(edge, "http")) as peer:
+        peer.sendall(client_hello())
+        answer = read_to_end(peer)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("name", ["192.0.2.1", "a_b.test", "-.test"])
+def test_a_server_name_that_is_no_host_name_gets_main(edge: RunningEdge, name: str) -> None:
+    hello = with_raw_server_name(name.encode())
+    with closing(connect(edge)) as peer:
+        peer.sendall(hello)
+
+        assert peer.recv(3)[:1] == b"\x16"
+
+
+@pytest.mark.parametrize("name", [b"a.te\x00st.", b"caf\xc3\xa9.test", b"\xff\xff\xff\xff\xff\xff"])
+def test_bytes_that_openssl_refuses_get_their_alert_and_harm_nobody(edge: RunningEdge, name: bytes) -> None:
+    with closing(connect(edge)) as peer:
+        peer.sendall(with_raw_server_name(name))
+        answer = read_to_end(peer)
+
+    assert alert_in(answer) in (80, 112, 50)  # internal_error, unrecognized_name, decode_error
+    assert edge.fingerprint("https", "a.test") == SITE.fingerprint
+
+
+def test_an_old_tls_version_gets_the_alert_that_says_so(edge: RunningEdge) -> None:
+    hello = client_hello(maximum_version=ssl.TLSVersion.TLSv1_2)
+    old = hello[:9] + b"\x03\x01" + hello[11:]  # client_version of the handshake message: TLS 1.0
+    with closing(connect(edge)) as peer:
+        peer.sendall(old)
+        answer = read_to_end(peer)
+
+    assert alert_in(answer) == 70  # protocol_version
+
+
+def test_an_unknown_name_can_be_refused_by_setting(tmp_path: Path) -> None:
+    settings = {"listeners": [{"kind": "https"}], "tls": {"unknown_name": "reject"}}
+    with running_edge(tmp_path, settings, {"main": MAIN}) as edge:
+        with closing(connect(edge)) as peer:
+            peer.sendall(client_hello("nobody.test"))
+            refused = read_to_end(peer)
+
+        assert alert_in(refused) == 112  # unrecognized_name
+        assert edge.fingerprint("https", "edge.test") == MAIN.fingerprint
+        assert edge.fingerprint("https", None) == MAIN.fingerprint
+
+
+def test_a_client_that_says_goodbye_after_its_request_still_gets_the_answer(edge: RunningEdge) -> None:
+    with closing(connect(edge)) as plain, over_tls(plain) as secure:
+        secure.sendall(request())
+        with pytest.raises(ssl.SSLError, match=r"(?i)application data after close notify"):
+            secure.unwrap()  # sends close_notify; the answer then arrives where the client waits for the same
+
+
+def test_a_request_over_tls_is_relayed(edge: RunningEdge) -> None:
+    """The control for the tests beside it: the way through ends at the upstream that is not there."""
+    with closing(connect(edge)) as plain, over_tls(plain) as secure:
+        secure.sendall(request())
+
+        assert read_to_end(secure).startswith(b"HTTP/1.1 502 ")
+
+
+def test_a_proxy_header_and_the_hello_in_one_segment_are_both_taken(edge: RunningEdge) -> None:
+    header = b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"
+    with closing(connect(edge, "https", 1)) as peer:
+        peer.sendall(header + client_hello())
+
+        assert peer.recv(3)[:1] == b"\x16"
+
+
+@pytest.mark.parametrize("cut", [1, 5, 13, 27])
+def test_the_address_of_a_proxy_header_is_the_clients(edge: RunningEdge, cut: int) -> None:
+    client = f"203.0.113.{cut}"
+    addresses = socket.inet_aton(client) + socket.inet_aton("192.0.2.1") + struct.pack("!HH", 4711, 443)
+    header = SIGNATURE_V2 + b"\x21\x11" + struct.pack("!H", len(addresses)) + addresses
+    with closing(connect(edge, "https", 1)) as plain:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.sendall(header[:cut])
+        plain.sendall(header[cut:])
+        with over_tls(plain) as secure:
+            secure.sendall(request())
+            assert read_to_end(secure).startswith(b"HTTP/1.1 502 ")
+
+    log = edge.folder / "access.log"
+    wait_for(lambda: f'"client":"{client}"' in log.read_text(), "the access log names the client")
+
+
+@pytest.mark.parametrize(
+    ("source", "first"),
+    [
+        ("127.0.0.2", b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"),
+        ("127.0.0.1", b""),
+        ("127.0.0.1", b"PROXY X\r\n"),
+    ],
+    ids=["untrusted peer", "no header from a trusted peer", "malformed header from a trusted peer"],
+)
+def test_without_a_good_header_from_a_trusted_peer_nothing_is_served(
+    edge: RunningEdge, source: str, first: bytes
+) -> None:
+    with closing(connect(edge, "https", 1, source=source)) as peer:
+        try:
+            peer.sendall(first + client_hello())
+            answer = read_to_end(peer)
+        except ConnectionResetError:
+            answer = b""
+
+    assert answer == b""
+
+
+def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_path: Path) -> None:
+    settings = {"listeners": [{"kind": "https"}, {"kind": "http"}], "limits": {"connections_per_address": 3}}
+    with running_edge(tmp_path, settings, {"main": MAIN}) as edge:
+        held = [connect(edge, "http") for _ in range(3)]
+        with closing(connect(edge, "http")) as fourth:
+            assert read_to_end(fourth).startswith(b"HTTP/1.1 503 ")
+        with closing(connect(edge, "http", source="127.0.0.3")) as other:
+            other.sendall(request("edge.test"))
+            assert read_to_end(other).startswith(b"HTTP/1.1 30")
+        for peer in held:
+            peer.close()
+
+        wait_for(lambda: edge.fingerprint("https", "edge.test") == MAIN.fingerprint, "places are free again")

@@ -1,0 +1,135 @@
+"""TLS sessions against the running edge: one may only resume onto the certificate that its name would choose.
+
+A client offers, under one name, a session that it got under another. Whether the server resumed is told by OpenSSL
+(`session_reused`), which certificate stands behind the connection by the certificate itself or by the session's.
+"""
+
+import hashlib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.certificates import CertificateAuthority, Issued
+from tests.deadlines import wait_for
+from tests.running import RunningEdge, drop_certificate, running_edge
+
+CA = CertificateAuthority()
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+MAIN, OTHER_NAME = "edge.test", "unknown.test"
+
+
+@dataclass(frozen=True)
+class Visit:
+    session: ssl.SSLSession
+    fingerprint: str | None
+    was_resumed: bool
+
+
+class Client:
+    """A TLS client of one version that keeps its context: sessions only go with the context that they came from."""
+
+    def __init__(self, edge: RunningEdge, version: ssl.TLSVersion) -> None:
+        self._port = edge.port("https")
+        self.context = ssl.create_default_context(cadata=CA.root_pem.decode())
+        self.context.minimum_version = self.context.maximum_version = version
+        self.context.check_hostname = False
+
+    def visit(self, server_name: str | None, session: ssl.SSLSession | None = None) -> Visit:
+        """Shake hands, ask for a page so that TLS 1.3's tickets arrive, and say what came of it."""
+        with (
+            socket.create_connection(("127.0.0.1", self._port), timeout=15) as plain,
+            self.context.wrap_socket(plain, server_hostname=server_name, session=session) as secure,
+        ):
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (server_name or MAIN).encode())
+            while secure.recv(65536):
+                pass
+            leaf = secure.getpeercert(binary_form=True)
+            assert secure.session is not None
+            assert leaf is not None
+            return Visit(secure.session, fingerprint(leaf), bool(secure.session_reused))
+
+
+def fingerprint(leaf: bytes) -> str:
+    return hashlib.sha256(leaf).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def certificates() -> dict[str, Issued]:
+    return {"main": CA.issue(MAIN), "a.test": CA.issue("a.test", "www.a.test"), "b.test": CA.issue("b.test")}
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory, certificates: dict[str, Issued]) -> Iterator[RunningEdge]:
+    settings = {"listeners": [{"kind": "https"}, {"kind": "imaps", "upstream": "127.0.0.1:9"}], "workers": 1}
+    with running_edge(tmp_path_factory.mktemp("edge"), settings, certificates) as running:
+        yield running
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
+def client(edge: RunningEdge, request: pytest.FixtureRequest) -> Client:
+    return Client(edge, request.param)
+
+
+@pytest.mark.parametrize("name", [MAIN, "a.test", "b.test", OTHER_NAME, None])
+def test_a_session_resumes_under_its_own_name(client: Client, name: str | None) -> None:
+    """The control: without it, a server that never resumes would pass everything below."""
+    first = client.visit(name)
+    second = client.visit(name, first.session)
+
+    assert not first.was_resumed
+    assert second.was_resumed
+    assert second.fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("saved_under", "offered_under"),
+    [
+        ("a.test", "b.test"),
+        ("a.test", MAIN),
+        ("a.test", None),
+        ("a.test", OTHER_NAME),
+        (MAIN, "a.test"),
+        (None, "a.test"),
+        (OTHER_NAME, "b.test"),
+    ],
+)
+def test_a_session_never_resumes_onto_another_certificate(
+    client: Client, certificates: dict[str, Issued], saved_under: str | None, offered_under: str | None
+) -> None:
+    saved = client.visit(saved_under)
+
+    offered = client.visit(offered_under, saved.session)
+
+    wanted = certificates.get(offered_under or "main", certificates["main"])
+    assert not offered.was_resumed
+    assert offered.fingerprint == wanted.fingerprint
+
+
+def test_a_session_does_not_outlive_a_replaced_certificate(client: Client, edge: RunningEdge) -> None:
+    saved = client.visit("b.test")
+    renewed = CA.issue("b.test")
+    drop_certificate(edge.store, "b.test", renewed)
+    wait_for(lambda: edge.fingerprint("https", "b.test") == renewed.fingerprint, "the renewed certificate is served")
+
+    offered = client.visit("b.test", saved.session)
+
+    assert not offered.was_resumed
+    assert offered.fingerprint == renewed.fingerprint
+
+
+@pytest.mark.parametrize("name", ["a.test", None])
+def test_a_web_session_does_not_resume_on_a_mail_listener(edge: RunningEdge, name: str | None) -> None:
+    """They are contexts of their own even for the main certificate: no protocol can be confused with another."""
+    web = Client(edge, ssl.TLSVersion.TLSv1_2)
+    saved = web.visit(name)
+    with (
+        socket.create_connection(("127.0.0.1", edge.port("imaps")), timeout=15) as plain,
+        web.context.wrap_socket(plain, server_hostname=name, session=saved.session) as secure,
+    ):
+        assert not secure.session_reused
+        leaf = secure.getpeercert(binary_form=True)
+        assert leaf is not None
+        assert fingerprint(leaf) == edge.fingerprint("https", MAIN)
