@@ -56,6 +56,32 @@ _WHY_ELSE = "Mail server not available, please come again later"
 class MailSession:
     """The `Session` of every mail listener."""
 
+    __slots__ = (
+        "_bytes_in",
+        "_bytes_out",
+        "_channel",
+        "_dialogue",
+        "_drain_timer",
+        "_ends_with_newline",
+        "_host",
+        "_idle_seconds",
+        "_is_client_done",
+        "_is_client_full",
+        "_is_draining",
+        "_is_finished",
+        "_is_reading_paused",
+        "_is_tunnel",
+        "_is_upstream_full",
+        "_leg",
+        "_opening",
+        "_opening_since",
+        "_outcome",
+        "_plane",
+        "_protocol",
+        "_timer",
+        "_upstream_duration",
+    )
+
     def __init__(self, channel: Channel, plane: Plane) -> None:
         self._channel = channel
         self._plane = plane
@@ -73,6 +99,8 @@ class MailSession:
         self._outcome: str | None = None
         self._opening_since = plane.loop.time()
         self._upstream_duration: float | None = None
+        limit = SMTP_SECONDS if self._protocol is MailProtocol.SMTP else LOGIN_SECONDS
+        self._idle_seconds = min(limit, plane.settings.limits.mail_idle_seconds)
         self._timer = plane.timers.timer()
         self._drain_timer = plane.timers.timer()
         if channel.secure or channel.listener.kind is ListenerKind.SMTP:
@@ -216,6 +244,7 @@ class MailSession:
             case Action.TUNNEL:
                 self._is_tunnel = True
                 self._dialogue = None
+                self._idle_seconds = self._plane.settings.limits.mail_idle_seconds
                 self._touch()
             case Action.CLOSE:
                 self._finish()
@@ -288,19 +317,15 @@ class MailSession:
         if self._dialogue is not None and self._dialogue.held:
             return
         self._is_client_done = False
-        self._timer.set(HALF_CLOSED_SECONDS, self._overdue)
+        self._idle_seconds = min(self._idle_seconds, HALF_CLOSED_SECONDS)
+        self._touch()
         if not self._leg.write_eof():
             self._finish()
 
     # Time and endings.
 
     def _touch(self) -> None:
-        limit = self._plane.settings.limits.mail_idle_seconds
-        if self._protocol is MailProtocol.SMTP:
-            limit = min(limit, SMTP_SECONDS)
-        elif not self._is_tunnel:
-            limit = min(limit, LOGIN_SECONDS)
-        self._timer.set(limit, self._overdue)
+        self._timer.set(self._idle_seconds, self._overdue)
 
     def _overdue(self) -> None:
         self._end(Ended(IDLE if self._opening is None else OPENING_TIMED_OUT))

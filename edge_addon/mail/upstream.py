@@ -50,6 +50,8 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
 class UpstreamLeg(asyncio.Protocol):
     """One connection, from `open` to `close`."""
 
+    __slots__ = ("_ca_file", "_header", "_listener", "_loop", "_must_be_silent", "_owner", "_task", "_transport")
+
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, listener: ListenerSettings, base: Path) -> None:
         self._owner: Owner | None = owner
         self._loop = loop

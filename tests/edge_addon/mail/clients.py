@@ -1,0 +1,117 @@
+"""Mail clients that come from an address of their own, so that a server's log can tell them from the edge."""
+
+from __future__ import annotations
+
+import base64
+import imaplib
+import poplib
+import re
+import smtplib
+import socket
+import ssl
+from typing import Any
+
+CLIENT_ADDRESS = "127.0.0.7"
+SECONDS = 20.0
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS, source_address=(CLIENT_ADDRESS, 0))
+
+
+class Imap(imaplib.IMAP4):
+    """With a context it begins with TLS; the standard library offers no source address for either."""
+
+    def __init__(self, port: int, context: ssl.SSLContext | None = None, server_name: str = "") -> None:
+        self._context, self._server_name = context, server_name
+        super().__init__("127.0.0.1", port)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        plain = connect(self.port)
+        if self._context is None:
+            return plain
+        return self._context.wrap_socket(plain, server_hostname=self._server_name)
+
+    def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        self.host = server_name
+        self.starttls(context)
+
+
+class Pop3(poplib.POP3):
+    def __init__(self, port: int, context: ssl.SSLContext | None = None, server_name: str = "") -> None:
+        self._context, self._server_name = context, server_name
+        super().__init__("127.0.0.1", port)
+
+    def _create_socket(self, timeout: float) -> socket.socket:
+        plain = connect(self.port)
+        if self._context is None:
+            return plain
+        return self._context.wrap_socket(plain, server_hostname=self._server_name)
+
+    def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        self.host = server_name
+        self.stls(context)
+
+
+class Smtp(smtplib.SMTP):
+    def __init__(self, port: int, context: ssl.SSLContext | None = None, server_name: str = "") -> None:
+        self._context, self._server_name = context, server_name
+        super().__init__("127.0.0.1", port, local_hostname="client.test", timeout=SECONDS)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = connect(port)
+        if self._context is None:
+            return plain
+        return self._context.wrap_socket(plain, server_hostname=self._server_name)
+
+    def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        self._host = server_name
+        code, answer = self.starttls(context=context)
+        assert code == 220, answer
+
+
+class Sieve:
+    """As much of a ManageSieve client (RFC 5804) as it takes to store a script."""
+
+    def __init__(self, port: int) -> None:
+        self._socket: socket.socket = connect(port)
+        self._lines = self._socket.makefile("rb")
+        self.capabilities = self._read()
+
+    def _read(self) -> dict[str, str]:
+        """One answer: its strings by their first; the status line is under `status`."""
+        found: dict[str, str] = {}
+        while line := self._lines.readline():
+            if status := re.match(rb"(OK|NO|BYE)\b", line):
+                found["status"] = status[1].decode()
+                return found
+            name, _, value = line.decode().strip().partition(" ")
+            found[name.strip('"')] = value.strip('"')
+        raise AssertionError(f"the connection ended: {found}")
+
+    def ask(self, command: bytes) -> dict[str, str]:
+        self._socket.sendall(command)
+        return self._read()
+
+    def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        assert self.ask(b"STARTTLS\r\n")["status"] == "OK"
+        self._socket = context.wrap_socket(self._socket, server_hostname=server_name)
+        self._lines = self._socket.makefile("rb")
+        self.capabilities = self._read()
+
+    def login(self, user: str, password: str) -> str:
+        token = base64.b64encode(f"\0{user}\0{password}".encode())
+        return self.ask(b'AUTHENTICATE "PLAIN" "%b"\r\n' % token)["status"]
+
+    def put(self, name: str, script: bytes) -> str:
+        return self.ask(b'PUTSCRIPT "%b" {%d+}\r\n%b\r\n' % (name.encode(), len(script), script))["status"]
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
+
+    def __enter__(self) -> Sieve:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

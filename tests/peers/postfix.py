@@ -1,0 +1,138 @@
+"""A real Postfix on loopback: SMTP and submission, each behind a PROXY header, delivering to Dovecot by LMTP.
+
+    with running_postfix(certificate, dovecot) as postfix:
+        postfix.ports.smtp, postfix.log
+
+It has a configuration, a queue and ports of its own; nothing of an installed Postfix is touched. Both services offer
+STARTTLS themselves. Submission asks Dovecot for SASL, and offers AUTH without TLS too: behind an edge the TLS has ended
+before it. The smtp service takes mail for peer.test only, and trusts nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.certificates import Issued
+from tests.deadlines import wait_for
+from tests.peers import require_peer
+from tests.peers.dovecot import Dovecot, is_listening, peer_folder
+from tests.ports import free_port
+
+HOSTNAME = "mail.peer.test"
+DAEMONS = Path("/usr/lib/postfix/sbin")
+
+_MAIN = """
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+command_directory = /usr/sbin
+daemon_directory = {daemons}
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = {hostname}
+mydestination =
+mynetworks =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+virtual_mailbox_domains = peer.test
+virtual_mailbox_maps = static:yes
+virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
+relay_domains =
+maillog_file = {folder}/postfix.log
+maillog_file_prefixes = {folder}
+notify_classes =
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {folder}/combined.pem
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:127.0.0.1:{sasl}
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+"""
+
+_MASTER = """
+127.0.0.1:{smtp}       inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_sasl_auth_enable=no
+127.0.0.1:{submission} inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_sasl_auth_enable=yes
+  -o smtpd_tls_auth_only=no -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+127.0.0.1:{smtp_tls}   inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_tls_wrappermode=yes
+cleanup   unix n - n - 0 cleanup
+qmgr      unix n - n 300 1 qmgr
+tlsmgr    unix - - n 1000? 1 tlsmgr
+rewrite   unix - - n - - trivial-rewrite
+bounce    unix - - n - 0 bounce
+defer     unix - - n - 0 bounce
+trace     unix - - n - 0 bounce
+verify    unix - - n - 1 verify
+proxymap  unix - - n - - proxymap
+error     unix - - n - - error
+retry     unix - - n - - error
+lmtp      unix - - n - - lmtp
+anvil     unix - - n - 1 anvil
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostfixPorts:
+    smtp: int
+    submission: int
+    smtp_tls: int
+    """Implicit TLS, for an edge that speaks TLS to its upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postfix:
+    folder: Path
+    ports: PostfixPorts
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far: each client's address (`connect from`), each mail's sender and recipient."""
+        path = self.folder / "postfix.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+@contextlib.contextmanager
+def running_postfix(certificate: Issued, dovecot: Dovecot) -> Iterator[Postfix]:
+    """Started and ready; stopped at the end. `certificate` is what it presents on its own TLS."""
+    program = require_peer("postfix")
+    with peer_folder("postfix") as folder:
+        ports = PostfixPorts(free_port(), free_port(), free_port())
+        _write_config(folder, certificate, ports, dovecot)
+        postfix = Postfix(folder, ports)
+        config = str(folder / "config")
+        check = subprocess.run([program, "-c", config, "check"], capture_output=True, text=True, check=False)
+        assert check.returncode == 0, check.stderr
+        # Not by `postfix start`, which would put it out of reach of a process group of its own.
+        process = subprocess.Popen(
+            [DAEMONS / "master", "-c", config], env={**os.environ}, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            for port in (ports.smtp, ports.submission, ports.smtp_tls):
+                wait_for(partial(is_listening, port), f"postfix on port {port}, its log: {folder}")
+            yield postfix
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _write_config(folder: Path, certificate: Issued, ports: PostfixPorts, dovecot: Dovecot) -> None:
+    config = folder / "config"
+    for each in (config, folder / "queue", folder / "data"):
+        each.mkdir()
+    shutil.chown(folder / "data", "postfix", "postfix")
+    (folder / "combined.pem").write_bytes(certificate.combined_pem)
+    main = _MAIN.format(
+        folder=folder, daemons=DAEMONS, hostname=HOSTNAME, lmtp=dovecot.ports.lmtp, sasl=dovecot.ports.sasl
+    )
+    (config / "main.cf").write_text(main)
+    (config / "master.cf").write_text(
+        _MASTER.format(smtp=ports.smtp, submission=ports.submission, smtp_tls=ports.smtp_tls)
+    )
