@@ -26,9 +26,6 @@ MAX_INFORMATIONAL: Final = 16
 
 PIPELINED_BYTES: Final = 65536
 """What a client may send ahead before reading from it stops."""
-LINGER_BYTES: Final = 1 << 20
-LINGER_SECONDS: Final = 5.0
-"""How much of an unwanted body is read and thrown away after the answer, so that a reset does not eat the answer."""
 STALL_SECONDS: Final = 300.0
 """How long a client may neither send the body that it announced nor read what it asked for."""
 HALF_CLOSED_SECONDS: Final = 60.0
@@ -37,6 +34,8 @@ HALF_CLOSED_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 10.0
 FAILED_SECONDS: Final = 5.0
 """How long an upstream that refused a connection is passed over, if there are others."""
+LAST_READS: Final = 16
+"""Reads of 64 KB from a connection that an upstream has closed in the middle of a request."""
 POOL_IDLE_SECONDS: Final = 25.0
 """Below the idle limits of the usual servers (Jetty 30, nginx 75), so that we are the side that closes."""
 POOL_FRESH_SECONDS: Final = 4.0

@@ -8,12 +8,13 @@ would be the beginning of another client's.
 from __future__ import annotations
 
 import asyncio
+import os
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
 from edge_addon.relay.chunks import ChunkDecoder
 from edge_addon.relay.framing import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
-from edge_addon.relay.limits import MAX_INFORMATIONAL
+from edge_addon.relay.limits import LAST_READS, MAX_INFORMATIONAL
 from edge_addon.relay.refusal import BadMessage, Cause
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._receiver is not None:
+            self._read_last_words()
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
         self._server.lost(self)
@@ -187,6 +190,23 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.response_ended(b"", [])
         else:
             receiver.upstream_failed("upstream_gone", is_lost=True)
+
+    def _read_last_words(self) -> None:
+        """Writing has failed: the upstream has closed while a body was on its way to it.
+
+        An answer that it gave before that (413, 401, …) still lies in the socket, and the loop won't read it any more.
+        """
+        transport = self._transport
+        if transport.get_extra_info("sslcontext") is not None:
+            return
+        try:
+            descriptor = transport.get_extra_info("socket").fileno()
+            for _ in range(LAST_READS):
+                if not (data := os.read(descriptor, 65536)):
+                    break
+                self.data_received(data)
+        except OSError:
+            pass  # nothing there, or the reset itself
 
     def pause_writing(self) -> None:
         if self._receiver is not None:

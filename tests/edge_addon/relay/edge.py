@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from certstore.model.settings import ListenerSettings, Settings, Source, Upstrea
 from certstore.model.snapshot import ServedCertificate, SiteEntry, encode_entry
 from edge_addon.plane import Plane
 from edge_addon.sessions import connection_factory
+from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
 from tests.ports import listening_socket
 
+CA = CertificateAuthority()
 MAIN_HOST = "edge.test"
 PLAIN_RELAY: dict[str, Any] = {"redirect_to_https": False}
 
@@ -38,20 +41,26 @@ class Edge:
 
     port: int
     plane: Plane
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    """Of the test's own connections; those still open at the end are dropped."""
 
-    async def send(self, data: bytes, *, end: bool = False) -> bytes:
+    async def send(self, data: bytes, *, end: bool = False, server_name: str | None = None) -> bytes:
         """Everything that comes back on a connection of its own, until the edge closes it."""
-        reader, writer = await self.connect()
+        reader, writer = await self.connect(server_name)
         writer.write(data)
         if end:
             writer.write_eof()
-        try:
-            return await asyncio.wait_for(reader.read(), 20)
-        finally:
-            writer.transport.abort()
+        return await asyncio.wait_for(reader.read(), 20)
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, server_name: str | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """In clear text, or by TLS with this name; an empty one sends none."""
+        context = None
+        if server_name is not None:
+            context = ssl.create_default_context(cadata=CA.root_pem.decode())
+            context.check_hostname = False
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname=server_name)
+        self.writers.append(writer)
+        return reader, writer
 
     async def counted(self, cause: str, times: int = 1) -> None:
         """Wait until the cause has been counted so often."""
@@ -73,6 +82,9 @@ async def relay_edge(
     settings.setdefault("http", PLAIN_RELAY)
     whole = Settings.model_validate({"upstream": upstream, "store": folder / "store", **settings})
     layout = Layout(folder / "store")
+    if kind == "https":
+        for each in [entry("main", MAIN_HOST), *sites]:
+            CA.issue(*each.names).write_to(layout.version(each.site, 1))
     layout.snapshot_journal.parent.mkdir(parents=True, exist_ok=True)
     entries = [entry("main", MAIN_HOST), *sites]
     layout.snapshot_journal.write_text("".join(json.dumps(encode_entry(each)) + "\n" for each in entries))
@@ -82,10 +94,13 @@ async def relay_edge(
         port = bound.getsockname()[1]
         listener = ListenerSettings.model_validate({"kind": kind, "listen": f"127.0.0.1:{port}"})
         server = await plane.loop.create_server(connection_factory(plane, listener), sock=bound)
+        edge = Edge(port, plane)
         try:
-            yield Edge(port, plane)
+            yield edge
         finally:
             server.close()
+            for writer in edge.writers:
+                writer.transport.abort()
             for connection in list(plane.connections):
                 connection.abort()
             plane.stop()

@@ -19,9 +19,11 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 HOSTILE: dict[str, tuple[bytes, int, str]] = {
     # Two ideas of how long the body is.
     "length and chunked": (
-        POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, 400, "length_and_chunked"),
+        POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        400, "length_and_chunked"),
     "chunked and length": (
-        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + SMUGGLED, 400, "length_and_chunked"),
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        400, "length_and_chunked"),
     "chunked and a length of nothing": (
         POST + b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n", 400, "length_and_chunked"),
     "two different lengths": (
@@ -46,9 +48,11 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "chunked twice in one header": (
         POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_coding"),
     "chunked in two headers": (
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_coding"),
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400, "bad_transfer_coding"),
     "chunked and identity": (
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400, "bad_transfer_coding"),
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        400, "bad_transfer_coding"),
     "chunked in quotes": (POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n', 400, "bad_transfer_coding"),
     "chunked with a parameter": (POST + b"Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n", 400, "bad_transfer_coding"),
     "xchunked": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, "bad_transfer_coding"),
@@ -128,7 +132,8 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "CR in a chunk extension": (CHUNKED + b"5;a\rb\r\nhello\r\n0\r\n\r\n", 400, "bad_chunk_size"),
     "chunk longer than its size": (CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n", 400, "bad_chunk_end"),
     "chunk ended by LF": (CHUNKED + b"5\r\nhello\n0\r\n\r\n", 400, "bad_chunk_end"),
-    "chunk extension without end": (CHUNKED + b"5;" + b"a" * 600 + b"\r\nhello\r\n0\r\n\r\n", 400, "chunk_line_too_long"),
+    "chunk extension without end": (
+        CHUNKED + b"5;" + b"a" * 600 + b"\r\nhello\r\n0\r\n\r\n", 400, "chunk_line_too_long"),
     "chunk extensions in every chunk": (
         CHUNKED + (b"1;" + b"a" * 400 + b"\r\nx\r\n") * 30 + b"0\r\n\r\n", 400, "chunk_extensions"),
     "bare LF in the trailers": (CHUNKED + b"0\r\nX: y\nZ: z\r\n\r\n", 400, "bare_lf"),
@@ -144,7 +149,8 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "space before the request": (b" " + GET + b"\r\n", 400, "bad_request_line"),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "tls_in_clear"),
     "binary junk": (b"\x00\xff\xfe", 400, "leading_junk"),
-    "expectation that nobody knows": (POST + b"Expect: 200-maybe\r\nContent-Length: 2\r\n\r\nab", 417, "bad_expectation"),
+    "expectation that nobody knows": (
+        POST + b"Expect: 200-maybe\r\nContent-Length: 2\r\n\r\nab", 417, "bad_expectation"),
 }  # fmt: skip
 
 
