@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import ctx, optmanager
+from mitmproxy import connection, ctx, optmanager
 from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy import mode_specs
 
 from certstore.journal import JournalReader, JournalUnreadable
 from certstore.model.layout import Layout
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORWARD_PROXY_WARNING = (
-    "started without -n: mitmproxy opened its own forward proxy on port %s, to everybody who reaches it, until the"
-    " edge's listeners took its place; start with -n"
+    "started without -n: mitmproxy opens its own forward proxy on port %s until the edge's listeners take its place;"
+    " nobody is let through it, but start with -n"
 )
 
 
@@ -59,6 +60,7 @@ class Edge:
         self._intake: Intake | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
+        self._bars_forward_proxy = False
         self._on_serving: Callable[[Exception | None], None] = lambda _: None
 
     def on_serving(self, callback: Callable[[Exception | None], None]) -> None:
@@ -68,7 +70,12 @@ class Edge:
     def load(self, loader: Loader) -> None:
         loader.add_option("edge_config", str, "", "Settings of the certificate edge: the path of an edge.yaml.")
         if self._inherited is None and ctx.options.server and not _has_own_mode():
+            self._bars_forward_proxy = True
             log.warning(FORWARD_PROXY_WARNING, ctx.options.listen_port or 8080)
+
+    def client_connected(self, client: connection.Client) -> None:
+        if self._bars_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
+            client.error = "the certificate edge is no forward proxy"
 
     def running(self) -> None:
         if self._inherited is not None:
@@ -91,8 +98,8 @@ class Edge:
     def done(self) -> None:
         self.stop_accepting()
         if self.plane is not None:
-            for connection in list(self.plane.connections):
-                connection.abort()
+            for each in list(self.plane.connections):
+                each.abort()
             self.plane.stop()
         if self._intake is not None:
             self._intake.stop()
@@ -158,6 +165,11 @@ class Edge:
         ctx.master.addons.register(hooks)
         self.addons.append(hooks)
         log.info("the edge starts no listeners: it serves its certificates in mode %s", ", ".join(ctx.options.mode))
+        if not ctx.options.keep_host_header and any(mode.startswith("reverse:") for mode in ctx.options.mode):
+            log.warning(
+                "mitmproxy overwrites the host of requests, so one that came over another site's certificate can't be"
+                " refused, and the upstream does not learn which site is meant: --set keep_host_header=true"
+            )
 
 
 def _mode_specs(inherited: Inherited) -> list[str]:

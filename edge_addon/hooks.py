@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 
-from mitmproxy import ctx, http, tls
+from mitmproxy import connection, ctx, http, tls
 from mitmproxy.addons.tlsconfig import AppData
+from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.layers import modes as proxy_layers
 from OpenSSL import SSL
 
@@ -75,7 +76,7 @@ class EdgeHooks:
     def _is_misdirected(self, flow: http.HTTPFlow) -> bool:
         """The request's host is another than that of the handshake, and would have been given another certificate."""
         client = flow.client_conn
-        if not client.tls_established:
+        if not client.tls_established or _is_host_overwritten(client):
             return False
         host = normalise_server_name(flow.request.pretty_host)
         server_name = normalise_server_name(client.sni)
@@ -83,3 +84,8 @@ class EdgeHooks:
             return False
         mine = self._choose(server_name, is_mail=False).certificate
         return self._choose(host, is_mail=False).certificate.site != mine.site
+
+
+def _is_host_overwritten(client: connection.Client) -> bool:
+    """In a reverse mode mitmproxy puts the upstream's host over the client's before any addon sees the request."""
+    return isinstance(client.proxy_mode, mode_specs.ReverseMode) and not ctx.options.keep_host_header

@@ -92,10 +92,15 @@ def upstream() -> Iterator[HeldUpstream]:
     held.close()
 
 
+def peer_ports(pid: int) -> set[int]:
+    """Ports of those at the other end of the process's connections; a listening socket has nobody there."""
+    return {getattr(each.raddr, "port", 0) for each in psutil.Process(pid).net_connections("tcp")}
+
+
 def holder(edge: RunningEdge, client: Client) -> int:
     """The worker that serves this client."""
     for pid in edge.worker_pids():
-        if client.port in {each.raddr.port for each in psutil.Process(pid).net_connections("tcp") if each.raddr}:
+        if client.port in peer_ports(pid):
             return pid
     raise AssertionError("no worker has the connection")
 
@@ -422,14 +427,24 @@ def test_both_workers_take_their_part_of_the_clients(tmp_path: Path) -> None:
         try:
             assert all(client.is_served() for client in clients)
             ports = {client.port for client in clients}
-            shares = sorted(
-                sum(
-                    bool(each.raddr) and each.raddr.port in ports for each in psutil.Process(pid).net_connections("tcp")
-                )
-                for pid in edge.worker_pids()
-            )
+            shares = sorted(len(ports & peer_ports(pid)) for pid in edge.worker_pids())
         finally:
             for client in clients:
                 client.socket.close()
     assert sum(shares) == 200
     assert shares[0] >= 20, shares
+
+
+def test_ipv6_and_both_wildcards_of_one_port_are_served(tmp_path: Path) -> None:
+    with listening_socket("0.0.0.0") as probe:
+        port = probe.getsockname()[1]
+    listeners = [
+        {"kind": "http", "listen": "::1"},
+        {"kind": "http", "listen": f"[::]:{port}"},
+        {"kind": "http", "listen": f"0.0.0.0:{port}"},
+    ]
+    with running_edge(tmp_path, {"listeners": listeners}) as edge:
+        for address in (("::1", edge.port("http")), ("::1", port), ("127.0.0.1", port)):
+            with socket.create_connection(address, timeout=15) as peer:
+                peer.sendall(REQUEST)
+                assert peer.recv(65536).startswith(b"HTTP/1.1 30")

@@ -1,0 +1,65 @@
+"""What balancers see on a health listener; the 503 of a drain is shown in test_supervisor."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import RunningEdge, running_edge
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
+    settings = {"listeners": [{"kind": "health"}], "limits": {"head_seconds": 1}}
+    with running_edge(tmp_path_factory.mktemp("health"), settings) as running:
+        yield running
+
+
+def _exchange(edge: RunningEdge, *parts: bytes) -> bytes:
+    """Everything that comes back until the end, which the edge makes."""
+    with socket.create_connection(("127.0.0.1", edge.port("health")), timeout=15) as peer:
+        for part in parts:
+            peer.sendall(part)
+        answer = b""
+        try:
+            while data := peer.recv(65536):
+                answer += data
+        except ConnectionResetError:
+            pass
+        return answer
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([b"GET /healthz HTTP/1.1\r\nHost: edge.test\r\n\r\n"], id="a browser"),
+        pytest.param([b"OPTIONS / HTTP/1.0\r\n\r\n"], id="HAProxy's option httpchk"),
+        pytest.param([b"GET / HTTP/1.0\n\n"], id="a script with bare line feeds"),
+        pytest.param([b"GET / HT", b"TP/1.1\r\n\r", b"\n"], id="in pieces"),
+    ],
+)
+def test_any_request_is_told_that_all_is_well(edge: RunningEdge, parts: list[bytes]) -> None:
+    answer = _exchange(edge, *parts)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.endswith(b"\r\n\r\nserving\n")
+
+
+def test_head_gets_no_body(edge: RunningEdge) -> None:
+    answer = _exchange(edge, b"HEAD / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+    assert b"Content-Length: 8\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [pytest.param([b"x" * 9000], id="endless"), pytest.param([b"GET / HTTP/1.1\r\n"], id="unfinished in time")],
+)
+def test_what_is_no_request_gets_no_answer_and_an_end(edge: RunningEdge, parts: list[bytes]) -> None:
+    assert _exchange(edge, *parts) == b""
+
+
+def test_a_look_at_the_port_alone_does_no_harm(edge: RunningEdge) -> None:
+    for _ in range(3):
+        socket.create_connection(("127.0.0.1", edge.port("health")), timeout=15).close()
+    assert _exchange(edge, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
