@@ -113,6 +113,32 @@ class Layout:
         return self.state / "removed.json"
 
     @property
+    def renewals(self) -> Path:
+        """What renewal remembers of each site: failures, next attempts, windows that the CA suggested."""
+        return self.state / "renewals.jsonl"
+
+    @property
+    def ca_counters(self) -> Path:
+        return self.state / "ca_counters.jsonl"
+
+    @property
+    def mails(self) -> Path:
+        """What each recipient was told."""
+        return self.state / "mails.jsonl"
+
+    @property
+    def orders(self) -> Path:
+        """Orders under way, so that one that a kill interrupted is picked up."""
+        return self.state / "orders"
+
+    def order(self, site: str) -> Path:
+        return self.orders / f"{site}.json"
+
+    def account(self, ca: str) -> Path:
+        """The folder of the account at one CA; `ca` is a key of `ca.ca_key`."""
+        return self.accounts / ca
+
+    @property
     def admin(self) -> Path:
         return self.root / "admin"
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from certstore.model.expiry import warning_begins
 from certstore.model.renewal_state import RenewalState, SuggestedWindow
 from certstore.model.settings import Source
 
 SHORT_LIFETIME = timedelta(days=10)
-LONGEST_WARNING = timedelta(days=5)
 
 
 class Origin(StrEnum):
@@ -42,6 +42,11 @@ class LiveCertificate:
     @property
     def lifetime(self) -> timedelta:
         return self.not_after - self.not_before
+
+    @property
+    def endangered_from(self) -> datetime:
+        """When its warning window opens."""
+        return warning_begins(self.not_before, self.not_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +92,8 @@ class Renew:
     reason: RenewalReason
 
 
-def warning_window(lifetime: timedelta) -> timedelta:
-    """How long before its end a certificate counts as endangered: five days, a sixth of a life under thirty."""
-    return min(LONGEST_WARNING, lifetime / 6)
-
-
 def is_endangered(live: LiveCertificate, now: datetime) -> bool:
-    return now >= live.not_after - warning_window(live.lifetime)
+    return now >= live.endangered_from
 
 
 def decide_renewal(site: SiteToRenew, state: RenewalState, now: datetime, *, fraction: float) -> Keep | Renew:
@@ -151,7 +151,7 @@ def _within(window: SuggestedWindow, live: LiveCertificate, fraction: float) -> 
     """
     instant = window.start + (window.end - window.start) * fraction
     earliest = live.not_before + min(live.lifetime / 20, timedelta(hours=12))
-    latest = live.not_after - 2 * warning_window(live.lifetime)
+    latest = live.endangered_from - (live.not_after - live.endangered_from)
     return min(max(instant, earliest), max(latest, earliest))
 
 

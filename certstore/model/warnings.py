@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from certstore.model.renewal import LiveCertificate, warning_window
+from certstore.model.renewal import LiveCertificate
 from certstore.model.renewal_state import FRESH, RenewalState
 from certstore.model.settings import Source
 
@@ -82,21 +82,20 @@ def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
     live = site.live
     if live is None:
         return None
-    window = warning_window(live.lifetime)
-    if now < live.not_after - window:
+    if now < live.endangered_from:
         return None
     is_over = now >= live.not_after
     return Matter(
         site.site,
         MatterKind.EXPIRED if is_over else MatterKind.EXPIRING,
         live.fingerprint[:16],
-        live.not_after if is_over else live.not_after - window,
+        live.not_after if is_over else live.endangered_from,
         site.names,
         site.source,
         live.not_after,
         site.state,
         until=live.not_after + TOLD_AFTER_END,
-        is_hasty=window < timedelta(days=2),
+        is_hasty=live.not_after - live.endangered_from < timedelta(days=2),
     )
 
 

@@ -41,6 +41,8 @@ PEERS = {
     "postfix": Peer("postfix", ("postfix",)),
     "curl": Peer("curl", ("curl",)),
     "openssl": Peer("openssl", ("openssl",)),
+    "pebble": Peer("pebble", ("pebble",)),
+    "pebble-challtestsrv": Peer("pebble-challtestsrv", ("pebble",)),
     "systemd-analyze": Peer("systemd-analyze", ("systemd",)),
 }
 

@@ -17,7 +17,6 @@ from certstore.model.renewal import (
     is_endangered,
     place_of,
     renewal_instant,
-    warning_window,
 )
 from certstore.model.renewal_state import FRESH, RenewalInfo, RenewalState, SuggestedWindow
 from certstore.model.settings import Source
@@ -135,11 +134,6 @@ def test_suggested_window_decides_where_it_is_sane(state: RenewalState, fraction
     assert (reason is RenewalReason.SUGGESTED_WINDOW) == (day != 60)
 
 
-@pytest.mark.parametrize(("days", "hours"), [(90, 120), (45, 120), (30, 120), (12, 48), (6.667, 26.668), (1, 4)])
-def test_warning_window_is_five_days_and_shrinks_with_short_lives(days: float, hours: float) -> None:
-    assert warning_window(days * DAY) / timedelta(hours=1) == pytest.approx(hours)
-
-
 def test_certificate_is_endangered_from_its_warning_window_on() -> None:
     assert not is_endangered(live(), BORN + 84.9 * DAY)
     assert is_endangered(live(), BORN + 85 * DAY)
@@ -157,7 +151,7 @@ def test_any_window_leaves_time_to_mend_and_never_renews_a_newborn(
     certificate = live(days)
     instant, _ = renewal_instant(certificate, state, fraction)
     assert certificate.not_before + certificate.lifetime / 1000 < instant
-    assert instant <= certificate.not_after - warning_window(certificate.lifetime)
+    assert instant <= certificate.endangered_from
 
 
 def test_places_are_stable_and_spread_evenly() -> None:

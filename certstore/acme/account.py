@@ -1,0 +1,210 @@
+"""The one account at each CA: made once for all sites, its key kept, its contact held up to date.
+
+The key is written before the CA hears of it: after a kill in between, registering again with the same key finds the
+account that was made. Decides nothing about orders.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from acme import messages
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from josepy.errors import Error as JoseError
+from josepy.jwk import JWK, JWKEC, JWKRSA
+
+from certstore.acme import keys
+from certstore.acme.network import Conversation, OrderFailed
+from certstore.atomic import make_folder, replace_file
+from certstore.model.ca import Ca
+from certstore.model.causes import Cause, Failure
+from certstore.model.layout import Layout
+
+logger = logging.getLogger(__name__)
+
+KEY_FILE, FACTS_FILE = "key.pem", "account.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWishes:
+    """What edge.yaml says of the account. `mac_key` is the CA's HMAC key in base64url, for external binding."""
+
+    contact: tuple[str, ...] = ()
+    agrees_to_terms: bool = False
+    key_id: str | None = None
+    mac_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`url` is how the CA knows the account (RFC 8555 §7.1.2)."""
+
+    ca: Ca
+    key: JWK = field(repr=False)
+    url: str
+    contact: tuple[str, ...]
+    terms: str | None = None
+    made_at: datetime | None = None
+
+    @property
+    def resource(self) -> messages.RegistrationResource:
+        return messages.RegistrationResource(body=messages.Registration(), uri=self.url)
+
+    def speak(self, conversation: Conversation) -> Conversation:
+        """A conversation in the account's name."""
+        own = conversation.with_key(self.key)
+        own.network.account = self.resource
+        return own
+
+
+class Accounts:
+    """The accounts of a store. Writing is the writer's alone."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def load(self, ca: Ca) -> Account | None:
+        """None while there is none, or none that can be read. Raises OSError where a file is there and unreadable."""
+        folder = self._layout.account(ca.key)
+        try:
+            key = load_key((folder / KEY_FILE).read_bytes())
+            facts = json.loads((folder / FACTS_FILE).read_bytes())
+            made_at = datetime.fromisoformat(facts["made_at"]) if facts.get("made_at") else None
+            return Account(ca, key, facts["url"], tuple(facts["contact"]), facts.get("terms"), made_at)
+        except FileNotFoundError:
+            return None
+        except (KeyError, TypeError, ValueError):
+            logger.warning("the account in %s can't be understood and is registered anew with its key", folder)
+            return None
+
+    def ensure(
+        self,
+        ca: Ca,
+        conversation: Conversation,
+        wishes: AccountWishes,
+        *,
+        before_new: Callable[[], None] = lambda: None,
+    ) -> Account:
+        """The account, made or changed where that is needed. `before_new` is called before the CA makes one.
+
+        Raises OrderFailed, OSError.
+        """
+        account = self.load(ca)
+        if account is None:
+            before_new()
+            return self._register(ca, conversation, wishes)
+        if wishes.contact and set(wishes.contact) != set(account.contact):
+            return self._change_contact(account, conversation, wishes)
+        return account
+
+    def register_again(self, ca: Ca, conversation: Conversation, wishes: AccountWishes) -> Account:
+        """The CA does not know the account any more: the same key, a new registration."""
+        return self._register(ca, conversation, wishes)
+
+    def adopt(self, ca: Ca, key_pem: bytes, url: str, contact: tuple[str, ...]) -> None:
+        """Take over an account that another program made. The key must be one that `load_key` reads."""
+        self._write_key(ca, key_pem)
+        self._write_facts(Account(ca, load_key(key_pem), url, contact))
+
+    def _register(self, ca: Ca, conversation: Conversation, wishes: AccountWishes) -> Account:
+        terms = conversation.meta.terms_of_service
+        if terms and not wishes.agrees_to_terms:
+            detail = f"nobody has agreed to the CA's terms of service yet: {terms}"
+            raise OrderFailed(Failure(Cause.TERMS, detail, link=terms))
+        key = self._key(ca)
+        own = conversation.with_key(key)
+        body = messages.NewRegistration.from_data(
+            contact=tuple(f"mailto:{address}" for address in wishes.contact),
+            terms_of_service_agreed=True if terms else None,
+            external_account_binding=_binding(own, key, wishes),
+        )
+        response = own.post(conversation.directory["newAccount"], body)
+        url = response.headers.get("Location")
+        own.close()
+        if not url:
+            raise OrderFailed(Failure(Cause.CA_ERROR, "the CA made an account and did not say where it is"))
+        account = Account(ca, key, url, wishes.contact, terms, datetime.now(UTC))
+        self._write_facts(account)
+        logger.info("account at %s: %s", ca.key, url)
+        return account
+
+    def _change_contact(self, account: Account, conversation: Conversation, wishes: AccountWishes) -> Account:
+        own = account.speak(conversation)
+        body = messages.UpdateRegistration.from_data(contact=tuple(f"mailto:{address}" for address in wishes.contact))
+        own.post(account.url, body)
+        own.close()
+        changed = Account(account.ca, account.key, account.url, wishes.contact, account.terms, account.made_at)
+        self._write_facts(changed)
+        return changed
+
+    def _key(self, ca: Ca) -> JWK:
+        """The kept key, or a new one, on disk before anybody else sees its public half."""
+        try:
+            return load_key((self._layout.account(ca.key) / KEY_FILE).read_bytes())
+        except FileNotFoundError:
+            pem = keys.to_pem(keys.make_key("ec256"))
+        except ValueError:
+            folder = self._layout.account(ca.key)
+            detail = f"{folder / KEY_FILE} holds no key that can be used; move it away to have a new account made"
+            raise OrderFailed(Failure(Cause.ACCOUNT, detail)) from None
+        self._write_key(ca, pem)
+        return load_key(pem)
+
+    def _write_key(self, ca: Ca, pem: bytes) -> None:
+        folder = self._layout.account(ca.key)
+        make_folder(folder, 0o700)
+        replace_file(folder / KEY_FILE, pem, 0o600, self._layout.temporary)
+
+    def _write_facts(self, account: Account) -> None:
+        facts: dict[str, Any] = {
+            "directory": account.ca.url,
+            "url": account.url,
+            "contact": list(account.contact),
+            "terms": account.terms,
+            "made_at": account.made_at.isoformat() if account.made_at else None,
+        }
+        content = json.dumps(facts, indent=1).encode() + b"\n"
+        replace_file(self._layout.account(account.ca.key) / FACTS_FILE, content, 0o600, self._layout.temporary)
+
+
+def load_key(pem: bytes) -> JWK:
+    """An account key of either kind that CAs take; raises ValueError."""
+    key = serialization.load_pem_private_key(pem, None)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return JWKEC(key=key)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return JWKRSA(key=key)
+    raise ValueError("neither an EC nor an RSA key")
+
+
+def read_mac_key(path: Path) -> str:
+    """The CA's HMAC key from its file. Raises OrderFailed with the path, never with the content."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not plain text"
+        raise OrderFailed(Failure(Cause.SETTINGS, f"acme.external_account.hmac_key_file {path}: {reason}")) from None
+
+
+def _binding(conversation: Conversation, key: JWK, wishes: AccountWishes) -> dict[str, Any] | None:
+    """RFC 8555 §7.3.4."""
+    if wishes.key_id is None or wishes.mac_key is None:
+        if conversation.meta.external_account_required:
+            raise OrderFailed(
+                Failure(Cause.EXTERNAL_ACCOUNT, "the CA makes accounts only for customers: it wants a key id and a key")
+            )
+        return None
+    try:
+        return messages.ExternalAccountBinding.from_data(
+            key.public_key(), wishes.key_id, wishes.mac_key, conversation.directory
+        )
+    except (ValueError, JoseError):
+        detail = "the HMAC key of acme.external_account is not base64url, as CAs hand it out"
+        raise OrderFailed(Failure(Cause.SETTINGS, detail)) from None

@@ -1,0 +1,36 @@
+"""Which of a CA's chains to serve (RFC 8555 §7.4.2: the default one, and alternates by Link headers)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import requests
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from requests.utils import parse_header_links
+
+
+def alternate_links(response: requests.Response) -> list[str]:
+    """All of them: `response.links` keeps one link per relation only."""
+    header = response.headers.get("Link")
+    if not header:
+        return []
+    return [link["url"] for link in parse_header_links(header) if link.get("rel") == "alternate" and "url" in link]
+
+
+def select_chain(chains: Sequence[str], preferred: str | None) -> str:
+    """The first chain whose last certificate was issued by `preferred` (a common name), else the CA's default."""
+    if preferred is not None:
+        for chain in chains:
+            if preferred in _issuers(chain):
+                return chain
+    return chains[0]
+
+
+def _issuers(chain: str) -> list[str]:
+    """The common names of whoever issued the top of the chain; none for a chain that can't be read."""
+    try:
+        top = x509.load_pem_x509_certificates(chain.encode())[-1]
+    except (ValueError, IndexError):
+        return []
+    return [str(each.value) for each in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]

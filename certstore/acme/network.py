@@ -1,0 +1,182 @@
+"""One conversation with one CA: requests signed with the account's key, nonces, and every error as a `Failure`.
+
+The `acme` library signs and parses; this adds what it leaves to its users: nonces that are refused again and again,
+Retry-After, problem documents of a 409, and one exception for all that can go wrong. One thread at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, cast
+
+import requests
+from acme import client, errors, messages
+from josepy.errors import Error as JoseError
+from josepy.interfaces import JSONDeSerializable
+from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
+from josepy.jwk import JWK, JWKEC
+
+from certstore.model.acme_problems import Problem, read_problem
+from certstore.model.causes import Cause, Failure
+
+logger = logging.getLogger(__name__)
+# The library writes whole requests at debug level: contact addresses and tokens are nothing for a log.
+logging.getLogger("acme").setLevel(logging.INFO)
+
+USER_AGENT = "certedge"
+TIMEOUT_SECONDS = 30
+_NONCE_TRIES = 25
+"""Pebble refuses one good nonce in twenty by default and nearly all when told to; a real CA none."""
+
+
+class OrderFailed(Exception):
+    """Something did not work out at the CA or on the way to it; `failure` says what, for everybody."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+class Network(client.ClientNetwork):
+    """The library's network that remembers its last answer and is patient with nonces."""
+
+    last_response: requests.Response | None = None
+
+    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        self.last_response = None
+        self.last_response = super()._send_request(method, url, *args, **kwargs)
+        return self.last_response
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(_NONCE_TRIES):
+            try:
+                return self._post_once(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return self._post_once(*args, **kwargs)
+
+
+class Conversation:
+    """A CA's directory, and requests to what it names. Raises OrderFailed from every method."""
+
+    def __init__(self, network: Network, directory: messages.Directory) -> None:
+        self.network = network
+        self.directory = directory
+
+    @classmethod
+    def begin(cls, url: str, *, ca_file: Path | None = None, key: JWK | None = None) -> Conversation:
+        """Fetch the directory. Without a `key` only what needs no account can be asked."""
+        network = Network(key, alg=_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
+        if ca_file is not None:
+            # requests takes a path here; the library's annotation knows only the yes or no.
+            network.verify_ssl = cast(bool, str(ca_file))
+        with told(network):
+            return cls(network, client.ClientV2.get_directory(url, network))
+
+    def with_key(self, key: JWK) -> Conversation:
+        """The same CA in the name of an account, over connections of its own."""
+        network = Network(key, alg=_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
+        network.verify_ssl = self.network.verify_ssl
+        return Conversation(network, self.directory)
+
+    @property
+    def meta(self) -> messages.Directory.Meta:
+        meta: messages.Directory.Meta = self.directory["meta"]
+        return meta
+
+    def has(self, resource: str) -> bool:
+        try:
+            return bool(self.directory[resource])
+        except KeyError:
+            return False
+
+    def post(self, url: str, body: JSONDeSerializable | None, *, names: Sequence[str] = ()) -> requests.Response:
+        """A signed POST; `body` None is a POST-as-GET. `names` are those that a refusal would be about."""
+        with told(self.network, names=names):
+            # The library annotates the body as present, and sends an empty one for None, as RFC 8555 §6.3 wants.
+            return self.network.post(url, cast(JSONDeSerializable, body), new_nonce_url=self.directory["newNonce"])
+
+    def fetch(self, url: str, *, names: Sequence[str] = ()) -> requests.Response:
+        return self.post(url, None, names=names)
+
+    def get(self, url: str) -> requests.Response:
+        """Without an account."""
+        with told(self.network):
+            return self.network.get(url)
+
+    def close(self) -> None:
+        self.network.session.close()
+
+
+@contextmanager
+def told(network: Network, *, names: Sequence[str] = ()) -> Iterator[None]:
+    """Turn whatever the library, the network or a CA's odd answer raises into OrderFailed."""
+    try:
+        yield
+    except (errors.Error, requests.RequestException, JoseError, ValueError, KeyError, TypeError) as error:
+        raise OrderFailed(_failure(error, network, names)) from error
+
+
+def _failure(error: Exception, network: Network, names: Sequence[str]) -> Failure:
+    response = network.last_response
+    retry_after = read_retry_after(response)
+    if isinstance(error, messages.Error):
+        status = response.status_code if response is not None else None
+        return read_problem(to_problem(error, status), retry_after=retry_after, names=names)
+    if isinstance(error, requests.exceptions.RequestException) and response is None:
+        return Failure(Cause.CA_UNREACHABLE, _short(error), retry_after=retry_after)
+    if response is not None and not response.ok:
+        return read_problem(_body_problem(response), retry_after=retry_after, names=names)
+    return Failure(Cause.CA_ERROR, f"the CA's answer can't be understood ({_short(error)})", retry_after=retry_after)
+
+
+def to_problem(error: messages.Error, status: int | None = None) -> Problem:
+    """The library's problem document as ours."""
+    return Problem(
+        str(error.typ),
+        error.detail or error.title or "",
+        error.identifier.value if error.identifier is not None else None,
+        status,
+        tuple(to_problem(each) for each in error.subproblems or ()),
+    )
+
+
+def _body_problem(response: requests.Response) -> Problem:
+    """For answers that the library raises without their document: a 409, or an error page."""
+    try:
+        return to_problem(messages.Error.from_json(response.json()), response.status_code)
+    except (ValueError, TypeError, JoseError):
+        detail = f"the CA answers {response.status_code} {response.reason}"
+        return Problem("about:blank", detail, status=response.status_code)
+
+
+def read_retry_after(response: requests.Response | None, now: Callable[[], datetime] | None = None) -> datetime | None:
+    """RFC 9110 §10.2.3: seconds or a date; None where there is none or it is neither."""
+    text = response.headers.get("Retry-After") if response is not None else None
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return (now() if now else datetime.now(UTC)) + timedelta(seconds=min(int(text), 10**8))
+    try:
+        parsed = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def _algorithm(key: JWK | None) -> JWASignature:
+    """RFC 7518 §3.1, by the kind and size of the account's key."""
+    if isinstance(key, JWKEC):
+        return {256: ES256, 384: ES384, 521: ES512}[key.key.key_size]
+    return RS256
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:400] or type(error).__name__

@@ -1,0 +1,118 @@
+"""What is remembered of an order under way, so that a kill costs neither a certificate nor a second order.
+
+One file per site, mode 0600, as it holds the new private key. It is written before the CA is asked for anything, and
+removed when the result was taken in. Knows nothing of how orders are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from certstore.atomic import make_folder, replace_file
+from certstore.model.layout import Layout
+
+TOO_OLD = timedelta(hours=20)
+"""CAs keep a finished order for days and an unfinished one for hours to days; an older one is begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What is to be ordered; two equal requests may share an order. `names` are sorted by nobody: the host is first."""
+
+    site: str
+    ca: str
+    names: tuple[str, ...]
+    key_type: str
+    profile: str | None = None
+    replaces: str | None = None
+
+    def is_same_order(self, other: OrderRequest) -> bool:
+        return replace(self, replaces=None) == replace(other, replaces=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One certificate of the order: its new key, where its order is at the CA, and the chain when it came."""
+
+    key_type: str
+    key_pem: bytes = field(repr=False)
+    url: str | None = None
+    fullchain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUnderWay:
+    request: OrderRequest
+    begun_at: datetime
+    parts: tuple[Part, ...]
+
+    def with_part(self, part: Part) -> OrderUnderWay:
+        parts = tuple(part if each.key_type == part.key_type else each for each in self.parts)
+        return replace(self, parts=parts)
+
+
+class OrderJournal:
+    """Raises OSError from everything that writes."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        make_folder(layout.orders, 0o700)
+
+    def find(self, request: OrderRequest, now: datetime) -> OrderUnderWay | None:
+        """The order that this request would repeat; one of another kind or age is thrown away."""
+        order = self.load(request.site)
+        if order is None:
+            return None
+        if order.request.is_same_order(request) and timedelta() <= now - order.begun_at < TOO_OLD:
+            return order
+        self.remove(request.site)
+        return None
+
+    def load(self, site: str) -> OrderUnderWay | None:
+        try:
+            return _decoded(json.loads(self._layout.order(site).read_bytes()))
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return None
+
+    def sites(self) -> Sequence[str]:
+        """Those with an order that was not finished."""
+        return sorted(path.stem for path in self._layout.orders.glob("*.json"))
+
+    def keep(self, order: OrderUnderWay) -> OrderUnderWay:
+        content = json.dumps(_encoded(order)).encode()
+        replace_file(self._layout.order(order.request.site), content, 0o600, self._layout.temporary)
+        return order
+
+    def remove(self, site: str) -> None:
+        self._layout.order(site).unlink(missing_ok=True)
+
+
+def _encoded(order: OrderUnderWay) -> dict[str, Any]:
+    request = order.request
+    return {
+        "site": request.site,
+        "ca": request.ca,
+        "names": request.names,
+        "key_type": request.key_type,
+        "profile": request.profile,
+        "replaces": request.replaces,
+        "begun_at": order.begun_at.isoformat(),
+        "parts": [[part.key_type, part.key_pem.decode(), part.url, part.fullchain] for part in order.parts],
+    }
+
+
+def _decoded(facts: dict[str, Any]) -> OrderUnderWay:
+    request = OrderRequest(
+        facts["site"],
+        facts["ca"],
+        tuple(facts["names"]),
+        facts["key_type"],
+        facts["profile"],
+        facts["replaces"],
+    )
+    parts = tuple(Part(key_type, pem.encode(), url, fullchain) for key_type, pem, url, fullchain in facts["parts"])
+    return OrderUnderWay(request, datetime.fromisoformat(facts["begun_at"]), parts)

@@ -1,0 +1,78 @@
+"""The CA's suggested window for one certificate (RFC 9773): asked for, read, and nothing decided."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+
+from certstore.acme.network import Conversation, OrderFailed, read_retry_after
+from certstore.model.renewal_state import SuggestedWindow
+
+_URL_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalInfoAnswer:
+    """`window` None: the CA's answer was an error, or is no window (RFC 9773 §4.2: one that does not end after it
+    begins is none). `retry_after` is what the CA asked for."""
+
+    window: SuggestedWindow | None
+    retry_after: timedelta | None
+    problem: str = ""
+
+
+def certificate_id(cert_pem: bytes) -> str | None:
+    """RFC 9773 §4.1: the authority's key identifier and the serial number's DER bytes; None without the former."""
+    certificate = x509.load_pem_x509_certificate(cert_pem)
+    try:
+        authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
+    if authority is None:
+        return None
+    serial = certificate.serial_number
+    # One bit more than the number has: a DER integer whose highest bit is set begins with a zero byte.
+    serial_bytes = serial.to_bytes((serial.bit_length() + 8) // 8, "big")
+    return f"{_base64url(authority)}.{_base64url(serial_bytes)}"
+
+
+def ask_renewal_info(conversation: Conversation, certificate: str) -> RenewalInfoAnswer:
+    """Without an account. Never raises: no answer is an answer too."""
+    if not conversation.has("renewalInfo"):
+        return RenewalInfoAnswer(None, timedelta(days=1), "the CA suggests no windows")
+    base: str = conversation.directory["renewalInfo"]
+    try:
+        response = conversation.get(f"{base.rstrip('/')}/{certificate}")
+        retry_after = read_retry_after(response)
+        wait = None if retry_after is None else retry_after - datetime.now(UTC)
+        window = read_window(response.json())
+    except OrderFailed as failed:
+        return RenewalInfoAnswer(None, None, failed.failure.detail)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return RenewalInfoAnswer(None, None, "the CA's answer is no renewal information")
+    if not window.is_valid:
+        return RenewalInfoAnswer(None, wait, "the CA's window does not end after it begins")
+    return RenewalInfoAnswer(window, wait)
+
+
+def read_window(facts: Any) -> SuggestedWindow:
+    """From the JSON of RFC 9773 §4.2; raises ValueError, KeyError, TypeError or AttributeError on anything else."""
+    window = facts["suggestedWindow"]
+    url = facts.get("explanationURL")
+    is_link = isinstance(url, str) and url.startswith(("https://", "http://")) and url.isprintable()
+    return SuggestedWindow(_instant(window["start"]), _instant(window["end"]), url[:_URL_LIMIT] if is_link else None)
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError("an instant without a time zone")
+    return instant.astimezone(UTC)
+
+
+def _base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")

@@ -1,0 +1,97 @@
+"""One account per CA, at a real Pebble."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from certstore.acme.account import FACTS_FILE, KEY_FILE, AccountWishes
+from certstore.acme.network import OrderFailed
+from certstore.model.causes import Cause
+from tests.certstore.acme.workshop import AGREED, Workshop, workshop
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    with workshop(tmp_path_factory.mktemp("ca")) as made:
+        yield made
+
+
+def ensure(shop: Workshop, wishes: AccountWishes = AGREED) -> str:
+    conversation = shop.conversation()
+    try:
+        return shop.accounts.ensure(shop.ca, conversation, wishes).url
+    finally:
+        conversation.close()
+
+
+def test_account_is_made_once_and_kept_for_all_sites(shop: Workshop) -> None:
+    first = ensure(shop)
+    assert ensure(shop) == first
+    assert shop.pebble.log.count("There are now") == 1
+    folder = shop.layout.account(shop.ca.key)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    loaded = shop.accounts.load(shop.ca)
+    assert loaded is not None
+    assert (loaded.url, loaded.contact) == (first, ("admin@example.org",))
+    assert "PRIVATE" not in repr(loaded)
+    assert "JWK" not in repr(loaded)
+
+
+def test_kill_between_key_and_answer_loses_no_account(shop: Workshop) -> None:
+    first = ensure(shop)
+    (shop.layout.account(shop.ca.key) / FACTS_FILE).unlink()
+    assert ensure(shop) == first
+
+
+def test_damaged_facts_are_fetched_again_with_the_key(shop: Workshop) -> None:
+    first = ensure(shop)
+    (shop.layout.account(shop.ca.key) / FACTS_FILE).write_text("{")
+    assert ensure(shop) == first
+
+
+def test_damaged_key_is_left_for_a_person(shop: Workshop) -> None:
+    ensure(shop)
+    (shop.layout.account(shop.ca.key) / FACTS_FILE).unlink()
+    (shop.layout.account(shop.ca.key) / KEY_FILE).write_text("nonsense")
+    with pytest.raises(OrderFailed) as failed:
+        ensure(shop)
+    assert failed.value.failure.cause is Cause.ACCOUNT
+
+
+def test_terms_have_to_be_agreed_to_first(shop: Workshop) -> None:
+    with pytest.raises(OrderFailed) as failed:
+        ensure(shop, replace(AGREED, agrees_to_terms=False))
+    assert failed.value.failure.cause is Cause.TERMS
+    assert failed.value.failure.link is not None
+    assert shop.accounts.load(shop.ca) is None
+    ensure(shop)
+
+
+def test_contact_is_changed_at_the_ca_when_it_changes_here(shop: Workshop) -> None:
+    first = ensure(shop)
+    assert ensure(shop, replace(AGREED, contact=("new@example.org",))) == first
+    facts = json.loads((shop.layout.account(shop.ca.key) / FACTS_FILE).read_text())
+    assert facts["contact"] == ["new@example.org"]
+    loaded = shop.accounts.load(shop.ca)
+    assert loaded is not None
+    own = loaded.speak(shop.conversation())
+    at_the_ca = own.post(loaded.url, None).json()
+    own.close()
+    assert at_the_ca["contact"] == ["mailto:new@example.org"]
+
+
+def test_ca_that_forgot_the_account_gets_it_again_with_the_same_key(shop: Workshop) -> None:
+    ensure(shop)
+    key = (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes()
+    shop.pebble.stop()
+    shop.pebble.start()
+    conversation = shop.conversation()
+    account = shop.accounts.register_again(shop.ca, conversation, AGREED)
+    conversation.close()
+    assert account.url
+    assert (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes() == key

@@ -1,0 +1,143 @@
+"""A store's folders, a responder that answers challenges from them as the workers do, and what an order needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from certstore.acme.account import Accounts, AccountWishes
+from certstore.acme.challenges import WELL_KNOWN, Challenges, OwnListener, look_at_own
+from certstore.acme.issue import Issuer, Surroundings
+from certstore.acme.network import Conversation
+from certstore.acme.order_journal import OrderJournal, OrderRequest
+from certstore.model.ca import Ca, find_ca
+from certstore.model.layout import Layout
+from certstore.model.settings import HostPort
+from tests.peers.pebble import Pebble
+
+AGREED = AccountWishes(("admin@example.org",), agrees_to_terms=True)
+
+
+class Responder:
+    """`unhelpful` names get a 404; `asked` are the (host, token) pairs it was asked for, by whomever."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.unhelpful: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+        responder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                host = (self.headers.get("Host") or "").partition(":")[0]
+                token = self.path.removeprefix(WELL_KNOWN)
+                responder.asked.append((host, token))
+                path = layout.challenge(token)
+                found = path is not None and path.is_file() and host not in responder.unhelpful
+                body = path.read_bytes() if path is not None and found else b"not here"
+                self.send_response(200 if found else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def port(self) -> int:
+        port: int = self._server.server_address[1]
+        return port
+
+    @contextmanager
+    def running(self) -> Iterator[Responder]:
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+
+@dataclass
+class Workshop:
+    """Everything to order at `pebble` into `layout`."""
+
+    layout: Layout
+    responder: Responder
+    pebble: Pebble
+    told: list[str] = field(default_factory=list)
+    ordered: int = 0
+    failed: list[str] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def ca(self) -> Ca:
+        return find_ca(self.pebble.directory)
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self.layout)
+
+    @property
+    def journal(self) -> OrderJournal:
+        return OrderJournal(self.layout)
+
+    def conversation(self) -> Conversation:
+        return Conversation.begin(self.pebble.directory, ca_file=self.pebble.ca_file)
+
+    def request(self, *names: str, key_type: str = "ec256", replaces: str | None = None) -> OrderRequest:
+        return OrderRequest(names[0], self.ca.key, names, key_type, replaces=replaces)
+
+    def around(self) -> Surroundings:
+        def note_order() -> None:
+            self.ordered += 1
+
+        listeners = (OwnListener(HostPort("127.0.0.1", self.responder.port)),)
+        return Surroundings(
+            self.journal,
+            Challenges(self.layout),
+            lambda name, token, content: look_at_own(listeners, name, token, content),
+            self.stopping.wait,
+            self.told.append,
+            note_order,
+            self.failed.append,
+        )
+
+    @contextmanager
+    def issuer(
+        self, preferred_chain: str | None = None, around: Surroundings | None = None, wishes: AccountWishes = AGREED
+    ) -> Iterator[Issuer]:
+        anonymous = self.conversation()
+        account = self.accounts.ensure(self.ca, anonymous, wishes)
+        own = account.speak(anonymous)
+        try:
+            yield Issuer(own, account, around or self.around(), preferred_chain)
+        finally:
+            own.close()
+            anonymous.close()
+
+    def tokens(self) -> list[Path]:
+        return list(self.layout.challenges.iterdir())
+
+
+def make_layout(root: Path) -> Layout:
+    layout = Layout(root)
+    for folder in (layout.challenges, layout.accounts, layout.state, layout.temporary):
+        folder.mkdir(parents=True)
+    return layout
+
+
+@contextmanager
+def workshop(root: Path, **pebble: object) -> Iterator[Workshop]:
+    layout = make_layout(root / "store")
+    responder = Responder(layout)
+    with responder.running(), Pebble(responder.port, **pebble) as running:  # type: ignore[arg-type]
+        yield Workshop(layout, responder, running)
