@@ -20,12 +20,17 @@ ROUNDS_LIMIT = 5_000_000
 """More rounds than any program writes today (they are below one million); about two seconds of work."""
 _TOO_MANY = 2**63
 
-# Each is followed by its parameters: salt, then the number of rounds. PBKDF2; PKCS #5 PBES1; PKCS #12 schemes; scrypt.
+# Object identifiers, each followed by its parameters: salt, then the number of rounds. The regex adds the last arc.
+_PKCS5 = bytes.fromhex("06092a864886f70d0105")  # PBES1 schemes and PBKDF2 (RFC 8018 appendix C)
+_PKCS12_SCHEMES = bytes.fromhex("060a2a864886f70d010c01")  # RFC 7292 appendix C
+_SCRYPT = bytes.fromhex("06092b06010401da47040b")  # RFC 7914 §7
 _DERIVATIONS = re.compile(
-    b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05[\x01\x03\x04\x06\x0a\x0b\x0c]"
-    b"|\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01[\x01-\x06]"
-    b"|(?P<scrypt>\x06\x09\x2b\x06\x01\x04\x01\xda\x47\x04\x0b)",
-    re.DOTALL,
+    re.escape(_PKCS5)
+    + b"[\x01\x03\x04\x06\x0a\x0b\x0c]|"
+    + re.escape(_PKCS12_SCHEMES)
+    + b"[\x01-\x06]|(?P<scrypt>"
+    + re.escape(_SCRYPT)
+    + b")"
 )
 
 
