@@ -33,7 +33,7 @@ _OUTCOME_STYLES = {"refused": BAD, "failed": BAD, "noted": WARNING, "done": GOOD
 
 
 def _file_option(name: str, what: str) -> Any:
-    return typer.Option(name, metavar="FILE", show_default=False, help=what)
+    return typer.Option(name, metavar="FILE", show_default=False, readable=False, allow_dash=True, help=what)
 
 
 @app.command(

@@ -69,6 +69,7 @@ Config = Annotated[
         "--config",
         "-c",
         callback=_resolve_config,
+        readable=False,  # looked at by open_edge, which says more about it
         show_default=False,
         help=f"The settings file (default: ./edge.yaml, or what {CONFIG_VARIABLE} names).",
     ),

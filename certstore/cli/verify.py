@@ -7,10 +7,8 @@ choice that the workers make, and the bytes from the store.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +21,8 @@ from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, Cell, print_json, print_lines, print_table, short
 
 if TYPE_CHECKING:
+    import ipaddress
+
     from certstore.cli.probe import Probe
     from certstore.model.settings import ListenerSettings
     from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
@@ -118,6 +118,8 @@ def plan(
 
 def _is_trusted(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
     """Whether the listener takes us, who connect from the address that we connect to, for a proxy."""
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -127,6 +129,8 @@ def _is_trusted(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.
 
 def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[Verdict]:
     """A few at a time: this shares the machine with what it examines."""
+    from concurrent.futures import ThreadPoolExecutor
+
     expected = _Chains(edge)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         verdicts = []

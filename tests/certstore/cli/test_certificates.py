@@ -6,7 +6,7 @@ import pytest
 
 from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import certedge, write_edge
+from tests.certstore.cli.command import add_site, certedge, install, write_edge
 
 HOST = "webmail.client-a.test"
 CA = CertificateAuthority()
@@ -16,7 +16,7 @@ CA = CertificateAuthority()
 def folder(tmp_path: Path) -> Path:
     """A store with the site HOST, never served yet."""
     write_edge(tmp_path)
-    assert certedge(tmp_path, "site", "add", HOST).code == 0
+    add_site(tmp_path, HOST)
     return tmp_path
 
 
@@ -58,8 +58,7 @@ def test_no_option_takes_a_password_itself(folder: Path) -> None:
 
 
 def test_a_refused_pair_changes_nothing_and_every_reason_is_on_stderr(folder: Path) -> None:
-    (folder / "good.pem").write_bytes(CA.issue(HOST).combined_pem)
-    certedge(folder, "cert", "install", HOST, "--pem", "good.pem")
+    install(folder, HOST, CA.issue(HOST))
     before = served(folder)
     (folder / "bad.pem").write_bytes(CA.issue(HOST).fullchain_pem + CA.issue(HOST).privkey_pem)
     ran = certedge(folder, "cert", "install", HOST, "--pem", "bad.pem", "--json")
@@ -112,9 +111,8 @@ def test_a_file_that_is_not_there_or_too_large_is_named(folder: Path) -> None:
 
 
 def test_history_lists_versions_newest_first_and_marks_the_live_one(folder: Path) -> None:
-    for name in ("one", "two"):
-        (folder / name).write_bytes(CA.issue(HOST).combined_pem)
-        certedge(folder, "cert", "install", HOST, "--pem", name)
+    for _ in range(2):
+        install(folder, HOST, CA.issue(HOST))
     facts = certedge(folder, "cert", "history", HOST, "--json").json
     assert [(each["version"], each["is_live"]) for each in facts["versions"]] == [(2, True), (1, False)]
     assert facts["attempts"][0]["outcome"] == "done"
@@ -126,8 +124,7 @@ def test_history_lists_versions_newest_first_and_marks_the_live_one(folder: Path
 def test_rollback_goes_to_the_version_before_or_to_the_one_named(folder: Path) -> None:
     contents = [CA.issue(HOST) for _ in range(3)]
     for issued in contents:
-        (folder / "in.pem").write_bytes(issued.combined_pem)
-        certedge(folder, "cert", "install", HOST, "--pem", "in.pem")
+        install(folder, HOST, issued)
     back = certedge(folder, "cert", "rollback", HOST)
     assert back.code == 0
     assert "version 2 is live" in back.out
@@ -139,8 +136,7 @@ def test_rollback_goes_to_the_version_before_or_to_the_one_named(folder: Path) -
 
 
 def test_export_writes_once_and_says_when_nothing_has_changed(folder: Path) -> None:
-    (folder / "in.pem").write_bytes(CA.issue(HOST).combined_pem)
-    certedge(folder, "cert", "install", HOST, "--pem", "in.pem")
+    install(folder, HOST, CA.issue(HOST))
     first = certedge(folder, "cert", "export", HOST, "out", "--json").json
     assert first["changed"]
     assert str(Path("out/privkey.pem")) in first["files"]

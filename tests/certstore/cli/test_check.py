@@ -1,0 +1,91 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.certstore.cli.command import certedge, write_edge
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_edge(tmp_path)
+    return tmp_path
+
+
+def test_settings_without_a_fault_are_said_to_be_so(folder: Path) -> None:
+    ran = certedge(folder, "check-config")
+    assert ran.code == 0
+    assert ran.out == "2 files checked, nothing wrong\n"
+
+
+def test_a_fault_names_file_line_key_value_and_what_is_allowed(folder: Path) -> None:
+    (folder / "edge.yaml").write_text("store: store\nworkers: many\n")
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 2
+    (fault,) = ran.json["errors"]
+    assert fault["file"] == str(folder / "edge.yaml")
+    assert (fault["line"], fault["key"], fault["value"]) == (2, "workers", "'many'")
+    assert "auto" in fault["allowed"]
+    assert f"{folder / 'edge.yaml'}:2: workers: found 'many'; allowed:" in ran.err
+
+
+def test_every_site_yaml_is_checked_and_all_faults_come_together(folder: Path) -> None:
+    for site, text in (
+        ("a.test", "host: a.test\n"),
+        ("b.test", "hots: b.test\n"),
+        ("c.test", "host: c.test\nupstream: 3"),
+    ):
+        (folder / "store/domains" / site).mkdir(parents=True)
+        (folder / "store/domains" / site / "site.yaml").write_text(text)
+    (folder / "store/domains/bare.test").mkdir()
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 2
+    assert len(ran.json["files"]) == 5
+    faulty = {Path(fault["file"]).parent.name for fault in ran.json["errors"]}
+    assert faulty == {"b.test", "c.test"}
+    assert "did you mean host?" in ran.err
+
+
+def test_files_that_settings_name_and_that_are_not_there_are_faults(folder: Path) -> None:
+    (folder / "edge.yaml").write_text("upstream: {url: 'https://127.0.0.1:1', ca_file: missing.pem}\n")
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 2
+    assert ran.json["errors"][0]["key"] == "upstream[0].ca_file"
+    (folder / "missing.pem").write_text("")
+    assert certedge(folder, "check-config").code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"listeners: [", "edge.yaml:"), (b"\xff\xfe\x00", "not UTF-8"), (b"- a\n", "a list instead of keys")],
+    ids=["yaml", "bytes", "a list"],
+)
+def test_a_file_that_is_no_settings_at_all_is_a_fault(folder: Path, content: bytes, said: str) -> None:
+    (folder / "edge.yaml").write_bytes(content)
+    ran = certedge(folder, "check-config")
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_a_settings_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    ran = certedge(tmp_path, "check-config")
+    assert ran.code == 2
+    assert "No such file" in ran.err
+
+
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_other_commands_refuse_bad_settings_with_the_same_words(folder: Path, command: str) -> None:
+    (folder / "edge.yaml").write_text("workers: many\n")
+    ran = certedge(folder, command)
+    assert ran.code == 2
+    assert "edge.yaml:1: workers: found 'many'" in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_a_settings_file_that_may_not_be_read_is_a_fault(folder: Path) -> None:
+    (folder / "edge.yaml").chmod(0o600)
+    for each in (folder, *folder.parents):
+        each.chmod(each.stat().st_mode | 0o011)
+    ran = certedge(folder, "check-config", user=65534)
+    assert ran.code == 2
+    assert "Permission denied" in ran.err

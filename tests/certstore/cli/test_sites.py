@@ -1,0 +1,183 @@
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.certificates import CertificateAuthority
+from tests.certstore.cli.command import REPOSITORY, Ran, add_site, certedge, install, write_edge
+
+HOST = "webmail.client-a.test"
+CA = CertificateAuthority()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_edge(tmp_path)
+    return tmp_path
+
+
+def site_yaml(folder: Path, site: str = HOST) -> dict[str, object]:
+    loaded: dict[str, object] = yaml.safe_load((folder / "store/domains" / site / "site.yaml").read_text())
+    return loaded
+
+
+def names(folder: Path, site: str = HOST) -> list[str]:
+    shown: list[str] = certedge(folder, "site", "show", site, "--json").json["names"]
+    return shown
+
+
+def on_terminal(folder: Path, typed: bytes, *words: str) -> Ran:
+    """A command whose terminal is one: what it showed there, and its exit code."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ.update(PYTHONPATH=str(REPOSITORY), TERM="xterm-256color", COLUMNS="160")
+        os.environ.pop("NO_COLOR", None)
+        os.execv(sys.executable, [sys.executable, "-m", "edge_addon.cli", *words])  # noqa: S606
+    os.write(terminal, typed)
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:
+        pass  # how a terminal says that nobody writes to it any more
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return Ran(os.waitstatus_to_exitcode(status), shown.decode(), "")
+
+
+def test_an_added_site_is_written_and_listed(folder: Path) -> None:
+    words = ("--name", "autodiscover.client-a.test", "--upstream", "http://10.0.0.5:8080", "--contact", "ops@a.test")
+    ran = certedge(folder, "site", "add", HOST, *words)
+    assert ran.code == 0, ran.err
+    assert f"site {HOST} added: {HOST}, autodiscover.client-a.test" in ran.out
+    assert f"now served for {HOST}: main version 1" in ran.out
+    assert site_yaml(folder) == {
+        "host": HOST,
+        "additional_names": ["autodiscover.client-a.test"],
+        "upstream": "http://10.0.0.5:8080",
+        "contact": ["ops@a.test"],
+    }
+    listed = certedge(folder, "site", "list", "--json").json["sites"]
+    assert [each["site"] for each in listed] == ["main", HOST]
+    assert set(listed[1]) == {"site", "host", "names", "source", "version", "not_after", "state"}
+
+
+def test_a_key_that_is_no_host_name_needs_a_host(folder: Path) -> None:
+    ran = certedge(folder, "site", "add", "client-a")
+    assert ran.code == 2
+    assert "--host" in ran.err
+    assert certedge(folder, "site", "add", "client-a", "--host", HOST).code == 0
+    assert site_yaml(folder, "client-a") == {"host": HOST}
+
+
+def test_a_site_that_is_there_is_not_added_again(folder: Path) -> None:
+    add_site(folder, HOST)
+    ran = certedge(folder, "site", "add", HOST, "--name", "b.test")
+    assert ran.code == 1
+    assert f"change it with: certedge site set {HOST}" in ran.err
+    assert names(folder) == [HOST]
+
+
+def test_set_changes_what_is_named_and_nothing_else(folder: Path) -> None:
+    add_site(folder, HOST, additional_names=["a.test"], inspect=True)
+    ran = certedge(folder, "site", "set", HOST, "--add-name", "b.test", "--remove-name", "a.test")
+    assert ran.code == 0, ran.err
+    assert "new names: b.test; names gone: a.test" in ran.out
+    assert site_yaml(folder) == {"host": HOST, "additional_names": ["b.test"], "inspect": True}
+    certedge(folder, "site", "set", HOST, "--no-inspect", "--name", "c.test", "--name", "d.test")
+    assert site_yaml(folder) == {"host": HOST, "additional_names": ["c.test", "d.test"]}
+    certedge(folder, "site", "set", HOST, "--unset", "additional_names")
+    assert site_yaml(folder) == {"host": HOST}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no change was named"),
+        (("--unset", "host"), "--unset host: allowed are"),
+        (("--certificate", "files"), "certificate: found 'files'; allowed:"),
+        (("--name", "bad name"), "is not a host name"),
+        (("--certificate", "acme", "--name", "*.a.test"), "a wildcard can't be ordered"),
+        (("--remove-name", "z.test"), "z.test is none of the site's additional names"),
+    ],
+    ids=["nothing", "unset host", "choice", "name", "wildcard by ACME", "name not there"],
+)
+def test_wrong_settings_are_wrong_usage_and_change_nothing(folder: Path, words: tuple[str, ...], said: str) -> None:
+    add_site(folder, HOST)
+    ran = certedge(folder, "site", "set", HOST, *words)
+    assert ran.code == 2, ran.err
+    assert said in ran.err
+    assert site_yaml(folder) == {"host": HOST}
+
+
+def test_a_linked_site_yaml_is_left_to_whoever_manages_it(folder: Path) -> None:
+    add_site(folder, HOST)
+    path = folder / "store/domains" / HOST / "site.yaml"
+    path.rename(folder / "managed.yaml")
+    path.symlink_to(folder / "managed.yaml")
+    ran = certedge(folder, "site", "set", HOST, "--add-name", "b.test")
+    assert ran.code == 1
+    assert f"is a link to {folder / 'managed.yaml'}: change it there" in ran.err
+    assert site_yaml(folder) == {"host": HOST}
+
+
+def test_a_removed_site_gets_main_and_is_gone_from_the_list(folder: Path) -> None:
+    add_site(folder, HOST)
+    ran = certedge(folder, "site", "remove", HOST, "--yes")
+    assert ran.code == 0
+    assert "no site declares this name" in ran.out
+    assert [each["site"] for each in certedge(folder, "site", "list", "--json").json["sites"]] == ["main"]
+
+
+def test_without_a_terminal_nothing_is_removed_unasked(folder: Path) -> None:
+    add_site(folder, HOST)
+    ran = certedge(folder, "site", "remove", HOST)
+    assert ran.code == 2
+    assert "--yes" in ran.err
+    assert names(folder) == [HOST]
+
+
+def test_on_a_terminal_the_person_is_asked(folder: Path) -> None:
+    add_site(folder, HOST)
+    no = on_terminal(folder, b"n\n", "site", "remove", HOST)
+    assert no.code == 1
+    assert f"Remove {HOST}?" in no.out
+    assert names(folder) == [HOST]
+    assert on_terminal(folder, b"y\n", "site", "remove", HOST).code == 0
+
+
+def test_a_terminal_gets_colours_and_a_pipe_does_not(folder: Path) -> None:
+    add_site(folder, HOST)
+    assert "\x1b[" in on_terminal(folder, b"", "site", "list").out
+    plain = certedge(folder, "site", "list").out
+    assert "\x1b" not in plain
+    assert [line.split()[0] for line in plain.splitlines()] == ["site", "main", HOST]
+
+
+def test_show_tells_everything_about_one_site(folder: Path) -> None:
+    add_site(folder, HOST)
+    issued = CA.issue(HOST)
+    install(folder, HOST, issued)
+    out = certedge(folder, "site", "show", HOST).out
+    assert f"fingerprint:       {issued.fingerprint}" in out
+    assert "intake done: version 1 is live" in out
+    missing = certedge(folder, "site", "show", "nowhere.test")
+    assert missing.code == 1
+    assert "there is no site 'nowhere.test'" in missing.err
+
+
+def test_the_shell_completes_sites(folder: Path) -> None:
+    add_site(folder, HOST)
+    ran = certedge(
+        folder,
+        config=False,
+        CERTEDGE_CONFIG=str(folder / "edge.yaml"),
+        _CERTEDGE_COMPLETE="complete_bash",
+        COMP_WORDS="certedge site show we",
+        COMP_CWORD="3",
+    )
+    assert ran.out.split() == [HOST]

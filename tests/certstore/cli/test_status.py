@@ -1,0 +1,78 @@
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import CertificateAuthority
+from tests.certstore.cli.command import add_site, certedge, install, write_edge
+from tests.certstore.service.control_process import running_control
+
+HOST = "webmail.client-a.test"
+MAIN = "mail.edge.test"
+CA = CertificateAuthority()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with a real main certificate, so that nothing is wrong at first."""
+    write_edge(tmp_path)
+    (tmp_path / "store/main/all.pem").write_bytes(CA.issue(MAIN).combined_pem)
+    add_site(tmp_path, HOST)
+    return tmp_path
+
+
+def install_for(folder: Path, days: float) -> None:
+    """A certificate of a usual lifetime that ends in so many days."""
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+    install(folder, HOST, CA.issue(HOST, not_before=end - dt.timedelta(days=90), not_after=end))
+
+
+def test_the_facts_have_the_agreed_shape(folder: Path) -> None:
+    install_for(folder, 80)
+    ran = certedge(folder, "status", "--json")
+    assert ran.code == 0, ran.out
+    assert set(ran.json) == {"sites"}
+    by_site = {each["site"]: each for each in ran.json["sites"]}
+    assert list(by_site) == ["main", HOST]
+    assert set(by_site[HOST]) == {
+        "site", "host", "names", "source", "version", "fingerprint", "dns_names", "not_after", "state", "problems",
+        "last_attempt",
+    }  # fmt: skip
+    assert (by_site[HOST]["state"], by_site[HOST]["problems"]) == ("ok", [])
+    assert by_site[HOST]["last_attempt"]["outcome"] == "done"
+
+
+@pytest.mark.parametrize(("days", "state"), [(80, "ok"), (3, "warning"), (-1, "expired")], ids=str)
+def test_a_certificate_that_ends_is_a_problem_with_its_own_exit_code(folder: Path, days: float, state: str) -> None:
+    install_for(folder, days)
+    ran = certedge(folder, "status", "--json")
+    assert ran.json["sites"][1]["state"] == state
+    assert ran.code == (0 if state == "ok" else 3)
+
+
+def test_plain_output_names_each_problem_in_words_and_sums_up(folder: Path) -> None:
+    install_for(folder, -1)
+    ran = certedge(folder, "status")
+    assert ran.code == 3
+    assert f"{HOST}: the certificate expired on " in ran.out
+    assert ran.out.splitlines()[-1] == "2 sites, 1 with problems"
+
+
+def test_only_sites_with_problems_are_shown_when_asked(folder: Path) -> None:
+    install_for(folder, -1)
+    ran = certedge(folder, "status", "--problems", "--json")
+    assert [each["site"] for each in ran.json["sites"]] == [HOST]
+
+
+def test_whether_control_runs_is_said(folder: Path) -> None:
+    assert certedge(folder, "status").out.startswith("control: not running")
+    with running_control(folder) as control:
+        assert certedge(folder, "status").out.startswith(f"control: running (pid {control.process.pid})")
+        assert "WARNING control socket" not in control.stderr
+
+
+def test_a_store_that_no_service_has_opened_yet_is_said(tmp_path: Path) -> None:
+    write_edge(tmp_path)
+    ran = certedge(tmp_path, "status")
+    assert ran.code == 1
+    assert "certedge run" in ran.err
