@@ -157,13 +157,13 @@ class Fleet:
 
     @property
     def is_settled(self) -> bool:
-        """Every process that should be there is ready and of the newest generation."""
-        return all(
-            (child := self._holder(slot)) is not None
-            and child.phase is Phase.READY
-            and child.generation == self.generation
-            for slot in self._wanted()
-        )
+        """Every worker is ready and of the newest generation; control is too, or has failed: nobody waits for it."""
+        return all(self._is_filled(slot) or self._has_failed_control(slot) for slot in self._wanted())
+
+    @property
+    def is_whole(self) -> bool:
+        """Settled, with control."""
+        return all(map(self._is_filled, self._wanted()))
 
     @property
     def is_over(self) -> bool:
@@ -255,6 +255,13 @@ class Fleet:
         """The slot's newest process that was not told to go."""
         staying = [child for child in self.children.values() if child.slot == slot and child.phase is not Phase.LEAVING]
         return max(staying, key=lambda child: child.generation, default=None)
+
+    def _is_filled(self, slot: Slot) -> bool:
+        holder = self._holder(slot)
+        return holder is not None and holder.phase is Phase.READY and holder.generation == self.generation
+
+    def _has_failed_control(self, slot: Slot) -> bool:
+        return slot.role is Role.CONTROL and self._history(slot).failures > 0
 
     def _has_ready_successor(self, child: Child) -> bool:
         holder = self._holder(child.slot)

@@ -245,8 +245,9 @@ class Supervisor:
         if self._is_announced or self._fleet.is_stopping or not self._fleet.is_settled:
             return
         self._is_announced = True
-        log.info("serving %s", self._describe())
-        self._notifier.ready(f"serving {self._describe()}")
+        without = "" if self._fleet.is_whole else ", without control: nothing is taken in, ordered or renewed"
+        log.info("serving %s%s", self._describe(), without)
+        self._notifier.ready(f"serving {self._describe()}{without}")
 
     def _describe(self) -> str:
         listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"

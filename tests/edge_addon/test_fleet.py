@@ -101,6 +101,21 @@ def test_settled_only_when_all_are_ready() -> None:
     assert course.is_settled()
 
 
+def test_workers_that_serve_do_not_wait_for_a_control_that_fails() -> None:
+    course = Course()
+    course.act()
+    course.ends(CONTROL)
+    course.fleet.is_store_ready = True
+    course.act()
+    assert not course.is_settled()
+    course.is_ready(FIRST)
+    course.is_ready(SECOND)
+    assert course.is_settled()
+    assert not course.fleet.is_whole
+    course.is_ready(CONTROL)
+    assert course.fleet.is_whole
+
+
 def test_no_workers_is_a_fleet_too() -> None:
     course = Course(workers=0)
     course.act()
