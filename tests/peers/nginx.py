@@ -59,7 +59,7 @@ http {{
         }}
         location /echo {{
             default_type text/plain;
-            return 200 "$http_x_forwarded_for|$http_x_forwarded_proto|$http_x_forwarded_host|$http_host|$http_forwarded\\n";
+            return 200 "$http_x_forwarded_for|$http_x_forwarded_proto|$http_host|$http_forwarded\\n";
         }}
     }}
 }}

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,3 +107,16 @@ async def relay_edge(
             plane.stop()
             journal.close()
             await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")
+
+
+async def stands_still(value: Callable[[], int], seconds: float = 0.4) -> None:
+    """Wait until the value has not changed for so long."""
+    last, since = value(), time.monotonic()
+
+    def is_still() -> bool:
+        nonlocal last, since
+        if value() != last:
+            last, since = value(), time.monotonic()
+        return time.monotonic() - since > seconds
+
+    await wait_for_in_loop(is_still, "a value that stands still", seconds=60)

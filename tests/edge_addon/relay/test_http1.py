@@ -13,7 +13,7 @@ import pytest
 
 from edge_addon.relay import http1
 from tests.deadlines import wait_for_in_loop
-from tests.edge_addon.relay.edge import relay_edge
+from tests.edge_addon.relay.edge import relay_edge, stands_still
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Handler, Recorder, answering, ok, silent
 
@@ -356,10 +356,7 @@ async def test_large_download_moves_only_as_fast_as_the_client_reads(tmp_path: P
             reader, writer = await edge.connect()
             writer.write(GET)
             await reader.readuntil(b"\r\n\r\n")
-            before = -1
-            while written != before:  # until it stands still
-                before = written
-                await asyncio.sleep(0.2)
+            await stands_still(lambda: written)
             assert written < 40_000_000
             size = 0
             while size < 100_000_000:

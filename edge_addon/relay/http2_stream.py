@@ -1,0 +1,365 @@
+"""One stream of an HTTP/2 connection: a request on its way, its response coming back under flow control.
+
+An `ExchangeClient` like the HTTP/1.1 session. The session owns the connection and the frames; a stream knows its own
+queue: what the client's window does not take yet waits here, and meanwhile the upstream is not read from.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+from edge_addon.relay import responses
+from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
+from edge_addon.relay.exchange import Exchange
+from edge_addon.relay.framing import CHUNKED, RequestHead, ResponseHead
+from edge_addon.relay.http2_heads import Fields, response_fields, split_line, trailer_fields
+from edge_addon.relay.limits import STALL_SECONDS
+from edge_addon.relay.reframing import request_bytes
+from edge_addon.relay.report import Report
+from edge_addon.relay.responses import Answer
+from edge_addon.relay.tunnel import Tunnel
+from edge_addon.relay.upstream import UpstreamPool
+from edge_addon.relay.upstream_connection import UpstreamConnection
+from edge_addon.timers import Timer
+
+if TYPE_CHECKING:
+    from edge_addon.plane import Plane
+
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 §1.3."""
+
+
+class Frames(Protocol):
+    """What a stream asks of its connection. Windows and sizes in bytes."""
+
+    hsts: bytes | None
+
+    def send_fields(self, stream_id: int, fields: Fields, *, is_end: bool) -> None: ...
+
+    def send_data(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+        """Send what the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
+
+    def reset(self, stream_id: int, code: int) -> None: ...
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """The client may send so much more."""
+
+    def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
+        """Nothing more will come from this stream."""
+
+    @property
+    def is_write_paused(self) -> bool: ...
+
+
+NO_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x2, 0x8
+"""RFC 9113 §7."""
+
+
+class Stream:
+    """From the request's head to the last byte of its response."""
+
+    __slots__ = (
+        "_ends_with_queue",
+        "_exchange",
+        "_frames",
+        "_head",
+        "_is_body_paused",
+        "_is_over",
+        "_plane",
+        "_queue",
+        "_report",
+        "_timer",
+        "_trailers",
+        "_tunnel",
+        "_unacknowledged",
+        "_websocket_key",
+        "has_answered",
+        "is_request_complete",
+        "stream_id",
+    )
+
+    def __init__(
+        self,
+        frames: Frames,
+        plane: Plane,
+        report: Report,
+        stream_id: int,
+        head: RequestHead,
+        *,
+        is_request_complete: bool,
+    ) -> None:
+        self.stream_id = stream_id
+        self.has_answered = False
+        self._frames = frames
+        self._plane = plane
+        self._report = report
+        self._head = head
+        self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
+        self._websocket_key = b""
+        self._queue = b""
+        self._ends_with_queue = False
+        self._trailers: Fields = []
+        self._unacknowledged = 0
+        self._is_body_paused = self._is_over = False
+        self.is_request_complete = is_request_complete
+        self._timer: Timer = plane.timers.timer()
+        report.begin(head)
+
+    # The request.
+
+    def answer(self, answer: Answer) -> None:
+        """Answer without an upstream."""
+        if answer.is_refusal:
+            self._plane.count(answer.cause)
+        self._send_answer(answer)
+        self._finish(answer.cause)
+
+    def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
+        """Send the request on; its body follows through `body` unless it is complete."""
+        head, is_complete = self._head, self.is_request_complete
+        self._websocket_key = websocket_key
+        self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
+        self._progress()
+        has_body = head.length != 0
+        data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
+        self._exchange.start(data, has_body=has_body, is_complete=is_complete or bool(websocket_key))
+
+    def body(self, data: bytes, flow_size: int) -> None:
+        """More of the request's body; its window opens again when the upstream keeps up."""
+        if self._is_over:
+            self._frames.acknowledge(self.stream_id, flow_size)
+            return
+        self._unacknowledged += flow_size
+        self._report.bytes_in += len(data)
+        if self._tunnel is not None:
+            self._tunnel.client_data(data)
+        elif self._exchange is not None and data and not self._websocket_key:
+            self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
+        elif self._websocket_key:
+            self._queue += data  # sent before the upgrade was agreed: the tunnel takes it over
+        self._acknowledge()
+        self._progress()
+
+    def body_ended(self, trailers: list[bytes]) -> None:
+        """The request is complete."""
+        self.is_request_complete = True
+        if self._tunnel is not None:
+            self._tunnel.client_ended()
+        elif self._exchange is not None and not self._websocket_key:
+            if self._head.length == CHUNKED:
+                self._exchange.send(encode_last_chunk(trailers))
+            self._exchange.finish()
+            self._progress()
+
+    def client_reset(self) -> None:
+        """The client takes the request back."""
+        self._abandon("client_gone")
+
+    def connection_lost(self) -> None:
+        self._plane.count("client_gone")
+        self._abandon("client_gone")
+
+    # The windows.
+
+    def window_opened(self) -> None:
+        """The client takes more, or the connection's own buffer has room again."""
+        if not self._is_over:
+            self._send_queue()
+
+    def write_paused(self) -> None:
+        """The connection's buffer is full."""
+        if self._tunnel is not None:
+            self._tunnel.client_full()
+        elif self._exchange is not None:
+            self._exchange.pause_reading()
+
+    # The response: called by the exchange.
+
+    def informational(self, head: ResponseHead) -> None:
+        if head.status != 100 or self._head.expects_continue:
+            self._frames.send_fields(self.stream_id, response_fields(head, None), is_end=False)
+        self._progress()
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        self._report.answered(head.status)
+        self.has_answered = True
+        is_end = is_complete and not body
+        self._queue = b""
+        self._frames.send_fields(self.stream_id, response_fields(head, self._frames.hsts), is_end=is_end)
+        if is_end:
+            self._finish(None)
+        else:
+            self._queue_data(body, is_complete=is_complete)
+
+    def response_data(self, data: bytes) -> None:
+        self._queue_data(data, is_complete=False)
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
+        self._trailers = trailer_fields(trailers)
+        self._queue_data(data, is_complete=True)
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+        """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
+        expected = base64.b64encode(hashlib.sha1(self._websocket_key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
+        accepts = [value for name, value in map(split_line, head.lines[1:]) if name == b"sec-websocket-accept"]
+        self._report.answered(200)
+        self.has_answered = True
+        early, self._queue = self._queue, b""
+        if accepts != [expected]:
+            connection.transport.abort()
+            connection.tunnel_ended()
+            self._plane.count("upstream_bad_upgrade")
+            self._send_answer(responses.page(502, "upstream_bad_upgrade"))
+            self._finish("upstream_bad_upgrade")
+            return
+        self._websocket_key = b""
+        self._frames.send_fields(self.stream_id, response_fields(head, None, is_tunnel=True), is_end=False)
+        self._tunnel = Tunnel(
+            self, connection, self._timer, self._plane.settings.limits.idle_seconds, self._tunnel_over
+        )
+        self._tunnel.start(rest, early)
+        if self.is_request_complete and self._tunnel is not None:
+            self._tunnel.client_ended()
+
+    def exchange_failed(self, status: int, cause: str) -> None:
+        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
+        if self.has_answered:
+            self._frames.reset(self.stream_id, INTERNAL_ERROR)
+            self._end(cause)
+            return
+        self._queue = b""
+        self._send_answer(responses.page(status, cause))
+        self._finish(cause)
+
+    def pause_body(self) -> None:
+        self._is_body_paused = True
+
+    def resume_body(self) -> None:
+        self._is_body_paused = False
+        if not self._is_over:
+            self._acknowledge()
+            self._progress()
+
+    # The tunnel's client side.
+
+    def write(self, data: bytes) -> None:
+        if not self._is_over:
+            self._queue_data(data, is_complete=False)
+
+    def close(self) -> None:
+        """The tunnel is over: what is queued still goes out, then the stream ends."""
+        if not self._is_over and not self._ends_with_queue:
+            self._queue_data(b"", is_complete=True)
+
+    def pause_reading(self) -> None:
+        self.pause_body()
+
+    def resume_reading(self) -> None:
+        self.resume_body()
+
+    def _tunnel_over(self, outcome: str) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            self._report.bytes_in = tunnel.bytes_in
+        if outcome not in ("done", "client_gone") and not self._is_over:
+            self._plane.count(outcome)
+
+    # Sending.
+
+    def _send_answer(self, answer: Answer) -> None:
+        """One of our own pages, small enough to go out or to wait as a whole."""
+        self.has_answered = True
+        self._report.answered(answer.status)
+        body = b"" if self._head.method == b"HEAD" else answer.body
+        fields = [(b":status", b"%d" % answer.status), *map(split_line, answer.fields)]
+        fields.append((b"content-length", b"%d" % len(answer.body)))
+        if self._frames.hsts is not None:
+            fields.append(split_line(self._frames.hsts))
+        self._frames.send_fields(self.stream_id, fields, is_end=not body)
+        if body:
+            self._frames.send_data(self.stream_id, body, is_end=True)
+
+    def _queue_data(self, data: bytes, *, is_complete: bool) -> None:
+        self._report.bytes_out += len(data)
+        self._ends_with_queue = is_complete
+        self._queue = self._queue + data if self._queue else data
+        self._send_queue()
+
+    def _send_queue(self) -> None:
+        """Send what the windows take; with nothing left go on reading, with something left stop."""
+        if self._queue and not self._frames.is_write_paused:
+            ends = self._ends_with_queue and not self._trailers
+            sent = self._frames.send_data(self.stream_id, self._queue, is_end=ends)
+            self._queue = self._queue[sent:]
+            if ends and not self._queue:
+                self._finish(None)
+                return
+        if self._queue or self._frames.is_write_paused:
+            self.write_paused()
+            self._timer.set(STALL_SECONDS, self._stalled)
+            return
+        if self._ends_with_queue:
+            if self._trailers:
+                self._frames.send_fields(self.stream_id, self._trailers, is_end=True)
+            else:
+                self._frames.send_data(self.stream_id, b"", is_end=True)
+            self._finish(None)
+            return
+        if self._tunnel is not None:
+            self._tunnel.client_drained()
+        elif self._exchange is not None:
+            self._exchange.resume_reading()
+        self._progress()
+
+    def _acknowledge(self) -> None:
+        if self._unacknowledged and not self._is_body_paused:
+            size, self._unacknowledged = self._unacknowledged, 0
+            self._frames.acknowledge(self.stream_id, size)
+
+    # Ends and deadlines.
+
+    def _progress(self) -> None:
+        if self._tunnel is None and not self._is_over:
+            self._timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
+
+    def _timed_out(self) -> None:
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self.exchange_failed(504, "upstream_timed_out")
+
+    def _stalled(self) -> None:
+        """The client's window stays shut: what waits for it would wait forever."""
+        self._plane.count("client_stalled")
+        self._frames.reset(self.stream_id, CANCEL)
+        self._abandon("client_stalled")
+
+    def _finish(self, outcome: str | None) -> None:
+        """The response is whole. A request whose body is still coming is not wanted any more (RFC 9113 §8.1)."""
+        if not self.is_request_complete:
+            if self._exchange is not None:
+                self._exchange.cancel()
+            self._frames.reset(self.stream_id, NO_ERROR)
+        self._end(outcome, is_whole=True)
+
+    def _abandon(self, outcome: str) -> None:
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        if self._exchange is not None:
+            self._exchange.cancel()
+        self._end(outcome)
+
+    def _end(self, outcome: str | None, *, is_whole: bool = False) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._timer.cancel()
+        self._report.write(outcome, None if self._exchange is None else self._exchange.upstream)
+        self._exchange = None
+        self._queue = b""
+        if self._unacknowledged:
+            size, self._unacknowledged = self._unacknowledged, 0
+            self._frames.acknowledge(self.stream_id, size)
+        self._frames.stream_ended(self, is_whole=is_whole)

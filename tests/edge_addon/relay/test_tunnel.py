@@ -1,0 +1,197 @@
+"""WebSocket through the edge, with a real client and server, and what an upgrade may not become."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
+from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.relay.edge import CA, MAIN_HOST, relay_edge, stands_still
+from tests.loops import in_loop
+from tests.peers.recorder import Connection, Handler, Recorder, answering, ok
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Kept: 1\r\n\r\n"
+
+
+@asynccontextmanager
+async def echo_server() -> AsyncIterator[str]:
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo, "127.0.0.1", 0, max_size=None, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("kind", ["http", "https"])
+@in_loop
+async def test_websocket_passes_with_messages_of_any_size_and_its_orderly_end(kind: str, tmp_path: Path) -> None:
+    async with echo_server() as upstream, relay_edge(tmp_path, upstream, kind=kind) as edge:
+        scheme, tls = "ws", None
+        if kind == "https":
+            import ssl
+
+            scheme, tls = "wss", ssl.create_default_context(cadata=CA.root_pem.decode())
+        async with connect(
+            f"{scheme}://{MAIN_HOST}:{edge.port}/", host="127.0.0.1", ssl=tls, max_size=None, compression=None
+        ) as client:
+            for message in ("hello", b"\x00\xff", "x" * 5_000_000):
+                await client.send(message)
+                assert await client.recv() == message
+            await client.close(4001, "done")
+            assert client.close_code == 4001
+        await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
+        assert not edge.plane.counters
+
+
+@in_loop
+async def test_tunnel_outlives_the_drain_of_its_connection(tmp_path: Path) -> None:
+    async with (
+        echo_server() as upstream,
+        relay_edge(tmp_path, upstream) as edge,
+        connect(f"ws://a.test:{edge.port}/", host="127.0.0.1") as client,
+    ):
+        for connection in list(edge.plane.connections):
+            connection.drain()
+        await client.send("still here")
+        assert await client.recv() == "still here"
+
+
+@in_loop
+async def test_bytes_right_behind_the_upgrade_are_the_tunnels_on_both_sides(tmp_path: Path) -> None:
+    async def handle(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(SWITCH + b"from upstream")
+        await connection.read_until(b"from client")
+        await connection.write(b"|heard")
+        connection.finish()
+
+    with Recorder(handle) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            got = await edge.send(UPGRADE + b"GET / HTTP/1.1 from client")
+            head, _, rest = got.partition(b"\r\n\r\n")
+            assert head.split(b"\r\n") == [
+                b"HTTP/1.1 101 Switching Protocols", b"X-Kept: 1", b"Connection: Upgrade", b"Upgrade: websocket",
+            ]  # fmt: skip
+            assert rest == b"from upstream|heard"
+            assert recorder.received.endswith(b"\r\n\r\nGET / HTTP/1.1 from client")
+
+
+@in_loop
+async def test_upgrade_that_the_upstream_declines_is_an_ordinary_exchange(tmp_path: Path) -> None:
+    with Recorder(answering(ok(b"no"), ok(b"next"))) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            got = await edge.send(UPGRADE + b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", end=True)
+            assert got.count(b"HTTP/1.1 200 OK") == 2
+            assert got.endswith(b"next")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        UPGRADE.replace(b"websocket", b"h2c"),
+        UPGRADE.replace(b"websocket", b"websocket, h2c"),
+        UPGRADE.replace(b"Upgrade: websocket", b"Upgrade: websocket\r\nUpgrade: h2c"),
+        UPGRADE.replace(b"keep-alive, Upgrade", b"keep-alive"),
+        UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        UPGRADE.replace(b"GET", b"POST"),
+        UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\nx"),
+    ],
+    ids=["h2c", "a list", "two headers", "not in Connection", "HTTP/1.0", "POST", "with a body"],
+)
+@in_loop
+async def test_no_other_upgrade_is_asked_for_and_none_that_was_not_is_taken(request_: bytes, tmp_path: Path) -> None:
+    with Recorder(answering(SWITCH)) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            assert (await edge.send(request_, end=True)).startswith(b"HTTP/1.1 502 ")
+            assert edge.plane.counters == {"upstream_unasked_upgrade": 1}
+        assert b"pgrade" not in recorder.received.replace(b"Upgrade-", b"")
+
+
+@pytest.mark.parametrize(
+    "answer", [SWITCH.replace(b"websocket", b"h2c"), SWITCH.replace(b"Upgrade: websocket\r\n", b"")]
+)
+@in_loop
+async def test_switch_to_something_else_is_a_502(answer: bytes, tmp_path: Path) -> None:
+    with Recorder(answering(answer)) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            assert (await edge.send(UPGRADE, end=True)).startswith(b"HTTP/1.1 502 ")
+
+
+def tunnelling(*, reset: bool = False) -> Handler:
+    async def handle(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(SWITCH)
+        await connection.read_until(b".")
+        if reset:
+            connection.reset()
+
+    return handle
+
+
+@in_loop
+async def test_end_of_the_client_ends_the_upstream(tmp_path: Path) -> None:
+    with Recorder(tunnelling()) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(UPGRADE)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.abort()
+            await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the upstream connection")
+
+
+@in_loop
+async def test_reset_by_the_upstream_ends_the_client(tmp_path: Path) -> None:
+    with Recorder(tunnelling(reset=True)) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            assert (await edge.send(UPGRADE + b".")).endswith(b"\r\n\r\n")
+
+
+@in_loop
+async def test_tunnel_in_which_nothing_moves_is_closed(tmp_path: Path) -> None:
+    with Recorder(tunnelling()) as recorder:
+        async with relay_edge(tmp_path, recorder.url, limits={"idle_seconds": 0.5}) as edge:
+            assert (await edge.send(UPGRADE)).endswith(b"\r\n\r\n")
+            await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the upstream connection")
+
+
+@in_loop
+async def test_slow_reader_holds_the_upstream_back(tmp_path: Path) -> None:
+    written = 0
+
+    async def handle(connection: Connection) -> None:
+        nonlocal written
+        await connection.read_head()
+        await connection.write(SWITCH)
+        for _ in range(100):
+            await connection.write(b"x" * 1_000_000)
+            written += 1_000_000
+
+    with Recorder(handle) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(UPGRADE)
+            await reader.readuntil(b"\r\n\r\n")
+            await stands_still(lambda: written)
+            assert written < 40_000_000
+            size = 0
+            while size < 100_000_000:
+                size += len(await reader.read(1 << 20))
+
+
+@in_loop
+async def test_active_count_returns_to_zero_after_a_tunnel(tmp_path: Path) -> None:
+    async with echo_server() as upstream, relay_edge(tmp_path, upstream) as edge:
+        async with connect(f"ws://a.test:{edge.port}/", host="127.0.0.1") as client:
+            await client.send("x")
+            await client.recv()
+        servers = edge.plane.upstream_pool("main")._servers
+        await wait_for_in_loop(lambda: all(server.active == 0 for server in servers), "no work left")
