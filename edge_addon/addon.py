@@ -96,6 +96,9 @@ class Edge:
             log.error("the certificate edge does not start: %s", error)
 
     def done(self) -> None:
+        if self._bound is not None and not ctx.master.should_exit.is_set():
+            # mitmproxy loads the script again: it would keep servers whose modes are named alike, on closed sockets.
+            ctx.options.update(mode=[])
         self.stop_accepting()
         if self.plane is not None:
             for each in list(self.plane.connections):
@@ -185,8 +188,8 @@ def _layout(inherited: Inherited) -> Layout:
 
 
 def _has_own_mode() -> bool:
-    """The user chose a mode, be it the default one. Ours, from before a reload of the script, is not his."""
-    if any(mode.startswith(PREFIX) for mode in ctx.options.mode):
+    """The user chose a mode, be it the default one; what we left there before the script was loaded again is none."""
+    if not ctx.options.mode or any(mode.startswith(PREFIX) for mode in ctx.options.mode):
         return False
     # Only the stored value tells `--mode regular` from no mode at all.
     option = ctx.options._options["mode"]

@@ -43,7 +43,10 @@ class Mitmproxy:
         self.store = folder / "store"
         self._log = folder / "mitmproxy.log"
         code = f"import sys; from mitmproxy.tools.main import {program}; sys.exit({program}())"
-        options = ["-s", str(ENTRY), "--set", f"confdir={folder}"]
+        # A copy: mitmproxy watches its scripts, and a test may touch one.
+        self.entry = folder / ENTRY.name
+        self.entry.write_bytes(ENTRY.read_bytes())
+        options = ["-s", str(self.entry), "--set", f"confdir={folder}"]
         if is_configured:
             options += ["--set", f"edge_config={folder / 'edge.yaml'}"]
         with self._log.open("wb") as log:
@@ -388,3 +391,27 @@ def test_the_store_is_let_go_of_at_the_end(tmp_path: Path) -> None:
         running.address("certificate edge", HTTPS)
     with StoreWriter.acquire(tmp_path / "store"):
         pass
+
+
+@pytest.mark.parametrize("mode", [None, "reverse"])
+def test_a_script_that_mitmproxy_loads_again_serves_again(tmp_path: Path, upstream: str, mode: str | None) -> None:
+    old, new = CA.issue("client-a.test"), CA.issue("client-a.test")
+    with listening_socket() as probe:
+        port = probe.getsockname()[1]
+    settings = {"listeners": [{"kind": "https", "listen": f"127.0.0.1:{port}"}]}
+    arguments = ("--mode", f"reverse:http://{upstream}@127.0.0.1:{port}") if mode else ("-n",)
+    with mitmproxy_with_edge(tmp_path, *arguments, settings=settings, sites={"client-a.test": old}) as running:
+        address = running.address("reverse proxy" if mode else "certificate edge")
+        assert is_served(address, "client-a.test", old)
+        began = running.output.count("alone in one process")
+        running.entry.touch()
+        wait_for(lambda: running.output.count("alone in one process") > began, "the script loaded again")
+
+        def is_new_served() -> bool:
+            try:
+                return is_served(address, "client-a.test", new)
+            except ConnectionRefusedError:
+                return False
+
+        drop_certificate(running.store, "client-a.test", new)
+        wait_for(is_new_served, "the new certificate")
