@@ -1,0 +1,92 @@
+"""What the DNS says of a name: its addresses, and the CAA records that hold for it. Gathers facts, judges nothing.
+
+Asks the resolver of the settings, else the system's, through dnspython: the system's own calls know no CAA and do not
+tell SERVFAIL from a name that does not exist.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import dns.exception
+import dns.nameserver
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+
+from certstore.model.preflight_facts import CaaFacts, Lookup
+from certstore.model.settings import HostPort
+
+LIFETIME_SECONDS = 8.0
+"""For one question, all servers and repetitions together."""
+
+
+class Resolver:
+    """Never raises: how a question ended is its answer. May be used from several threads."""
+
+    def __init__(self, address: HostPort | None = None, *, lifetime: float = LIFETIME_SECONDS) -> None:
+        self._resolver = _make(address)
+        self._lifetime = lifetime
+
+    def addresses(self, name: str, *, version: int) -> tuple[Lookup, tuple[str, ...]]:
+        """A records for `version` 4, AAAA for 6, through any CNAME."""
+        lookup, answer = self._ask(name, "A" if version == 4 else "AAAA")
+        return lookup, tuple(sorted({record.address for record in answer or ()}))
+
+    def caa(self, name: str) -> CaaFacts:
+        """The closest set on the way up (RFC 8659 §3)."""
+        labels = name.split(".")
+        for position in range(len(labels)):
+            domain = ".".join(labels[position:])
+            lookup, answer = self._ask(domain, "CAA")
+            if lookup is Lookup.FOUND and answer is not None:
+                records = tuple(
+                    (bool(record.flags & 0x80), record.tag.decode("ascii", "replace"), _text(record.value))
+                    for record in answer
+                )
+                return CaaFacts(lookup, domain, records)
+            if lookup in (Lookup.SERVER_FAILURE, Lookup.TIMED_OUT):
+                return CaaFacts(lookup, domain)
+        return CaaFacts(Lookup.NO_DATA)
+
+    def _ask(self, name: str, kind: str) -> tuple[Lookup, dns.resolver.Answer | None]:
+        if self._resolver is None:
+            return Lookup.TIMED_OUT, None
+        try:
+            answer = self._resolver.resolve(f"{name}.", kind, search=False, lifetime=self._lifetime)
+        except dns.resolver.NXDOMAIN:
+            return Lookup.NO_SUCH_NAME, None
+        except dns.resolver.NoAnswer:
+            return Lookup.NO_DATA, None
+        except dns.resolver.NoNameservers as error:
+            return (Lookup.SERVER_FAILURE if _says_servfail(error) else Lookup.TIMED_OUT), None
+        except (dns.exception.DNSException, OSError):
+            return Lookup.TIMED_OUT, None
+        return Lookup.FOUND, answer
+
+
+def _make(address: HostPort | None) -> dns.resolver.Resolver | None:
+    """None where this machine has no resolver at all."""
+    if address is None:
+        try:
+            system = dns.resolver.Resolver()
+        except (dns.resolver.NoResolverConfiguration, OSError):
+            return None
+        return system
+    resolver = dns.resolver.Resolver(configure=False)
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    resolver.nameservers = [dns.nameserver.Do53Nameserver(str(found[0][4][0]), address.port)]
+    return resolver
+
+
+def _says_servfail(error: dns.resolver.NoNameservers) -> bool:
+    """A resolver that refuses to talk to us says nothing of the name; SERVFAIL does."""
+    responses = [each[4] for each in error.kwargs.get("errors", ())]
+    return any(response is not None and response.rcode() == dns.rcode.SERVFAIL for response in responses)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,0 +1,125 @@
+"""Looks, before an order, at all that a CA will look at: gathers facts, has them judged, hands over the findings.
+
+Decides nothing: what a fact means is `model.preflight_findings`, what follows from it `model.degrade`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+
+from certstore.acme.challenges import Challenges
+from certstore.acme.dns_facts import Resolver
+from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
+from certstore.model.ca import Ca
+from certstore.model.preflight_facts import (
+    DirectoryFacts,
+    DirectoryStep,
+    Lookup,
+    NameFacts,
+    PreflightFinding,
+)
+from certstore.model.preflight_findings import judge_directory, judge_name, judge_order
+
+_AT_ONCE = 8
+_DIRECTORY_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """`ca_file` as in the settings. May be used from several threads. Raises OSError where the store can't be
+    written."""
+
+    resolver: Resolver
+    challenges: Challenges
+    ca_file: Path | None = None
+    ports: Ports = USUAL_PORTS
+
+    def look(
+        self,
+        names: Sequence[str],
+        directory: DirectoryFacts,
+        *,
+        profile: str | None = None,
+        account_url: str | None = None,
+        tell: Callable[[str], None] = lambda message: None,
+    ) -> list[PreflightFinding]:
+        """All findings about an order for these names; `directory` is what `look_at_directory` said."""
+        findings = judge_directory(directory) + judge_order(names, profile)
+        for facts in self.gather(names, tell=tell):
+            findings += judge_name(facts, identities=directory.identities, account_url=account_url)
+        return findings
+
+    def gather(self, names: Sequence[str], *, tell: Callable[[str], None] = lambda message: None) -> list[NameFacts]:
+        """The facts of each name, several names at a time; a token of ours is shown meanwhile."""
+        token = secrets.token_urlsafe(32)
+        content = f"certedge-preflight.{secrets.token_urlsafe(24)}"
+        probe = NameProbe(self.resolver, token, content.encode(), self.ports)
+
+        def look_at(name: str) -> NameFacts:
+            tell(f"{name}: DNS, port 80, CAA")
+            return self._facts(name, probe)
+
+        with self.challenges.shown([(token, content)]), ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
+            return list(pool.map(look_at, names))
+
+    def _facts(self, name: str, probe: NameProbe) -> NameFacts:
+        ipv4, ipv4_addresses = self.resolver.addresses(name, version=4)
+        ipv6, ipv6_addresses = self.resolver.addresses(name, version=6)
+        probes = tuple(probe.probe(name, address) for address in (*ipv6_addresses, *ipv4_addresses))
+        is_known = Lookup.FOUND in (ipv4, ipv6)
+        caa = self.resolver.caa(name)
+        return NameFacts(name, ipv4, ipv6, probes if is_known else (), caa)
+
+    def look_at_directory(self, ca: Ca) -> DirectoryFacts:
+        """How far towards the CA we come. Never raises."""
+        verify: str | bool = str(self.ca_file) if self.ca_file is not None else True
+        try:
+            response = requests.get(ca.url, timeout=_DIRECTORY_SECONDS, verify=verify)
+        except requests.exceptions.ProxyError as error:
+            return DirectoryFacts(ca.url, DirectoryStep.PROXY, _words(error))
+        except requests.exceptions.SSLError as error:
+            return DirectoryFacts(ca.url, DirectoryStep.TLS, _words(error))
+        except requests.exceptions.ConnectionError as error:
+            step = DirectoryStep.DNS if _is_dns(error) else DirectoryStep.TCP
+            return DirectoryFacts(ca.url, step, _words(error))
+        except requests.exceptions.Timeout as error:
+            return DirectoryFacts(ca.url, DirectoryStep.HTTP, _words(error))
+        except requests.exceptions.RequestException as error:
+            return DirectoryFacts(ca.url, DirectoryStep.HTTP, _words(error))
+        except OSError as error:
+            return DirectoryFacts(ca.url, DirectoryStep.TLS, _words(error))  # ca_file is not there
+        return _read(ca, response)
+
+
+def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:
+    if not response.ok:
+        return DirectoryFacts(ca.url, DirectoryStep.HTTP, f"{response.status_code} {response.reason}")
+    try:
+        facts = response.json()
+        identities = tuple(map(str, (facts.get("meta") or {}).get("caaIdentities") or ()))
+        is_directory = all(isinstance(facts.get(name), str) for name in ("newNonce", "newAccount", "newOrder"))
+    except (ValueError, AttributeError):
+        is_directory, identities = False, ()
+    if not is_directory:
+        kind = (response.headers.get("Content-Type") or "no type").partition(";")[0][:60]
+        return DirectoryFacts(ca.url, DirectoryStep.CONTENT, f"{kind} from {urlsplit(response.url).netloc}")
+    return DirectoryFacts(ca.url, DirectoryStep.DONE, identities=identities)
+
+
+def _is_dns(error: BaseException) -> bool:
+    """Whether name resolution is at the bottom of it; the library wraps its errors several times."""
+    text = str(error)
+    return "NameResolutionError" in text or "Failed to resolve" in text or "getaddrinfo" in text
+
+
+def _words(error: BaseException) -> str:
+    """The innermost reason, without the library's object addresses."""
+    text = str(error).rpartition(": ")[2] or type(error).__name__
+    return text.strip("')\" ")[:200]

@@ -1,0 +1,284 @@
+"""Preflight against a local DNS and web servers on loopback addresses: each fault gives its own finding.
+
+127.0.0.1 is this edge, 127.0.0.2 a stranger that answers as told, 127.0.0.3 nobody. All are private addresses, so what
+would be fatal elsewhere is doubtful here; what is fatal is shown in the tests of the judgement.
+"""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import dns.rcode
+import pytest
+
+from certstore.acme.challenges import Challenges
+from certstore.acme.dns_facts import Resolver
+from certstore.acme.name_probe import Ports
+from certstore.acme.preflight import Preflight
+from certstore.model.ca import find_ca
+from certstore.model.layout import Layout
+from certstore.model.preflight_facts import DirectoryFacts, DirectoryStep, PreflightFinding, Severity
+from certstore.model.settings import HostPort
+from tests.certificates import CertificateAuthority
+from tests.certstore.acme.workshop import Responder, make_layout
+from tests.peers.dns import DnsServer
+from tests.ports import free_port
+
+CA = DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE, identities=("ca.test",))
+
+
+@dataclass
+class Scene:
+    """What there is to look at; `locations` maps a path's first words to a redirect's target of the stranger."""
+
+    layout: Layout
+    dns: DnsServer
+    responder: Responder
+    stranger: ThreadingHTTPServer
+    redirects: dict[str, str] = field(default_factory=dict)
+
+    def look(
+        self, *names: str, directory: DirectoryFacts = CA, account_url: str | None = None
+    ) -> list[PreflightFinding]:
+        resolver = Resolver(HostPort("127.0.0.1", self.dns.port), lifetime=2.0)
+        ports = Ports(self.responder.port, free_port())
+        preflight = Preflight(resolver, Challenges(self.layout), ports=ports)
+        return preflight.look(names, directory, account_url=account_url)
+
+    def point(self, name: str, *addresses: str) -> None:
+        for address in addresses:
+            kind = "AAAA" if ":" in address else "A"
+            self.dns.records.setdefault((name, kind), []).append(address)
+
+
+@contextmanager
+def stranger_at(host: str, port: int, redirects: dict[str, str]) -> Iterator[ThreadingHTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = (self.headers["Host"] or "").partition(":")[0]
+            target = redirects.get(name)
+            self.send_response(302 if target else 404)
+            if target:
+                count = int(self.path.rpartition("?")[2]) if "?" in self.path else 0
+                self.send_header("Location", target.format(path=self.path, next=count + 1))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+    server = Server((host, port), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    layout = make_layout(tmp_path / "store")
+    responder = Responder(layout)
+    redirects: dict[str, str] = {}
+    with responder.running(), DnsServer() as server, stranger_at("127.0.0.2", responder.port, redirects) as stranger:
+        yield Scene(layout, server, responder, stranger, redirects)
+        assert list(layout.challenges.iterdir()) == [], "the probe's token is gone"
+
+
+def codes(findings: list[PreflightFinding]) -> list[tuple[str | None, str]]:
+    return [(finding.name, finding.code) for finding in findings]
+
+
+def test_names_that_lead_here_pass(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1")
+    scene.point("b.test", "127.0.0.1")
+    assert scene.look("a.test", "b.test") == []
+    assert {host for host, _ in scene.responder.asked} == {"a.test", "b.test"}
+
+
+def test_wrong_a_record_is_named_with_its_address(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1", "127.0.0.2")
+    (finding,) = scene.look("a.test")
+    assert finding.code == "address_wrong"
+    assert "127.0.0.2" in finding.message
+    assert "404" in finding.message
+
+
+def test_wrong_aaaa_record_alone_is_found(scene: Scene) -> None:
+    with stranger_at("::1", scene.responder.port, {}):
+        scene.point("a.test", "127.0.0.1", "::1")
+        (finding,) = scene.look("a.test")
+    assert finding.code == "address_wrong"
+    assert "::1" in finding.message
+    assert "AAAA" in finding.remedy
+
+
+def test_closed_port_is_doubtful(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.3")
+    (finding,) = scene.look("a.test")
+    assert (finding.code, finding.severity) == ("address_refused", Severity.DOUBTFUL)
+
+
+def test_name_that_does_not_exist_is_fatal_and_others_pass(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1")
+    findings = scene.look("a.test", "gone.test")
+    assert codes(findings) == [("gone.test", "no_such_name")]
+    assert findings[0].severity is Severity.FATAL
+
+
+def test_broken_zone_is_fatal(scene: Scene) -> None:
+    scene.dns.codes["a.test"] = dns.rcode.SERVFAIL
+    findings = scene.look("a.test")
+    assert ("a.test", "dns_server_failure") in codes(findings)
+    assert {finding.severity for finding in findings} == {Severity.FATAL}
+
+
+def test_caa_of_another_ca_is_fatal(scene: Scene) -> None:
+    scene.point("www.a.test", "127.0.0.1")
+    scene.dns.records["a.test", "CAA"] = ['0 issue "other.example"']
+    assert codes(scene.look("www.a.test")) == [("www.a.test", "caa_forbids")]
+    scene.dns.records["a.test", "CAA"].append('0 issue "ca.test"')
+    assert scene.look("www.a.test") == []
+
+
+def test_caa_for_another_account_or_method_is_fatal(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1")
+    scene.dns.records["a.test", "CAA"] = ['0 issue "ca.test; accounturi=https://ca.test/acct/1"']
+    assert scene.look("a.test", account_url="https://ca.test/acct/1") == []
+    assert codes(scene.look("a.test", account_url="https://ca.test/acct/2")) == [("a.test", "caa_forbids")]
+    scene.dns.records["a.test", "CAA"] = ['0 issue "ca.test; validationmethods=dns-01"']
+    assert codes(scene.look("a.test")) == [("a.test", "caa_forbids")]
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("http://a.test{path}", "address_redirect_loop"),
+        ("http://a.test/?{next}", "address_too_many_redirects"),
+        ("http://elsewhere.test{path}", "address_redirect_elsewhere"),
+        ("http://nowhere.test{path}", "address_redirect_elsewhere"),
+        ("http://a.test:8080{path}", "address_redirect_forbidden"),
+        ("ftp://a.test{path}", "address_redirect_forbidden"),
+        ("http://[{path}", "address_redirect_forbidden"),
+    ],
+    ids=["loop", "endless", "another host", "a host without address", "another port", "another scheme", "no URL"],
+)
+def test_redirects_that_lead_nowhere(scene: Scene, target: str, code: str) -> None:
+    scene.point("a.test", "127.0.0.2")
+    scene.point("elsewhere.test", "127.0.0.2")
+    scene.redirects["a.test"] = target
+    assert codes(scene.look("a.test")) == [("a.test", code)]
+
+
+def test_redirect_that_ends_at_this_edge_passes(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.2")
+    scene.point("front.test", "127.0.0.1")
+    scene.redirects["a.test"] = "http://front.test{path}"
+    assert scene.look("a.test") == []
+
+
+def test_server_that_speaks_something_else_is_no_http(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.4", scene.responder.port)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"220 mail.test ESMTP\r\n")
+                connection.recv(1000)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        scene.point("a.test", "127.0.0.4")
+        assert codes(scene.look("a.test")) == [("a.test", "address_no_http")]
+        thread.join()
+
+
+# --- the CA's directory ---
+
+
+def at_directory(url: str, ca_file: Path | None = None, layout: Layout | None = None) -> DirectoryFacts:
+    challenges = Challenges(layout or Layout(Path("/nonexistent")))
+    return Preflight(Resolver(HostPort("127.0.0.1", 9)), challenges, ca_file).look_at_directory(find_ca(url))
+
+
+@contextmanager
+def https_server(folder: Path, answer: bytes, status: int = 200) -> Iterator[tuple[str, Path]]:
+    authority = CertificateAuthority()
+    (folder / "ca.pem").write_bytes(authority.root_pem)
+    (folder / "server.pem").write_bytes(authority.issue("localhost").combined_pem)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that does not trust us is expected
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"https://localhost:{server.server_address[1]}/dir", folder / "ca.pem"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+DIRECTORY = b'{"newNonce": "n", "newAccount": "a", "newOrder": "o", "meta": {"caaIdentities": ["ca.test"]}}'
+
+
+def test_directory_that_answers_says_its_names(tmp_path: Path) -> None:
+    with https_server(tmp_path, DIRECTORY) as (url, ca_file):
+        facts = at_directory(url, ca_file)
+    assert (facts.step, facts.identities) == (DirectoryStep.DONE, ("ca.test",))
+
+
+def test_directory_that_is_not_trusted_fails_at_tls(tmp_path: Path) -> None:
+    with https_server(tmp_path, DIRECTORY) as (url, _):
+        assert at_directory(url).step is DirectoryStep.TLS
+        assert at_directory(url, tmp_path / "missing.pem").step is DirectoryStep.TLS
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "step"),
+    [
+        (b"<html>", 200, DirectoryStep.CONTENT),
+        (b"[]", 200, DirectoryStep.CONTENT),
+        (b"{}", 200, DirectoryStep.CONTENT),
+        (b"", 503, DirectoryStep.HTTP),
+    ],
+    ids=["a page", "a list", "an empty object", "an error"],
+)
+def test_directory_that_is_none(tmp_path: Path, answer: bytes, status: int, step: DirectoryStep) -> None:
+    with https_server(tmp_path, answer, status) as (url, ca_file):
+        assert at_directory(url, ca_file).step is step
+
+
+def test_directory_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert at_directory(f"https://127.0.0.1:{free_port()}/dir").step is DirectoryStep.TCP
+    assert at_directory("https://no-such-host.invalid/dir").step is DirectoryStep.DNS
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert at_directory("https://ca.example/dir").step is DirectoryStep.PROXY
