@@ -32,6 +32,8 @@ class Channel(Protocol):
     selection: Selection | None
     """The certificate in use and why; None in clear text."""
     tls_version: str | None
+    alpn: str | None
+    """The protocol that client and server agreed on in TLS (RFC 7301), such as `h2`."""
     opened: float
     """`loop.time()` of the accept."""
 

@@ -55,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         "_timer",
         "_transport",
         "_unsent",
+        "alpn",
         "client",
         "listener",
         "local",
@@ -71,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         self.server_name: str | None = None
         self.selection: Selection | None = None
         self.tls_version: str | None = None
+        self.alpn: str | None = None
         self._plane = plane
         self._make_session = make_session
         self._session: Session | None = None
@@ -279,6 +281,7 @@ class ClientConnection(asyncio.Protocol):
         self._timer.cancel()
         self.secure = True
         self.tls_version = stage.version
+        self.alpn = stage.alpn
         self._receive = self._decrypt
         if self._session is None:
             self._session = self._make_session(self, self._plane)

@@ -53,6 +53,7 @@ class ContextCache:
     ) -> None:
         self._layout = layout
         self._minimum_version = MINIMUM_VERSIONS[settings.tls.minimum_version]
+        self._protocols = ["h2", "http/1.1"] if settings.http.http2 else ["http/1.1"]
         self._capacity = capacity
         self._monotonic = monotonic
         self._built: OrderedDict[tuple[str, bool], _Built] = OrderedDict()
@@ -87,7 +88,7 @@ class ContextCache:
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that wants more connects again
         if not is_mail:
-            context.set_alpn_protocols(["http/1.1"])
+            context.set_alpn_protocols(self._protocols)
         try:
             context.load_cert_chain(folder / files.FULLCHAIN, folder / files.PRIVKEY)
             if (folder / files.FULLCHAIN_RSA).exists():

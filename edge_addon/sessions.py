@@ -11,6 +11,7 @@ from edge_addon.health import HealthSession
 from edge_addon.mail.relay import MailSession
 from edge_addon.plane import Plane
 from edge_addon.relay.http1 import Http1Session
+from edge_addon.relay.http2 import Http2Session
 
 
 def make_session(connection: ClientConnection, plane: Plane) -> Session:
@@ -20,6 +21,8 @@ def make_session(connection: ClientConnection, plane: Plane) -> Session:
         return MailSession(connection, plane)
     if kind is ListenerKind.HEALTH:
         return HealthSession(connection, plane)
+    if connection.alpn == "h2":
+        return Http2Session(connection, plane)
     return Http1Session(connection, plane)
 
 

@@ -126,9 +126,8 @@ class Http2Session:
         self._is_corked = True
         try:
             for event in self._h2.receive_data(data):
-                self._handle(event)
-                if self._is_closed:
-                    return
+                if not self._is_closed:
+                    self._handle(event)
         except h2.exceptions.ProtocolError as error:
             code = h2.errors.ErrorCodes(getattr(error, "error_code", h2.errors.ErrorCodes.PROTOCOL_ERROR))
             self._end(f"http2_{code.name.lower()}")

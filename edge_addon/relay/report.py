@@ -68,7 +68,7 @@ def build_entry(channel: Channel, head: RequestHead | None, status: int, outcome
         entry.host = None if head.host is None else head.host.decode("latin-1")
         entry.method = head.method.decode("latin-1")
         entry.target = head.target.decode("latin-1")
-        entry.protocol = _PROTOCOLS[head.minor]
+        entry.protocol = "HTTP/2.0" if channel.alpn == "h2" else _PROTOCOLS[head.minor]
         entry.user_agent = _field(head, b"user-agent")
         entry.referer = _field(head, b"referer")
     return entry

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
-from edge_addon.channel import Channel
 from edge_addon.relay.upstream_connection import UpstreamConnection
 from edge_addon.timers import Timer
+
+
+class ClientEnd(Protocol):
+    """The client's side of a tunnel: a whole channel, or one stream of an HTTP/2 connection."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
 
 
 class Tunnel(asyncio.Protocol):
@@ -32,7 +44,7 @@ class Tunnel(asyncio.Protocol):
 
     def __init__(
         self,
-        channel: Channel,
+        channel: ClientEnd,
         connection: UpstreamConnection,
         timer: Timer,
         idle_seconds: float,
