@@ -160,9 +160,9 @@ def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
         fingerprint=leaf.fingerprint,
         key_kind="ec" if leaf.key_kind == "ec" else "rsa",
         key_bits=leaf.key_bits,
-        issuer=leaf.issuer.rfc4514_string(),
+        issuer=leaf.issuer_text,
         serial=f"{leaf.certificate.serial_number:x}",
-        is_self_signed=leaf.is_self_issued and not chain.intermediates and chain.reaches_root,
+        is_self_signed=chain.is_self_signed,
     )
 
 

@@ -19,11 +19,13 @@ _LENGTH_LIMIT = 8
 class Chain:
     """`intermediates` in sending order. `reaches_root`: a self-signed certificate of the drop ends it.
 
-    `broken` is a certificate whose signature fails under the very key that it names as its issuer's: damaged bytes.
+    `is_self_signed`: the leaf is its own root. `broken` is a certificate whose signature fails under the very key that
+    it names as its issuer's: damaged bytes.
     """
 
     intermediates: tuple[CertificateFacts, ...]
     reaches_root: bool
+    is_self_signed: bool = False
     broken: CertificateFacts | None = None
 
 
@@ -32,9 +34,10 @@ def order_chain(leaf: CertificateFacts, others: Collection[CertificateFacts], no
     chain: list[CertificateFacts] = []
     if leaf.is_self_issued:
         signed = is_signed_by(leaf, leaf)
-        is_broken = signed is False and _names_key_of(leaf, leaf)
-        if signed or is_broken:
-            return Chain((), reaches_root=True, broken=leaf if is_broken else None)
+        if signed:
+            return Chain((), reaches_root=True, is_self_signed=True)
+        if signed is False and _names_key_of(leaf, leaf):
+            return Chain((), reaches_root=False, broken=leaf)
     current = leaf
     while len(chain) < _LENGTH_LIMIT:
         issuer, is_broken = _issuer(current, [each for each in others if each not in chain and each != leaf], now)

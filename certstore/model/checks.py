@@ -127,6 +127,7 @@ def _check_names(leaf: CertificateFacts, of: str, names: Collection[str]) -> Ite
 def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
     """What in the chain makes it unfit to be sent: clients, and the TLS library itself, refuse it whole."""
     found: list[Finding] = []
+    leaf_label = shown(leaf.label)
     if chain.broken is not None:
         found.append(
             refusal(
@@ -136,7 +137,7 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
             )
         )
     for each in chain.intermediates:
-        of = f"the intermediate certificate {shown(each.label)} of {shown(leaf.label)}"
+        of = f"the intermediate certificate {shown(each.label)} of {leaf_label}"
         found.extend(_check_signature(each, of))
         if each.key_kind == "rsa" and each.key_bits < _RSA_LEAST:
             found.append(_weak_key(each, of))
@@ -146,13 +147,13 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
 def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Iterator[Finding]:
     """What is worth saying about a chain that is served nevertheless."""
     label = shown(leaf.label)
-    if leaf.is_self_issued and chain.reaches_root and not chain.intermediates:
+    if chain.is_self_signed:
         yield Finding(
             Problem.SELF_SIGNED,
             f"the certificate of {label} is self-signed: clients trust it only if told to one by one",
         )
     elif not chain.intermediates and not chain.reaches_root:
-        issuer = shown(leaf.issuer.rfc4514_string())
+        issuer = shown(leaf.issuer_text)
         yield Finding(
             Problem.MISSING_INTERMEDIATE,
             f"the intermediate certificate that signed that of {label} ({issuer}) is missing: clients that do not "

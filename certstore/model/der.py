@@ -1,8 +1,8 @@
 """Tells from the outermost bytes what a binary file is, and how much work its password derivation would be.
 
-Reads just enough DER (X.690) for both questions; everything else is left to the crypto library. The second question
-matters because a file says itself how often its password is to be hashed: one with two thousand million rounds would
-hold the process for an hour.
+Reads just enough DER (X.690) for that and for a certificate's two names; everything else is left to the crypto library.
+The work matters because a file says itself how often its password is to be hashed: one with two thousand million rounds
+would hold the process for an hour.
 """
 
 from __future__ import annotations
@@ -63,6 +63,23 @@ def kind_of(content: bytes) -> DerKind | None:
     except ValueError:
         return None
     return DerKind.ENCRYPTED_KEY if second_tag == _OCTET_STRING else DerKind.CERTIFICATE
+
+
+def issuer_and_subject(certificate: bytes) -> tuple[bytes, bytes]:
+    """The two names of a certificate as they are encoded, which is how they are compared; ValueError if it is none.
+
+    TBSCertificate ::= { [0] version, serial, algorithm, issuer, validity, subject, … } (RFC 5280 §4.1).
+    """
+    _, outer, _ = _element(certificate, 0)
+    _, position, _ = _element(certificate, outer)
+    if certificate[position : position + 1] == b"\xa0":
+        position = _element(certificate, position)[2]
+    serial_end = _element(certificate, position)[2]
+    issuer_start = _element(certificate, serial_end)[2]
+    issuer_end = _element(certificate, issuer_start)[2]
+    subject_start = _element(certificate, issuer_end)[2]
+    subject_end = _element(certificate, subject_start)[2]
+    return certificate[issuer_start:issuer_end], certificate[subject_start:subject_end]
 
 
 def derivation_rounds(content: bytes) -> int:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certstore.model.der import issuer_and_subject
 from certstore.model.names import is_host_name
 
 UNREADABLE = (
@@ -38,17 +39,19 @@ _TLS_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: `contents` keeps one per certificate
 class CertificateFacts:
-    """`spki` is the DER of the public key (what pairs it with a private key); `signature_hash` is None for EdDSA.
+    """`spki` is the DER of `public_key`, what pairs it with a private key; `signature_hash` is None for EdDSA.
 
-    `dns_names` holds the SAN's usable DNS names in normal form; a common name plays no part (RFC 9525 §6.2).
+    `label` is what people call it: its first name, else its subject. `dns_names` holds the SAN's usable DNS names in
+    normal form; a common name plays no part (RFC 9525 §6.2). `issuer` and `subject` are names as they are encoded.
     """
 
+    label: str
     certificate: x509.Certificate = field(repr=False)
     der: bytes = field(repr=False)
+    public_key: CertificatePublicKeyTypes = field(repr=False)
     spki: bytes = field(repr=False)
-    subject: x509.Name
-    issuer: x509.Name
-    is_self_issued: bool
+    issuer: bytes = field(repr=False)
+    subject: bytes = field(repr=False)
     dns_names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
@@ -61,9 +64,13 @@ class CertificateFacts:
     authority_key_id: bytes | None
 
     @property
-    def label(self) -> str:
-        """What people call it: its first name, else its subject."""
-        return self.dns_names[0] if self.dns_names else self.subject.rfc4514_string() or "(no subject)"
+    def is_self_issued(self) -> bool:
+        return self.subject == self.issuer
+
+    @property
+    def issuer_text(self) -> str:
+        """RFC 4514, for people."""
+        return self.certificate.issuer.rfc4514_string()
 
     @property
     def fingerprint(self) -> str:
@@ -76,17 +83,19 @@ def read_certificate(der: bytes) -> CertificateFacts:
     """Raises one of UNREADABLE."""
     certificate = x509.load_der_x509_certificate(der)
     public_key = certificate.public_key()
-    subject, issuer = certificate.subject, certificate.issuer
+    issuer, subject = issuer_and_subject(der)
     extensions = {each.oid: each.value for each in certificate.extensions}
     key_kind, key_bits = describe_key(public_key)
+    dns_names = _dns_names(extensions.get(x509.SubjectAlternativeName.oid))
     return CertificateFacts(
+        label=dns_names[0] if dns_names else certificate.subject.rfc4514_string() or "(no subject)",
         certificate=certificate,
         der=der,
+        public_key=public_key,
         spki=_spki(public_key),
-        subject=subject,
         issuer=issuer,
-        is_self_issued=subject == issuer,
-        dns_names=_dns_names(extensions.get(x509.SubjectAlternativeName.oid)),
+        subject=subject,
+        dns_names=dns_names,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         is_ca=_is_ca(extensions.get(x509.BasicConstraints.oid)),
@@ -99,13 +108,20 @@ def read_certificate(der: bytes) -> CertificateFacts:
     )
 
 
-@functools.lru_cache(maxsize=512)
 def is_signed_by(child: CertificateFacts, issuer: CertificateFacts) -> bool | None:
     """Whether the issuer's name and key made this certificate; None when the algorithm can't be checked here."""
     if child.issuer != issuer.subject:
         return False
+    certificate, key = child.certificate, issuer.public_key
     try:
-        child.certificate.verify_directly_issued_by(issuer.certificate)
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            # The same as the general way below with the issuer's key read once, not for each of its leaves.
+            scheme = certificate.signature_algorithm_parameters
+            if not isinstance(scheme, ec.ECDSA):
+                return False
+            key.verify(certificate.signature, certificate.tbs_certificate_bytes, scheme)
+        else:
+            certificate.verify_directly_issued_by(issuer.certificate)
     except InvalidSignature:
         return False
     except UNREADABLE:
