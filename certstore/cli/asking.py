@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[
     """Perform a verb through control, or under the lock; raises CommandFailed."""
     from certstore.service.client import call
 
+    # Where no control runs the store's own log would say the same as this command, beside it.
+    logging.getLogger("certstore").setLevel(logging.ERROR)
     try:
         return call(edge.settings, edge.base, verb, args, on_progress=_show_progress)
     except VerbFailed as failure:

@@ -189,7 +189,11 @@ def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     check_site_key(site, attempted)
     edge = open_edge(config)
     layout = edge.layout
-    os.scandir(layout.archive).close()  # PermissionError for other users, before anything looks merely absent
+    try:
+        os.scandir(layout.archive).close()  # PermissionError for other users, before anything looks merely absent
+    except FileNotFoundError:
+        remedy = "start the service once (certedge run), so that it reads the store"
+        raise CommandFailed(attempted, f"{layout.root} is no store that a service has opened", remedy) from None
     if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
         raise CommandFailed(
             attempted, f"there is no site {site}, or nothing was ever done for it", "see: certedge site list"

@@ -36,7 +36,7 @@ SILENCE_SECONDS = 60.0
 """Control says at least every `HEARTBEAT_SECONDS` (service.control) that it is still at work."""
 
 BUSY_SECONDS = 10.0
-"""How long another writer is waited for: a second command, or a control that is only just starting."""
+"""How long another writer is waited for: a second command, or a control that is only just starting or ending."""
 
 _BUSY_PAUSE = 0.05
 
@@ -94,12 +94,16 @@ def call(
     request = Request(verb, args)
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
-        connection = connect(layout.control_socket, SILENCE_SECONDS)
-        if connection is not None:
+        try:
+            connection = connect(layout.control_socket, SILENCE_SECONDS)
+            if connection is None:
+                return _perform_here(settings, base, owner, request, on_progress)
             with closing(connection):
                 return ask(connection, request, on_progress)
-        try:
-            return _perform_here(settings, base, owner, request, on_progress)
+        except BlockingIOError:
+            # So many wait for it already that the kernel queues no more.
+            if time.monotonic() > deadline:
+                raise VerbFailed(Fault.BUSY, "the control process takes no connection", "look at its log") from None
         except VerbFailed as failure:
             if failure.fault is not Fault.BUSY or time.monotonic() > deadline:
                 raise

@@ -75,8 +75,6 @@ def _acquire(settings: Settings, base: Path) -> StoreWriter:
         return acquire_writer(settings, base)
     except VerbFailed as failure:
         raise CannotServe(str(failure)) from None
-    except OSError as error:
-        raise CannotServe(f"the store can't be opened: {error.filename}: {error.strerror}") from error
 
 
 class _Control:
@@ -134,7 +132,8 @@ class _Control:
         except OSError:
             pass  # it went away, or takes no answer: what was done stays done
         except asyncio.CancelledError:
-            pass  # by `listening`, its only owner, while it waits for a request
+            # By `listening`, its only owner, while it waits for a request: nothing has been done.
+            writer.write(protocol.encode_answer(VerbFailed(Fault.BUSY, "the control process is ending", "try again")))
         finally:
             writer.transport.abort()
             self._connections.discard(task)

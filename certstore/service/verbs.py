@@ -104,7 +104,7 @@ def _install(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str,
 
 
 def _rollback(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
-    result = writer.rollback(arguments.site(), arguments.number_or_none("version"), source=UPLOAD)
+    result = writer.rollback(arguments.site(), arguments.number_or_none("version"))
     return _intake_facts(writer, result)
 
 

@@ -36,6 +36,8 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
         ) from None
     except InvalidSite as error:
         raise VerbFailed(Fault.INVALID, str(error)) from None
+    except OSError as error:
+        raise _storage_failure(error) from None
 
 
 def perform_under_lock(settings: Settings, base: Path, request: Request, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -55,9 +57,9 @@ def perform_safely(writer: StoreWriter, request: Request, tell: Callable[[str], 
     except VerbFailed as failure:
         return failure
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        logger.error("%s: %s%s", request.verb, place, error.strerror)
-        return VerbFailed(Fault.STORAGE, f"{place}{error.strerror}", _storage_remedy(error))
+        storage = _storage_failure(error)
+        logger.error("%s: %s", request.verb, storage.found)
+        return storage
     except Exception as error:  # noqa: BLE001  one verb's fault must not take the writer away from all others
         # Where, and of what kind; not the message, which may quote what was read.
         where = "".join(traceback.format_tb(error.__traceback__))
@@ -65,12 +67,13 @@ def perform_safely(writer: StoreWriter, request: Request, tell: Callable[[str], 
         return VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where")
 
 
-def _storage_remedy(error: OSError) -> str:
-    """What a person can do about a disk that says no."""
+def _storage_failure(error: OSError) -> VerbFailed:
+    """The disk says no: where, why, and what a person can do about it."""
     remedies = {
         errno.ENOSPC: "free some space; what is served has not changed",
         errno.EDQUOT: "free some space; what is served has not changed",
         errno.EROFS: "the store is mounted read-only: mount it writable; what is served has not changed",
         errno.EACCES: "the store's owner has to be able to write everything in it",
     }
-    return remedies.get(error.errno or 0, "what is served now: certedge status")
+    found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return VerbFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "what is served now: certedge status"))

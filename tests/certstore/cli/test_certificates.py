@@ -6,7 +6,7 @@ import pytest
 
 from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import add_site, certedge, install, write_edge
+from tests.certstore.cli.command import add_site, certedge, install, open_folder, write_edge
 
 HOST = "webmail.client-a.test"
 CA = CertificateAuthority()
@@ -167,10 +167,11 @@ def test_a_key_that_can_be_no_sites_is_wrong_usage(folder: Path, key: str) -> No
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_history_for_a_user_who_may_not_read_the_store_says_who_may(folder: Path) -> None:
-    for each in (folder, *folder.parents):
-        each.chmod(each.stat().st_mode | 0o011)
-    ran = certedge(folder, "cert", "history", HOST, user=65534)
+def test_history_for_a_user_who_may_not_read_the_store_says_who_may() -> None:
+    with open_folder() as folder:
+        write_edge(folder)
+        add_site(folder, HOST)
+        ran = certedge(folder, "cert", "history", HOST, user=65534)
     assert ran.code == 1
     assert "Permission denied" in ran.err
     assert "as the user that the service runs as" in ran.err

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certstore.cli.command import certedge, write_edge
+from tests.certstore.cli.command import certedge, open_folder, write_edge
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_other_commands_refuse_bad_settings_with_the_same_words(folder: Path, co
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_a_settings_file_that_may_not_be_read_is_a_fault(folder: Path) -> None:
-    (folder / "edge.yaml").chmod(0o600)
-    for each in (folder, *folder.parents):
-        each.chmod(each.stat().st_mode | 0o011)
-    ran = certedge(folder, "check-config", user=65534)
+def test_a_settings_file_that_may_not_be_read_is_a_fault() -> None:
+    with open_folder() as folder:
+        write_edge(folder)
+        (folder / "edge.yaml").chmod(0o600)
+        ran = certedge(folder, "check-config", user=65534)
     assert ran.code == 2
     assert "Permission denied" in ran.err

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -18,6 +19,8 @@ from certstore.model.settings import Settings
 from tests.deadlines import wait_for
 
 _CHILD = """
+import encodings.idna
+import encodings.utf_8_sig
 import os
 import resource
 import signal
@@ -47,6 +50,9 @@ except CannotServe as error:
 class ControlProcess:
     """One control process over `folder/store`; with `file_limit` no file of its can grow beyond so many bytes."""
 
+    wrapper: ClassVar[tuple[str, ...]] = ()
+    """A program that becomes the child in the end, and its arguments."""
+
     def __init__(self, folder: Path, sweep_seconds: float = 60, file_limit: int = 0, user: int | None = None) -> None:
         self.folder = folder
         self.layout = Layout(folder / "store")
@@ -54,8 +60,18 @@ class ControlProcess:
         self.log = folder / "control.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, str(folder), str(sweep_seconds), str(file_limit), str(user or 0)],
-                cwd=Path(__file__).parents[3],
+                [
+                    *self.wrapper,
+                    sys.executable,
+                    "-c",
+                    _CHILD,
+                    str(folder),
+                    str(sweep_seconds),
+                    str(file_limit),
+                    str(user or 0),
+                ],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
                 stdout=subprocess.PIPE,
                 stderr=log,
             )

@@ -1,7 +1,9 @@
 import os
 import pwd
+import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from certstore.service.client import Owner
 from certstore.service.protocol import Fault, VerbFailed
 from certstore.store import StoreWriter
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import certedge, write_edge
+from tests.certstore.cli.command import certedge, open_folder, write_edge
 from tests.certstore.service.control_process import ControlProcess, running_control
 
 HOST = "webmail.client-a.test"
@@ -106,62 +108,82 @@ def test_a_user_without_an_entry_is_named_by_its_number(tmp_path: Path) -> None:
         assert Owner.of(tmp_path).uid == os.geteuid()
 
 
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder with a store, where every user can come."""
+    with open_folder() as folder:
+        write_edge(folder)
+        yield folder
+
+
 def give_to(folder: Path, uid: int, gid: int) -> None:
-    """The store belongs to that user, who can reach it."""
     subprocess.run(["chown", "-R", f"{uid}:{gid}", folder / "store"], check=True)
-    for each in (folder, *folder.parents):
-        each.chmod(each.stat().st_mode | 0o011)
 
 
 @needs_root
 @pytest.mark.parametrize("uid", [NOBODY.pw_uid, 54321], ids=["a user with an entry", "a mere number"])
-def test_root_leaves_nothing_of_its_own_in_the_store_of_another_user(tmp_path: Path, uid: int) -> None:
-    write_edge(tmp_path)
-    give_to(tmp_path, uid, uid)
+def test_root_leaves_nothing_of_its_own_in_the_store_of_another_user(shared: Path, uid: int) -> None:
+    give_to(shared, uid, uid)
     issued = CA.issue(HOST)
-    readable_by_root_alone = tmp_path / "all.pem"
+    readable_by_root_alone = shared / "all.pem"
     readable_by_root_alone.write_bytes(issued.combined_pem)
     readable_by_root_alone.chmod(0o600)
-    assert certedge(tmp_path, "site", "add", HOST).code == 0
-    ran = certedge(tmp_path, "cert", "install", HOST, "--pem", readable_by_root_alone)
+    assert certedge(shared, "site", "add", HOST).code == 0
+    ran = certedge(shared, "cert", "install", HOST, "--pem", readable_by_root_alone)
     assert ran.code == 0, ran.err
-    assert (Layout(tmp_path / "store").live(HOST) / "fullchain.pem").read_bytes() == issued.fullchain_pem
-    owners = {path: path.lstat().st_uid for path in (tmp_path / "store").rglob("*")}
+    assert (Layout(shared / "store").live(HOST) / "fullchain.pem").read_bytes() == issued.fullchain_pem
+    owners = {path: path.lstat().st_uid for path in (shared / "store").rglob("*")}
     assert len(owners) > 10
     assert {path for path, owner in owners.items() if owner != uid} == set()
 
 
 @needs_root
-def test_a_failure_in_the_store_of_another_user_is_told_like_any_other(tmp_path: Path) -> None:
-    write_edge(tmp_path)
-    give_to(tmp_path, NOBODY.pw_uid, NOBODY.pw_gid)
-    ran = certedge(tmp_path, "site", "remove", HOST, "--yes")
+def test_a_failure_in_the_store_of_another_user_is_told_like_any_other(shared: Path) -> None:
+    give_to(shared, NOBODY.pw_uid, NOBODY.pw_gid)
+    ran = certedge(shared, "site", "remove", HOST, "--yes")
     assert ran.code == 1
     assert f"there is no site {HOST}" in ran.err
 
 
 @needs_root
-def test_root_asks_the_control_of_another_user(tmp_path: Path) -> None:
-    with running_control(tmp_path) as control:
-        pass
-    write_edge_again = tmp_path / "edge.yaml"
-    write_edge_again.write_text("store: store\n")
-    give_to(tmp_path, NOBODY.pw_uid, NOBODY.pw_gid)
-    control = ControlProcess(tmp_path, user=NOBODY.pw_uid)
+def test_root_asks_the_control_of_another_user(shared: Path) -> None:
+    give_to(shared, NOBODY.pw_uid, NOBODY.pw_gid)
+    control = ControlProcess(shared, user=NOBODY.pw_uid)
     try:
         control.wait_ready()
-        assert certedge(tmp_path, "site", "add", HOST).code == 0
+        assert certedge(shared, "site", "add", HOST).code == 0
         assert control.layout.site_yaml(HOST).stat().st_uid == NOBODY.pw_uid
     finally:
         assert control.stop() == 0
 
 
 @needs_root
-def test_a_user_who_is_neither_root_nor_owner_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
-    write_edge(tmp_path)
-    give_to(tmp_path, 0, 0)
-    ran = certedge(tmp_path, "site", "add", HOST, user=NOBODY.pw_uid)
+def test_a_user_who_is_neither_root_nor_owner_is_refused_and_told_what_to_do(shared: Path) -> None:
+    give_to(shared, 0, 0)
+    ran = certedge(shared, "site", "add", HOST, user=NOBODY.pw_uid)
     assert ran.code == 1
     assert "belongs to root, and you are neither that user nor root" in ran.err
     assert "sudo" in ran.err
-    assert not (tmp_path / "store/domains").exists()
+    assert not (shared / "store/domains").exists()
+
+
+def test_a_control_that_hangs_is_named_instead_of_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.3)
+    with running_control(tmp_path) as control:
+        control.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(VerbFailed) as caught:
+                client.call(SETTINGS, tmp_path, "site.add", SITE)
+        finally:
+            control.process.send_signal(signal.SIGCONT)
+    assert caught.value.fault is Fault.UNREACHABLE
+    assert f"(pid {control.process.pid}) has not answered" in caught.value.found
+
+
+def test_a_change_asked_of_an_ending_control_is_made_after_it(tmp_path: Path) -> None:
+    """Control is stopped while it takes the store's lock to its end; the command goes on by itself then."""
+    with running_control(tmp_path) as control:
+        idle = control.connect()
+        control.process.send_signal(signal.SIGTERM)
+        assert client.call(SETTINGS, tmp_path, "site.add", SITE)["names"] == [HOST]
+        idle.close()

@@ -1,0 +1,278 @@
+"""The maintenance loop: looks at every site when its time comes, and lets a bounded number of orders run at once.
+
+The loop itself never waits for a network: orders run on a few threads, questions for windows on one, mails on another.
+What is due is decided in `certstore.model`; what is remembered lies in `renewal_book`, so a restart loses no schedule.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from certstore.acme.issue import Interrupted
+from certstore.acme.network import OrderFailed
+from certstore.acme.renewal_info import ask_renewal_info
+from certstore.journal import JournalReader, JournalUnreadable
+from certstore.model.renewal import Keep, LiveCertificate, Renew, RenewalReason, decide_renewal, place_of
+from certstore.model.settings import Settings, Source
+from certstore.model.snapshot import SiteEntry, Snapshot
+from certstore.model.warnings import Matter, decide_matter, stalled
+from certstore.service.ordering import Attempt, Attempted, Tell, Tools, live_certificate_id
+from certstore.service.renewal_book import RenewalBook
+from certstore.store import StoreWriter
+
+logger = logging.getLogger(__name__)
+
+ORDERS_AT_ONCE = 4
+TICK_SECONDS = 1.0
+"""How soon a changed site.yaml is seen. A tick without news costs one stat and a look at the next due time."""
+STALLED_AFTER = timedelta(minutes=10)
+LONGEST_SLEEP = timedelta(hours=6)
+"""A site is looked at at least so often: a clock that was set, or a decision that was wrong, heals by itself."""
+_STOP_SECONDS = 20.0
+
+
+def no_tell(message: str) -> None:
+    """For attempts that nobody watches."""
+
+
+class SiteBusy(Exception):
+    """An attempt for this site is under way already."""
+
+
+class Maintenance:
+    """Made with the writer that control holds. `start` and `stop` once; without `start` its verbs work all the same.
+
+    `last_round` is when the loop last looked through all that was due.
+    """
+
+    def __init__(
+        self,
+        writer: StoreWriter,
+        settings: Settings,
+        base: Path,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self.clock = clock
+        self.book = RenewalBook(writer.layout, clock())
+        self.tools = Tools(writer, settings, base, self.book, self._stopping.wait, clock)
+        self.writer = writer
+        self.last_round = clock()
+        self._started_at = clock()
+        self._reader = JournalReader(writer.layout)
+        self._snapshot: Snapshot | None = None
+        self._due: list[tuple[datetime, str]] = []
+        self._when: dict[str, datetime] = {}
+        self._busy: dict[str, Future[Attempted]] = {}
+        self._asking: set[str] = set()
+        self._lock = threading.RLock()
+        self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
+        self._windows = ThreadPoolExecutor(1, "window")
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to look after all sites. What a kill left behind is cleared first."""
+        self.sweep()
+        self._thread.start()
+
+    def sweep(self) -> None:
+        """No order of this process is under way yet: every token there is was left behind by a kill."""
+        if left := self.tools.challenges.sweep():
+            logger.info("%d tokens of interrupted orders removed", left)
+
+    def stop(self) -> None:
+        """Orders under way end at their next pause and are picked up at the next start."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+        self._orders.shutdown(wait=True, cancel_futures=True)
+        self._windows.shutdown(wait=True, cancel_futures=True)
+        self._reader.close()
+        self.book.close()
+
+    def wake(self) -> None:
+        """Something changed that the loop should look at now."""
+        self._wake.set()
+
+    def is_stalled(self, now: datetime) -> bool:
+        return now - self.last_round > STALLED_AFTER
+
+    # What others ask
+
+    def entries(self) -> Mapping[str, SiteEntry]:
+        """All sites as they stand."""
+        return self.writer.snapshot().sites
+
+    def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
+        """What there is to warn of, each with the site's own contacts."""
+        found = []
+        for entry in self.entries().values():
+            watched = self.tools.sites.watched(entry, self.book.state(entry.site))
+            if (matter := decide_matter(watched, now)) is not None:
+                found.append((matter, watched.contact))
+        if self._thread.ident is not None and self.is_stalled(now):
+            found.append((stalled(self.last_round), ()))
+        return found
+
+    def attempt_now(
+        self, site: str, tell: Tell, *, reason: RenewalReason = RenewalReason.ASKED_FOR, force: bool = False
+    ) -> Attempted:
+        """One attempt on the caller's thread, for a person who waits. Raises SiteBusy, KeyError for a site that can't
+        be ordered for, Interrupted."""
+        target = self.tools.sites.to_renew(self.entries()[site])
+        if target is None:
+            raise KeyError(site)
+        done: Future[Attempted] = Future()
+        with self._lock:
+            if site in self._busy:
+                raise SiteBusy(site)
+            self._busy[site] = done
+        try:
+            return Attempt(self.tools, target, reason, tell, ignores_limits=force).run()
+        finally:
+            done.cancel()
+            self._finished(site)
+
+    # The loop
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.round()
+            except Exception:
+                # Never ends the loop: what it can't do now it may be able to do at the next tick. The watchdog sees a
+                # loop that fails each time, as `last_round` stays behind.
+                logger.exception("a maintenance round failed")
+            self._wake.wait(TICK_SECONDS)
+            self._wake.clear()
+
+    def round(self) -> None:
+        """One look at what changed and at what is due."""
+        now = self.clock()
+        self._take_over_changes(now)
+        while (site := self._next_due(now)) is not None:
+            self._look(site, now)
+        self.last_round = now
+
+    def _take_over_changes(self, now: datetime) -> None:
+        before = self._snapshot
+        try:
+            snapshot = self._reader.load() if before is None else self._reader.poll()
+        except JournalUnreadable:
+            return
+        if snapshot is None:
+            return
+        self._snapshot = snapshot
+        for site, entry in snapshot.sites.items():
+            if before is None or before.sites.get(site) is not entry:
+                self._schedule(site, now)
+        for site in set(before.sites) - set(snapshot.sites) if before is not None else ():
+            self.book.forget(site)
+            self._when.pop(site, None)
+
+    def _schedule(self, site: str, at: datetime) -> None:
+        with self._lock:
+            self._when[site] = at
+            heapq.heappush(self._due, (at, site))
+
+    def _next_due(self, now: datetime) -> str | None:
+        """The next site whose time has come, while there is room for its order."""
+        with self._lock:
+            while self._due and self._due[0][0] <= now:
+                if len(self._busy) >= ORDERS_AT_ONCE:
+                    return None
+                at, site = heapq.heappop(self._due)
+                if self._when.get(site) == at:
+                    del self._when[site]
+                    return site
+        return None
+
+    def _look(self, site: str, now: datetime) -> None:
+        """Decide for one site; what it comes to is scheduled, asked or ordered."""
+        entry = self._snapshot.sites.get(site) if self._snapshot is not None else None
+        target = self.tools.sites.to_renew(entry) if entry is not None and entry.source is Source.ACME else None
+        if target is None:
+            return  # looked at again when it changes
+        state = self.book.state(site)
+        live = target.live
+        if live is not None and now < live.not_after and state.ask_at(live.fingerprint, now) <= now:
+            self._ask_window(site, live)
+        decision = decide_renewal(target, state, now, fraction=_fraction(site, live))
+        match decision:
+            case Keep(until):
+                wake = [now + LONGEST_SLEEP, *([until] if until is not None else [])]
+                if live is not None and now < live.not_after and (ask_at := state.ask_at(live.fingerprint, now)) > now:
+                    wake.append(ask_at)
+                self._schedule(site, max(min(wake), now + timedelta(seconds=TICK_SECONDS)))
+            case Renew(reason):
+                self._order(Attempt(self.tools, target, reason, no_tell), site)
+
+    def _order(self, attempt: Attempt, site: str) -> None:
+        with self._lock:
+            if site in self._busy:
+                return  # its end schedules it again
+            self._busy[site] = future = self._orders.submit(attempt.run)
+        future.add_done_callback(lambda done: self._ended(site, done))
+
+    def _ended(self, site: str, done: Future[Attempted]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, Interrupted):
+            logger.error("%s: the attempt ended in %s", site, type(error).__name__)
+        self._finished(site)
+
+    def _finished(self, site: str) -> None:
+        with self._lock:
+            self._busy.pop(site, None)
+        if not self._stopping.is_set():
+            self._schedule(site, self.clock() + timedelta(seconds=TICK_SECONDS))
+            self._wake.set()
+
+    # Windows
+
+    def _ask_window(self, site: str, live: LiveCertificate) -> None:
+        with self._lock:
+            if site in self._asking:
+                return
+            self._asking.add(site)
+        with suppress(RuntimeError):  # while stopping
+            self._windows.submit(self._asked, site, live)
+
+    def _asked(self, site: str, live: LiveCertificate) -> None:
+        """A state changed by an order meanwhile is not overwritten: the answer is for `live` only."""
+        try:
+            window, retry_after = None, None
+            certificate = live_certificate_id(self.writer, site)
+            ca = next((ca for ca in self.tools.cas if ca.key == live.ca), self.tools.cas[0])
+            if certificate is not None:
+                with suppress(OrderFailed):
+                    conversation = self.tools.begin(ca)
+                    answer = ask_renewal_info(conversation, certificate)
+                    conversation.close()
+                    window, retry_after = answer.window, answer.retry_after
+                    if answer.problem:
+                        logger.debug("%s: no window: %s", site, answer.problem)
+            now = self.clock()
+            with self._lock:
+                state = self.book.state(site).after_info(live.fingerprint, window, now, retry_after)
+                self.book.put(site, state, is_durable=False)
+        finally:
+            with self._lock:
+                self._asking.discard(site)
+            if not self._stopping.is_set():
+                self._schedule(site, self.clock())
+                self._wake.set()
+
+
+def _fraction(site: str, live: LiveCertificate | None) -> float:
+    return place_of(f"{site} {live.fingerprint}") if live is not None else 0.0
