@@ -55,6 +55,14 @@ def parse_host_port(text: object) -> object:
     return HostPort(host or "::", int(port))
 
 
+def parse_network(text: object) -> object:
+    """An address or network in text; a bare number or boolean, which `ipaddress` would take, is a slip."""
+    if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        raise ValueError("expected an address or network, for example 10.0.0.5 or 10.0.0.0/8")  # noqa: TRY004
+    return text
+
+
+NetworkField = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
 HostPortField = Annotated[HostPort, BeforeValidator(parse_host_port)]
 
 
@@ -275,7 +283,7 @@ class Settings(Model):
     listeners: tuple[ListenerSettings, ...] = ()
     tls: TlsSettings = TlsSettings()
     http: HttpSettings = HttpSettings()
-    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    trusted_proxies: tuple[NetworkField, ...] = ()
     inspection: InspectionSettings = InspectionSettings()
     limits: Limits = Limits()
     acme: AcmeSettings = AcmeSettings()
