@@ -1,16 +1,22 @@
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
 import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certstore.model.settings import Settings
 from certstore.service import client
-from certstore.service.control import REQUEST_SECONDS
+from certstore.service import control as control_module
+from certstore.service.control import CONNECTIONS, REQUEST_SECONDS
 from certstore.service.protocol import (
     REQUEST_LIMIT,
     VERSION,
@@ -239,3 +245,42 @@ def test_a_user_who_is_neither_root_nor_owner_is_refused_by_the_peer_credentials
 def test_nobody_else_writes_while_control_runs(tmp_path: Path) -> None:
     with running_control(tmp_path) as control, pytest.raises(StoreBusy):
         StoreWriter.acquire(control.layout.root)
+
+
+def test_more_connections_than_it_serves_are_told_to_come_again(tmp_path: Path) -> None:
+    with running_control(tmp_path) as control, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(control.connect()) for _ in range(CONNECTIONS)]
+        assert answer_to(control, b"anything\n").fault is Fault.BUSY
+        for connection in held:
+            connection.close()
+        add_site(control)
+
+
+def test_a_client_hears_that_its_verb_is_still_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer is held by somebody else meanwhile, as by a sweep over many sites."""
+    monkeypatch.setattr(control_module, "HEARTBEAT_SECONDS", 0.05)
+    held, heard = threading.Event(), threading.Event()
+    settings = Settings(store=Path("store"))
+    args = {"site": HOST, "settings": {"host": HOST}}
+
+    async def ask() -> dict[str, Any]:
+        with ThreadPoolExecutor(1) as thread, StoreWriter.acquire(tmp_path / "store") as writer:
+            control = control_module._Control(writer, thread)
+            async with control.listening():
+                blocker = threading.Thread(target=hold, args=(writer,))
+                blocker.start()
+                assert held.wait(20)
+                call = asyncio.to_thread(
+                    client.call, settings, tmp_path, "site.add", args, on_progress=lambda _: heard.set()
+                )
+                facts = await call
+                blocker.join()
+                return facts
+
+    def hold(writer: StoreWriter) -> None:
+        with writer._one_at_a_time:
+            held.set()
+            assert heard.wait(20)
+
+    assert asyncio.run(ask())["names"] == [HOST]
+    assert heard.is_set()
