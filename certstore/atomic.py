@@ -6,8 +6,11 @@ open file, so the process's umask plays no part. Knows nothing of sites, certifi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,21 +35,57 @@ def temporary_name(folder: Path) -> Path:
     return folder / secrets.token_hex(12)
 
 
-def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None) -> None:
-    """Make a file that did not exist, synced. On an error nothing is left behind. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None, *, is_durable: bool = True) -> None:
+    """Make a file that did not exist. On an error nothing is left behind. Raises OSError."""
     try:
+        descriptor = _write_new(path, content, mode, gid)
         try:
-            if gid is not None:
-                os.fchown(descriptor, -1, gid)
-            os.fchmod(descriptor, mode)
-            write_all(descriptor, content)
-            os.fsync(descriptor)
+            if is_durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
         raise
+
+
+def write_new_folder(folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None) -> None:
+    """Make a folder with these files in it, all of it durable but its own name. Raises OSError; what is left then is
+    for the caller to remove.
+
+    The syncs run side by side: the file system then commits once, which takes a fifth of the time of one by one.
+    """
+    folder.mkdir(0o700)
+    folder.chmod(0o700)
+    descriptors = []
+    try:
+        for name, content in files.items():
+            descriptors.append(_write_new(folder / name, content, file_mode, gid))
+        descriptors.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        if gid is not None:
+            os.fchown(descriptors[-1], -1, gid)
+        os.fchmod(descriptors[-1], mode)
+        with ThreadPoolExecutor(len(descriptors)) as at_once:
+            for _ in at_once.map(os.fsync, descriptors):
+                pass
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _write_new(path: Path, content: bytes, mode: int, gid: int | None) -> int:
+    """An open descriptor of the new file, written and not yet synced."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if gid is not None:
+            os.fchown(descriptor, -1, gid)
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, content)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -59,10 +98,10 @@ def write_all(descriptor: int, content: bytes) -> None:
 def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_durable: bool = True) -> None:
     """Give `path` new content by one rename. `temporary` is a folder on the same file system.
 
-    Without `is_durable` the rename survives a kill, but after a power cut the old content may be back.
+    Without `is_durable` it survives a kill, but a power cut may bring the old content back, or take both.
     """
     fresh = temporary_name(temporary)
-    write_new_file(fresh, content, mode)
+    write_new_file(fresh, content, mode, is_durable=is_durable)
     try:
         fresh.replace(path)
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Notifications:
 
     def start(self) -> None:
         """Never raises: without inotify the sweep carries on alone."""
+        _quieten_watchdog()
         try:
             self._observer = Observer()
             self._observer.start()
@@ -181,6 +183,20 @@ class _Handler(FileSystemEventHandler):
         for path in (event.src_path, event.dest_path):
             if path:
                 self._notifications.happened(self._folder, Path(os.fsdecode(path)), is_folder=event.is_directory)
+
+
+def _quieten_watchdog() -> None:
+    """Two things that watchdog says about itself and that mean nothing to anybody here."""
+    # A folder that was moved away and comes back still has its watch.
+    warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
+    # Its threads stop in an order that makes one of them report itself.
+    inotify_logger = logging.getLogger("watchdog.observers.inotify")
+    if _is_worth_a_line not in inotify_logger.filters:
+        inotify_logger.addFilter(_is_worth_a_line)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    return "called when the thread is inactive" not in record.getMessage()
 
 
 def count_watches() -> int | None:

@@ -72,7 +72,7 @@ def write_records(layout: Layout, site: str, records: SiteRecords) -> None:
         "problems": [[problem.code, problem.message] for problem in records.problems],
     }
     content = json.dumps(facts, indent=1).encode() + b"\n"
-    # Not synced to the last: a power cut may take the newest line of history, and a drop should not wait for it.
+    # Not synced: a power cut may take this site's history, and no drop should wait for that.
     replace_file(layout.records(site), content, 0o600, layout.temporary, is_durable=False)
 
 

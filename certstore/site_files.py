@@ -6,6 +6,7 @@ name in the same folder, and refuses where the file is managed by somebody else.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
         fresh.replace(path)
         sync_folder(folder)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink()
         raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from certstore.atomic import Modes, make_folder, replace_link, sync_folder, temporary_name, write_new_file
+from certstore.atomic import Modes, make_folder, replace_link, sync_folder, temporary_name, write_new_folder
 from certstore.model import layout as names
 from certstore.model.bundle import CertificateBundle, KeyPair
 from certstore.model.findings import Finding
@@ -121,12 +121,11 @@ def write_version(
     version = _describe(site, number, bundle.primary, bundle, digest_of(files), source, now)
     fresh = temporary_name(layout.temporary)
     try:
-        make_folder(fresh, modes.key_folder, modes.keys_gid)
-        meta = json.dumps(version.to_json(), indent=1).encode() + b"\n"
-        for name, content in (files | {names.META: meta}).items():
-            write_new_file(fresh / name, content, modes.key_file, modes.keys_gid)
-        sync_folder(fresh)
-        make_folder(layout.versions(site), modes.key_folder, modes.keys_gid)
+        files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
+        write_new_folder(fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid)
+        if not layout.versions(site).is_dir():
+            make_folder(layout.versions(site), modes.key_folder, modes.keys_gid)
+            sync_folder(layout.archive)
         fresh.rename(layout.version(site, number))
     except OSError:
         shutil.rmtree(fresh, ignore_errors=True)

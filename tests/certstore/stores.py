@@ -72,7 +72,8 @@ def assert_live_is_whole(root: Path, site: str) -> int:
     layout = Layout(root)
     number = live_number(layout, site)
     assert number is not None, f"nothing is live for {site}"
-    folder = layout.live(site)
+    # The link is followed once: between two files it may turn, as every reader of several files has to know.
+    folder = layout.version(site, number)
     for chain, key in (("fullchain.pem", "privkey.pem"), ("combined.pem", "combined.pem")):
         # OpenSSL refuses a key that does not fit to the leaf.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / chain, folder / key)
