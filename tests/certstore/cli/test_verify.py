@@ -35,7 +35,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
                 {"kind": "imap", "upstream": f"127.0.0.1:{dovecot.ports.imap}", **mail},
                 {"kind": "pop3", "upstream": f"127.0.0.1:{dovecot.ports.pop3}", **mail},
                 {"kind": "sieve", "upstream": f"127.0.0.1:{dovecot.ports.sieve}", **mail},
+                {"kind": "https", "accept_proxy_protocol": True},
             ],
+            "trusted_proxies": ["127.0.0.0/8"],
         }
         own = CA.issue(OWN)
         sites: dict[str, Issued | Site] = {"main": certificate, OWN: own, WITHOUT: Site(settings={"host": WITHOUT})}
@@ -146,6 +148,15 @@ def test_a_version_with_two_keys_is_asked_for_both(edge: RunningEdge) -> None:
     served = [
         each["served_fingerprint"]
         for each in ran.json["checks"]
-        if each["server_name"] == PAIR and each["kind"] == "https"
+        if each["server_name"] == PAIR and each["listener"] == f"127.0.0.1:{edge.port('https')}"
     ]
     assert served == [ec.fingerprint, rsa.fingerprint]
+
+
+def test_a_listener_behind_a_balancer_is_asked_as_the_balancer_would(edge: RunningEdge, copied: Path) -> None:
+    address = f"127.0.0.1:{edge.port('https', 1)}"
+    checks = verify(edge, "--json").json["checks"]
+    assert {check["ok"] for check in checks if check["listener"] == address} == {True}
+    # Without the header that this listener waits for from a trusted address, there is no handshake to be had.
+    (copied / "edge.yaml").write_text(f"listeners: [{{kind: https, listen: '{address}'}}]\n")
+    assert certedge(copied, "verify", "--site", OWN).code == 3
