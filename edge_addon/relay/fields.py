@@ -3,8 +3,8 @@
 Pure. A name is judged once and remembered as it was spelt, so a head of usual headers costs one dictionary look-up per
 line. The memory is a memo of a pure function, bounded, and holds names only.
 
-A name with an underscore is dropped: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to one variable, so
-an underscore would carry a forged header past us. nginx does the same by default.
+A name with an underscore is dropped from requests: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to one
+variable, so an underscore would carry a forged header past us. nginx does the same by default.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ class FieldTable(dict[bytes, Treatment]):
     def _judge(self, name: bytes) -> Treatment:
         if not name or name.translate(None, TOKEN):
             raise BadMessage(_what_is_wrong(name))
-        if b"_" in name:
-            return Treatment.DROP
         lowered = name.lower()
-        if lowered.startswith(b"x-forwarded"):
-            # In a trailer and in a response nobody has any business with them.
-            return Treatment.FORWARDED if self._treatments is REQUEST else Treatment.DROP
+        if self._treatments is not RESPONSE:
+            if b"_" in name:
+                return Treatment.DROP
+            if lowered.startswith(b"x-forwarded"):
+                return Treatment.FORWARDED if self._treatments is REQUEST else Treatment.DROP
         return self._treatments.get(lowered, Treatment.KEEP)
 
 

@@ -33,7 +33,7 @@ class Hold:
         self._reasons |= reason
 
     def remove(self, reason: Reason) -> None:
-        if self._reasons & reason:
+        if self._reasons and self._reasons & reason:
             self._reasons &= ~reason
             if not self._reasons:
                 self._channel.resume_reading()

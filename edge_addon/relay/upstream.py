@@ -1,8 +1,8 @@
 """The web servers of one site: which of them gets the next request, and the connections kept open to them.
 
-A server that refuses a connection is passed over for a while if there are others (passive failure marking); with all
-of them failing each is still tried, because a wrong mark must not take a site down. Among those that work the one with
-the fewest requests under way gets the next. Knows nothing of requests.
+A server that refuses a connection is passed over for a while if there are others (passive failure marking), and so is
+one whose health check fails; with all of them failing each is still tried: a wrong mark must not take a site down.
+Among those that work the one with the fewest requests under way gets the next. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from certstore.model.settings import Upstream
+from edge_addon.relay.health_check import HealthCheck
 from edge_addon.relay.limits import (
     CONNECT_SECONDS,
     FAILED_SECONDS,
@@ -43,7 +44,7 @@ class ConnectionTaker(Protocol):
 class Server:
     """One upstream, its idle connections (the last used first) and how it has been doing."""
 
-    __slots__ = ("_context", "_plane", "active", "failed_until", "idle", "is_retired", "name", "upstream")
+    __slots__ = ("_context", "_plane", "active", "failed_until", "idle", "is_retired", "is_unwell", "name", "upstream")
 
     def __init__(self, upstream: Upstream, plane: Plane) -> None:
         self.upstream = upstream
@@ -51,6 +52,8 @@ class Server:
         self.idle: dict[UpstreamConnection, None] = {}
         self.active = 0
         self.failed_until = 0.0
+        self.is_unwell = False
+        """What its health check says, where it has one."""
         self.is_retired = False
         self._plane = plane
         self._context: ssl.SSLContext | None = None
@@ -160,6 +163,11 @@ class UpstreamPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper = plane.timers.timer()
         self._is_swept = False
+        self._checks = tuple(
+            HealthCheck(server, server.upstream.health, plane)
+            for server in self._servers
+            if server.upstream.health is not None and len(self._servers) > 1
+        )
 
     def take(self, *, may_be_resent: bool) -> UpstreamConnection | None:
         """An idle connection of the best server, or None: then `open` one.
@@ -204,7 +212,7 @@ class UpstreamPool:
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work; of all of them when none does."""
         now = self._plane.loop.time()
-        return min(servers or self._servers, key=lambda server: (server.failed_until > now, server.active))
+        return min(servers or self._servers, key=lambda server: (_is_passed_over(server, now), server.active))
 
     def _sweep(self) -> None:
         """Close what has been idle too long; rest until the next connection once nothing is left."""
@@ -219,9 +227,15 @@ class UpstreamPool:
     def close(self) -> None:
         """Close idle connections, keep none any more; requests under way go on."""
         self._sweeper.cancel()
+        for check in self._checks:
+            check.stop()
         for server in self._servers:
             server.is_retired = True
             server.close_idle(math.inf)
+
+
+def _is_passed_over(server: Server, now: float) -> bool:
+    return server.is_unwell or server.failed_until > now
 
 
 def _describe(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """WebSocket through the edge, with a real client and server, and what an upgrade may not become."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,14 +22,14 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w
 
 
 @asynccontextmanager
-async def echo_server() -> AsyncIterator[str]:
+async def echo_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:
             await connection.send(message)
 
-    async with serve(echo, "127.0.0.1", 0, max_size=None, compression=None) as server:
+    async with serve(echo, "127.0.0.1", 0, ssl=tls, max_size=None, compression=None) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if tls else 'http'}://localhost:{port}"
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
@@ -37,8 +38,6 @@ async def test_websocket_passes_with_messages_of_any_size_and_its_orderly_end(ki
     async with echo_server() as upstream, relay_edge(tmp_path, upstream, kind=kind) as edge:
         scheme, tls = "ws", None
         if kind == "https":
-            import ssl
-
             scheme, tls = "wss", ssl.create_default_context(cadata=CA.root_pem.decode())
         async with connect(
             f"{scheme}://{MAIN_HOST}:{edge.port}/", host="127.0.0.1", ssl=tls, max_size=None, compression=None
@@ -50,6 +49,22 @@ async def test_websocket_passes_with_messages_of_any_size_and_its_orderly_end(ki
             assert client.close_code == 4001
         await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
         assert not edge.plane.counters
+
+
+@in_loop
+async def test_websocket_passes_to_an_upstream_behind_tls(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(CA.root_pem)
+    CA.issue("localhost").write_to(tmp_path / "localhost")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "localhost" / "fullchain.pem", tmp_path / "localhost" / "privkey.pem")
+    async with (
+        echo_server(tls) as upstream,
+        relay_edge(tmp_path, [{"url": upstream, "ca_file": "ca.pem"}]) as edge,
+        connect(f"ws://a.test:{edge.port}/", host="127.0.0.1", max_size=None, compression=None) as client,
+    ):
+        for message in ("hello", "x" * 3_000_000):
+            await client.send(message)
+            assert await client.recv() == message
 
 
 @in_loop

@@ -1,10 +1,12 @@
 """Connections to upstreams: kept, given up, tried again at most once, spread over several, TLS verified."""
 
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 
+from edge_addon.relay import health_check
 from edge_addon.relay import upstream as upstream_module
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
@@ -236,6 +238,48 @@ async def test_when_all_servers_are_marked_each_is_still_tried(tmp_path: Path, m
         assert edge.plane.counters["upstream_connect_failed"] == 2
         with Recorder(answering(ok(b"back")), unix=second):
             assert (await get(edge)).endswith(b"back")
+
+
+@in_loop
+async def test_server_whose_health_check_fails_gets_no_requests_until_it_is_well_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_check, "HEALTH_SECONDS", 0.05)
+    is_well = threading.Event()
+
+    async def handle(connection: Connection) -> None:
+        while True:
+            head = await connection.read_head()
+            is_check = head.startswith(b"GET /health HTTP/1.1\r\n")
+            status = b"503 Sick" if is_check and not is_well.is_set() else b"200 OK"
+            await connection.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\nfirst")
+
+    with Recorder(handle) as first, Recorder(answering(ok(b"second"))) as second:
+        async with relay_edge(tmp_path, [{"url": first.url, "health": "/health"}, second.url]) as edge:
+            pool = edge.plane.upstream_pool("main")
+            await wait_for_in_loop(lambda: pool._servers[0].is_unwell, "a failed check")
+            for _ in range(3):
+                assert (await get(edge)).endswith(b"second")
+            is_well.set()
+            await wait_for_in_loop(lambda: not pool._servers[0].is_unwell, "a good check")
+            assert (await get(edge)).endswith(b"first")
+
+
+@in_loop
+async def test_server_that_does_not_answer_its_health_check_is_not_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_check, "HEALTH_SECONDS", 0.05)
+    missing = {"url": f"unix:{tmp_path / 'missing'}", "health": "/"}
+    with Recorder(silent) as mute, Recorder(answering(ok(b"well"))) as well:
+        async with relay_edge(tmp_path, [{"url": mute.url, "health": "/"}, missing, well.url]) as edge:
+            pool = edge.plane.upstream_pool("main")
+            await wait_for_in_loop(
+                lambda: [server.is_unwell for server in pool._servers] == [True, True, False],
+                "two failed checks",
+            )
+            assert (await get(edge)).endswith(b"well")
+            await wait_for_in_loop(lambda: all(each.is_over for each in mute.connections[:-1]), "no check left open")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
