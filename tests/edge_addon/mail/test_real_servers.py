@@ -49,7 +49,7 @@ def _listener(kind: str, upstream_port: int, more: dict[str, str]) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One edge before one Dovecot and one Postfix. The second listener of a kind speaks TLS to its upstream."""
+    """One edge before one Dovecot and one Postfix. Of each kind the first listener leaves TLS out behind the edge."""
     folder = tmp_path_factory.mktemp("edge")
     (folder / "ca.pem").write_bytes(CA.root_pem)
     (folder / "other-ca.pem").write_bytes(OTHER_CA.root_pem)
@@ -61,10 +61,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             ("sieve", sieve, "v2"), ("smtp", postfix.ports.smtp, "v1"), ("submission", postfix.ports.submission, "v2"),
             ("submissions", postfix.ports.submission, "v1"),
         ]  # fmt: skip
+        # Further listeners of the same kinds, in this order: `position` in the tests below.
         over_tls = [
             ("imap", imap, "starttls"), ("imaps", dovecot.ports.imaps, "tls"), ("pop3", pop3, "starttls"),
             ("sieve", sieve, "starttls"), ("smtp", postfix.ports.smtp, "starttls"),
-            ("submission", postfix.ports.submission, "starttls"),
+            ("submission", postfix.ports.submission, "starttls"), ("smtp", postfix.ports.smtp_tls, "tls"),
         ]  # fmt: skip
         tls = {"upstream_ca_file": "ca.pem", "upstream_name": INTERNAL_NAME, "proxy_protocol": "v2"}
         distrusting = {**tls, "upstream_ca_file": "other-ca.pem"}
@@ -190,7 +191,9 @@ def test_managesieve_stores_a_script_behind_starttls(platform: Platform, positio
         assert "edge" in client.ask(b"LISTSCRIPTS\r\n")
 
 
-@pytest.mark.parametrize("position", [0, 1], ids=["upstream in the clear", "upstream over TLS"])
+@pytest.mark.parametrize(
+    "position", [0, 1, 2], ids=["upstream in the clear", "upstream over STARTTLS", "upstream over TLS"]
+)
 @pytest.mark.parametrize("with_tls", [True, False], ids=["over TLS", "in the clear"])
 def test_a_mail_between_servers_is_delivered(platform: Platform, position: int, with_tls: bool) -> None:
     mail = a_mail()

@@ -1,13 +1,15 @@
 """The upstream leg under TLS: verified, begun only when it may, and behind the PROXY header."""
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certstore.model.settings import ListenerSettings
 from edge_addon.mail.opening import UPSTREAM_PIPELINED, UPSTREAM_WITHOUT_STARTTLS
-from edge_addon.mail.upstream import SPOKE_TOO_EARLY, TLS_FAILED
+from edge_addon.mail.upstream import SPOKE_TOO_EARLY, TLS_FAILED, UpstreamLeg
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.mail.edge import CA, OTHER_CA, Peer, Script, Upstream, client_context, mail_edge, server_context
 from tests.loops import in_loop
@@ -194,5 +196,42 @@ def test_a_client_that_vanishes_in_the_upstreams_handshake_frees_the_upstream(tm
             await wait_for_in_loop(lambda: hellos, "the handshake to begin")
             client.abort()
             await upstream.done()
+
+    run()
+
+
+class Recorder:
+    """An owner that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self.lost: list[str] = []
+
+    def upstream_connected(self) -> None: ...
+
+    def upstream_secured(self) -> None: ...
+
+    def upstream_received(self, data: bytes) -> None:
+        self.received.append(data)
+
+    def upstream_lost(self, cause: str) -> None:
+        self.lost.append(cause)
+
+    def upstream_full(self, *, is_full: bool) -> None: ...
+
+
+@pytest.mark.parametrize("mode", ["none", "tls"])
+def test_what_comes_before_the_handshake_is_never_passed_on(tmp_path: Path, mode: str) -> None:
+    """Shown on the leg alone: on a socket the window is open for one turn of the loop only."""
+
+    @in_loop
+    async def run() -> None:
+        given = {"kind": "imaps", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1", "upstream_tls": mode}
+        settings, owner = ListenerSettings.model_validate(given), Recorder()
+        leg = UpstreamLeg(owner, asyncio.get_running_loop(), settings, tmp_path)
+        leg.data_received(b"* OK injected\r\n")
+        assert (owner.received, owner.lost) == (
+            ([b"* OK injected\r\n"], []) if mode == "none" else ([], [SPOKE_TOO_EARLY])
+        )
 
     run()
