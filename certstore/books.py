@@ -74,34 +74,44 @@ class Books:
     """Records that a full disk did not take."""
     problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     """The problems of the sites asked about so far: judging a drop that is as it was opens no file."""
+    said: set[str] = field(default_factory=set)
+    """Remarks on what is ignored, so that a sweep does not repeat them."""
 
     def learn(self, known: KnownSite, stamp: Stamp | None = None) -> None:
         """Take over what is new about a site and publish what follows from it. `stamp` is that of the site.yaml that
-        the settings come from, where they are new. Raises OSError and then changes nothing that workers see.
+        the settings come from, where they are new. Raises OSError and then changes nothing.
         """
         before = self.roster.get(known.site)
-        affected = self._in_conflict_with(known.site)
+        affected = self.in_conflict_with(known.site)
         changed = self.roster.put(known)
         try:
-            self.remember(known, stamp)
             self.publish(changed)
         except OSError:
             self._unlearn(known.site, before)
             raise
-        self._note_conflicts({*affected, *changed, *self._in_conflict_with(known.site)})
+        try:
+            self.remember(known, stamp)
+        except OSError as error:
+            # What is published stands. Without its stamp the site.yaml is read again, and this tried again.
+            logger.error("%s: what it declares could not be written down: %s", known.site, error.strerror)
+        self.note_conflicts({*affected, *changed, *self.in_conflict_with(known.site)})
 
     def forget(self, site: str) -> None:
         """The site's names go back to main or to whoever else declares them. Raises OSError."""
         before = self.roster[site]
-        affected = self._in_conflict_with(site) - {site}
+        affected = self.in_conflict_with(site) - {site}
         changed = self.roster.remove(site)
         try:
             self.publish(changed, removed=[site])
-            self.declared.drop(site)
         except OSError:
             self._unlearn(site, before)
             raise
-        self._note_conflicts({*affected, *changed})
+        try:
+            self.declared.drop(site)
+        except OSError as error:
+            # The tombstone has been written before; the next start drops what is left.
+            logger.error("%s: what it declared could not be dropped: %s", site, error.strerror)
+        self.note_conflicts({*affected, *changed})
 
     def remember(self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True) -> None:
         """Keep what the site declares beyond the next restart: its files may be gone by then."""
@@ -145,6 +155,11 @@ class Books:
         self.problems[site] = problems
         self._save(site, SiteRecords(self.records(site).attempts, problems))
 
+    def say_once(self, remark: str) -> None:
+        if remark not in self.said:
+            self.said.add(remark)
+            logger.warning("%s", remark)
+
     def records(self, site: str) -> SiteRecords:
         return self.unsaved.get(site) or read_records(self.layout, site)
 
@@ -172,10 +187,12 @@ class Books:
         else:
             self.roster.put(before)
 
-    def _in_conflict_with(self, site: str) -> set[str]:
+    def in_conflict_with(self, site: str) -> set[str]:
+        """The site and those with which it shares a name, if there are any."""
         return {each for conflict in self.roster.conflicts(site) for each in (conflict.owner, conflict.loser)}
 
-    def _note_conflicts(self, sites: Iterable[str]) -> None:
+    def note_conflicts(self, sites: Iterable[str]) -> None:
+        """Set or clear the problem of these sites; both sides of a conflict are told."""
         for site in sites:
             if site in self.roster:
                 messages = [

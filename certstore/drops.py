@@ -67,6 +67,9 @@ def look_at(books: Books, patience: Patience, site: str) -> Look:
     settings = look_at_settings(books, site, lambda text, at: patience.unchanged_for(f"{site}/yaml", text, at))
     known = books.roster.get(site)
     if known is None:
+        folder = books.layout.drop_folder(site)
+        if folder.is_dir() and not books.layout.site_yaml(site).exists():
+            books.say_once(f"{folder} is no site yet: it has no site.yaml, and its name is no host name with a dot")
         return Look(site, None, settings.again_in)
     look, missing = _look_at_drop(books, patience, known)
     sources = [message for message in (settings.missing, missing) if message]

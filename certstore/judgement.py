@@ -121,7 +121,7 @@ def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | Non
     return (
         chain_length(verdict.primary) < live.chain_length
         or (live.has_rsa_pair and verdict.rsa is None)
-        or verdict.primary.not_before < live.not_before
+        or (verdict.primary.not_before < live.not_before and not live.is_self_signed)
     )
 
 

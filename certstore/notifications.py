@@ -54,7 +54,8 @@ class Notifications:
         self._touch = touch
         self._observer: BaseObserver | None = None
         self._watches: dict[Path, tuple[ObservedWatch, tuple[int, int]]] = {}
-        self._linked: dict[Path, set[Place]] = {}
+        # The values are replaced and never changed: watchdog's thread looks at them while the sweep's works on them.
+        self._linked: dict[Path, frozenset[Place]] = {}
 
     def start(self) -> None:
         """Never raises: without inotify the sweep carries on alone."""
@@ -95,15 +96,15 @@ class Notifications:
         wanted = {each for link in self._links_of(place) for each in link_folders(link) if not self._is_inside(each)}
         for folder, places in list(self._linked.items()):
             if place in places and folder not in wanted:
-                places.discard(place)
-                if not places:
+                self._linked[folder] = places - {place}
+                if not self._linked[folder]:
                     del self._linked[folder]
                     self._forget(folder)
         for folder in sorted(wanted):
             if folder in self._linked:
-                self._linked[folder].add(place)
+                self._linked[folder] |= {place}
             elif len(self._linked) < MAX_LINK_FOLDERS and self._observer is not None:
-                self._linked[folder] = {place}
+                self._linked[folder] = frozenset({place})
                 self._watch(folder, is_recursive=False)
 
     def _wanted(self) -> dict[Path, bool]:
@@ -159,8 +160,8 @@ class Notifications:
 
     def happened(self, watched: Path, path: Path, *, is_folder: bool) -> None:
         """An event below `watched`: which place is that?"""
-        if watched in self._linked:
-            for place in list(self._linked[watched]):
+        if (linked := self._linked.get(watched)) is not None:
+            for place in linked:
                 self._touch(place)
         elif path.is_relative_to(self._layout.domains):
             name, *rest = path.relative_to(self._layout.domains).parts or ("",)

@@ -1,6 +1,6 @@
 """Which site a name in the drop places stands for: a folder by its own name, a file by the site's key or host.
 
-Answers from the books; looks at no file.
+Answers from the books; looks at no file. What can be no site is not passed over in silence.
 """
 
 from __future__ import annotations
@@ -12,10 +12,21 @@ _SUFFIX = ".pem"
 
 
 def site_of_place(books: Books, name: str, *, is_folder: bool) -> str | None:
-    """The key, maybe of a site that does not exist yet; None for a name that can be no site's.
+    """The key, maybe of a site that does not exist yet; None, with a word in the log, for a name that is no site's.
 
     `name` is that of an entry of domains/.
     """
+    site = _site(books, name, is_folder=is_folder)
+    path = books.layout.domains / name
+    if site is None and (is_folder or name.endswith(_SUFFIX)):
+        books.say_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
+    elif site in books.tombstones:
+        books.say_once(f"{path} is ignored: the site {site} was removed; `certedge site add {site}` brings it back")
+        return None
+    return site
+
+
+def _site(books: Books, name: str, *, is_folder: bool) -> str | None:
     if is_folder:
         return name if is_usable_key(name) else None
     stem = name.removesuffix(_SUFFIX)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -78,6 +78,8 @@ def open_books(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[],
     declared.sync()
     unpublished = _unpublished(books, served)
     _publish(books, is_fit=is_fit)
+    for site in fresh:
+        books.note_conflicts(books.in_conflict_with(site))
     for site in unpublished:
         _record_what_a_kill_left(books, site, served[site].version)
     return books
@@ -166,12 +168,16 @@ def _fill_roster(books: Books, served: dict[str, ServedCertificate]) -> dict[str
     return fresh
 
 
-def _drop_names(layout: Layout) -> Iterable[str]:
+def _drop_names(layout: Layout) -> list[str]:
     """Keys that folders and files under domains/ stand for. A file may turn out to be a known site's, by its host."""
-    with os.scandir(layout.domains) as entries:
-        for entry in entries:
-            if is_usable_key(entry.name) and entry.is_dir():
-                yield entry.name
+    try:
+        with os.scandir(layout.domains) as entries:
+            found = [entry.name for entry in entries if is_usable_key(entry.name) and entry.is_dir()]
+    except OSError as error:
+        # What is known is served all the same.
+        logger.error("%s can't be listed: %s", layout.domains, error.strerror)
+        return []
+    return found
 
 
 def _publish(books: Books, *, is_fit: bool) -> None:

@@ -240,8 +240,7 @@ class StoreWriter(Store):
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, maybe one that is new; None for what can be none."""
         with self._one_at_a_time:
-            site = site_of_place(self._books, name, is_folder=is_folder)
-            return None if site in self._books.tombstones else site
+            return site_of_place(self._books, name, is_folder=is_folder)
 
     # What readers ask, answered from memory
 

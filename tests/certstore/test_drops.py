@@ -535,3 +535,38 @@ def test_two_sites_that_declare_one_name_are_both_told(tmp_path: Path, ca: Certi
         drop(writer, "client-b", {"site.yaml": f"host: {OTHER}\n".encode()})
         look_until_judged(writer, "client-b")
         assert problem_codes(writer, "client-a") == problem_codes(writer, "client-b") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Mail.Client-A.test", "no host name in lower-case"),
+        ("client-a", "has no site.yaml"),
+        ("Upper.test.pem", "no host name in lower-case"),
+    ],
+)
+def test_what_can_be_no_site_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, words: str
+) -> None:
+    with writing(tmp_path) as writer:
+        is_folder = not name.endswith(".pem")
+        if is_folder:
+            (tmp_path / "domains" / name).mkdir()
+        for _ in range(3):
+            site = writer.site_of_place(name, is_folder=is_folder)
+            if site is not None:
+                writer.look(site)
+    assert caplog.text.count(f"domains/{name} is") == 1
+    assert words in caplog.text
+
+
+def test_a_conflict_between_sites_that_were_there_before_the_first_start_is_told(tmp_path: Path) -> None:
+    for site, host in (("client-a", SITE), ("client-b", OTHER)):
+        (tmp_path / "domains" / site).mkdir(parents=True)
+        (tmp_path / "domains" / site / "site.yaml").write_text(f"host: {host}\nadditional_names: [x.shared.test]\n")
+    with writing(tmp_path) as writer:
+        assert problem_codes(writer, "client-a") == problem_codes(writer, "client-b") == {"name_conflict"}
+        # Seen at the same moment, neither being its host's: the order of the keys decides, and keeps to it.
+        assert "x.shared.test" in writer.site("client-a").names
+    with writing(tmp_path) as writer:
+        assert "x.shared.test" in writer.site("client-a").names
