@@ -127,7 +127,7 @@ def _show_all(edge: Edge, sites: list[SiteFacts], shown: list[SiteFacts]) -> Non
         source = facts.source or ""
         rows.append((facts.site, facts.host, source, version, expiry_cell(facts), state_cell(facts), problems))
     if rows:
-        print_table(("site", "host", "certificate from", "version", "valid until", "state", "problems"), rows)
+        print_table(("site", "host", "from", "version", "valid until", "state", "problems"), rows)
     for facts in shown:
         print_lines(*(Cell(f"{facts.site}: {problem.message}", WARNING) for problem in facts.problems))
     troubled = sum(1 for facts in sites if facts.problems)

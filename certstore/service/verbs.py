@@ -100,12 +100,12 @@ def _install(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str,
     site = arguments.site()
     files, password, force = arguments.files(), arguments.password(), arguments.flag("force")
     _discover(writer, site)
-    return _intake_facts(writer, writer.take_in(site, files, source=UPLOAD, password=password, force=force))
+    return intake_facts(writer, writer.take_in(site, files, source=UPLOAD, password=password, force=force))
 
 
 def _rollback(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
     result = writer.rollback(arguments.site(), arguments.number_or_none("version"))
-    return _intake_facts(writer, result)
+    return intake_facts(writer, result)
 
 
 def _add_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
@@ -187,7 +187,8 @@ def invalid_settings(error: SettingsError) -> VerbFailed:
     return VerbFailed(Fault.INVALID, "\n".join(faults))
 
 
-def _intake_facts(writer: StoreWriter, result: IntakeResult) -> dict[str, Any]:
+def intake_facts(writer: StoreWriter, result: IntakeResult) -> dict[str, Any]:
+    """What every verb says that brought a certificate in, or tried to."""
     is_taken = result.outcome in (Outcome.DONE, Outcome.NOTED)
     return {
         "site": result.site,

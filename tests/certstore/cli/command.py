@@ -24,8 +24,9 @@ from tests.certificates import Issued
 # Everything is imported first: the interpreter may lie where only root can read.
 _AS_USER = """
 import importlib, os, pkgutil, sys
-import encodings.idna, encodings.utf_8_sig, certstore, certstore.cli.main, edge_addon.cli, rich.text, typer.rich_utils
-for module in pkgutil.walk_packages(certstore.__path__, "certstore."):
+import encodings.idna, encodings.utf_8_sig, rich.text, typer.rich_utils
+import certstore.cli, certstore.facts, certstore.service.writing, edge_addon.cli
+for module in pkgutil.iter_modules(certstore.cli.__path__, "certstore.cli."):
     importlib.import_module(module.name)
 user = int(sys.argv.pop(1))
 os.setgroups([])
