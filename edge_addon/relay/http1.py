@@ -23,7 +23,6 @@ from edge_addon.relay.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.relay.refusal import BadMessage
 from edge_addon.relay.report import Report
 from edge_addon.relay.request_body import RequestBody
-from edge_addon.relay.responses import Answer
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.relay.upstream_connection import UpstreamConnection
 
@@ -32,12 +31,9 @@ if TYPE_CHECKING:
 
 
 class _Phase(Enum):
-    HEAD = auto()
-    """Between requests, or in the middle of a head."""
-    BODY = auto()
-    """A request's body is being read; its response may have begun, or even ended a connection's use."""
-    WAIT = auto()
-    """The request is complete, its response is not."""
+    HEAD = auto()  # between requests, or in the middle of a head
+    BODY = auto()  # a request's body is being read; its response may have begun
+    WAIT = auto()  # the request is complete, its response is not
     TUNNEL = auto()
     CLOSED = auto()
 
@@ -194,7 +190,7 @@ class Http1Session:
             return b""
         if not self._buffer:
             # From its first byte a head has this long, however it trickles in.
-            self._timer.set(self._limits.head_seconds, self._head_timed_out)
+            self._timer.set(self._limits.head_seconds, self._request_timed_out)
         return data
 
     def _begin(self, head: RequestHead, rest: bytes) -> bytes:
@@ -204,7 +200,7 @@ class Http1Session:
         self._body = None
         self._is_chunked = False
         verdict = self._gate.admit(head)
-        if isinstance(verdict, Answer):
+        if isinstance(verdict, responses.Answer):
             return self._answer(verdict, head, rest)
         body, is_complete = b"", True
         if head.length:
@@ -245,7 +241,7 @@ class Http1Session:
 
     # Answers of the edge itself.
 
-    def _answer(self, answer: Answer, head: RequestHead, rest: bytes) -> bytes:
+    def _answer(self, answer: responses.Answer, head: RequestHead, rest: bytes) -> bytes:
         """Answer a request that is not relayed. A body that came with it is not read: the connection ends instead."""
         if answer.is_refusal:
             self._plane.count(answer.cause)
@@ -270,7 +266,7 @@ class Http1Session:
         self._log(error.cause)
         self._close()
 
-    def _write_answer(self, answer: Answer, *, is_last: bool) -> None:
+    def _write_answer(self, answer: responses.Answer, *, is_last: bool) -> None:
         head = self._report.head
         connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
         is_head = head is not None and head.method == b"HEAD"
@@ -428,29 +424,25 @@ class Http1Session:
         if self._is_write_paused:
             self._timer.set(STALL_SECONDS, self._client_stalled)
         elif self._phase is _Phase.BODY and not self._hold.is_held and not self._has_answered:
-            self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), self._body_timed_out)
+            self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), self._request_timed_out)
         elif self._is_eof:
             self._timer.set(HALF_CLOSED_SECONDS, self._upstream_timed_out)
         else:
             self._timer.set(self._limits.idle_seconds, self._upstream_timed_out)
 
-    def _head_timed_out(self) -> None:
-        self._report.begin(None)
-        self._give_up("request_head_timed_out")
-
-    def _body_timed_out(self) -> None:
-        self._give_up("request_body_timed_out")
-
-    def _give_up(self, cause: str) -> None:
-        """The client takes too long with its request."""
+    def _request_timed_out(self) -> None:
+        """The client takes too long with its head or its body."""
+        cause = "request_body_timed_out"
+        if self._phase is _Phase.HEAD:
+            cause = "request_head_timed_out"
+            self._report.begin(None)
         self._plane.count(cause)
         self._write_answer(responses.page(408, cause), is_last=True)
         self._end_early(cause)
 
     def _upstream_timed_out(self) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.cancel()
+        if self._exchange is not None:
+            self._exchange.cancel()
             self.exchange_failed(504, "upstream_timed_out")
 
     def _client_stalled(self) -> None:

@@ -298,7 +298,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder = None
         head = self._head
         self._head = None
-        if is_clean and self._is_request_complete and head is not None and head.keep_alive:
+        is_sent = self._is_request_complete and not self._transport.get_write_buffer_size()
+        if is_clean and is_sent and head is not None and head.keep_alive:
             self.resume_reading()
             self._stage = _Stage.IDLE
             self._server.give_back(self)

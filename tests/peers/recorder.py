@@ -42,7 +42,9 @@ class Connection:
 
     async def read_until(self, end: bytes) -> bytes:
         """Up to and with `end`; raises EOFError when it does not come."""
-        while (found := self._unread.find(end)) < 0:
+        looked_at = 0
+        while (found := self._unread.find(end, looked_at)) < 0:
+            looked_at = max(0, len(self._unread) - len(end))
             if not await self._receive():
                 raise EOFError
         data = bytes(self._unread[: found + len(end)])

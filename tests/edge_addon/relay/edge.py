@@ -59,7 +59,9 @@ class Edge:
         if server_name is not None:
             context = ssl.create_default_context(cadata=CA.root_pem.decode())
             context.check_hostname = False
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname=server_name)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=context, server_hostname=server_name, limit=1 << 20
+        )
         self.writers.append(writer)
         return reader, writer
 

@@ -316,6 +316,48 @@ async def test_upstream_that_refuses_a_large_body_and_closes_is_still_heard(tmp_
 
 
 @in_loop
+async def test_upload_sent_ahead_of_its_turn_goes_on_once_the_answer_before_it_is_there(tmp_path: Path) -> None:
+    size = 20_000_000
+
+    async def handle(connection: Connection) -> None:
+        await connection.read_head()
+        await wait_for_in_loop(go_on.is_set, "the word to answer", seconds=60)
+        await connection.write(ok(b"first"))
+        await connection.read_until(b"end")
+        await connection.write(ok(b"second", b"Connection: close"))
+
+    go_on = threading.Event()
+    with Recorder(handle) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(GET + POST % size + b"x" * (size - 3) + b"end")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(writer.drain(), 0.5)
+            go_on.set()
+            assert (await reader.readuntil(b"first")).startswith(b"HTTP/1.1 200 ")
+            assert (await asyncio.wait_for(reader.readuntil(b"second"), 20)).startswith(b"HTTP/1.1 200 ")
+
+
+@in_loop
+async def test_upstream_connection_is_read_from_again_after_a_slow_client(tmp_path: Path) -> None:
+    """A response may be complete at the very moment in which its client stops reading."""
+    body = b"x" * 150_000
+    response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\nX-T: 1\r\n\r\n" % (
+        len(body),
+        body,
+    )
+    with Recorder(answering(response)) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            count = 100
+            writer.write(GET * count)
+            await stands_still(lambda: len(recorder.received))
+            assert recorder.received.count(b"GET") < count
+            for _ in range(count):
+                await asyncio.wait_for(reader.readuntil(b"X-T: 1\r\n\r\n"), 20)
+
+
+@in_loop
 async def test_large_upload_moves_only_as_fast_as_the_upstream_takes_it(tmp_path: Path) -> None:
     go_on = threading.Event()
 
