@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,10 +66,12 @@ class Account:
 
 
 class Accounts:
-    """The accounts of a store. Writing is the writer's alone."""
+    """The accounts of a store. Writing is the writer's alone, from several threads: of the first orders at a new CA,
+    one makes the account and the others wait for it."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._one_at_a_time = threading.Lock()
 
     def load(self, ca: Ca) -> Account | None:
         """None while there is none, or none that can be read. Raises OSError where a file is there and unreadable."""
@@ -96,17 +99,22 @@ class Accounts:
 
         Raises OrderFailed, OSError.
         """
-        account = self.load(ca)
-        if account is None:
-            before_new()
-            return self._register(ca, conversation, wishes)
-        if wishes.contact and set(wishes.contact) != set(account.contact):
-            return self._change_contact(account, conversation, wishes)
-        return account
+        with self._one_at_a_time:
+            account = self.load(ca)
+            if account is None:
+                before_new()
+                return self._register(ca, conversation, wishes)
+            if wishes.contact and set(wishes.contact) != set(account.contact):
+                return self._change_contact(account, conversation, wishes)
+            return account
 
-    def register_again(self, ca: Ca, conversation: Conversation, wishes: AccountWishes) -> Account:
-        """The CA does not know the account any more: the same key, a new registration."""
-        return self._register(ca, conversation, wishes)
+    def register_again(self, unknown: Account, conversation: Conversation, wishes: AccountWishes) -> Account:
+        """The CA does not know this account any more: the same key, a new registration, unless it was made already."""
+        with self._one_at_a_time:
+            known = self.load(unknown.ca)
+            if known is not None and known.url != unknown.url:
+                return known
+            return self._register(unknown.ca, conversation, wishes)
 
     def adopt(self, ca: Ca, key_pem: bytes, url: str, contact: tuple[str, ...]) -> None:
         """Take over an account that another program made. The key must be one that `load_key` reads."""

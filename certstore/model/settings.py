@@ -254,6 +254,8 @@ class NotifySettings(Model):
     smtp: SmtpSettings | None = None
     sender: str | None = Field(None, alias="from")
     to: tuple[str, ...] = ()
+    templates: Path | None = None
+    """A folder whose files replace those of the same name in certstore/service/templates."""
 
 
 class AdminSettings(Model):

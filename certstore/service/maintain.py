@@ -84,6 +84,7 @@ class Maintenance:
     def start(self) -> None:
         """Begin to look after all sites. What a kill left behind is cleared first."""
         self.sweep()
+        self._windows.submit(self._update_contacts)
         self._thread.start()
 
     def sweep(self) -> None:
@@ -106,10 +107,20 @@ class Maintenance:
         """Something changed that the loop should look at now."""
         self._wake.set()
 
+    def look_again(self, site: str) -> None:
+        """Whatever was decided for the site may be different now."""
+        self._schedule(site, self.clock())
+        self._wake.set()
+
     def is_stalled(self, now: datetime) -> bool:
         return now - self.last_round > STALLED_AFTER
 
     # What others ask
+
+    @property
+    def under_way(self) -> int:
+        """How many orders run now."""
+        return len(self._busy)
 
     def entries(self) -> Mapping[str, SiteEntry]:
         """All sites as they stand."""
@@ -209,7 +220,9 @@ class Maintenance:
         live = target.live
         if live is not None and now < live.not_after and state.ask_at(live.fingerprint, now) <= now:
             self._ask_window(site, live)
-        decision = decide_renewal(target, state, now, fraction=_fraction(site, live))
+            if state.info is None or state.info.fingerprint != live.fingerprint:
+                return  # the first answer decides; asking ends in another look
+        decision = decide_renewal(target, state, now, fraction=site_fraction(site, live))
         match decision:
             case Keep(until):
                 wake = [now + LONGEST_SLEEP, *([until] if until is not None else [])]
@@ -237,6 +250,17 @@ class Maintenance:
         if not self._stopping.is_set():
             self._schedule(site, self.clock() + timedelta(seconds=TICK_SECONDS))
             self._wake.set()
+
+    def _update_contacts(self) -> None:
+        """Accounts learn of a contact that was changed in edge.yaml; one that does not exist yet is not made here."""
+        for ca in self.tools.cas:
+            with suppress(OrderFailed, OSError):
+                account = self.tools.accounts.load(ca)
+                wanted = self.tools.settings.acme.contact
+                if account is not None and wanted and set(wanted) != set(account.contact):
+                    conversation = self.tools.begin(ca)
+                    self.tools.account(ca, conversation)
+                    conversation.close()
 
     # Windows
 
@@ -274,5 +298,6 @@ class Maintenance:
                 self._wake.set()
 
 
-def _fraction(site: str, live: LiveCertificate | None) -> float:
+def site_fraction(site: str, live: LiveCertificate | None) -> float:
+    """Where in its window this certificate is renewed: as good as random, and the same for its whole life."""
     return place_of(f"{site} {live.fingerprint}") if live is not None else 0.0

@@ -235,7 +235,7 @@ class Attempt:
                 raise
             # A CA that was set up anew does not know its accounts any more.
             self._tell("the CA does not know our account: it is registered again")
-            fresh = tools.accounts.register_again(self._ca, anonymous, tools.wishes(self._ca))
+            fresh = tools.accounts.register_again(account, anonymous, tools.wishes(self._ca))
             return self._issuer(fresh, anonymous).issue(request)
 
     def _issuer(self, account: Account, anonymous: Conversation) -> Issuer:
@@ -271,16 +271,17 @@ class Attempt:
     def _taken_in(self, chosen: OrderFor, files: list[DroppedFile]) -> Attempted:
         tools, site = self._tools, self._site
         doing = "renew" if site.live is not None else "order"
+        now = tools.clock()
+        state = settle_success(self._state, chosen, now)
+        # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
+        tools.book.put(site.site, state)
         result = tools.writer.take_in(site.site, files, source=f"{ACME_SOURCE}{self._ca.key}", doing=doing)
         tools.journal.remove(site.site)
-        now = tools.clock()
         with tools.book.ledger(self._ca) as pages:
             pages.note_certificate(chosen.names, now)
         if result.outcome not in (Outcome.DONE, Outcome.NOTED):
             cause = Cause.STORAGE if result.outcome is Outcome.FAILED else Cause.INTAKE
             return self._failed(Failure(cause, result.message))
-        state = settle_success(self._state, chosen, now)
-        tools.book.put(site.site, state)
         left_out = f", without {listed(chosen.left_out)}" if chosen.left_out else ""
         logger.info("%s: %s by %s: %s%s", site.site, doing, self._ca.key, result.message, left_out)
         return Attempted(site.site, state, result, order=chosen, findings=tuple(self._findings))

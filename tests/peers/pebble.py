@@ -170,9 +170,9 @@ class Pebble:
         return self.log.count("Added order ")
 
     def accounts(self) -> int:
-        return self.log.count("There are now") and max(
-            int(line.split("There are now ")[1].split()[0]) for line in self.log.splitlines() if "There are now" in line
-        )
+        """How many accounts it has made since it was started last."""
+        counts = [line.split("There are now ")[1] for line in self.log.splitlines() if "accounts in memory" in line]
+        return int(counts[-1].split()[0]) if counts else 0
 
     def _answers(self) -> bool:
         try:
