@@ -275,7 +275,7 @@ def _resign_weakly(certificate: x509.Certificate, key: PrivateKey, weak: WeakHas
     RSA only: there the algorithm's identifier and the signature keep their lengths, so both are changed in place.
     """
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError("a weak signature needs an RSA key to sign with")
+        raise TypeError("a weak signature needs an RSA key to sign with")
     sha256_with_rsa = bytes.fromhex("2a864886f70d01010b")
     weak_with_rsa = sha256_with_rsa[:-1] + (b"\x05" if weak == "sha1" else b"\x04")
     algorithm = hashes.SHA1() if weak == "sha1" else hashes.MD5()  # noqa: S303  # what the product must refuse
