@@ -24,13 +24,10 @@ LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset would destroy an answer not yet read."""
 
 
-def _plain_answer(status: bytes, text: bytes, *headers: bytes) -> bytes:
-    lines = (b"HTTP/1.1 " + status, b"Content-Type: text/plain", b"Content-Length: %d" % len(text), *headers)
-    return b"\r\n".join((*lines, b"Connection: close", b"", text))
-
-
-PLAIN_HTTP_ANSWER = _plain_answer(b"400 Bad Request", b"This port speaks TLS. Use https:// instead of http://.\n")
-BUSY_ANSWER = _plain_answer(b"503 Service Unavailable", b"Too many connections.\n", b"Retry-After: 5")
+PLAIN_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"This port speaks TLS. Use https:// instead of http://.\n"
+)
 
 
 SessionMaker = Callable[["ClientConnection", Plane], Session]
@@ -40,6 +37,7 @@ class ClientConnection(asyncio.Protocol):
     """The protocol of an accepted socket, and the `Channel` of its session."""
 
     __slots__ = (
+        "_busy_answer",
         "_corked",
         "_header",
         "_hello",
@@ -66,7 +64,9 @@ class ClientConnection(asyncio.Protocol):
         "tls_version",
     )
 
-    def __init__(self, plane: Plane, listener: ListenerSettings, make_session: SessionMaker) -> None:
+    def __init__(
+        self, plane: Plane, listener: ListenerSettings, make_session: SessionMaker, busy_answer: bytes = b""
+    ) -> None:
         self.listener = listener
         self.secure = False
         self.server_name: str | None = None
@@ -75,6 +75,7 @@ class ClientConnection(asyncio.Protocol):
         self.alpn: str | None = None
         self._plane = plane
         self._make_session = make_session
+        self._busy_answer = busy_answer
         self._session: Session | None = None
         self._stage: TlsStage | None = None
         self._hello: HelloReader | None = None
@@ -353,8 +354,8 @@ class ClientConnection(asyncio.Protocol):
         self.close()
 
     def _refuse_for_load(self) -> None:
-        if self.listener.kind is ListenerKind.HTTP:
-            self._transport.write(BUSY_ANSWER)
+        if self._busy_answer:
+            self._transport.write(self._busy_answer)
             self.close()
         else:
             self.abort()

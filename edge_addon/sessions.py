@@ -8,10 +8,12 @@ from certstore.model.settings import ListenerKind, ListenerSettings
 from edge_addon.channel import Session
 from edge_addon.connection import ClientConnection
 from edge_addon.health import HealthSession
+from edge_addon.mail.dialogue import PROTOCOLS, goodbye
 from edge_addon.mail.relay import MailSession
 from edge_addon.plane import Plane
 from edge_addon.relay.http1 import Http1Session
 from edge_addon.relay.http2 import Http2Session
+from edge_addon.relay.responses import encode_answer, page
 
 
 def make_session(connection: ClientConnection, plane: Plane) -> Session:
@@ -26,6 +28,18 @@ def make_session(connection: ClientConnection, plane: Plane) -> Session:
     return Http1Session(connection, plane)
 
 
+def busy_answer(plane: Plane, listener: ListenerSettings) -> bytes:
+    """What a client hears that is one too many; nothing where TLS would have to come first."""
+    kind = listener.kind
+    if kind.offers_starttls:
+        return goodbye(PROTOCOLS[kind], plane.snapshot.main.host, "Too many connections")
+    if kind is ListenerKind.HTTP:
+        answer = page(503, "too_many_connections")
+        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", hsts=None)
+    return b""
+
+
 def connection_factory(plane: Plane, listener: ListenerSettings) -> Callable[[], ClientConnection]:
     """What `create_server` calls for each accepted socket of this listener."""
-    return lambda: ClientConnection(plane, listener, make_session)
+    busy = busy_answer(plane, listener)
+    return lambda: ClientConnection(plane, listener, make_session, busy)

@@ -94,7 +94,7 @@ def test_plain_http_on_a_tls_port_is_told_so(edge: RunningEdge) -> None:
 
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
-    assert b"Content-Length: %d" % len(body) in head
+    assert b"Connection: close" in head
     assert b"https" in body
 
 
@@ -251,11 +251,23 @@ def test_without_a_good_header_from_a_trusted_peer_nothing_is_served(
 
 
 def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_path: Path) -> None:
-    settings = {"listeners": [{"kind": "https"}, {"kind": "http"}], "limits": {"connections_per_address": 3}}
+    mail = [{"kind": kind, "upstream": "127.0.0.1:9"} for kind in ("imap", "pop3", "submission", "sieve", "imaps")]
+    settings = {
+        "listeners": [{"kind": "https"}, {"kind": "http"}, *mail],
+        "limits": {"connections_per_address": 3},
+    }
     with running_edge(tmp_path, settings, {"main": MAIN}) as edge:
         held = [connect(edge, "http") for _ in range(3)]
         with closing(connect(edge, "http")) as fourth:
             assert read_to_end(fourth).startswith(b"HTTP/1.1 503 ")
+        for kind, words in {"imap": b"* BYE", "pop3": b"-ERR", "submission": b"421", "sieve": b"BYE"}.items():
+            with closing(connect(edge, kind)) as another:
+                assert read_to_end(another).startswith(words)
+        with closing(connect(edge, "imaps")) as last:
+            try:
+                assert read_to_end(last) == b""
+            except ConnectionResetError:
+                pass
         with closing(connect(edge, "http", source="127.0.0.3")) as other:
             other.sendall(request("edge.test"))
             assert read_to_end(other).startswith(b"HTTP/1.1 30")
