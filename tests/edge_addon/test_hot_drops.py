@@ -17,7 +17,7 @@ from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for
 from tests.ports import listening_socket
-from tests.running import RunningEdge, drop_certificate, running_edge
+from tests.running import RunningEdge, drop_certificate, running_edge, write_site
 
 CA = CertificateAuthority()
 SECONDS = float(os.environ.get("TORN_DROP_SECONDS", "30"))
@@ -195,3 +195,15 @@ def read_answer(connection: ssl.SSLSocket) -> bytes:
     while len(body) < length:
         body += connection.recv(65536)
     return body
+
+
+def test_drops_that_wait_for_the_very_first_start_are_served_to_the_first_client(tmp_path: Path) -> None:
+    """Nobody gets the main certificate only because the service was not done looking."""
+    main, certificates = CA.issue("edge.test"), {f"s{number}.test": CA.issue(f"s{number}.test") for number in range(50)}
+    for site, issued in {"main": main, **certificates}.items():
+        write_site(tmp_path / "store", site, issued)
+
+    with running_edge(tmp_path, {"listeners": [{"kind": "https"}]}) as edge:
+        served = {site: edge.fingerprint("https", site) for site in certificates}
+
+    assert served == {site: issued.fingerprint for site, issued in certificates.items()}
