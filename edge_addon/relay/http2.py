@@ -1,117 +1,76 @@
-"""HTTP/2 towards the client (RFC 9113): the h2 library frames, streams go to the upstreams as HTTP/1.1 exchanges.
+"""HTTP/2 towards the client (RFC 9113): the framer reads and writes frames, streams go to the upstreams as HTTP/1.1.
 
-The session owns the connection: windows, limits, floods, the end. Each request is a `Stream`. Windows are sized so that
-an upload that stands still never holds another one back, and a response waits in its own stream's queue only.
+The session owns the connection: who gets what came, what a client may cost, how much waits for it, the end. Each
+request is a `Stream`. What streams send within one turn of the loop leaves in one piece.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import h2.config
-import h2.connection
-import h2.errors
-import h2.events
-import h2.exceptions
-import h2.settings
-from hyperframe.frame import GoAwayFrame
+from h2.errors import ErrorCodes
 
 from edge_addon.channel import Channel
-from edge_addon.relay import responses
 from edge_addon.relay.gate import Gate
 from edge_addon.relay.http2_budget import Budget, Costly
-from edge_addon.relay.http2_heads import Fields, read_request, read_trailer_fields
-from edge_addon.relay.http2_stream import NO_ERROR, Stream
-from edge_addon.relay.refusal import BadMessage
+from edge_addon.relay.http2_framer import Framer
+from edge_addon.relay.http2_frames import Calm
+from edge_addon.relay.http2_heads import encode_line, read_request, read_trailer_fields
+from edge_addon.relay.http2_hpack import Fields, encode_field, encode_status
+from edge_addon.relay.http2_stream import Stream
+from edge_addon.relay.limits import STALL_SECONDS
+from edge_addon.relay.refusal import BadMessage, Cause
 from edge_addon.relay.report import Report
 from edge_addon.relay.responses import Answer
+from edge_addon.timers import Timer
 
 if TYPE_CHECKING:
     from edge_addon.plane import Plane
 
-MAX_STREAMS = 128
-STREAM_WINDOW = 256 * 1024
-"""Bytes of a request's body that may be on their way: 5 MB/s at a round trip of 50 ms."""
-CONNECTION_WINDOW = 16 * STREAM_WINDOW
-"""So many uploads have to stand still before they hold up the others of their connection; also what one can hold."""
-HEADER_TABLE = 4096
-FRAME = 16384
-CLOSED_STREAMS = 1000
-"""Ended streams that h2 remembers, to tell a late frame from a wrong one."""
-
-ENHANCE_YOUR_CALM = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
-REFUSED_STREAM = h2.errors.ErrorCodes.REFUSED_STREAM
-_CONTROL = (
-    h2.events.PingReceived,
-    h2.events.RemoteSettingsChanged,
-    h2.events.PriorityUpdated,
-    h2.events.UnknownFrameReceived,
-)
-
-
-class _Connection(h2.connection.H2Connection):
-    MAX_CLOSED_STREAMS = CLOSED_STREAMS
+MAX_QUEUED: Final = 2 * 1024 * 1024
+"""Bytes of responses that may wait for one client's windows; beyond, none of its streams is read on from upstream."""
 
 
 class Http2Session:
-    """One client connection's HTTP/2: a `Session` for its channel, the `Frames` of its streams."""
+    """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
 
     __slots__ = (
         "_budget",
         "_channel",
+        "_framer",
         "_gate",
-        "_h2",
+        "_head_timer",
         "_is_closed",
         "_is_corked",
         "_is_draining",
-        "_last_stream",
+        "_now",
         "_plane",
+        "_queued",
         "_streams",
         "_timer",
+        "_will_flush",
         "hsts",
+        "is_full",
         "is_write_paused",
     )
 
     def __init__(self, channel: Channel, plane: Plane) -> None:
         self._channel = channel
         self._plane = plane
+        self._now = plane.timers.time
         self._gate = Gate(channel, plane)
         self.hsts = self._gate.hsts
-        self._budget = Budget()
+        self._budget = Budget(self._now())
         self._streams: dict[int, Stream] = {}
-        self._last_stream = 0
-        self._is_closed = self._is_draining = self._is_corked = self.is_write_paused = False
+        self._queued = 0
+        self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
+        self.is_write_paused = self.is_full = False
+        self._head_timer: Timer | None = None
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
-        self._h2 = _Connection(
-            h2.config.H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self._begin_connection(plane.settings.limits.header_bytes)
-
-    def _begin_connection(self, header_bytes: int) -> None:
-        codes = h2.settings.SettingCodes
-        self._h2.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
-                codes.HEADER_TABLE_SIZE: HEADER_TABLE,
-                codes.ENABLE_PUSH: 0,
-                codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-                codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                codes.MAX_FRAME_SIZE: FRAME,
-                codes.MAX_HEADER_LIST_SIZE: header_bytes,
-                codes.ENABLE_CONNECT_PROTOCOL: 1,
-            },
-        )
-        self._h2.decoder.max_header_list_size = header_bytes
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        self._framer = Framer(self, plane.settings.limits.header_bytes)
         self._flush()
 
     # The session, as its channel sees it.
@@ -125,25 +84,22 @@ class Http2Session:
             return
         self._is_corked = True
         try:
-            for event in self._h2.receive_data(data):
-                if not self._is_closed:
-                    self._handle(event)
-        except h2.exceptions.ProtocolError as error:
-            code = h2.errors.ErrorCodes(getattr(error, "error_code", h2.errors.ErrorCodes.PROTOCOL_ERROR))
-            self._end(f"http2_{code.name.lower()}")
-            return
+            fault = self._framer.receive(data)
         finally:
             self._is_corked = False
-        # What the client announces for its own decoder is an upper bound; ours would grow by as much.
-        self._h2.encoder.header_table_size = min(self._h2.encoder.header_table_size, HEADER_TABLE)
+        if fault is not None:
+            self._end(f"http2_{fault.name.lower()}" if isinstance(fault, ErrorCodes) else f"http2_flood_{fault}")
+            return
         self._flush()
+        if self._framer.is_mid_head or self._head_timer is not None:
+            self._watch_head()
 
     def eof_received(self) -> None:
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closed = True
-        self._timer.cancel()
+        self._stop_timers()
         for stream in list(self._streams.values()):
             stream.connection_lost()
         self._streams.clear()
@@ -153,12 +109,16 @@ class Http2Session:
         self.is_write_paused = True
         self._channel.pause_reading()
         for stream in list(self._streams.values()):
-            stream.write_paused()
+            stream.hold()
+        if not self._streams and not self._is_closed:
+            self._rest()
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
         self._channel.resume_reading()
-        self._open_windows()
+        self._read_on()
+        if not self._streams and not self._is_closed:
+            self._rest()
 
     def tls_established(self) -> None:
         """HTTP has no STARTTLS."""
@@ -168,192 +128,174 @@ class Http2Session:
         if self._is_draining or self._is_closed:
             return
         self._is_draining = True
-        self._channel.write(GoAwayFrame(0, last_stream_id=self._last_stream, error_code=NO_ERROR).serialize())
-        if not self._streams:
-            self._end(None)
+        if self._streams:
+            self._framer.say_goodbye()
+            self._flush()
+        else:
+            self._leave()
 
-    # Events.
+    # What came, as the framer tells it.
 
-    def _handle(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.RequestReceived):
-            self._request(event)
-        elif isinstance(event, h2.events.DataReceived):
-            self._data(event)
-        elif isinstance(event, h2.events.WindowUpdated):
-            if not self._budget.spend(Costly.WINDOW):
-                self._calm("window_updates")
-            elif event.stream_id:
-                if (stream := self._streams.get(event.stream_id)) is not None:
-                    stream.window_opened()
-            else:
-                self._open_windows()
-        elif isinstance(event, h2.events.StreamEnded):
-            if event.stream_id in self._streams and not self._is_unread_end(event):
-                self._streams[event.stream_id].body_ended([])
-        elif isinstance(event, h2.events.StreamReset):
-            self._reset_by_client(event)
-        elif isinstance(event, h2.events.TrailersReceived):
-            self._trailers(event)
-        elif isinstance(event, _CONTROL):
-            self._control(event)
-
-    def _is_unread_end(self, event: h2.events.StreamEnded) -> bool:
-        """A stream that ended with its head or its trailers has been told there."""
-        return self._streams[event.stream_id].is_request_complete
-
-    def _request(self, event: h2.events.RequestReceived) -> None:
-        stream_id = event.stream_id
-        assert stream_id is not None  # noqa: S101
-        self._last_stream = stream_id
+    def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
         if self._is_draining:
-            self.reset(stream_id, REFUSED_STREAM)
+            self._framer.forget(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._timer.cancel()
-        is_complete = event.stream_ended is not None
-        key = base64.b64encode(secrets.token_bytes(16))
         report = Report(self._channel, self._plane)
         try:
-            request = read_request(event.headers or (), key, has_body=not is_complete)
-            verdict = self._gate.admit(request.head)
+            head, key = read_request(fields, _make_key, is_end=is_end)
+            verdict = self._gate.admit(head)
         except BadMessage as error:
-            self._refuse(stream_id, report, error, is_complete=is_complete)
+            self._refuse(stream_id, report, error, is_end=is_end)
             return
         stream = self._streams[stream_id] = Stream(
-            self, self._plane, report, stream_id, request.head, is_request_complete=is_complete
+            self, self._plane, report, stream_id, head, is_request_complete=is_end
         )
         if isinstance(verdict, Answer):
             stream.answer(verdict)
         else:
-            stream.relay(
-                verdict, self._gate.forwarded(request.head), websocket_key=key if request.opens_tunnel else b""
-            )
+            stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
 
-    def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_complete: bool) -> None:
-        """A malformed request: its own page, and the connection goes on, within the budget."""
+    def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
+        """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""
         self._plane.count(f"request_{error.cause}")
-        if not self._budget.spend(Costly.REFUSED):
-            self._calm("malformed_requests")
-            return
-        answer = responses.page(error.status, error.cause)
-        self.send_fields(stream_id, [(b":status", b"%d" % error.status), (b"content-length", b"0")], is_end=True)
-        if not is_complete:
-            self.reset(stream_id, NO_ERROR)
-        report.answered(answer.status)
+        parts = [encode_status(error.status), encode_field(b"content-length", b"0")]
+        if self.hsts is not None:
+            parts.append(encode_line(self.hsts))
+        self._framer.send_head(stream_id, b"".join(parts), is_end=True)
+        self._framer.forget(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        report.answered(error.status)
         report.write(error.cause, None)
+        if not self.affords(Costly.REFUSED):
+            raise Calm("malformed_requests")
         self._rest()
 
-    def _data(self, event: h2.events.DataReceived) -> None:
-        stream_id, size = event.stream_id, event.flow_controlled_length or 0
-        assert stream_id is not None  # noqa: S101
-        data = event.data or b""
-        if not data and not self._budget.spend(Costly.CONTROL):
-            self._calm("empty_data")
-            return
+    def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
-            self.acknowledge(stream_id, size)
-        else:
-            stream.body(data, size)
+            self._framer.acknowledge(stream_id, flow_size)
+            return
+        stream.body(data, flow_size)
+        if is_end:
+            stream.body_ended([])
 
-    def _trailers(self, event: h2.events.TrailersReceived) -> None:
-        stream = self._streams.get(event.stream_id or 0)
+    def trailers(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
+        stream = self._streams.get(stream_id)
         if stream is None:
             return
         try:
-            stream.body_ended(read_trailer_fields(event.headers or ()))
+            if not is_end:
+                raise BadMessage(Cause.BAD_TRAILER)  # RFC 9113 §8.1: a second head that ends nothing
+            lines = read_trailer_fields(fields)
         except BadMessage as error:
-            self._plane.count(f"request_{error.cause}")
-            self.reset(stream.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            stream.refuse(error.cause)
+            return
+        stream.body_ended(lines)
+
+    def stream_over(self, stream_id: int) -> None:
+        if (stream := self._streams.get(stream_id)) is not None:
             stream.client_reset()
+        else:
+            self._framer.forget(stream_id)
 
-    def _reset_by_client(self, event: h2.events.StreamReset) -> None:
-        if (stream := self._streams.get(event.stream_id or 0)) is not None:
-            stream.client_reset()
-        if not self._budget.spend(Costly.RESET):
-            self._calm("rapid_reset")
+    def window_opened(self, stream_id: int) -> None:
+        if not stream_id:
+            for stream in list(self._streams.values()):
+                stream.window_opened()
+        elif (of_one := self._streams.get(stream_id)) is not None:
+            of_one.window_opened()
 
-    def _control(self, event: h2.events.Event) -> None:
-        if not self._budget.spend(Costly.CONTROL):
-            self._calm("control_frames")
-        elif isinstance(event, h2.events.RemoteSettingsChanged):
-            self._open_windows()  # the initial window may have grown
+    def client_leaves(self) -> None:
+        self._is_draining = True
+        if not self._streams:
+            self._leave()
 
-    def _open_windows(self) -> None:
-        for stream in list(self._streams.values()):
-            if self._is_closed or self.is_write_paused:
-                return
-            stream.window_opened()
+    def affords(self, kind: Costly) -> bool:
+        return self._budget.spend(kind, self._now())
 
     # The frames, as streams see them.
 
-    def send_fields(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
-        try:
-            self._h2.send_headers(stream_id, fields, end_stream=is_end)
-        except h2.exceptions.ProtocolError:
-            self._plane.count("http2_send_failed")  # the stream or the connection ended within this very read
-        self._flush()
-
-    def send_data(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
-        connection = self._h2
-        sent = 0
-        try:
-            window = connection.local_flow_control_window(stream_id)
-            size = min(len(data), window)
-            while sent < size:
-                piece = data[sent : min(sent + FRAME, size)]
-                sent += len(piece)
-                connection.send_data(stream_id, piece, end_stream=is_end and sent == len(data))
-                self._budget.sent_data()
-            if not data and is_end:
-                connection.end_stream(stream_id)
-        except h2.exceptions.ProtocolError:
+    def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None:
+        if not self._framer.send_head(stream_id, block, is_end=is_end, is_informational=is_informational):
             self._plane.count("http2_send_failed")
-            sent = len(data)
-        self._flush()
+        self._flush_soon()
+
+    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+        sent = self._framer.send_body(stream_id, data, is_end=is_end)
+        if sent is None:
+            self._plane.count("http2_send_failed")
+            return len(data)
+        self._budget.data_frames += 1
+        self._flush_soon()
         return sent
 
     def reset(self, stream_id: int, code: int) -> None:
-        try:
-            self._h2.reset_stream(stream_id, code)
-        except h2.exceptions.ProtocolError:
-            pass  # it has ended already
-        self._flush()
+        self._framer.reset(stream_id, code)
+        self._flush_soon()
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        try:
-            if size:
-                self._h2.acknowledge_received_data(size, stream_id)
-        except h2.exceptions.ProtocolError:
-            pass  # the stream has ended; h2 opens the connection's window all the same
-        self._flush()
+        self._framer.acknowledge(stream_id, size)
+        self._flush_soon()
+
+    def queue_changed(self, difference: int) -> None:
+        """All streams stop when too much waits, and go on when half of it has gone."""
+        self._queued += difference
+        if self._queued > MAX_QUEUED:
+            if not self.is_full:
+                self.is_full = True
+                for stream in list(self._streams.values()):
+                    stream.hold()
+        elif self.is_full and self._queued <= MAX_QUEUED // 2:
+            self.is_full = False
+            self._read_on()
 
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
         self._streams.pop(stream.stream_id, None)
+        self._framer.forget(stream.stream_id)
         if is_whole:
-            self._budget.renew()
+            self._budget.responses += 1
         self._rest()
 
-    # Ends.
+    def _read_on(self) -> None:
+        for stream in list(self._streams.values()):
+            if self._is_closed or self.is_write_paused or self.is_full:
+                return
+            stream.read_on()
+
+    # Deadlines and ends.
 
     def _rest(self) -> None:
         """Without a stream the connection waits for the next one, or has done its work."""
         if self._streams or self._is_closed:
             return
         if self._is_draining:
-            self._end(None)
+            self._leave()
         else:
-            self._timer.set(self._plane.settings.limits.idle_seconds, self._idled)
+            seconds = STALL_SECONDS if self.is_write_paused else self._plane.settings.limits.idle_seconds
+            self._timer.set(seconds, self._idled)
+
+    def _watch_head(self) -> None:
+        """A header block that has begun must end, or nobody could use the connection any more."""
+        if not self._framer.is_mid_head:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif self._head_timer is None:
+            self._head_timer = self._plane.timers.timer()
+            self._head_timer.set(self._plane.settings.limits.head_seconds, self._head_timed_out)
+
+    def _head_timed_out(self) -> None:
+        self._framer.leave(ErrorCodes.ENHANCE_YOUR_CALM)
+        self._end("http2_head_timed_out")
 
     def _idled(self) -> None:
-        if not self._is_closed:
-            self._h2.close_connection(last_stream_id=self._last_stream)
-            self._end(None)
+        self._leave()
 
-    def _calm(self, cause: str) -> None:
-        """ENHANCE_YOUR_CALM: costs without an end (RFC 9113 §10.5)."""
+    def _leave(self) -> None:
+        """Nothing is under way: say so, close."""
         if not self._is_closed:
-            self._h2.close_connection(ENHANCE_YOUR_CALM, last_stream_id=self._last_stream)
-            self._end(f"http2_flood_{cause}")
+            self._framer.leave()
+            self._end(None)
 
     def _end(self, cause: str | None) -> None:
         """Say what is queued (a GOAWAY, where there was a fault), close; streams under way are given up."""
@@ -363,12 +305,31 @@ class Http2Session:
             self._plane.count(cause)
         self._is_corked = False
         self._flush()
-        self._is_closed = True
-        self._timer.cancel()
+        self._is_closed = self._framer.is_over = True
+        self._stop_timers()
         self._channel.close()
         for stream in list(self._streams.values()):
             stream.connection_lost()
 
+    def _stop_timers(self) -> None:
+        self._timer.cancel()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+
+    # Writing.
+
+    def _flush_soon(self) -> None:
+        """At the end of this read, or of this turn of the loop."""
+        if not (self._is_corked or self._will_flush or self._is_closed):
+            self._will_flush = True
+            self._plane.loop.call_soon(self._flush)
+
     def _flush(self) -> None:
-        if not self._is_corked and not self._is_closed and (data := self._h2.data_to_send()):
+        self._will_flush = False
+        if not self._is_closed and (data := self._framer.data_to_send()):
             self._channel.write(data)
+
+
+def _make_key() -> bytes:
+    """RFC 6455 §4.1."""
+    return base64.b64encode(secrets.token_bytes(16))

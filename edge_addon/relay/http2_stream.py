@@ -14,9 +14,11 @@ from edge_addon.relay import responses
 from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
 from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.framing import CHUNKED, RequestHead, ResponseHead
-from edge_addon.relay.http2_heads import Fields, response_fields, split_line, trailer_fields
+from edge_addon.relay.http2_heads import encode_line, response_block, trailer_block
+from edge_addon.relay.http2_hpack import encode_field, encode_status
 from edge_addon.relay.limits import STALL_SECONDS
 from edge_addon.relay.reframing import request_bytes
+from edge_addon.relay.refusal import Cause
 from edge_addon.relay.report import Report
 from edge_addon.relay.responses import Answer
 from edge_addon.relay.tunnel import Tunnel
@@ -29,16 +31,18 @@ if TYPE_CHECKING:
 
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §1.3."""
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
+"""RFC 9113 §7."""
 
 
 class Frames(Protocol):
-    """What a stream asks of its connection. Windows and sizes in bytes."""
+    """What a stream asks of its connection. Sizes in bytes; what is said of a stream that is over goes nowhere."""
 
     hsts: bytes | None
 
-    def send_fields(self, stream_id: int, fields: Fields, *, is_end: bool) -> None: ...
+    def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
 
-    def send_data(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
         """Send what the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
 
     def reset(self, stream_id: int, code: int) -> None: ...
@@ -46,27 +50,35 @@ class Frames(Protocol):
     def acknowledge(self, stream_id: int, size: int) -> None:
         """The client may send so much more."""
 
+    def queue_changed(self, difference: int) -> None:
+        """So much more waits for the client's windows, or less."""
+
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
         """Nothing more will come from this stream."""
 
     @property
     def is_write_paused(self) -> bool: ...
 
-
-NO_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x2, 0x8
-"""RFC 9113 §7."""
+    @property
+    def is_full(self) -> bool:
+        """Too much waits for this client: no stream reads on."""
 
 
 class Stream:
     """From the request's head to the last byte of its response."""
 
     __slots__ = (
+        "_body_left",
+        "_counted",
+        "_early",
         "_ends_with_queue",
         "_exchange",
         "_frames",
         "_head",
         "_is_body_paused",
         "_is_over",
+        "_is_stalling",
+        "_outcome",
         "_plane",
         "_queue",
         "_report",
@@ -74,6 +86,7 @@ class Stream:
         "_trailers",
         "_tunnel",
         "_unacknowledged",
+        "_upstream",
         "_websocket_key",
         "has_answered",
         "is_request_complete",
@@ -96,14 +109,19 @@ class Stream:
         self._plane = plane
         self._report = report
         self._head = head
+        self._body_left = head.length
         self._exchange: Exchange | None = None
         self._tunnel: Tunnel | None = None
         self._websocket_key = b""
+        self._early = b""
         self._queue = b""
+        self._counted = 0
         self._ends_with_queue = False
-        self._trailers: Fields = []
+        self._outcome: str | None = None
+        self._upstream: str | None = None
+        self._trailers = b""
         self._unacknowledged = 0
-        self._is_body_paused = self._is_over = False
+        self._is_body_paused = self._is_over = self._is_stalling = False
         self.is_request_complete = is_request_complete
         self._timer: Timer = plane.timers.timer()
         report.begin(head)
@@ -114,32 +132,32 @@ class Stream:
         """Answer without an upstream."""
         if answer.is_refusal:
             self._plane.count(answer.cause)
-        self._send_answer(answer)
-        self._finish(answer.cause)
+        self._send_answer(answer, answer.cause)
 
     def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
         """Send the request on; its body follows through `body` unless it is complete."""
         head, is_complete = self._head, self.is_request_complete
         self._websocket_key = websocket_key
-        self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
+        exchange = self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
         self._progress()
         has_body = head.length != 0
         data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
-        self._exchange.start(data, has_body=has_body, is_complete=is_complete or bool(websocket_key))
+        exchange.start(data, has_body=has_body, is_complete=is_complete or bool(websocket_key))
+        if self._frames.is_full:
+            self.hold()
 
     def body(self, data: bytes, flow_size: int) -> None:
         """More of the request's body; its window opens again when the upstream keeps up."""
-        if self._is_over:
-            self._frames.acknowledge(self.stream_id, flow_size)
-            return
         self._unacknowledged += flow_size
         self._report.bytes_in += len(data)
         if self._tunnel is not None:
             self._tunnel.client_data(data)
-        elif self._exchange is not None and data and not self._websocket_key:
-            self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
         elif self._websocket_key:
-            self._queue += data  # sent before the upgrade was agreed: the tunnel takes it over
+            # Before the upgrade was agreed. The window stays as it is, so this is bounded by it.
+            self._early += data
+            return
+        elif self._takes_length(len(data)) and self._exchange is not None and data:
+            self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
         self._acknowledge()
         self._progress()
 
@@ -151,8 +169,28 @@ class Stream:
         elif self._exchange is not None and not self._websocket_key:
             if self._head.length == CHUNKED:
                 self._exchange.send(encode_last_chunk(trailers))
+            elif self._body_left:
+                self.refuse(Cause.BAD_LENGTH)
+                return
             self._exchange.finish()
             self._progress()
+
+    def _takes_length(self, size: int) -> bool:
+        """RFC 9113 §8.1.1: DATA beyond the Content-Length makes a request malformed, and none of it is passed on."""
+        if self._head.length == CHUNKED:
+            return True
+        self._body_left -= size
+        if self._body_left >= 0:
+            return True
+        self.refuse(Cause.BAD_LENGTH)
+        return False
+
+    def refuse(self, cause: str) -> None:
+        """What followed the head was malformed: the upstream sees the request break off, never end."""
+        if not self._is_over:
+            self._plane.count(f"request_{cause}")
+            self._frames.reset(self.stream_id, PROTOCOL_ERROR)
+            self._abandon(cause)
 
     def client_reset(self) -> None:
         """The client takes the request back."""
@@ -165,12 +203,17 @@ class Stream:
     # The windows.
 
     def window_opened(self) -> None:
-        """The client takes more, or the connection's own buffer has room again."""
+        """The client takes more."""
+        if self._is_stalling and not self._is_over:
+            self._send_queue()
+
+    def read_on(self) -> None:
+        """What held all streams of the connection is over."""
         if not self._is_over:
             self._send_queue()
 
-    def write_paused(self) -> None:
-        """The connection's buffer is full."""
+    def hold(self) -> None:
+        """Read no more from the upstream."""
         if self._tunnel is not None:
             self._tunnel.client_full()
         elif self._exchange is not None:
@@ -180,15 +223,15 @@ class Stream:
 
     def informational(self, head: ResponseHead) -> None:
         if head.status != 100 or self._head.expects_continue:
-            self._frames.send_fields(self.stream_id, response_fields(head, None), is_end=False)
+            self._frames.send_head(self.stream_id, response_block(head, None), is_end=False, is_informational=True)
         self._progress()
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._report.answered(head.status)
         self.has_answered = True
         is_end = is_complete and not body
-        self._queue = b""
-        self._frames.send_fields(self.stream_id, response_fields(head, self._frames.hsts), is_end=is_end)
+        self._early = b""
+        self._frames.send_head(self.stream_id, response_block(head, self._frames.hsts), is_end=is_end)
         if is_end:
             self._finish(None)
         else:
@@ -198,31 +241,34 @@ class Stream:
         self._queue_data(data, is_complete=False)
 
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
-        self._trailers = trailer_fields(trailers)
+        self._trailers = trailer_block(trailers)
         self._queue_data(data, is_complete=True)
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
         """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
-        expected = base64.b64encode(hashlib.sha1(self._websocket_key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
-        accepts = [value for name, value in map(split_line, head.lines[1:]) if name == b"sec-websocket-accept"]
-        self._report.answered(200)
-        self.has_answered = True
-        early, self._queue = self._queue, b""
-        if accepts != [expected]:
+        early, self._early = self._early, b""
+        if not self._is_accepted(head):
             connection.transport.abort()
             connection.tunnel_ended()
-            self._plane.count("upstream_bad_upgrade")
-            self._send_answer(responses.page(502, "upstream_bad_upgrade"))
-            self._finish("upstream_bad_upgrade")
+            self.exchange_failed(502, "upstream_bad_upgrade")
             return
         self._websocket_key = b""
-        self._frames.send_fields(self.stream_id, response_fields(head, None, is_tunnel=True), is_end=False)
+        self._report.answered(200)
+        self.has_answered = True
+        self._frames.send_head(self.stream_id, response_block(head, None, is_tunnel=True), is_end=False)
         self._tunnel = Tunnel(
             self, connection, self._timer, self._plane.settings.limits.idle_seconds, self._tunnel_over
         )
         self._tunnel.start(rest, early)
         if self.is_request_complete and self._tunnel is not None:
             self._tunnel.client_ended()
+        self._acknowledge()
+
+    def _is_accepted(self, head: ResponseHead) -> bool:
+        digest = hashlib.sha1(self._websocket_key + _WEBSOCKET_GUID, usedforsecurity=False).digest()
+        lines = [line.partition(b":") for line in head.lines[1:]]
+        accepts = [value.strip(b" \t") for name, _, value in lines if name.lower() == b"sec-websocket-accept"]
+        return accepts == [base64.b64encode(digest)]
 
     def exchange_failed(self, status: int, cause: str) -> None:
         self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
@@ -230,9 +276,8 @@ class Stream:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return
-        self._queue = b""
-        self._send_answer(responses.page(status, cause))
-        self._finish(cause)
+        self._early = b""
+        self._send_answer(responses.page(status, cause), cause)
 
     def pause_body(self) -> None:
         self._is_body_paused = True
@@ -269,18 +314,23 @@ class Stream:
 
     # Sending.
 
-    def _send_answer(self, answer: Answer) -> None:
-        """One of our own pages, small enough to go out or to wait as a whole."""
+    def _send_answer(self, answer: Answer, outcome: str) -> None:
+        """One of our own pages; then the stream is over, as soon as the client's window has taken it."""
         self.has_answered = True
+        if self._exchange is not None:
+            self._upstream, self._exchange = self._exchange.upstream, None
         self._report.answered(answer.status)
         body = b"" if self._head.method == b"HEAD" else answer.body
-        fields = [(b":status", b"%d" % answer.status), *map(split_line, answer.fields)]
-        fields.append((b"content-length", b"%d" % len(answer.body)))
+        parts = [encode_status(answer.status), *map(encode_line, answer.fields)]
+        parts.append(encode_field(b"content-length", b"%d" % len(answer.body)))
         if self._frames.hsts is not None:
-            fields.append(split_line(self._frames.hsts))
-        self._frames.send_fields(self.stream_id, fields, is_end=not body)
+            parts.append(encode_line(self._frames.hsts))
+        self._frames.send_head(self.stream_id, b"".join(parts), is_end=not body)
         if body:
-            self._frames.send_data(self.stream_id, body, is_end=True)
+            self._outcome = outcome
+            self._queue_data(body, is_complete=True)
+        else:
+            self._finish(outcome)
 
     def _queue_data(self, data: bytes, *, is_complete: bool) -> None:
         self._report.bytes_out += len(data)
@@ -290,29 +340,47 @@ class Stream:
 
     def _send_queue(self) -> None:
         """Send what the windows take; with nothing left go on reading, with something left stop."""
-        if self._queue and not self._frames.is_write_paused:
-            ends = self._ends_with_queue and not self._trailers
-            sent = self._frames.send_data(self.stream_id, self._queue, is_end=ends)
-            self._queue = self._queue[sent:]
-            if ends and not self._queue:
-                self._finish(None)
+        queue = self._queue
+        frames = self._frames
+        sent = 0
+        ends = self._ends_with_queue and not self._trailers
+        if not frames.is_write_paused and (queue or ends):
+            sent = frames.send_body(self.stream_id, queue, is_end=ends)
+            queue = self._queue = b"" if sent == len(queue) else queue[sent:]
+            if ends and not queue:
+                self._finish(self._outcome)
                 return
-        if self._queue or self._frames.is_write_paused:
-            self.write_paused()
-            self._timer.set(STALL_SECONDS, self._stalled)
-            return
-        if self._ends_with_queue:
-            if self._trailers:
-                self._frames.send_fields(self.stream_id, self._trailers, is_end=True)
-            else:
-                self._frames.send_data(self.stream_id, b"", is_end=True)
+        if len(queue) != self._counted:
+            self._count_queue()
+        if queue or frames.is_write_paused:
+            self._stall(has_moved=sent > 0)
+        elif self._ends_with_queue:
+            frames.send_head(self.stream_id, self._trailers, is_end=True)
             self._finish(None)
-            return
-        if self._tunnel is not None:
+        else:
+            self._is_stalling = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._frames.is_full:
+            self.hold()
+        elif self._tunnel is not None:
             self._tunnel.client_drained()
         elif self._exchange is not None:
             self._exchange.resume_reading()
         self._progress()
+
+    def _count_queue(self) -> None:
+        difference = len(self._queue) - self._counted
+        self._counted = len(self._queue)
+        self._frames.queue_changed(difference)
+
+    def _stall(self, *, has_moved: bool) -> None:
+        """The deadline moves with what the client takes, not with window updates that help nothing."""
+        self.hold()
+        if has_moved or not self._is_stalling:
+            self._is_stalling = True
+            self._timer.set(STALL_SECONDS, self._stalled)
 
     def _acknowledge(self) -> None:
         if self._unacknowledged and not self._is_body_paused:
@@ -322,8 +390,12 @@ class Stream:
     # Ends and deadlines.
 
     def _progress(self) -> None:
-        if self._tunnel is None and not self._is_over:
+        if self._tunnel is not None or self._is_over or self._is_stalling:
+            return
+        if self.is_request_complete or self.has_answered or self._is_body_paused or self._websocket_key:
             self._timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
+        else:
+            self._timer.set(STALL_SECONDS, self._stalled)
 
     def _timed_out(self) -> None:
         if self._exchange is not None:
@@ -331,7 +403,7 @@ class Stream:
             self.exchange_failed(504, "upstream_timed_out")
 
     def _stalled(self) -> None:
-        """The client's window stays shut: what waits for it would wait forever."""
+        """The client's window stays shut, or the body that it announced does not come: neither would ever end."""
         self._plane.count("client_stalled")
         self._frames.reset(self.stream_id, CANCEL)
         self._abandon("client_stalled")
@@ -356,9 +428,11 @@ class Stream:
             return
         self._is_over = True
         self._timer.cancel()
-        self._report.write(outcome, None if self._exchange is None else self._exchange.upstream)
+        self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None
-        self._queue = b""
+        self._queue = self._early = b""
+        if self._counted:
+            self._count_queue()
         if self._unacknowledged:
             size, self._unacknowledged = self._unacknowledged, 0
             self._frames.acknowledge(self.stream_id, size)

@@ -1,0 +1,209 @@
+"""HPACK (RFC 7541) as an edge needs it: a decoder with a bound on everything, an encoder without state.
+
+Pure. The `hpack` library reads the same format, but it lets a client spend its time: table size updates without end in
+one block, a copy of the whole rest of the block for each field. Here a block costs time in proportion to its bytes.
+
+The encoder uses the static table and literals only, never the dynamic table. So a response costs a few look-ups, the
+client's table size does not matter, and no secret of one response can be guessed from the length of another (CRIME).
+The price is some hundred bytes per response on the wire.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+Fields = list[tuple[bytes, bytes]]
+
+TABLE_SIZE = 4096
+"""SETTINGS_HEADER_TABLE_SIZE: what is assumed anyway before the client has read our SETTINGS."""
+ENTRY_OVERHEAD = 32
+"""RFC 7541 §4.1; SETTINGS_MAX_HEADER_LIST_SIZE counts the same."""
+MAX_TABLE_UPDATES = 2
+"""At the beginning of one block: the smallest size that was in force meanwhile, then the final one (§4.2)."""
+_INTEGER_BYTES = 4
+"""Behind the prefix; 28 bits are more than any length or index that is let through."""
+
+_STATIC: tuple[tuple[bytes, bytes], ...] = ((b"", b""), *HeaderTable.STATIC_TABLE)
+_NEVER_INDEXED = frozenset((b"set-cookie", b"cookie", b"authorization", b"proxy-authorization"))
+"""Secrets, which no proxy on the way may put into a table of its own either (§7.1.3)."""
+_MEMO_NAMES = 2048
+_MEMO_NAME_LENGTH = 64
+
+
+class BadBlock(Exception):
+    """A block that can't be decoded. The tables of both sides differ from now on: the connection is lost."""
+
+
+class BlockTooLarge(BadBlock):
+    """A header list beyond the limit."""
+
+
+class Decoder:
+    """Of one connection. `decode` takes whole blocks, in the order in which they came."""
+
+    __slots__ = ("_entries", "_limit", "_max_size", "_size")
+
+    def __init__(self, list_limit: int) -> None:
+        self._limit = list_limit
+        self._entries: deque[tuple[bytes, bytes]] = deque()  # the newest first
+        self._size = 0
+        self._max_size = TABLE_SIZE
+
+    def decode(self, block: bytes) -> Fields:
+        """The fields of one header block; raises BadBlock."""
+        try:
+            return self._decode(block)
+        except IndexError:
+            raise BadBlock("the block ends within a field, or names an entry that does not exist") from None
+        except HPACKError:
+            raise BadBlock("not Huffman code") from None
+
+    def _decode(self, block: bytes) -> Fields:
+        fields: Fields = []
+        position = size = updates = 0
+        end = len(block)
+        while position < end:
+            first = block[position]
+            position += 1
+            if first & 0x80:
+                index = first & 0x7F
+                if index == 0x7F:
+                    index, position = _integer(block, position, 0x7F)
+                field = _STATIC[index] if 0 < index < len(_STATIC) else self._entry(index)
+            elif first & 0xE0 == 0x20:
+                updates += 1
+                if fields or updates > MAX_TABLE_UPDATES:
+                    raise BadBlock("a table size update out of place")
+                position = self._resize(block, position, first)
+                continue
+            else:
+                field, position = self._literal(block, position, first)
+            fields.append(field)
+            size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
+            if size > self._limit:
+                raise BlockTooLarge(f"a header list of more than {self._limit} bytes")
+        return fields
+
+    def _literal(self, block: bytes, position: int, first: int) -> tuple[tuple[bytes, bytes], int]:
+        mask = 0x3F if first & 0x40 else 0x0F
+        index = first & mask
+        if index == mask:
+            index, position = _integer(block, position, mask)
+        if index:
+            name = (_STATIC[index] if index < len(_STATIC) else self._entry(index))[0]
+        else:
+            name, position = _string(block, position)
+        value, position = _string(block, position)
+        field = (name, value)
+        if first & 0x40:
+            self._add(field)
+        return field, position
+
+    def _entry(self, index: int) -> tuple[bytes, bytes]:
+        if index < len(_STATIC):
+            raise BadBlock("index 0")
+        return self._entries[index - len(_STATIC)]
+
+    def _add(self, field: tuple[bytes, bytes]) -> None:
+        self._entries.appendleft(field)
+        self._size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
+        self._evict()
+
+    def _evict(self) -> None:
+        while self._size > self._max_size:
+            name, value = self._entries.pop()
+            self._size -= len(name) + len(value) + ENTRY_OVERHEAD
+
+    def _resize(self, block: bytes, position: int, first: int) -> int:
+        size = first & 0x1F
+        if size == 0x1F:
+            size, position = _integer(block, position, 0x1F)
+        if size > TABLE_SIZE:
+            raise BadBlock("a table larger than we allow")
+        self._max_size = size
+        self._evict()
+        return position
+
+
+def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
+    """RFC 7541 §5.1, the part behind a prefix full of ones."""
+    for shift in range(0, 7 * _INTEGER_BYTES, 7):
+        byte = block[position]
+        position += 1
+        number += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, position
+    raise BadBlock("a number too large")
+
+
+def _string(block: bytes, position: int) -> tuple[bytes, int]:
+    first = block[position]
+    position += 1
+    length = first & 0x7F
+    if length == 0x7F:
+        length, position = _integer(block, position, 0x7F)
+    end = position + length
+    if end > len(block):
+        raise BadBlock("the block ends within a text")
+    text = block[position:end]
+    return (decode_huffman(text) if first & 0x80 else text), end
+
+
+def encode_integer(number: int, prefix: int, flags: int) -> bytes:
+    """RFC 7541 §5.1; `prefix` is the largest number that fits the first byte."""
+    if number < prefix:
+        return bytes((flags | number,))
+    out = bytearray((flags | prefix,))
+    number -= prefix
+    while number >= 0x80:
+        out.append(0x80 | number & 0x7F)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+class _Names(dict[bytes, bytes]):
+    """A field's name in any case → how a literal with it begins. A bounded memo of a pure function, of names only."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: bytes) -> bytes:
+        lowered = name.lower()
+        flags = 0x10 if lowered in _NEVER_INDEXED else 0x00
+        known = HeaderTable.STATIC_TABLE_MAPPING.get(lowered)
+        if known is not None:
+            start = encode_integer(known[0], 0x0F, flags)
+        else:
+            start = bytes((flags,)) + encode_integer(len(lowered), 0x7F, 0) + lowered
+        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
+            self[name] = start
+        return start
+
+
+_starts = _Names()
+_lengths = [encode_integer(length, 0x7F, 0) for length in range(1024)]
+_statuses = {int(value): bytes((0x80 | index,)) for index, (name, value) in enumerate(_STATIC) if name == b":status"}
+
+SHRINK_TABLE = b"\x20"
+"""A table size update to 0. Due once when the client's limit sinks below what it was; from then on none ever is."""
+
+
+def encode_status(status: int) -> bytes:
+    """`:status`, the first field of a response."""
+    return _statuses.get(status) or b"\x08\x03%d" % status
+
+
+def encode_field(name: bytes, value: bytes) -> bytes:
+    """One field as a literal; its name in lower case whatever case it is given in."""
+    length = len(value)
+    return _starts[name] + (_lengths[length] if length < len(_lengths) else encode_integer(length, 0x7F, 0)) + value
+
+
+def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Several fields."""
+    return b"".join([encode_field(name, value) for name, value in fields])
