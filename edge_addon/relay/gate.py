@@ -88,14 +88,12 @@ class Gate:
         """Look the host up, and whether this connection's certificate is the one that its own choice would give."""
         assert host is not None  # noqa: S101
         channel, plane = self._channel, self._plane
-        self._host = None  # a host that turns out to be bad must not be remembered as good
         name = parse_host(host).name
         snapshot = plane.snapshot
         choice = plane.select(name, channel.listener)
         mine = channel.selection
         is_misdirected = (
-            channel.secure
-            and mine is not None
+            mine is not None  # in clear text there is no certificate to be wrong
             and (channel.server_name is None or normalise_server_name(name) != channel.server_name)
             and choice.certificate.site != mine.certificate.site
         )

@@ -111,12 +111,40 @@ async def test_body_that_turns_bad_is_cut_so_that_the_client_notices(name: str, 
             await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the upstream connection")
 
 
+CHUNKED_MINE = CHUNKED + b"4\r\nmine\r\n0\r\n\r\n"
+MINE = {
+    "length": [ok(b"mine") + POISON],
+    "length, in pieces": [ok(b"mine")[:-2], ok(b"mine")[-2:] + POISON],
+    "chunked": [CHUNKED_MINE + POISON],
+    "chunked, in pieces": [CHUNKED_MINE[:-8], CHUNKED_MINE[-8:] + POISON],
+    "chunked with trailers": [CHUNKED_MINE[:-2] + b"X-T: 1\r\n\r\n" + POISON],
+    "no body": [b"HTTP/1.1 204 No Content\r\n\r\n" + POISON],
+}
+
+
+@pytest.mark.parametrize("name", MINE)
 @in_loop
-async def test_bytes_after_a_response_never_become_the_next_ones_answer(tmp_path: Path) -> None:
-    with Recorder(answering(ok(b"mine") + POISON, ok(b"second"))) as recorder:
+async def test_bytes_after_a_response_never_become_the_next_ones_answer(name: str, tmp_path: Path) -> None:
+    first, *rest = MINE[name]
+
+    async def handle(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(first)
+        for piece in rest:
+            await connection.read_until(b".")
+            await connection.write(piece)
+
+    with Recorder(handle) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             for _ in range(3):
-                assert (await edge.send(REQUEST, end=True)).endswith(b"\r\n\r\nmine")
+                reader, writer = await edge.connect()
+                writer.write(REQUEST if not rest else REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n"))
+                got = await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"." if rest else b"")
+                writer.write_eof()
+                got += await reader.read()
+                assert b"poison" not in got
+                assert got.count(b"HTTP/1.1 ") == 1
             assert len(recorder.connections) == 3
 
 

@@ -1,5 +1,6 @@
 """Connections to upstreams: kept, given up, tried again at most once, spread over several, TLS verified."""
 
+import asyncio
 import ssl
 import threading
 from pathlib import Path
@@ -196,6 +197,17 @@ async def test_body_waits_until_the_connection_is_there(tmp_path: Path) -> None:
             )
             assert got.endswith(b"ok")
             assert recorder.received.endswith(b"\r\n\r\n" + body)
+
+
+@in_loop
+async def test_client_is_not_read_from_while_there_is_no_connection_to_take_its_body(tmp_path: Path) -> None:
+    """A TLS upstream that never speaks: the connection is not there until its handshake is done."""
+    with Recorder(silent) as recorder:
+        async with relay_edge(tmp_path, recorder.url.replace("http:", "https:")) as edge:
+            _, writer = await edge.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 50_000_000)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(writer.drain(), 0.5)
 
 
 @in_loop
