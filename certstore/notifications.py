@@ -134,7 +134,7 @@ class Notifications:
         if watch is not None and self._observer is not None:
             try:
                 self._observer.unschedule(watch)
-            except KeyError:
+            except (KeyError, OSError):  # OSError: the observer is being stopped at this moment
                 logger.debug("%s was not watched any more", folder)
 
     def _report(self, problem: str | None) -> None:
