@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from certstore.cli import certificates, check, explain, init, sites, status, verify
+from certstore.cli import (
+    account,
+    certificates,
+    check,
+    explain,
+    importing,
+    init,
+    notify,
+    preflight,
+    renew,
+    request,
+    sites,
+    status,
+    verify,
+)
 from certstore.cli.context import Config
 
 app = typer.Typer(
@@ -23,7 +37,13 @@ def certedge(config: Config = None) -> None:
 
 
 app.add_typer(sites.app, name="site")
+certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(request.request)
 app.add_typer(certificates.app, name="cert")
+app.command(epilog="Example: certedge renew webmail.example.com --force")(renew.renew)
+app.command(epilog="Example: certedge preflight webmail.example.com")(preflight.preflight)
+app.add_typer(account.app, name="account")
+app.add_typer(notify.app, name="notify")
+app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
 app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
 app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
 app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)

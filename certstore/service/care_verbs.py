@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
 from certstore.model.ca import find_ca
 from certstore.model.causes import Cause, Failure
@@ -22,7 +23,7 @@ from certstore.service.ordering import Attempted, Tell
 from certstore.service.protocol import Fault, VerbFailed, unpack_bytes
 from certstore.service.renewal_sites import IMPORT_SOURCE
 from certstore.service.smtp import MailServerFailed
-from certstore.service.verbs import Arguments, intake_facts
+from certstore.service.verbs import VERBS, Arguments, intake_facts
 from certstore.store import InvalidSite, NotWritable, UnknownSite
 
 if TYPE_CHECKING:
@@ -35,9 +36,16 @@ _ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT}
 
 def perform_care(caretaker: Caretaker, verb: str, args: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Raises VerbFailed, OSError."""
+    act = CARE_VERBS.get(verb)
+    if act is None:
+        there_are = ", ".join((*VERBS, *CARE_VERBS))
+        raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {there_are}")
     arguments = Arguments(args)
     try:
-        return CARE_VERBS[verb](caretaker, arguments, tell)
+        return act(caretaker, arguments, tell)
+    except Interrupted:
+        found = "the control process is ending; an order under way is picked up when it runs again"
+        raise VerbFailed(Fault.BUSY, found, "see how it ended: certedge cert history SITE") from None
     except UnknownSite:
         raise _no_site(arguments.text("site")) from None
     except (InvalidSite, NotWritable) as error:

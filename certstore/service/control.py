@@ -11,17 +11,24 @@ import contextlib
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from certstore.model.layout import Layout
 from certstore.model.settings import Settings
 from certstore.service import protocol
 from certstore.service.local_socket import bind_private, peer_pid_and_uid
 from certstore.service.protocol import Answer, Fault, Progress, Request, VerbFailed
-from certstore.service.writing import acquire_writer, perform_safely
+from certstore.service.verbs import VERBS
+from certstore.service.writing import acquire_writer, answer_safely, perform_safely
 from certstore.store import StoreWriter
 from certstore.watch import DropWatcher
+
+if TYPE_CHECKING:
+    from certstore.service.caretaker import Caretaker
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +37,9 @@ REQUEST_SECONDS = 10.0
 
 HEARTBEAT_SECONDS = 10.0
 """While a verb waits or works, its client hears at least so often that it does (client.SILENCE_SECONDS is longer)."""
+
+FIRST_LOOK_SECONDS = 5.0
+"""How long the very first start waits for the drops that are there already."""
 
 CONNECTIONS = 32
 
@@ -58,16 +68,32 @@ async def _serve_until_stopped(
         loop.add_signal_handler(number, stopping.set)
     # Meant for the supervisor, which replaces this process when settings have changed.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    # Read before the store is opened, which makes it. Later on workers serve what was live before, from the start.
+    is_first_start = not Layout(base / settings.store).snapshot_journal.exists()
     writer = await loop.run_in_executor(writer_thread, _acquire, settings, base)
     try:
         control = _Control(writer, writer_thread)
-        async with control.listening(), control.watching(settings.sweep_seconds):
+        async with control.listening(), control.watching(settings.sweep_seconds) as watcher:
+            if is_first_start:
+                await _first_look(watcher)
             logger.info("control is ready on %s", writer.layout.root)
             ready()
-            await stopping.wait()
-            logger.info("control is stopping")
+            async with control.caring(settings, base):
+                await stopping.wait()
+                logger.info("control is stopping")
     finally:
         await loop.run_in_executor(writer_thread, writer.close)
+
+
+async def _first_look(watcher: DropWatcher) -> None:
+    """Let the drops that wait be taken in before the first client comes, so that none gets main in their place.
+
+    Bounded: thousands of them go on in the background, as do those that have not settled.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+            while not watcher.is_idle:  # noqa: ASYNC110  it works in threads and knows of no loop
+                await asyncio.sleep(0.01)
 
 
 def _acquire(settings: Settings, base: Path) -> StoreWriter:
@@ -87,6 +113,7 @@ class _Control:
         self._owner = writer.layout.root.stat().st_uid
         self._connections: set[asyncio.Task[None]] = set()
         self._performing: set[asyncio.Task[None]] = set()
+        self._caretaker: asyncio.Future[Caretaker | None] = self._loop.create_future()
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -109,14 +136,34 @@ class _Control:
             await asyncio.gather(*self._connections, return_exceptions=True)
 
     @contextlib.asynccontextmanager
-    async def watching(self, sweep_seconds: float) -> AsyncIterator[None]:
+    async def watching(self, sweep_seconds: float) -> AsyncIterator[DropWatcher]:
         """Drops are taken in, on the watcher's own thread; at the end the one under way is finished."""
         watcher = DropWatcher(self._writer, sweep_seconds=sweep_seconds)
         watcher.start()
         try:
-            yield
+            yield watcher
         finally:
             await asyncio.to_thread(watcher.stop)
+
+    @contextlib.asynccontextmanager
+    async def caring(self, settings: Settings, base: Path) -> AsyncIterator[None]:
+        """Orders, renewal and warnings. Begun when all else is ready: its imports take as long as a start may.
+
+        Where they can't begin, certificates are taken in and served all the same.
+        """
+        try:
+            caretaker = await asyncio.to_thread(_start_caretaker, self._writer, settings, base)
+        except Exception as error:  # noqa: BLE001  whatever it is, drops have to be taken in
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("no certificate is ordered or renewed: %s at\n%s", type(error).__name__, where)
+            self._caretaker.set_result(None)
+            yield
+            return
+        self._caretaker.set_result(caretaker)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(caretaker.stop)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer; whatever the other side does, this ends."""
@@ -161,12 +208,32 @@ class _Control:
         def tell(message: str) -> None:
             self._loop.call_soon_threadsafe(_tell, writer, Progress(message))
 
-        work = self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
+        if request.verb in VERBS:
+            work = self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
+        else:
+            work = asyncio.ensure_future(self._care(request, tell))
         while True:
             done, _ = await asyncio.wait([work], timeout=HEARTBEAT_SECONDS)
             if done:
                 return work.result()
             _tell(writer, Progress("still at work"))
+
+    async def _care(self, request: Request, tell: Callable[[str], None]) -> Answer:
+        """Verbs that wait for networks get threads of their own: the writer's is for everybody."""
+        caretaker = await self._caretaker
+        if caretaker is None:
+            return VerbFailed(Fault.INTERNAL, "orders and warnings could not begin", "the log of control says why")
+        return await asyncio.to_thread(
+            answer_safely, request.verb, lambda: caretaker.perform(request.verb, request.args, tell)
+        )
+
+
+def _start_caretaker(writer: StoreWriter, settings: Settings, base: Path) -> Caretaker:
+    from certstore.service.caretaker import Caretaker
+
+    caretaker = Caretaker(writer, settings, base)
+    caretaker.start()
+    return caretaker
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:

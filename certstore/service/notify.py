@@ -74,7 +74,7 @@ class Notifier:
 
     def start(self) -> None:
         if not self.is_possible:
-            logger.warning("notify.smtp is not set: nobody is warned by mail before a certificate ends")
+            logger.info("notify.smtp is not set: nobody is warned by mail before a certificate ends")
         self._thread.start()
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
 from certstore.service.protocol import Answer, Fault, Request, Result, VerbFailed
-from certstore.service.verbs import perform
+from certstore.service.verbs import VERBS, perform
 from certstore.store import InvalidSite, StoreBusy, StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,10 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
 def perform_under_lock(settings: Settings, base: Path, request: Request, tell: Callable[[str], None]) -> dict[str, Any]:
     """Be the writer for the time of one verb; raises VerbFailed."""
     with closing(acquire_writer(settings, base)) as writer:
-        answer = perform_safely(writer, request, tell)
+        if request.verb in VERBS:
+            answer = perform_safely(writer, request, tell)
+        else:
+            answer = _care_once(writer, settings, base, request, tell)
     if isinstance(answer, Result):
         return answer.facts
     assert isinstance(answer, VerbFailed), "a verb ends in a result or a failure"  # noqa: S101
@@ -51,19 +54,38 @@ def perform_under_lock(settings: Settings, base: Path, request: Request, tell: C
 
 
 def perform_safely(writer: StoreWriter, request: Request, tell: Callable[[str], None]) -> Answer:
-    """Perform a verb; whatever goes wrong is an answer. Nothing out of a file reaches the log or the answer."""
+    """Perform a verb that changes the store; whatever goes wrong is an answer."""
+    return answer_safely(request.verb, lambda: perform(writer, request.verb, request.args, tell))
+
+
+def _care_once(
+    writer: StoreWriter, settings: Settings, base: Path, request: Request, tell: Callable[[str], None]
+) -> Answer:
+    """A verb of those that wait for networks, by somebody who looks after certificates for its time only."""
+    from certstore.service.caretaker import Caretaker  # its imports take as long as most commands
+
+    caretaker = Caretaker(writer, settings, base)
     try:
-        return Result(perform(writer, request.verb, request.args, tell))
+        caretaker.maintenance.sweep()
+        return answer_safely(request.verb, lambda: caretaker.perform(request.verb, request.args, tell))
+    finally:
+        caretaker.stop()
+
+
+def answer_safely(verb: str, act: Callable[[], dict[str, Any]]) -> Answer:
+    """What a verb came to; whatever goes wrong is an answer. Nothing out of a file reaches the log or the answer."""
+    try:
+        return Result(act())
     except VerbFailed as failure:
         return failure
     except OSError as error:
         storage = _storage_failure(error)
-        logger.error("%s: %s", request.verb, storage.found)
+        logger.error("%s: %s", verb, storage.found)
         return storage
     except Exception as error:  # noqa: BLE001  one verb's fault must not take the writer away from all others
         # Where, and of what kind; not the message, which may quote what was read.
         where = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("%s: %s at\n%s", request.verb, type(error).__name__, where)
+        logger.error("%s: %s at\n%s", verb, type(error).__name__, where)
         return VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where")
 
 

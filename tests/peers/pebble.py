@@ -100,7 +100,8 @@ class MockDns:
 
 
 class Pebble:
-    """`http_port` is where it validates http-01. `environment` are Pebble's own switches (PEBBLE_…)."""
+    """`http_port` is where it validates http-01; it may be set until the `with` begins. `environment` are Pebble's own
+    switches (PEBBLE_…)."""
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class Pebble:
         self._folder = Path(tempfile.mkdtemp(prefix="pebble-"))
         self.dns = MockDns()
         self._port, self._management = free_port(), free_port()
-        self._http_port = http_port
+        self.http_port = http_port
         self._environment = {
             "PEBBLE_VA_NOSLEEP": "1",
             "PEBBLE_WFE_NONCEREJECT": "0",
@@ -198,7 +199,7 @@ class Pebble:
             "managementListenAddress": f"127.0.0.1:{self._management}",
             "certificate": str(self._folder / "cert.pem"),
             "privateKey": str(self._folder / "key.pem"),
-            "httpPort": self._http_port,
+            "httpPort": self.http_port,
             "tlsPort": 1,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": self._external_accounts is not None,

@@ -1,0 +1,40 @@
+"""`certedge account …`: the account at each CA."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.live import ask_live
+from certstore.cli.output import print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="The account at each CA, one for all sites.")
+
+
+@app.command(epilog="Example: certedge account show --json")
+def show(config: Config = None, as_json: AsJson = False) -> None:
+    """Which account there is at which CA, and whom the CA writes to."""
+    _print(ask_live(open_edge(config), "account.show", {}, "read the accounts"), as_json=as_json)
+
+
+@app.command(epilog="Example: certedge account register --agree-to-terms")
+def register(
+    agree_to_terms: Annotated[
+        bool, typer.Option("--agree-to-terms", help="You have read the CA's terms of service and agree to them.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the account at every configured CA, or tell an existing one its new contact."""
+    args = {"agree_to_terms": agree_to_terms}
+    _print(ask_live(open_edge(config), "account.register", args, "register with the CA"), as_json=as_json)
+
+
+def _print(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    rows = [(each["ca"], each["url"] or "none yet", ", ".join(each["contact"])) for each in facts["accounts"]]
+    print_table(("CA", "account", "contact"), rows)

@@ -1,0 +1,40 @@
+"""`certedge notify …`: warnings by mail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.failure import CommandFailed
+from certstore.cli.live import ask_live
+from certstore.cli.output import GOOD, Cell, print_json, print_lines
+
+app = typer.Typer(no_args_is_help=True, help="Warnings by mail.")
+
+
+@app.callback()
+def notify() -> None:
+    """Keeps `test` a command of its own while it is the only one."""
+
+
+@app.command("test", epilog="Example: certedge notify test --to me@example.com")
+def send_test(
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="ADDRESS", show_default=False, help="Instead of notify.to; may be repeated."),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a mail as warnings will be sent, to everybody in notify.to."""
+    attempted = "send a test mail"
+    facts = ask_live(open_edge(config), "notify.test", {"to": to or []}, attempted)
+    if as_json:
+        print_json(facts)
+    elif facts["sent"]:
+        print_lines(Cell(f"the mail server has taken the mail to {', '.join(facts['sent'])}", GOOD))
+    if facts["refused"]:
+        found = "\n".join(f"{each['recipient']}: {each['reason']}" for each in facts["refused"])
+        raise CommandFailed(attempted, found, "correct the address in notify.to")
