@@ -289,7 +289,10 @@ class Http2Session:
         self._end("http2_head_timed_out")
 
     def _idled(self) -> None:
-        self._leave()
+        if self._framer.is_mid_head:
+            self._head_timed_out()
+        else:
+            self._leave()
 
     def _leave(self) -> None:
         """Nothing is under way: say so, close."""

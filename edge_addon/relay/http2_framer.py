@@ -293,6 +293,8 @@ class Framer(FrameWriter):
             raise Fault(ErrorCodes.PROTOCOL_ERROR, "a frame that a client may not send here")
         if kind > CONTINUATION:
             return  # RFC 9113 §5.5: unknown frames are ignored
+        if kind == SETTINGS and flags & ACK and payload:
+            raise Fault(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement holds nothing (RFC 9113 §6.5)")
         frame = FRAMES[kind](stream_id)
         frame.parse_flags(flags)
         frame.parse_body(memoryview(payload))
