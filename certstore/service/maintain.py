@@ -17,15 +17,19 @@ from pathlib import Path
 
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
-from certstore.acme.renewal_info import ask_renewal_info
 from certstore.journal import JournalReader, JournalUnreadable
+from certstore.model.ca import Ca
+from certstore.model.record import Outcome, Record
 from certstore.model.renewal import Keep, LiveCertificate, Renew, RenewalReason, decide_renewal, place_of
+from certstore.model.renewal_state import SuggestedWindow
 from certstore.model.settings import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
 from certstore.model.warnings import Matter, decide_matter, stalled
 from certstore.service.ordering import Attempt, Attempted, Tell, Tools, live_certificate_id
 from certstore.service.renewal_book import RenewalBook
-from certstore.store import StoreWriter
+from certstore.service.renewal_sites import ACME_SOURCE
+from certstore.service.window_desk import NO_ANSWER, WindowDesk
+from certstore.store import StoreWriter, UnknownSite
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +81,7 @@ class Maintenance:
         self._lock = threading.RLock()
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
         self._windows = ThreadPoolExecutor(1, "window")
+        self._desk = WindowDesk(self.tools.begin, clock)
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
     # Life
@@ -100,6 +105,7 @@ class Maintenance:
             self._thread.join(_STOP_SECONDS)
         self._orders.shutdown(wait=True, cancel_futures=True)
         self._windows.shutdown(wait=True, cancel_futures=True)
+        self._desk.close()
         self._reader.close()
         self.book.close()
 
@@ -275,27 +281,37 @@ class Maintenance:
     def _asked(self, site: str, live: LiveCertificate) -> None:
         """A state changed by an order meanwhile is not overwritten: the answer is for `live` only."""
         try:
-            window, retry_after = None, None
-            certificate = live_certificate_id(self.writer, site)
             ca = next((ca for ca in self.tools.cas if ca.key == live.ca), self.tools.cas[0])
-            if certificate is not None:
-                with suppress(OrderFailed):
-                    conversation = self.tools.begin(ca)
-                    answer = ask_renewal_info(conversation, certificate)
-                    conversation.close()
-                    window, retry_after = answer.window, answer.retry_after
-                    if answer.problem:
-                        logger.debug("%s: no window: %s", site, answer.problem)
+            certificate = live_certificate_id(self.writer, site)
+            answer = self._desk.ask(ca, certificate) if certificate is not None else NO_ANSWER
             now = self.clock()
             with self._lock:
-                state = self.book.state(site).after_info(live.fingerprint, window, now, retry_after)
+                before = self.book.state(site)
+                state = before.after_info(live.fingerprint, answer.window, now, answer.retry_after)
                 self.book.put(site, state, is_durable=False)
+            self._tell_explanation(site, ca, before.window_for(live.fingerprint), answer.window)
         finally:
             with self._lock:
                 self._asking.discard(site)
             if not self._stopping.is_set():
                 self._schedule(site, self.clock())
                 self._wake.set()
+
+    def _tell_explanation(
+        self, site: str, ca: Ca, before: SuggestedWindow | None, window: SuggestedWindow | None
+    ) -> None:
+        """RFC 9773 §4.2: the page is for the administrator, so it is put on record when it is new."""
+        url = window.explanation_url if window is not None else None
+        if window is None or url is None or (before is not None and before.explanation_url == url):
+            return
+        message = (
+            f"the CA wants it renewed between {window.start:%Y-%m-%d %H:%M} and {window.end:%Y-%m-%d %H:%M} UTC: {url}"
+        )
+        with suppress(UnknownSite):
+            record = Record(
+                self.clock(), "renewal_info", Outcome.NOTED, "explained", message, source=f"{ACME_SOURCE}{ca.key}"
+            )
+            self.writer.add_record(site, record)
 
 
 def site_fraction(site: str, live: LiveCertificate | None) -> float:

@@ -28,7 +28,7 @@ from certstore.service.smtp import MailServerFailed, Refused, deliver
 
 logger = logging.getLogger(__name__)
 
-ROUND_SECONDS = 20.0
+ROUND_SECONDS = 30.0
 _RETRIES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=30))
 _REFUSED_AGAIN = timedelta(hours=6)
 

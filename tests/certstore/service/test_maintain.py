@@ -239,6 +239,8 @@ def test_window_of_the_ca_moves_the_renewal_and_the_order_says_what_it_replaces(
             assert info is not None
             assert info.window is not None
             assert info.window.explanation_url == "https://ca.test/why"
+            (told,) = [each for each in stage.writer.records("a.test") if each.doing == "renewal_info"]
+            assert "https://ca.test/why" in told.message
             stage.clock.forward(days=29.5)
             caretaker.maintenance.look_again("a.test")
             wait_for(lambda: len(front.asked) >= 2, "asked again")
