@@ -8,7 +8,9 @@ nothing of HTTP or mail is known here but the one plain answer for a web client 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from typing import cast
 
@@ -29,6 +31,9 @@ PLAIN_HTTP_ANSWER = (
     b"This port speaks TLS. Use https:// instead of http://.\n"
 )
 
+
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, for 0 seconds."""
 
 SessionMaker = Callable[["ClientConnection", Plane], Session]
 
@@ -169,6 +174,9 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         self._is_closing = True
         self._receive = self._discard
+        if (bound := self._transport.get_extra_info("socket")) is not None:
+            # A reset, not an end: a client that reads until the end must not take a cut for a whole answer.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def pause_reading(self) -> None:
@@ -185,6 +193,16 @@ class ClientConnection(asyncio.Protocol):
         self._transport.resume_reading()
         if self._stage is not None and self._stage.may_have_more:
             self._plane.loop.call_soon(self._pump)  # not from here: the session is in the middle of its own work
+
+    def hand_over(self, session: Session, data: bytes) -> None:
+        self._session = session
+        if self._stage is None:
+            self._receive = session.data_received
+        session.data_received(data)
+        if self._is_eof:
+            session.eof_received()
+        if self._plane.is_draining:
+            session.drain()
 
     def start_tls(self) -> None:
         self._await_hello()

@@ -142,6 +142,16 @@ class Upstream(Model):
     ca_file: Path | None = None
     client_cert: Path | None = None
     health: str | None = None
+    """The target of a GET that tells whether the server works, asked where there are several."""
+
+    @field_validator("health")
+    @classmethod
+    def _health(cls, target: str | None) -> str | None:
+        if target is not None and not (
+            target.startswith("/") and target.isascii() and target.isprintable() and " " not in target
+        ):
+            raise ValueError("expected a path, for example /health")
+        return target
 
     @field_validator("url")
     @classmethod

@@ -1,5 +1,6 @@
 """First bytes and TLS of the running edge: whatever comes, it gets its own answer and harms nobody else."""
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -11,6 +12,9 @@ import pytest
 
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for
+from tests.edge_addon.relay.edge import relay_edge
+from tests.loops import in_loop
+from tests.peers.recorder import Connection, Recorder
 from tests.running import RunningEdge, running_edge
 
 CA = CertificateAuthority()
@@ -240,12 +244,13 @@ def test_the_address_of_a_proxy_header_is_the_clients(edge: RunningEdge, cut: in
 def test_without_a_good_header_from_a_trusted_peer_nothing_is_served(
     edge: RunningEdge, source: str, first: bytes
 ) -> None:
-    with closing(connect(edge, "https", 1, source=source)) as peer:
-        try:
+    answer = b""
+    try:
+        with closing(connect(edge, "https", 1, source=source)) as peer:
             peer.sendall(first + client_hello())
             answer = read_to_end(peer)
-        except ConnectionResetError:
-            answer = b""
+    except (ConnectionResetError, BrokenPipeError):
+        pass  # before, while or after it spoke
 
     assert answer == b""
 
@@ -275,3 +280,19 @@ def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_
             peer.close()
 
         wait_for(lambda: edge.fingerprint("https", "edge.test") == MAIN.fingerprint, "places are free again")
+
+
+@in_loop
+async def test_an_answer_that_is_cut_ends_in_a_reset_for_a_client_that_reads_to_the_end(tmp_path: Path) -> None:
+    async def half(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        connection.finish()
+
+    with Recorder(half) as recorder:
+        async with relay_edge(tmp_path, f"http://127.0.0.1:{recorder.port}") as edge:
+            reader, writer = await edge.connect()
+            writer.write(b"GET / HTTP/1.0\r\nHost: edge.test\r\n\r\n")
+
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), 20)

@@ -1,0 +1,221 @@
+"""The clients of a soak: each loops over one kind of traffic until told to stop, and counts what it got and lost.
+
+A loss is excused when the worker that served the connection was killed: the soak tells which local ports that were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import h2.config
+import h2.connection
+import h2.events
+
+from tests.soak.upstream import LARGE
+
+SECONDS = 60.0
+"""How long one exchange may take before it counts as lost; the machine may be busy."""
+
+
+@dataclass
+class Ground:
+    """What all clients share."""
+
+    https: int
+    imaps: int
+    trust: ssl.SSLContext
+    trust_h2: ssl.SSLContext
+    sites: tuple[str, ...]
+    imap_login: bytes
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    doomed_ports: set[int] = field(default_factory=set)
+    """Local ports of connections whose worker was killed."""
+    done: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+
+class Connection:
+    """A TLS connection whose local port is known, so that its loss can be judged."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.port = int(writer.get_extra_info("sockname")[1])
+
+    @classmethod
+    async def open(cls, ground: Ground, name: str, port: int, *, trust: ssl.SSLContext | None = None) -> Connection:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trust or ground.trust, server_hostname=name, limit=1 << 20
+        )
+        return cls(reader, writer)
+
+    def abort(self) -> None:
+        self.writer.transport.abort()
+
+
+async def keep_going(
+    ground: Ground, kind: str, visit: Callable[[Ground, int, list[Connection]], Awaitable[None]]
+) -> None:
+    """Visit after visit; what breaks is judged by the connections that the visit had opened."""
+    number = 0
+    while not ground.stopping.is_set():
+        number += 1
+        opened: list[Connection] = []
+        try:
+            async with asyncio.timeout(SECONDS):
+                await visit(ground, number, opened)
+            ground.done[kind] += 1
+        except (OSError, EOFError, TimeoutError, AssertionError, ValueError) as error:
+            await asyncio.sleep(0.2)  # the kill is noted in the moment in which it is made
+            # A connection that was not open yet may have been in the accept queue of the worker that died.
+            is_excused = any(each.port in ground.doomed_ports for each in opened)
+            (ground.excused if is_excused else ground.lost)[kind] += 1
+            if not is_excused:
+                ground.faults.append(f"{kind} {number}: {type(error).__name__}: {error}")
+        finally:
+            for each in opened:
+                each.abort()
+
+
+async def http1(ground: Ground, number: int, opened: list[Connection]) -> None:
+    """Fifty requests on one connection."""
+    name = ground.sites[number % len(ground.sites)]
+    connection = await Connection.open(ground, name, ground.https)
+    opened.append(connection)
+    for index in range(50):
+        target = b"/%d/%d" % (number, index)
+        assert await fetch(connection, name, target) == target
+        ground.done["http1 request"] += 1
+        if connection.reader.at_eof():
+            return
+
+
+async def fetch(connection: Connection, name: str, target: bytes, body: bytes | None = None) -> bytes:
+    """One request, its body; raises on anything but a whole 200."""
+    method = b"GET" if body is None else b"POST"
+    length = b"" if body is None else b"Content-Length: %d\r\n" % len(body)
+    connection.writer.write(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, target, name.encode(), length))
+    if body is not None:
+        connection.writer.write(body)
+        await connection.writer.drain()
+    head = await connection.reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head[:60]
+    size = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    if b"connection: close" in head.lower():
+        data = await connection.reader.readexactly(size)
+        connection.reader.feed_eof()
+        return data
+    return await connection.reader.readexactly(size)
+
+
+async def large(ground: Ground, number: int, opened: list[Connection]) -> None:
+    """A large answer and a large upload, both compared."""
+    name = ground.sites[number % len(ground.sites)]
+    for body in (None, LARGE[: len(LARGE) // 2]):
+        connection = await Connection.open(ground, name, ground.https)
+        opened.append(connection)
+        answer = await fetch(connection, name, b"/large", body)
+        assert answer == (LARGE if body is None else hashlib.sha256(body).hexdigest().encode())
+
+
+async def aborted(ground: Ground, number: int, opened: list[Connection]) -> None:
+    """Clients that leave in the middle: nothing is expected, and nothing may be left behind by them."""
+    name = ground.sites[number % len(ground.sites)]
+    connection = await Connection.open(ground, name, ground.https)
+    opened.append(connection)
+    head = b"POST /x HTTP/1.1\r\nHost: %b\r\nContent-Length: 1000000\r\n\r\n" % name.encode()
+    connection.writer.write(
+        (b"GET /large HTTP/1.1\r\nHost: %b\r\n\r\n" % name.encode(), head + b"half", head[:20])[number % 3]
+    )
+    if number % 3 == 0:
+        await connection.reader.read(1000)
+    connection.abort()
+
+
+async def websocket(ground: Ground, number: int, opened: list[Connection]) -> None:
+    """A tunnel that echoes for some twenty seconds."""
+    name = ground.sites[number % len(ground.sites)]
+    connection = await Connection.open(ground, name, ground.https)
+    opened.append(connection)
+    connection.writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % name.encode()
+    )
+    assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    for index in range(100):
+        if ground.stopping.is_set():
+            return
+        message = b"%d-%d;" % (number, index)
+        connection.writer.write(message)
+        assert await connection.reader.readexactly(len(message)) == message
+        await asyncio.sleep(0.2)
+
+
+async def http2(ground: Ground, number: int, opened: list[Connection]) -> None:
+    """A hundred requests on one connection, ten at a time."""
+    name = ground.sites[number % len(ground.sites)]
+    connection = await Connection.open(ground, name, ground.https, trust=ground.trust_h2)
+    opened.append(connection)
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client.initiate_connection()
+    bodies: dict[int, bytearray] = {}
+    ended: set[int] = set()
+    targets: dict[int, bytes] = {}
+    while len(ended) < 100:
+        while len(targets) < 100 and len(targets) - len(ended) < 10:
+            stream_id = client.get_next_available_stream_id()
+            targets[stream_id] = b"/h2/%d/%d" % (number, stream_id)
+            bodies[stream_id] = bytearray()
+            pseudo = {":method": "GET", ":scheme": "https", ":authority": name, ":path": targets[stream_id].decode()}
+            client.send_headers(stream_id, list(pseudo.items()), end_stream=True)
+        connection.writer.write(client.data_to_send())
+        data = await connection.reader.read(65536)
+        if not data:
+            raise EOFError
+        for event in client.receive_data(data):
+            match event:
+                case h2.events.DataReceived():
+                    assert event.stream_id is not None
+                    bodies[event.stream_id] += event.data or b""
+                    client.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+                case h2.events.StreamEnded():
+                    assert event.stream_id is not None
+                    assert bodies[event.stream_id] == targets[event.stream_id]
+                    ended.add(event.stream_id)
+                    ground.done["http2 request"] += 1
+                case h2.events.StreamReset() | h2.events.ConnectionTerminated():
+                    raise EOFError(str(event))
+
+
+async def imap_idle(ground: Ground, _number: int, opened: list[Connection]) -> None:
+    """Log in and idle for some twenty seconds."""
+    connection = await Connection.open(ground, "edge.test", ground.imaps)
+    opened.append(connection)
+    await connection.reader.readline()
+    connection.writer.write(b"a LOGIN " + ground.imap_login + b"\r\nb SELECT INBOX\r\nc IDLE\r\n")
+    while not (line := await connection.reader.readline()).startswith(b"+"):
+        assert line, "the connection ended"
+        assert not line.startswith((b"a NO", b"a BAD", b"b NO", b"c BAD")), line
+    for _ in range(100):
+        if ground.stopping.is_set():
+            break
+        await asyncio.sleep(0.2)
+        assert not connection.reader.at_eof(), "the connection ended while idle"
+    connection.writer.write(b"DONE\r\nd LOGOUT\r\n")
+    assert b"d OK" in await connection.reader.read(-1)
+
+
+VISITS = {
+    "http1": (http1, 4),
+    "http2": (http2, 3),
+    "websocket": (websocket, 10),
+    "imap idle": (imap_idle, 10),
+    "large": (large, 1),
+    "aborted": (aborted, 2),
+}
+"""Each kind of client, and how many of it there are at once."""
