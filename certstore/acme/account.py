@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from acme import messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from josepy.b64 import b64encode
 from josepy.errors import Error as JoseError
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
@@ -86,6 +88,14 @@ class Accounts:
         except (KeyError, TypeError, ValueError):
             logger.warning("the account in %s can't be understood and is registered anew with its key", folder)
             return None
+
+    def thumbprints(self) -> set[str]:
+        """Of every account key in the store (RFC 7638): what our key authorizations end in."""
+        found = set()
+        for path in self._layout.accounts.glob(f"*/{KEY_FILE}"):
+            with suppress(OSError, ValueError):
+                found.add(b64encode(load_key(path.read_bytes()).thumbprint()).decode("ascii"))
+        return found
 
     def ensure(
         self,

@@ -10,8 +10,9 @@ import contextlib
 import http.client
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from certstore.atomic import replace_file
 from certstore.model.causes import Cause, Failure
@@ -19,6 +20,8 @@ from certstore.model.layout import Layout
 from certstore.model.settings import HostPort, ListenerKind, Settings
 
 WELL_KNOWN = "/.well-known/acme-challenge/"
+PREFLIGHT_MARK = "certedge-preflight."
+"""How the content of a preflight's own token begins; no key authorization does, as its token is random."""
 _TIMEOUT_SECONDS = 5.0
 _ANSWER_LIMIT = 4096
 # PROXY protocol v2, command LOCAL: "this connection is my own, nobody's behind it".
@@ -65,12 +68,23 @@ class Challenges:
         if path is not None:
             path.unlink(missing_ok=True)
 
-    def sweep(self) -> int:
-        """Remove what a kill left behind; how many. Only while no order is under way."""
-        left = [path for path in self._layout.challenges.iterdir() if self.is_token(path.name)]
+    def sweep(self, thumbprints: Collection[str]) -> int:
+        """Remove what a kill left behind; how many. Only while no order is under way.
+
+        Other ACME clients may show their tokens here too: ours are those that end in the thumbprint of an account of
+        ours (RFC 8555 §8.1), and those of a preflight.
+        """
+        left = [path for path in self._layout.challenges.iterdir() if self._is_ours(path, thumbprints)]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)
+
+    def _is_ours(self, path: Path, thumbprints: Collection[str]) -> bool:
+        if not self.is_token(path.name) or path.is_symlink() or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            content = file.read(_ANSWER_LIMIT).decode("ascii", "replace")
+        return content.startswith(PREFLIGHT_MARK) or content.partition(".")[2] in thumbprints
 
 
 def own_listeners(settings: Settings) -> tuple[OwnListener, ...]:

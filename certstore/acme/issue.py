@@ -6,6 +6,7 @@ Decides neither whether to order nor with which names, and does not store the re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -29,12 +30,17 @@ from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RS
 
 PATIENCE = timedelta(minutes=5)
 """For the CA's part of one step; what takes longer is picked up at the next attempt."""
+GRACE = timedelta(seconds=15)
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.2, 5.0, 1.6
 _WORTH_PICKING_UP = frozenset({Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER})
 
 
 class Interrupted(Exception):
     """The process is being stopped; the journal knows how far the order came."""
+
+
+class OrderDead(OrderFailed):
+    """The CA had given the order up before anything was done for it now."""
 
 
 class NewOrder(messages.NewOrder):
@@ -56,6 +62,7 @@ class Surroundings:
     note_order: Callable[[], None] = lambda: None
     note_failed: Callable[[str], None] = lambda name: None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
 
 
 class Issuer:
@@ -80,11 +87,13 @@ class Issuer:
             self._around.tell("an order that was interrupted is picked up")
             try:
                 return self._complete(known)
+            except OrderDead:
+                journal.remove(request.site)
             except OrderFailed as failed:
                 if failed.failure.names or failed.failure.cause in (Cause.CA_UNREACHABLE, Cause.RATE_LIMITED):
                     self._give_up(request, failed.failure)
                     raise
-                # It is no order any more: begun anew, once.
+                # The CA does not know it, or it is none any more: begun anew, once.
                 journal.remove(request.site)
         parts = tuple(Part(part, keys.to_pem(keys.make_key(part))) for part in _parts(request))
         order = journal.keep(OrderUnderWay(request, self._around.clock(), parts))
@@ -159,7 +168,7 @@ class Issuer:
     def _follow(self, url: str, request: OrderRequest, part: Part) -> str:
         """Do what the order's status asks for until there is a chain (RFC 8555 §7.1.6)."""
         pauses = _Pauses(self._around, "the CA is busy with the order")
-        is_proven = False
+        is_proven = is_touched = False
         while True:
             response = self._ca.fetch(url, names=request.names)
             with told(self._ca.network):
@@ -167,13 +176,15 @@ class Issuer:
             if order.status == messages.STATUS_VALID and order.certificate:
                 return self._download(order.certificate)
             if order.status == messages.STATUS_INVALID:
-                raise OrderFailed(_order_failure(order, request.names))
+                failure = _order_failure(order, request.names)
+                raise OrderFailed(failure) if is_touched else OrderDead(failure)
             if order.status == messages.STATUS_PENDING and not is_proven:
-                self._prove(order, request.names)
-                is_proven = True
+                self._prove(order)
+                is_proven = is_touched = True
                 continue
             if order.status == messages.STATUS_READY:
                 self._finalize(order, request, part)
+                is_touched = True
             pauses.take(response)
 
     def _finalize(self, order: messages.Order, request: OrderRequest, part: Part) -> None:
@@ -181,7 +192,7 @@ class Issuer:
         csr = keys.make_csr(keys.from_pem(part.key_pem), request.names)
         self._ca.post(order.finalize, messages.CertificateRequest(csr=csr), names=request.names)
 
-    def _prove(self, order: messages.Order, names: Sequence[str]) -> None:
+    def _prove(self, order: messages.Order) -> None:
         """Show all tokens, look at them ourselves, tell the CA, and wait for its verdict on each name."""
         open_ones = []
         for url in order.authorizations:
@@ -189,7 +200,7 @@ class Issuer:
             if authorization.status == messages.STATUS_PENDING:
                 open_ones.append((url, authorization.identifier.value, self._http01(authorization)))
             elif authorization.status != messages.STATUS_VALID:
-                raise OrderFailed(_authorization_failure(authorization))
+                raise OrderDead(_authorization_failure(authorization))
         shown = [(str(body.chall.encode("token")), self._key_authorization(body)) for _, _, body in open_ones]
         with self._around.challenges.shown(shown):
             for (_, name, body), (token, key_authorization) in zip(open_ones, shown, strict=True):
@@ -202,7 +213,8 @@ class Issuer:
     def _wait_for_verdicts(self, waiting: list[tuple[str, str]]) -> None:
         """Every name's verdict is heard, so that all that fail are known at once."""
         failures = []
-        pauses = _Pauses(self._around, "the CA looks at the names")
+        # The CA is looking: a token taken away now would count as a failed validation.
+        pauses = _Pauses(self._around, "the CA looks at the names", grace=GRACE)
         while waiting:
             response: requests.Response | None = None
             still = []
@@ -253,9 +265,11 @@ class Issuer:
 class _Pauses:
     """Ever longer pauses, within what the CA asks for, up to the end of patience."""
 
-    def __init__(self, around: Surroundings, what: str) -> None:
+    def __init__(self, around: Surroundings, what: str, *, grace: timedelta = timedelta()) -> None:
+        """For the time of `grace` the wish to stop is not heard."""
         self._around = around
         self._what = what
+        self._grace_ends = around.clock() + grace
         self._pause = _FIRST_PAUSE
         self._deadline = around.clock() + PATIENCE
 
@@ -267,7 +281,9 @@ class _Pauses:
         pause = self._pause if wanted is None else max(self._pause, min((wanted - now).total_seconds(), 60.0))
         self._pause = min(self._pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
         if self._around.wait(pause):
-            raise Interrupted
+            if now >= self._grace_ends:
+                raise Interrupted
+            self._around.sleep(min(pause, _LONGEST_PAUSE))
 
 
 def _parts(request: OrderRequest) -> Sequence[str]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from certstore.acme.challenges import Challenges
+from certstore.acme.challenges import PREFLIGHT_MARK, Challenges
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
 from certstore.model.ca import Ca
@@ -59,7 +59,7 @@ class Preflight:
     def gather(self, names: Sequence[str], *, tell: Callable[[str], None] = lambda message: None) -> list[NameFacts]:
         """The facts of each name, several names at a time; a token of ours is shown meanwhile."""
         token = secrets.token_urlsafe(32)
-        content = f"certedge-preflight.{secrets.token_urlsafe(24)}"
+        content = f"{PREFLIGHT_MARK}{secrets.token_urlsafe(24)}"
         probe = NameProbe(self.resolver, token, content.encode(), self.ports)
 
         def look_at(name: str) -> NameFacts:

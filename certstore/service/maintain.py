@@ -93,8 +93,8 @@ class Maintenance:
         self._thread.start()
 
     def sweep(self) -> None:
-        """No order of this process is under way yet: every token there is was left behind by a kill."""
-        if left := self.tools.challenges.sweep():
+        """No order of this process is under way yet: every token of ours was left behind by a kill."""
+        if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints()):
             logger.info("%d tokens of interrupted orders removed", left)
 
     def stop(self) -> None:

@@ -170,6 +170,46 @@ def test_order_that_is_no_use_any_more_is_begun_anew(shop: Workshop, what: str) 
     assert shop.ordered == 1
 
 
+def test_wish_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) -> None:
+    """A token that is taken away while the CA looks is a failed validation, and those are few per hour."""
+    shop.ordered = 0
+    told: list[str] = []
+
+    def tell(message: str) -> None:
+        told.append(message)
+        if "looked at through our own" in message:
+            shop.stopping.set()
+
+    request = shop.request("stopped.test")
+    with shop.issuer(around=replace(shop.around(), tell=tell)) as issuer, pytest.raises(Interrupted):
+        issuer.issue(request)
+    assert "stopped.test: the CA is satisfied" in told
+    shop.stopping.clear()
+    with shop.issuer() as issuer:
+        bundle_of(issuer.issue(request), "stopped.test")
+    assert (shop.ordered, shop.failed) == (1, [])
+
+
+def test_order_whose_proof_a_kill_spoilt_is_begun_anew_and_no_failure(shop: Workshop) -> None:
+    request = shop.request("spoilt.test")
+    shop.responder.unhelpful = {"spoilt.test"}
+    with shop.issuer(around=replace(shop.around(), look=lambda *_: None)) as issuer, pytest.raises(OrderFailed):
+        issuer.issue(request)
+    spoilt = [line for line in shop.pebble.log.splitlines() if "Added order" in line][-1].split('"')[1]
+    shop.responder.unhelpful.clear()
+    with shop.issuer() as issuer:
+        issuer.issue(shop.request("donor.test"))
+    donor = shop.journal.load("donor.test")
+    assert donor is not None
+    url = f"{shop.pebble.directory.removesuffix('/dir')}/my-order/{spoilt}"
+    part = replace(donor.parts[0], url=url, fullchain=None)
+    shop.journal.keep(OrderUnderWay(request, datetime.now(UTC), (part,)))
+    shop.failed.clear()
+    with shop.issuer() as issuer:
+        bundle_of(issuer.issue(request), "spoilt.test")
+    assert shop.failed == []
+
+
 def test_journal_is_for_its_owner_alone_and_shows_no_key(shop: Workshop) -> None:
     with shop.issuer() as issuer:
         issuer.issue(shop.request("private.test"))

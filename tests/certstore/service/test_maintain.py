@@ -199,9 +199,18 @@ def test_stop_in_the_middle_of_an_order_leaves_it_to_the_next_start(stage: Scene
 
 
 def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
-    (stage.writer.layout.challenges / ("t" * 43)).write_text("left behind")
+    stage.add("a.test")
+    with stage.running() as caretaker:
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        (thumbprint,) = caretaker.maintenance.tools.accounts.thumbprints()
+    folder = stage.writer.layout.challenges
+    (folder / ("o" * 43)).write_text(f"{'o' * 43}.{thumbprint}")
+    (folder / ("p" * 43)).write_text("certedge-preflight.abc")
+    others = folder / ("c" * 43)
+    others.write_text(f"{'c' * 43}.{'x' * 43}")
     with stage.running():
-        assert stage.tokens() == []
+        assert stage.tokens() == [others], "another client's token is its own affair"
+    others.unlink()
 
 
 def test_removed_site_is_forgotten(stage: Scene) -> None:
