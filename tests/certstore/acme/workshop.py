@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,10 +23,12 @@ AGREED = AccountWishes(("admin@example.org",), agrees_to_terms=True)
 
 
 class Responder:
-    """`unhelpful` names get a 404; `asked` are the (host, token) pairs it was asked for, by whomever."""
+    """`unhelpful` names get a 404, and so do requests that `is_moody` says yes to, given the host and how often it was
+    asked for before. `asked` are the (host, token) pairs it was asked for, by whomever."""
 
     def __init__(self, layout: Layout) -> None:
         self.unhelpful: set[str] = set()
+        self.is_moody: Callable[[str, int], bool] = lambda host, before: False
         self.asked: list[tuple[str, str]] = []
         responder = self
 
@@ -34,9 +36,11 @@ class Responder:
             def do_GET(self) -> None:
                 host = (self.headers.get("Host") or "").partition(":")[0]
                 token = self.path.removeprefix(WELL_KNOWN)
+                before = sum(each == host for each, _ in responder.asked)
                 responder.asked.append((host, token))
                 path = layout.challenge(token)
-                found = path is not None and path.is_file() and host not in responder.unhelpful
+                refuses = host in responder.unhelpful or responder.is_moody(host, before)
+                found = path is not None and path.is_file() and not refuses
                 body = path.read_bytes() if path is not None and found else b"not here"
                 self.send_response(200 if found else 404)
                 self.send_header("Content-Length", str(len(body)))

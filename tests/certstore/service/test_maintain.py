@@ -109,6 +109,23 @@ def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene
         )
 
 
+def test_validations_that_fail_half_of_the_time_cost_a_minute_each(stage: Scene) -> None:
+    """Our own look (the first request of an order) passes, the CA's own do not, the first time for every name."""
+    stage.responder.is_moody = lambda host, before: 0 < before < 4
+    sites = [stage.add(f"s{number}.test") for number in range(6)]
+    with stage.running() as caretaker:
+        book = caretaker.maintenance.book
+        wait_for(lambda: all(book.state(site).failures == 1 for site in sites), "every first order fails", seconds=40)
+        assert {book.state(site).failed_names for site in sites} == {(site,) for site in sites}
+        assert {stage.attempts(site)[-1].reason for site in sites} <= {"wrong_answer", "connection"}
+        with book.ledger(caretaker.maintenance.tools.cas[0]) as pages:
+            assert {len(pages.ledger.events(f"failed:{site}")) for site in sites} == {1}
+        stage.clock.forward(minutes=2)
+        for site in sites:
+            caretaker.maintenance.look_again(site)
+        wait_for(lambda: all(stage.version(site) == 1 for site in sites), "every second order succeeds", seconds=40)
+
+
 def test_failing_state_survives_a_restart(stage: Scene) -> None:
     stage.responder.unhelpful = {"a.test"}
     stage.add("a.test")
