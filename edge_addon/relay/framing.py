@@ -30,7 +30,7 @@ _MINOR = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _METHODS = frozenset((b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"))
 _PROTECTED = frozenset((b"host", b"content-length", b"expect", b"content-type"))
 """Fields that no Connection header may take out of a message: it would change meaning on the way."""
-_BODILESS = frozenset((204, 304))
+BODILESS = frozenset((204, 304))
 
 
 @dataclass(slots=True)
@@ -217,7 +217,7 @@ def _settle_response(head: ResponseHead, *, is_head_request: bool) -> None:
     if head.length == CHUNKED and not head.minor:
         raise BadMessage(Cause.CHUNKED_IN_1_0)
     status = head.status
-    if is_head_request or status in _BODILESS or status < 200:
+    if is_head_request or status in BODILESS or status < 200:
         head.length = 0
         _drop_length(head)
     elif not head.has_length and head.length != CHUNKED:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
 from edge_addon.relay.chunks import ChunkDecoder
-from edge_addon.relay.framing import CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
-from edge_addon.relay.limits import LAST_READS, MAX_INFORMATIONAL
+from edge_addon.relay.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
+from edge_addon.relay.limits import LAST_READS, MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.relay.refusal import BadMessage, Cause
 
 if TYPE_CHECKING:
@@ -109,7 +110,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_usable(self) -> bool:
-        return self._stage is _Stage.IDLE and not self._transport.is_closing()
+        return self._stage is _Stage.IDLE and not self._transport.is_closing() and not self._has_unread()
+
+    def _has_unread(self) -> bool:
+        """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
+        waiting = select.poll()
+        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
 
     # Used by the exchange.
 
@@ -299,12 +306,19 @@ class UpstreamConnection(asyncio.Protocol):
         head = self._head
         self._head = None
         is_sent = self._is_request_complete and not self._transport.get_write_buffer_size()
-        if is_clean and is_sent and head is not None and head.keep_alive:
-            self.resume_reading()
-            self._stage = _Stage.IDLE
-            self._server.give_back(self)
-        else:
+        if not (is_clean and is_sent and head is not None and head.keep_alive):
             self._close()
+            return
+        self.resume_reading()
+        self._stage = _Stage.IDLE
+        if self._is_head_request or head.status in BODILESS:
+            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rested)
+        else:
+            self._server.give_back(self)
+
+    def _rested(self) -> None:
+        if self._stage is _Stage.IDLE:
+            self._server.give_back(self)
 
     def _switch(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
         if not self._asks_upgrade or head.upgrade is None or head.upgrade.lower() != b"websocket":
