@@ -6,6 +6,7 @@ import typer
 
 from certstore.cli import (
     account,
+    admin,
     certificates,
     check,
     explain,
@@ -43,6 +44,7 @@ app.command(epilog="Example: certedge renew webmail.example.com --force")(renew.
 app.command(epilog="Example: certedge preflight webmail.example.com")(preflight.preflight)
 app.add_typer(account.app, name="account")
 app.add_typer(notify.app, name="notify")
+app.add_typer(admin.app, name="admin")
 app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
 app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
 app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import sys
@@ -23,11 +24,12 @@ from certstore.service import protocol
 from certstore.service.local_socket import bind_private, peer_pid_and_uid
 from certstore.service.protocol import Answer, Fault, Progress, Request, VerbFailed
 from certstore.service.verbs import VERBS
-from certstore.service.writing import acquire_writer, answer_safely, perform_safely
+from certstore.service.writing import ADMIN_PREFIX, acquire_writer, answer_safely, perform_people, perform_safely
 from certstore.store import StoreWriter
 from certstore.watch import DropWatcher
 
 if TYPE_CHECKING:
+    from certstore.admin.access import Access
     from certstore.service.caretaker import Caretaker
 
 logger = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ async def _serve_until_stopped(
                 await _first_look(watcher)
             logger.info("control is ready on %s", writer.layout.root)
             ready()
-            async with control.caring(settings, base):
+            async with control.caring(settings, base), control.receiving(settings, base):
                 await stopping.wait()
                 logger.info("control is stopping")
     finally:
@@ -114,6 +116,7 @@ class _Control:
         self._connections: set[asyncio.Task[None]] = set()
         self._performing: set[asyncio.Task[None]] = set()
         self._caretaker: asyncio.Future[Caretaker | None] = self._loop.create_future()
+        self._access: asyncio.Future[Access | None] = self._loop.create_future()
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -165,6 +168,22 @@ class _Control:
         finally:
             await asyncio.to_thread(caretaker.stop)
 
+    @contextlib.asynccontextmanager
+    async def receiving(self, settings: Settings, base: Path) -> AsyncIterator[None]:
+        """Console and API, begun last and ended first; whatever keeps them from beginning, everything else goes on."""
+        try:
+            beside = await asyncio.to_thread(importlib.import_module, "certstore.admin.beside")
+        except Exception as error:  # noqa: BLE001  as with orders: an installation that lacks a part of itself
+            logger.error("there is no console: %s: %s", type(error).__name__, error)
+            self._access.set_result(None)
+            yield
+            return
+        async with beside.console_beside(
+            self._writer, settings, base, self._performed, self._caretaker.result
+        ) as access:
+            self._access.set_result(access)
+            yield
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer; whatever the other side does, this ends."""
         task = _this_task()
@@ -208,15 +227,20 @@ class _Control:
         def tell(message: str) -> None:
             self._loop.call_soon_threadsafe(_tell, writer, Progress(message))
 
-        if request.verb in VERBS:
-            work = self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
-        else:
-            work = asyncio.ensure_future(self._care(request, tell))
+        work = asyncio.ensure_future(self._performed(request, tell))
         while True:
             done, _ = await asyncio.wait([work], timeout=HEARTBEAT_SECONDS)
             if done:
                 return work.result()
             _tell(writer, Progress("still at work"))
+
+    async def _performed(self, request: Request, tell: Callable[[str], None]) -> Answer:
+        if request.verb in VERBS:
+            return await self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
+        if request.verb.startswith(ADMIN_PREFIX):
+            access = await self._access
+            return await asyncio.to_thread(answer_safely, request.verb, lambda: perform_people(access, request))
+        return await self._care(request, tell)
 
     async def _care(self, request: Request, tell: Callable[[str], None]) -> Answer:
         """Verbs that wait for networks get threads of their own: the writer's is for everybody."""

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
@@ -19,7 +19,13 @@ from certstore.service.protocol import Answer, Fault, Request, Result, VerbFaile
 from certstore.service.verbs import VERBS, perform
 from certstore.store import InvalidSite, StoreBusy, StoreWriter
 
+if TYPE_CHECKING:
+    from certstore.admin.access import Access
+
 logger = logging.getLogger(__name__)
+
+ADMIN_PREFIX = "admin."
+"""How the names of verbs on the console's users and tokens begin."""
 
 
 def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
@@ -45,6 +51,8 @@ def perform_under_lock(settings: Settings, base: Path, request: Request, tell: C
     with closing(acquire_writer(settings, base)) as writer:
         if request.verb in VERBS:
             answer = perform_safely(writer, request, tell)
+        elif request.verb.startswith(ADMIN_PREFIX):
+            answer = _people_once(writer, request)
         else:
             answer = _care_once(writer, settings, base, request, tell)
     if isinstance(answer, Result):
@@ -70,6 +78,26 @@ def _care_once(
         return answer_safely(request.verb, lambda: caretaker.perform(request.verb, request.args, tell))
     finally:
         caretaker.stop()
+
+
+def _people_once(writer: StoreWriter, request: Request) -> Answer:
+    """A verb on the console's users and tokens, which are opened for its time only."""
+    from certstore.admin.access import Access
+
+    def act() -> dict[str, Any]:
+        with Access.opened(writer.layout) as access:
+            return perform_people(access, request)
+
+    return answer_safely(request.verb, act)
+
+
+def perform_people(access: Access | None, request: Request) -> dict[str, Any]:
+    """Raises VerbFailed, OSError."""
+    from certstore.admin.verbs import perform_admin
+
+    if access is None:
+        raise VerbFailed(Fault.STORAGE, "users and tokens can't be read or written", "the log of control says why")
+    return perform_admin(access, request.verb, request.args)
 
 
 def answer_safely(verb: str, act: Callable[[], dict[str, Any]]) -> Answer:

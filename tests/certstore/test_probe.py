@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certstore.cli.probe import Probe, ProbeFailed, http_status, reachable_address, served_chain
 from certstore.model.settings import HostPort, ListenerKind
+from certstore.probe import Probe, ProbeFailed, http_status, reachable_address, served_chain
 from tests.certificates import CertificateAuthority, Issued
 from tests.peers.dovecot import Dovecot, running_dovecot
 from tests.peers.postfix import Postfix, running_postfix

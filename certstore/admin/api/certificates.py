@@ -1,0 +1,109 @@
+"""A site's certificate: previews, uploads, versions, orders and preflights, and the jobs that those two are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from starlette.responses import Response as PlainResponse
+from starlette.responses import StreamingResponse
+
+from certstore.admin import deeds_certificates
+from certstore.admin.api.events import event_response, follow_job
+from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Taken, Upload
+from certstore.admin.api.sites import SiteKey
+from certstore.admin.desk import Actor, Desk
+from certstore.admin.identity import ApiActor, TheDesk
+from certstore.admin.jobs import Job
+from certstore.admin.problems import Problem, response_of
+from certstore.model.authorization import Action
+from certstore.model.contents import DroppedFile
+from certstore.service.protocol import Fault, VerbFailed, unpack_bytes
+
+router = APIRouter(tags=["certificates"])
+
+JobKey = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+_REFUSED: dict[int | str, dict[str, Any]] = {422: {"model": ProblemDocument, "description": "The files are refused"}}
+
+
+@router.post("/sites/{site}/certificate/preview", summary="What is in these files; changes nothing")
+def preview(desk: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> PreviewShape:
+    looked = deeds_certificates.preview(desk, actor, site, _files(upload), _password(upload))
+    return PreviewShape.model_validate(looked.to_json())
+
+
+@router.put("/sites/{site}/certificate", summary="Take a certificate in and serve it", responses=_REFUSED)
+def install(desk: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> Taken:
+    """Idempotent: the certificate that is live already is `noted`. Refused files change nothing."""
+    facts = deeds_certificates.install(desk, actor, site, _files(upload), _password(upload), force=upload.force)
+    return _taken(facts)
+
+
+@router.get("/sites/{site}/certificate/chain.pem", summary="Leaf and chain, PEM; no key")
+def chain(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
+    content = deeds_certificates.public_chain(desk, actor, site)
+    headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
+    return PlainResponse(content, media_type="application/pem-certificate-chain", headers=headers)
+
+
+@router.put(
+    "/sites/{site}/versions/{version}/live", summary="Make a kept version live (a rollback)", responses=_REFUSED
+)
+def activate(
+    desk: TheDesk, actor: ApiActor, site: SiteKey, version: Annotated[int, Path(ge=1, le=1_000_000_000)]
+) -> Taken:
+    return _taken(deeds_certificates.activate(desk, actor, site, version))
+
+
+@router.post("/sites/{site}/orders", status_code=202, summary="Order a certificate now")
+def order(desk: TheDesk, actor: ApiActor, site: SiteKey, request: OrderRequest, response: Response) -> JobShape:
+    """Takes up to some minutes: follow the job. Agreeing to the CA's terms needs the scope `admin`."""
+    job = deeds_certificates.begin_order(desk, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
+    return _begun(job, response)
+
+
+@router.post("/sites/{site}/preflights", status_code=202, summary="Look for what would stand in an order's way")
+def preflight(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> JobShape:
+    return _begun(deeds_certificates.begin_preflight(desk, actor, site), response)
+
+
+@router.get("/jobs/{key}", tags=["jobs"], summary="How an order or a preflight goes on")
+def show_job(desk: TheDesk, actor: ApiActor, key: JobKey) -> JobShape:
+    return JobShape.model_validate(find_job(desk, actor, key).to_json())
+
+
+@router.get(
+    "/jobs/{key}/events", tags=["jobs"], summary="The same as server-sent events", response_class=StreamingResponse
+)
+def follow(desk: TheDesk, actor: ApiActor, key: JobKey) -> StreamingResponse:
+    return event_response(follow_job(find_job(desk, actor, key), desk.news))
+
+
+def find_job(desk: Desk, actor: Actor, key: str) -> Job:
+    """A job of a site that the actor may not see is one that there is not."""
+    job = desk.jobs.get(key)
+    if job is None or not actor.grant.reaches(job.site):
+        raise VerbFailed(Fault.NOT_FOUND, "there is no such job", "after a restart look at the site's attempts")
+    desk.check(actor, Action.SITE_VIEW, job.site)
+    return job
+
+
+def _begun(job: Job, response: Response) -> JobShape:
+    response.headers["Location"] = f"/api/v1/jobs/{job.key}"
+    return JobShape.model_validate(job.to_json())
+
+
+def _files(upload: Upload) -> list[DroppedFile]:
+    return [DroppedFile(file.name, unpack_bytes(file.content)) for file in upload.files]
+
+
+def _password(upload: Upload) -> bytes | None:
+    return upload.password.encode() if upload.password else None
+
+
+def _taken(facts: dict[str, Any]) -> Taken:
+    if facts["outcome"] in ("done", "noted"):
+        return Taken.model_validate(facts)
+    more = {"findings": facts["findings"], "reason": facts["reason"]}
+    status, code = (503, "storage") if facts["outcome"] == "failed" else (422, "refused")
+    return response_of(Problem(status, code, facts["message"], more=more))  # type: ignore[return-value]

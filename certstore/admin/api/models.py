@@ -1,0 +1,297 @@
+"""The shapes of the API's answers and requests, as they stand in its OpenAPI document. No logic."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from certstore.model.authorization import Scope
+from certstore.model.listing import SiteRow
+from certstore.model.people import Role, Token, User
+from certstore.model.settings import Source
+from certstore.model.standing import Standing
+
+HOST = "webmail.client-a.example"
+_FINGERPRINT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `remedy` says what to do."""
+
+    type: str = Field(examples=["urn:certedge:problem:not_found"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=[f"there is no site {HOST}"])
+    remedy: str | None = None
+
+
+class SiteSummary(Shape):
+    site: str = Field(examples=[HOST])
+    host: str = Field(examples=[HOST])
+    names: list[str] = Field(examples=[[HOST, "autodiscover.client-a.example"]])
+    source: Source | None
+    standing: Standing
+    not_before: datetime | None
+    not_after: datetime | None
+    renews_at: datetime | None = Field(description="When the next order is due, where the certificate is ordered.")
+    headline: str = Field(description="The gravest problem in words; empty where there is none.")
+    problems: int
+
+    @classmethod
+    def of(cls, row: SiteRow) -> SiteSummary:
+        fields = {name: getattr(row, name) for name in cls.model_fields if name != "names"}
+        return cls(**fields, names=list(row.names))
+
+
+class SiteList(Shape):
+    """`main` is there where the actor may see it; `total` counts what the query found, over all pages."""
+
+    main: SiteSummary | None
+    sites: list[SiteSummary]
+    total: int
+    offset: int
+    standings: dict[Standing, int]
+
+
+class FindingShape(BaseModel):
+    code: str = Field(examples=["missing_intermediate"])
+    message: str
+
+
+class Attempt(BaseModel):
+    at: datetime
+    doing: str = Field(examples=["renew"])
+    outcome: Literal["done", "noted", "refused", "failed"]
+    reason: str
+    message: str
+    version: int | None = None
+    next_attempt: datetime | None = None
+    source: str | None = None
+
+
+class RenewalShape(BaseModel):
+    """`window` is the CA's suggestion (RFC 9773), `explanation_url` its page about it."""
+
+    due: datetime | None
+    reason: str | None
+    failures: int
+    failing_since: datetime | None
+    next_attempt: datetime | None
+    cause: str | None
+    detail: str | None
+    remedy: str | None
+    waiting: str | None
+    left_out: list[str]
+    window_start: datetime | None
+    window_end: datetime | None
+    explanation_url: str | None
+
+
+class SiteShape(BaseModel):
+    """As in `certedge status --json`, and more."""
+
+    site: str = Field(examples=[HOST])
+    host: str = Field(examples=[HOST])
+    names: list[str]
+    source: Source | None
+    standing: Standing
+    state: str
+    version: int | None
+    fingerprint: str | None = Field(examples=[_FINGERPRINT])
+    dns_names: list[str]
+    not_after: datetime | None
+    problems: list[FindingShape]
+    last_attempt: Attempt | None
+    settings: dict[str, Any] = Field(examples=[{"host": HOST, "certificate": "acme"}])
+    renewal: RenewalShape | None
+
+
+class SettingsShape(BaseModel):
+    """The whole of a `site.yaml`; keys that are not given are as if never said. Its rules are those of the file."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"host": HOST, "additional_names": ["autodiscover.client-a.example"], "certificate": "acme"}]
+        },
+    )
+    host: str
+    additional_names: list[str] = []
+    certificate: Source | None = None
+    contact: list[str] = []
+
+
+class Changed(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    site: str
+    message: str
+
+
+class VersionShape(BaseModel):
+    version: int
+    is_live: bool
+    made_at: datetime
+    source: str
+    fingerprint: str
+    dns_names: list[str]
+    not_before: datetime
+    not_after: datetime
+    issuer: str
+    serial: str
+    key: str
+    problems: list[FindingShape]
+
+
+class FileShape(Shape):
+    name: str = Field(max_length=255, examples=["fullchain.pem"])
+    content: str = Field(description="The file's bytes in base64.", repr=False)
+
+
+class Upload(Shape):
+    """Any mixture of PEM, DER and PKCS#12 files; what each holds is found out by content."""
+
+    files: Annotated[list[FileShape], Field(max_length=20)]
+    password: str | None = Field(None, description="Opens a PKCS#12 file or an encrypted key.", repr=False)
+    force: bool = Field(False, description="Take it although it has expired, or does not cover the site's names.")
+
+
+class PreviewShape(BaseModel):
+    accepted: bool
+    is_forcible: bool
+    certificate: dict[str, Any] | None
+    covered: list[str]
+    missing: list[str]
+    findings: list[dict[str, Any]]
+
+
+class Taken(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    site: str
+    outcome: Literal["done", "noted"]
+    version: int | None
+    fingerprint: str | None
+    message: str
+
+
+class OrderRequest(Shape):
+    force: bool = Field(False, description="Go past limits of the CA that are counted here.")
+    agree_to_terms: bool = Field(False, description="Agree to the CA's terms of service for the whole installation.")
+
+
+class JobShape(BaseModel):
+    id: str
+    site: str
+    action: str
+    state: Literal["running", "done", "failed"]
+    begun_at: datetime
+    steps: list[dict[str, Any]]
+    result: dict[str, Any] | None
+    failure: dict[str, Any] | None
+
+
+class CheckShape(BaseModel):
+    listener: str
+    kind: str
+    server_name: str | None
+    certificate: str | None
+    version: int | None
+    fingerprint: str | None
+    served_fingerprint: str | None
+    ok: bool
+    problem: str | None
+
+
+class UserShape(BaseModel):
+    name: str
+    role: Role
+    sites: list[str]
+    has_password: bool
+    has_one_time_codes: bool
+    made_at: datetime
+
+    @classmethod
+    def of(cls, user: User) -> UserShape:
+        return cls(
+            name=user.name,
+            role=user.role,
+            sites=list(user.sites),
+            has_password=bool(user.password_hash),
+            has_one_time_codes=bool(user.totp_secret),
+            made_at=user.made_at,
+        )
+
+
+class UserRequest(Shape):
+    role: Role
+    sites: list[str] = []
+
+
+class Invitation(BaseModel):
+    path: str = Field(description="Of the set-up link, under the console's own address. Good once, for three days.")
+
+
+class TokenShape(BaseModel):
+    key: str
+    name: str
+    scope: Scope
+    sites: list[str] | None
+    made_at: datetime
+    made_by: str
+
+    @classmethod
+    def of(cls, token: Token) -> TokenShape:
+        sites = None if token.sites is None else list(token.sites)
+        return cls(
+            key=token.key,
+            name=token.name,
+            scope=token.scope,
+            sites=sites,
+            made_at=token.made_at,
+            made_by=token.made_by,
+        )
+
+
+class TokenRequest(Shape):
+    name: str = Field(examples=["monitoring"])
+    scope: Scope
+    sites: list[str] | None = Field(None, description="Leave out for all sites.")
+
+
+class MadeTokenShape(BaseModel):
+    token: TokenShape
+    secret: str = Field(description="Shown this once.", repr=False)
+
+
+class AuditEntry(BaseModel):
+    at: datetime
+    who: str
+    address: str = Field(alias="from")
+    action: str
+    site: str | None
+    outcome: str
+    detail: str
+
+
+class AuditPage(BaseModel):
+    entries: list[AuditEntry]
+    before: int | None = Field(description="Give this as `before` for the entries that came earlier; null: no more.")
+
+
+class Me(BaseModel):
+    who: str
+    scope: Scope
+    sites: list[str] | None
+
+
+class Recipients(Shape):
+    to: list[str] = Field([], max_length=20, description="Leave out for those of edge.yaml.")
+
+
+class Terms(Shape):
+    agree_to_terms: bool = False

@@ -1,0 +1,57 @@
+"""The service as a whole: settings that matter to certificates, CA account, notifications, audit log, changes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from certstore.admin import deeds_service
+from certstore.admin.api.events import event_response, follow_sites
+from certstore.admin.api.models import AuditPage, Recipients, Terms
+from certstore.admin.identity import ApiActor, TheDesk
+from certstore.model.authorization import Action
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
+def show(desk: TheDesk, actor: ApiActor) -> dict[str, Any]:
+    return deeds_service.show_service(desk, actor)
+
+
+@router.post("/service/account", summary="Register an account at every configured CA")
+def register(desk: TheDesk, actor: ApiActor, terms: Terms) -> dict[str, Any]:
+    return deeds_service.register_account(desk, actor, agree_to_terms=terms.agree_to_terms)
+
+
+@router.post("/service/test-mail", summary="Send a test notification")
+def test_mail(desk: TheDesk, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
+    return deeds_service.test_notification(desk, actor, recipients.to)
+
+
+@router.get("/audit", summary="Who did what, newest first")
+def audit(
+    desk: TheDesk,
+    actor: ApiActor,
+    before: Annotated[int | None, Query(ge=0)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> AuditPage:
+    entries, earlier = deeds_service.read_audit(desk, actor, before, limit)
+    return AuditPage.model_validate({"entries": entries, "before": earlier})
+
+
+@router.get("/audit.jsonl", summary="The whole audit log, one JSON object per line", response_class=StreamingResponse)
+def export(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
+    headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
+    content = deeds_service.export_audit(desk, actor)
+    return StreamingResponse(content, media_type="application/x-ndjson", headers=headers)
+
+
+@router.get(
+    "/events", summary="Server-sent: that something about the sites has changed", response_class=StreamingResponse
+)
+def events(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
+    desk.check(actor, Action.SITES_LIST)
+    return event_response(follow_sites(desk.index, desk.news))

@@ -1,0 +1,167 @@
+"""`/sites` and what lies below it, certificates apart."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from starlette.responses import JSONResponse
+from starlette.responses import Response as PlainResponse
+
+from certstore.admin import deeds_sites
+from certstore.admin.api.models import (
+    HOST,
+    Attempt,
+    Changed,
+    CheckShape,
+    SettingsShape,
+    SiteList,
+    SiteShape,
+    SiteSummary,
+    VersionShape,
+)
+from certstore.admin.deeds_sites import SiteDetail, etag_of
+from certstore.admin.desk import Desk
+from certstore.admin.identity import ApiActor, TheDesk
+from certstore.model import listing
+from certstore.model.listing import Order
+from certstore.model.settings import Source
+from certstore.model.standing import Standing
+
+router = APIRouter(prefix="/sites", tags=["sites"])
+
+SiteKey = Annotated[
+    str, Path(description="The site's key.", examples=[HOST], max_length=253, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+]
+
+
+@router.get("", summary="All sites that the actor may see, a page of them")
+def list_sites(
+    desk: TheDesk,
+    actor: ApiActor,
+    response: Response,
+    search: Annotated[str, Query(max_length=200, description="Words that key or names contain.")] = "",
+    standing: Standing | None = None,
+    source: Source | None = None,
+    order: Order = Order.SITE,
+    descending: bool = False,
+    ends_from: datetime | None = None,
+    ends_before: datetime | None = None,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    limit: Annotated[int, Query(ge=1, le=listing.PAGE_MOST)] = 50,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> SiteList:
+    """Weak ETag: the same as long as nothing about any site has changed."""
+    query = listing.Query(
+        search, standing, source, order, descending, aware(ends_from), aware(ends_before), offset, limit
+    )
+    main, page = deeds_sites.list_sites(desk, actor, query)
+    response.headers["ETag"] = f'W/"{desk.index.view().generation}"'
+    response.headers["X-Total-Count"] = str(page.total)
+    return SiteList(
+        main=SiteSummary.of(main) if main is not None else None,
+        sites=[SiteSummary.of(row) for row in page.rows],
+        total=page.total,
+        offset=offset,
+        standings=page.standings,
+    )
+
+
+def aware(instant: datetime | None) -> datetime | None:
+    """A time without a zone is UTC, as everything here."""
+    from datetime import UTC
+
+    return instant.replace(tzinfo=UTC) if instant is not None and instant.tzinfo is None else instant
+
+
+@router.get("/{site}", summary="One site")
+def show_site(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> SiteShape:
+    detail = deeds_sites.show_site(desk, actor, site)
+    response.headers["ETag"] = f'"{detail.etag}"'
+    return SiteShape.model_validate(site_facts(detail))
+
+
+def site_facts(detail: SiteDetail) -> dict[str, Any]:
+    facts = detail.facts.to_json()
+    renewal = None
+    if (given := detail.renewal) is not None:
+        state, fingerprint = given.state, facts["fingerprint"]
+        window = state.window_for(fingerprint) if fingerprint else None
+        failure = state.failure
+        renewal = {
+            "due": given.due,
+            "reason": given.reason.value if given.reason is not None else None,
+            "failures": state.failures,
+            "failing_since": state.failing_since,
+            "next_attempt": state.next_attempt,
+            "cause": failure.cause.value if failure is not None else None,
+            "detail": failure.detail if failure is not None else None,
+            "remedy": failure.remedy if failure is not None else None,
+            "waiting": state.waiting or None,
+            "left_out": list(state.left_out),
+            "window_start": window.start if window is not None else None,
+            "window_end": window.end if window is not None else None,
+            "explanation_url": window.explanation_url if window is not None else None,
+        }
+    return facts | {"standing": detail.row.standing, "settings": detail.settings, "renewal": renewal}
+
+
+@router.get("/{site}/settings", summary="What its site.yaml says")
+def show_settings(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
+    detail = deeds_sites.show_site(desk, actor, site)
+    response.headers["ETag"] = f'"{detail.etag}"'
+    return detail.settings
+
+
+@router.put(
+    "/{site}/settings",
+    summary="Add a site, or give it other settings",
+    responses={201: {"model": Changed, "description": "The site is new"}},
+)
+def put_settings(
+    desk: TheDesk,
+    actor: ApiActor,
+    site: SiteKey,
+    settings: SettingsShape,
+    if_match: Annotated[str | None, Header(description="The ETag that was seen; another one now: 412.")] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: only if there is no such site.")] = None,
+) -> Changed:
+    """Idempotent: the same settings again change nothing. `If-Match` guards against changes by somebody else."""
+    wanted = settings.model_dump(mode="json", exclude_unset=True)
+    tag = if_match.strip().strip('"') if if_match is not None and if_match.strip() != "*" else None
+    is_new_only = if_none_match is not None and if_none_match.strip() == "*"
+    facts, is_new = deeds_sites.put_settings(desk, actor, site, wanted, if_match=tag, must_be_new=is_new_only)
+    # A response of its own: the status differs, and FastAPI would drop what the verb says beyond the model.
+    return _answer(desk, site, facts, 201 if is_new else 200)  # type: ignore[return-value]
+
+
+def _answer(desk: Desk, site: str, facts: dict[str, Any], status: int) -> JSONResponse:
+    etag = etag_of(deeds_sites.settings_of(desk, site))
+    return JSONResponse(json.loads(json.dumps(facts, default=str)), status, {"ETag": f'"{etag}"'})
+
+
+@router.delete("/{site}", status_code=204, summary="Remove a site")
+def remove_site(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
+    """Its names get the main certificate, its versions stay in the archive, and what lies in its drop place is left
+    alone."""
+    deeds_sites.remove_site(desk, actor, site)
+    return PlainResponse(status_code=204)
+
+
+@router.get("/{site}/versions", summary="The versions that can be made live again, newest first")
+def show_versions(desk: TheDesk, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
+    detail = deeds_sites.show_site(desk, actor, site)
+    return [VersionShape.model_validate(version.to_json()) for version in detail.versions]
+
+
+@router.get("/{site}/attempts", summary="The last attempts, newest first")
+def show_attempts(desk: TheDesk, actor: ApiActor, site: SiteKey) -> list[Attempt]:
+    detail = deeds_sites.show_site(desk, actor, site)
+    return [Attempt.model_validate(record.to_json()) for record in detail.attempts]
+
+
+@router.post("/{site}/handshakes", summary="What each listener serves for its host right now, by real handshakes")
+def verify_site(desk: TheDesk, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
+    return [CheckShape.model_validate(verdict.to_json()) for verdict in deeds_sites.verify_site(desk, actor, site)]

@@ -1,0 +1,133 @@
+"""Serves the console inside the control process's own event loop, on `admin.listen`, over HTTPS.
+
+It begins when control is ready and ends before anything else of it does. Where it can't begin (its port is taken, say)
+certificates are taken in, ordered and served all the same, and the log says why there is no console.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+
+from certstore.admin.access import Access
+from certstore.admin.app import build_app
+from certstore.admin.auth.invitations import FIRST
+from certstore.admin.auth.passwords import Passwords
+from certstore.admin.auth.throttle import Throttle
+from certstore.admin.broadcast import Broadcast
+from certstore.admin.desk import Desk
+from certstore.admin.jobs import Jobs
+from certstore.admin.site_index import SiteIndex
+from certstore.admin.surroundings import Surroundings
+from certstore.admin.tls import LiveContext
+from certstore.admin.uploads import Uploads
+from certstore.model.settings import HostPort
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How soon an open overview hears of a change."""
+
+_CONNECTIONS = 500
+_END_SECONDS = 3
+
+
+@contextlib.asynccontextmanager
+async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
+    """The console, for as long as the context lasts; its address. Raises OSError, ssl.SSLError."""
+    news = Broadcast()
+    index = SiteIndex(around, news.tell)
+    jobs = Jobs(around.clock, news.tell)
+    desk = Desk(around, access, index, jobs, Uploads(around.clock), Passwords(), Throttle(around.clock), news)
+    listener = _listen(around.settings.admin.listen)
+    server = _Server(_config(build_app(desk), LiveContext(around.writer.layout)))
+    address = f"https://{HostPort(*listener.getsockname()[:2])}"
+    serving = asyncio.create_task(server.serve([listener]), name="console")
+    looking = asyncio.create_task(_keep_looking(index), name="console-index")
+    try:
+        logger.info("the console is on %s", address)
+        await asyncio.to_thread(_announce_set_up, access, address)
+        yield address
+    finally:
+        looking.cancel()
+        news.close()
+        server.should_exit = True
+        await asyncio.gather(serving, looking, return_exceptions=True)
+        jobs.stop()
+        index.close()
+
+
+def _listen(address: HostPort) -> socket.socket:
+    family, kind, protocol, _, resolved = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and address.host != "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(resolved)
+        listener.listen(128)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _config(app: object, context: LiveContext) -> uvicorn.Config:
+    def chosen(config: uvicorn.Config, default: object) -> ssl.SSLContext:
+        return context.listening
+
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http="h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_END_SECONDS,
+        ssl_context_factory=chosen,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Signals are the control process's own affair."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _keep_looking(index: SiteIndex) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(index.refresh)
+        except Exception:
+            # The next look may succeed; pages show what the last one found.
+            logger.exception("the console could not look at the sites")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _announce_set_up(access: Access, address: str) -> None:
+    """As long as nobody can sign in as an administrator, every start prints a fresh one-time link."""
+    if not access.users.is_empty:
+        return
+    secret = access.invitations.make(FIRST)
+    logger.warning(
+        "the console has no administrator yet. Open this link once to become it: %s/setup?link=%s "
+        "(or: certedge admin user add NAME)",
+        address,
+        secret,
+    )

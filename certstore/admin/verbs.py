@@ -1,0 +1,73 @@
+"""The verbs on users and tokens that the command line has: JSON-able arguments in, JSON-able facts out.
+
+Performed by control on what it holds open, or under the lock where no control runs. Whoever may use them owns the
+store or is root, so nothing is authorized here; everything goes into the audit log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from certstore.admin.access import Access
+from certstore.admin.auth.passwords import Passwords
+from certstore.admin.auth.users import UserExists
+from certstore.model.authorization import Scope
+from certstore.model.people import InvalidPerson, Role, check_password, parse_user_name
+from certstore.service.protocol import Fault, VerbFailed
+from certstore.service.verbs import Arguments
+
+COMMAND = "command line"
+
+
+def perform_admin(access: Access, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises VerbFailed, OSError."""
+    act = ADMIN_VERBS.get(verb)
+    if act is None:
+        raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {', '.join(ADMIN_VERBS)}")
+    try:
+        return act(access, Arguments(args))
+    except InvalidPerson as error:
+        raise VerbFailed(Fault.INVALID, str(error)) from None
+
+
+def _add_user(access: Access, arguments: Arguments) -> dict[str, Any]:
+    """A new user, or with `replace` a new password for one, who is then signed out everywhere."""
+    name, password = parse_user_name(arguments.text("name")), arguments.text("password")
+    role, sites = Role(_one_of(arguments.text("role"), Role)), tuple(arguments.texts("sites"))
+    check_password(password, name)
+    password_hash = Passwords().hash(password)
+    try:
+        access.users.add(name, role, sites, password_hash)
+        message = f"user {name} added"
+    except UserExists as error:
+        if not arguments.flag("replace"):
+            raise VerbFailed(Fault.EXISTS, str(error), "give a new password with --replace") from None
+        access.users.change(name, role, sites)
+        access.users.set_password(name, password_hash)
+        access.users.set_totp(name, "", 0)
+        access.sessions.end_all(name)
+        message = f"user {name} has a new password, and is signed out everywhere"
+    access.audit.note(COMMAND, "local", "user.add", None, "done", message)
+    return {"name": name, "role": role.value, "sites": list(sites), "message": message}
+
+
+def _add_token(access: Access, arguments: Arguments) -> dict[str, Any]:
+    sites = tuple(arguments.texts("sites")) or None
+    scope = Scope(_one_of(arguments.text("scope"), Scope))
+    token, text = access.tokens.add(arguments.text("name"), scope, sites, COMMAND)
+    access.audit.note(COMMAND, "local", "token.add", None, "done", f"{token.name} ({token.key}), scope {scope}")
+    return {"key": token.key, "name": token.name, "scope": scope.value, "sites": sites, "token": text}
+
+
+def _one_of(text: str, kind: type[Role] | type[Scope]) -> str:
+    allowed = [each.value for each in kind]
+    if text not in allowed:
+        raise VerbFailed(Fault.INVALID, f"{text!r:.40} is none of {', '.join(allowed)}")
+    return text
+
+
+ADMIN_VERBS: dict[str, Callable[[Access, Arguments], dict[str, Any]]] = {
+    "admin.user.add": _add_user,
+    "admin.token.add": _add_token,
+}

@@ -1,0 +1,89 @@
+"""`certedge admin …`: people who may use the console, and tokens for its API."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from certstore.cli.asking import ask
+from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.output import GOOD, Cell, print_json, print_lines
+
+app = typer.Typer(no_args_is_help=True, help="Users of the console, and tokens for its API.")
+user = typer.Typer(no_args_is_help=True, help="People who may sign in to the console.")
+token = typer.Typer(no_args_is_help=True, help="Tokens for the API.")
+app.add_typer(user, name="user")
+app.add_typer(token, name="token")
+
+_PASSWORD_LIMIT = 4096
+
+Sites = Annotated[
+    list[str] | None,
+    typer.Option("--site", metavar="SITE", show_default=False, help="Only this site; may be repeated."),
+]
+
+
+@user.command("add", epilog="Example: certedge admin user add anna --role domain --site webmail.example.com")
+def add_user(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="With what the person signs in.")],
+    role: Annotated[
+        str, typer.Option("--role", metavar="admin|domain", help="All sites, or their own only.")
+    ] = "admin",
+    site: Sites = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="A user of this name gets this password, role and sites.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let somebody sign in to the console. The password is asked for."""
+    attempted = f"add the user {name}"
+    edge = open_edge(config)
+    password = _read_password(attempted, from_stdin=password_stdin)
+    args = {"name": name, "role": role, "sites": site or [], "password": password, "replace": replace}
+    facts = ask(edge, "admin.user.add", args, attempted)
+    if as_json:
+        print_json(facts)
+    else:
+        print_lines(Cell(str(facts["message"]), GOOD))
+
+
+@token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
+def add_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="What it is used for.")],
+    scope: Annotated[
+        str, typer.Option("--scope", metavar="read|operate|admin", show_default=False, help="What it may do.")
+    ],
+    site: Sites = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for the API; it is printed once."""
+    facts = ask(
+        open_edge(config),
+        "admin.token.add",
+        {"name": name, "scope": scope, "sites": site or []},
+        f"add the token {name}",
+    )
+    if as_json:
+        print_json(facts)
+        return
+    print_lines(str(facts["token"]))
+    sys.stderr.write("This is the only time that the token is shown.\n" if sys.stderr.isatty() else "")
+
+
+def _read_password(attempted: str, *, from_stdin: bool) -> str:
+    if from_stdin:
+        text = sys.stdin.buffer.readline(_PASSWORD_LIMIT)
+        try:
+            return text.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise CommandFailed(attempted, "the password on stdin is not UTF-8 text", "", Exit.USAGE) from None
+    if not sys.stdin.isatty():
+        found = "there is nobody to ask for the password"
+        raise CommandFailed(attempted, found, "give it with --password-stdin", Exit.USAGE)
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

@@ -1,0 +1,141 @@
+"""Who may do what to which site: one table, and the function that reads it.
+
+A `Grant` is what a person or a token was given; a `Rule` says what an action asks for. Whoever is bound to sites and
+asks for another one is not told whether that site exists. Pure: knows nothing of users, requests or pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """Each includes the ones before it."""
+
+    READ = "read"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+    def includes(self, other: Scope) -> bool:
+        order = tuple(Scope)
+        return order.index(self) >= order.index(other)
+
+
+class Reach(StrEnum):
+    """What an action is about. `LISTED` answers with those sites only that the grant reaches; `WHOLE` needs a grant
+    for all sites; `PERSON` is somebody's own account, which a token has none of."""
+
+    SITE = "site"
+    LISTED = "listed"
+    WHOLE = "whole"
+    PERSON = "person"
+
+
+class Action(StrEnum):
+    """Everything that the console and its API do. The words stand in the audit log."""
+
+    SITES_LIST = "sites.list"
+    SITE_VIEW = "site.view"
+    SITE_ADD = "site.add"
+    SITE_CHANGE = "site.change"
+    SITE_SET_SOURCE = "site.set_source"
+    SITE_REMOVE = "site.remove"
+    SITE_PREFLIGHT = "site.preflight"
+    SITE_VERIFY = "site.verify"
+    CERT_PREVIEW = "cert.preview"
+    CERT_INSTALL = "cert.install"
+    CERT_ACTIVATE = "cert.activate"
+    CERT_ORDER = "cert.order"
+    SERVICE_VIEW = "service.view"
+    ACCOUNT_REGISTER = "account.register"
+    NOTIFY_TEST = "notify.test"
+    USERS_VIEW = "users.view"
+    USER_ADD = "user.add"
+    USER_CHANGE = "user.change"
+    USER_INVITE = "user.invite"
+    USER_REMOVE = "user.remove"
+    TOKENS_VIEW = "tokens.view"
+    TOKEN_ADD = "token.add"  # noqa: S105  # an action's name
+    TOKEN_REMOVE = "token.remove"  # noqa: S105
+    AUDIT_VIEW = "audit.view"
+    PROFILE_VIEW = "profile.view"
+    PROFILE_CHANGE = "profile.change"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`sites` None: all of them, those of the future too."""
+
+    scope: Scope
+    sites: frozenset[str] | None = None
+    is_person: bool = True
+
+    def reaches(self, site: str) -> bool:
+        return self.sites is None or site in self.sites
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    scope: Scope
+    reach: Reach
+
+
+RULES: Mapping[Action, Rule] = {
+    Action.SITES_LIST: Rule(Scope.READ, Reach.LISTED),
+    Action.SITE_VIEW: Rule(Scope.READ, Reach.SITE),
+    # Names, upstreams and the like reach beyond one site: a name could be somebody else's, an upstream is an address
+    # in the operator's network. So a domain administrator chooses where the certificate comes from, and no more.
+    Action.SITE_ADD: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.SITE_CHANGE: Rule(Scope.ADMIN, Reach.SITE),
+    Action.SITE_SET_SOURCE: Rule(Scope.OPERATE, Reach.SITE),
+    Action.SITE_REMOVE: Rule(Scope.ADMIN, Reach.SITE),
+    Action.SITE_PREFLIGHT: Rule(Scope.OPERATE, Reach.SITE),
+    Action.SITE_VERIFY: Rule(Scope.READ, Reach.SITE),
+    Action.CERT_PREVIEW: Rule(Scope.OPERATE, Reach.SITE),
+    Action.CERT_INSTALL: Rule(Scope.OPERATE, Reach.SITE),
+    Action.CERT_ACTIVATE: Rule(Scope.OPERATE, Reach.SITE),
+    Action.CERT_ORDER: Rule(Scope.OPERATE, Reach.SITE),
+    Action.SERVICE_VIEW: Rule(Scope.READ, Reach.WHOLE),
+    Action.ACCOUNT_REGISTER: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.NOTIFY_TEST: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.USERS_VIEW: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.USER_ADD: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.USER_CHANGE: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.USER_INVITE: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.USER_REMOVE: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.TOKENS_VIEW: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.TOKEN_ADD: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.TOKEN_REMOVE: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.AUDIT_VIEW: Rule(Scope.ADMIN, Reach.WHOLE),
+    Action.PROFILE_VIEW: Rule(Scope.READ, Reach.PERSON),
+    Action.PROFILE_CHANGE: Rule(Scope.READ, Reach.PERSON),
+}
+
+
+class Verdict(StrEnum):
+    """`HIDDEN`: answered as if there were no such site."""
+
+    ALLOWED = "allowed"
+    FORBIDDEN = "forbidden"
+    HIDDEN = "hidden"
+
+
+def authorize(grant: Grant, action: Action, site: str | None = None) -> Verdict:
+    """`site` is needed for actions that reach one site, and of no account for others."""
+    rule = RULES[action]
+    if rule.reach is Reach.SITE and (site is None or not grant.reaches(site)):
+        return Verdict.HIDDEN
+    is_reached = rule.reach is not Reach.WHOLE or grant.sites is None
+    is_reached = is_reached and (rule.reach is not Reach.PERSON or grant.is_person)
+    return Verdict.ALLOWED if is_reached and grant.scope.includes(rule.scope) else Verdict.FORBIDDEN
+
+
+SOURCE_KEYS = frozenset({"certificate", "contact", "profile", "key_type"})
+"""Keys of site.yaml that `SITE_SET_SOURCE` covers; any other asks for `SITE_CHANGE`."""
+
+
+def action_for_change(keys: frozenset[str]) -> Action:
+    """What a change of these keys of an existing site's settings asks for."""
+    return Action.SITE_SET_SOURCE if keys <= SOURCE_KEYS else Action.SITE_CHANGE

@@ -1,0 +1,203 @@
+"""A running console in this process: real HTTPS on a free port, a real store, verbs performed as control performs them.
+
+The loop runs in a thread; the store's writer, the desk's parts and the clock can be reached from the test. `Client`
+speaks HTTP/1.1 and keeps cookies; it checks no certificate, as no test here is about trust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from certstore.admin.access import Access
+from certstore.admin.auth.invitations import FIRST
+from certstore.admin.server import console
+from certstore.admin.surroundings import Surroundings
+from certstore.model.authorization import Scope
+from certstore.model.people import Role
+from certstore.model.settings import Settings
+from certstore.service.protocol import Request, Result
+from certstore.service.verbs import VERBS
+from certstore.service.writing import answer_safely, perform_safely
+from certstore.store import StoreWriter
+from tests.certstore.stores import acquire
+
+if TYPE_CHECKING:
+    from certstore.service.caretaker import Caretaker
+
+PASSWORD = "a calm afternoon by the sea"
+
+
+class Clock:
+    """The present, moved by hand as far as a test wants."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def forward(self, **by: float) -> None:
+        self.offset += timedelta(**by)
+
+
+@dataclass(slots=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One browser or program. `token` goes into every request's Authorization, cookies are kept."""
+
+    def __init__(self, port: int, token: str | None = None) -> None:
+        self.port = port
+        self.token = token
+        self.cookies: dict[str, str] = {}
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Redirects are not followed."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        given = dict(headers or {})
+        if self.token is not None:
+            given.setdefault("Authorization", f"Bearer {self.token}")
+        if self.cookies:
+            given.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, given)
+            response = connection.getresponse()
+            answer = Answer(response.status, response.headers, response.read())
+        for line in answer.headers.get_all("Set-Cookie") or ():
+            for name, morsel in SimpleCookie(line).items():
+                if morsel.value:
+                    self.cookies[name] = morsel.value
+                else:
+                    self.cookies.pop(name, None)
+        return answer
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def send(self, method: str, path: str, facts: Any = None, **headers: str) -> Answer:
+        """A JSON request."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = None if facts is None else json.dumps(facts).encode()
+        return self.request(method, path, body, {"Content-Type": "application/json", **given})
+
+    def post_form(self, path: str, fields: Mapping[str, Any], **headers: str) -> Answer:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = urlencode(fields, doseq=True).encode()
+        return self.request("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded", **given})
+
+
+@dataclass
+class RunningConsole:
+    writer: StoreWriter
+    access: Access
+    clock: Clock
+    address: str
+    performed: list[str]
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.address).port or 0
+
+    def client(self, token: str | None = None) -> Client:
+        return Client(self.port, token)
+
+    def api(self, scope: Scope = Scope.ADMIN, *sites: str) -> Client:
+        """With a fresh token."""
+        _, text = self.access.tokens.add("test", scope, sites or None, "test")
+        return self.client(text)
+
+    def add_user(self, name: str, role: Role = Role.ADMIN, *sites: str) -> None:
+        from certstore.admin.auth.passwords import Passwords
+
+        self.access.users.add(name, role, sites, Passwords().hash(PASSWORD))
+
+    def first_link(self) -> str:
+        return f"/setup?link={self.access.invitations.make(FIRST)}"
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return self.access.audit.page(None, 1000)[0]
+
+
+@contextlib.contextmanager
+def running_console(
+    root: Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    caretaker: Callable[[StoreWriter, Settings, Path], Caretaker] | None = None,
+) -> Iterator[RunningConsole]:
+    """`root` is the store's folder, whose parent stands for that of edge.yaml."""
+    chosen = Settings.model_validate({"admin": {"listen": "127.0.0.1:0"}, **(settings or {})})
+    clock, performed = Clock(), list[str]()
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(acquire(root))
+        care = caretaker(writer, chosen, root.parent) if caretaker is not None else None
+        if care is not None:
+            stack.callback(care.stop)
+        turns = threading.Lock()
+
+        def perform(verb: str, args: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+            performed.append(verb)
+            if verb in VERBS:
+                with turns:
+                    answer = perform_safely(writer, Request(verb, args), tell)
+            else:
+                assert care is not None, f"{verb} needs a caretaker"
+                answer = answer_safely(verb, lambda: care.perform(verb, args, tell))
+            if isinstance(answer, Result):
+                return answer.facts
+            assert isinstance(answer, Exception)
+            raise answer
+
+        around = Surroundings(writer, chosen, root.parent, perform, lambda: care, clock)
+        access = stack.enter_context(Access.opened(writer.layout, clock))
+        address = stack.enter_context(_in_thread(around, access))
+        yield RunningConsole(writer, access, clock, address, performed)
+
+
+@contextlib.contextmanager
+def _in_thread(around: Surroundings, access: Access) -> Iterator[str]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="console-loop")
+    thread.start()
+    try:
+        opened = console(around, access)
+        address = asyncio.run_coroutine_threadsafe(opened.__aenter__(), loop).result(30)
+        try:
+            yield address
+        finally:
+            asyncio.run_coroutine_threadsafe(opened.__aexit__(None, None, None), loop).result(30)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
