@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import connection, ctx, optmanager
+from mitmproxy import connection, ctx, optmanager, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
@@ -23,8 +24,9 @@ from certstore.journal import JournalReader, JournalUnreadable
 from certstore.model.layout import Layout
 from certstore.model.settings import ListenerKind, Settings
 from certstore.service.protocol import VerbFailed
+from edge_addon.inspection.inspector import Inspector
 from edge_addon.listening import ListeningSockets
-from edge_addon.modes import PREFIX, mode_spec
+from edge_addon.modes import PREFIX, EdgeMode, mode_spec
 from edge_addon.plane import Plane
 from edge_addon.sessions import connection_factory
 from edge_addon.settings_file import BadSettings, load_settings
@@ -53,10 +55,13 @@ class Inherited:
 class Edge:
     """mitmproxy knows it as `edge`. The methods without a docstring are mitmproxy's events."""
 
-    def __init__(self, inherited: Inherited | None = None) -> None:
+    def __init__(self, inherited: Inherited | None = None, *, may_inspect: bool = True) -> None:
+        """`may_inspect`: False when a script of the inspection did not load."""
         self.addons: list[Any] = []
         self.plane: Plane | None = None
         self._inherited = inherited
+        self._is_lean = inherited is not None
+        self._may_inspect = may_inspect
         self._intake: Intake | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
@@ -76,6 +81,10 @@ class Edge:
     def client_connected(self, client: connection.Client) -> None:
         if self._bars_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
             client.error = "the certificate edge is no forward proxy"
+
+    def tls_start_server(self, data: tls.TlsData) -> None:
+        if self.plane is not None and self.plane.inspector is not None:
+            self.plane.inspector.start_upstream_tls(data)
 
     def running(self) -> None:
         if self._inherited is not None:
@@ -103,17 +112,22 @@ class Edge:
         if self.plane is not None:
             for each in list(self.plane.connections):
                 each.abort()
+            if self.plane.inspector is not None:
+                self.plane.inspector.stop()
             self.plane.stop()
         if self._intake is not None:
             self._intake.stop()
         if self._bound is not None:
             self._bound.close()
 
-    async def serve(self, index: int) -> asyncio.Server:
-        """Accept on the listener's socket; called by its `modes.EdgeServer`."""
+    async def serve(self, mode: EdgeMode) -> asyncio.Server:
+        """Accept on the socket of the mode's listener; called by its `modes.EdgeServer`."""
+        index = mode.index
         inherited, plane = self._inherited, self.plane
         assert inherited is not None and plane is not None, "modes are set after both"  # noqa: S101, PT018
         listener = inherited.settings.listeners[index]
+        if plane.inspector is not None:
+            plane.inspector.know_mode(listener, mode)
         try:
             server = await plane.loop.create_server(
                 connection_factory(plane, listener), sock=inherited.sockets[index], backlog=BACKLOG
@@ -153,6 +167,12 @@ class Edge:
     def _serve_with(self, inherited: Inherited) -> None:
         self.plane = Plane(inherited.settings, inherited.base, JournalReader(_layout(inherited)))
         self.plane.start()
+        if self._may_inspect:
+            self.plane.inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
+            if not self._is_lean:
+                # Clients come from anywhere, which mitmproxy refuses unless told.
+                ctx.options.update(connection_strategy="lazy", block_global=False)
+            ctx.options.update(tcp_timeout=math.ceil(inherited.settings.limits.idle_seconds))
         if not inherited.settings.listeners:
             self._on_serving(None)
         ctx.options.update(mode=_mode_specs(inherited), server=True)

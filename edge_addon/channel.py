@@ -50,6 +50,9 @@ class Channel(Protocol):
 
     def resume_reading(self) -> None: ...
 
+    def hand_over(self, session: Session, data: bytes) -> None:
+        """Give the channel to another session; `data` is what the one before has received and not handled."""
+
     def start_tls(self) -> None:
         """STARTTLS, server side, called right after the go-ahead was written.
 

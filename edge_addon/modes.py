@@ -47,7 +47,7 @@ class EdgeServer(mode_servers.AsyncioServerInstance[EdgeMode]):
 
     async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]
         edge: Edge = ctx.master.addons.get("edge")
-        return [await edge.serve(self.mode.index)]
+        return [await edge.serve(self.mode)]
 
     def make_top_layer(self, context: Context) -> Layer:
         """What mitmproxy would put on a connection of this mode: HTTP, decrypted already."""

@@ -27,6 +27,7 @@ from edge_addon.tls import HelloContext
 
 if TYPE_CHECKING:
     from edge_addon.connection import ClientConnection
+    from edge_addon.inspection.inspector import Inspector
 
 POLL_SECONDS = 0.025
 """How often the journal is looked at. A stat costs some 2 µs, so 40 a second are nothing; a drop waits 12 ms."""
@@ -57,6 +58,8 @@ class Plane:
         log = settings.access_log
         self.access_log = AccessLog(base / log.path if log.path and str(log.path) != "-" else log.path, log.format)
         self.is_draining = False
+        self.inspector: Inspector | None = None
+        """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
         self._by_address: Counter[str] = Counter()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}

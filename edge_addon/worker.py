@@ -25,6 +25,7 @@ from certstore.model.settings import Settings
 from edge_addon.addon import Edge, Inherited
 from edge_addon.children import Birth
 from edge_addon.drain import Drain
+from edge_addon.inspection.scripts import load_scripts
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,14 @@ class _Worker:
         self.code = 0
         self._birth = birth
         self._drain_seconds = inherited.settings.limits.drain_seconds
-        self._edge = Edge(inherited)
-        self._edge.on_serving(self._serving)
         self._master = LeanMaster(options.Options())
-        self._master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer(), self._edge)
+        self._master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer())
         self._master.options.update(mode=[], connection_strategy="lazy", keep_host_header=True)
+        scripts = inherited.settings.inspection.scripts
+        is_whole = not scripts or load_scripts(self._master, inherited.base, scripts)
+        self._edge = Edge(inherited, may_inspect=is_whole)
+        self._edge.on_serving(self._serving)
+        self._master.addons.add(self._edge)
         self._drain: asyncio.Task[None] | None = None
 
     async def run(self) -> None:

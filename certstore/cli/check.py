@@ -15,7 +15,7 @@ from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
-    from certstore.model.settings import Settings
+    from certstore.model.settings import Settings, SiteSettings
     from certstore.model.settings_source import SettingsFault
 
 
@@ -28,7 +28,8 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         faults += _missing_files(path, settings)
         for site_yaml in _site_files(_layout(path, settings)):
             files.append(str(site_yaml))
-            faults += _check(site_yaml, _parse_site)[1]
+            site, site_faults = _check(site_yaml, _parse_site)
+            faults += site_faults + _uninspectable(site_yaml, site, settings)
     if as_json:
         print_json({"files": files, "errors": [dataclasses.asdict(fault) for fault in faults]})
     elif not faults:
@@ -60,7 +61,7 @@ def _parse_settings(text: str, source: str) -> Settings:
     return parse_settings(text, source)
 
 
-def _parse_site(text: str, source: str) -> object:
+def _parse_site(text: str, source: str) -> SiteSettings:
     from certstore.model.settings_source import parse_site
 
     return parse_site(text, source)
@@ -81,6 +82,26 @@ def _site_files(layout: Layout) -> Iterator[Path]:
         site_yaml = layout.site_yaml(folder.name)
         if site_yaml.exists():
             yield site_yaml
+
+
+def _uninspectable(source: Path, site: SiteSettings | None, settings: Settings) -> list[SettingsFault]:
+    """mitmproxy connects to hosts and ports only."""
+    from certstore.model.settings_source import SettingsFault
+
+    if site is None or not site.inspect:
+        return []
+    sockets = [each.url for each in site.upstream or settings.upstream if each.unix_path is not None]
+    return [
+        SettingsFault(
+            str(source),
+            None,
+            "inspect",
+            "true",
+            "an upstream that is http:// or https://",
+            f"an inspected site can't be relayed to {url}",
+        )
+        for url in sockets[:1]
+    ]
 
 
 def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:

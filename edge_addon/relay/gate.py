@@ -20,7 +20,22 @@ from edge_addon.relay.target import parse_host
 from edge_addon.relay.upstream import UpstreamPool
 
 if TYPE_CHECKING:
+    from edge_addon.inspection.inspector import Inspector
     from edge_addon.plane import Plane
+
+
+
+class HandOver(Exception):
+    """The request's site is inspected and this connection is not: it becomes mitmproxy's from this request on."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        super().__init__()
+        self._inspector = inspector
+
+    def follow(self, channel: Channel, data: bytes) -> None:
+        """`data`: what has come from the beginning of the request on."""
+        channel.hand_over(self._inspector.session(channel), data)
+
 
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
@@ -29,22 +44,36 @@ REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 class Gate:
     """Decides for the requests of one connection."""
 
-    __slots__ = ("_channel", "_forwarded", "_host", "_is_trusted", "_plane", "_pool", "_snapshot", "hsts")
+    __slots__ = (
+        "_channel",
+        "_forwarded",
+        "_host",
+        "_is_inspecting",
+        "_is_trusted",
+        "_needs_inspection",
+        "_plane",
+        "_pool",
+        "_snapshot",
+        "hsts",
+    )
 
-    def __init__(self, channel: Channel, plane: Plane) -> None:
+    def __init__(self, channel: Channel, plane: Plane, *, is_inspecting: bool = False) -> None:
+        """`is_inspecting`: the connection is mitmproxy's already."""
         self._channel = channel
         self._plane = plane
         self._host: bytes | None = None
         self._snapshot: Snapshot | None = None
         self._pool: UpstreamPool | None = None
         self._forwarded = b""
+        self._is_inspecting = is_inspecting
+        self._needs_inspection = False
         trusted = plane.settings.trusted_proxies
         self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
         hsts = plane.settings.http.hsts
         self.hsts = b"Strict-Transport-Security: " + hsts.encode("ascii") if hsts and channel.secure else None
 
     def admit(self, head: RequestHead) -> Answer | UpstreamPool:
-        """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none.
+        """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none, or HandOver.
 
         A head without a host (HTTP/1.0) gets the one that the connection stands for.
         """
@@ -62,6 +91,8 @@ class Gate:
             return responses.page(421, "misdirected")
         if not self._channel.secure and self._redirects(head):
             return self._redirect(head)
+        if self._needs_inspection:
+            return self._hand_over()
         return self._pool
 
     def forwarded(self, head: RequestHead) -> bytes:
@@ -78,6 +109,17 @@ class Gate:
         if not answer.is_known and self._plane.settings.http.unknown_challenge == "upstream":
             return None
         return responses.challenge(answer)
+
+    def _hand_over(self) -> Answer:
+        """No request gets round the inspection of its site.
+
+        HTTP/1 goes on as an inspected connection. One of HTTP/2 can't be split: the client comes again by that name.
+        """
+        if self._plane.inspector is None:
+            return responses.page(503, "inspection_unavailable")
+        if self._channel.alpn == "h2":
+            return responses.page(421, "inspected_elsewhere")
+        raise HandOver(self._plane.inspector)
 
     def _give_host(self, head: RequestHead) -> None:
         name = self._channel.server_name or self._plane.snapshot.main.host
@@ -98,6 +140,7 @@ class Gate:
             and choice.certificate.site != mine.certificate.site
         )
         self._pool = None if is_misdirected else plane.upstream_pool(choice.entry.site)
+        self._needs_inspection = choice.entry.inspect and not self._is_inspecting
         self._host = host
         self._snapshot = snapshot
         self._forwarded = forwarded.build_forwarded(

@@ -15,7 +15,7 @@ from edge_addon.relay import responses
 from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
 from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.framing import RequestHead, ResponseHead, parse_request
-from edge_addon.relay.gate import Gate
+from edge_addon.relay.gate import Gate, HandOver
 from edge_addon.relay.hold import Hold, Reason
 from edge_addon.relay.limits import HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
 from edge_addon.relay.prelude import check_partial_head, skip_empty_lines
@@ -102,9 +102,8 @@ class Http1Session:
     def eof_received(self) -> None:
         """A half-closed client still gets its answers; nearly always it has gone, so they must not take long."""
         self._is_eof = True
-        if self._phase is _Phase.HEAD:
-            if not self._is_write_paused:
-                self._close()
+        if self._phase is _Phase.HEAD and not self._is_write_paused:
+            self._close()
         elif self._phase is _Phase.BODY:
             self._end_early("client_gone")
         elif self._phase is _Phase.WAIT:
@@ -159,9 +158,7 @@ class Http1Session:
 
     def _read_requests(self, data: bytes) -> None:
         """Read requests until one is under way or there is no whole one left."""
-        while data and self._phase is _Phase.HEAD:
-            if self._is_write_paused:
-                break  # answers of our own would pile up
+        while data and self._phase is _Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
             end = data.find(b"\r\n\r\n")
             if end <= 0 or data[0] == 0x0D or end > self._limits.header_bytes:
                 rest = self._read_partial(data)
@@ -174,6 +171,11 @@ class Http1Session:
                 data = self._begin(head, data[end + 4 :])
             except BadMessage as error:
                 self._refuse(error)
+                return
+            except HandOver as order:
+                self._phase = _Phase.CLOSED
+                self._timer.cancel()
+                order.follow(self._channel, data)
                 return
         if self._phase is not _Phase.CLOSED:
             self._keep(data)
@@ -229,8 +231,7 @@ class Http1Session:
         if rest is not None:
             self._phase = _Phase.WAIT
             exchange.finish()
-            if rest:
-                self._keep(rest)
+            self._keep(rest)
         self._progress()
 
     def _keep(self, data: bytes) -> None:
@@ -378,8 +379,7 @@ class Http1Session:
     def _next(self) -> None:
         """Go on with what waits; a client that sends no more is served to the end of it."""
         data, self._buffer = self._buffer, b""
-        if data:
-            self._read_requests(data)
+        self._read_requests(data)
         if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
             self._close()
         elif len(self._buffer) <= PIPELINED_BYTES:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from certstore.model.settings import Upstream
@@ -208,6 +208,14 @@ class UpstreamPool:
             taker.connected(connection)
             return
         taker.not_connected(cause)
+
+    @property
+    def size(self) -> int:
+        return len(self._servers)
+
+    def best(self, tried: Container[Server]) -> Server:
+        """For somebody who makes connections of his own: the best server not yet tried, of all when all are."""
+        return self._best([server for server in self._servers if server not in tried])
 
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work; of all of them when none does."""

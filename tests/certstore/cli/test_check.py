@@ -89,3 +89,15 @@ def test_a_settings_file_that_may_not_be_read_is_a_fault() -> None:
         ran = certedge(folder, "check-config", user=65534)
     assert ran.code == 2
     assert "Permission denied" in ran.err
+
+
+@pytest.mark.parametrize(("upstream", "code"), [("unix:/run/web.sock", 2), ("http://127.0.0.1:8080", 0)])
+def test_an_inspected_site_needs_an_upstream_that_mitmproxy_can_connect_to(
+    folder: Path, upstream: str, code: int
+) -> None:
+    site = folder / "store" / "domains" / "a.test"
+    site.mkdir(parents=True)
+    (site / "site.yaml").write_text(f"host: a.test\ninspect: true\nupstream: {upstream}\n")
+    ran = certedge(folder, "check-config")
+    assert ran.code == code
+    assert ("can't be relayed to unix:/run/web.sock" in ran.err) is bool(code)
