@@ -306,7 +306,10 @@ class ClientConnection(asyncio.Protocol):
             self._session = self._make_session(self, self._plane)
         else:
             self._session.tls_established()
-        self._pump()
+        if stage.may_have_more:
+            self._pump()
+        else:
+            self._flush()
         if self._plane.is_draining and self._session is not None:
             self._session.drain()
 

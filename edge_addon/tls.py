@@ -14,6 +14,8 @@ import ssl
 import sys
 from dataclasses import dataclass
 
+from edge_addon.client_hello import plain_server_name
+
 RECORD_HANDSHAKE = 0x16
 """First byte of every TLS connection (RFC 8446 §5.1)."""
 
@@ -33,6 +35,10 @@ class Hello:
     refusal: bytes
 
 
+UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
+"""The fatal alert as a record of its own (RFC 8446 §6)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NotTls:
     """What came is no ClientHello that OpenSSL takes; `alert` is its answer, perhaps empty."""
@@ -45,6 +51,8 @@ class HelloContext:
 
     def __init__(self, minimum_version: ssl.TLSVersion) -> None:
         self.seen: list[str | None] = []
+        self.reads_plain = minimum_version <= ssl.TLSVersion.TLSv1_2
+        """Which version a plain hello ends in is not known; where 1.2 is too old, OpenSSL has to look."""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = minimum_version
         self._context.sni_callback = self._report
@@ -55,8 +63,11 @@ class HelloContext:
 
     def reader(self) -> HelloReader:
         """A reader for one connection."""
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        return HelloReader(self, self._context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
+        return HelloReader(self)
+
+    def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        """A handshake that ends once the name is known; for `HelloReader`."""
+        return self._context.wrap_bio(incoming, outgoing, server_side=True)
 
 
 def _ignore(_what: object) -> None:
@@ -64,17 +75,15 @@ def _ignore(_what: object) -> None:
 
 
 class HelloReader:
-    """Reads one connection's ClientHello, however it is cut; a byte at a time costs no more than its bytes."""
+    """Reads one connection's ClientHello, however it is cut; a byte at a time costs no more than its bytes.
+
+    One of the plainest form is read at once; for any other OpenSSL is asked, over a handshake that is then thrown away.
+    """
 
     __slots__ = ("_context", "_incoming", "_outgoing", "_received", "_size", "_tls")
 
-    def __init__(
-        self, context: HelloContext, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
-    ) -> None:
+    def __init__(self, context: HelloContext) -> None:
         self._context = context
-        self._tls = tls
-        self._incoming = incoming
-        self._outgoing = outgoing
         self._received: list[bytes] = []
         self._size = 0
 
@@ -85,6 +94,12 @@ class HelloReader:
 
     def feed(self, data: bytes) -> Hello | NotTls | None:
         """None while the ClientHello is incomplete. What follows it in `data` is kept in `Hello.received`."""
+        if not self._size:
+            name = plain_server_name(data) if self._context.reads_plain else None
+            if name is not None:
+                return Hello(data, name.decode("ascii") or None, UNRECOGNIZED_NAME)
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = self._context.begin(self._incoming, self._outgoing)
         self._received.append(data)
         self._size += len(data)
         self._incoming.write(data)
