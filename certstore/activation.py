@@ -93,7 +93,7 @@ def activate_verdict(
         record = Record(now, doing, Outcome.NOTED, "already_live", message, source=source)
         return _recorded(books, site, record, version=live)
     try:
-        version = write_version(books.layout, books.modes, site, verdict, source=source, now=now)
+        version = write_version(books.layout, books.modes, site, verdict, source=source, now=now, at_once=books.at_once)
     except OSError as error:
         return _failed(books, site, doing, error, source=source, now=now)
     return switch_live(books, known, version, doing=doing, source=source, now=now)

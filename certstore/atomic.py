@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +50,13 @@ def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None
         raise
 
 
-def write_new_folder(folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None) -> None:
+def write_new_folder(
+    folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None, at_once: Executor
+) -> None:
     """Make a folder with these files in it, all of it durable but its own name. Raises OSError; what is left then is
     for the caller to remove.
 
-    The syncs run side by side: the file system then commits once, which takes a fifth of the time of one by one.
+    The syncs run side by side in `at_once`: the file system then commits once, in a fifth of the time of one by one.
     """
     folder.mkdir(0o700)
     folder.chmod(0o700)
@@ -66,9 +68,11 @@ def write_new_folder(folder: Path, files: Mapping[str, bytes], *, mode: int, fil
         if gid is not None:
             os.fchown(descriptors[-1], -1, gid)
         os.fchmod(descriptors[-1], mode)
-        with ThreadPoolExecutor(len(descriptors)) as at_once:
-            for _ in at_once.map(os.fsync, descriptors):
-                pass
+        syncs = [at_once.submit(os.fsync, descriptor) for descriptor in descriptors]
+        # All of them first: no descriptor may be closed under a sync that still runs.
+        wait(syncs)
+        for sync in syncs:
+            sync.result()
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -70,6 +71,8 @@ class Books:
     declared: KeyedState
     drops: KeyedState
     tombstones: KeyedState
+    at_once: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="sync"))
+    """Syncs the files of a version side by side; its threads start with the first."""
     unsaved: dict[str, SiteRecords] = field(default_factory=dict)
     """Records that a full disk did not take."""
     problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
@@ -168,6 +171,7 @@ class Books:
         return None if value is None else LastDrop.from_json(value)
 
     def close(self) -> None:
+        self.at_once.shutdown()
         for each in (self.journal, self.declared, self.drops, self.tombstones):
             each.close()
 

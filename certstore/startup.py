@@ -23,7 +23,15 @@ from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.roster import KnownSite, NumberedDeclarations, Roster
 from certstore.site_files import FoundSettings
 from certstore.site_settings import is_usable_key, new_site, settings_from
-from certstore.versions import VersionUnusable, live_numbers, make_live, read_version, read_versions, remove_live
+from certstore.versions import (
+    VersionUnusable,
+    live_exists,
+    live_numbers,
+    make_live,
+    read_version,
+    read_versions,
+    remove_live,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +124,7 @@ def _served_certificates(books: Books) -> dict[str, ServedCertificate]:
     for site, number in live_numbers(books.layout).items():
         entry = books.journal.entries.get(site)
         told = entry.certificate if entry else None
-        if told is not None and told.version == number and books.layout.version(site, number).is_dir():
+        if told is not None and told.version == number and live_exists(books.layout, site):
             served[site] = told
             continue
         found = _read_or_replace(books, site, number)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Collection, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -113,7 +115,14 @@ def digest_of(files: dict[str, bytes]) -> str:
 
 
 def write_version(
-    layout: Layout, modes: Modes, site: str, bundle: CertificateBundle, *, source: str, now: datetime
+    layout: Layout,
+    modes: Modes,
+    site: str,
+    bundle: CertificateBundle,
+    *,
+    source: str,
+    now: datetime,
+    at_once: Executor,
 ) -> Version:
     """Make the site's next version, complete and synced. Nothing is live by it. Raises OSError and leaves nothing."""
     files = files_of(bundle)
@@ -122,7 +131,9 @@ def write_version(
     fresh = temporary_name(layout.temporary)
     try:
         files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
-        write_new_folder(fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid)
+        write_new_folder(
+            fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid, at_once=at_once
+        )
         if not layout.versions(site).is_dir():
             make_folder(layout.versions(site), modes.key_folder, modes.keys_gid)
             sync_folder(layout.archive)
@@ -197,18 +208,29 @@ def read_versions(layout: Layout, site: str) -> list[Version]:
 def live_number(layout: Layout, site: str) -> int | None:
     """Which version `live` names, whether it is there or not; None without a link of the form that is ours."""
     try:
-        target = layout.live(site).readlink()
+        target = os.readlink(layout.live(site))  # noqa: PTH115
     except OSError:
         return None
-    number = target.name
-    is_ours = number.isascii() and number.isdigit() and str(target) == layout.live_target(site, int(number))
+    return _number_in(layout, site, target)
+
+
+def _number_in(layout: Layout, site: str, target: str) -> int | None:
+    number = target.rpartition("/")[2]
+    is_ours = number.isascii() and number.isdigit() and target == layout.live_target(site, int(number))
     return int(number) if is_ours else None
 
 
 def live_numbers(layout: Layout) -> dict[str, int]:
     """The same for all sites that have a link."""
-    found = {path.name: live_number(layout, path.name) for path in layout.live_folder.iterdir()}
+    with os.scandir(layout.live_folder) as entries:
+        sites = [entry.name for entry in entries if entry.is_symlink()]
+    found = {site: live_number(layout, site) for site in sites}
     return {site: number for site, number in found.items() if number is not None}
+
+
+def live_exists(layout: Layout, site: str) -> bool:
+    """Whether the folder that `live` names is there; what is in it is not looked at."""
+    return os.path.isdir(f"{layout.live_folder}/{site}")  # noqa: PTH112  asked for every site at every start
 
 
 def make_live(layout: Layout, site: str, number: int) -> None:

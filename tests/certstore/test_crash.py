@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from certstore.model.layout import Layout
 from certstore.model.snapshot import MAIN
 from certstore.store import Store
 from certstore.versions import live_number, version_numbers
@@ -42,6 +43,17 @@ class Nursery:
         until()
         os.kill(pid, signal.SIGKILL)
         assert self._line() == "dead"
+
+    def die_before_step(self, step: int) -> bool:
+        """Start a writer that dies before its Nth change; whether it did, or got through."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{step}\n")
+        self._process.stdin.flush()
+        lines = [self._line()]
+        while lines[-1] != "dead":
+            lines.append(self._line())
+        assert not any(line.startswith("broke") for line in lines), lines
+        return "survived" not in lines
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -78,6 +90,24 @@ def test_a_kill_at_any_instant_leaves_a_whole_pair_live(tmp_path: Path, nursery:
     assert_mended_by_the_next_start(store)
     # The kills did not all fall before the first drop: versions came and went.
     assert len(seen) > KILLS / 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_kill_before_each_single_change_leaves_a_whole_pair_live(tmp_path: Path, nursery: Nursery) -> None:
+    store = tmp_path / "store"
+    with writing(store):
+        pass
+    nursery.kill_one(lambda: wait_for(lambda: (live_number(Layout(store), SITE) or 0) >= 2, "two versions"))
+    step = 1
+    while nursery.die_before_step(step):
+        for site in (MAIN, SITE):
+            assert_live_is_whole(store, site)
+        assert_mended_by_the_next_start(store)
+        step += 1
+        assert step < 200, "the work grows with every kill"
+    # A start, a drop and a rollback are some dozens of changes; a handful would mean that none was counted.
+    assert step > 30
 
 
 def seconds_per_drop(store: Path, nursery: Nursery) -> float:
