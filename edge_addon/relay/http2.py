@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MAX_QUEUED: Final = 2 * 1024 * 1024
 """Bytes of responses that may wait for one client's windows; beyond, none of its streams is read on from upstream."""
 
+MAX_UNSENT: Final = 128 * 1024
+"""Bytes that gather within one turn of the loop. More would leave the processor's cache before it is encrypted."""
+
 
 class Http2Session:
     """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
@@ -226,7 +229,10 @@ class Http2Session:
             self._plane.count("http2_send_failed")
             return len(data)
         self._budget.data_frames += 1
-        self._flush_soon()
+        if self._framer.unsent > MAX_UNSENT:
+            self._flush()
+        else:
+            self._flush_soon()
         return sent
 
     def reset(self, stream_id: int, code: int) -> None:
@@ -257,10 +263,15 @@ class Http2Session:
         self._rest()
 
     def _read_on(self) -> None:
-        for stream in list(self._streams.values()):
+        """One stream after the other, until the client's connection is full again; whoever had its turn goes last."""
+        for stream_id in list(self._streams):
             if self._is_closed or self.is_write_paused or self.is_full:
                 return
-            stream.read_on()
+            stream = self._streams.pop(stream_id, None)
+            if stream is not None:
+                self._streams[stream_id] = stream
+                stream.read_on()
+                self._flush()
 
     # Deadlines and ends.
 

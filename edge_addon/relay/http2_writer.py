@@ -23,6 +23,7 @@ from edge_addon.relay.http2_frames import (
     END_HEADERS,
     END_STREAM,
     FRAME_SIZE,
+    HEADER,
     HEADERS,
     MAX_STREAMS,
     RST_STREAM,
@@ -76,6 +77,11 @@ class FrameWriter(h2.connection.H2Connection):
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that `data_to_send` would give out."""
+        return len(self._data_to_send)
+
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> bool:
         """An encoded header block: informational, of the response, or of its trailers."""
         stream = self.streams.get(stream_id)
@@ -114,16 +120,22 @@ class FrameWriter(h2.connection.H2Connection):
                     DATA, END_STREAM if ends else 0, stream_id, data if size == len(data) else data[:size]
                 )
         else:
-            for start in range(0, size, FRAME_SIZE):
-                stop = min(start + FRAME_SIZE, size)
-                self._data_to_send += pack(
-                    DATA, END_STREAM if ends and stop == size else 0, stream_id, data[start:stop]
-                )
+            self._put_large(stream_id, memoryview(data)[:size], END_STREAM if ends else 0)
         self.outbound_flow_control_window -= size
         stream.outbound_flow_control_window -= size
         if ends:
             stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
         return size
+
+    def _put_large(self, stream_id: int, data: memoryview, last_flags: int) -> None:
+        """In frames of the usual size; each byte is copied once."""
+        size = len(data)
+        for start in range(0, size, FRAME_SIZE):
+            stop = min(start + FRAME_SIZE, size)
+            length = stop - start
+            flags = last_flags if stop == size else 0
+            self._data_to_send += HEADER.pack(length >> 8, length & 0xFF, DATA, flags, stream_id)
+            self._data_to_send += data[start:stop]
 
     def reset(self, stream_id: int, code: int) -> None:
         """Nothing happens to a stream that is over."""
