@@ -180,7 +180,7 @@ def _register_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) ->
     maintenance = caretaker.maintenance
     for ca in maintenance.tools.cas:
         tell(f"{ca.host}: account")
-        conversation = maintenance.tools.begin(ca)
+        conversation = maintenance.tools.begin(ca, is_patient=False)
         maintenance.tools.account(ca, conversation, agrees=arguments.flag("agree_to_terms"))
         conversation.close()
     for site, state in maintenance.book.states().items():

@@ -7,9 +7,10 @@ Runs on a thread of its own and may take minutes; everything it touches takes it
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.account import Account, Accounts, AccountWishes, read_mac_key
@@ -49,6 +50,9 @@ logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
 
+DOWN_FOR = timedelta(seconds=30)
+"""How long a CA that was not reached is taken to be out of reach for everybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
@@ -70,7 +74,8 @@ class Attempted:
 
 @dataclass
 class Tools:
-    """What attempts share: made once per process from settings and the writer."""
+    """What attempts share: made once per process from settings and the writer. `down` is when a CA was not reached, and
+    why."""
 
     writer: StoreWriter
     settings: Settings
@@ -84,6 +89,8 @@ class Tools:
     journal: OrderJournal = field(init=False)
     challenges: Challenges = field(init=False)
     preflight: Preflight = field(init=False)
+    down: dict[str, tuple[datetime, Failure]] = field(init=False, default_factory=dict)
+    down_lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         acme, layout = self.settings.acme, self.writer.layout
@@ -102,8 +109,16 @@ class Tools:
     def ca(self, key: str) -> Ca:
         return next(ca for ca in self.cas if ca.key == key)
 
-    def begin(self, ca: Ca) -> Conversation:
-        """Raises OrderFailed; where the directory is not reached, it says at which step."""
+    def begin(self, ca: Ca, *, is_patient: bool = True) -> Conversation:
+        """Raises OrderFailed; where the directory is not reached, it says at which step.
+
+        Of thousands of sites not each waits for a CA that was found down a moment ago; a person who asks does.
+        """
+        now = self.clock()
+        with self.down_lock:
+            known = self.down.get(ca.key)
+        if known is not None and is_patient and timedelta() <= now - known[0] < DOWN_FOR:
+            raise OrderFailed(known[1])
         try:
             return Conversation.begin(ca.url, ca_file=self.ca_file)
         except OrderFailed as failed:
@@ -111,7 +126,10 @@ class Tools:
             if facts.step is DirectoryStep.DONE:
                 raise
             seen = f"{ca.host}: {_STEPS[facts.step]}" + (f" ({facts.seen})" if facts.seen else "")
-            raise OrderFailed(Failure(Cause.CA_UNREACHABLE, seen, retry_after=failed.failure.retry_after)) from None
+            failure = Failure(Cause.CA_UNREACHABLE, seen, retry_after=failed.failure.retry_after)
+            with self.down_lock:
+                self.down[ca.key] = (now, failure)
+            raise OrderFailed(failure) from None
 
     def wishes(self, ca: Ca, *, agrees: bool = False) -> AccountWishes:
         """Of the account at this CA; an external account belongs to the first. Raises OrderFailed."""
@@ -187,7 +205,7 @@ class Attempt:
     def _attempt(self) -> Attempted:
         tools, site = self._tools, self._site
         self._tell(f"{self._ca.host}: fetching the directory")
-        anonymous = tools.begin(self._ca)
+        anonymous = tools.begin(self._ca, is_patient=self._reason is not RenewalReason.ASKED_FOR)
         account = tools.account(self._ca, anonymous)
         directory = DirectoryFacts(
             self._ca.url, DirectoryStep.DONE, identities=tuple(anonymous.meta.caa_identities or ())
@@ -325,14 +343,8 @@ class Attempt:
             source=f"{ACME_SOURCE}{self._ca.key}",
         )
         tools.writer.add_record(site.site, record)
-        logger.warning(
-            "%s: order failed (%s, attempt %d): %s%s",
-            site.site,
-            failure.cause,
-            state.failures,
-            failure.detail,
-            f"; next attempt {next_attempt.isoformat(timespec='seconds')}" if next_attempt else "",
-        )
+        # The record is in the log already.
+        logger.info("%s: %d failed in a row; next attempt %s", site.site, state.failures, next_attempt or "at once")
         return Attempted(site.site, state, failure=failure, order=self._order, findings=tuple(self._findings))
 
 

@@ -23,12 +23,12 @@ AGREED = AccountWishes(("admin@example.org",), agrees_to_terms=True)
 
 
 class Responder:
-    """`unhelpful` names get a 404, and so do requests that `is_moody` says yes to, given the host and how often it was
-    asked for before. `asked` are the (host, token) pairs it was asked for, by whomever."""
+    """`unhelpful` names get a 404, and so do requests whose (host, token) `is_moody` says yes to. `asked` are the
+    (host, token) pairs it was asked for, by whomever."""
 
     def __init__(self, layout: Layout) -> None:
         self.unhelpful: set[str] = set()
-        self.is_moody: Callable[[str, int], bool] = lambda host, before: False
+        self.is_moody: Callable[[str, str], bool] = lambda host, token: False
         self.asked: list[tuple[str, str]] = []
         responder = self
 
@@ -36,10 +36,9 @@ class Responder:
             def do_GET(self) -> None:
                 host = (self.headers.get("Host") or "").partition(":")[0]
                 token = self.path.removeprefix(WELL_KNOWN)
-                before = sum(each == host for each, _ in responder.asked)
                 responder.asked.append((host, token))
                 path = layout.challenge(token)
-                refuses = host in responder.unhelpful or responder.is_moody(host, before)
+                refuses = host in responder.unhelpful or responder.is_moody(host, token)
                 found = path is not None and path.is_file() and not refuses
                 body = path.read_bytes() if path is not None and found else b"not here"
                 self.send_response(200 if found else 404)
