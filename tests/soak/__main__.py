@@ -65,8 +65,8 @@ class Soak:
 
     async def run(self) -> None:
         clients = [
-            asyncio.create_task(keep_going(self._ground, kind, visit))
-            for kind, (visit, count) in VISITS.items()
+            asyncio.create_task(keep_going(self._ground, kind, go))
+            for kind, (go, count) in VISITS.items()
             for _ in range(count)
         ]
         disturbers = [

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -42,56 +44,77 @@ class Ground:
 
 
 class Connection:
-    """A TLS connection whose local port is known, so that its loss can be judged."""
+    """A TLS connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
-        self.port = int(writer.get_extra_info("sockname")[1])
 
     @classmethod
-    async def open(cls, ground: Ground, name: str, port: int, *, trust: ssl.SSLContext | None = None) -> Connection:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=trust or ground.trust, server_hostname=name, limit=1 << 20
-        )
-        return cls(reader, writer)
+    async def open(cls, visit: Visit, name: str, port: int, *, trust: ssl.SSLContext | None = None) -> Connection:
+        """Connect and shake hands; the visit knows of it from its first moment, so that its loss can be judged."""
+        plain = socket.socket()
+        plain.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+            visit.ports.add(plain.getsockname()[1])
+            reader, writer = await asyncio.open_connection(
+                sock=plain, ssl=trust or visit.ground.trust, server_hostname=name, limit=1 << 20
+            )
+        except BaseException:
+            plain.close()
+            raise
+        connection = cls(reader, writer)
+        visit.connections.append(connection)
+        return connection
 
     def abort(self) -> None:
         self.writer.transport.abort()
 
 
-async def keep_going(
-    ground: Ground, kind: str, visit: Callable[[Ground, int, list[Connection]], Awaitable[None]]
-) -> None:
-    """Visit after visit; what breaks is judged by the connections that the visit had opened."""
+@dataclass
+class Visit:
+    """One turn of one client."""
+
+    ground: Ground
+    number: int
+    ports: set[int] = field(default_factory=set)
+    """Local ports of its connections."""
+    connections: list[Connection] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The site that it goes to."""
+        return self.ground.sites[self.number % len(self.ground.sites)]
+
+
+async def keep_going(ground: Ground, kind: str, go: Callable[[Visit], Awaitable[None]]) -> None:
+    """Visit after visit; what breaks is judged by the connections that the visit had."""
     number = 0
     while not ground.stopping.is_set():
         number += 1
-        opened: list[Connection] = []
+        visit = Visit(ground, number)
         try:
             async with asyncio.timeout(SECONDS):
-                await visit(ground, number, opened)
+                await go(visit)
             ground.done[kind] += 1
         except (OSError, EOFError, TimeoutError, AssertionError, ValueError) as error:
             await asyncio.sleep(0.2)  # the kill is noted in the moment in which it is made
-            # A connection that was not open yet may have been in the accept queue of the worker that died.
-            is_excused = any(each.port in ground.doomed_ports for each in opened)
+            is_excused = not visit.ports.isdisjoint(ground.doomed_ports)
             (ground.excused if is_excused else ground.lost)[kind] += 1
             if not is_excused:
-                ground.faults.append(f"{kind} {number}: {type(error).__name__}: {error}")
+                ground.faults.append(f"{time.strftime('%X')} {kind} {number}: {type(error).__name__}: {error}")
         finally:
-            for each in opened:
+            for each in visit.connections:
                 each.abort()
 
 
-async def http1(ground: Ground, number: int, opened: list[Connection]) -> None:
+async def http1(visit: Visit) -> None:
     """Fifty requests on one connection."""
-    name = ground.sites[number % len(ground.sites)]
-    connection = await Connection.open(ground, name, ground.https)
-    opened.append(connection)
+    connection = await Connection.open(visit, visit.name, visit.ground.https)
     for index in range(50):
-        target = b"/%d/%d" % (number, index)
-        assert await fetch(connection, name, target) == target
-        ground.done["http1 request"] += 1
+        target = b"/%d/%d" % (visit.number, index)
+        assert await fetch(connection, visit.name, target) == target
+        visit.ground.done["http1 request"] += 1
         if connection.reader.at_eof():
             return
 
@@ -107,60 +130,50 @@ async def fetch(connection: Connection, name: str, target: bytes, body: bytes | 
     head = await connection.reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head[:60]
     size = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    data = await connection.reader.readexactly(size)
     if b"connection: close" in head.lower():
-        data = await connection.reader.readexactly(size)
         connection.reader.feed_eof()
-        return data
-    return await connection.reader.readexactly(size)
+    return data
 
 
-async def large(ground: Ground, number: int, opened: list[Connection]) -> None:
+async def large(visit: Visit) -> None:
     """A large answer and a large upload, both compared."""
-    name = ground.sites[number % len(ground.sites)]
     for body in (None, LARGE[: len(LARGE) // 2]):
-        connection = await Connection.open(ground, name, ground.https)
-        opened.append(connection)
-        answer = await fetch(connection, name, b"/large", body)
+        connection = await Connection.open(visit, visit.name, visit.ground.https)
+        answer = await fetch(connection, visit.name, b"/large", body)
         assert answer == (LARGE if body is None else hashlib.sha256(body).hexdigest().encode())
 
 
-async def aborted(ground: Ground, number: int, opened: list[Connection]) -> None:
+async def aborted(visit: Visit) -> None:
     """Clients that leave in the middle: nothing is expected, and nothing may be left behind by them."""
-    name = ground.sites[number % len(ground.sites)]
-    connection = await Connection.open(ground, name, ground.https)
-    opened.append(connection)
-    head = b"POST /x HTTP/1.1\r\nHost: %b\r\nContent-Length: 1000000\r\n\r\n" % name.encode()
-    connection.writer.write(
-        (b"GET /large HTTP/1.1\r\nHost: %b\r\n\r\n" % name.encode(), head + b"half", head[:20])[number % 3]
-    )
-    if number % 3 == 0:
+    connection = await Connection.open(visit, visit.name, visit.ground.https)
+    get = b"GET /large HTTP/1.1\r\nHost: %b\r\n\r\n" % visit.name.encode()
+    post = b"POST /x HTTP/1.1\r\nHost: %b\r\nContent-Length: 1000000\r\n\r\nhalf" % visit.name.encode()
+    connection.writer.write((get, post, post[:20])[visit.number % 3])
+    if visit.number % 3 == 0:
         await connection.reader.read(1000)
-    connection.abort()
 
 
-async def websocket(ground: Ground, number: int, opened: list[Connection]) -> None:
+async def websocket(visit: Visit) -> None:
     """A tunnel that echoes for some twenty seconds."""
-    name = ground.sites[number % len(ground.sites)]
-    connection = await Connection.open(ground, name, ground.https)
-    opened.append(connection)
+    connection = await Connection.open(visit, visit.name, visit.ground.https)
     connection.writer.write(
-        b"GET /ws HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % name.encode()
+        b"GET /ws HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % visit.name.encode()
     )
     assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     for index in range(100):
-        if ground.stopping.is_set():
+        if visit.ground.stopping.is_set():
             return
-        message = b"%d-%d;" % (number, index)
+        message = b"%d-%d;" % (visit.number, index)
         connection.writer.write(message)
         assert await connection.reader.readexactly(len(message)) == message
         await asyncio.sleep(0.2)
 
 
-async def http2(ground: Ground, number: int, opened: list[Connection]) -> None:
+async def http2(visit: Visit) -> None:
     """A hundred requests on one connection, ten at a time."""
-    name = ground.sites[number % len(ground.sites)]
-    connection = await Connection.open(ground, name, ground.https, trust=ground.trust_h2)
-    opened.append(connection)
+    ground = visit.ground
+    connection = await Connection.open(visit, visit.name, ground.https, trust=ground.trust_h2)
     client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     client.initiate_connection()
     bodies: dict[int, bytearray] = {}
@@ -169,9 +182,10 @@ async def http2(ground: Ground, number: int, opened: list[Connection]) -> None:
     while len(ended) < 100:
         while len(targets) < 100 and len(targets) - len(ended) < 10:
             stream_id = client.get_next_available_stream_id()
-            targets[stream_id] = b"/h2/%d/%d" % (number, stream_id)
+            targets[stream_id] = b"/h2/%d/%d" % (visit.number, stream_id)
             bodies[stream_id] = bytearray()
-            pseudo = {":method": "GET", ":scheme": "https", ":authority": name, ":path": targets[stream_id].decode()}
+            pseudo = {":method": "GET", ":scheme": "https", ":authority": visit.name}
+            pseudo[":path"] = targets[stream_id].decode()
             client.send_headers(stream_id, list(pseudo.items()), end_stream=True)
         connection.writer.write(client.data_to_send())
         data = await connection.reader.read(65536)
@@ -185,24 +199,23 @@ async def http2(ground: Ground, number: int, opened: list[Connection]) -> None:
                     client.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
                 case h2.events.StreamEnded():
                     assert event.stream_id is not None
-                    assert bodies[event.stream_id] == targets[event.stream_id]
+                    assert bodies[event.stream_id] == targets[event.stream_id], bytes(bodies[event.stream_id][:100])
                     ended.add(event.stream_id)
                     ground.done["http2 request"] += 1
                 case h2.events.StreamReset() | h2.events.ConnectionTerminated():
                     raise EOFError(str(event))
 
 
-async def imap_idle(ground: Ground, _number: int, opened: list[Connection]) -> None:
+async def imap_idle(visit: Visit) -> None:
     """Log in and idle for some twenty seconds."""
-    connection = await Connection.open(ground, "edge.test", ground.imaps)
-    opened.append(connection)
+    connection = await Connection.open(visit, "edge.test", visit.ground.imaps)
     await connection.reader.readline()
-    connection.writer.write(b"a LOGIN " + ground.imap_login + b"\r\nb SELECT INBOX\r\nc IDLE\r\n")
+    connection.writer.write(b"a LOGIN " + visit.ground.imap_login + b"\r\nb SELECT INBOX\r\nc IDLE\r\n")
     while not (line := await connection.reader.readline()).startswith(b"+"):
         assert line, "the connection ended"
         assert not line.startswith((b"a NO", b"a BAD", b"b NO", b"c BAD")), line
     for _ in range(100):
-        if ground.stopping.is_set():
+        if visit.ground.stopping.is_set():
             break
         await asyncio.sleep(0.2)
         assert not connection.reader.at_eof(), "the connection ended while idle"

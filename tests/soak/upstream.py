@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import socket
+import time
+
+IDLE_SECONDS = 0.05
 
 LARGE = bytes(range(256)) * 4096 * 8
 """8 MB."""
@@ -17,7 +20,8 @@ class Upstream:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._server: asyncio.Server | None = None
-        self._idle: set[asyncio.StreamWriter] = set()
+        self._idle: dict[asyncio.StreamWriter, float] = {}
+        """Connections between two requests, and since when."""
         self.restarts = 0
 
     async def start(self) -> None:
@@ -27,7 +31,9 @@ class Upstream:
         """Close the server and every connection that has nothing under way; the edge learns of it by itself."""
         assert self._server is not None
         self._server.close()
-        for writer in list(self._idle):
+        # A fresh connection may carry a request that nobody has read yet: such a loss would be this server's own.
+        before = time.monotonic() - IDLE_SECONDS
+        for writer in [writer for writer, since in self._idle.items() if since < before]:
             writer.transport.abort()
         await self.start()
         self.restarts += 1
@@ -35,11 +41,11 @@ class Upstream:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):  # cancelled: the soak is over
             while True:
-                self._idle.add(writer)
                 head = await reader.readuntil(b"\r\n\r\n")
-                self._idle.discard(writer)
+                self._idle.pop(writer, None)
                 await self._answer(head, reader, writer)
-        self._idle.discard(writer)
+                self._idle[writer] = time.monotonic()
+        self._idle.pop(writer, None)
         writer.close()
 
     async def _answer(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
