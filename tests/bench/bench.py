@@ -18,13 +18,14 @@ from tests.bench.programs import Missing, find
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is asked for. `slow_*` are for servers that would take minutes for what others do in seconds."""
+    """How much is asked for."""
 
     name: str
     rounds: int
     seconds: int
     idle_connections: tuple[int, ...]
-    slow_idle_connections: tuple[int, ...]
+    few_idle_connections: tuple[int, ...]
+    """Of servers that would take minutes, and in a quick run of all but the edge."""
     stores: tuple[int, ...]
     starts: int
     drops: int
@@ -34,10 +35,11 @@ class Size:
     start_seconds: float = 120.0
     """A start that takes longer is given up, and named so."""
     warms_up: bool = True
+    is_brief: bool = False
 
 
 FULL = Size("full", 5, 3, (1_000, 10_000), (1_000,), (1, 1_000, 10_000, 50_000), 3, 9, 1_000, start_seconds=180.0)
-QUICK = Size("quick", 2, 1, (10_000,), (1_000,), (1, 10_000), 1, 3, 300)
+QUICK = Size("quick", 2, 1, (1_000, 10_000), (1_000,), (1, 10_000), 1, 3, 300, is_brief=True)
 TINY = Size(
     "tiny", 1, 1, (20,), (20,), (1, 3), 1, 1, 10, large_bodies=1, held_connections=5, start_seconds=60.0, warms_up=False
 )

@@ -43,12 +43,13 @@ SPEEDUP_HANDSHAKE = Figure("speedup_handshake", "full handshakes with 2 workers 
 SPEEDUP_KEEP_ALIVE = Figure("speedup_keep_alive", "GETs with 2 workers instead of 1", "×", 2, is_count=True)
 
 START = Figure("start", "start to the first right certificate", "s", 2)
+START_CPU = Figure("start_cpu", "CPU time until then", "s", 2)
 SITE_MEMORY = Figure("site_memory", "memory per loaded site, whole service", "KB", 1)
 SITE_MEMORY_WORKER = Figure("site_memory_worker", "memory per loaded site, the worker alone", "KB", 1)
 RANDOM_NAMES = Figure("random_names", "full handshake with a random site's name", "µs CPU")
 DROP = Figure("drop", "replaced file to served", "s", 3)
 LOST = Figure("lost", "open connections that the replacement ended, of 200", "", 0)
-PER_STORE = (START, SITE_MEMORY, SITE_MEMORY_WORKER, RANDOM_NAMES, DROP, LOST)
+PER_STORE = (START, START_CPU, SITE_MEMORY, SITE_MEMORY_WORKER, RANDOM_NAMES, DROP, LOST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.bench import accounting
 from tests.bench.bench import Bench
 from tests.bench.clients import held_connections, still_answered
-from tests.bench.figures import IDLE
+from tests.bench.figures import EDGE, IDLE
 from tests.bench.material import MAIN_HOST
 from tests.bench.peers import Server
 from tests.bench.upstream import SMALL
@@ -15,7 +15,8 @@ _WARM_UP = 50
 
 def measure(bench: Bench) -> None:
     for peer in bench.kinds:
-        counts = bench.size.slow_idle_connections if peer.is_slow else bench.size.idle_connections
+        has_few = peer.is_slow or (bench.size.is_brief and peer.name != EDGE)
+        counts = bench.size.few_idle_connections if has_few else bench.size.idle_connections
         for count in sorted(set(bench.size.idle_connections) - set(counts)):
             bench.results.note(IDLE.at(count), peer.name, "not tried")
         for count in counts:

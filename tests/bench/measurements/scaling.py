@@ -43,9 +43,7 @@ def _compare(bench: Bench, figure: Figure, load: Callable[[Server], Load], one: 
             for server in (one, two):
                 load(server)
         for _ in range(bench.size.rounds):
-            # A B B A: what drifts meanwhile cancels out.
-            first, second, third, fourth = (busiest(server, load) for server in (one, two, two, one))
-            value = (first + fourth) / (second + third)
+            value = busiest(one, load) / busiest(two, load)
             bench.results.add(figure, name, value)
             bench.say(f"{figure.title}: {name} {value:.2f} ×")
     except LoadFailed as error:

@@ -8,7 +8,7 @@ import time
 from tests.bench import accounting, clients
 from tests.bench.bench import Bench
 from tests.bench.clients import held_connections, still_answered
-from tests.bench.figures import DROP, LOST, RANDOM_NAMES, SITE_MEMORY, SITE_MEMORY_WORKER, START, Figure
+from tests.bench.figures import DROP, LOST, RANDOM_NAMES, SITE_MEMORY, SITE_MEMORY_WORKER, START, START_CPU, Figure
 from tests.bench.material import MAIN_HOST
 from tests.bench.peers import NotServing, Peer, Server
 from tests.bench.peers.base import UNSEEN_SECONDS
@@ -49,7 +49,9 @@ def _measure(bench: Bench, peer: Peer, size: int, bases: dict[str, tuple[float, 
     for left in range(bench.size.starts - 1, -1, -1):
         with bench.start(peer) as server:
             seconds = server.wait_serving(host, peer.expected(bench.sites, host), bench.size.start_seconds)
+            spent = accounting.cpu_seconds(server.pids())
             _add(bench, START.at(size), peer, seconds)
+            _add(bench, START_CPU.at(size), peer, spent)
             if seconds > 5 or not left:
                 # A slow start is not repeated: its length is what matters, not its last digit.
                 _measure_running(bench, server, size, bases)
