@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from certstore.model.settings import HostPort, ListenerSettings, UpstreamTls
+from edge_addon.closing import close_in_time
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class UpstreamLeg(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
-            self._transport.close()
+            close_in_time(self._transport)
 
     # asyncio's side
 

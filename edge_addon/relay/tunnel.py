@@ -1,7 +1,9 @@
 """Bytes both ways between a client's channel and an upstream's transport, once an upgrade has been agreed.
 
 Each side is read only as fast as the other one takes it. A side that ends is passed on as an end; the tunnel is over
-when both have ended, when either breaks, or when nothing has moved for the idle limit. Knows nothing of WebSocket.
+when both have ended, when either breaks, or when nothing has moved for the idle limit. That is shorter where a side
+takes no more, because the other one is not read from then and nobody would hear that it has gone, and behind a client's
+end. Knows nothing of WebSocket.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from edge_addon.closing import close_in_time
+from edge_addon.relay.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
 from edge_addon.relay.upstream_connection import UpstreamConnection
 from edge_addon.timers import Timer
 
@@ -34,7 +38,9 @@ class Tunnel(asyncio.Protocol):
         "_client_ended",
         "_connection",
         "_idle_seconds",
+        "_is_client_full",
         "_is_over",
+        "_is_upstream_full",
         "_on_end",
         "_timer",
         "_transport",
@@ -57,6 +63,7 @@ class Tunnel(asyncio.Protocol):
         self._idle_seconds = idle_seconds
         self._on_end = on_end
         self._is_over = False
+        self._is_client_full = self._is_upstream_full = False
         self._client_ended = False
         self.bytes_in = 0
         self.bytes_out = 0
@@ -82,6 +89,7 @@ class Tunnel(asyncio.Protocol):
         self._client_ended = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
+            self._moved()
         else:
             self._end("done")
 
@@ -90,11 +98,15 @@ class Tunnel(asyncio.Protocol):
 
     def client_full(self) -> None:
         if not self._is_over:
+            self._is_client_full = True
             self._transport.pause_reading()
+            self._moved()
 
     def client_drained(self) -> None:
         if not self._is_over:
+            self._is_client_full = False
             self._transport.resume_reading()
+            self._moved()
 
     # From the upstream.
 
@@ -112,16 +124,25 @@ class Tunnel(asyncio.Protocol):
         self._end("done" if exc is None else "upstream_gone")
 
     def pause_writing(self) -> None:
+        self._is_upstream_full = True
         self._channel.pause_reading()
+        self._moved()
 
     def resume_writing(self) -> None:
+        self._is_upstream_full = False
         self._channel.resume_reading()
+        self._moved()
 
     # The end.
 
     def _moved(self) -> None:
         if not self._is_over:
-            self._timer.set(self._idle_seconds, self._idled)
+            self._timer.set(min(self._idle_seconds, self._patience()), self._idled)
+
+    def _patience(self) -> float:
+        if self._client_ended:
+            return HALF_CLOSED_SECONDS
+        return STALL_SECONDS if self._is_client_full or self._is_upstream_full else self._idle_seconds
 
     def _idled(self) -> None:
         self._end("idle")
@@ -132,7 +153,7 @@ class Tunnel(asyncio.Protocol):
             return
         self._is_over = True
         self._timer.cancel()
-        self._transport.close()
+        close_in_time(self._transport)
         self._connection.tunnel_ended()
         self._channel.close()
         self._on_end(outcome)

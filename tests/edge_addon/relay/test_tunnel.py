@@ -1,6 +1,8 @@
 """WebSocket through the edge, with a real client and server, and what an upgrade may not become."""
 
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from edge_addon.relay import tunnel
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, relay_edge, stands_still
 from tests.loops import in_loop
@@ -176,6 +179,38 @@ async def test_tunnel_in_which_nothing_moves_is_closed(tmp_path: Path) -> None:
         async with relay_edge(tmp_path, recorder.url, limits={"idle_seconds": 0.5}) as edge:
             assert (await edge.send(UPGRADE)).endswith(b"\r\n\r\n")
             await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the upstream connection")
+
+
+@pytest.mark.parametrize(("stall", "half_closed"), [(0.3, 60), (60, 0.3)], ids=["unheard", "heard"])
+@in_loop
+async def test_client_that_has_gone_is_not_kept_by_an_upstream_that_hangs(
+    stall: float, half_closed: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the upstream takes nothing the client is not read from, so its end is not heard either."""
+    monkeypatch.setattr(tunnel, "STALL_SECONDS", stall)
+    monkeypatch.setattr(tunnel, "HALF_CLOSED_SECONDS", half_closed)
+    is_done = threading.Event()
+
+    def hang() -> None:
+        accepted, _ = hung.accept()
+        with accepted:
+            accepted.recv(65536)
+            accepted.sendall(SWITCH)
+            is_done.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        threading.Thread(target=hang, daemon=True).start()
+        async with relay_edge(tmp_path, f"http://127.0.0.1:{hung.getsockname()[1]}") as edge:
+            reader, writer = await edge.connect()
+            writer.write(UPGRADE)
+            await reader.readuntil(b"\r\n\r\n")
+            if stall < half_closed:
+                writer.write(b"x" * 30_000_000)
+                await stands_still(writer.transport.get_write_buffer_size)
+                assert writer.transport.get_write_buffer_size()
+            writer.transport.abort()
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
+        is_done.set()
 
 
 @in_loop
