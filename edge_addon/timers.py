@@ -13,6 +13,8 @@ from collections.abc import Callable
 from math import ceil
 
 RESOLUTION = 1.0
+FARTHEST = 64
+"""Seconds until a waiting timer is looked at again: one that was cancelled is not held for the whole of its time."""
 
 
 class Timer:
@@ -67,7 +69,7 @@ class Timers:
 
     def put(self, timer: Timer, due: float) -> int:
         """Queue the timer in the slot of `due`; for `Timer` only."""
-        slot = max(ceil(due), self._done + 1)
+        slot = max(min(ceil(due), int(self.time()) + FARTHEST), self._done + 1)
         self._slots[slot].append(timer)
         if self._tick is None:
             self._tick = self._loop.call_later(RESOLUTION, self._fire)

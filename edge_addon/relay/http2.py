@@ -51,6 +51,7 @@ class Http2Session:
         "_now",
         "_plane",
         "_queued",
+        "_spare_timers",
         "_streams",
         "_timer",
         "_will_flush",
@@ -71,6 +72,7 @@ class Http2Session:
         self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
         self.is_write_paused = self.is_full = False
         self._head_timer: Timer | None = None
+        self._spare_timers: list[Timer] = []
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
         self._framer = Framer(self, plane.settings.limits.header_bytes)
@@ -142,6 +144,8 @@ class Http2Session:
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
         if self._is_draining:
             self._framer.forget(stream_id, ErrorCodes.REFUSED_STREAM)
+            if not self.affords(Costly.RESET):
+                raise Calm("requests_too_late")
             return
         self._timer.cancel()
         report = Report(self._channel, self._plane)
@@ -151,8 +155,10 @@ class Http2Session:
         except BadMessage as error:
             self._refuse(stream_id, report, error, is_end=is_end)
             return
+        # A timer stays in its wheel for a while after it is cancelled: one for each request would add up.
+        timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
         stream = self._streams[stream_id] = Stream(
-            self, self._plane, report, stream_id, head, is_request_complete=is_end
+            self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
         if isinstance(verdict, Answer):
             stream.answer(verdict)
@@ -257,6 +263,7 @@ class Http2Session:
 
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
         self._streams.pop(stream.stream_id, None)
+        self._spare_timers.append(stream.timer)
         self._framer.forget(stream.stream_id)
         if is_whole:
             self._budget.responses += 1

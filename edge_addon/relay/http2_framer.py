@@ -261,10 +261,11 @@ class Framer(FrameWriter):
         """For a stream that is over: what was on its way when it was reset is let pass (RFC 9113 §5.1), and costs."""
         if stream_id > self.highest_inbound_stream_id or not stream_id & 1:
             raise Fault(ErrorCodes.PROTOCOL_ERROR, "DATA on an idle stream")
-        if self._stream_is_closed_by_end(stream_id):
-            raise Fault(ErrorCodes.STREAM_CLOSED, "DATA on a stream that has ended")
-        self._pay(Costly.CONTROL, "late_data")
         self.give_back(size)
+        if self._stream_is_closed_by_reset(stream_id):
+            self._pay(Costly.CONTROL, "late_data")
+        else:
+            self.refuse(stream_id, ErrorCodes.STREAM_CLOSED)
 
     def _read_window_update(self, stream_id: int, payload: bytes) -> None:
         self._pay(Costly.WINDOW, "window_updates")

@@ -10,7 +10,6 @@ The price is some hundred bytes per response on the wire.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from hpack.exceptions import HPACKError
@@ -50,7 +49,7 @@ class Decoder:
 
     def __init__(self, list_limit: int) -> None:
         self._limit = list_limit
-        self._entries: deque[tuple[bytes, bytes]] = deque()  # the newest first
+        self._entries: Fields = []  # the newest last
         self._size = 0
         self._max_size = TABLE_SIZE
 
@@ -107,16 +106,16 @@ class Decoder:
     def _entry(self, index: int) -> tuple[bytes, bytes]:
         if index < len(_STATIC):
             raise BadBlock("index 0")
-        return self._entries[index - len(_STATIC)]
+        return self._entries[len(_STATIC) - 1 - index]
 
     def _add(self, field: tuple[bytes, bytes]) -> None:
-        self._entries.appendleft(field)
+        self._entries.append(field)
         self._size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
         self._evict()
 
     def _evict(self) -> None:
         while self._size > self._max_size:
-            name, value = self._entries.pop()
+            name, value = self._entries.pop(0)
             self._size -= len(name) + len(value) + ENTRY_OVERHEAD
 
     def _resize(self, block: bytes, position: int, first: int) -> int:

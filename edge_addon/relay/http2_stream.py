@@ -82,7 +82,6 @@ class Stream:
         "_plane",
         "_queue",
         "_report",
-        "_timer",
         "_trailers",
         "_tunnel",
         "_unacknowledged",
@@ -91,6 +90,7 @@ class Stream:
         "has_answered",
         "is_request_complete",
         "stream_id",
+        "timer",
     )
 
     def __init__(
@@ -100,6 +100,7 @@ class Stream:
         report: Report,
         stream_id: int,
         head: RequestHead,
+        timer: Timer,
         *,
         is_request_complete: bool,
     ) -> None:
@@ -123,7 +124,8 @@ class Stream:
         self._unacknowledged = 0
         self._is_body_paused = self._is_over = self._is_stalling = False
         self.is_request_complete = is_request_complete
-        self._timer: Timer = plane.timers.timer()
+        self.timer = timer
+        """Its connection's, which takes it back when the stream ends."""
         report.begin(head)
 
     # The request.
@@ -256,9 +258,7 @@ class Stream:
         self._report.answered(200)
         self.has_answered = True
         self._frames.send_head(self.stream_id, response_block(head, None, is_tunnel=True), is_end=False)
-        self._tunnel = Tunnel(
-            self, connection, self._timer, self._plane.settings.limits.idle_seconds, self._tunnel_over
-        )
+        self._tunnel = Tunnel(self, connection, self.timer, self._plane.settings.limits.idle_seconds, self._tunnel_over)
         self._tunnel.start(rest, early)
         if self.is_request_complete and self._tunnel is not None:
             self._tunnel.client_ended()
@@ -380,7 +380,7 @@ class Stream:
         self.hold()
         if has_moved or not self._is_stalling:
             self._is_stalling = True
-            self._timer.set(STALL_SECONDS, self._stalled)
+            self.timer.set(STALL_SECONDS, self._stalled)
 
     def _acknowledge(self) -> None:
         if self._unacknowledged and not self._is_body_paused:
@@ -393,9 +393,9 @@ class Stream:
         if self._tunnel is not None or self._is_over or self._is_stalling:
             return
         if self.is_request_complete or self.has_answered or self._is_body_paused or self._websocket_key:
-            self._timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
+            self.timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
         else:
-            self._timer.set(STALL_SECONDS, self._stalled)
+            self.timer.set(STALL_SECONDS, self._stalled)
 
     def _timed_out(self) -> None:
         if self._exchange is not None:
@@ -427,7 +427,7 @@ class Stream:
         if self._is_over:
             return
         self._is_over = True
-        self._timer.cancel()
+        self.timer.cancel()
         self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None
         self._queue = self._early = b""

@@ -6,7 +6,7 @@ in one go: h2 makes an object of each frame and an event of each step. Nothing h
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import h2.config
 import h2.connection
@@ -35,8 +35,24 @@ from edge_addon.relay.http2_frames import (
 from edge_addon.relay.http2_hpack import SHRINK_TABLE, TABLE_SIZE
 
 CLOSED_STREAMS: Final = 128
-"""Ended streams that are remembered, to tell a frame that was on its way from a wrong one."""
+"""Streams that were reset are remembered, to tell a frame that was on its way from a wrong one."""
+_RESETS = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
 _WRITABLE = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE))
+
+
+class _Values(list[int]):
+    """What h2 keeps of one setting: the value in force, those to come. Its deques take 600 bytes each."""
+
+    __slots__ = ()
+
+    def popleft(self) -> int:
+        return self.pop(0)
+
+
+def _slim(settings: h2.settings.Settings) -> None:
+    values: dict[Any, Any] = settings._settings
+    for code, waiting in values.items():
+        values[code] = _Values(waiting)
 
 
 def takes_more(stream: H2Stream) -> bool:
@@ -60,6 +76,7 @@ class FrameWriter(h2.connection.H2Connection):
                 normalize_outbound_headers=False,
             )
         )
+        del self.encoder, self.decoder  # ours are used, and an idle connection should weigh little
         self._announces_table = False
         codes = h2.settings.SettingCodes
         self.local_settings = h2.settings.Settings(
@@ -74,6 +91,8 @@ class FrameWriter(h2.connection.H2Connection):
                 codes.ENABLE_CONNECT_PROTOCOL: 1,
             },
         )
+        _slim(self.local_settings)
+        _slim(self.remote_settings)
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
 
@@ -156,11 +175,11 @@ class FrameWriter(h2.connection.H2Connection):
         stream = self.streams.pop(stream_id, None)
         if stream is None:
             return
-        closed_by = stream.closed_by
         if not stream.closed:
-            closed_by = StreamClosedBy.SEND_RST_STREAM
             self._data_to_send += pack_number(RST_STREAM, stream_id, int(code))
-        self._closed_streams[stream_id] = closed_by
+            self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
+        elif stream.closed_by in _RESETS:
+            self._closed_streams[stream_id] = stream.closed_by
 
     def give_back(self, size: int) -> None:
         """Open the connection's window again for what no stream will acknowledge."""

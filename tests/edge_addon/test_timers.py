@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from edge_addon.timers import Timers
+from edge_addon.timers import FARTHEST, Timers
 
 
 class HeldLoop:
@@ -145,3 +145,23 @@ def test_stop_forgets_everything(loop: HeldLoop, timers: Timers) -> None:
     loop.advance(10)
 
     assert fired == []
+
+
+def test_a_timer_that_was_cancelled_is_let_go_long_before_its_time(loop: HeldLoop, timers: Timers) -> None:
+    """An hour's idle limit must not keep every connection of the last hour in memory."""
+    for _ in range(100):
+        timer = timers.timer()
+        timer.set(3600, lambda: None)
+        timer.cancel()
+    loop.advance(FARTHEST + 2)
+
+    assert not timers._slots
+
+
+def test_a_far_deadline_is_kept_to_the_second(loop: HeldLoop, timers: Timers) -> None:
+    fired: list[float] = []
+    timers.timer().set(3900.5, lambda: fired.append(loop.now))
+    loop.advance(4000)
+
+    assert len(fired) == 1
+    assert 4000.5 <= fired[0] < 4002

@@ -10,6 +10,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from certstore.model.snapshot import SiteEntry
+from edge_addon.relay.http2 import Http2Session
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import entry, relay_edge, stands_still
 from tests.edge_addon.relay.http2_client import Http2Client
@@ -111,6 +112,37 @@ async def test_a_request_body_arrives_whole(tmp_path: Path, length: int, has_len
 
     assert response.status == 200
     assert digest.digest() == hashlib.sha256(body).digest()
+
+
+@in_loop
+async def test_a_large_response_head_arrives_whole(tmp_path: Path) -> None:
+    """40 KB of fields take CONTINUATION frames."""
+    lines = b"".join(b"X-%d: %b\r\n" % (number, b"v" * 4000) for number in range(10))
+    with Recorder(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + lines + b"\r\nok")) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, Http2Client(edge) as client:
+            response = await client.get()
+
+    assert (response.status, bytes(response.body)) == (200, b"ok")
+    assert all(response.fields[b"x-%d" % number] == b"v" * 4000 for number in range(10))
+
+
+@in_loop
+async def test_requests_one_after_the_other_leave_nothing_behind(tmp_path: Path) -> None:
+    """Neither streams nor deadlines add up on a connection that lives long."""
+    with Recorder(answering(OK)) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, Http2Client(edge) as client:
+            await client.get()
+            timers = edge.plane.timers
+            before = sum(len(slot) for slot in timers._slots.values())
+            for _ in range(300):
+                assert (await client.get()).status == 200
+            (connection,) = edge.plane.connections
+            session = connection._session
+
+            assert isinstance(session, Http2Session)
+            assert not session._framer.streams
+            assert not session._framer._closed_streams
+            assert sum(len(slot) for slot in timers._slots.values()) <= before + 10
 
 
 @in_loop

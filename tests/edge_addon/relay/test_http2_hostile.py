@@ -189,6 +189,7 @@ CASES: dict[str, Case] = {
     "RST_STREAM on an idle stream": Case(START + reset(1), PROTOCOL_ERROR),
     "RST_STREAM on a stream of ours that never was": Case(START + get(1) + reset(2), PROTOCOL_ERROR),
     "DATA after END_STREAM": Case(START + get(1, b"/hang") + frame(DATA, b"x", stream=1), None, {1: STREAM_CLOSED}),
+    "DATA after the whole stream": Case(FIRST + frame(DATA, b"x", stream=1), None, {1: STREAM_CLOSED}),
     "a stream too many": Case(
         START + b"".join(get(each, b"/hang") for each in streams(1, 129)), None, {257: REFUSED_STREAM}),
     "naked CONTINUATION": Case(OPEN + frame(CONTINUATION, stream=1, flags=END_HEADERS), PROTOCOL_ERROR),
