@@ -16,8 +16,8 @@ from certstore.line_log import LineLog, complete_part, decode_lines
 from certstore.model.layout import Layout
 from certstore.model.snapshot import SiteEntry, Snapshot, decode_entry, encode_entry
 
-# What decode_entry raises on a line that it does not understand, besides JSON's own ValueError.
-_UNDECODABLE = (KeyError, TypeError, ValueError, AttributeError)
+# What decode_entry raises on a line that it does not understand, besides JSON's own ValueError and RecursionError.
+_UNDECODABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 _SPARE_LINES = 100
@@ -139,6 +139,12 @@ class JournalWriter:
         lines: list[Any] = [{"removed": site} for site in removed]
         lines += [encode_entry(entry) for entry in changed]
         if not lines:
+            return
+        if not self._log.is_as_left:
+            # Somebody has cut, damaged or removed it. Readers keep what they have until it is whole again.
+            gone = {*removed}
+            fresh = {site: entry for site, entry in self._entries.items() if site not in gone}
+            self.rewrite((fresh | {entry.site: entry for entry in changed}).values())
             return
         # Not synced: what a power cut takes away is found again by holding the journal against `live` at the start.
         self._log.append(lines, is_durable=False)

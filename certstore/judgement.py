@@ -70,6 +70,14 @@ class LastDrop:
         return cls(digest, is_held)
 
 
+def is_last_drop(value: Any) -> bool:
+    """Whether `LastDrop.from_json` takes it."""
+    match value:
+        case [str(), bool()]:
+            return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class DropFacts:
     """`unchanged_for` is how long nothing in the drop has changed; `is_steady` that it did not while it was read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ _SPARE_LINES = 100
 
 class KeyedState(Mapping[str, Any]):
     """Values are JSON-able and never changed in place. Reading is the Mapping's; writing raises OSError and then
-    changes nothing, in memory or on disk.
+    changes nothing, in memory or on disk. `is_valid` says whether a value that was read is one: others are left out,
+    because whoever asks for them must not stumble.
     """
 
-    def __init__(self, path: Path, temporary: Path) -> None:
+    def __init__(self, path: Path, temporary: Path, *, is_valid: Callable[[Any], bool] = lambda _: True) -> None:
         self._log = LineLog(path, temporary)
         self._values: dict[str, Any] = {}
+        self._is_valid = is_valid
         lines, is_whole = self._log.read()
         for line in lines:
             self._apply(line)
@@ -68,7 +70,7 @@ class KeyedState(Mapping[str, Any]):
 
     def _apply(self, line: Any) -> None:
         match line:
-            case [str(key), value]:
+            case [str(key), value] if self._is_valid(value):
                 self._values[key] = value
             case [str(key)]:
                 self._values.pop(key, None)

@@ -51,7 +51,7 @@ class LineLog:
         self._size_when_rewritten = len(content)
         try:
             return decode_lines(complete), len(complete) == len(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _readable_lines(complete), False
 
     def append(self, values: Iterable[Any], *, is_durable: bool) -> None:
@@ -71,6 +71,17 @@ class LineLog:
         """What was appended without `is_durable` is on the disk after this."""
         if self._descriptor >= 0:
             os.fdatasync(self._descriptor)
+
+    @property
+    def is_as_left(self) -> bool:
+        """False when somebody else has cut, lengthened, replaced or removed the file since the last append."""
+        if self._descriptor < 0:
+            return True
+        try:
+            named, ours = self._path.stat(), os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return named.st_ino == ours.st_ino and ours.st_size == self._size
 
     @property
     def is_overgrown(self) -> bool:
@@ -101,6 +112,6 @@ def _readable_lines(content: bytes) -> list[Any]:
     for line in content.splitlines():
         try:
             values.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return values

@@ -61,7 +61,7 @@ def read_records(layout: Layout, site: str) -> SiteRecords:
             tuple(Record.from_json(each) for each in facts["attempts"]),
             tuple(Finding(code, message) for code, message in facts["problems"]),
         )
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return SiteRecords()
 
 

@@ -71,6 +71,14 @@ def is_usable_key(site: str) -> bool:
     return is_site_key(site) and site != MAIN
 
 
+def is_declaration(kept: Any) -> bool:
+    """Whether a value has the form of a line of `state/declarations.json`; of settings only that there may be some."""
+    match kept:
+        case {"host": str(), "settings": dict() | None, "stamp": _, "numbers": dict(numbers)}:
+            return all(isinstance(number, int) for number in numbers.values())
+    return False
+
+
 def settings_from(kept: dict[str, Any]) -> SiteSettings | None:
     """The settings of a line of `state/declarations.json`."""
     return SiteSettings.model_validate(kept["settings"]) if kept["settings"] is not None else None

@@ -16,13 +16,14 @@ from datetime import datetime
 from certstore.atomic import Modes, make_folder
 from certstore.books import Books, Policy, Standing
 from certstore.journal import JournalWriter
+from certstore.judgement import is_last_drop
 from certstore.keyed_state import KeyedState
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome, Record
 from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.roster import KnownSite, NumberedDeclarations, Roster
 from certstore.site_files import FoundSettings
-from certstore.site_settings import is_usable_key, new_site, settings_from
+from certstore.site_settings import is_declaration, is_usable_key, new_site, settings_from
 from certstore.versions import (
     VersionUnusable,
     live_exists,
@@ -66,9 +67,9 @@ def sweep_temporary(layout: Layout) -> None:
 
 def open_books(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[], datetime]) -> Books:
     """Books that agree with the disk. Raises OSError."""
-    declared, drops, tombstones = (
-        KeyedState(path, layout.temporary) for path in (layout.declarations, layout.drop_digests, layout.tombstones)
-    )
+    declared = KeyedState(layout.declarations, layout.temporary, is_valid=is_declaration)
+    drops = KeyedState(layout.drop_digests, layout.temporary, is_valid=is_last_drop)
+    tombstones = KeyedState(layout.tombstones, layout.temporary)
     journal = JournalWriter(layout)
     is_fit = journal.load()
     numbers: dict[str, dict[str, int]] = {}
@@ -160,10 +161,8 @@ def _fill_roster(books: Books, served: dict[str, ServedCertificate]) -> dict[str
         if site in books.tombstones:
             continue
         found: FoundSettings | None = None
-        kept = books.declared.get(site)
-        if kept is not None:
-            one: KnownSite | None = KnownSite(site, kept["host"], settings_from(kept))
-        else:
+        one = _as_declared(books, site)
+        if one is None:
             one, found = new_site(books.layout, site)
             if one is None and site in known:
                 one = KnownSite(site, books.policy.main_host if site == MAIN else site)
@@ -174,6 +173,18 @@ def _fill_roster(books: Books, served: dict[str, ServedCertificate]) -> dict[str
                 fresh[site] = found
     books.roster.put_all(sites)
     return fresh
+
+
+def _as_declared(books: Books, site: str) -> KnownSite | None:
+    """As it was known last; None when it was not, or in words that are settings no more: then its files say it anew."""
+    kept = books.declared.get(site)
+    if kept is None:
+        return None
+    try:
+        return KnownSite(site, kept["host"], settings_from(kept))
+    except ValueError as error:
+        logger.error("%s: what was kept of its site.yaml is not understood (%s)", site, type(error).__name__)
+        return None
 
 
 def _drop_names(layout: Layout) -> list[str]:

@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -238,3 +239,43 @@ def test_a_log_that_is_whole_says_so(layout: Layout) -> None:
     log.rewrite([1, {"a": "ü\n"}])
     log.append([None], is_durable=True)
     assert LineLog(layout.root / "log", layout.temporary).read() == ([1, {"a": "ü\n"}, None], True)
+
+
+def _cut(layout: Layout) -> None:
+    os.truncate(layout.snapshot_journal, 0)
+
+
+def _damage(layout: Layout) -> None:
+    append(layout, "\x00garbage\n")
+
+
+def _nest(layout: Layout) -> None:
+    append(layout, "[" * 200_000 + "\n")
+
+
+def _remove(layout: Layout) -> None:
+    layout.snapshot_journal.unlink()
+
+
+def _replace(layout: Layout) -> None:
+    layout.snapshot_journal.unlink()
+    layout.snapshot_journal.write_text("{}\n")
+
+
+@pytest.mark.parametrize("harm", [_cut, _damage, _nest, _remove, _replace])
+def test_harm_by_hand_changes_nothing_and_is_mended_with_the_next_change(
+    harm: Callable[[Layout], None], layout: Layout, writer: JournalWriter, reader: JournalReader
+) -> None:
+    writer.publish([entry("a"), entry("b")])
+    before = reader.poll()
+    harm(layout)
+    assert reader.poll() is None
+    writer.publish([entry("a", version=2)], removed=["b"])
+    after = reader.poll()
+    assert before is not None
+    assert after is not None
+    assert {site: each.certificate and each.certificate.version for site, each in after.sites.items()} == {
+        MAIN: 1,
+        "a": 2,
+    }
+    assert JournalReader(layout).load() == after

@@ -54,6 +54,14 @@ def test_damage_costs_the_damaged_line_only(path: Path, tail: str) -> None:
     assert dict(KeyedState(path, path.parent)) == {"a": 1, "c": 3}
 
 
+def test_values_that_are_none_are_left_out(path: Path) -> None:
+    KeyedState(path, path.parent).put("a", 1)
+    with path.open("a") as file:
+        file.write('["b", "x"]\n["a", null]\n')
+    state = KeyedState(path, path.parent, is_valid=lambda value: isinstance(value, int))
+    assert dict(state) == {"a": 1}
+
+
 @given(st.lists(st.tuples(st.text(max_size=3), st.none() | st.integers() | st.text(max_size=5))))
 def test_it_is_a_dictionary(tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, Any]]) -> None:
     path = tmp_path_factory.mktemp("state") / "state"

@@ -417,3 +417,34 @@ def test_certificates_that_are_years_old_can_be_looked_at_with_a_clock_of_their_
         result = look_until_judged(writer, SITE).result
     assert result is not None
     assert result.outcome is Outcome.DONE
+
+
+# State that is not what it was
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'["{SITE}",5]',
+        f'["{SITE}",{{}}]',
+        f'["{SITE}",{{"host":"{SITE}","settings":null,"stamp":null,"numbers":{{"{SITE}":"1"}}}}]',
+        f'["{SITE}",{{"host":"{SITE}","settings":{{"no such key":1}},"stamp":null,"numbers":{{}}}}]',
+        f'["{SITE}",' + "[" * 200_000,
+        "null",
+    ],
+    ids=["number", "empty", "wrong numbers", "settings of another release", "nested without end", "nothing"],
+)
+def test_damaged_state_keeps_no_writer_from_starting(line: str, tmp_path: Path, ca: CertificateAuthority) -> None:
+    with writing(tmp_path) as writer:
+        issued = ca.issue(SITE)
+        drop_pair(writer, SITE, issued)
+        look_until_judged(writer, SITE)
+        layout = writer.layout
+    for path in (layout.declarations, layout.drop_digests, layout.tombstones, layout.records(SITE)):
+        if path != layout.tombstones or SITE not in line:  # a tombstone for the site is one, whatever it says
+            with path.open("a") as file:
+                file.write(line + "\n")
+    with writing(tmp_path) as writer:
+        look_until_judged(writer, SITE)
+    assert served(tmp_path, SITE) == issued.fingerprint
+    assert_live_is_whole(tmp_path, SITE)
