@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench import accounting
 from tests.bench.clients import Load, LoadFailed, NotResumed
 from tests.bench.figures import Figure, Results
 from tests.bench.material import SiteFiles
@@ -96,6 +97,8 @@ class Bench:
                     self.say(str(error))
                     continue
                 servers.append(server)
+            # What a start leaves to be done is not part of any operation.
+            accounting.settled_cpu_seconds([pid for server in servers for pid in server.pids()], patience=30)
             yield servers
 
     def cpu_per_operation(
