@@ -5,6 +5,7 @@ Made once per control process around a desk. Serving it is `server`'s job.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 
@@ -12,13 +13,18 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from certstore.admin.api import certificates, people, service, sites
 from certstore.admin.api.models import ProblemDocument
 from certstore.admin.desk import Desk
-from certstore.admin.guard import Guard, Origins
-from certstore.admin.problems import EXPECTED, Problem, problem_of, response_of
+from certstore.admin.guard import BodyTooLarge, Guard, Origins
+from certstore.admin.identity import find_actor
+from certstore.admin.pages import certificate, entrance, overview, site
+from certstore.admin.pages import service as page_service
+from certstore.admin.pages.rendering import STATIC, Flashes, render, see_other
+from certstore.admin.problems import EXPECTED, NotSignedIn, Problem, problem_of, response_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +48,11 @@ def build_app(desk: Desk) -> ASGIApp:
         redoc_url=None,
     )
     app.state.desk = desk
+    app.state.flashes = Flashes()
     app.include_router(_api())
+    for each in (entrance, overview, site, certificate, page_service):
+        app.include_router(each.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC))
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     for error in EXPECTED:
         app.add_exception_handler(error, on_expected)
@@ -85,30 +95,52 @@ def healthz() -> JSONResponse:
 # Errors
 
 
+def _answer(request: Request, problem: Problem) -> Response:
+    """A problem document for programs, a page for people."""
+    if request.url.path.startswith("/api/"):
+        return response_of(problem)
+    actor = find_actor(request)
+    person = actor if actor is not None and actor.session is not None else None
+    return render(request, person, "problem.html", problem.status, problem=problem, back=_page_before(request))
+
+
+def _page_before(request: Request) -> str:
+    """The page of the site that a form belonged to, else the overview."""
+    parts = request.url.path.split("/")
+    return "/".join(parts[:3]) if len(parts) > 3 and parts[1] == "sites" else "/"
+
+
 async def on_expected(request: Request, error: Exception) -> Response:
+    if isinstance(error, NotSignedIn) and not request.url.path.startswith("/api/"):
+        if request.method in ("GET", "HEAD"):
+            path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return see_other("/signin", **({"next": path} if path != "/" else {}))
+        return see_other("/signin", next=_page_before(request), ended="1")
     problem = problem_of(error)
     if problem.status == 500:
         logger.error("%s %s: %s", request.method, request.url.path, problem.detail)
-    return response_of(problem)
+    return await asyncio.to_thread(_answer, request, problem)
 
 
 async def on_http(request: Request, error: Exception) -> Response:
     """What the router says: no such path, no such method; and bodies that can't be taken apart."""
+    if getattr(request.state, "is_too_large", False):
+        return await on_expected(request, BodyTooLarge())
     status = error.status_code if isinstance(error, HTTPException) else 500
     details = {404: "there is nothing under this address", 405: "this address does not take that method"}
-    return response_of(Problem(status, "http", details.get(status, "the request can't be understood")))
+    problem = Problem(status, "http", details.get(status, "the request can't be understood"))
+    return await asyncio.to_thread(_answer, request, problem)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
     """Names the fields and what is allowed, never the values: one could be a password."""
+    if getattr(request.state, "is_too_large", False):
+        return await on_expected(request, BodyTooLarge())
     errors = error.errors() if isinstance(error, RequestValidationError) else []
     faults = [{"field": ".".join(map(str, each["loc"])), "found": str(each["msg"])} for each in errors[:20]]
     detail = "; ".join(f"{fault['field']}: {fault['found']}" for fault in faults)
-    if getattr(request.state, "is_too_large", False):
-        from certstore.admin.guard import BodyTooLarge
-
-        return response_of(problem_of(BodyTooLarge()))
-    return response_of(Problem(422, "invalid", detail[:2000], more={"errors": faults}))
+    problem = Problem(422, "invalid", detail[:2000], more={"errors": faults})
+    return await asyncio.to_thread(_answer, request, problem)
 
 
 async def on_unforeseen(request: Request, error: Exception) -> Response:

@@ -35,6 +35,10 @@ class Renewal:
     reason: RenewalReason | None
 
 
+UNSAID: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
+"""Every key of site.yaml with what holds where it is not said."""
+
+
 @dataclass(frozen=True, slots=True)
 class SiteDetail:
     """Everything that a site's page shows from the store. `settings` is what site.yaml says, `{}` of a bare site."""
@@ -47,6 +51,11 @@ class SiteDetail:
     versions: tuple[VersionFacts, ...]
     attempts: tuple[Record, ...]
     renewal: Renewal | None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The settings with every key."""
+        return {**UNSAID, **self.settings}
 
 
 def list_sites(desk: Desk, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:

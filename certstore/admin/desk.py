@@ -17,6 +17,7 @@ from certstore.admin.auth.sessions import Session
 from certstore.admin.auth.throttle import Throttle
 from certstore.admin.broadcast import Broadcast
 from certstore.admin.jobs import Jobs
+from certstore.admin.reachability import Reachability
 from certstore.admin.site_index import SiteIndex
 from certstore.admin.surroundings import Surroundings
 from certstore.admin.uploads import Uploads
@@ -69,6 +70,7 @@ class Desk:
     uploads: Uploads
     passwords: Passwords
     throttle: Throttle
+    reachability: Reachability
     news: Broadcast
     edits: threading.Lock = field(default_factory=threading.Lock)
     """Held between looking at a site's settings and changing them."""

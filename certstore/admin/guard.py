@@ -7,7 +7,7 @@ An ASGI layer around the app. Knows nothing of users.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,8 +29,8 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Set-up links have a secret in their query.
-    "Referrer-Policy": "no-referrer",
+    # Set-up links have a secret in their query. `no-referrer` would make browsers hide the origin from our own forms.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -107,41 +107,30 @@ class Guard:
         if not self._origins.is_ours(host):
             await _answer(send, 421, "this server answers under its own host name and addresses only")
             return
-        limited = _Limited(receive)
-        declared = headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > BODY_LIMIT:
-            await limited.discard()
-            scope["state"]["is_too_large"] = True
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"content-length"]}
-            await self._app(scope, _nothing, send)
-            return
-        await self._app(scope, limited.receive, send)
+        await self._app(scope, _Limited(receive, scope["state"]).receive, send)
 
 
 class _Limited:
-    """Counts what comes; beyond the limit it raises, in the app, which answers."""
+    """Counts what comes; beyond the limit it reads on for a while, and then raises in the app, which answers.
 
-    def __init__(self, receive: Receive) -> None:
+    The mark in the request's state is for what the app's parsers make of that exception.
+    """
+
+    def __init__(self, receive: Receive, state: MutableMapping[str, object]) -> None:
         self._receive = receive
+        self._state = state
         self._count = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._count += len(message.get("body", b""))
-        if self._count > BODY_LIMIT:
-            await self.discard(is_more=message.get("more_body", False))
-            raise BodyTooLarge
-        return message
-
-    async def discard(self, *, is_more: bool = True) -> None:
-        while is_more and self._count < _DISCARD_LIMIT:
+        if self._count <= BODY_LIMIT:
+            return message
+        self._state["is_too_large"] = True
+        while message.get("more_body", False) and self._count < _DISCARD_LIMIT:
             message = await self._receive()
             self._count += len(message.get("body", b""))
-            is_more = message["type"] == "http.request" and message.get("more_body", False)
-
-
-async def _nothing() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
+        raise BodyTooLarge
 
 
 def _with_headers(path: str, send: Send) -> Send:

@@ -23,6 +23,7 @@ from certstore.admin.auth.throttle import Throttle
 from certstore.admin.broadcast import Broadcast
 from certstore.admin.desk import Desk
 from certstore.admin.jobs import Jobs
+from certstore.admin.reachability import Reachability
 from certstore.admin.site_index import SiteIndex
 from certstore.admin.surroundings import Surroundings
 from certstore.admin.tls import LiveContext
@@ -44,7 +45,17 @@ async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
     news = Broadcast()
     index = SiteIndex(around, news.tell)
     jobs = Jobs(around.clock, news.tell)
-    desk = Desk(around, access, index, jobs, Uploads(around.clock), Passwords(), Throttle(around.clock), news)
+    desk = Desk(
+        around,
+        access,
+        index,
+        jobs,
+        Uploads(around.clock),
+        Passwords(),
+        Throttle(around.clock),
+        Reachability(around),
+        news,
+    )
     listener = _listen(around.settings.admin.listen)
     server = _Server(_config(build_app(desk), LiveContext(around.writer.layout)))
     address = f"https://{HostPort(*listener.getsockname()[:2])}"

@@ -46,6 +46,7 @@ PEERS = {
     "openssl": Peer("openssl", ("openssl",)),
     "pebble": Peer("pebble", ("pebble",)),
     "pebble-challtestsrv": Peer("pebble-challtestsrv", ("pebble",)),
+    "promtool": Peer("promtool", ("prometheus",)),
     "systemd-analyze": Peer("systemd-analyze", ("systemd",)),
 }
 

@@ -1,0 +1,1 @@
+"""The pages: the desk's actions as HTML that works without scripts, and better with them."""

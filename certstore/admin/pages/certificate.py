@@ -1,0 +1,187 @@
+"""The certificate of a site: from files, looked at before anything changes; from a CA, step by step; or main's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, UploadFile
+from starlette.responses import Response
+
+from certstore.admin import deeds_certificates, deeds_sites
+from certstore.admin.api.certificates import find_job
+from certstore.admin.desk import Actor, Conflict, Desk
+from certstore.admin.identity import TheDesk
+from certstore.admin.pages.charts import validity_bar
+from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
+from certstore.admin.pages.site import KEY_TYPES
+from certstore.admin.problems import problem_of
+from certstore.model.authorization import Action
+from certstore.model.ca import configured_cas
+from certstore.model.contents import DroppedFile
+from certstore.model.settings import Source
+from certstore.service.protocol import Fault, VerbFailed
+
+router = APIRouter(prefix="/sites/{site}")
+
+
+@router.get("/certificate")
+def show(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
+    desk.check(actor, Action.CERT_PREVIEW, site)
+    return _choices(request, desk, actor, site)
+
+
+@router.post("/certificate/files")
+def look_at_files(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    site: str,
+    files: list[UploadFile],
+    password: Annotated[str, Form(max_length=1000)] = "",
+) -> Response:
+    """Read out what is in the files; nothing is changed before the next step."""
+    dropped = tuple(
+        DroppedFile(file.filename or "file", file.file.read(deeds_certificates.FILE_MOST + 1))
+        for file in files
+        if file.filename
+    )
+    secret = password.encode() or None
+    if not dropped:
+        return _choices(request, desk, actor, site, "Choose at least one file.", 422)
+    try:
+        looked = deeds_certificates.preview(desk, actor, site, dropped, secret)
+    except VerbFailed as failure:
+        if failure.fault is Fault.NOT_FOUND:
+            raise
+        return _choices(request, desk, actor, site, str(failure), problem_of(failure).status)
+    key = ""
+    if not looked.is_refused or looked.is_forcible:
+        key = desk.uploads.keep(actor.name, site, dropped, secret)
+    pair, now = looked.pair, desk.around.clock()
+    return render(
+        request,
+        actor,
+        "preview.html",
+        422 if looked.is_refused else 200,
+        site=site,
+        detail=deeds_sites.show_site(desk, actor, site),
+        looked=looked,
+        key=key,
+        file_names=[file.name for file in dropped],
+        bar=validity_bar(pair.not_before, pair.not_after, None, now) if pair is not None else None,
+    )
+
+
+@router.get("/chain.pem")
+def chain(desk: TheDesk, actor: Viewer, site: str) -> Response:
+    """Leaf and chain; no key."""
+    content = deeds_certificates.public_chain(desk, actor, site)
+    headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
+    return Response(content, 200, headers, "application/pem-certificate-chain")
+
+
+@router.post("/certificate/take")
+def take_files(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    flashes: TheFlashes,
+    site: str,
+    key: Annotated[str, Form()] = "",
+    force: Annotated[bool, Form()] = False,
+) -> Response:
+    desk.check(actor, Action.CERT_INSTALL, site)
+    upload = desk.uploads.take(key, actor.name, site)
+    if upload is None:
+        message = "The files you looked at are not kept any more (they are for 15 minutes). Choose them again."
+        return _choices(request, desk, actor, site, message, 410)
+    facts = deeds_certificates.install(desk, actor, site, upload.files, upload.password, force=force)
+    if facts["outcome"] not in ("done", "noted"):
+        return _choices(request, desk, actor, site, facts["message"], 422)
+    flashes.add(actor, "ok", facts["message"])
+    for problem in facts["problems"]:
+        flashes.add(actor, "warning", problem["message"])
+    return see_other(f"/sites/{site}")
+
+
+@router.post("/certificate/main")
+def use_main(desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> Response:
+    settings = deeds_sites.show_site(desk, actor, site)
+    wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
+    facts, _ = deeds_sites.put_settings(desk, actor, site, wanted)
+    flashes.add(actor, "ok", facts["message"])
+    return see_other(f"/sites/{site}")
+
+
+@router.post("/certificate/order")
+def order(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    site: str,
+    contact: Annotated[str, Form(max_length=4000)] = "",
+    profile: Annotated[str, Form(max_length=100)] = "",
+    key_type: Annotated[str, Form(max_length=40)] = "",
+    agree: Annotated[bool, Form()] = False,
+    force: Annotated[bool, Form()] = False,
+) -> Response:
+    """Have it ordered from now on, and order it now."""
+    desk.check(actor, Action.CERT_ORDER, site)
+    detail = deeds_sites.show_site(desk, actor, site)
+    own = {
+        "certificate": Source.ACME.value,
+        "contact": contact.replace(",", " ").split() or None,
+        "profile": profile.strip() or None,
+        "key_type": key_type or None,
+    }
+    wanted = (detail.settings or {"host": detail.entry.host}) | own
+    try:
+        deeds_sites.put_settings(desk, actor, site, {key: value for key, value in wanted.items() if value is not None})
+        job = deeds_certificates.begin_order(desk, actor, site, force=force, agree_to_terms=agree)
+    except (VerbFailed, Conflict) as error:
+        return _choices(request, desk, actor, site, problem_of(error).detail, problem_of(error).status)
+    return see_other(f"/sites/{site}/jobs/{job.key}")
+
+
+@router.post("/renew")
+def renew(desk: TheDesk, actor: Doer, site: str, force: Annotated[bool, Form()] = False) -> Response:
+    job = deeds_certificates.begin_order(desk, actor, site, force=force)
+    return see_other(f"/sites/{site}/jobs/{job.key}")
+
+
+@router.post("/preflight")
+def preflight(desk: TheDesk, actor: Doer, site: str) -> Response:
+    job = deeds_certificates.begin_preflight(desk, actor, site)
+    return see_other(f"/sites/{site}/jobs/{job.key}")
+
+
+@router.get("/jobs/{key}")
+def show_job(request: Request, desk: TheDesk, actor: Viewer, site: str, key: str) -> Response:
+    job = find_job(desk, actor, key)
+    if job.site != site:
+        raise VerbFailed(Fault.NOT_FOUND, "there is no such job")
+    detail = deeds_sites.show_site(desk, actor, site)
+    return render(request, actor, "job.html", site=site, job=job, detail=detail)
+
+
+def _choices(request: Request, desk: Desk, actor: Actor, site: str, message: str = "", status: int = 200) -> Response:
+    detail = deeds_sites.show_site(desk, actor, site)
+    acme = desk.around.settings.acme
+    caretaker = desk.around.caretaker()
+    cas = configured_cas(acme)
+    has_account = caretaker is not None and caretaker.maintenance.tools.accounts.load(cas[0]) is not None
+    return render(
+        request,
+        actor,
+        "certificate.html",
+        status,
+        site=site,
+        detail=detail,
+        message=message,
+        ca=cas[0],
+        acme=acme,
+        needs_terms=not (acme.agree_to_terms or has_account),
+        can_order=caretaker is not None,
+        key_types=KEY_TYPES,
+        wildcards=[name for name in detail.facts.names if name.startswith("*.")],
+    )

@@ -1,0 +1,153 @@
+"""Geometry of what is drawn: the bar of one validity, the timeline of all ends. Numbers in, numbers out; no markup.
+
+Coordinates are for an SVG whose width is 1000 units; the templates turn them into elements.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from certstore.model.listing import SiteRow
+from certstore.model.standing import Standing
+
+WIDTH = 1000
+HEIGHT = 120
+_BUCKETS = 48
+_NAMED = 8
+_STACK = (Standing.OK, Standing.MAIN_USED, Standing.NO_CERTIFICATE, Standing.WARNING, Standing.FAILING)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Per cent of a validity: how much has passed, and where the renewal is due (None: nowhere on it)."""
+
+    passed: int
+    renews: int | None
+
+
+def validity_bar(
+    not_before: datetime | None, not_after: datetime | None, renews_at: datetime | None, now: datetime
+) -> Bar | None:
+    if not_before is None or not_after is None or not_after <= not_before:
+        return None
+    return Bar(
+        _percent(not_before, not_after, now),
+        _percent(not_before, not_after, renews_at)
+        if renews_at is not None and not_before <= renews_at <= not_after
+        else None,
+    )
+
+
+def _percent(start: datetime, end: datetime, at: datetime) -> int:
+    return round(100 * min(max((at - start) / (end - start), 0.0), 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One colour's part of a column, top down coordinates."""
+
+    standing: Standing
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    start: datetime
+    end: datetime
+    x: float
+    width: float
+    pieces: tuple[Piece, ...]
+    ending: int
+    renewing: int
+    renewing_height: float
+    hosts: tuple[str, ...]
+    """Some of those that end; `ending` may be more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    x: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    columns: tuple[Column, ...]
+    ticks: tuple[Tick, ...]
+    now_x: float
+    most: int
+
+
+def build_timeline(rows: Sequence[SiteRow], now: datetime) -> Timeline | None:
+    """When certificates end and renewals are due, in columns of whole days; None where nothing ends."""
+    ends = [row for row in rows if row.not_after is not None]
+    if not ends:
+        return None
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    farthest = max(row.not_after for row in ends if row.not_after is not None)
+    # Nobody plans beyond 400 days; a self-signed certificate of ten years must not flatten everything else.
+    span = min(max(farthest - today, timedelta(days=44)), timedelta(days=400))
+    days = -(-(span.days + 7) // (_BUCKETS - 2))
+    start = today - timedelta(days=max(days * 2, 7))
+    ending: list[list[SiteRow]] = [[] for _ in range(_BUCKETS)]
+    renewing: Counter[int] = Counter()
+    for row in ends:
+        ending[_bucket(row.not_after or now, start, days)].append(row)
+    for row in rows:
+        if row.renews_at is not None:
+            renewing[_bucket(row.renews_at, start, days)] += 1
+    most = max(1, *(len(each) for each in ending), *renewing.values())
+    columns = tuple(
+        _column(number, start, days, ending[number], renewing[number], most)
+        for number in range(_BUCKETS)
+        if ending[number] or renewing[number]
+    )
+    whole = timedelta(days=days * _BUCKETS)
+    return Timeline(columns, _ticks(start, whole), _place(now, start, whole), most)
+
+
+def _bucket(at: datetime, start: datetime, days: int) -> int:
+    """What lies beyond an edge counts in the column at that edge."""
+    return min(max((at - start).days // days, 0), _BUCKETS - 1)
+
+
+def _column(number: int, start: datetime, days: int, ending: Sequence[SiteRow], renewing: int, most: int) -> Column:
+    counts = Counter(row.standing for row in ending)
+    pieces, y = [], float(HEIGHT)
+    for standing in _STACK:
+        if count := counts[standing]:
+            height = max(HEIGHT * count / most, 3.0)
+            y -= height
+            pieces.append(Piece(standing, round(y, 1), round(height, 1)))
+    width = WIDTH / _BUCKETS
+    begins = start + timedelta(days=number * days)
+    hosts = tuple(row.host for row in sorted(ending, key=lambda row: (row.not_after is None, row.not_after, row.host)))
+    return Column(
+        begins,
+        begins + timedelta(days=days),
+        round(number * width + 2, 1),
+        round(width - 4, 1),
+        tuple(pieces),
+        len(ending),
+        renewing,
+        round(max(HEIGHT / 4 * renewing / most, 3.0), 1) if renewing else 0.0,
+        hosts[:_NAMED],
+    )
+
+
+def _ticks(start: datetime, whole: timedelta) -> tuple[Tick, ...]:
+    """The first of each month, or of every other one where they would be too many."""
+    ticks, at = [], start.replace(day=1)
+    while at < start + whole:
+        if at > start:
+            ticks.append(Tick(_place(at, start, whole), at))
+        at = (at + timedelta(days=32)).replace(day=1)
+    return tuple(ticks[:: 1 + len(ticks) // 8])
+
+
+def _place(at: datetime, start: datetime, whole: timedelta) -> float:
+    return round(WIDTH * ((at - start) / whole), 1)

@@ -1,0 +1,140 @@
+"""Coming in and going out: sign-in, set-up links, sign-out."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from certstore.admin import deeds_people
+from certstore.admin.auth.invitations import FIRST
+from certstore.admin.auth.sessions import LONGEST, Session
+from certstore.admin.deeds_people import SignInFailed
+from certstore.admin.identity import COOKIE, TheDesk, address_of, check_origin, find_actor
+from certstore.admin.pages.rendering import Doer, render, see_other
+from certstore.admin.problems import CsrfRefused
+from certstore.model.people import InvalidPerson
+from certstore.service.protocol import VerbFailed
+
+router = APIRouter()
+
+_BEFORE = "__Host-certedge-form"
+"""Before there is a session, forms are tied to the browser by this cookie: nobody can sign somebody else in."""
+
+
+@router.get("/signin")
+def show_sign_in(request: Request, desk: TheDesk, next: str = "/", ended: bool = False) -> Response:  # noqa: A002
+    if find_actor(request) is not None:
+        return see_other(_inside(next))
+    message = (
+        "Your session has ended. Nothing was changed by what you did last; sign in and repeat it." if ended else ""
+    )
+    return _form(request, "signin.html", next=_inside(next), name="", message=message, needs_code=False, is_error=False)
+
+
+@router.post("/signin")
+def sign_in(
+    request: Request,
+    desk: TheDesk,
+    name: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    code: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "/",  # noqa: A002
+    csrf: Annotated[str, Form()] = "",
+) -> Response:
+    _check_before(request, csrf)
+    try:
+        session = deeds_people.sign_in(desk, name, password, code, address_of(request))
+    except SignInFailed as failed:
+        status = 429 if failed.wait is not None else 401
+        response = _form(
+            request,
+            "signin.html",
+            status,
+            next=_inside(next),
+            name=name[:80],
+            message=str(failed),
+            needs_code=failed.needs_code,
+            is_error=not failed.needs_code or bool(code),
+        )
+        if failed.wait is not None:
+            response.headers["Retry-After"] = str(max(1, round(failed.wait.total_seconds())))
+        return response
+    return _enter(session, _inside(next))
+
+
+@router.get("/setup")
+def show_set_up(request: Request, desk: TheDesk, link: str = "") -> Response:
+    invited = desk.access.invitations.find(link)
+    facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "message": "", "is_good": True}
+    return _form(
+        request, "setup.html", 200 if invited is not None else 404, **(facts | {"is_good": invited is not None})
+    )
+
+
+@router.post("/setup")
+def set_up(
+    request: Request,
+    desk: TheDesk,
+    link: Annotated[str, Form()] = "",
+    name: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    again: Annotated[str, Form()] = "",
+    csrf: Annotated[str, Form()] = "",
+) -> Response:
+    _check_before(request, csrf)
+    invited = desk.access.invitations.find(link)
+    facts = {"link": link, "is_first": invited == FIRST, "name": invited or name[:80], "is_good": invited is not None}
+    try:
+        if password != again:
+            raise InvalidPerson("the two passwords differ")
+        session = deeds_people.use_set_up_link(desk, link, name, password, address_of(request))
+    except (InvalidPerson, VerbFailed) as error:
+        return _form(request, "setup.html", 422, message=str(error), **facts)
+    return _enter(session, "/")
+
+
+@router.post("/signout")
+def sign_out(actor: Doer, desk: TheDesk, everywhere: Annotated[bool, Form()] = False) -> Response:
+    deeds_people.sign_out(desk, actor, everywhere=everywhere)
+    response = see_other("/signin")
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    return response
+
+
+def _form(request: Request, template: str, status: int = 200, **facts: object) -> Response:
+    before = request.cookies.get(_BEFORE) or secrets.token_urlsafe(24)
+    response = render(request, None, template, status, before=before, **facts)
+    response.set_cookie(_BEFORE, before, path="/", secure=True, httponly=True, samesite="strict")
+    return response
+
+
+def _check_before(request: Request, given: str) -> None:
+    """Raises CsrfRefused."""
+    check_origin(request)
+    kept = request.cookies.get(_BEFORE, "")
+    if not kept or not hmac.compare_digest(kept.encode(), given.encode()):
+        raise CsrfRefused
+
+
+def _enter(session: Session, path: str) -> Response:
+    response = see_other(path)
+    response.set_cookie(
+        COOKIE,
+        session.secret,
+        max_age=int(LONGEST.total_seconds()),
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+def _inside(path: str) -> str:
+    """Where to go on: a path of ours, never another server (`//evil.test`, `/\\evil.test`, a header's end)."""
+    is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isascii() and path.isprintable()
+    return path if is_ours else "/"

@@ -1,0 +1,87 @@
+"""All sites at a glance: how many stand how, what ends when, and the list, searched, filtered and sorted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from certstore.admin import deeds_sites
+from certstore.admin.identity import TheDesk
+from certstore.admin.pages.charts import build_timeline, validity_bar
+from certstore.admin.pages.rendering import Viewer, render
+from certstore.model import listing
+from certstore.model.authorization import Action, Verdict, authorize
+from certstore.model.listing import Order
+from certstore.model.settings import Source
+from certstore.model.standing import Standing
+
+router = APIRouter()
+
+PER_PAGE = 50
+
+
+@router.get("/")
+def overview(
+    request: Request,
+    desk: TheDesk,
+    actor: Viewer,
+    search: Annotated[str, Query(max_length=200)] = "",
+    standing: str = "",
+    source: str = "",
+    order: str = "",
+    ends_from: str = "",
+    ends_before: str = "",
+    page: str = "1",
+) -> Response:
+    """What the address says wrongly is as if it did not: an old bookmark shows something in any case."""
+    number = int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1
+    query = listing.Query(
+        search=search,
+        standing=Standing(standing) if standing in list(Standing) else None,
+        source=Source(source) if source in list(Source) else None,
+        order=Order(order) if order in list(Order) else Order.PROBLEMS,
+        ends_from=_instant(ends_from),
+        ends_before=_instant(ends_before),
+        offset=(max(number, 1) - 1) * PER_PAGE,
+        limit=PER_PAGE,
+    )
+    main, found = deeds_sites.list_sites(desk, actor, query)
+    now = desk.around.clock()
+    pages = max(1, -(-found.total // PER_PAGE))
+    given = {"search": search, "standing": standing, "source": source, "order": order}
+    given |= {"ends_from": ends_from, "ends_before": ends_before}
+    sees_service = authorize(actor.grant, Action.SERVICE_VIEW) is Verdict.ALLOWED
+    return render(
+        request,
+        actor,
+        "overview.html",
+        main=main,
+        found=found,
+        query=query,
+        pages=pages,
+        number=min(max(number, 1), pages),
+        timeline=build_timeline(found.found, now),
+        bar=lambda row: validity_bar(row.not_before, row.not_after, row.renews_at, now),
+        address=lambda **changes: _address(given, changes),
+        reached=desk.reachability.now() if sees_service else None,
+        generation=desk.index.view().generation,
+        orders=list(Order),
+    )
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _address(given: dict[str, str], changes: dict[str, Any]) -> str:
+    """This page with some of its query changed; whatever is as usual is left out."""
+    merged = {key: str(value) for key, value in (given | changes).items() if value not in ("", None)}
+    return f"/?{urlencode(merged)}" if merged else "/"

@@ -1,0 +1,144 @@
+"""Turns a template and facts into a response. Everything that a template prints is escaped, without exception.
+
+Also what every page needs: who looks, the CSRF token of their session, and what the last action had to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, Form, Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from certstore.admin.desk import Actor
+from certstore.admin.identity import check_csrf, check_origin, desk_of, find_actor
+from certstore.admin.pages import words
+from certstore.admin.problems import NotSignedIn
+from certstore.model.authorization import Action, Verdict, authorize
+from certstore.model.settings import Source
+from certstore.model.standing import LABELS, Standing
+
+_HERE = Path(__file__).parent.parent
+STATIC = _HERE / "static"
+_SESSIONS_REMEMBERED = 1000
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "day": words.day,
+        "minute": words.minute,
+        "grouped": words.grouped,
+        "came_from": words.came_from,
+    }
+    environment.globals |= {
+        "from_now": words.from_now,
+        "key_in_words": words.key_in_words,
+        "sources": words.SOURCES,
+        "doings": words.DOINGS,
+        "outcomes": words.OUTCOMES,
+        "labels": LABELS,
+        "Standing": Standing,
+        "Source": Source,
+        "Action": Action,
+        "stamp": _stamp(),
+    }
+    return environment
+
+
+def _stamp() -> str:
+    """Changes with every release of the static files, so that no browser mixes old and new ones."""
+    whole = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+class Flashes:
+    """What an action had to say, for the next page of the same session. In memory: losing one harms nobody."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, list[tuple[str, str]]] = OrderedDict()
+
+    def add(self, actor: Actor, kind: str, text: str) -> None:
+        if actor.session is None:
+            return
+        with self._lock:
+            self._kept.setdefault(actor.session.digest, []).append((kind, text))
+            while len(self._kept) > _SESSIONS_REMEMBERED:
+                self._kept.popitem(last=False)
+
+    def take(self, actor: Actor | None) -> list[tuple[str, str]]:
+        if actor is None or actor.session is None:
+            return []
+        with self._lock:
+            return self._kept.pop(actor.session.digest, [])
+
+
+def flashes_of(request: Request) -> Flashes:
+    flashes: Flashes = request.app.state.flashes
+    return flashes
+
+
+def render(request: Request, actor: Actor | None, template: str, status: int = 200, **facts: Any) -> HTMLResponse:
+    desk = desk_of(request)
+
+    def may(action: Action, site: str | None = None) -> bool:
+        return actor is not None and authorize(actor.grant, action, site) is Verdict.ALLOWED
+
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            actor=actor,
+            may=may,
+            csrf=actor.session.csrf_token if actor is not None and actor.session is not None else "",
+            flashes=flashes_of(request).take(actor),
+            now=desk.around.clock(),
+            path=request.url.path,
+            **facts,
+        )
+    )
+    return HTMLResponse(text, status)
+
+
+def see_other(path: str, **query: str) -> RedirectResponse:
+    """After an action: the browser gets the page that shows what came of it, and reloading repeats nothing."""
+    return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
+
+
+def page_actor(request: Request) -> Actor:
+    """Raises NotSignedIn. Tokens are for the API: a page is for a person with a session."""
+    actor = find_actor(request)
+    if actor is None or actor.session is None:
+        raise NotSignedIn
+    return actor
+
+
+def form_actor(request: Request, csrf: Annotated[str, Form()] = "") -> Actor:
+    """For forms that change something. Raises NotSignedIn, CsrfRefused."""
+    actor = page_actor(request)
+    check_origin(request)
+    assert actor.session is not None, "page_actor sees to it"  # noqa: S101
+    check_csrf(actor.session, csrf)
+    return actor
+
+
+Viewer = Annotated[Actor, Depends(page_actor)]
+Doer = Annotated[Actor, Depends(form_actor)]
+TheFlashes = Annotated[Flashes, Depends(flashes_of)]

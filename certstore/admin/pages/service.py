@@ -1,0 +1,223 @@
+"""Settings that hold for all, people and tokens, one's own account, the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response, StreamingResponse
+
+from certstore.admin import deeds_people, deeds_service
+from certstore.admin.auth.users import UnknownUser
+from certstore.admin.desk import Actor
+from certstore.admin.identity import TheDesk
+from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
+from certstore.admin.problems import problem_of
+from certstore.model import totp
+from certstore.model.authorization import Action, Scope
+from certstore.model.people import InvalidPerson, Role
+from certstore.service.protocol import VerbFailed
+
+router = APIRouter()
+
+
+@router.get("/service")
+def show_service(request: Request, desk: TheDesk, actor: Viewer) -> Response:
+    facts = deeds_service.show_service(desk, actor)
+    return render(request, actor, "service.html", facts=facts, reached=desk.reachability.now())
+
+
+@router.post("/service/test-mail")
+def send_test_mail(
+    desk: TheDesk, actor: Doer, flashes: TheFlashes, to: Annotated[str, Form(max_length=500)] = ""
+) -> Response:
+    try:
+        facts = deeds_service.test_notification(desk, actor, to.replace(",", " ").split())
+    except VerbFailed as failure:
+        flashes.add(actor, "failing", f"No mail was sent: {failure}")
+        return see_other("/service")
+    if facts["sent"]:
+        flashes.add(actor, "ok", f"Handed to the mail server for {', '.join(facts['sent'])}.")
+    for refused in facts["refused"]:
+        flashes.add(actor, "failing", f"{refused['recipient']} was refused: {refused['reason']}")
+    return see_other("/service")
+
+
+@router.post("/service/account")
+def register(desk: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotated[bool, Form()] = False) -> Response:
+    try:
+        deeds_service.register_account(desk, actor, agree_to_terms=agree)
+    except VerbFailed as failure:
+        flashes.add(actor, "failing", f"No account was registered: {failure}")
+    else:
+        flashes.add(actor, "ok", "The account is registered.")
+    return see_other("/service")
+
+
+# People
+
+
+@router.get("/people")
+def show_people(request: Request, desk: TheDesk, actor: Viewer) -> Response:
+    return _people(request, desk, actor)
+
+
+@router.post("/people/users")
+def put_user(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    flashes: TheFlashes,
+    name: Annotated[str, Form(max_length=200)] = "",
+    role: Annotated[Role, Form()] = Role.DOMAIN,
+    sites: Annotated[str, Form(max_length=20_000)] = "",
+) -> Response:
+    try:
+        user, is_new = deeds_people.put_user(desk, actor, name, role, tuple(sites.replace(",", " ").lower().split()))
+    except (InvalidPerson, VerbFailed) as error:
+        return _people(request, desk, actor, problem_of(error).detail, 422)
+    if not is_new:
+        flashes.add(actor, "ok", f"{user.name} has other rights now.")
+        return see_other("/people")
+    return _people(
+        request, desk, actor, link=_link(request, deeds_people.invite(desk, actor, user.name)), user=user.name
+    )
+
+
+@router.post("/people/users/{name}/invite")
+def invite(request: Request, desk: TheDesk, actor: Doer, name: str) -> Response:
+    return _people(request, desk, actor, link=_link(request, deeds_people.invite(desk, actor, name)), user=name)
+
+
+@router.post("/people/users/{name}/remove")
+def remove_user(desk: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -> Response:
+    try:
+        deeds_people.remove_user(desk, actor, name)
+        flashes.add(actor, "ok", f"{name} is removed, and signed out.")
+    except (InvalidPerson, UnknownUser) as error:
+        flashes.add(actor, "failing", str(error))
+    return see_other("/people")
+
+
+@router.post("/people/tokens")
+def add_token(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    name: Annotated[str, Form(max_length=200)] = "",
+    scope: Annotated[Scope, Form()] = Scope.READ,
+    sites: Annotated[str, Form(max_length=20_000)] = "",
+) -> Response:
+    try:
+        chosen = tuple(sites.replace(",", " ").lower().split()) or None
+        made = deeds_people.add_token(desk, actor, name, scope, chosen)
+    except (InvalidPerson, VerbFailed) as error:
+        return _people(request, desk, actor, problem_of(error).detail, 422)
+    return _people(request, desk, actor, token=made.text)
+
+
+@router.post("/people/tokens/{key}/remove")
+def remove_token(desk: TheDesk, actor: Doer, flashes: TheFlashes, key: str) -> Response:
+    deeds_people.remove_token(desk, actor, key)
+    flashes.add(actor, "ok", "The token is worth nothing any more.")
+    return see_other("/people")
+
+
+def _people(
+    request: Request,
+    desk: TheDesk,
+    actor: Actor,
+    message: str = "",
+    status: int = 200,
+    *,
+    link: str = "",
+    user: str = "",
+    token: str = "",
+) -> Response:
+    """A link and a token are shown in the answer to the request that made them, and never again."""
+    users, tokens = deeds_people.list_users(desk, actor), deeds_people.list_tokens(desk, actor)
+    facts = {"users": users, "tokens": tokens, "message": message, "link": link, "user": user, "token": token}
+    return render(request, actor, "people.html", status, **facts)
+
+
+def _link(request: Request, secret: str) -> str:
+    return f"https://{request.headers['host']}/setup?link={secret}"
+
+
+# One's own account
+
+
+@router.get("/profile")
+def show_profile(request: Request, desk: TheDesk, actor: Viewer) -> Response:
+    return _profile(request, desk, actor)
+
+
+@router.post("/profile/password")
+def change_password(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    flashes: TheFlashes,
+    old: Annotated[str, Form()] = "",
+    new: Annotated[str, Form()] = "",
+    again: Annotated[str, Form()] = "",
+) -> Response:
+    try:
+        if new != again:
+            raise InvalidPerson("the two new passwords differ")
+        deeds_people.change_password(desk, actor, old, new)
+    except InvalidPerson as error:
+        return _profile(request, desk, actor, str(error), 422)
+    flashes.add(actor, "ok", "Your password is changed, and you are signed out everywhere else.")
+    return see_other("/profile")
+
+
+@router.post("/profile/codes")
+def switch_codes(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    flashes: TheFlashes,
+    secret: Annotated[str, Form(max_length=100)] = "",
+    code: Annotated[str, Form(max_length=20)] = "",
+    password: Annotated[str, Form()] = "",
+) -> Response:
+    try:
+        if secret:
+            deeds_people.switch_totp_on(desk, actor, secret, code)
+            flashes.add(actor, "ok", "From now on sign-in asks for a code.")
+        else:
+            deeds_people.switch_totp_off(desk, actor, password)
+            flashes.add(actor, "ok", "Sign-in asks for no code any more.")
+    except InvalidPerson as error:
+        return _profile(request, desk, actor, str(error), 422, secret=secret)
+    return see_other("/profile")
+
+
+def _profile(
+    request: Request, desk: TheDesk, actor: Actor, message: str = "", status: int = 200, secret: str = ""
+) -> Response:
+    desk.check(actor, Action.PROFILE_VIEW)
+    user = desk.access.users.get(actor.name)
+    secret = "" if user.totp_secret else secret or deeds_people.new_totp_secret()
+    issuer = desk.around.writer.site("main").host
+    uri = totp.provisioning_uri(secret, user.name, issuer) if secret else ""
+    sessions = sorted(desk.access.sessions.of(user.name), key=lambda each: each.seen_at, reverse=True)
+    facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
+    return render(request, actor, "profile.html", status, **facts)
+
+
+# Audit
+
+
+@router.get("/audit")
+def show_audit(request: Request, desk: TheDesk, actor: Viewer, before: str = "") -> Response:
+    place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
+    entries, earlier = deeds_service.read_audit(desk, actor, place, 100)
+    return render(request, actor, "audit.html", entries=entries, earlier=earlier, is_first=place is None)
+
+
+@router.get("/audit/export")
+def export_audit(desk: TheDesk, actor: Viewer) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
+    return StreamingResponse(deeds_service.export_audit(desk, actor), 200, headers, "application/x-ndjson")

@@ -1,0 +1,250 @@
+"""One site: its page, what the listeners serve for it, its settings, rollback, and its removal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from starlette.responses import Response
+
+from certstore.admin import deeds_certificates, deeds_sites
+from certstore.admin.desk import Actor, Conflict
+from certstore.admin.identity import TheDesk
+from certstore.admin.pages.charts import validity_bar
+from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
+from certstore.admin.pages.words import key_in_words
+from certstore.admin.problems import problem_of
+from certstore.facts import VersionFacts
+from certstore.model.authorization import Action, Verdict, authorize
+from certstore.model.findings import listed
+from certstore.model.names import DomainName, InvalidName, covers
+from certstore.model.selection import EXPLANATIONS, select
+from certstore.service.protocol import Fault, VerbFailed
+
+router = APIRouter()
+
+KEY_TYPES = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048")
+
+
+class SettingsForm:
+    """The fields of the settings form, as they were sent; a key of site.yaml that has no field stays as it is."""
+
+    def __init__(
+        self,
+        host: Annotated[str, Form(max_length=300)] = "",
+        names: Annotated[str, Form(max_length=200_000)] = "",
+        certificate: Annotated[str, Form(max_length=20)] = "",
+        contact: Annotated[str, Form(max_length=4000)] = "",
+        upstream: Annotated[str, Form(max_length=4000)] = "",
+        profile: Annotated[str, Form(max_length=100)] = "",
+        key_type: Annotated[str, Form(max_length=40)] = "",
+        inspect: Annotated[bool, Form()] = False,
+    ) -> None:
+        self._own = {
+            "certificate": certificate or None,
+            "contact": _words(contact) or None,
+            "profile": profile.strip() or None,
+            "key_type": key_type or None,
+        }
+        self._declared = {
+            "host": host.strip() or None,
+            "additional_names": _words(names) or None,
+            "inspect": inspect or None,
+        }
+        self._upstream = _words(upstream)
+
+    def wanted(self, before: Mapping[str, Any], *, may_declare: bool = True) -> dict[str, Any]:
+        """The whole of the settings that are asked for. A form without the fields for declaring leaves those alone."""
+        wanted = {**before, **self._own}
+        if may_declare:
+            wanted |= self._declared
+            if self._upstream != upstream_texts(before):
+                wanted["upstream"] = self._upstream or None
+        return {key: value for key, value in wanted.items() if value is not None}
+
+
+GivenSettings = Annotated[SettingsForm, Depends()]
+
+
+@router.get("/sites/new")
+def show_new(request: Request, desk: TheDesk, actor: Viewer) -> Response:
+    desk.check(actor, Action.SITE_ADD)
+    return _form(request, actor, None, {"certificate": "acme"}, "")
+
+
+@router.post("/sites/new")
+def add(request: Request, desk: TheDesk, actor: Doer, flashes: TheFlashes, given: GivenSettings) -> Response:
+    wanted = given.wanted({})
+    site = str(wanted.get("host", "")).strip().lower().rstrip(".")
+    try:
+        site = DomainName.parse(site).value
+        facts, _ = deeds_sites.put_settings(desk, actor, site, wanted, must_be_new=True)
+    except InvalidName as error:
+        return _form(request, actor, None, wanted, "", f"host: {error}", 422)
+    except (VerbFailed, Conflict) as error:
+        return _form(request, actor, None, wanted, "", problem_of(error).detail, problem_of(error).status)
+    flashes.add(actor, "ok", facts["message"])
+    return see_other(f"/sites/{site}")
+
+
+@router.get("/sites/{site}")
+def show(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
+    detail = deeds_sites.show_site(desk, actor, site)
+    now = desk.around.clock()
+    live = next((each.version for each in detail.versions if each.is_live), None)
+    choice = select(desk.around.writer.snapshot(), detail.entry.host, is_mail=False, now=now)
+    certificate = detail.facts.certificate
+    names = [(name, certificate is not None and covers(certificate.dns_names, name)) for name in detail.facts.names]
+    return render(
+        request,
+        actor,
+        "site.html",
+        site=site,
+        detail=detail,
+        live=live,
+        names=names,
+        bar=validity_bar(detail.row.not_before, detail.row.not_after, detail.row.renews_at, now),
+        choice=choice,
+        why=EXPLANATIONS[choice.reason],
+        running=desk.jobs.running(site),
+        differences=_differences(detail.versions),
+        generation=desk.index.view().generation,
+    )
+
+
+@router.get("/sites/{site}/handshakes")
+def handshakes(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
+    """A piece of the site's page, asked for by it; a page of its own where scripts are off."""
+    message, verdicts = "", []
+    try:
+        verdicts = deeds_sites.verify_site(desk, actor, site)
+    except VerbFailed as failure:
+        if failure.fault is Fault.NOT_FOUND:
+            raise
+        message = str(failure)
+    return render(request, actor, "handshakes.html", site=site, verdicts=verdicts, message=message)
+
+
+@router.get("/sites/{site}/settings")
+def show_settings(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
+    detail = deeds_sites.show_site(desk, actor, site)
+    desk.check(actor, Action.SITE_SET_SOURCE, site)
+    return _form(request, actor, site, detail.settings or {"host": detail.entry.host}, detail.etag)
+
+
+@router.post("/sites/{site}/settings")
+def change_settings(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    flashes: TheFlashes,
+    site: str,
+    given: GivenSettings,
+    etag: Annotated[str, Form()] = "",
+) -> Response:
+    before = deeds_sites.show_site(desk, actor, site)
+    may_declare = authorize(actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
+    wanted = given.wanted(before.settings or {"host": before.entry.host}, may_declare=may_declare)
+    try:
+        facts, _ = deeds_sites.put_settings(desk, actor, site, wanted, if_match=etag)
+    except Conflict as conflict:
+        # With the present ETag: who has read both versions may save theirs.
+        return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
+    except VerbFailed as error:
+        return _form(request, actor, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
+    flashes.add(actor, "ok", facts["message"])
+    return see_other(f"/sites/{site}")
+
+
+@router.get("/sites/{site}/remove")
+def show_remove(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
+    desk.entry(actor, Action.SITE_REMOVE, site)
+    return render(request, actor, "remove.html", site=site, detail=deeds_sites.show_site(desk, actor, site), message="")
+
+
+@router.post("/sites/{site}/remove")
+def remove(
+    request: Request,
+    desk: TheDesk,
+    actor: Doer,
+    flashes: TheFlashes,
+    site: str,
+    typed: Annotated[str, Form()] = "",
+) -> Response:
+    detail = deeds_sites.show_site(desk, actor, site)
+    desk.check(actor, Action.SITE_REMOVE, site)
+    message = f"type {site} to confirm" if typed.strip().lower() != site else ""
+    if not message:
+        try:
+            facts = deeds_sites.remove_site(desk, actor, site)
+            flashes.add(actor, "ok", facts["message"])
+            return see_other("/")
+        except VerbFailed as error:
+            message = str(error)
+    return render(request, actor, "remove.html", 422, site=site, detail=detail, message=message)
+
+
+@router.post("/sites/{site}/rollback")
+def rollback(
+    desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
+) -> Response:
+    facts = deeds_certificates.activate(desk, actor, site, version)
+    flashes.add(actor, "ok" if facts["outcome"] in ("done", "noted") else "failing", facts["message"])
+    return see_other(f"/sites/{site}")
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def upstream_texts(settings: Mapping[str, Any]) -> list[str]:
+    """The URLs; what a long form says beyond them is kept as long as the URLs are not changed."""
+    value = settings.get("upstream")
+    items = value if isinstance(value, list) else [value] if value else []
+    return [str(item["url"]) if isinstance(item, dict) else str(item) for item in items]
+
+
+def _form(
+    request: Request,
+    actor: Actor,
+    site: str | None,
+    settings: Mapping[str, Any],
+    etag: str,
+    message: str = "",
+    status: int = 200,
+    theirs: Mapping[str, Any] | None = None,
+) -> Response:
+    return render(
+        request,
+        actor,
+        "settings_form.html",
+        status,
+        site=site,
+        settings={**deeds_sites.UNSAID, **settings},
+        upstream=upstream_texts(settings),
+        etag=etag,
+        message=message,
+        theirs=theirs,
+        key_types=KEY_TYPES,
+    )
+
+
+def _differences(versions: Sequence[VersionFacts]) -> dict[int, list[str]]:
+    """Per version, in words: what is different from the one before it."""
+    found: dict[int, list[str]] = {}
+    for newer, older in itertools.pairwise(each.version for each in versions):
+        words = []
+        if gained := sorted(set(newer.dns_names) - set(older.dns_names)):
+            words.append(f"new names: {listed(gained)}")
+        if lost := sorted(set(older.dns_names) - set(newer.dns_names)):
+            words.append(f"names gone: {listed(lost)}")
+        if newer.issuer != older.issuer:
+            words.append(f"another issuer: {newer.issuer}")
+        if (newer.key_kind, newer.key_bits) != (older.key_kind, older.key_bits):
+            words.append(f"another key: {key_in_words(newer.key_kind, newer.key_bits)}")
+        if newer.fingerprint == older.fingerprint:
+            words.append("the same certificate with another chain or key file")
+        found[newer.number] = words or ["same names, issuer and kind of key; new validity"]
+    return found

@@ -1,0 +1,73 @@
+"""How facts read on a page: instants, spans, sizes of keys, codes of outcomes. Pure; no markup."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from certstore.model.record import Outcome
+from certstore.model.settings import Source
+from certstore.model.wording import distance
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+SOURCES = {
+    Source.FILE: "Files",
+    Source.ACME: "Ordered from a CA",
+    Source.MAIN: "Main certificate",
+    None: "—",
+}
+DOINGS = {
+    "intake": "Files taken in",
+    "order": "Order",
+    "renew": "Renewal",
+    "rollback": "Rollback",
+    "activate": "Activation",
+    "settings": "Settings",
+    "self_signed": "Self-signed stopgap made",
+    "import": "Import",
+    "prune": "Old versions removed",
+    "mend": "Mended at the start",
+}
+OUTCOMES = {
+    Outcome.DONE: ("ok", "Done"),
+    Outcome.NOTED: ("idle", "Nothing to change"),
+    Outcome.REFUSED: ("failing", "Refused"),
+    Outcome.FAILED: ("failing", "Failed"),
+}
+
+
+def day(at: datetime | None) -> str:
+    """`4 Dec 2026`"""
+    if at is None:
+        return "—"
+    at = at.astimezone(UTC)
+    return f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
+
+
+def minute(at: datetime | None) -> str:
+    """`4 Dec 2026, 14:05 UTC`"""
+    return "—" if at is None else f"{day(at)}, {at.astimezone(UTC):%H:%M} UTC"
+
+
+def from_now(at: datetime | None, now: datetime) -> str:
+    """`in 3 days`, `2 hours ago`"""
+    return "—" if at is None else distance(at, now)
+
+
+def grouped(fingerprint: str) -> str:
+    """Pairs of hex digits, as browsers show a fingerprint."""
+    return ":".join(fingerprint[start : start + 2] for start in range(0, len(fingerprint), 2)).upper()
+
+
+def key_in_words(key_kind: str, key_bits: int) -> str:
+    return f"EC, P-{key_bits}" if key_kind == "ec" else f"RSA, {key_bits} bits"
+
+
+def came_from(source: str) -> str:
+    """A version's source, for people."""
+    if source.startswith("acme:"):
+        return f"ordered from {source.removeprefix('acme:')}"
+    if source.startswith("import:"):
+        return f"taken over from {source.removeprefix('import:')}"
+    known = {"upload": "uploaded", "self-signed": "made here as a stopgap", "command": "command line"}
+    return known.get(source, f"dropped: {source}" if "/" in source else source)

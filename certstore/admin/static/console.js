@@ -1,0 +1,116 @@
+/* What makes the pages more pleasant. Every one of them works without it. */
+"use strict";
+
+(() => {
+  // The overview and a site's page follow what happens, as long as nobody types into them.
+  const live = document.getElementById("live");
+
+  const refresh = async (address) => {
+    const answer = await fetch(address, { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) return false;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("live");
+    if (!fresh) return false;
+    const focused = document.activeElement;
+    const name = focused && live.contains(focused) ? focused.getAttribute("name") : null;
+    const loaded = new Map([...live.querySelectorAll("[data-load]")].map((each) => [each.dataset.load, each]));
+    live.dataset.generation = fresh.dataset.generation;
+    live.replaceChildren(...fresh.childNodes);
+    for (const each of live.querySelectorAll("[data-load]")) {
+      const before = loaded.get(each.dataset.load);
+      if (before) each.replaceWith(before);
+    }
+    if (name) {
+      const again = live.querySelector(`[name="${name}"]`);
+      if (again) {
+        again.focus();
+        if (again.setSelectionRange && again.type === "search") again.setSelectionRange(again.value.length, again.value.length);
+      }
+    }
+    return true;
+  };
+
+  if (live && "EventSource" in window) {
+    const events = new EventSource("/api/v1/events");
+    events.addEventListener("changed", (event) => {
+      const busy = document.activeElement && live.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+      const open = live.querySelector("details[open]");
+      if (String(JSON.parse(event.data).generation) !== live.dataset.generation && !busy && !open) refresh(location.href);
+    });
+    addEventListener("pagehide", () => events.close());
+  }
+
+  // Search while typing.
+  let pause = 0;
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form[data-live-search]");
+    if (!form) return;
+    clearTimeout(pause);
+    pause = setTimeout(async () => {
+      const given = [...new FormData(form)].filter(([, value]) => value !== "");
+      const address = given.length ? `/?${new URLSearchParams(given)}` : "/";
+      if (await refresh(address)) history.replaceState(null, "", address);
+    }, 250);
+  });
+
+  // Pieces that take a moment: handshakes with every listener.
+  const load = async (place) => {
+    try {
+      const answer = await fetch(place.dataset.load);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const piece = page.getElementById("piece");
+      if (answer.ok && piece) place.replaceChildren(...piece.childNodes);
+    } catch { /* the link stays */ }
+  };
+  for (const place of document.querySelectorAll("[data-load]")) load(place);
+
+  // An order, step by step.
+  const steps = document.querySelector("[data-follow]");
+  if (steps && "EventSource" in window) {
+    let told = 0;
+    const events = new EventSource(steps.dataset.follow);
+    events.onopen = () => { told = 0; };
+    events.addEventListener("step", (event) => {
+      told += 1;
+      if (told <= steps.children.length) return;
+      const { at, message } = JSON.parse(event.data);
+      const item = document.createElement("li");
+      const time = document.createElement("time");
+      const text = document.createElement("span");
+      time.textContent = at.slice(11, 19);
+      text.textContent = message;
+      item.append(time, " ", text);
+      steps.append(item);
+    });
+    events.addEventListener("end", () => { events.close(); location.reload(); });
+    addEventListener("pagehide", () => events.close());
+  }
+
+  // Which files were chosen, and whether one can't be a certificate.
+  for (const input of document.querySelectorAll(".drop input")) {
+    const zone = input.closest(".drop");
+    const said = zone.querySelector(".chosen");
+    const largest = Number(input.dataset.largest);
+    input.addEventListener("change", () => {
+      const big = [...input.files].find((file) => file.size > largest);
+      said.textContent = big ? `${big.name} is larger than 1 MB: that can't be a certificate.` : [...input.files].map((file) => file.name).join(", ");
+      said.classList.toggle("bad", Boolean(big));
+      input.setCustomValidity(big ? said.textContent : "");
+    });
+    for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, () => zone.classList.add("over"));
+    for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.remove("over"));
+  }
+
+  for (const secret of document.querySelectorAll("[data-copy]")) {
+    if (!navigator.clipboard) break;
+    const text = secret.textContent;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    });
+    secret.append(button);
+  }
+})();

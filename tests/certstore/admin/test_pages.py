@@ -1,0 +1,266 @@
+"""Pages over plain HTTP: certificates by upload with a look first, sites, people, limits of a domain administrator, and
+bad input of every kind. What needs a real browser is in test_browser.py."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certstore.model.people import Role
+from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.admin.browser import hidden, sign_in, submit, upload
+from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
+from tests.certstore.stores import OTHER, SITE, served
+
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[RunningConsole]:
+    with running_console(tmp_path / "store") as running:
+        running.add_user("anna")
+        yield running
+
+
+@pytest.fixture
+def anna(console: RunningConsole) -> Client:
+    return sign_in(console)
+
+
+def add(client: Client, host: str, certificate: str = "file", **fields: str) -> Answer:
+    return submit(client, "/sites/new", {"host": host, "certificate": certificate, **fields})
+
+
+def files_of(issued: Issued) -> list[tuple[str, bytes]]:
+    return [("fullchain.pem", issued.fullchain_pem), ("privkey.pem", issued.privkey_pem)]
+
+
+def test_site_is_added_shown_and_removed_only_when_its_name_is_typed(console: RunningConsole, anna: Client) -> None:
+    assert add(anna, SITE, names=f"{OTHER}\nautodiscover.client-a.test").headers["Location"] == f"/sites/{SITE}"
+    page = anna.get(f"/sites/{SITE}").text
+    assert OTHER in page
+    assert submit(anna, f"/sites/{SITE}/remove", {"typed": "something else"}).status == 422
+    assert SITE in console.writer.sites()
+    assert submit(anna, f"/sites/{SITE}/remove", {"typed": SITE}).status == 303
+    assert SITE not in console.writer.sites()
+
+
+def test_upload_is_looked_at_first_and_served_when_confirmed(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    add(anna, SITE, names=OTHER)
+    issued = ca.issue(SITE)
+    looked = upload(anna, f"/sites/{SITE}/certificate/files", files_of(issued))
+    assert looked.status == 200
+    assert "Ready to be taken in" in looked.text
+    assert f"does not cover {OTHER}" in looked.text
+    assert served(tmp_path / "store", SITE) is None
+    assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
+    assert served(tmp_path / "store", SITE) == issued.fingerprint
+    assert "version 1 is live" in anna.get(f"/sites/{SITE}").text
+
+
+@pytest.mark.parametrize("password", [b"swordfish", None])
+def test_pkcs12_is_opened_with_its_password(anna: Client, ca: CertificateAuthority, password: bytes | None) -> None:
+    add(anna, SITE)
+    given = password.decode() if password else ""
+    looked = upload(
+        anna, f"/sites/{SITE}/certificate/files", [("a.p12", ca.issue(SITE).pkcs12(password))], password=given
+    )
+    assert (looked.status, given in looked.text and bool(given)) == (200, False)
+
+
+def test_wrong_password_and_wrong_files_say_what_to_do_and_offer_nothing_to_confirm(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    add(anna, SITE)
+    attempts = {
+        "password": [("a.p12", ca.issue(SITE).pkcs12(b"right"))],
+        "private key": [("fullchain.pem", ca.issue(SITE).fullchain_pem)],
+        "belongs to none": [("c.pem", ca.issue(SITE).cert_pem), ("k.pem", ca.issue(SITE).privkey_pem)],
+        "neither a certificate": [("cat.jpg", b"\xff\xd8\xff" * 100)],
+    }
+    for words, files in attempts.items():
+        looked = upload(anna, f"/sites/{SITE}/certificate/files", files, password="wrong")
+        assert looked.status == 422, words
+        assert words in looked.text
+        assert "key" not in hidden(looked), words
+    assert served(tmp_path / "store", SITE) is None
+
+
+def test_files_of_another_person_or_site_can_not_be_confirmed(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    add(anna, SITE)
+    add(anna, OTHER)
+    console.add_user("bert", Role.DOMAIN, SITE)
+    bert = sign_in(console, "bert")
+    key = hidden(upload(anna, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE))))["key"]
+    assert submit(bert, f"/sites/{SITE}/certificate/take", {"key": key}).status == 410
+    assert submit(anna, f"/sites/{OTHER}/certificate/take", {"key": key}).status == 410
+    console.clock.forward(minutes=16)
+    assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": key}).status == 410
+    assert served(tmp_path / "store", SITE) is None
+
+
+def test_rollback_from_the_history(anna: Client, ca: CertificateAuthority, tmp_path: Path) -> None:
+    add(anna, SITE)
+    first, second = ca.issue(SITE), ca.issue(SITE)
+    for each in (first, second):
+        looked = upload(anna, f"/sites/{SITE}/certificate/files", files_of(each))
+        submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]})
+    assert served(tmp_path / "store", SITE) == second.fingerprint
+    assert submit(anna, f"/sites/{SITE}/rollback", {"version": "1"}).status == 303
+    assert served(tmp_path / "store", SITE) == first.fingerprint
+    assert submit(anna, f"/sites/{SITE}/rollback", {"version": "77"}).status == 404
+
+
+def test_the_later_of_two_editors_is_told_and_may_look_at_both(console: RunningConsole, anna: Client) -> None:
+    add(anna, SITE)
+    form = hidden(anna.get(f"/sites/{SITE}/settings"))
+    fields = {"host": SITE, "certificate": "file", "etag": form["etag"]}
+    assert submit(anna, f"/sites/{SITE}/settings", fields | {"contact": "first@x.test"}).status == 303
+    later = submit(anna, f"/sites/{SITE}/settings", fields | {"contact": "later@x.test"})
+    assert later.status == 412
+    assert "first@x.test" in later.text
+    assert "later@x.test" in later.text
+    settings = console.writer.settings(SITE)
+    assert settings is not None
+    assert settings.contact == ("first@x.test",)
+
+
+def test_settings_keep_what_the_form_does_not_show(console: RunningConsole, anna: Client) -> None:
+    upstream = {"url": "https://10.0.0.5", "health": "/up"}
+    console.api().send("PUT", f"/api/v1/sites/{SITE}/settings", {"host": SITE, "upstream": upstream})
+    etag = hidden(anna.get(f"/sites/{SITE}/settings"))["etag"]
+    fields = {"host": SITE, "upstream": "https://10.0.0.5", "contact": "a@x.test", "etag": etag}
+    assert submit(anna, f"/sites/{SITE}/settings", fields).status == 303
+    settings = console.writer.settings(SITE)
+    assert settings is not None
+    assert settings.upstream is not None
+    assert (settings.upstream[0].health, settings.contact) == ("/up", ("a@x.test",))
+
+
+def test_session_that_ends_during_an_upload_loses_nothing_but_the_upload(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    add(anna, SITE)
+    console.access.sessions.end_all("anna")
+    answer = anna.post_form(f"/sites/{SITE}/certificate/take", {"key": "x", "csrf": "y"})
+    assert answer.headers["Location"] == f"/signin?next=%2Fsites%2F{SITE}&ended=1"
+    assert "Nothing was changed" in anna.get(answer.headers["Location"]).text
+    assert served(tmp_path / "store", SITE) is None
+
+
+def test_large_upload_is_answered_with_a_page(anna: Client) -> None:
+    add(anna, SITE)
+    one = upload(anna, f"/sites/{SITE}/certificate/files", [("big.pem", b"A" * 1_500_000)])
+    assert (one.status, "larger than 1 MB" in one.text) == (413, True)
+    many = upload(anna, f"/sites/{SITE}/certificate/files", [("big.pem", b"A" * (50 << 20))])
+    assert (many.status, "larger than 4 MB" in many.text) == (413, True)
+
+
+def test_ten_thousand_names_are_taken_or_refused_in_words(anna: Client) -> None:
+    names = "\n".join(f"n{number}.client-a.test" for number in range(10_000))
+    answer = add(anna, SITE, names=names)
+    assert answer.status in (303, 422)
+    assert "Traceback" not in answer.text
+
+
+def test_markup_in_any_field_is_shown_as_text(console: RunningConsole, anna: Client) -> None:
+    add(anna, SITE)
+    answers = [
+        add(anna, HOSTILE, names=HOSTILE, contact=HOSTILE),
+        submit(anna, f"/sites/{SITE}/settings", {"host": HOSTILE, "contact": HOSTILE, "etag": HOSTILE}),
+        submit(anna, f"/sites/{SITE}/remove", {"typed": HOSTILE}),
+        submit(anna, "/people/users", {"name": HOSTILE, "role": "domain", "sites": HOSTILE}),
+        submit(anna, "/people/tokens", {"name": HOSTILE, "scope": "read"}),
+        upload(anna, f"/sites/{SITE}/certificate/files", [(HOSTILE.replace('"', "%22"), b"nothing")]),
+        anna.get(f"/?search={HOSTILE.replace(' ', '+')}"),
+        anna.get(f"/sites/{HOSTILE.replace('/', '')}".replace(" ", "%20")),
+        anna.get("/people"),
+        anna.get("/audit"),
+    ]
+    for answer in answers:
+        assert "<script>alert" not in answer.text
+        assert "<img src=x" not in answer.text
+        assert answer.status < 500
+
+
+def test_odd_addresses_are_answered_with_a_page(anna: Client) -> None:
+    for path in ("/?page=x&standing=y&order=z&ends_from=q", "/?page=999999", "/?ends_from=9999-12-31T23:59:59-23:59"):
+        assert anna.get(path).status == 200, path
+    for path in ("/sites/..%2f..%2fetc", "/sites/%00", "/nothing", "/sites/main/jobs/x", "/audit?before=x"):
+        assert anna.get(path).status in (200, 404), path
+
+
+def test_domain_administrator_reaches_no_other_site_by_any_page(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    add(anna, SITE)
+    add(anna, OTHER)
+    console.add_user("bert", Role.DOMAIN, SITE)
+    bert = sign_in(console, "bert")
+    assert OTHER not in bert.get("/").text
+    assert "mail.install.test" not in bert.get("/").text, "nor main"
+    for path in ("", "/settings", "/certificate", "/handshakes", "/remove", "/chain.pem"):
+        assert bert.get(f"/sites/{OTHER}{path}").status == 404, path
+    for path in (
+        "/settings",
+        "/remove",
+        "/rollback",
+        "/renew",
+        "/preflight",
+        "/certificate/main",
+        "/certificate/order",
+    ):
+        answer = submit(bert, f"/sites/{OTHER}{path}", {"typed": OTHER, "version": "1", "host": OTHER})
+        assert answer.status == 404, path
+    assert upload(bert, f"/sites/{OTHER}/certificate/files", files_of(ca.issue(OTHER))).status == 404
+    for path in ("/people", "/audit", "/service", "/sites/new"):
+        assert bert.get(path).status == 403, path
+    assert submit(bert, "/people/users", {"name": "bert", "role": "admin"}).status == 403
+    assert served(tmp_path / "store", OTHER) is None
+    assert OTHER in console.writer.sites()
+
+
+def test_domain_administrator_replaces_the_own_certificate_and_declares_no_names(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    add(anna, SITE, names="autodiscover.client-a.test")
+    console.add_user("bert", Role.DOMAIN, SITE)
+    bert = sign_in(console, "bert")
+    looked = upload(bert, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE)))
+    assert submit(bert, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
+    assert served(tmp_path / "store", SITE) is not None
+    etag = hidden(bert.get(f"/sites/{SITE}/settings"))["etag"]
+    fields = {"certificate": "main", "host": OTHER, "names": OTHER, "upstream": "http://10.0.0.1", "etag": etag}
+    assert submit(bert, f"/sites/{SITE}/settings", fields).status == 303
+    settings = console.writer.settings(SITE)
+    assert settings is not None
+    assert (settings.host, settings.additional_names, settings.upstream) == (
+        SITE,
+        ("autodiscover.client-a.test",),
+        None,
+    )
+
+
+def test_new_person_gets_a_link_that_is_shown_once(console: RunningConsole, anna: Client) -> None:
+    add(anna, SITE)
+    made = submit(anna, "/people/users", {"name": "Bert", "role": "domain", "sites": SITE})
+    assert f"https://127.0.0.1:{console.port}/setup?link=" in made.text
+    assert "/setup?link=" not in anna.get("/people").text
+
+
+def test_store_that_became_full_is_said_on_the_page(
+    console: RunningConsole, anna: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(console.writer.layout.root))
+
+    monkeypatch.setattr("certstore.site_changes.write_site_file", no_space)
+    answer = add(anna, SITE)
+    assert answer.status == 503
+    assert "No space left" in answer.text
+    assert SITE not in console.writer.sites()
+    assert anna.get("/").status == 200
