@@ -91,6 +91,8 @@ class Framer(FrameWriter):
         self._has_settings = False
         self._block: list[bytes] = []
         self._block_stream = self._block_flags = self._block_size = 0
+        self._gathered: list[bytes] = []
+        self._gathered_stream = self._gathered_size = 0
         self.is_over = False
         """Nothing is read any more."""
 
@@ -145,6 +147,8 @@ class Framer(FrameWriter):
                 break
             self._read_frame(kind, flags, stream_id & 0x7FFFFFFF, buffer[position + 9 : end])
             position = end
+        if self._gathered:
+            self._hand_over(is_end=False)
         self._buffer = b"" if self.is_over else buffer[position:]
 
     def _read_preface(self, data: bytes) -> bytes:
@@ -155,6 +159,8 @@ class Framer(FrameWriter):
         return data[len(part) :]
 
     def _read_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if self._gathered and kind != DATA:
+            self._hand_over(is_end=False)
         if self._block_stream:
             self._read_continuation(kind, flags, stream_id, payload)
         elif not self._has_settings and (kind != SETTINGS or flags & ACK):
@@ -255,7 +261,23 @@ class Framer(FrameWriter):
             stream._inbound_window_manager.window_consumed(size)
             if is_end:
                 stream.state_machine.process_input(StreamInputs.RECV_END_STREAM)
-            self._receiver.body(stream_id, data, size, is_end=is_end)
+            self._gather(stream_id, data, size, is_end=is_end)
+
+    def _gather(self, stream_id: int, data: bytes, size: int, *, is_end: bool) -> None:
+        """Frames of one stream that came together are passed on together: a byte each would cost a write each."""
+        if self._gathered and self._gathered_stream != stream_id:
+            self._hand_over(is_end=False)
+        self._gathered.append(data)
+        self._gathered_stream = stream_id
+        self._gathered_size += size
+        if is_end:
+            self._hand_over(is_end=True)
+
+    def _hand_over(self, *, is_end: bool) -> None:
+        pieces, size = self._gathered, self._gathered_size
+        self._gathered, self._gathered_size = [], 0
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._receiver.body(self._gathered_stream, data, size, is_end=is_end)
 
     def _late_data(self, stream_id: int, size: int) -> None:
         """For a stream that is over: what was on its way when it was reset is let pass (RFC 9113 §5.1), and costs."""

@@ -15,7 +15,10 @@ from certstore.model.settings import ListenerSettings
 from edge_addon.channel import Address, Session
 from edge_addon.plane import Plane
 from edge_addon.relay.http2 import Http2Session
+from edge_addon.relay.http2_budget import Costly
+from edge_addon.relay.http2_framer import Framer
 from edge_addon.relay.http2_frames import FRAME_SIZE, MAX_STREAMS
+from edge_addon.relay.http2_hpack import Fields
 from tests.edge_addon.relay import http2_raw as raw
 from tests.edge_addon.relay.edge import MAIN_HOST, relay_edge
 
@@ -199,3 +202,68 @@ def test_a_request_that_nobody_can_answer_is_answered(bench: Bench) -> None:
     """Negative control: the bench does serve."""
     channel = bench.take(raw.START + raw.get(1, b"/.well-known/acme-challenge/aaaaaaaaaaaaaaaaaaaaaaaa"))
     assert [kind for kind, _, _ in read_frames(channel.written)].count(raw.HEADERS) == 1
+
+
+class Told:
+    """A `Receiver` that notes what it is told and affords everything."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
+        self.told.append(("request", stream_id, is_end))
+
+    def trailers(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
+        self.told.append(("trailers", stream_id, is_end))
+
+    def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None:
+        self.told.append(("body", stream_id, data, flow_size, is_end))
+
+    def stream_over(self, stream_id: int) -> None:
+        self.told.append(("over", stream_id))
+
+    def window_opened(self, stream_id: int) -> None: ...
+
+    def client_leaves(self) -> None: ...
+
+    def affords(self, kind: Costly) -> bool:
+        return True
+
+
+def told(*frames: bytes) -> list[tuple[object, ...]]:
+    receiver = Told()
+    assert Framer(receiver, 65536).receive(raw.START + b"".join(frames)) is None
+    return receiver.told
+
+
+def data(payload: bytes, stream: int = 1, flags: int = 0) -> bytes:
+    return raw.frame(raw.DATA, payload, stream=stream, flags=flags)
+
+
+def test_data_that_came_together_is_passed_on_together() -> None:
+    """Else a client that sends a byte per frame would cost the upstream a write per byte."""
+    assert told(raw.post(1), data(b"a") * 500) == [("request", 1, False), ("body", 1, b"a" * 500, 500, False)]
+
+
+def test_padding_counts_for_the_window_and_not_for_the_body() -> None:
+    padded = data(b"\x03abc" + bytes(3), flags=raw.PADDED)
+    assert told(raw.post(1), padded, padded)[1:] == [("body", 1, b"abcabc", 14, False)]
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        (data(b"b", 3), [("body", 3, b"b", 1, False)]),
+        (raw.frame(raw.HEADERS, raw.block((b"x", b"y")), stream=1, flags=5), [("trailers", 1, True)]),
+        (raw.reset(1), [("over", 1)]),
+        (raw.get(5), [("request", 5, True)]),
+        (data(b"", 1, raw.END_STREAM), []),
+    ],
+    ids=["another stream's data", "trailers", "a reset", "a request", "the end"],
+)
+def test_what_comes_behind_data_is_told_behind_it(behind: bytes, expected: list[tuple[object, ...]]) -> None:
+    is_end = not expected
+    assert told(raw.post(1), raw.post(3), data(b"a"), data(b"a"), behind)[2:] == [
+        ("body", 1, b"aa", 2, is_end),
+        *expected,
+    ]

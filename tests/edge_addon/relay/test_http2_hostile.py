@@ -275,6 +275,8 @@ async def test_hostile_frames_end_as_the_table_says_and_harm_nobody(name: str, e
             seen = await client.until_answered()
             if case.goaway is not None:
                 await client.until_closed()
+            elif not case.resets:
+                await client.until_ended(1)
         await worker.serves()
 
         assert seen.goaway == case.goaway
