@@ -71,6 +71,11 @@ class JournalReader:
         self.problem = None
         return self._snapshot if is_new else None
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """How far it has been read: the file's inode and the bytes; zeros before `load`."""
+        return (os.fstat(self._descriptor).st_ino if self._descriptor >= 0 else 0, self._offset)
+
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -130,6 +130,8 @@ class ClientConnection(asyncio.Protocol):
         self._is_closing = True
         self._receive = self._discard
         session, self._session = self._session, None
+        if self._stage is not None and not self.secure:
+            self._plane.metrics.handshake(self.listener, None, "client_gone")
         self._stage = self._hello = None
         if session is not None:
             session.connection_lost(exc)
@@ -301,6 +303,7 @@ class ClientConnection(asyncio.Protocol):
         self.secure = True
         self.tls_version = stage.version
         self.alpn = stage.alpn
+        self._plane.metrics.handshake(self.listener, self.tls_version, "done", self.selection)
         self._receive = self._decrypt
         if self._session is None:
             self._session = self._make_session(self, self._plane)
@@ -361,6 +364,8 @@ class ClientConnection(asyncio.Protocol):
     def _give_up(self, cause: str, alert: bytes) -> None:
         """TLS can't go on: send the alert if there is one, close."""
         self._plane.count(cause)
+        if not self.secure:
+            self._plane.metrics.handshake(self.listener, None, cause)
         if alert:
             self._transport.write(alert)
         self._stage = None
@@ -369,6 +374,7 @@ class ClientConnection(asyncio.Protocol):
     def _answer_in_clear(self, data: bytes) -> None:
         """Somebody speaks plain text to a TLS port: a web client is told, others just see the end."""
         self._plane.count("plain_text_on_tls_port")
+        self._plane.metrics.handshake(self.listener, None, "plain_text_on_tls_port")
         self._hello = None
         if self.listener.kind is ListenerKind.HTTPS and data[:1].isalpha():
             self._transport.write(PLAIN_HTTP_ANSWER)
@@ -387,6 +393,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _handshake_timed_out(self) -> None:
         self._plane.count("tls_handshake_timed_out")
+        self._plane.metrics.handshake(self.listener, None, "tls_handshake_timed_out")
+        self._stage = None
         self.abort()
 
     def _linger(self) -> None:

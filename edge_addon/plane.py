@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ from certstore.model.settings import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from edge_addon.access_log import AccessLog
 from edge_addon.contexts import MINIMUM_VERSIONS, ContextCache
-from edge_addon.relay.upstream import UpstreamPool
+from edge_addon.metrics import Metrics
+from edge_addon.relay.upstream import Server, UpstreamPool
 from edge_addon.timers import Timers
 from edge_addon.tls import HelloContext
 
@@ -55,6 +56,7 @@ class Plane:
         self.timers = Timers(self.loop)
         self.connections: set[ClientConnection] = set()
         self.counters: Counter[str] = Counter()
+        self.metrics = Metrics()
         log = settings.access_log
         self.access_log = AccessLog(base / log.path if log.path and str(log.path) != "-" else log.path, log.format)
         self.is_draining = False
@@ -64,6 +66,8 @@ class Plane:
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
         self._poll: asyncio.TimerHandle | None = None
+        self.seen_at = self.loop.time()
+        """When the journal was last looked at without a fault."""
 
     def start(self) -> None:
         """Follow the journal until `stop`."""
@@ -72,6 +76,8 @@ class Plane:
     def _follow(self) -> None:
         if (snapshot := self._journal.poll()) is not None:
             self.snapshot = snapshot
+        if self._journal.problem is None:
+            self.seen_at = self.loop.time()
         self._poll = self.loop.call_later(POLL_SECONDS, self._follow)
 
     def stop(self) -> None:
@@ -82,6 +88,11 @@ class Plane:
             pool.close()
         self.timers.stop()
         self.access_log.close()
+
+    @property
+    def journal_position(self) -> tuple[int, int]:
+        """How far the journal has been read: inode and bytes."""
+        return self._journal.position
 
     def select(self, server_name: str | None, listener: ListenerSettings) -> Selection:
         """The certificate for this name on this listener, by the snapshot in force now."""
@@ -98,6 +109,7 @@ class Plane:
     def enter(self, connection: ClientConnection) -> bool:
         """Note an accepted connection; False when the worker has more than `limits.connections`."""
         self.connections.add(connection)
+        self.metrics.accepted(connection.listener)
         if len(self.connections) > self.settings.limits.connections:
             self.count("connections_exceeded")
             return False
@@ -133,6 +145,11 @@ class Plane:
         if pool is None:
             pool = self._pools[upstreams] = UpstreamPool(upstreams, self)
         return pool
+
+    def upstream_servers(self) -> Iterator[Server]:
+        """Those that requests have gone to, pool by pool."""
+        for pool in self._pools.values():
+            yield from pool.servers
 
     def challenge(self, token: str) -> bytes | None:
         """The key authorization of a pending ACME challenge (RFC 8555 §8.3), or None: unknown, or no token at all."""

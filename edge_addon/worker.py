@@ -26,6 +26,7 @@ from edge_addon.addon import Edge, Inherited
 from edge_addon.children import Birth
 from edge_addon.drain import Drain
 from edge_addon.inspection.scripts import load_scripts
+from edge_addon.metrics_file import MetricsFile
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class _Worker:
         self._edge.on_serving(self._serving)
         self._master.addons.add(self._edge)
         self._drain: asyncio.Task[None] | None = None
+        self._metrics_file: MetricsFile | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -87,6 +89,8 @@ class _Worker:
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         loop.add_reader(self._birth.lifeline, self._orphaned)
         await self._master.run()
+        if self._metrics_file is not None:
+            self._metrics_file.stop()
         if self._drain is not None:
             self._drain.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -105,6 +109,9 @@ class _Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
+        assert self._edge.plane is not None  # noqa: S101
+        self._metrics_file = MetricsFile(self._edge.plane)
+        self._metrics_file.start()
         self._birth.announce_ready()
 
     def _leave(self, service_ends: bool) -> None:

@@ -134,6 +134,19 @@ class Layout:
     def order(self, site: str) -> Path:
         return self.orders / f"{site}.json"
 
+    @property
+    def worker_reports(self) -> Path:
+        """The numbers that workers leave for control: the one thing here that workers write."""
+        return self.state / "run"
+
+    def worker_report(self, pid: int) -> Path:
+        return self.worker_reports / f"worker-{pid}.json"
+
+    @property
+    def ended_workers(self) -> Path:
+        """The sum of what workers that have ended had counted."""
+        return self.worker_reports / "ended.json"
+
     def account(self, ca: str) -> Path:
         """The folder of the account at one CA; `ca` is a key of `ca.ca_key`."""
         return self.accounts / ca

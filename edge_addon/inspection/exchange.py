@@ -12,6 +12,7 @@ from mitmproxy import http
 from mitmproxy.proxy.layers.http._events import RequestHeaders
 
 from edge_addon.inspection.rewriting import build_response, clean_response, request_fields_of, rewrite_request
+from edge_addon.metrics import NO_UPSTREAM
 from edge_addon.relay import responses
 from edge_addon.relay.framing import RequestHead
 from edge_addon.relay.http2_heads import read_request
@@ -114,7 +115,7 @@ class InspectedExchange:
             return False  # an addon sent it elsewhere
         self._session.plane.count("upstream_connect_failed")
         server.note_failure(ConnectionError(error))
-        if len(self._tried) == pool.size:
+        if len(self._tried) == len(pool.servers):
             return False
         self._aim(request)
         return True
@@ -168,17 +169,19 @@ class InspectedExchange:
         upstream = None if self._server is None else self._server.name
         self._leave_server()
         self._session.request_finished()
-        plane = self._session.plane
+        plane, head = self._session.plane, self._head
+        status = self._status or (flow.response.status_code if flow.response is not None else 0)
+        now = perf_counter()
+        seconds = NO_UPSTREAM if upstream is None else (self._responded or now) - self._started
+        plane.metrics.request("" if head is None else head.site, status, seconds, self.bytes_in, self.bytes_out)
         if not plane.access_log.is_enabled:
             return
-        status = self._status or (flow.response.status_code if flow.response is not None else 0)
         entry = build_entry(self._session.channel, self._head, status, self._refusal or outcome)
         entry.bytes_in, entry.bytes_out = self.bytes_in, self.bytes_out
-        now = perf_counter()
         entry.duration = now - self._started
         if upstream is not None:
             entry.upstream = upstream
-            entry.upstream_duration = (self._responded or now) - self._started
+            entry.upstream_duration = seconds
         plane.access_log.write(entry)
 
 

@@ -56,6 +56,8 @@ class RequestHead:
     """It asks for a WebSocket."""
     forwarded: list[tuple[bytes, bytes]] = field(default_factory=list)
     """What the client says about where the request came from: names in lower case, values."""
+    site: str = ""
+    """Whose it is, once the gate has looked its host up."""
 
 
 @dataclass(slots=True)

@@ -53,6 +53,7 @@ class Gate:
         "_needs_inspection",
         "_plane",
         "_pool",
+        "_site",
         "_snapshot",
         "hsts",
     )
@@ -67,6 +68,7 @@ class Gate:
         self._forwarded = b""
         self._is_inspecting = is_inspecting
         self._needs_inspection = False
+        self._site = ""
         trusted = plane.settings.trusted_proxies
         self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
         hsts = plane.settings.http.hsts
@@ -87,6 +89,7 @@ class Gate:
             self._give_host(head)
         if head.host != self._host or self._plane.snapshot is not self._snapshot:
             self._enter_host(head.host)
+        head.site = self._site
         if self._pool is None:
             return responses.page(421, "misdirected")
         if not self._channel.secure and self._redirects(head):
@@ -140,6 +143,7 @@ class Gate:
             and choice.certificate.site != mine.certificate.site
         )
         self._pool = None if is_misdirected else plane.upstream_pool(choice.entry.site)
+        self._site = choice.entry.site
         self._needs_inspection = choice.entry.inspect and not self._is_inspecting
         self._host = host
         self._snapshot = snapshot

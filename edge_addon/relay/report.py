@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_addon.access_log import AccessEntry
 from edge_addon.channel import Channel
+from edge_addon.metrics import NO_UPSTREAM
 from edge_addon.relay.framing import RequestHead
 
 if TYPE_CHECKING:
@@ -38,16 +39,21 @@ class Report:
         self.responded = perf_counter()
 
     def write(self, outcome: str | None, upstream: str | None) -> None:
-        """Write the line. `outcome`: why it did not end as usual."""
+        """Count the request and write its line. `outcome`: why it did not end as usual."""
+        now = perf_counter()
+        head = self.head
+        seconds = NO_UPSTREAM if upstream is None else (self.responded or now) - self.started
+        self._plane.metrics.request(
+            "" if head is None else head.site, self.status, seconds, self.bytes_in, self.bytes_out
+        )
         if not self._plane.access_log.is_enabled:
             return
-        entry = build_entry(self._channel, self.head, self.status, outcome)
+        entry = build_entry(self._channel, head, self.status, outcome)
         entry.bytes_in, entry.bytes_out = self.bytes_in, self.bytes_out
-        now = perf_counter()
         entry.duration = now - self.started
         if upstream is not None:
             entry.upstream = upstream
-            entry.upstream_duration = (self.responded or now) - self.started
+            entry.upstream_duration = seconds
         self._plane.access_log.write(entry)
 
 

@@ -159,7 +159,7 @@ class UpstreamPool:
 
     def __init__(self, upstreams: tuple[Upstream, ...], plane: Plane) -> None:
         self._plane = plane
-        self._servers = tuple(Server(upstream, plane) for upstream in upstreams)
+        self._servers = self.servers = tuple(Server(upstream, plane) for upstream in upstreams)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper = plane.timers.timer()
         self._is_swept = False
@@ -208,10 +208,6 @@ class UpstreamPool:
             taker.connected(connection)
             return
         taker.not_connected(cause)
-
-    @property
-    def size(self) -> int:
-        return len(self._servers)
 
     def best(self, tried: Container[Server]) -> Server:
         """For somebody who makes connections of his own: the best server not yet tried, of all when all are."""

@@ -1,0 +1,100 @@
+"""Whether the service as a whole is fit to be relied on, and what speaks against it: the answer of `/readyz`.
+
+Pure. Says what is so now; who warns whom of it is the notifier's matter. A worker's own health listener answers another
+question: whether clients may be sent to that worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from certstore.model.snapshot import ServedCertificate
+
+BEHIND_AFTER = timedelta(seconds=15)
+"""Workers look forty times a second and report once; so long after a change they have had every chance."""
+
+Position = tuple[int, int]
+"""A place in the journal: the file's inode and a number of bytes."""
+
+
+class Unreadiness(StrEnum):
+    NO_MAIN = "no_main"
+    MAIN_EXPIRED = "main_expired"
+    MAIN_NOT_YET_VALID = "main_not_yet_valid"
+    NO_WORKERS = "no_workers"
+    WORKERS_BEHIND = "workers_behind"
+    MAINTENANCE_STALLED = "maintenance_stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker as it last reported."""
+
+    pid: int
+    journal: Position
+    is_draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The facts. `journal` is where its end was when it was last written to, at `journal_changed`; None: there is
+    none. `expects_workers`: edge.yaml has listeners.
+    """
+
+    main: ServedCertificate | None
+    journal: Position | None
+    journal_changed: datetime | None
+    workers: Sequence[WorkerView]
+    expects_workers: bool
+    is_maintenance_stalled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`problems`: code and plain words, none when all is well."""
+
+    problems: tuple[tuple[Unreadiness, str], ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def judge(observed: Observed, now: datetime) -> Readiness:
+    """Everything that is wrong, not only the first of it."""
+    return Readiness((*_main(observed.main, now), *_workers(observed, now), *_maintenance(observed)))
+
+
+def _main(main: ServedCertificate | None, now: datetime) -> Iterator[tuple[Unreadiness, str]]:
+    if main is None:
+        yield Unreadiness.NO_MAIN, "there is no main certificate"
+    elif main.not_after <= now:
+        yield Unreadiness.MAIN_EXPIRED, f"the main certificate expired on {main.not_after:%Y-%m-%d %H:%M} UTC"
+    elif main.not_before > now:
+        yield Unreadiness.MAIN_NOT_YET_VALID, f"the main certificate is valid from {main.not_before:%Y-%m-%d %H:%M} UTC"
+
+
+def _workers(observed: Observed, now: datetime) -> Iterator[tuple[Unreadiness, str]]:
+    serving = [worker for worker in observed.workers if not worker.is_draining]
+    if not serving:
+        if observed.expects_workers:
+            yield Unreadiness.NO_WORKERS, "no worker reports that it serves"
+        return
+    changed = observed.journal_changed
+    if changed is None or now - changed < BEHIND_AFTER:
+        return
+    behind = [worker.pid for worker in serving if worker.journal != observed.journal]
+    if behind:
+        pids = ", ".join(map(str, sorted(behind)))
+        yield (
+            Unreadiness.WORKERS_BEHIND,
+            f"{len(behind)} of {len(serving)} workers (pid {pids}) do not serve what the store holds",
+        )
+
+
+def _maintenance(observed: Observed) -> Iterator[tuple[Unreadiness, str]]:
+    if observed.is_maintenance_stalled:
+        yield Unreadiness.MAINTENANCE_STALLED, "orders, renewals and warnings have come to a halt"

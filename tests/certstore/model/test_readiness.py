@@ -1,0 +1,75 @@
+"""When the service says that it is not to be relied on, and why."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certstore.model.readiness import Observed, Unreadiness, WorkerView, judge
+from certstore.model.snapshot import ServedCertificate
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+MAIN = ServedCertificate("main", 1, "f" * 64, ("edge.test",), NOW - DAY, NOW + DAY)
+END = (7, 1000)
+WORKER = WorkerView(1, END, is_draining=False)
+BEHIND = WorkerView(2, (7, 900), is_draining=False)
+WELL = Observed(MAIN, END, NOW - DAY, (WORKER,), expects_workers=True, is_maintenance_stalled=False)
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        pytest.param(WELL, set(), id="all is well"),
+        pytest.param(replace(WELL, main=None), {Unreadiness.NO_MAIN}, id="no main certificate"),
+        pytest.param(
+            replace(WELL, main=replace(MAIN, not_after=NOW)), {Unreadiness.MAIN_EXPIRED}, id="main has just expired"
+        ),
+        pytest.param(
+            replace(WELL, main=replace(MAIN, not_before=NOW + DAY)),
+            {Unreadiness.MAIN_NOT_YET_VALID},
+            id="main is not valid yet",
+        ),
+        pytest.param(replace(WELL, workers=()), {Unreadiness.NO_WORKERS}, id="no worker lives"),
+        pytest.param(replace(WELL, workers=(), expects_workers=False), set(), id="nothing to listen on, no workers"),
+        pytest.param(
+            replace(WELL, workers=(replace(WORKER, is_draining=True),)),
+            {Unreadiness.NO_WORKERS},
+            id="the only worker drains",
+        ),
+        pytest.param(replace(WELL, workers=(WORKER, BEHIND)), {Unreadiness.WORKERS_BEHIND}, id="one worker is behind"),
+        pytest.param(
+            replace(WELL, workers=(WORKER, BEHIND), journal_changed=NOW - timedelta(seconds=5)),
+            set(),
+            id="a change that workers may not have reported yet",
+        ),
+        pytest.param(
+            replace(WELL, workers=(WORKER, replace(BEHIND, is_draining=True))),
+            set(),
+            id="a draining worker may be behind",
+        ),
+        pytest.param(
+            replace(WELL, workers=(replace(WORKER, journal=(8, 1000)),)),
+            {Unreadiness.WORKERS_BEHIND},
+            id="a worker that reads a file that was replaced",
+        ),
+        pytest.param(
+            replace(WELL, is_maintenance_stalled=True), {Unreadiness.MAINTENANCE_STALLED}, id="maintenance stands still"
+        ),
+        pytest.param(
+            replace(WELL, main=None, workers=(), is_maintenance_stalled=True),
+            {Unreadiness.NO_MAIN, Unreadiness.NO_WORKERS, Unreadiness.MAINTENANCE_STALLED},
+            id="everything at once",
+        ),
+    ],
+)
+def test_readiness_names_everything_that_is_wrong(observed: Observed, expected: set[Unreadiness]) -> None:
+    readiness = judge(observed, NOW)
+    assert {code for code, _ in readiness.problems} == expected
+    assert readiness.ok is (not expected)
+    assert all(words for _, words in readiness.problems)
+
+
+def test_the_words_name_the_workers_that_are_behind() -> None:
+    (problem,) = judge(replace(WELL, workers=(WORKER, BEHIND)), NOW).problems
+    assert problem[1] == "1 of 2 workers (pid 2) do not serve what the store holds"
