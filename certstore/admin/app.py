@@ -21,6 +21,7 @@ from certstore.admin.api.models import ProblemDocument
 from certstore.admin.desk import Desk
 from certstore.admin.guard import BodyTooLarge, Guard, Origins
 from certstore.admin.identity import find_actor
+from certstore.admin.observing import observing
 from certstore.admin.pages import certificate, entrance, overview, site
 from certstore.admin.pages import service as page_service
 from certstore.admin.pages.rendering import STATIC, Flashes, render, see_other
@@ -54,6 +55,7 @@ def build_app(desk: Desk) -> ASGIApp:
         app.include_router(each.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_api_route("/healthz", healthz, include_in_schema=False)
+    app.include_router(observing(desk))
     for error in EXPECTED:
         app.add_exception_handler(error, on_expected)
     app.add_exception_handler(HTTPException, on_http)

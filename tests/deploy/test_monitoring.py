@@ -26,7 +26,7 @@ def known() -> set[str]:
 @pytest.mark.peer
 @pytest.mark.parametrize("arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
 def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
-    command = [require_peer("promtool"), *arguments]
+    command = [str(require_peer("promtool")), *arguments]
     ran = subprocess.run(command, cwd=MONITORING, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

@@ -1,10 +1,14 @@
 """What workers count, by requests and handshakes that really happened, and how it reaches the control process."""
 
 import asyncio
+import http.client
+import json
 import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +26,7 @@ from tests.edge_addon.relay.edge import MAIN_HOST, Edge, entry, relay_edge
 from tests.edge_addon.relay.http2_client import Http2Client
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, answering, ok
+from tests.ports import listening_socket
 from tests.running import RunningEdge, running_edge
 
 LAST = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
@@ -205,3 +210,38 @@ def test_counts_of_all_workers_are_gathered_and_outlive_a_worker(how: str, tmp_p
                 assert report.journal == (inode.st_ino, inode.st_size)
         assert counted(edge, REQUESTS)["a.test", "2xx"] == 11
         assert gathered(edge).workers == ()
+
+
+def ask(port: int, path: str, token: str = "") -> tuple[int, str]:
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=ssl._create_unverified_context())
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def test_the_admin_listener_of_a_running_service_shows_them_and_is_ready(tmp_path: Path) -> None:
+    with listening_socket() as probe:
+        port = probe.getsockname()[1]
+    with Recorder(answering(ok())) as recorder:
+        settings = {
+            "listeners": [{"kind": "https"}],
+            "upstream": recorder.url,
+            "admin": {"listen": f"127.0.0.1:{port}"},
+        }
+        with running_edge(tmp_path, settings, {"a.test": CA.issue("a.test")}) as edge:
+            wait_for(lambda: ask(port, "/readyz")[0] == 200, "a service that is ready")
+            command = [sys.executable, "-m", "edge_addon.cli", "admin", "token", "add", "prometheus", "--scope", "read"]
+            made = subprocess.run(
+                [*command, "--json", "--config", str(edge.config)], capture_output=True, text=True, check=True
+            )
+            token = json.loads(made.stdout)["token"]
+            get(edge)
+            line = f'{REQUESTS}{{site="a.test",code="2xx"}} 1\n'
+            page = wait_for(lambda: (text := ask(port, "/metrics", token)[1]) and line in text and text, line)
+    assert 'certedge_certificate_remaining_seconds{site="a.test"}' in str(page)
+    assert "certedge_workers 1\n" in str(page)
