@@ -21,7 +21,7 @@ from pathlib import Path
 
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
-from edge_addon import children, control_process, logs, worker
+from edge_addon import children, control_process, logs, resource_limits, worker
 from edge_addon.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
 from edge_addon.listening import ListeningSockets
 from edge_addon.settings_file import BadSettings, load_settings
@@ -49,6 +49,7 @@ def run(config: Path) -> int:
     except BadSettings as error:
         print(error, file=sys.stderr)  # noqa: T201  the answer to a command, not an event
         return 2
+    resource_limits.adapt(settings.limits.connections)
     sockets = ListeningSockets(take_sockets(os.environ))
     try:
         sockets.adopt(settings.listeners)
@@ -220,6 +221,9 @@ class Supervisor:
         self._is_announced = False
         try:
             settings = load_settings(self._config)
+            if self._settings.listeners and not settings.listeners:
+                # An empty file is a valid one, and what an editor leaves for a moment.
+                raise CannotListen(f"{self._config} names no listener any more; to serve nobody, stop the service")
             self._sockets.adopt(settings.listeners)
         except (BadSettings, CannotListen) as error:
             log.error("the settings stay as they were: %s", error)

@@ -66,6 +66,22 @@ def test_sighup_replaces_every_process_and_loses_no_connection(tmp_path: Path) -
         assert not before & {edge.control_pid(), *edge.worker_pids()}
 
 
+def test_file_without_listeners_does_not_end_those_that_serve(tmp_path: Path) -> None:
+    """An empty file is what an editor or a copy leaves for a moment."""
+    with running_edge(tmp_path, WEB) as edge:
+        before, settings = edge.worker_pids(), edge.config.read_text()
+        edge.config.write_text("")
+        edge.send_signal(signal.SIGHUP)
+        wait_for(lambda: "names no listener any more" in edge.stderr, "a refusal in the log")
+        with Client(edge.port("http")) as client:
+            assert client.is_served()
+        assert edge.worker_pids() == before
+        edge.config.write_text(settings)
+        edge.reload()
+        with Client(edge.port("http")) as client:
+            assert client.is_served()
+
+
 def test_sighup_lets_a_request_under_way_finish_on_the_old_worker(tmp_path: Path, upstream: HeldUpstream) -> None:
     settings = {**WEB, "upstream": upstream.url, "http": {"redirect_to_https": False}}
     with running_edge(tmp_path, settings) as edge, Client(edge.port("http")) as client:
