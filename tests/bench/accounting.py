@@ -39,18 +39,23 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total * TICK_SECONDS
 
 
-def settled_cpu_seconds(pids: Iterable[int], patience: float = 2.0) -> float:
+def wait_until_started(pids: Iterable[int]) -> None:
+    """Wait for what a server still does after it began to serve: look through its store, start a console."""
+    settled_cpu_seconds(pids, patience=90.0, moment=1.0)
+
+
+def settled_cpu_seconds(pids: Iterable[int], patience: float = 2.0, moment: float = _QUIET_SECONDS) -> float:
     """The same once the processes have been at rest for a moment: what a load left to be done belongs to it.
 
-    They are waited for at most `patience` seconds.
+    They are waited for at most `patience` seconds, for a `moment` of (nearly) no work.
     """
     pids = list(pids)
     deadline = time.monotonic() + patience
     last = cpu_seconds(pids)
     while time.monotonic() < deadline:
-        time.sleep(_QUIET_SECONDS)
+        time.sleep(moment)
         now = cpu_seconds(pids)
-        if now - last < 1.5 * TICK_SECONDS:
+        if now - last < 1.5 * TICK_SECONDS + moment / 50:
             return now
         last = now
     return last

@@ -98,7 +98,7 @@ class Bench:
                     continue
                 servers.append(server)
             # What a start leaves to be done is not part of any operation.
-            accounting.settled_cpu_seconds([pid for server in servers for pid in server.pids()], patience=30)
+            accounting.wait_until_started([pid for server in servers for pid in server.pids()])
             yield servers
 
     def cpu_per_operation(

@@ -29,10 +29,10 @@ def _measure(bench: Bench, server: Server, count: int) -> None:
     name, figure = server.peer.name, IDLE.at(count)
     with held_connections(server.port, MAIN_HOST, SMALL, min(_WARM_UP, count)):
         pass
-    before = accounting.pss_kilobytes(server.pids())
+    before = accounting.pss_kilobytes(server.peer.data_plane(server))
     try:
         with held_connections(server.port, MAIN_HOST, SMALL, count) as held:
-            value = (accounting.pss_kilobytes(server.pids()) - before) / count
+            value = (accounting.pss_kilobytes(server.peer.data_plane(server)) - before) / count
             answered = still_answered(held, MAIN_HOST, SMALL)
     except OSError as error:
         bench.results.note(figure, name, "refuses so many")

@@ -18,7 +18,8 @@ from tests.bench.measurements.in_turn import check_answers
 from tests.bench.peers import Peer, Server, all_peers
 from tests.bench.upstream import SMALL
 
-CONNECTIONS = 64
+CONNECTIONS = 128
+"""Few connections that come at once may all find the same worker first."""
 
 Reckoning = Callable[[Sequence[float], int], float]
 """Core seconds that one operation keeps a server busy, from its processes' CPU time and the number of its workers."""

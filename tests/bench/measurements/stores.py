@@ -15,7 +15,6 @@ from tests.bench.peers.base import UNSEEN_SECONDS
 from tests.bench.upstream import SMALL
 
 DROP_SECONDS = 120.0
-START_WORK_SECONDS = 90.0
 AFTERMATH_SECONDS = 0.5
 """A server that reloads closes its kept connections a moment after it serves the new certificate."""
 
@@ -60,8 +59,7 @@ def _measure(bench: Bench, peer: Peer, size: int, bases: dict[str, tuple[float, 
 
 def _measure_running(bench: Bench, server: Server, size: int, bases: dict[str, tuple[float, float]]) -> None:
     peer = server.peer
-    # It serves, but may still be looking through what it found: neither memory nor work done now would be the usual.
-    accounting.settled_cpu_seconds(server.pids(), patience=START_WORK_SECONDS)
+    accounting.wait_until_started(server.pids())
     memory = (accounting.pss_kilobytes(server.pids()), accounting.pss_kilobytes(peer.data_plane(server)))
     base = bases.setdefault(peer.name, memory)
     if size > 1:
