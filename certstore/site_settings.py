@@ -72,7 +72,7 @@ def is_usable_key(site: str) -> bool:
 
 
 def is_declaration(kept: Any) -> bool:
-    """Whether a value has the form of a line of `state/declarations.json`; of settings only that there may be some."""
+    """Whether a value has the form of a line of `state/declarations.jsonl`; of settings only that there may be some."""
     match kept:
         case {"host": str(), "settings": dict() | None, "stamp": _, "numbers": dict(numbers)}:
             return all(isinstance(number, int) for number in numbers.values())
@@ -80,7 +80,7 @@ def is_declaration(kept: Any) -> bool:
 
 
 def settings_from(kept: dict[str, Any]) -> SiteSettings | None:
-    """The settings of a line of `state/declarations.json`."""
+    """The settings of a line of `state/declarations.jsonl`."""
     return SiteSettings.model_validate(kept["settings"]) if kept["settings"] is not None else None
 
 

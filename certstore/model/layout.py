@@ -102,15 +102,15 @@ class Layout:
 
     @property
     def drop_digests(self) -> Path:
-        return self.state / "drops.json"
+        return self.state / "drops.jsonl"
 
     @property
     def declarations(self) -> Path:
-        return self.state / "declarations.json"
+        return self.state / "declarations.jsonl"
 
     @property
     def tombstones(self) -> Path:
-        return self.state / "removed.json"
+        return self.state / "removed.jsonl"
 
     @property
     def renewals(self) -> Path:

@@ -270,7 +270,7 @@ def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(tmp_path: Pa
         drop_pair(writer, SITE, ca.issue(SITE))
         look_until_judged(writer, SITE)
     # The tombstone is the first thing that a removal writes.
-    with (tmp_path / "state" / "removed.json").open("a") as tombstones:
+    with (tmp_path / "state" / "removed.jsonl").open("a") as tombstones:
         tombstones.write(f'["{SITE}",{{}}]\n')
     with writing(tmp_path) as writer:
         assert writer.sites() == (MAIN,)
