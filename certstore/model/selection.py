@@ -42,7 +42,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.EXACT_NAME: "the site declares exactly this name",
     Reason.WILDCARD_NAME: "the site declares a wildcard that matches this name",
     Reason.UNKNOWN_NAME: "no site declares this name",
-    Reason.SITE_USES_MAIN: "the site is set to use the main certificate",
+    Reason.SITE_USES_MAIN: "the site uses the main certificate: it is set to, or has none of its own yet",
     Reason.SITE_WITHOUT_CERTIFICATE: "the site has no certificate of its own yet",
     Reason.EXPIRED_GIVES_WAY_TO_MAIN: "the site's certificate has expired and the main certificate covers the name",
     Reason.EXPIRED_STILL_SERVED: "the site's certificate has expired and no valid main certificate covers the name",

@@ -250,3 +250,10 @@ def test_declared_exact_name_always_leads_to_its_site(snapshot: Snapshot, host: 
     entry = snapshot.by_name.get(host)
     if entry is not None:
         assert select(snapshot, host, is_mail=False, now=NOW).entry == entry
+
+
+def test_a_site_without_a_certificate_is_not_said_to_have_been_set_to_main() -> None:
+    bare = site("bare", "bare.test", source=Source.MAIN)
+    main = site(MAIN, "mail.install.test", own=MAIN_CERTIFICATE)
+    selection = select(Snapshot.build([main, bare]), "bare.test", is_mail=False, now=NOW)
+    assert "or has none of its own yet" in EXPLANATIONS[selection.reason]
