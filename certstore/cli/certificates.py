@@ -104,7 +104,8 @@ def rollback(
 
 
 @app.command(
-    epilog="Example: certedge cert export main /srv/export/mail && rsync -aL /srv/export/mail/ mx2:/etc/mail/tls/"
+    epilog="Example: certedge cert export main /srv/export/main && "
+    "rsync -aL --delay-updates --exclude='.*' /srv/export/main/ mx2:/etc/mail/tls/"
 )
 def export(
     site: SiteKey,
