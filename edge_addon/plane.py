@@ -20,6 +20,7 @@ from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from edge_addon.access_log import AccessLog
+from edge_addon.challenge_file import read_key_authorization
 from edge_addon.contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.metrics import Metrics
 from edge_addon.relay.upstream import Server, UpstreamPool
@@ -154,12 +155,7 @@ class Plane:
     def challenge(self, token: str) -> bytes | None:
         """The key authorization of a pending ACME challenge (RFC 8555 §8.3), or None: unknown, or no token at all."""
         path = self.layout.challenge(token)
-        if path is None:
-            return None
-        try:
-            return path.read_bytes()
-        except OSError:
-            return None
+        return None if path is None else read_key_authorization(path)
 
     def count(self, cause: str, amount: int = 1) -> None:
         """Count something refused or done; `cause` is a short word such as `tls_junk`."""

@@ -1,5 +1,6 @@
 """What the edge answers itself and where the rest goes: challenges, redirects, 421, sites, origin headers, HSTS."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ async def test_challenge_is_answered_before_anything_else(kind: str, tmp_path: P
             assert b"\r\nContent-Length: %d\r\n" % len(content) in got
             assert got.endswith(b"\r\n\r\n")
         assert recorder.received == b""
+
+
+@in_loop
+async def test_pipe_or_link_among_the_challenges_blocks_nobody_and_gives_nothing_away(tmp_path: Path) -> None:
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            folder = edge.plane.layout.challenges
+            folder.mkdir(parents=True)
+            secret = tmp_path / "secret"
+            secret.write_text("secret")
+            os.mkfifo(folder / ("p" * 43))
+            (folder / ("l" * 43)).symlink_to(secret)
+            for token in ("p" * 43, "l" * 43):
+                got = await edge.send(request("a.test", f"/.well-known/acme-challenge/{token}"), end=True)
+                assert got.startswith(b"HTTP/1.1 404 ")
+                assert b"secret" not in got
 
 
 @pytest.mark.parametrize(

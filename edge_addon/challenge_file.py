@@ -1,0 +1,33 @@
+"""Reads a key authorization that an ACME client has put into `challenges/`: the one file that clients get to see.
+
+Other programs than ours write there. Whatever lies there, a worker must not wait for it, and nothing but a key
+authorization leaves: not what a link leads to, least of all a private key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+_LIMIT = 1024
+"""Bytes; a token of 128 characters, a dot and a thumbprint of 43 are 172."""
+
+_KEY_AUTHORIZATION = re.compile(rb"[A-Za-z0-9_.=-]+\s*")
+
+
+def read_key_authorization(path: Path) -> bytes | None:
+    """As it was written, a newline at its end included; None for anything else. Never raises, never blocks."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        content = os.read(descriptor, _LIMIT + 1) if is_file else b""
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return content if len(content) <= _LIMIT and _KEY_AUTHORIZATION.fullmatch(content) else None
