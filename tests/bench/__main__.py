@@ -8,6 +8,7 @@ import json
 import logging
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(level=logging.ERROR)
     _raise_descriptor_limit()
+    # However it is ended, so are the servers that it has started.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     size = TINY if options.tiny else QUICK if options.quick else FULL
     say = Progress()
     home = MEMORY_FOLDER if _has_room(MEMORY_FOLDER) else None
