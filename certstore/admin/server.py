@@ -36,7 +36,9 @@ LOOK_SECONDS = 1.0
 """How soon an open overview hears of a change."""
 
 _CONNECTIONS = 500
-_END_SECONDS = 3
+_END_SECONDS = 1
+_ROUNDS = 10
+"""Of the loop, in which aborted connections come apart."""
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +59,8 @@ async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
         news,
     )
     listener = _listen(around.settings.admin.listen)
+    # It would log exceptions with their messages, which could quote what was sent; `app` logs them without.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = _Server(_config(build_app(desk), LiveContext(around.writer.layout)))
     address = f"https://{HostPort(*listener.getsockname()[:2])}"
     serving = asyncio.create_task(server.serve([listener]), name="console")
@@ -70,6 +74,7 @@ async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
         news.close()
         server.should_exit = True
         await asyncio.gather(serving, looking, return_exceptions=True)
+        await server.abort_rest()
         jobs.stop()
         index.close()
 
@@ -119,6 +124,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def abort_rest(self) -> None:
+        """Browsers keep connections open, and take their time to answer a TLS farewell."""
+        rest = list(self.server_state.connections)
+        for connection in rest:
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+        for _ in range(_ROUNDS if rest else 0):
+            await asyncio.sleep(0)
 
 
 async def _keep_looking(index: SiteIndex) -> None:

@@ -108,7 +108,7 @@ def render(request: Request, actor: Actor | None, template: str, status: int = 2
             actor=actor,
             may=may,
             csrf=actor.session.csrf_token if actor is not None and actor.session is not None else "",
-            flashes=flashes_of(request).take(actor),
+            flashes=[] if "x-part" in request.headers else flashes_of(request).take(actor),
             now=desk.around.clock(),
             path=request.url.path,
             **facts,

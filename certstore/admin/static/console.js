@@ -2,11 +2,14 @@
 "use strict";
 
 (() => {
+  // Said with every request for a piece of a page: messages for the person wait for a page that is shown whole.
+  const PART = { "X-Part": "1" };
+
   // The overview and a site's page follow what happens, as long as nobody types into them.
   const live = document.getElementById("live");
 
   const refresh = async (address) => {
-    const answer = await fetch(address, { headers: { Accept: "text/html" } });
+    const answer = await fetch(address, { headers: PART });
     if (!answer.ok || answer.redirected) return false;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("live");
@@ -56,7 +59,7 @@
   // Pieces that take a moment: handshakes with every listener.
   const load = async (place) => {
     try {
-      const answer = await fetch(place.dataset.load);
+      const answer = await fetch(place.dataset.load, { headers: PART });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const piece = page.getElementById("piece");
       if (answer.ok && piece) place.replaceChildren(...piece.childNodes);

@@ -186,8 +186,16 @@ def running_console(
 
 @contextlib.contextmanager
 def _in_thread(around: Surroundings, access: Access) -> Iterator[str]:
+    """The loop lives and ends in its own thread: the test's may be busy with a loop of a browser's driver."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="console-loop")
+
+    def live() -> None:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+    thread = threading.Thread(target=live, name="console-loop")
     thread.start()
     try:
         opened = console(around, access)
@@ -199,5 +207,3 @@ def _in_thread(around: Surroundings, access: Access) -> Iterator[str]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()

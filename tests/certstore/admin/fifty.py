@@ -16,13 +16,13 @@ from tests.certificates import CertificateAuthority
 from tests.certstore.admin.console import Clock, RunningConsole
 
 _WORDS = (
-    "northwind fjord-energy castellan-law bluebay-dental orchard-foods meridian-air harbour-trust pine- "
-    "and-sons alpenglow kestrel-media lumen-optics old-mill-bakery riverside-clinic quarry-works "
-    "saltmarsh tamarind-travel umber-paint vesper-hotels willow-school yarrow-pharma zephyr-cycles acorn- "
-    "bank birch-legal cobalt-marine delta-print ember-heating fernwood garnet-jewels heron-post ivy- "
-    "gardens juniper-spirits keystone-build larch-timber magpie-shop nettle-tea opal-watches plover-press "
-    "quartz-lab rowan-care sorrel-soups thistle-wool upland-farm violet-florist walnut-desk xylem-water "
-    "yew-archery zinc-roofs aspen-ski bramble-jam"
+    "northwind fjord-energy castellan-law bluebay-dental orchard-foods meridian-air harbour-trust "
+    "pine-and-sons alpenglow kestrel-media lumen-optics old-mill-bakery riverside-clinic quarry-works "
+    "saltmarsh tamarind-travel umber-paint vesper-hotels willow-school yarrow-pharma zephyr-cycles "
+    "acorn-bank birch-legal cobalt-marine delta-print ember-heating fernwood garnet-jewels heron-post "
+    "ivy-gardens juniper-spirits keystone-build larch-timber magpie-shop nettle-tea opal-watches "
+    "plover-press quartz-lab rowan-care sorrel-soups thistle-wool upland-farm violet-florist walnut-desk "
+    "xylem-water yew-archery zinc-roofs aspen-ski bramble-jam"
 )
 NAMES = _WORDS.split()
 ACCOUNT = "acme:letsencrypt"

@@ -1,0 +1,274 @@
+"""The console in Debian's real Chromium: set-up, uploads, an order at a real Pebble, preflight, people.
+
+No page may break its own content security policy or log an error, scroll sideways on a phone, or have a serious fault
+that axe-core finds, in light or dark.
+"""
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from certstore.model.layout import Layout
+from certstore.model.people import Role
+from certstore.service.caretaker import Caretaker
+from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.acme.workshop import Responder
+from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
+from tests.certstore.admin.screenshots import PAGES, PHONE, WIDE, chromium, filled_console, sign_in
+from tests.certstore.service.care import make_settings
+from tests.certstore.stores import OTHER, SITE, served
+from tests.deadlines import wait_for
+from tests.peers import MISSING_PEER
+from tests.peers.pebble import Pebble
+from tests.running import served_fingerprint
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core's source, fetched by npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip(f"{MISSING_PEER}npm (apt install npm)")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+    source = folder / "node_modules/axe-core/axe.min.js"
+    if done.returncode != 0 or not source.exists():
+        pytest.skip(f"{MISSING_PEER}axe-core (apt install npm, and a registry that npm reaches)")
+    return source.read_text()
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[RunningConsole]:
+    with running_console(tmp_path / "store") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def browsing(browser: Browser, console: RunningConsole, name: str | None = "anna", **options: Any) -> Iterator[Page]:
+    """A signed-in page; at its end nothing was complained about in the browser's console."""
+    context = browser.new_context(ignore_https_errors=True, **{"viewport": WIDE, **options})
+    complaints: list[str] = []
+    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    page = sign_in(context, console, name) if name is not None else context.new_page()
+    yield page
+    context.close()
+    # A page that answers 4xx with what is wrong is logged by Chromium as a resource that failed to load.
+    assert [each for each in complaints if "the server responded with a status of 4" not in each] == []
+
+
+def write_pair(folder: Path, issued: Issued) -> list[Path]:
+    issued.write_to(folder)
+    return [folder / "fullchain.pem", folder / "privkey.pem"]
+
+
+def test_a_page_that_breaks_its_policy_would_be_noticed(browser: Browser, console: RunningConsole) -> None:
+    """The control for all others here."""
+    console.add_user("anna")
+    with pytest.raises(AssertionError, match="Content Security Policy"), browsing(browser, console) as page:
+        page.evaluate("""() => {
+            const script = document.createElement("script");
+            script.textContent = "window.broken = true";
+            document.body.append(script);
+        }""")
+
+
+def test_from_set_up_to_a_served_certificate_without_a_shell(
+    browser: Browser, console: RunningConsole, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    with browsing(browser, console, None) as page:
+        page.goto(console.address + console.first_link())
+        page.get_by_label("Name").fill("anna")
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_label("Password once more").fill(PASSWORD)
+        page.get_by_role("button", name="Begin").click()
+        page.get_by_role("link", name="Add a site").click()
+        page.get_by_label("Host").fill(SITE)
+        page.get_by_label("From files that are dropped or uploaded").check()
+        page.get_by_role("button", name="Add the site").click()
+        expect(page.get_by_role("heading", name=SITE)).to_be_visible()
+
+        page.get_by_role("link", name="Get a certificate").click()
+        page.get_by_label("Choose files").set_input_files(write_pair(tmp_path / "wrong", ca.issue(OTHER)))
+        page.get_by_role("button", name="Check the files").click()
+        expect(page.get_by_role("heading", name="These files can't be taken")).to_be_visible()
+        expect(page.get_by_text("covers no name of this site")).to_be_visible()
+        assert served(tmp_path / "store", SITE) is None
+
+        page.get_by_role("link", name="Other files").click()
+        issued = ca.issue(SITE)
+        page.get_by_label("Choose files").set_input_files(write_pair(tmp_path / "right", issued))
+        expect(page.locator(".chosen")).to_have_text("fullchain.pem, privkey.pem")
+        page.get_by_role("button", name="Check the files").click()
+        expect(page.get_by_role("heading", name="Ready to be taken in")).to_be_visible()
+        page.get_by_role("button", name="Take in and serve").click()
+        expect(page.get_by_role("status").first).to_contain_text("version 1 is live")
+        assert served(tmp_path / "store", SITE) == issued.fingerprint
+
+
+def test_file_that_can_be_no_certificate_is_not_even_sent(
+    browser: Browser, console: RunningConsole, tmp_path: Path
+) -> None:
+    console.add_user("anna")
+    (tmp_path / "big.pem").write_bytes(b"A" * 1_000_001)
+    with browsing(browser, console) as page:
+        page.goto(f"{console.address}/sites/main/certificate")
+        page.get_by_label("Choose files").set_input_files(tmp_path / "big.pem")
+        expect(page.locator(".chosen")).to_contain_text("larger than 1 MB")
+        page.get_by_role("button", name="Check the files").click()
+        assert page.url.endswith("/certificate")
+
+
+def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser: Browser, tmp_path: Path) -> None:
+    """A name that leads nowhere is found by the preflight; mended, it is ordered from a real CA."""
+    root = tmp_path / "store"
+    responder = Responder(Layout(root))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(responder.running())
+        pebble = stack.enter_context(Pebble(responder.port))
+        settings = make_settings(pebble, responder.port)
+        console = stack.enter_context(running_console(root, settings, caretaker=Caretaker))
+        console.add_user("anna")
+        pebble.dns.set_servfail(SITE)
+        page = stack.enter_context(browsing(browser, console))
+        page.goto(f"{console.address}/sites/new")
+        page.get_by_label("Host").fill(SITE)
+        page.get_by_label("Order it, and renew it in time").check()
+        page.get_by_role("button", name="Add the site").click()
+        page.get_by_role("button", name="Preflight check").click()
+        page.wait_for_url(re.compile("/jobs/"))
+        expect(page.locator(".notice.failing").first).to_contain_text(SITE, timeout=60_000)
+        expect(page.locator(".notice.failing").first).to_contain_text("Have the zone's provider")
+
+        pebble.dns.clear_servfail(SITE)
+        page.get_by_role("button", name="Try again").click()
+        # Port 80 of this machine is not ours, which a preflight from inside may only doubt.
+        expect(page.get_by_text("refuses connections on port 80")).to_be_visible(timeout=60_000)
+        expect(page.locator(".notice.failing")).to_have_count(0)
+        page.get_by_role("link", name="To the site").click()
+        page.get_by_role("link", name="Get a certificate").click()
+        page.get_by_label("Who is warned").fill("ops@client-a.test")
+        page.get_by_role("button", name="Order now").click()
+        expect(page.get_by_text("The new certificate is served")).to_be_visible(timeout=90_000)
+        assert page.locator("#steps li").count() >= 3
+        fingerprint = served(root, SITE)
+        assert fingerprint is not None
+        page.get_by_role("link", name="To the site").click()
+        expect(page.get_by_text("ordered from").first).to_be_visible()
+        assert console.audit()[0]["action"] == "cert.order"
+
+
+def test_open_overview_follows_what_happens_and_searches_while_typing(
+    browser: Browser, console: RunningConsole
+) -> None:
+    console.add_user("anna")
+    admin = console.api()
+    with browsing(browser, console) as page:
+        admin.send("PUT", f"/api/v1/sites/{SITE}/settings", {"host": SITE})
+        expect(page.get_by_role("link", name=SITE)).to_be_visible()
+        admin.send("PUT", f"/api/v1/sites/{OTHER}/settings", {"host": OTHER})
+        expect(page.get_by_role("link", name=OTHER)).to_be_visible()
+        page.get_by_placeholder("Search names").press_sequentially("client-b")
+        expect(page.get_by_role("link", name=SITE)).to_have_count(0)
+        expect(page.get_by_role("link", name=OTHER)).to_be_visible()
+        assert "search=" in page.url
+
+
+def test_rollback_is_one_click(
+    browser: Browser, console: RunningConsole, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    from certstore.model.contents import DroppedFile
+
+    console.add_user("anna")
+    first, second = ca.issue("mail.install.test"), ca.issue("mail.install.test")
+    for each in (first, second):
+        console.writer.take_in("main", [DroppedFile("all.pem", each.combined_pem)], source="upload")
+    with browsing(browser, console) as page:
+        page.goto(f"{console.address}/sites/main")
+        page.get_by_role("button", name="Make live: version 2").click()
+        expect(page.get_by_role("status").first).to_contain_text("version 2 is live")
+    assert served_fingerprint(console.port, None) == first.fingerprint
+
+
+def test_domain_administrator_is_shown_the_own_sites_only(browser: Browser, console: RunningConsole) -> None:
+    admin = console.api()
+    for site in (SITE, OTHER):
+        admin.send("PUT", f"/api/v1/sites/{site}/settings", {"host": site})
+    console.add_user("bert", Role.DOMAIN, SITE)
+    with browsing(browser, console, "bert") as page:
+        expect(page.get_by_role("link", name=SITE)).to_be_visible()
+        expect(page.get_by_text(OTHER)).to_have_count(0)
+        for link in ("People", "Audit", "Service", "Add a site"):
+            expect(page.get_by_role("link", name=link)).to_have_count(0)
+        page.goto(f"{console.address}/sites/{OTHER}")
+        expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
+    settings = {
+        "listeners": [{"kind": "https", "listen": "127.0.0.1:1"}],
+        "acme": {"directory": "https://127.0.0.1:1/directory"},
+    }
+    with filled_console(tmp_path_factory.mktemp("filled"), settings) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", ["overview", "site", "site-failing", "people", "audit", "certificate", "settings"])
+def test_page_fits_a_phone(browser: Browser, filled: RunningConsole, name: str) -> None:
+    with browsing(browser, filled, viewport={"width": 360, "height": 740}) as page:
+        page.goto(filled.address + PAGES[name])
+        widest = page.evaluate("document.documentElement.scrollWidth")
+        assert widest <= 360, f"{widest} px"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_fault_on_any_page(
+    browser: Browser, filled: RunningConsole, axe: str, theme: Literal["light", "dark"]
+) -> None:
+    faults: list[str] = []
+    with browsing(browser, filled, color_scheme=theme) as page:
+        paths = [*PAGES.values(), "/sites/nothing.test", "/?search=nothing-at-all"]
+        for path in paths:
+            page.goto(filled.address + path)
+            page.evaluate(axe)
+            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            faults += [
+                f"{path}: {each['id']}: {node['html'][:160]}: {node['failureSummary'][:200]}"
+                for each in result["violations"]
+                if each["impact"] in ("serious", "critical")
+                for node in each["nodes"][:3]
+            ]
+    with browsing(browser, filled, None, color_scheme=theme, viewport=PHONE) as page:
+        page.goto(f"{filled.address}/signin")
+        page.evaluate(axe)
+        result = page.evaluate("axe.run()")
+        faults += [each["id"] for each in result["violations"] if each["impact"] in ("serious", "critical")]
+    assert faults == []
+
+
+def test_every_page_works_by_keyboard_to_its_main_action(browser: Browser, filled: RunningConsole) -> None:
+    with browsing(browser, filled) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+        page.goto(f"{filled.address}{PAGES['certificate']}")
+        wait_for(lambda: page.locator("input[type=file]").count() == 1, "the form")
+        page.locator("input[type=file]").focus()
+        outline = page.locator(".drop").evaluate("node => getComputedStyle(node).outlineStyle")
+        assert outline == "solid"
