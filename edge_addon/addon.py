@@ -24,6 +24,7 @@ from certstore.journal import JournalReader, JournalUnreadable
 from certstore.model.layout import Layout
 from certstore.model.settings import ListenerKind, Settings
 from certstore.service.protocol import VerbFailed
+from edge_addon.contexts import ContextCache
 from edge_addon.inspection.inspector import Inspector
 from edge_addon.listening import ListeningSockets
 from edge_addon.modes import PREFIX, EdgeMode, mode_spec
@@ -50,6 +51,7 @@ class Inherited:
     settings: Settings
     base: Path
     sockets: tuple[socket.socket, ...] = field(repr=False)
+    contexts: ContextCache | None = field(default=None, repr=False)
 
 
 class Edge:
@@ -165,7 +167,9 @@ class Edge:
         self._serve_with(self._inherited)
 
     def _serve_with(self, inherited: Inherited) -> None:
-        self.plane = Plane(inherited.settings, inherited.base, JournalReader(_layout(inherited)))
+        self.plane = Plane(
+            inherited.settings, inherited.base, JournalReader(_layout(inherited)), contexts=inherited.contexts
+        )
         self.plane.start()
         if self._may_inspect:
             self.plane.inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)

@@ -16,7 +16,7 @@ from pathlib import Path
 from certstore.model import layout as files
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
-from certstore.model.snapshot import ServedCertificate
+from certstore.model.snapshot import MAIN, ServedCertificate
 
 CAPACITY = 1024
 """Contexts kept. One takes some 26 KB and 0.4 ms, so a busy worker holds those in use and rebuilds the others."""
@@ -64,18 +64,40 @@ class ContextCache:
         A site keeps one context per purpose: its newest. When the version named is not readable (pruned while this
         worker lagged behind, a disk fault), the site's live version is tried once, then the last good context stays.
         """
-        key = (certificate.site, is_mail)
+        return self._of(certificate.site, certificate.version, is_mail)
+
+    def warm(self, sites: int) -> None:
+        """Build those of main and of so many other sites, as they are live now.
+
+        Done before workers are forked: they share the ticket keys of these contexts, so a session resumes on any of
+        them. That ends for a site when its certificate is replaced, and for all after a day.
+        """
+        try:
+            names = sorted(path.name for path in self._layout.live_folder.iterdir() if path.name != MAIN)
+        except OSError:
+            return  # nothing is live yet
+        for site in (MAIN, *names[:sites]):
+            try:
+                version = int(self._layout.live(site).readlink().name)
+            except (OSError, ValueError):
+                continue
+            self._of(site, version, is_mail=False)
+            if site == MAIN:
+                self._of(site, version, is_mail=True)
+
+    def _of(self, site: str, version: int, is_mail: bool) -> ssl.SSLContext | None:
+        key = (site, is_mail)
         built = self._built.get(key)
         now = self._monotonic()
-        if built is not None and built.version == certificate.version and now - built.at < MAXIMUM_AGE_SECONDS:
+        if built is not None and built.version == version and now - built.at < MAXIMUM_AGE_SECONDS:
             self._built.move_to_end(key)
             return built.context
-        context = self._build(self._layout.version(certificate.site, certificate.version), is_mail)
+        context = self._build(self._layout.version(site, version), is_mail)
         if context is None:
-            context = self._build(self._layout.live(certificate.site), is_mail)
+            context = self._build(self._layout.live(site), is_mail)
         if context is None:
             return built.context if built is not None else None
-        self._built[key] = _Built(context, certificate.version, now)
+        self._built[key] = _Built(context, version, now)
         self._built.move_to_end(key)
         if len(self._built) > self._capacity:
             self._built.popitem(last=False)

@@ -43,8 +43,14 @@ class Plane:
     """Made on the worker's loop, before the first connection; `start` begins to follow the journal."""
 
     def __init__(
-        self, settings: Settings, base: Path, journal: JournalReader, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: Settings,
+        base: Path,
+        journal: JournalReader,
+        clock: Callable[[], datetime] = utc_now,
+        contexts: ContextCache | None = None,
     ) -> None:
+        """`contexts`: those that other workers have too."""
         self.settings = settings
         self.base = base
         """The folder that relative paths of `edge.yaml` start from."""
@@ -52,7 +58,7 @@ class Plane:
         self.loop = asyncio.get_running_loop()
         self.clock = clock
         self.snapshot: Snapshot = journal.load()
-        self.contexts = ContextCache(self.layout, settings)
+        self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
         self.timers = Timers(self.loop)
         self.connections: set[ClientConnection] = set()

@@ -22,6 +22,7 @@ from pathlib import Path
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
 from edge_addon import children, control_process, logs, resource_limits, worker
+from edge_addon.contexts import ContextCache
 from edge_addon.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
 from edge_addon.listening import ListeningSockets
 from edge_addon.settings_file import BadSettings, load_settings
@@ -75,6 +76,7 @@ class Supervisor:
         self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds)
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
+        self._contexts = self._make_contexts()
         self._woken, self._waker = socket.socketpair()
 
     @contextmanager
@@ -119,13 +121,16 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
+        contexts = self._contexts
+        if slot.role is Role.WORKER:
+            contexts.warm(settings.tls.shared_sites)
 
         def main(birth: children.Birth) -> int:
             logs.configure(str(slot))
             if slot.role is Role.CONTROL:
                 self._sockets.close()
                 return control_process.run(birth, settings, base)
-            return worker.run(birth, settings, base, sockets)
+            return worker.run(birth, settings, base, sockets, contexts)
 
         try:
             born = children.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
@@ -228,7 +233,9 @@ class Supervisor:
         except (BadSettings, CannotListen) as error:
             log.error("the settings stay as they were: %s", error)
             return
-        self._settings = settings
+        before, self._settings = self._settings, settings
+        if (before.tls, before.http, before.store) != (settings.tls, settings.http, settings.store):
+            self._contexts = self._make_contexts()  # otherwise sessions outlive the reload
         self._fleet.reload(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
 
     def _stop(self) -> None:
@@ -257,6 +264,10 @@ class Supervisor:
         listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"
         count = self._worker_count()
         return f"{listeners} with {count} worker{'' if count == 1 else 's'}"
+
+    def _make_contexts(self) -> ContextCache:
+        """One for all workers that are forked with these settings."""
+        return ContextCache(Layout(self._config.parent / self._settings.store), self._settings)
 
     def _worker_count(self) -> int:
         if not self._settings.listeners:

@@ -24,6 +24,7 @@ from certstore.journal import JournalUnreadable
 from certstore.model.settings import Settings
 from edge_addon.addon import Edge, Inherited
 from edge_addon.children import Birth
+from edge_addon.contexts import ContextCache
 from edge_addon.drain import Drain
 from edge_addon.inspection.scripts import load_scripts
 from edge_addon.metrics_file import MetricsFile
@@ -53,10 +54,12 @@ class LeanMaster(master.Master):
         self.should_exit.set()
 
 
-def run(birth: Birth, settings: Settings, base: Path, sockets: Sequence[socket.socket]) -> int:
-    """Serve until the end; the exit code."""
+def run(
+    birth: Birth, settings: Settings, base: Path, sockets: Sequence[socket.socket], contexts: ContextCache | None = None
+) -> int:
+    """Serve until the end; the exit code. `contexts`: built before the fork, with the ticket keys of all workers."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(birth, Inherited(settings, base, tuple(sockets))))
+        return runner.run(_serve(birth, Inherited(settings, base, tuple(sockets), contexts)))
 
 
 async def _serve(birth: Birth, inherited: Inherited) -> int:

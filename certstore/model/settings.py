@@ -195,6 +195,8 @@ Upstreams = Annotated[tuple[Upstream, ...], BeforeValidator(_upstream_list), Fie
 class TlsSettings(Model):
     minimum_version: Literal["1.2", "1.3"] = "1.2"
     unknown_name: Literal["main", "reject"] = "main"
+    shared_sites: int = Field(100, ge=0, le=1000)
+    """Sites whose TLS sessions resume on any worker; those of main always do."""
 
 
 class HttpSettings(Model):

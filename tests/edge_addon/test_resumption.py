@@ -5,10 +5,13 @@ A client offers, under one name, a session that it got under another. Whether th
 """
 
 import hashlib
+import os
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +136,28 @@ def test_a_web_session_does_not_resume_on_a_mail_listener(edge: RunningEdge, nam
         leaf = secure.getpeercert(binary_form=True)
         assert leaf is not None
         assert fingerprint(leaf) == edge.fingerprint("https", MAIN)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_sessions_of_main_and_of_shared_sites_resume_on_any_worker(
+    version: ssl.TLSVersion, tmp_path: Path, certificates: dict[str, Issued]
+) -> None:
+    settings = {"listeners": [{"kind": "https"}], "workers": 3, "tls": {"shared_sites": 1}}
+    with running_edge(tmp_path, settings, certificates) as edge:
+        client = Client(edge, version)
+
+        def resumed(name: str) -> list[bool]:
+            session = client.visit(name).session
+            return [client.visit(name, session).was_resumed for _ in range(25)]
+
+        assert all(resumed(MAIN))
+        assert all(resumed("a.test"))
+        # The negative control: beyond the number of shared sites each worker has ticket keys of its own.
+        assert not all(resumed("b.test"))
+        before = edge.worker_pids()
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda: len(edge.worker_pids()) == 3 and edge.worker_pids() != before, "another worker")
+        assert all(resumed("a.test"))
+        session = client.visit("a.test").session
+        edge.reload()
+        assert all(client.visit("a.test", session).was_resumed for _ in range(5))
