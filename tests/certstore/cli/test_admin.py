@@ -1,0 +1,89 @@
+"""`certedge admin …` with a control process and without: users who can sign in, tokens that the API takes."""
+
+import json
+import re
+import ssl
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from certstore.model.layout import Layout
+from tests.certstore.admin.browser import try_sign_in
+from tests.certstore.admin.console import PASSWORD, Client
+from tests.certstore.cli.command import certedge, write_edge
+from tests.deadlines import wait_for
+from tests.running import running_edge
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_edge(tmp_path)
+    return tmp_path
+
+
+def add_user(folder: Path, name: str, *options: str, password: str = PASSWORD) -> tuple[int, str]:
+    ran = certedge(folder, "admin", "user", "add", name, "--password-stdin", *options, given=f"{password}\n".encode())
+    assert PASSWORD not in ran.out + ran.err
+    return ran.code, ran.out + ran.err
+
+
+def test_user_is_added_without_a_control_process(folder: Path) -> None:
+    assert add_user(folder, "anna") == (0, "user anna added\n")
+    kept = (Layout(folder / "store").admin / "users.jsonl").read_text()
+    assert "argon2id" in kept
+    assert PASSWORD not in kept
+    code, said = add_user(folder, "anna")
+    assert (code, "--replace" in said) == (1, True)
+    assert add_user(folder, "anna", "--replace")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "password", "words"),
+    [
+        ((), "short", "at least 12 characters"),
+        (("--role", "king"), PASSWORD, "none of admin, domain"),
+        (("--role", "domain"), PASSWORD, "at least one site"),
+        (("--site", "main"), PASSWORD, "has all sites"),
+    ],
+)
+def test_bad_users_are_refused_in_words(folder: Path, options: tuple[str, ...], password: str, words: str) -> None:
+    code, said = add_user(folder, "anna", *options, password=password)
+    assert code == 2
+    assert words in said
+
+
+def test_token_is_printed_once_and_only_its_digest_kept(folder: Path) -> None:
+    ran = certedge(folder, "admin", "token", "add", "ci", "--scope", "read", "--json")
+    token = ran.json["token"]
+    assert re.fullmatch(r"cet_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", token)
+    assert token[17:] not in (Layout(folder / "store").admin / "tokens.jsonl").read_text()
+    assert certedge(folder, "admin", "token", "add", "ci", "--scope", "all").code == 2
+
+
+def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(tmp_path: Path) -> None:
+    """certedge run, its console on a port of the system's choice, and the command line beside it."""
+    with running_edge(tmp_path, {"listeners": [{"kind": "https"}]}) as edge:
+        edge.control_pid()
+
+        def said(pattern: str) -> re.Match[str]:
+            found = wait_for(lambda: re.search(pattern, edge.stderr), pattern, seconds=60)
+            assert found is not None
+            return found
+
+        port = int(said(r"the console is on https://127\.0\.0\.1:(\d+)")[1])
+        link = said(r"Open this link once to become it: https://127\.0\.0\.1:\d+(/setup\?link=\S+)")[1]
+        assert Client(port).get(link).status == 200
+        code, words = add_user(tmp_path, "anna")
+        assert code == 0, words
+        client = Client(port)
+        assert try_sign_in(client, "anna", PASSWORD).status == 303
+        assert client.get("/").status == 200
+        token = certedge(tmp_path, "admin", "token", "add", "ci", "--scope", "read", "--json").json["token"]
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{port}/api/v1/sites", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=20, context=context) as response:
+            assert json.load(response)["main"]["site"] == "main"
