@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from edge_addon.plane import Plane
 
 
-
 class HandOver(Exception):
     """The request's site is inspected and this connection is not: it becomes mitmproxy's from this request on."""
 
