@@ -7,6 +7,7 @@ from typing import Any
 
 from certstore.admin.desk import Actor, Desk
 from certstore.model.authorization import Action
+from certstore.service.worker_reports import SILENT_AFTER, read_report
 
 
 def show_service(desk: Desk, actor: Actor) -> dict[str, Any]:
@@ -30,7 +31,25 @@ def show_service(desk: Desk, actor: Actor) -> dict[str, Any]:
             "server": f"{smtp.host}:{smtp.port} ({smtp.security})" if smtp is not None else None,
         },
         "accounts": _accounts(desk),
+        "workers": _workers(desk),
     }
+
+
+def _workers(desk: Desk) -> list[dict[str, Any]]:
+    """Those that were heard of lately, and whether each has read everything that was published."""
+    layout, now = desk.around.writer.layout, desk.around.clock()
+    reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
+    journal = layout.snapshot_journal.stat()
+    return [
+        {
+            "pid": report.pid,
+            "heard_of": report.at.isoformat(timespec="seconds"),
+            "is_draining": report.is_draining,
+            "is_up_to_date": report.journal == (journal.st_ino, journal.st_size),
+        }
+        for report in reports
+        if report is not None and now - report.at < SILENT_AFTER
+    ]
 
 
 def _accounts(desk: Desk) -> list[dict[str, Any]]:

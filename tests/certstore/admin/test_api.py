@@ -1,6 +1,7 @@
 """The API on a real console: verbs as JSON, errors as problem documents, ETags, pages, audit, health."""
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from certstore.model.authorization import Scope
 from certstore.model.people import Role
 from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.admin.browser import sign_in
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
 from tests.certstore.stores import OTHER, SITE, served
 
@@ -244,6 +246,25 @@ def test_openapi_document_names_every_path_and_asks_for_a_token(console: Running
     document = console.client().get("/api/v1/openapi.json").json
     assert f"{SITES}/{{site}}/certificate" in document["paths"]
     assert document["info"]["title"] == "certedge"
+
+
+def test_workers_are_shown_with_how_far_they_have_read(console: RunningConsole, admin: Client) -> None:
+    layout = console.writer.layout
+    layout.worker_reports.mkdir(parents=True, exist_ok=True)
+
+    def report(pid: int, size: int, age: float) -> None:
+        at, inode = console.clock().timestamp() - age, layout.snapshot_journal.stat().st_ino
+        facts = {"id": f"w{pid}", "pid": pid, "at": at, "is_draining": False, "journal": [inode, size], "samples": []}
+        (layout.worker_reports / f"worker-{pid}.json").write_text(json.dumps(facts))
+
+    size = layout.snapshot_journal.stat().st_size
+    report(11, size, 0)
+    report(12, size - 5, 0)
+    report(13, size, 10_000)
+    workers = admin.get("/api/v1/service").json["workers"]
+    assert [(each["pid"], each["is_up_to_date"]) for each in workers] == [(11, True), (12, False)]
+    console.add_user("anna")
+    assert "behind the store" in sign_in(console).get("/service").text
 
 
 def test_health_says_that_control_lives(console: RunningConsole) -> None:
