@@ -23,8 +23,11 @@ class Standing(StrEnum):
 
     @property
     def rank(self) -> int:
-        return tuple(Standing).index(self)
+        return _RANKS[self]
 
+
+_RANKS = {standing: rank for rank, standing in enumerate(Standing)}
+"""Asked for every row of every overview."""
 
 LABELS = {
     Standing.FAILING: "Failing",
