@@ -33,7 +33,7 @@ PANELS = (
     (SITE_MEMORY.at(10_000), "10,000 sites: memory per site"),
 )
 COLUMNS = 2
-PANEL_WIDTH, LABEL_WIDTH, NUMBER_WIDTH = 440, 112, 92
+PANEL_WIDTH, LABEL_WIDTH, NUMBER_WIDTH = 440, 112, 104
 ROW, TOP, GAP = 20, 30, 18
 LONGEST = 3.0
 """A bar is cut where it is longer than so many times the edge's."""
@@ -64,7 +64,7 @@ def draw(results: Results, peers: Sequence[str], caption: str) -> str:
 
 
 def _panel(results: Results, figure: Figure, title: str, peers: Sequence[str], x: int, y: int) -> list[str]:
-    medians = {peer: results.median(figure, peer) for peer in peers}
+    medians = {peer: results.median(figure, peer) for peer in peers if (figure.key, peer) in results.cells}
     known = [value for value in medians.values() if value is not None]
     full = min(max(known, default=1.0), LONGEST * (medians.get(EDGE) or max(known, default=1.0))) or 1.0
     room = PANEL_WIDTH - LABEL_WIDTH - NUMBER_WIDTH
@@ -87,5 +87,12 @@ def _panel(results: Results, figure: Figure, title: str, peers: Sequence[str], x
         if value > full:
             cut = bar + length - 16
             parts.append(f'<path d="M{cut} {line + 17}l5 -17m4 0l-5 17" stroke="#fff" stroke-width="2"/>')
-        parts.append(f'<text x="{bar + length + 5:.1f}" y="{line + 12}">{value:,.{figure.digits}f}</text>')
+        number = f"{value:,.{figure.digits}f}{_way(results.found(figure, peer).note)}"
+        parts.append(f'<text x="{bar + length + 5:.1f}" y="{line + 12}">{number}</text>')
     return parts
+
+
+def _way(note: str) -> str:
+    """What a server needed to be told before it did it."""
+    way = note.partition("; ")[2]
+    return escape(f", {way}") if way else ""

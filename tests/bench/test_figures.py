@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench import page
 from tests.bench.chart import draw
-from tests.bench.figures import EDGE, HANDSHAKE, HTTP2, IDLE, START, Results, spread, verdicts
+from tests.bench.figures import DROP, EDGE, HANDSHAKE, HTTP2, IDLE, START, Results, spread, verdicts
 from tests.bench.report import Circumstances, cell
 
 CIRCUMSTANCES = Circumstances("2026-01-01", "tiny", "2 cores", 0.1, {"nginx": "1.22"}, {})
@@ -89,6 +89,20 @@ def test_the_chart_marks_the_edge_and_cuts_bars_that_dwarf_it() -> None:
     assert svg.count("<path") == 1, "one bar is cut"
     assert "7,800" in svg
     assert "here &amp; now" in svg
+
+
+def test_the_chart_leaves_out_who_was_not_measured_and_says_what_one_needed() -> None:
+    made = Results()
+    made.add(DROP.at(10_000), EDGE, 0.05)
+    made.add(DROP.at(10_000), "nginx", 21.5)
+    made.note(DROP.at(10_000), "nginx", "file not seen; reload")
+    made.note(DROP.at(10_000), "Envoy", "file not seen; needs a restart")
+
+    svg = draw(made, [EDGE, "nginx", "Envoy", "mitmdump"], "caption")
+
+    assert "21.500, reload" in svg
+    assert ">file not seen<" in svg
+    assert "mitmdump" not in svg
 
 
 def test_the_page_keeps_what_stands_around_the_figures(tmp_path: Path) -> None:
