@@ -139,11 +139,10 @@ class Http1Session:
             return
         if self._exchange is not None:
             self._exchange.resume_reading()
-        if self._phase is _Phase.HEAD:
-            self._timer.set(self._limits.idle_seconds, self._close)
-            self._next()
-        elif self._phase is not _Phase.CLOSED:
+        if self._phase is not _Phase.CLOSED:
             self._progress()
+        if self._phase is _Phase.HEAD:
+            self._next()
 
     def tls_established(self) -> None:
         """HTTP has no STARTTLS."""
@@ -252,7 +251,7 @@ class Http1Session:
         if is_last:
             self._close()
             return b""
-        self._timer.set(self._limits.idle_seconds, self._close)
+        self._progress()
         return rest
 
     def _refuse(self, error: BadMessage) -> None:
@@ -372,7 +371,7 @@ class Http1Session:
             return
         self._phase = _Phase.HEAD
         self._hold.remove(Reason.UPSTREAM)
-        self._timer.set(self._limits.idle_seconds, self._close)
+        self._progress()
         if self._buffer or self._hold.is_held or self._is_eof:
             self._next()
 
@@ -397,10 +396,7 @@ class Http1Session:
         self._exchange = None
         self._buffer = b""
         self._timer.cancel()
-        if is_cut:
-            self._channel.abort()
-        else:
-            self._channel.close()
+        (self._channel.abort if is_cut else self._channel.close)()
 
     def _tunnel_ended(self, outcome: str) -> None:
         tunnel, self._tunnel = self._tunnel, None
@@ -414,8 +410,7 @@ class Http1Session:
         if self._body is not None:
             self._report.bytes_in = self._body.size
         self._report.write(outcome, None if self._exchange is None else self._exchange.upstream)
-        self._report.head = None
-        self._has_answered = False
+        self._report.head, self._has_answered = None, False
 
     # Deadlines.
 
@@ -423,18 +418,20 @@ class Http1Session:
         """Something moved: from now on somebody has this long for the next step."""
         if self._is_write_paused:
             self._timer.set(STALL_SECONDS, self._client_stalled)
-        elif self._phase is _Phase.BODY and not self._hold.is_held and not self._has_answered:
-            self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), self._request_timed_out)
-        elif self._is_eof:
-            self._timer.set(HALF_CLOSED_SECONDS, self._upstream_timed_out)
+        elif self._phase is _Phase.HEAD:
+            self._timer.set(self._limits.idle_seconds, self._close)
+        elif self._phase is _Phase.BODY:
+            # While the upstream takes no body the client is not read from, and that it has gone is not heard.
+            late = self._upstream_timed_out if self._hold.is_held or self._has_answered else self._request_timed_out
+            self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), late)
         else:
-            self._timer.set(self._limits.idle_seconds, self._upstream_timed_out)
+            seconds = HALF_CLOSED_SECONDS if self._is_eof else self._limits.idle_seconds
+            self._timer.set(seconds, self._upstream_timed_out)
 
     def _request_timed_out(self) -> None:
         """The client takes too long with its head or its body."""
-        cause = "request_body_timed_out"
+        cause = "request_head_timed_out" if self._phase is _Phase.HEAD else "request_body_timed_out"
         if self._phase is _Phase.HEAD:
-            cause = "request_head_timed_out"
             self._report.begin(None)
         self._plane.count(cause)
         self._write_answer(responses.page(408, cause), is_last=True)
@@ -447,4 +444,7 @@ class Http1Session:
 
     def _client_stalled(self) -> None:
         self._plane.count("client_stalled")
-        self._end_early("client_stalled", is_cut=True)
+        if self._phase is _Phase.HEAD:
+            self._close(is_cut=True)  # everything has been answered, and logged
+        else:
+            self._end_early("client_stalled", is_cut=True)

@@ -1,0 +1,79 @@
+"""HTTP/1 when somebody stops in the middle: neither a client nor an upstream holds anything for long."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from edge_addon.relay import http1
+from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.relay.edge import relay_edge, stands_still
+from tests.loops import in_loop
+from tests.peers.recorder import Connection, Recorder, answering, ok
+
+SIZE = 30_000_000
+POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % SIZE
+
+
+async def hanging(connection: Connection) -> None:
+    """Reads nothing of a body, as a server whose threads are all stuck."""
+    connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("has_gone", [False, True], ids=["waits", "has gone"])
+@in_loop
+async def test_upstream_that_takes_no_body_is_given_up(
+    has_gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is not read from meanwhile, so that it has gone can't be heard."""
+    monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
+    with Recorder(hanging) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(POST + b"x" * SIZE)
+            await stands_still(writer.transport.get_write_buffer_size, 0.2)
+            if has_gone:
+                writer.transport.abort()
+            else:
+                assert (await reader.readline()).startswith(b"HTTP/1.1 504 ")
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
+            assert edge.plane.counters["upstream_timed_out"] == 1
+
+
+@in_loop
+async def test_client_that_does_not_take_an_answer_is_cut_off_also_when_the_answer_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
+    with Recorder(answering(ok(b"x" * 200_000))) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            _, writer = await edge.connect()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await wait_for_in_loop(lambda: edge.plane.connections, "the connection on the edge's side")
+            (connection,) = edge.plane.connections
+            for transport in (connection._transport, writer.transport):
+                # The system would take all of it else.
+                ours = transport.get_extra_info("socket")
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            writer.write(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
+            assert edge.plane.counters["client_stalled"] == 1
+
+
+@in_loop
+async def test_client_that_has_read_its_answer_may_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: silence between requests is no stall."""
+    monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
+    with Recorder(answering(ok(b"y" * 1_000_000))) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            for _ in range(2):
+                writer.write(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(1_000_000)
+                await asyncio.sleep(2.5)  # what is shown is that nothing happens; timers have seconds
+            assert not edge.plane.counters
+            writer.close()
