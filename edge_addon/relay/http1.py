@@ -17,7 +17,7 @@ from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.framing import RequestHead, ResponseHead, parse_request
 from edge_addon.relay.gate import Gate, HandOver
 from edge_addon.relay.hold import Hold, Reason
-from edge_addon.relay.limits import HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
+from edge_addon.relay.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
 from edge_addon.relay.prelude import check_partial_head, skip_empty_lines
 from edge_addon.relay.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.relay.refusal import BadMessage
@@ -150,8 +150,11 @@ class Http1Session:
     def drain(self) -> None:
         """The answer under way, or the next one, is the last; a tunnel goes on until the drain's own limit."""
         self._is_draining = True
-        if self.is_idle:
+        if self.is_idle and self._report.head is not None:
             self._close()
+        elif self.is_idle:
+            # A fresh connection: its first request may be on its way, and a client would not dare to send it again.
+            self._timer.set(min(FRESH_SECONDS, self._limits.head_seconds), self._close)
 
     # Requests.
 

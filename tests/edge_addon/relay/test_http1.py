@@ -589,3 +589,24 @@ async def test_access_log_says_what_happened(tmp_path: Path) -> None:
         assert (second["method"], second["bytes_in"]) == ("GET", 0)
         assert (third["status"], third["outcome"]) == (400, "space_before_colon")
         assert "method" not in third
+
+
+@in_loop
+async def test_a_drain_lets_a_fresh_connection_ask_once_and_closes_one_that_has_been_served(tmp_path: Path) -> None:
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, f"http://127.0.0.1:{recorder.port}") as edge:
+            request = b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n"
+            served, server = await edge.connect()
+            server.write(request)
+            await served.readuntil(b"\r\n\r\nok")
+            fresh, sender = await edge.connect()
+            await wait_for_in_loop(lambda: len(edge.plane.connections) == 2, "both connections")
+
+            for connection in list(edge.plane.connections):
+                connection.drain()
+            sender.write(request)
+
+            assert await asyncio.wait_for(served.read(), 20) == b""
+            answer = await asyncio.wait_for(fresh.read(), 20)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close" in answer
