@@ -1,5 +1,6 @@
 """WebSocket through the edge, with a real client and server, and what an upgrade may not become."""
 
+import os
 import socket
 import ssl
 import threading
@@ -13,6 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from edge_addon.relay import tunnel
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.clients import peer_ports
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, relay_edge, stands_still
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Handler, Recorder, answering, ok
@@ -210,7 +212,10 @@ async def test_client_that_has_gone_is_not_kept_by_an_upstream_that_hangs(
                 assert writer.transport.get_write_buffer_size()
             writer.transport.abort()
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
-        is_done.set()
+            is_done.set()
+            port = hung.getsockname()[1]
+            # The loop may not end before the transport has: it still had bytes to write.
+            await wait_for_in_loop(lambda: port not in peer_ports(os.getpid()), "the end of the upstream's connection")
 
 
 @in_loop
