@@ -7,10 +7,13 @@ removed when the result was taken in. Knows nothing of how orders are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from certstore.atomic import make_folder, replace_file
 from certstore.model.layout import Layout
@@ -50,6 +53,21 @@ class OrderUnderWay:
     begun_at: datetime
     parts: tuple[Part, ...]
 
+    def is_young(self, now: datetime) -> bool:
+        return timedelta() <= now - self.begun_at < TOO_OLD
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The first part's leaf, which is its version's; None until every part has its chain."""
+        chains = [part.fullchain for part in self.parts if part.fullchain is not None]
+        if not chains or len(chains) < len(self.parts):
+            return None
+        try:
+            leaf = x509.load_pem_x509_certificate(chains[0].encode())
+        except ValueError:
+            return None  # intake says so in better words
+        return leaf.fingerprint(hashes.SHA256()).hex()
+
     def with_part(self, part: Part) -> OrderUnderWay:
         parts = tuple(part if each.key_type == part.key_type else each for each in self.parts)
         return replace(self, parts=parts)
@@ -67,7 +85,7 @@ class OrderJournal:
         order = self.load(request.site)
         if order is None:
             return None
-        if order.request.is_same_order(request) and timedelta() <= now - order.begun_at < TOO_OLD:
+        if order.request.is_same_order(request) and order.is_young(now):
             return order
         self.remove(request.site)
         return None
@@ -81,6 +99,18 @@ class OrderJournal:
     def sites(self) -> Sequence[str]:
         """Those with an order that was not finished."""
         return sorted(path.stem for path in self._layout.orders.glob("*.json"))
+
+    def sweep(self, fingerprints: Callable[[str], Collection[str]], now: datetime) -> int:
+        """Remove what nobody will pick up: damaged, too old, or taken in already, as `fingerprints` of
+        a site's versions tell; how many. A kill between intake and `remove` leaves those, with their keys."""
+        swept = 0
+        for site in self.sites():
+            order = self.load(site)
+            is_of_use = order is not None and order.is_young(now) and order.fingerprint not in fingerprints(site)
+            if not is_of_use:
+                self.remove(site)
+                swept += 1
+        return swept
 
     def keep(self, order: OrderUnderWay) -> OrderUnderWay:
         content = json.dumps(_encoded(order)).encode()

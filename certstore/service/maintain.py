@@ -93,9 +93,16 @@ class Maintenance:
         self._thread.start()
 
     def sweep(self) -> None:
-        """No order of this process is under way yet: every token of ours was left behind by a kill."""
+        """No order of this process is under way yet: every token of ours was left behind by a kill, and so was an order
+        whose certificate a site has already."""
         if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints()):
             logger.info("%d tokens of interrupted orders removed", left)
+        if left := self.tools.journal.sweep(self._fingerprints, self.clock()):
+            logger.info("%d orders that nobody needs any more removed", left)
+
+    def _fingerprints(self, site: str) -> frozenset[str]:
+        """Of all kept versions."""
+        return frozenset(version.fingerprint for version in self.writer.versions(site))
 
     def stop(self) -> None:
         """Orders under way end at their next pause and are picked up at the next start."""

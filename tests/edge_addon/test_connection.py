@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -268,11 +268,9 @@ def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_
         for kind, words in {"imap": b"* BYE", "pop3": b"-ERR", "submission": b"421", "sieve": b"BYE"}.items():
             with closing(connect(edge, kind)) as another:
                 assert read_to_end(another).startswith(words)
-        with closing(connect(edge, "imaps")) as last:
-            try:
-                assert read_to_end(last) == b""
-            except ConnectionResetError:
-                pass
+        # TLS comes first there, so nothing can be said: an end, or a reset as early as in the connect itself.
+        with suppress(ConnectionResetError), closing(connect(edge, "imaps")) as last:
+            assert read_to_end(last) == b""
         with closing(connect(edge, "http", source="127.0.0.3")) as other:
             other.sendall(request("edge.test"))
             assert read_to_end(other).startswith(b"HTTP/1.1 30")

@@ -1,0 +1,73 @@
+"""What stays of an order's journal when a process starts: only what it can go on with."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certstore.acme.order_journal import TOO_OLD, OrderJournal, OrderRequest, OrderUnderWay, Part
+from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.acme.workshop import make_layout
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+ISSUED = CertificateAuthority().issue("a.test")
+
+
+def order(*, age: timedelta = timedelta(), issued: Issued | None = ISSUED, parts: int = 1) -> OrderUnderWay:
+    """Of `parts` certificates, the first of which has come where there is an `issued`."""
+    first = Part("ec256", b"KEY", "https://ca.test/1", issued.fullchain_pem.decode() if issued is not None else None)
+    others = [Part(f"rsa{2048 + number}", b"KEY", "https://ca.test/2") for number in range(parts - 1)]
+    return OrderUnderWay(OrderRequest("a.test", "ca", ("a.test",), "ec256"), NOW - age, (first, *others))
+
+
+def sweep(journal: OrderJournal, versions: Mapping[str, set[str]]) -> int:
+    return journal.sweep(lambda site: versions.get(site, set()), NOW)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> OrderJournal:
+    return OrderJournal(make_layout(tmp_path))
+
+
+def test_order_whose_certificate_was_taken_in_before_a_kill_is_removed_with_its_key(journal: OrderJournal) -> None:
+    journal.keep(order())
+    assert sweep(journal, {"a.test": {ISSUED.fingerprint}}) == 1
+    assert journal.sites() == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [order(), order(issued=None), order(parts=2), order(age=TOO_OLD - timedelta(seconds=1))],
+    ids=["came but not taken in", "not come yet", "the other of two not come yet", "almost too old"],
+)
+def test_order_that_can_go_on_stays(journal: OrderJournal, kept: OrderUnderWay) -> None:
+    journal.keep(kept)
+    assert sweep(journal, {"a.test": {"0" * 64}, "b.test": {ISSUED.fingerprint}}) == 0
+    assert journal.load("a.test") == kept
+
+
+def test_second_of_two_certificates_that_is_still_to_come_keeps_the_order(journal: OrderJournal) -> None:
+    journal.keep(order(parts=2))
+    assert sweep(journal, {"a.test": {ISSUED.fingerprint}}) == 0
+
+
+@pytest.mark.parametrize("age", [TOO_OLD, -timedelta(days=1)], ids=["too old", "from a clock that was ahead"])
+def test_order_that_no_attempt_would_pick_up_is_removed(journal: OrderJournal, age: timedelta) -> None:
+    journal.keep(order(age=age, issued=None))
+    assert sweep(journal, {}) == 1
+    assert journal.sites() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00", b'{"site": "a.test"'])
+def test_damaged_order_is_removed(journal: OrderJournal, tmp_path: Path, content: bytes) -> None:
+    journal.keep(order())
+    (tmp_path / "state" / "orders" / "a.test.json").write_bytes(content)
+    assert sweep(journal, {}) == 1
+    assert journal.sites() == []
+
+
+def test_chain_that_is_none_keeps_no_process_from_starting(journal: OrderJournal) -> None:
+    broken = order().with_part(Part("ec256", b"KEY", "https://ca.test/1", "-----BEGIN CERTIFICATE-----\nx"))
+    journal.keep(broken)
+    assert sweep(journal, {"a.test": {ISSUED.fingerprint}}) == 0
