@@ -48,12 +48,18 @@ class Challenges:
     @contextlib.contextmanager
     def shown(self, authorizations: Sequence[tuple[str, str]]) -> Iterator[None]:
         """(token, key authorization) pairs are answered for as long as this lasts, whatever ends it."""
-        try:
+        with self.hidden_after([token for token, _ in authorizations]):
             for token, key_authorization in authorizations:
                 self.show(token, key_authorization)
             yield
+
+    @contextlib.contextmanager
+    def hidden_after(self, tokens: Sequence[str]) -> Iterator[None]:
+        """Those of the tokens that are shown are not any more when this ends, whatever ends it."""
+        try:
+            yield
         finally:
-            for token, _ in authorizations:
+            for token in tokens:
                 self.hide(token)
 
     def show(self, token: str, key_authorization: str) -> None:
@@ -68,13 +74,14 @@ class Challenges:
         if path is not None:
             path.unlink(missing_ok=True)
 
-    def sweep(self, thumbprints: Collection[str]) -> int:
-        """Remove what a kill left behind; how many. Only while no order is under way.
+    def sweep(self, thumbprints: Collection[str], needed: Collection[str] = ()) -> int:
+        """Remove what a kill left behind, but for the tokens that are `needed`; how many. Only while no order runs.
 
         Other ACME clients may show their tokens here too: ours are those that end in the thumbprint of an account of
         ours (RFC 8555 §8.1), and those of a preflight.
         """
-        left = [path for path in self._layout.challenges.iterdir() if self._is_ours(path, thumbprints)]
+        shown = [path for path in self._layout.challenges.iterdir() if path.name not in needed]
+        left = [path for path in shown if self._is_ours(path, thumbprints)]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)

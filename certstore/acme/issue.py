@@ -82,7 +82,13 @@ class Issuer:
         Raises OrderFailed, Interrupted, OSError.
         """
         journal = self._around.journal
-        known = journal.find(request, self._around.clock())
+        left = journal.load(request.site)
+        # The CA may be looking at an interrupted order's tokens at this moment: they stay until it is settled.
+        with self._around.challenges.hidden_after(left.tokens if left is not None else ()):
+            return self._issued(request, journal.find(request, self._around.clock()))
+
+    def _issued(self, request: OrderRequest, known: OrderUnderWay | None) -> list[DroppedFile]:
+        journal = self._around.journal
         if known is not None:
             self._around.tell("an order that was interrupted is picked up")
             try:
@@ -124,8 +130,8 @@ class Issuer:
             part = replace(part, url=self._open(request, replaces=request.replaces if is_first else None))
             order = self._around.journal.keep(order.with_part(part))
         assert part.url is not None, "an opened order has its URL"  # noqa: S101
-        part = replace(part, fullchain=self._follow(part.url, request, part))
-        return self._around.journal.keep(order.with_part(part)), part
+        part = replace(part, fullchain=self._follow(part.url, order, part))
+        return self._around.journal.keep(replace(order.with_part(part), tokens=())), part
 
     def _open(self, request: OrderRequest, *, replaces: str | None) -> str:
         """A new order at the CA; its URL."""
@@ -165,8 +171,9 @@ class Issuer:
             raise OrderFailed(Failure(Cause.SETTINGS, detail))
         return profile
 
-    def _follow(self, url: str, request: OrderRequest, part: Part) -> str:
+    def _follow(self, url: str, under_way: OrderUnderWay, part: Part) -> str:
         """Do what the order's status asks for until there is a chain (RFC 8555 §7.1.6)."""
+        request = under_way.request
         pauses = _Pauses(self._around, "the CA is busy with the order")
         is_proven = is_touched = False
         while True:
@@ -179,7 +186,7 @@ class Issuer:
                 failure = _order_failure(order, request.names)
                 raise OrderFailed(failure) if is_touched else OrderDead(failure)
             if order.status == messages.STATUS_PENDING and not is_proven:
-                self._prove(order)
+                self._prove(order, under_way)
                 is_proven = is_touched = True
                 continue
             if order.status == messages.STATUS_READY:
@@ -192,7 +199,7 @@ class Issuer:
         csr = keys.make_csr(keys.from_pem(part.key_pem), request.names)
         self._ca.post(order.finalize, messages.CertificateRequest(csr=csr), names=request.names)
 
-    def _prove(self, order: messages.Order) -> None:
+    def _prove(self, order: messages.Order, under_way: OrderUnderWay) -> None:
         """Show all tokens, look at them ourselves, tell the CA, and wait for its verdict on each name."""
         open_ones = []
         for url in order.authorizations:
@@ -202,6 +209,7 @@ class Issuer:
             elif authorization.status != messages.STATUS_VALID:
                 raise OrderDead(_authorization_failure(authorization))
         shown = [(str(body.chall.encode("token")), self._key_authorization(body)) for _, _, body in open_ones]
+        self._around.journal.keep(replace(under_way, tokens=tuple(token for token, _ in shown)))
         with self._around.challenges.shown(shown):
             for (_, name, body), (token, key_authorization) in zip(open_ones, shown, strict=True):
                 self._around.tell(f"{name}: the token is looked at through our own port 80")

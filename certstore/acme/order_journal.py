@@ -7,7 +7,7 @@ removed when the result was taken in. Knows nothing of how orders are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,24 +49,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class OrderUnderWay:
+    """`tokens` are shown for it now: the CA may be looking at them while no process of ours lives."""
+
     request: OrderRequest
     begun_at: datetime
     parts: tuple[Part, ...]
+    tokens: tuple[str, ...] = ()
 
     def is_young(self, now: datetime) -> bool:
         return timedelta() <= now - self.begun_at < TOO_OLD
 
-    @property
-    def fingerprint(self) -> str | None:
-        """The first part's leaf, which is its version's; None until every part has its chain."""
+    def is_of(self, fingerprint: str | None) -> bool:
+        """The certificate with this fingerprint is what it brought: its first part's leaf, once every part has come."""
         chains = [part.fullchain for part in self.parts if part.fullchain is not None]
-        if not chains or len(chains) < len(self.parts):
-            return None
+        if fingerprint is None or not chains or len(chains) < len(self.parts):
+            return False
         try:
             leaf = x509.load_pem_x509_certificate(chains[0].encode())
         except ValueError:
-            return None  # intake says so in better words
-        return leaf.fingerprint(hashes.SHA256()).hex()
+            return False  # intake says so in better words
+        return leaf.fingerprint(hashes.SHA256()).hex() == fingerprint
 
     def with_part(self, part: Part) -> OrderUnderWay:
         parts = tuple(part if each.key_type == part.key_type else each for each in self.parts)
@@ -100,17 +102,24 @@ class OrderJournal:
         """Those with an order that was not finished."""
         return sorted(path.stem for path in self._layout.orders.glob("*.json"))
 
-    def sweep(self, fingerprints: Callable[[str], Collection[str]], now: datetime) -> int:
-        """Remove what nobody will pick up: damaged, too old, or taken in already, as `fingerprints` of
-        a site's versions tell; how many. A kill between intake and `remove` leaves those, with their keys."""
+    def sweep(self, live_fingerprint: Callable[[str], str | None], now: datetime) -> int:
+        """Remove what nobody will pick up: damaged, too old, or live already; how many.
+
+        A kill between intake and `remove` leaves the last kind, with its key. What is only archived is still to come.
+        """
         swept = 0
         for site in self.sites():
             order = self.load(site)
-            is_of_use = order is not None and order.is_young(now) and order.fingerprint not in fingerprints(site)
-            if not is_of_use:
-                self.remove(site)
-                swept += 1
+            if order is not None and order.is_young(now) and not order.is_of(live_fingerprint(site)):
+                continue
+            self.remove(site)
+            swept += 1
         return swept
+
+    def tokens(self) -> frozenset[str]:
+        """Those that the CA may still look at."""
+        orders = [self.load(site) for site in self.sites()]
+        return frozenset(token for order in orders if order is not None for token in order.tokens)
 
     def keep(self, order: OrderUnderWay) -> OrderUnderWay:
         content = json.dumps(_encoded(order)).encode()
@@ -132,6 +141,7 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
         "replaces": request.replaces,
         "begun_at": order.begun_at.isoformat(),
         "parts": [[part.key_type, part.key_pem.decode(), part.url, part.fullchain] for part in order.parts],
+        "tokens": order.tokens,
     }
 
 
@@ -145,4 +155,4 @@ def _decoded(facts: dict[str, Any]) -> OrderUnderWay:
         facts["replaces"],
     )
     parts = tuple(Part(key_type, pem.encode(), url, fullchain) for key_type, pem, url, fullchain in facts["parts"])
-    return OrderUnderWay(request, datetime.fromisoformat(facts["begun_at"]), parts)
+    return OrderUnderWay(request, datetime.fromisoformat(facts["begun_at"]), parts, tuple(facts["tokens"]))

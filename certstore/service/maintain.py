@@ -93,16 +93,17 @@ class Maintenance:
         self._thread.start()
 
     def sweep(self) -> None:
-        """No order of this process is under way yet: every token of ours was left behind by a kill, and so was an order
-        whose certificate a site has already."""
-        if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints()):
-            logger.info("%d tokens of interrupted orders removed", left)
-        if left := self.tools.journal.sweep(self._fingerprints, self.clock()):
+        """No order of this process is under way yet: what lies there was left behind by a kill. An order whose
+        certificate is live has ended, and every token but those of the orders that will be picked up."""
+        if left := self.tools.journal.sweep(self._live_fingerprint, self.clock()):
             logger.info("%d orders that nobody needs any more removed", left)
+        needed = self.tools.journal.tokens()
+        if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints(), needed):
+            logger.info("%d tokens of interrupted orders removed", left)
 
-    def _fingerprints(self, site: str) -> frozenset[str]:
-        """Of all kept versions."""
-        return frozenset(version.fingerprint for version in self.writer.versions(site))
+    def _live_fingerprint(self, site: str) -> str | None:
+        live = self.writer.live_version(site)
+        return live.fingerprint if live is not None else None
 
     def stop(self) -> None:
         """Orders under way end at their next pause and are picked up at the next start."""

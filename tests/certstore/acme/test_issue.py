@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from certstore.acme import keys
+from certstore.acme.challenges import Challenges
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
-from certstore.acme.order_journal import OrderUnderWay
+from certstore.acme.order_journal import OrderUnderWay, Part
 from certstore.model.bundle import CertificateBundle, read_bundle
 from certstore.model.causes import Cause
 from certstore.model.contents import DroppedFile
@@ -208,6 +210,48 @@ def test_order_whose_proof_a_kill_spoilt_is_begun_anew_and_no_failure(shop: Work
     with shop.issuer() as issuer:
         bundle_of(issuer.issue(request), "spoilt.test")
     assert shop.failed == []
+
+
+def test_tokens_that_a_kill_left_for_an_order_stay_until_it_is_settled(shop: Workshop) -> None:
+    """The CA may be looking at them now; a token taken away meanwhile is a failed validation."""
+    request, token, thumbprint = shop.request("killed.test"), "a" * 43, "c" * 43
+    challenges = Challenges(shop.layout)
+    challenges.show(token, f"{token}.{thumbprint}")
+    challenges.show("b" * 43, f"{'b' * 43}.{thumbprint}")
+    part = Part("ec256", keys.to_pem(keys.make_key("ec256")))
+    shop.journal.keep(OrderUnderWay(request, datetime.now(UTC), (part,), (token,)))
+    assert challenges.sweep([thumbprint], shop.journal.tokens()) == 1
+    assert [path.name for path in shop.tokens()] == [token]
+    shown: list[bool] = []
+
+    def tell(_: str) -> None:
+        shown.append(token in [path.name for path in shop.tokens()])
+
+    with shop.issuer(around=replace(shop.around(), tell=tell)) as issuer:
+        issuer.issue(request)
+    assert shown
+    assert all(shown)
+    assert shop.tokens() == []
+
+
+def test_tokens_are_in_the_journal_before_they_are_shown(shop: Workshop) -> None:
+    request = shop.request("shown.test")
+    seen: list[tuple[set[str], set[str]]] = []
+
+    def look(*_: str) -> None:
+        order = shop.journal.load("shown.test")
+        assert order is not None
+        seen.append(({path.name for path in shop.tokens()}, set(order.tokens)))
+
+    with shop.issuer(around=replace(shop.around(), look=look)) as issuer:
+        issuer.issue(request)
+    ((shown, known),) = seen
+    assert shown
+    assert shown == known
+    order = shop.journal.load("shown.test")
+    assert order is not None
+    assert order.tokens == ()
+    assert shop.tokens() == []
 
 
 def test_journal_is_for_its_owner_alone_and_shows_no_key(shop: Workshop) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from certstore.acme.order_journal import OrderJournal, OrderUnderWay
 from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.store import Store
@@ -67,7 +68,13 @@ class Nursery:
 
     def end(self, number: int) -> None:
         os.kill(self.pid, number)
+        self.pid = 0
         assert self._line() == "gone"
+
+    def end_at_once(self) -> None:
+        """After a failed test one may still run."""
+        if self.pid:
+            self.end(signal.SIGKILL)
 
     def _line(self) -> str:
         assert self.process.stdout is not None
@@ -87,6 +94,15 @@ class Stage:
         fresh = folder / ".site.yaml"
         fresh.write_text(yaml.safe_dump({"host": host, "certificate": "acme"}))
         fresh.rename(self.layout.site_yaml(host))
+
+    def orders_under_way(self) -> list[OrderUnderWay]:
+        """As the journal has them; an early kill comes before there is one."""
+        if not self.layout.orders.exists():
+            return []
+        journal = OrderJournal(self.layout)
+        orders = [journal.load(site) for site in journal.sites()]
+        assert None not in orders, "a file of the journal is torn"
+        return [order for order in orders if order is not None]
 
     def check_served(self) -> int:
         """Every `live` link leads to a whole version whose key belongs to its certificate; how many there are."""
@@ -114,12 +130,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         )
+        made = Stage(layout, responder, pebble, Nursery(nursery))
         try:
-            yield Stage(layout, responder, pebble, Nursery(nursery))
+            yield made
         finally:
             assert nursery.stdin is not None
             assert nursery.stdout is not None
             nursery.stdin.close()
+            made.nursery.end_at_once()
             nursery.wait(30)
             nursery.stdout.close()
 
@@ -127,7 +145,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def test_kills_of_control_cost_nothing(stage: Stage) -> None:
     chance = random.Random(8555)
     hosts = []
-    most_tokens = 0
+    most_tokens = untold = 0
+    urls: dict[str, set[str]] = {}
     for number in range(KILLS):
         hosts.append(f"site{number}.test")
         stage.declare(hosts[-1])
@@ -138,6 +157,12 @@ def test_kills_of_control_cost_nothing(stage: Stage) -> None:
         stage.nursery.end(signal.SIGKILL)
         stage.check_served()
         most_tokens = max(most_tokens, len(list(stage.layout.challenges.iterdir())) if number else 0)
+        for order in stage.orders_under_way():
+            url = order.parts[0].url
+            if url is None:
+                untold += 1
+            else:
+                urls.setdefault(order.request.site, set()).add(url)
     stage.nursery.bear()
     store = Store(stage.layout)
     wait_for(lambda: all(store.live_version(host) for host in hosts), "every site is served", seconds=120, pause=0.2)
@@ -148,7 +173,12 @@ def test_kills_of_control_cost_nothing(stage: Stage) -> None:
     assert list(stage.layout.orders.iterdir()) == []
     assert stage.pebble.accounts() == 1
     again = stage.pebble.orders() - KILLS
-    # Only a kill in the moment between the CA's answer and our writing it down can cost an order.
-    assert again <= KILLS // 20, f"{again} orders were made again"
+    # Only a kill between the request for an order and our writing its URL down can cost an order. How often kills hit
+    # that moment is the machine's affair, that nothing else costs one is ours.
+    assert again <= untold, f"{again} orders were made again, and only {untold} kills came before their URL was known"
+    assert [site for site, known in urls.items() if len(known) > 1] == [], "an order whose URL was known was made again"
     for host in hosts:
-        assert [version.number for version in store.versions(host)] == [1], host
+        # Two, where a kill came between archiving the certificate and making it live.
+        versions = store.versions(host)
+        assert len({version.fingerprint for version in versions}) == 1, host
+        assert len(versions) <= 2, host
