@@ -215,7 +215,8 @@ class Issuer:
                 self._around.tell(f"{name}: the token is looked at through our own port 80")
                 if (failure := self._around.look(name, token, key_authorization)) is not None:
                     raise OrderFailed(failure)
-                self._ca.post(body.uri, body.chall.response(self._account.key), names=(name,))
+                if body.status != messages.STATUS_PROCESSING:  # else told before an interruption; it looks already
+                    self._ca.post(body.uri, body.chall.response(self._account.key), names=(name,))
             self._wait_for_verdicts([(url, name) for url, name, _ in open_ones])
 
     def _wait_for_verdicts(self, waiting: list[tuple[str, str]]) -> None:

@@ -65,8 +65,9 @@ def run_demo(
     """
     printer = Printer(output or sys.stdout)
     place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="certedge-demo-"))
-    # A service manager's or a script's SIGTERM ends the demo as Ctrl-C does, with its child processes.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A service manager's or a script's SIGTERM ends the demo as Ctrl-C does, with its child processes; and a shell
+    # that starts it in the background leaves SIGINT ignored.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         claim_folder(place)
         wrong = _run(place, printer, disturb, once=once)
@@ -77,7 +78,8 @@ def run_demo(
         printer.say(f"\nInterrupted; what was made is in {place}")
         return 1
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if once and folder is None and not wrong:
         shutil.rmtree(place)
     return 1 if wrong else 0

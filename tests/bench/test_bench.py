@@ -30,7 +30,7 @@ from tests.bench.figures import (
 from tests.bench.material import SiteFiles
 from tests.bench.measurements import MEASUREMENTS
 from tests.bench.peers import all_peers
-from tests.bench.programs import PACKAGES, Missing, find
+from tests.bench.programs import PACKAGES
 from tests.bench.report import Circumstances, as_json, as_text
 from tests.bench.upstream import Upstream
 from tests.peers import require_peer
@@ -40,13 +40,8 @@ PEERS = (EDGE, "nginx")
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    for program in ("nginx", "openssl"):
+    for program in ("nginx", "openssl", "wrk", "h2load"):
         require_peer(program)
-    for program in ("wrk", "h2load"):
-        try:
-            find(program)
-        except Missing:
-            pytest.skip(f"missing peer: {program} ({PACKAGES[program]})")
     with Upstream(tmp_path / "upstream") as upstream:
         peers = [peer for peer in all_peers(tmp_path) if peer.name in PEERS]
         yield Bench(tmp_path, TINY, SiteFiles(tmp_path), upstream.port, peers)

@@ -115,7 +115,13 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
     output = tmp_path / "output"
     with output.open("w") as file:
         command = [str(CERTEDGE), "demo", "--dir", str(tmp_path / "demo")]
-        child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        child = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=ignore_interrupts,  # noqa: PLW1509  no threads here
+        )
     try:
         wait_for(
             lambda: "Serving until Ctrl-C" in output.read_text() or child.poll() is not None, "serving", seconds=60
@@ -128,6 +134,12 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
     finally:
         if group_is_alive(child.pid):
             os.killpg(child.pid, signal.SIGKILL)
+        child.wait(30)
+
+
+def ignore_interrupts() -> None:
+    """As a shell leaves it for what a script starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def group_is_alive(group: int) -> bool:
