@@ -73,7 +73,8 @@ class Supervisor:
         self._notifier = notifier
         self._selector = selectors.DefaultSelector()
         self._lifeline = children.Lifeline()
-        self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds)
+        # What was served last is served at once; control holds it against the disk meanwhile.
+        self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
         self._contexts = self._make_contexts()

@@ -177,9 +177,8 @@ class Issuer:
         pauses = _Pauses(self._around, "the CA is busy with the order")
         is_proven = is_touched = False
         while True:
-            response = self._ca.fetch(url, names=request.names)
-            with told(self._ca.network):
-                order = messages.Order.from_json(response.json())
+            order = self._order(url, request)
+            response = self._ca.network.last_response
             if order.status == messages.STATUS_VALID and order.certificate:
                 return self._download(order.certificate)
             if order.status == messages.STATUS_INVALID:
@@ -190,14 +189,25 @@ class Issuer:
                 is_proven = is_touched = True
                 continue
             if order.status == messages.STATUS_READY:
-                self._finalize(order, request, part)
+                self._finalize(url, order, request, part)
                 is_touched = True
             pauses.take(response)
 
-    def _finalize(self, order: messages.Order, request: OrderRequest, part: Part) -> None:
+    def _order(self, url: str, request: OrderRequest) -> messages.Order:
+        response = self._ca.fetch(url, names=request.names)
+        with told(self._ca.network):
+            order: messages.Order = messages.Order.from_json(response.json())
+        return order
+
+    def _finalize(self, url: str, order: messages.Order, request: OrderRequest, part: Part) -> None:
         self._around.tell(f"all names are proven; the {part.key_type} certificate is requested")
         csr = keys.make_csr(keys.from_pem(part.key_pem), request.names)
-        self._ca.post(order.finalize, messages.CertificateRequest(csr=csr), names=request.names)
+        try:
+            self._ca.post(order.finalize, messages.CertificateRequest(csr=csr), names=request.names)
+        except OrderFailed:
+            # As in `_answer`: for the same key, as it is the journal's.
+            if self._order(url, request).status not in (messages.STATUS_PROCESSING, messages.STATUS_VALID):
+                raise
 
     def _prove(self, order: messages.Order, under_way: OrderUnderWay) -> None:
         """Show all tokens, look at them ourselves, tell the CA, and wait for its verdict on each name."""
@@ -211,13 +221,24 @@ class Issuer:
         shown = [(str(body.chall.encode("token")), self._key_authorization(body)) for _, _, body in open_ones]
         self._around.journal.keep(replace(under_way, tokens=tuple(token for token, _ in shown)))
         with self._around.challenges.shown(shown):
-            for (_, name, body), (token, key_authorization) in zip(open_ones, shown, strict=True):
+            for (url, name, body), (token, key_authorization) in zip(open_ones, shown, strict=True):
                 self._around.tell(f"{name}: the token is looked at through our own port 80")
                 if (failure := self._around.look(name, token, key_authorization)) is not None:
                     raise OrderFailed(failure)
-                if body.status != messages.STATUS_PROCESSING:  # else told before an interruption; it looks already
-                    self._ca.post(body.uri, body.chall.response(self._account.key), names=(name,))
+                self._answer(url, name, body)
             self._wait_for_verdicts([(url, name) for url, name, _ in open_ones])
+
+    def _answer(self, url: str, name: str, body: messages.ChallengeBody) -> None:
+        """Tell the CA to look, unless it was told before an interruption."""
+        if body.status == messages.STATUS_PROCESSING:
+            return
+        try:
+            self._ca.post(body.uri, body.chall.response(self._account.key), names=(name,))
+        except OrderFailed:
+            # A killed process's own request may have come a moment earlier: then what counts is the verdict.
+            now = self._authorization(url)
+            if now.status == messages.STATUS_PENDING and self._http01(now).status == messages.STATUS_PENDING:
+                raise
 
     def _wait_for_verdicts(self, waiting: list[tuple[str, str]]) -> None:
         """Every name's verdict is heard, so that all that fail are known at once."""

@@ -116,6 +116,11 @@ def test_workers_that_serve_do_not_wait_for_a_control_that_fails() -> None:
     assert course.fleet.is_whole
 
 
+def test_store_that_was_in_use_before_is_served_without_waiting_for_control() -> None:
+    fleet = Fleet(2, DRAIN, is_store_ready=True)
+    assert fleet.decide(0.0) == [Start(CONTROL, 1), Start(FIRST, 1), Start(SECOND, 1)]
+
+
 def test_no_workers_is_a_fleet_too() -> None:
     course = Course(workers=0)
     course.act()

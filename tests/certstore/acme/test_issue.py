@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -11,7 +12,7 @@ from cryptography import x509
 from certstore.acme import keys
 from certstore.acme.challenges import Challenges
 from certstore.acme.issue import Interrupted
-from certstore.acme.network import OrderFailed
+from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderUnderWay, Part
 from certstore.model.bundle import CertificateBundle, read_bundle
 from certstore.model.causes import Cause
@@ -252,6 +253,32 @@ def test_tokens_are_in_the_journal_before_they_are_shown(shop: Workshop) -> None
     assert order is not None
     assert order.tokens == ()
     assert shop.tokens() == []
+
+
+@pytest.mark.parametrize("what", ["chalZ", "finalize-order"])
+def test_request_of_a_killed_process_that_comes_first_spoils_nothing(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The CA refuses the second of two such requests, and the order goes on all the same."""
+    post, refused = Conversation.post, []
+
+    def twice(self: Conversation, url: str, *args: Any, **facts: Any) -> Any:
+        if what in url:
+            post(self, url, *args, **facts)
+            try:
+                return post(self, url, *args, **facts)
+            except OrderFailed as failed:
+                refused.append(failed)
+                raise
+        return post(self, url, *args, **facts)
+
+    monkeypatch.setattr(Conversation, "post", twice)
+    shop.ordered = 0
+    site = f"twice-{what.lower()}.test"
+    with shop.issuer() as issuer:
+        bundle_of(issuer.issue(shop.request(site)), site)
+    assert refused
+    assert (shop.ordered, shop.failed) == (1, [])
 
 
 def test_journal_is_for_its_owner_alone_and_shows_no_key(shop: Workshop) -> None:
