@@ -45,21 +45,18 @@ class Authority:
         """A new CA, whose certificates start a little in the past."""
         root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         root_name, name = _name("certedge demo root"), _name("certedge demo CA")
-        root = _ca(root_name, root_key, root_name, now).sign(root_key, hashes.SHA256())
-        intermediate = _ca(name, key, root_name, now).sign(root_key, hashes.SHA256())
+        root = _ca(root_name, root_key, root_name, root_key, now).sign(root_key, hashes.SHA256())
+        intermediate = _ca(name, key, root_name, root_key, now).sign(root_key, hashes.SHA256())
         return cls(root.public_bytes(Encoding.PEM), intermediate, key)
 
     def issue(self, *names: str, now: datetime) -> Pair:
         """A key pair for these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = (
-            _builder(_name(names[0]), key, self.intermediate.subject, now)
+            _builder(_name(names[0]), key, self.intermediate.subject, self.intermediate_key, now)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.intermediate_key.public_key()), critical=False
-            )
             .sign(self.intermediate_key, hashes.SHA256())
         )
         return Pair(
@@ -74,19 +71,29 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, now: datetime
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    now: datetime,
 ) -> x509.CertificateBuilder:
+    """With both key identifiers: clients since Python 3.13 refuse a chain without them (RFC 5280 §4.2.1.1)."""
     return (
         x509.CertificateBuilder(issuer_name=issuer, subject_name=subject, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now - CLOCK_SKEW + LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
 
 
 def _ca(
-    subject: x509.Name, key: ec.EllipticCurvePrivateKey, issuer: x509.Name, now: datetime
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    now: datetime,
 ) -> x509.CertificateBuilder:
     usage = x509.KeyUsage(
         digital_signature=False,
@@ -99,5 +106,5 @@ def _ca(
         encipher_only=False,
         decipher_only=False,
     )
-    builder = _builder(subject, key, issuer, now).add_extension(usage, critical=True)
+    builder = _builder(subject, key, issuer, issuer_key, now).add_extension(usage, critical=True)
     return builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
