@@ -67,6 +67,8 @@ class Plane:
         log = settings.access_log
         self.access_log = AccessLog(base / log.path if log.path and str(log.path) != "-" else log.path, log.format)
         self.is_draining = False
+        self.does_service_end = False
+        """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspector | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
         self._by_address: Counter[str] = Counter()
