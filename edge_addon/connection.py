@@ -18,6 +18,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings import ListenerKind, ListenerSettings
 from edge_addon.channel import Address, Session
+from edge_addon.closing import CLOSE_SECONDS
 from edge_addon.mail import proxy_protocol
 from edge_addon.plane import Plane
 from edge_addon.tls import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
@@ -169,9 +170,8 @@ class ClientConnection(asyncio.Protocol):
             return
         # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
         self._transport.write_eof()
-        self._unsent = self._transport.get_write_buffer_size()
         self._transport.resume_reading()
-        self._timer.set(LINGER_SECONDS, self._linger)
+        self._wait_for_end()
 
     def abort(self) -> None:
         self._is_closing = True
@@ -397,12 +397,15 @@ class ClientConnection(asyncio.Protocol):
         self._stage = None
         self.abort()
 
+    def _wait_for_end(self) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._timer.set(CLOSE_SECONDS if self._unsent else LINGER_SECONDS, self._linger)
+
     def _linger(self) -> None:
         """Wait on while what was written still leaves; then give the peer one last span to close its side."""
         unsent = self._transport.get_write_buffer_size()
-        if unsent and unsent < self._unsent:
-            self._unsent = unsent
-            self._timer.set(LINGER_SECONDS, self._linger)
+        if self._unsent and unsent < self._unsent:
+            self._wait_for_end()
         else:
             self._transport.abort()  # with nothing unsent this is a plain close
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_addon import connection
 from edge_addon.relay import http1
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import relay_edge, stands_still
@@ -77,3 +78,20 @@ async def test_client_that_has_read_its_answer_may_rest(tmp_path: Path, monkeypa
                 await asyncio.sleep(2.5)  # what is shown is that nothing happens; timers have seconds
             assert not edge.plane.counters
             writer.close()
+
+
+@in_loop
+async def test_client_that_reads_the_end_of_its_answer_late_gets_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two looks at it a slow line may move nothing: that is no reason yet to cut the connection."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, _ = await edge.connect()
+            await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
+            client = next(iter(edge.plane.connections))
+            client.write(bytes(SIZE))
+            client.close()
+            await stands_still(client._transport.get_write_buffer_size, seconds=2.5)
+            assert len(await asyncio.wait_for(reader.read(), 20)) == SIZE
