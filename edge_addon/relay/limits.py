@@ -36,8 +36,6 @@ HALF_CLOSED_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 10.0
 FAILED_SECONDS: Final = 5.0
 """How long an upstream that refused a connection is passed over, if there are others."""
-LAST_READS: Final = 16
-"""Reads of 64 KB from a connection that an upstream has closed in the middle of a request."""
 HEALTH_SECONDS: Final = 5.0
 """Between two questions to an upstream whether it is well, and how long it may take to answer one."""
 POOL_IDLE_SECONDS: Final = 25.0

@@ -1,21 +1,21 @@
 """One connection to a web server behind the edge: it sends requests as given and reads the responses, strictly.
 
-Knows the framing of responses and which exchange it works for; nothing of clients, sites or TLS (the loop's own `ssl=`
-does that here). A connection that did anything unclean is closed, never used again: a byte too many after one response
+Knows the framing of responses and which exchange it works for; nothing of clients, sites or TLS (`client_tls` is its
+transport then). A connection that did anything unclean is closed, never used again: a byte too many after one response
 would be the beginning of another client's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
+from edge_addon.last_words import last_words
 from edge_addon.relay.chunks import ChunkDecoder
 from edge_addon.relay.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
-from edge_addon.relay.limits import LAST_READS, MAX_INFORMATIONAL, POOL_REST_SECONDS
+from edge_addon.relay.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.relay.refusal import BadMessage, Cause
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
     """Made by its `Server`, which also keeps it while it is idle. Both sides hold nothing of a request afterwards."""
 
     __slots__ = (
+        "_arrival",
         "_asks_upgrade",
         "_buffer",
         "_decoder",
@@ -86,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._max_head = max_head
         self._receiver: ResponseReceiver | None = None
         self._stage = _Stage.IDLE
+        self._arrival: select.poll | None = None
         self._buffer = b""
         self._left = 0
         self._informational = 0
@@ -114,9 +116,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _has_unread(self) -> bool:
         """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
-        waiting = select.poll()
-        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(waiting.poll(0))
+        if self._arrival is None:
+            self._arrival = select.poll()
+            self._arrival.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._arrival.poll(0))
 
     # Used by the exchange.
 
@@ -187,7 +190,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._receiver is not None:
-            self._read_last_words()
+            # An answer that it gave before it closed on our body.
+            for data in last_words(self._transport):
+                self.data_received(data)
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
         self._server.lost(self)
@@ -197,23 +202,6 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.response_ended(b"", [])
         else:
             receiver.upstream_failed("upstream_gone", is_lost=True)
-
-    def _read_last_words(self) -> None:
-        """Writing has failed: the upstream has closed while a body was on its way to it.
-
-        An answer that it gave before that (413, 401, …) still lies in the socket, and the loop won't read it any more.
-        """
-        transport = self._transport
-        if transport.get_extra_info("sslcontext") is not None:
-            return
-        try:
-            descriptor = transport.get_extra_info("socket").fileno()
-            for _ in range(LAST_READS):
-                if not (data := os.read(descriptor, 65536)):
-                    break
-                self.data_received(data)
-        except OSError:
-            pass  # nothing there, or the reset itself
 
     def pause_writing(self) -> None:
         if self._receiver is not None:
