@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from certstore.model.settings import HostPort, ListenerSettings
+from edge_addon.keepalive import ask_after_peers
 from edge_addon.sockets import OpenSocket, describe, open_sockets
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class ListeningSockets:
         self._spares: dict[socket.socket, float] = dict.fromkeys(handed_in, math.inf)
         """With the last generation of workers that may accept on it."""
         self._handed_in = frozenset(handed_in)
+        for each in handed_in:
+            ask_after_peers(each)
         self._is_named = False
 
     def adopt(self, listeners: Sequence[ListenerSettings], generation: int = 0) -> None:

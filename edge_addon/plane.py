@@ -22,6 +22,7 @@ from certstore.model.snapshot import Snapshot
 from edge_addon.access_log import AccessLog
 from edge_addon.challenge_file import read_key_authorization
 from edge_addon.contexts import MINIMUM_VERSIONS, ContextCache
+from edge_addon.held import HeldClients
 from edge_addon.metrics import Metrics
 from edge_addon.relay.upstream import Server, UpstreamPool
 from edge_addon.timers import Timers
@@ -61,6 +62,7 @@ class Plane:
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
         self.timers = Timers(self.loop)
+        self.held = HeldClients(self.loop)
         self.connections: set[ClientConnection] = set()
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics()
@@ -96,6 +98,7 @@ class Plane:
         for pool in self._pools.values():
             pool.close()
         self.timers.stop()
+        self.held.stop()
         self.access_log.close()
 
     @property

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from certstore.model.settings import HostPort, ListenerSettings, UpstreamTls
 from edge_addon.client_tls import TlsTransport, verifying_context
 from edge_addon.closing import close_in_time
+from edge_addon.keepalive import ask_after_peer
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class UpstreamLeg(asyncio.Protocol):
         if self._owner is None:
             self._transport.abort()
             return
+        ask_after_peer(transport)
         if self._header:
             self._transport.write(self._header)
         if self._listener.upstream_tls is UpstreamTls.TLS:

@@ -12,6 +12,7 @@ import select
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
+from edge_addon.keepalive import ask_after_peer
 from edge_addon.last_words import last_words
 from edge_addon.relay.chunks import ChunkDecoder
 from edge_addon.relay.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
@@ -164,6 +165,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        ask_after_peer(transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
