@@ -199,9 +199,9 @@ class UpstreamPool:
         fresh = POOL_IDLE_SECONDS if may_be_resent else POOL_FRESH_SECONDS
         return server.take_idle(self._plane.loop.time() - fresh)
 
-    def open(self, taker: ConnectionTaker) -> Opening:
-        """Connect to the best server, and to the next best as long as connecting fails."""
-        task = self._plane.loop.create_task(self._open(taker))
+    def open(self, taker: ConnectionTaker, avoid: Server | None = None) -> Opening:
+        """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last."""
+        task = self._plane.loop.create_task(self._open(taker, avoid))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if not self._is_swept:
@@ -209,11 +209,11 @@ class UpstreamPool:
             self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
         return Opening(task)
 
-    async def _open(self, taker: ConnectionTaker) -> None:
+    async def _open(self, taker: ConnectionTaker, avoid: Server | None) -> None:
         cause = "upstream_unreachable"
         tried: set[Server] = set()
         while left := [server for server in self._servers if server not in tried]:
-            server = self._best(left)
+            server = self._best([each for each in left if each is not avoid] or left)
             tried.add(server)
             try:
                 connection = await server.connect()

@@ -78,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_stage",
         "_transport",
         "has_answered",
+        "has_ended",
         "idle_since",
         "is_active",
         "is_reused",
@@ -100,12 +101,18 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_reused = False
         self.has_answered = False
         """A byte of the response to the present request has come."""
+        self.has_ended = False
+        """The server ended it, as opposed to a reset; known once it is lost."""
         self.idle_since = 0.0
 
     @property
     def name(self) -> str:
         """The upstream's URL, for logs."""
         return self._server.name
+
+    @property
+    def server(self) -> Server:
+        return self._server
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -191,6 +198,8 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # In Linux it is EPIPE, not a reset, when a reset came behind a FIN.
+        self.has_ended = exc is None or isinstance(exc, BrokenPipeError)
         if exc is not None and self._receiver is not None:
             # An answer that it gave before it closed on our body.
             for data in last_words(self._transport):
