@@ -28,6 +28,8 @@ PIPELINED_BYTES: Final = 65536
 """What a client may send ahead before reading from it stops."""
 STALL_SECONDS: Final = 300.0
 """How long a client may neither send the body that it announced nor read what it asked for."""
+BODY_STEP: Final = 30_000
+"""Bytes of a request's body that must come within STALL_SECONDS: a hundred a second, less than any line moves."""
 FRESH_SECONDS: Final = 5.0
 """How long a drain waits for the first request of a connection that has only just come."""
 HALF_CLOSED_SECONDS: Final = 60.0
