@@ -7,6 +7,8 @@
     connection   one client connection: first bytes, PROXY header, server name, choice, `tls`; above it a session:
     relay/       HTTP/1.1: strict framing, pooled upstreams, tunnels.
     mail/        IMAP, POP3, SMTP, ManageSieve: STARTTLS rules and relaying.
+    held         whether clients that are not read from are still there; `keepalive` asks after those that say nothing.
+    client_tls   the same `tls` towards servers, as a transport for whoever speaks to one.
     http01       answers to ACME challenges.
     demo/        the show.
 

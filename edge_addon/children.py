@@ -1,8 +1,8 @@
 """Processes forked off the supervisor: how they are born, say that they are ready, and learn of its end.
 
 A child holds the read end of a pipe, the lifeline, whose write end only the supervisor has: end of file means that the
-supervisor is gone, however it went. A pipe of its own tells the supervisor that the child is ready. What a child does
-is not known here.
+supervisor is gone, however it went. A pipe of its own tells the supervisor that the child is ready and, by its end,
+that it has closed the sockets it inherited. What a child does is not known here.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a child is given: `lifeline` is readable once the supervisor is gone; `announce_ready` says it works."""
+    """What a child is given: `lifeline` is readable once the supervisor is gone."""
 
     lifeline: int
     announce_ready: Callable[[], None]
+    """Say that it works."""
+    announce_closed: Callable[[], None]
+    """Say that its copies of the listening sockets are closed, as they are anyway once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """What the supervisor has of a child. `ready_fd` yields a byte when it is ready, end of file when it never will."""
+    """What the supervisor has of a child. `news_fd` yields a byte when it is ready, its end when it has closed."""
 
     pid: int
-    ready_fd: int
+    news_fd: int
 
 
 class Lifeline:
@@ -52,7 +55,7 @@ def fork(name: str, main: Callable[[Birth], int], lifeline: Lifeline, release: C
     `release` runs first in the child: it closes what belongs to the supervisor alone. `name` is what `ps` and `top`
     show (15 characters).
     """
-    ready_fd, tell_fd = os.pipe()
+    news_fd, tell_fd = os.pipe()
     # What is buffered now would be written twice, once by each.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -61,15 +64,15 @@ def fork(name: str, main: Callable[[Birth], int], lifeline: Lifeline, release: C
     try:
         pid = os.fork()
         if not pid:
-            os.close(ready_fd)
+            os.close(news_fd)
             _live(name, main, lifeline, release, tell_fd, mask)
     except OSError:
-        os.close(ready_fd)
+        os.close(news_fd)
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(tell_fd)
-    return Born(pid, ready_fd)
+    return Born(pid, news_fd)
 
 
 def _live(
@@ -92,7 +95,7 @@ def _live(
         release()
         os.close(lifeline.write_fd)
         _rename(name)
-        code = main(Birth(lifeline.read_fd, lambda: _announce(tell_fd)))
+        code = main(Birth(lifeline.read_fd, lambda: _announce_ready(tell_fd), lambda: os.close(tell_fd)))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -103,13 +106,11 @@ def _live(
         os._exit(code)
 
 
-def _announce(tell_fd: int) -> None:
+def _announce_ready(tell_fd: int) -> None:
     try:
         os.write(tell_fd, b"R")
     except OSError:
         return  # the supervisor is gone; the lifeline says so too
-    finally:
-        os.close(tell_fd)
 
 
 def _rename(name: str) -> None:

@@ -18,6 +18,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings import ListenerKind, ListenerSettings
 from edge_addon.channel import Address, Session
+from edge_addon.closing import CLOSE_SECONDS
 from edge_addon.mail import proxy_protocol
 from edge_addon.plane import Plane
 from edge_addon.tls import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
@@ -44,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_busy_answer",
         "_corked",
+        "_has_gone",
         "_header",
         "_hello",
         "_is_admitted",
@@ -84,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
         self._session: Session | None = None
         self._stage: TlsStage | None = None
         self._hello: HelloReader | None = None
+        self._has_gone = False
         self._corked = self._is_paused = self._is_eof = self._is_closing = self._is_admitted = False
         self._header = b""
         self._unsent = 0
@@ -125,6 +128,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._plane.connections.discard(self)
+        self._plane.held.discard(self)
         if self._is_admitted:
             self._plane.dismiss(self.client.host)
         self._is_closing = True
@@ -134,7 +138,19 @@ class ClientConnection(asyncio.Protocol):
             self._plane.metrics.handshake(self.listener, None, "client_gone")
         self._stage = self._hello = None
         if session is not None:
+            if self._has_gone and exc is None:
+                exc = ConnectionResetError("the client has gone while it was not read from")
             session.connection_lost(exc)
+
+    def fileno(self) -> int:
+        """Of the socket; -1 once it is closed."""
+        bound = self._transport.get_extra_info("socket")
+        return -1 if bound is None or self._transport.is_closing() else int(bound.fileno())
+
+    def has_gone(self) -> None:
+        """Called when nobody is at the other end any more, which reading would have told, were there any."""
+        self._has_gone = True
+        self.abort()
 
     def pause_writing(self) -> None:
         if self._session is not None:
@@ -169,9 +185,8 @@ class ClientConnection(asyncio.Protocol):
             return
         # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
         self._transport.write_eof()
-        self._unsent = self._transport.get_write_buffer_size()
         self._transport.resume_reading()
-        self._timer.set(LINGER_SECONDS, self._linger)
+        self._wait_for_end()
 
     def abort(self) -> None:
         self._is_closing = True
@@ -185,11 +200,13 @@ class ClientConnection(asyncio.Protocol):
         self._is_paused = True
         if not self._is_closing:
             self._transport.pause_reading()
+            self._plane.held.add(self)
 
     def resume_reading(self) -> None:
         if not self._is_paused:
             return
         self._is_paused = False
+        self._plane.held.discard(self)
         if self._is_closing:
             return
         self._transport.resume_reading()
@@ -397,12 +414,15 @@ class ClientConnection(asyncio.Protocol):
         self._stage = None
         self.abort()
 
+    def _wait_for_end(self) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._timer.set(CLOSE_SECONDS if self._unsent else LINGER_SECONDS, self._linger)
+
     def _linger(self) -> None:
         """Wait on while what was written still leaves; then give the peer one last span to close its side."""
         unsent = self._transport.get_write_buffer_size()
-        if unsent and unsent < self._unsent:
-            self._unsent = unsent
-            self._timer.set(LINGER_SECONDS, self._linger)
+        if self._unsent and unsent < self._unsent:
+            self._wait_for_end()
         else:
             self._transport.abort()  # with nothing unsent this is a plain close
 

@@ -82,6 +82,8 @@ class Child:
     deadline: float
     phase: Phase = Phase.STARTING
     last_order: Order | None = None
+    has_sockets: bool = True
+    """It may still accept on the sockets of its generation."""
 
 
 @dataclass(slots=True)
@@ -133,6 +135,11 @@ class Fleet:
         if child.slot.role is Role.CONTROL and child.generation == self.generation:
             self.is_store_ready = True
 
+    def closed_sockets(self, pid: int) -> None:
+        """The process has closed what it listened on."""
+        if (child := self.children.get(pid)) is not None:
+            child.has_sockets = False
+
     def exited(self, pid: int, now: float) -> Child | None:
         """The process is gone; None when it was none of ours. One that was told to go has not failed."""
         child = self.children.pop(pid, None)
@@ -168,6 +175,14 @@ class Fleet:
     @property
     def is_over(self) -> bool:
         return self.is_stopping and not self.children
+
+    @property
+    def oldest_listening(self) -> float:
+        """The oldest generation of which a worker may still accept; infinite when none does."""
+        listening = [
+            child.generation for child in self.children.values() if child.slot.role is Role.WORKER and child.has_sockets
+        ]
+        return min(listening, default=inf)
 
     def restarts_at(self, slot: Slot) -> float:
         """When the slot may be filled again."""

@@ -52,7 +52,7 @@ class HealthSession:
         """The answer that is under way says so by itself."""
 
     def _answer(self, *, is_head: bool) -> None:
-        is_well = not self._plane.is_draining
+        is_well = not self._plane.does_service_end
         text = b"serving\n" if is_well else b"draining\n"
         lines = (
             b"HTTP/1.1 200 OK" if is_well else b"HTTP/1.1 503 Service Unavailable",

@@ -22,6 +22,7 @@ from certstore.model.snapshot import Snapshot
 from edge_addon.access_log import AccessLog
 from edge_addon.challenge_file import read_key_authorization
 from edge_addon.contexts import MINIMUM_VERSIONS, ContextCache
+from edge_addon.held import HeldClients
 from edge_addon.metrics import Metrics
 from edge_addon.relay.upstream import Server, UpstreamPool
 from edge_addon.timers import Timers
@@ -61,12 +62,15 @@ class Plane:
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
         self.timers = Timers(self.loop)
+        self.held = HeldClients(self.loop)
         self.connections: set[ClientConnection] = set()
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics()
         log = settings.access_log
         self.access_log = AccessLog(base / log.path if log.path and str(log.path) != "-" else log.path, log.format)
         self.is_draining = False
+        self.does_service_end = False
+        """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspector | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
         self._by_address: Counter[str] = Counter()
@@ -94,6 +98,7 @@ class Plane:
         for pool in self._pools.values():
             pool.close()
         self.timers.stop()
+        self.held.stop()
         self.access_log.close()
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from certstore.model.settings import HostPort, ListenerSettings
+from edge_addon.keepalive import ask_after_peers
 from edge_addon.port_owner import who_listens
 
 BACKLOG = 4096
@@ -160,6 +161,7 @@ def _bind_one(origin: Bind) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not origin.takes_v4)
+        ask_after_peers(listener)
         listener.bind((origin.host, origin.port))
         listener.listen(BACKLOG)
     except OSError:

@@ -106,6 +106,7 @@ class Supervisor:
         while True:
             self._act()
             self._announce()
+            self._sockets.let_go(self._fleet.oldest_listening)
             if self._fleet.is_over:
                 break
             self._wait()
@@ -131,6 +132,7 @@ class Supervisor:
             if slot.role is Role.CONTROL:
                 self._sockets.close()
                 return control_process.run(birth, settings, base)
+            self._sockets.close_spares()
             return worker.run(birth, settings, base, sockets, contexts)
 
         try:
@@ -140,7 +142,7 @@ class Supervisor:
             self._fleet.failed_to_start(slot, time.monotonic())
             return
         self._fleet.started(slot, born.pid, time.monotonic())
-        self._selector.register(born.ready_fd, selectors.EVENT_READ, self._on_ready(born))
+        self._selector.register(born.news_fd, selectors.EVENT_READ, self._on_news(born))
 
     def _tell(self, action: Tell) -> None:
         if action.order is Order.KILL:
@@ -172,13 +174,14 @@ class Supervisor:
         if self._watchdog is not None:
             self._notifier.watchdog()
 
-    def _on_ready(self, born: children.Born) -> Callable[[], None]:
+    def _on_news(self, born: children.Born) -> Callable[[], None]:
         def told() -> None:
-            is_ready = os.read(born.ready_fd, 1) == b"R"
-            self._selector.unregister(born.ready_fd)
-            os.close(born.ready_fd)
-            if is_ready:
+            if os.read(born.news_fd, 1):
                 self._fleet.ready(born.pid)
+                return
+            self._selector.unregister(born.news_fd)
+            os.close(born.news_fd)
+            self._fleet.closed_sockets(born.pid)
 
         return told
 
@@ -230,7 +233,7 @@ class Supervisor:
             if self._settings.listeners and not settings.listeners:
                 # An empty file is a valid one, and what an editor leaves for a moment.
                 raise CannotListen(f"{self._config} names no listener any more; to serve nobody, stop the service")
-            self._sockets.adopt(settings.listeners)
+            self._sockets.adopt(settings.listeners, self._fleet.generation)
         except (BadSettings, CannotListen) as error:
             log.error("the settings stay as they were: %s", error)
             return

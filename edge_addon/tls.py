@@ -120,21 +120,26 @@ class HelloReader:
 
 
 class TlsStage:
-    """One TLS connection, server side, over memory: feed what the peer sent, take what is to be sent.
+    """One TLS connection over memory: feed what the peer sent, take what is to be sent.
 
     `feed`, `handshake`, `read` and `write` raise `ssl.SSLError` when the peer broke the protocol; `output` then holds
     the alert. `handshake` and `read` raise `ssl.SSLWantReadError` when they need more.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_tls", "feed", "handshake", "output")
+    __slots__ = ("_incoming", "_outgoing", "_tls", "feed", "handshake", "is_ended", "output", "problem")
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        """The server's side; the client's with a name, which is what the context verifies the server for."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+        )
         self.feed = self._incoming.write
         self.handshake = self._tls.do_handshake
         self.output = self._outgoing.read
         """Every byte that is to be sent now, perhaps none."""
+        self.is_ended = False
+        self.problem: ssl.SSLError | None = None
 
     @property
     def version(self) -> str | None:
@@ -149,12 +154,46 @@ class TlsStage:
         """The plaintext of one record; b"" once the peer has closed with close_notify."""
         return self._tls.read(RECORD)
 
+    def receive(self, data: bytes) -> bytes:
+        """All plaintext up to and with `data`, in one piece.
+
+        `is_ended` is true once close_notify has come behind it; `problem` is set, and nothing raised, when the peer
+        broke the protocol behind it.
+        """
+        incoming, read = self._incoming, self._tls.read
+        incoming.write(data)
+        size = min(len(data), RECORD) or RECORD  # a buffer of a whole record is dear for a short answer
+        whole = b""
+        rest: list[bytes] = []
+        try:
+            while True:
+                part = read(size)
+                if not part:
+                    self.is_ended = True
+                    break
+                if whole:
+                    rest.append(part)
+                else:
+                    whole = part
+                if len(part) < size and not incoming.pending:
+                    break
+                size = RECORD
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self.problem = error
+        return b"".join((whole, *rest)) if rest else whole
+
+    @property
+    def has_output(self) -> bool:
+        return self._outgoing.pending > 0
+
     @property
     def may_have_more(self) -> bool:
         """False when another `read` could only raise SSLWantReadError: spares the exception on nearly every read."""
         return self._incoming.pending > 0 or self._tls.pending() > 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt all of `data` (RFC 8446 §5.2 cuts it in records)."""
         if len(data) <= RECORD:
             if data:

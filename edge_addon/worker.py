@@ -123,7 +123,7 @@ class _Worker:
         if self._edge.plane is None:
             self._master.end()
             return
-        drain = Drain(self._edge, self._edge.plane, self._drain_seconds)
+        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._birth.announce_closed)
         self._drain = asyncio.get_running_loop().create_task(drain.run(keeps_health=service_ends))
         self._drain.add_done_callback(lambda _: self._master.end())
 

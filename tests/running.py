@@ -241,6 +241,7 @@ def running_edge(
     sites: Mapping[str, Issued | Site] | None = None,
     *,
     environment: Mapping[str, str] | None = None,
+    sockets: Sequence[socket.socket] = (),
     wait: bool = True,
 ) -> Iterator[RunningEdge]:
     """Write `edge.yaml` and the store into `folder`, start `certedge run` on them, wait until it is ready.
@@ -249,10 +250,11 @@ def running_edge(
     choice, one with `listen: HOST` (no port) that host; one with a port has to be bound by the service itself. The
     store is `folder/store`, one worker unless set. `main` is written with the host `edge.test` where `sites` does not
     name it. Certificates in `sites` have been taken in before the service starts; what is dropped later is its work.
+    `sockets` are handed over too, and stay the caller's.
     """
     listeners = [dict(listener) for listener in settings.get("listeners", ())]
     with contextlib.ExitStack() as stack:
-        sockets = []
+        bound_here = []
         for listener in listeners:
             host = listener.get("listen", "127.0.0.1")
             if HAS_PORT.search(host):
@@ -260,7 +262,7 @@ def running_edge(
             bound = stack.enter_context(listening_socket(host, backlog=4096))
             port = bound.getsockname()[1]
             listener["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            sockets.append(bound)
+            bound_here.append(bound)
         edge = RunningEdge(folder, [(each["kind"], int(each["listen"].rpartition(":")[2])) for each in listeners])
         stack.callback(edge.close)
         for site, given in {"main": Site(), **(sites or {})}.items():
@@ -271,10 +273,10 @@ def running_edge(
         # Port 0: an admin listener of one test never meets that of another.
         whole.setdefault("admin", {"listen": "127.0.0.1:0"})
         edge.config.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
-        edge.start(sockets, environment or {})
+        edge.start([*bound_here, *sockets], environment or {})
         stack.callback(_end, edge)
         # The child holds the sockets now; a copy kept here would answer for it after its end.
-        for bound in sockets:
+        for bound in bound_here:
             bound.close()
         if wait:
             edge.wait_ready()

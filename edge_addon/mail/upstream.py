@@ -1,7 +1,8 @@
 """The connection to a mail server: TCP, the PROXY header before all else, TLS at once or when told, back-pressure.
 
 Knows no protocol of mail: bytes go to its owner, and one word when it is over. TLS is always verified, against the
-system's authorities or the listener's `upstream_ca_file`.
+system's authorities or the listener's `upstream_ca_file`. From the moment it is begun only what was decrypted can reach
+the owner (RFC 3207 §5): bytes in the clear are a handshake that fails.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from certstore.model.settings import HostPort, ListenerSettings, UpstreamTls
+from edge_addon.client_tls import TlsTransport, verifying_context
 from edge_addon.closing import close_in_time
+from edge_addon.keepalive import ask_after_peer
 
 logger = logging.getLogger(__name__)
 
 UNREACHABLE = "mail_upstream_unreachable"
 TLS_FAILED = "mail_upstream_tls_failed"
 GONE = "mail_upstream_gone"
-SPOKE_TOO_EARLY = "mail_upstream_spoke_before_tls"
 
 
 class Owner(Protocol):
@@ -45,13 +47,13 @@ class Owner(Protocol):
 @functools.lru_cache(maxsize=64)
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
     """Verifies chain and name. Remembered per file: reading a trust store takes longer than a whole mail session."""
-    return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    return verifying_context(ca_file)
 
 
 class UpstreamLeg(asyncio.Protocol):
     """One connection, from `open` to `close`."""
 
-    __slots__ = ("_ca_file", "_header", "_listener", "_loop", "_must_be_silent", "_owner", "_task", "_transport")
+    __slots__ = ("_ca_file", "_header", "_listener", "_loop", "_owner", "_task", "_transport")
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, listener: ListenerSettings, base: Path) -> None:
         self._owner: Owner | None = owner
@@ -61,8 +63,6 @@ class UpstreamLeg(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._header = b""
-        self._must_be_silent = listener.upstream_tls is UpstreamTls.TLS
-        """Nothing may be heard until TLS is up."""
 
     @property
     def address(self) -> HostPort:
@@ -75,9 +75,19 @@ class UpstreamLeg(asyncio.Protocol):
         self._task = self._loop.create_task(self._open())
 
     def start_tls(self) -> None:
-        """The upstream gave the go-ahead of STARTTLS; what it says before the handshake would be forged."""
-        self._must_be_silent = True
-        self._task = self._loop.create_task(self._start_tls())
+        """The upstream gave the go-ahead of STARTTLS: `upstream_secured` follows, or `upstream_lost`."""
+        try:
+            context = client_context(self._ca_file)
+        except OSError as error:
+            self._note_handshake(error)
+            return
+        lower = self._transport
+        if lower is None or self._owner is None:
+            return
+        name = self._listener.upstream_name or self.address.host
+        self._transport = secure = TlsTransport(self, context, name, self._note_handshake)
+        lower.set_protocol(secure)
+        secure.connection_made(lower)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -113,21 +123,20 @@ class UpstreamLeg(asyncio.Protocol):
         if self._owner is None:
             self._transport.abort()
             return
+        ask_after_peer(transport)
         if self._header:
             self._transport.write(self._header)
-        if self._listener.upstream_tls is not UpstreamTls.TLS:
+        if self._listener.upstream_tls is UpstreamTls.TLS:
+            self.start_tls()
+        else:
             self._owner.upstream_connected()
 
     def data_received(self, data: bytes) -> None:
-        if self._owner is None:
-            return
-        if self._must_be_silent:
-            self._lose(SPOKE_TOO_EARLY)
-            return
-        self._owner.upstream_received(data)
+        if self._owner is not None:
+            self._owner.upstream_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(TLS_FAILED if self._must_be_silent else GONE)
+        self._lose(GONE)
 
     def pause_writing(self) -> None:
         if self._owner is not None:
@@ -143,31 +152,17 @@ class UpstreamLeg(asyncio.Protocol):
         except OSError as error:
             logger.warning("mail upstream %s: not reached: %s", self.address, error)
             self._lose(UNREACHABLE)
-            return
-        if self._listener.upstream_tls is UpstreamTls.TLS and await self._secure() and self._owner is not None:
-            self._owner.upstream_connected()
 
-    async def _start_tls(self) -> None:
-        if await self._secure() and self._owner is not None:
-            self._owner.upstream_secured()
-
-    async def _secure(self) -> bool:
-        """Handshake on the open connection. True when it is done and nothing was heard before."""
-        if self._transport is None or self._owner is None:
-            return False
-        name = self._listener.upstream_name or self.address.host
-        try:
-            context = client_context(self._ca_file)
-            transport = await self._loop.start_tls(self._transport, self, context, server_hostname=name)
-        except OSError as error:
-            logger.warning("mail upstream %s: TLS as %s failed: %s", self.address, name, error)
+    def _note_handshake(self, problem: OSError | None) -> None:
+        if problem is not None:
+            name = self._listener.upstream_name or self.address.host
+            logger.warning("mail upstream %s: TLS as %s failed: %s", self.address, name, problem)
             self._lose(TLS_FAILED)
-            return False
-        if transport is None or self._owner is None:
-            return False
-        self._transport = transport
-        self._must_be_silent = False
-        return True
+        elif self._owner is not None:
+            if self._listener.upstream_tls is UpstreamTls.TLS:
+                self._owner.upstream_connected()
+            else:
+                self._owner.upstream_secured()
 
     def _lose(self, cause: str) -> None:
         owner, self._owner = self._owner, None

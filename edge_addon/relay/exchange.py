@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from edge_addon.relay.delivery import has_arrived, may_send_again
 from edge_addon.relay.framing import ResponseHead
 from edge_addon.relay.upstream import Opening, UpstreamPool
 from edge_addon.relay.upstream_connection import UpstreamConnection
@@ -15,7 +16,10 @@ from edge_addon.relay.upstream_connection import UpstreamConnection
 IDEMPOTENT = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH", b"PROPPATCH", b"MKCALENDAR")
 )
-"""Sent again at most once after a stale connection (RFC 9110 §9.2.2), and only if there is no body."""
+"""May be sent again at most once, if there is no body; others only where `delivery` knows that they never arrived."""
+
+KEPT_BYTES = 65536
+"""Of a request that is complete at once; a larger one is not kept for a second try."""
 
 
 class ExchangeClient(Protocol):
@@ -49,6 +53,7 @@ class Exchange:
         "_has_body",
         "_is_complete",
         "_is_head",
+        "_is_kept",
         "_may_resend",
         "_opening",
         "_pool",
@@ -67,6 +72,7 @@ class Exchange:
         self._unsent = b""
         self._has_body = False
         self._is_complete = True
+        self._is_kept = False
         self.upstream: str | None = None
         """The URL of the upstream that got the request."""
 
@@ -78,6 +84,7 @@ class Exchange:
         self._is_complete = is_complete
         if has_body:
             self._may_resend = False
+        self._is_kept = is_complete and len(data) <= KEPT_BYTES
         # Kept for a second try, or until a connection is there.
         self._unsent = data
         connection = self._pool.take(may_be_resent=self._may_resend)
@@ -134,7 +141,7 @@ class Exchange:
         self._connection = connection
         self.upstream = connection.name
         data = self._unsent
-        if not self._may_resend:
+        if not self._is_kept:
             self._unsent = b""
         connection.begin(
             self, data, is_head=self._is_head, asks_upgrade=self._asks_upgrade, is_complete=self._is_complete
@@ -165,12 +172,20 @@ class Exchange:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if is_lost and self._may_resend and connection.is_reused and not connection.has_answered:
-            # It went away between two requests. A fresh connection this time, so there is no third try.
-            self._may_resend = False
-            self._opening = self._pool.open(self)
+        if is_lost and self._is_kept and not connection.has_answered and self._may_go_again(connection):
+            # A fresh connection, and no third try.
+            self._is_kept = False
+            self._opening = self._pool.open(self, avoid=connection.server)
             return
         self._client.exchange_failed(502, cause)
+
+    def _may_go_again(self, connection: UpstreamConnection) -> bool:
+        return may_send_again(
+            is_repeatable=self._may_resend,
+            is_reused=connection.is_reused,
+            has_others=len(self._pool.servers) > 1,
+            has_arrived=not connection.has_ended or has_arrived(connection.transport, len(self._unsent)),
+        )
 
     def pause_body(self) -> None:
         self._client.pause_body()

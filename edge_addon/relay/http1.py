@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_addon.channel import Channel
 from edge_addon.relay import responses
+from edge_addon.relay.body_rate import BodyRate
 from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
 from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.framing import RequestHead, ResponseHead, parse_request
@@ -58,6 +59,7 @@ class Http1Session:
         "_limits",
         "_phase",
         "_plane",
+        "_rate",
         "_report",
         "_timer",
         "_tunnel",
@@ -81,8 +83,6 @@ class Http1Session:
         self._timer = plane.timers.timer()
         # A connection on which nothing is ever asked is worth less than one that was in use.
         self._timer.set(self._limits.head_seconds, self._close)
-
-    # The session, as its channel sees it.
 
     @property
     def is_idle(self) -> bool:
@@ -156,8 +156,6 @@ class Http1Session:
             # A fresh connection: its first request may be on its way, and a client would not dare to send it again.
             self._timer.set(min(FRESH_SECONDS, self._limits.head_seconds), self._close)
 
-    # Requests.
-
     def _read_requests(self, data: bytes) -> None:
         """Read requests until one is under way or there is no whole one left."""
         while data and self._phase is _Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
@@ -209,7 +207,7 @@ class Http1Session:
         body, is_complete = b"", True
         if head.length:
             # Read before anything is sent on: if it is refused, nothing of the request reaches the upstream.
-            self._body = RequestBody(head.length)
+            self._body, self._rate = RequestBody(head.length), BodyRate()
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
@@ -234,6 +232,8 @@ class Http1Session:
             self._phase = _Phase.WAIT
             exchange.finish()
             self._keep(rest)
+        elif not (self._hold.is_held or self._has_answered or self._rate.has_stepped(self._body.size)):
+            return
         self._progress()
 
     def _keep(self, data: bytes) -> None:
@@ -363,8 +363,6 @@ class Http1Session:
         if self._phase is _Phase.BODY:
             self._progress()
 
-    # Ends.
-
     def _finish(self, outcome: str | None = None) -> None:
         """The response is complete: close, or go on with what the client has sent meanwhile."""
         self._log(outcome)
@@ -414,8 +412,6 @@ class Http1Session:
             self._report.bytes_in = self._body.size
         self._report.write(outcome, None if self._exchange is None else self._exchange.upstream)
         self._report.head, self._has_answered = None, False
-
-    # Deadlines.
 
     def _progress(self) -> None:
         """Something moved: from now on somebody has this long for the next step."""

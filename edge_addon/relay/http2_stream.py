@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from edge_addon.relay import responses
+from edge_addon.relay.body_rate import BodyRate
 from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
 from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.framing import CHUNKED, RequestHead, ResponseHead
@@ -81,6 +82,7 @@ class Stream:
         "_outcome",
         "_plane",
         "_queue",
+        "_rate",
         "_report",
         "_trailers",
         "_tunnel",
@@ -122,6 +124,7 @@ class Stream:
         self._upstream: str | None = None
         self._trailers = b""
         self._unacknowledged = 0
+        self._rate = BodyRate()
         self._is_body_paused = self._is_over = self._is_stalling = False
         self.is_request_complete = is_request_complete
         self.timer = timer
@@ -161,7 +164,9 @@ class Stream:
         elif self._takes_length(len(data)) and self._exchange is not None and data:
             self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
         self._acknowledge()
-        self._progress()
+        waits_for_upstream = self._is_body_paused or self.has_answered or self._tunnel is not None
+        if waits_for_upstream or self._rate.has_stepped(self._report.bytes_in):
+            self._progress()
 
     def body_ended(self, trailers: list[bytes]) -> None:
         """The request is complete."""

@@ -28,6 +28,8 @@ PIPELINED_BYTES: Final = 65536
 """What a client may send ahead before reading from it stops."""
 STALL_SECONDS: Final = 300.0
 """How long a client may neither send the body that it announced nor read what it asked for."""
+BODY_STEP: Final = 30_000
+"""Bytes of a request's body that must come within STALL_SECONDS: a hundred a second, less than any line moves."""
 FRESH_SECONDS: Final = 5.0
 """How long a drain waits for the first request of a connection that has only just come."""
 HALF_CLOSED_SECONDS: Final = 60.0
@@ -36,14 +38,16 @@ HALF_CLOSED_SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 10.0
 FAILED_SECONDS: Final = 5.0
 """How long an upstream that refused a connection is passed over, if there are others."""
-LAST_READS: Final = 16
-"""Reads of 64 KB from a connection that an upstream has closed in the middle of a request."""
 HEALTH_SECONDS: Final = 5.0
 """Between two questions to an upstream whether it is well, and how long it may take to answer one."""
 POOL_IDLE_SECONDS: Final = 25.0
 """Below the idle limits of the usual servers (Jetty 30, nginx 75), so that we are the side that closes."""
 POOL_FRESH_SECONDS: Final = 4.0
-"""A request that may not be sent twice takes a pooled connection only if it was used this recently (Node: 5)."""
+"""A request that may not be sent twice takes a pooled connection only if it was used this recently (Node: 5).
+
+Never would cost a POST more than twice its CPU time, and forty times over TLS, and would still lose those that wait in
+the backlog of a server that is being stopped; `delivery` saves nearly all that meet a connection's end.
+"""
 POOL_REST_SECONDS: Final = 0.1
 """What a connection waits behind an answer that has no body by rule: broken servers send one, in the next segment."""
 POOL_MAX_IDLE: Final = 256

@@ -15,6 +15,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from certstore.model.settings import Upstream
+from edge_addon.client_tls import TlsTransport, verifying_context
 from edge_addon.relay.health_check import HealthCheck
 from edge_addon.relay.limits import (
     CONNECT_SECONDS,
@@ -110,15 +111,33 @@ class Server:
                     _, connection = await loop.create_unix_connection(self._make, upstream.unix_path)
                 else:
                     host, port = upstream.address
-                    context = self._tls() if upstream.is_tls else None
-                    name = host if upstream.is_tls else None
-                    _, connection = await loop.create_connection(
-                        self._make, host, port, ssl=context, server_hostname=name
-                    )
+                    if upstream.is_tls:
+                        connection = await self._connect_tls(host, port)
+                    else:
+                        _, connection = await loop.create_connection(self._make, host, port)
         except BaseException:
             self.active -= 1
             raise
         connection.is_active = True
+        return connection
+
+    async def _connect_tls(self, host: str, port: int) -> UpstreamConnection:
+        connection, is_done = self._make(), self._plane.loop.create_future()
+
+        def note(problem: OSError | None) -> None:
+            if problem is None:
+                connection.connection_made(transport)
+            if not is_done.done():
+                is_done.set_result(problem)
+
+        transport = TlsTransport(connection, self._tls(), host, note)
+        lower, _ = await self._plane.loop.create_connection(lambda: transport, host, port)
+        try:
+            if (problem := await is_done) is not None:
+                raise problem
+        except BaseException:
+            lower.abort()
+            raise
         return connection
 
     def note_failure(self, error: OSError) -> None:
@@ -131,10 +150,9 @@ class Server:
         return UpstreamConnection(self, self._plane.settings.limits.header_bytes)
 
     def _tls(self) -> ssl.SSLContext:
-        """Verified, always: against `ca_file`, else against the system's trust."""
         if self._context is None:
             base, upstream = self._plane.base, self.upstream
-            context = ssl.create_default_context(cafile=str(base / upstream.ca_file) if upstream.ca_file else None)
+            context = verifying_context(base / upstream.ca_file if upstream.ca_file else None)
             context.set_alpn_protocols(["http/1.1"])
             if upstream.client_cert is not None:
                 context.load_cert_chain(base / upstream.client_cert)
@@ -181,9 +199,9 @@ class UpstreamPool:
         fresh = POOL_IDLE_SECONDS if may_be_resent else POOL_FRESH_SECONDS
         return server.take_idle(self._plane.loop.time() - fresh)
 
-    def open(self, taker: ConnectionTaker) -> Opening:
-        """Connect to the best server, and to the next best as long as connecting fails."""
-        task = self._plane.loop.create_task(self._open(taker))
+    def open(self, taker: ConnectionTaker, avoid: Server | None = None) -> Opening:
+        """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last."""
+        task = self._plane.loop.create_task(self._open(taker, avoid))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if not self._is_swept:
@@ -191,11 +209,11 @@ class UpstreamPool:
             self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
         return Opening(task)
 
-    async def _open(self, taker: ConnectionTaker) -> None:
+    async def _open(self, taker: ConnectionTaker, avoid: Server | None) -> None:
         cause = "upstream_unreachable"
         tried: set[Server] = set()
         while left := [server for server in self._servers if server not in tried]:
-            server = self._best(left)
+            server = self._best([each for each in left if each is not avoid] or left)
             tried.add(server)
             try:
                 connection = await server.connect()

@@ -1,21 +1,22 @@
 """One connection to a web server behind the edge: it sends requests as given and reads the responses, strictly.
 
-Knows the framing of responses and which exchange it works for; nothing of clients, sites or TLS (the loop's own `ssl=`
-does that here). A connection that did anything unclean is closed, never used again: a byte too many after one response
+Knows the framing of responses and which exchange it works for; nothing of clients, sites or TLS (`client_tls` is its
+transport then). A connection that did anything unclean is closed, never used again: a byte too many after one response
 would be the beginning of another client's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol, cast
 
+from edge_addon.keepalive import ask_after_peer
+from edge_addon.last_words import last_words
 from edge_addon.relay.chunks import ChunkDecoder
 from edge_addon.relay.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
-from edge_addon.relay.limits import LAST_READS, MAX_INFORMATIONAL, POOL_REST_SECONDS
+from edge_addon.relay.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.relay.refusal import BadMessage, Cause
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
     """Made by its `Server`, which also keeps it while it is idle. Both sides hold nothing of a request afterwards."""
 
     __slots__ = (
+        "_arrival",
         "_asks_upgrade",
         "_buffer",
         "_decoder",
@@ -76,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_stage",
         "_transport",
         "has_answered",
+        "has_ended",
         "idle_since",
         "is_active",
         "is_reused",
@@ -86,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._max_head = max_head
         self._receiver: ResponseReceiver | None = None
         self._stage = _Stage.IDLE
+        self._arrival: select.poll | None = None
         self._buffer = b""
         self._left = 0
         self._informational = 0
@@ -97,12 +101,18 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_reused = False
         self.has_answered = False
         """A byte of the response to the present request has come."""
+        self.has_ended = False
+        """The server ended it, as opposed to a reset; known once it is lost."""
         self.idle_since = 0.0
 
     @property
     def name(self) -> str:
         """The upstream's URL, for logs."""
         return self._server.name
+
+    @property
+    def server(self) -> Server:
+        return self._server
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -114,9 +124,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _has_unread(self) -> bool:
         """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
-        waiting = select.poll()
-        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(waiting.poll(0))
+        if self._arrival is None:
+            self._arrival = select.poll()
+            self._arrival.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._arrival.poll(0))
 
     # Used by the exchange.
 
@@ -161,6 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        ask_after_peer(transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
@@ -186,8 +198,12 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # In Linux it is EPIPE, not a reset, when a reset came behind a FIN.
+        self.has_ended = exc is None or isinstance(exc, BrokenPipeError)
         if exc is not None and self._receiver is not None:
-            self._read_last_words()
+            # An answer that it gave before it closed on our body.
+            for data in last_words(self._transport):
+                self.data_received(data)
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
         self._server.lost(self)
@@ -197,23 +213,6 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.response_ended(b"", [])
         else:
             receiver.upstream_failed("upstream_gone", is_lost=True)
-
-    def _read_last_words(self) -> None:
-        """Writing has failed: the upstream has closed while a body was on its way to it.
-
-        An answer that it gave before that (413, 401, …) still lies in the socket, and the loop won't read it any more.
-        """
-        transport = self._transport
-        if transport.get_extra_info("sslcontext") is not None:
-            return
-        try:
-            descriptor = transport.get_extra_info("socket").fileno()
-            for _ in range(LAST_READS):
-                if not (data := os.read(descriptor, 65536)):
-                    break
-                self.data_received(data)
-        except OSError:
-            pass  # nothing there, or the reset itself
 
     def pause_writing(self) -> None:
         if self._receiver is not None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from edge_addon.fleet import (
@@ -324,3 +326,15 @@ def test_strangers_and_late_news_change_nothing() -> None:
     course.act()
     course.is_ready(FIRST)
     assert course.act() == []
+
+
+def test_sockets_of_a_generation_are_in_use_until_its_last_worker_has_closed_them_or_ended() -> None:
+    course = Course().run()
+    assert course.fleet.oldest_listening == 1
+    course.fleet.reload(2, DRAIN, is_store_ready=True)
+    course.act()
+    course.fleet.closed_sockets(course.pid(FIRST))
+    assert course.fleet.oldest_listening == 1
+    course.ends(SECOND)
+    assert course.fleet.oldest_listening == 2
+    assert Fleet(2, DRAIN).oldest_listening == math.inf

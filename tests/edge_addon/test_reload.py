@@ -96,9 +96,9 @@ def test_sighup_lets_a_request_under_way_finish_on_the_old_worker(tmp_path: Path
 
 
 def test_sighup_adds_and_removes_listeners(tmp_path: Path) -> None:
-    with running_edge(tmp_path, WEB) as edge:
-        added = free_port()
-        removed = edge.port("https")
+    added, removed = free_port(), free_port()
+    listeners = [{"kind": "http"}, {"kind": "https", "listen": f"127.0.0.1:{removed}"}]
+    with running_edge(tmp_path, {"listeners": listeners}) as edge:
         rewrite(
             edge,
             lambda settings: settings["listeners"].__setitem__(1, {"kind": "health", "listen": f"127.0.0.1:{added}"}),
@@ -109,6 +109,82 @@ def test_sighup_adds_and_removes_listeners(tmp_path: Path) -> None:
         wait_for(lambda: is_refused(removed), "the removed listener to be gone")
         with Client(edge.port("http")) as client:
             assert client.is_served()
+
+
+def without(position: int) -> Callable[[dict[str, Any]], object]:
+    return lambda settings: settings["listeners"].pop(position)
+
+
+def test_listener_that_is_put_back_while_old_workers_still_serve_it_never_refuses_a_client(tmp_path: Path) -> None:
+    health = {"kind": "health", "listen": f"127.0.0.1:{free_port()}"}
+    with running_edge(tmp_path, {"listeners": [{"kind": "http"}, health], "workers": 2}) as edge:
+        stop, failures = threading.Event(), []
+
+        def keep_asking() -> None:
+            while not stop.is_set():
+                try:
+                    with Client(edge.port("health")) as client:
+                        answer = client.ask()
+                    if not answer.startswith(b"HTTP/1.1 200"):  # nor told that the service drains
+                        failures.append(repr(answer))
+                except OSError as error:
+                    failures.append(repr(error))
+
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        try:
+            before = set(edge.worker_pids())
+            rewrite(edge, without(1))
+            edge.send_signal(signal.SIGHUP)
+            wait_for(lambda: set(edge.worker_pids()) - before, "the first worker without the listener", pause=0)
+            rewrite(edge, lambda settings: settings["listeners"].append(health))
+            edge.reload()
+        finally:
+            stop.set()
+            asking.join()
+        assert "is in use by" not in edge.stderr
+        assert failures == []
+
+
+def test_removed_listener_is_gone_while_the_old_worker_drains_and_can_be_put_back(
+    tmp_path: Path, upstream: HeldUpstream
+) -> None:
+    health = {"kind": "health", "listen": f"127.0.0.1:{free_port()}"}
+    settings = {"listeners": [{"kind": "http"}, health], "upstream": upstream.url, "http": {"redirect_to_https": False}}
+    with running_edge(tmp_path, settings) as edge, Client(edge.port("http")) as client:
+        client.socket.sendall(REQUEST)
+        assert upstream.asked.wait(15)
+        old = holder(edge, client)
+        rewrite(edge, without(1))
+        edge.reload()
+        wait_for(lambda: is_refused(edge.port("health")), "the removed listener to be gone")
+        rewrite(edge, lambda settings: settings["listeners"].append(health))
+        edge.reload()
+        with Client(edge.port("health")) as other:
+            assert other.ask().startswith(b"HTTP/1.1 200")
+        assert old in edge.worker_pids()
+        upstream.let.set()
+        assert client.read_answer().startswith(b"HTTP/1.1 200")
+
+
+def test_socket_of_the_service_manager_is_found_again_by_a_listener_that_is_put_back(tmp_path: Path) -> None:
+    """The manager keeps its own copy, so that nobody could bind the port anew."""
+    with listening_socket() as kept:
+        port = kept.getsockname()[1]
+        with running_edge(tmp_path, {"listeners": [{"kind": "http"}]}, sockets=[kept]) as edge:
+            assert (
+                f"no listener in edge.yaml for the socket of the service manager on 127.0.0.1 port {port}"
+                in edge.stderr
+            )
+            health = {"kind": "health", "listen": f"127.0.0.1:{port}"}
+            for _ in range(2):
+                rewrite(edge, lambda settings: settings["listeners"].append(health))
+                edge.reload()
+                with Client(port) as client:
+                    assert client.ask().startswith(b"HTTP/1.1 200")
+                rewrite(edge, without(1))
+                edge.reload()
+            assert "is in use by" not in edge.stderr
 
 
 @pytest.mark.parametrize(

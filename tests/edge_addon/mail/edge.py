@@ -110,9 +110,13 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class Upstream:
-    """A mail server on a port of the system's choice that follows one script per connection, in order."""
+    """A mail server on a port of the system's choice that follows one script per connection, in order.
 
-    def __init__(self, *scripts: Script) -> None:
+    With `tls` every connection begins with a handshake.
+    """
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._scripts = list(scripts)
         self._faults: list[BaseException] = []
         self._peers: list[Peer] = []
@@ -123,7 +127,7 @@ class Upstream:
         self.finished = 0
 
     async def __aenter__(self) -> Upstream:
-        self._server = await asyncio.start_server(self._serve, sock=self._bound)
+        self._server = await asyncio.start_server(self._serve, sock=self._bound, ssl=self._tls)
         return self
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

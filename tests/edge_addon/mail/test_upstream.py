@@ -1,18 +1,33 @@
 """The upstream leg under TLS: verified, begun only when it may, and behind the PROXY header."""
 
 import asyncio
+import socket
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certstore.model.settings import ListenerSettings
+from edge_addon.connection import ClientConnection
 from edge_addon.mail.opening import UPSTREAM_PIPELINED, UPSTREAM_WITHOUT_STARTTLS
-from edge_addon.mail.upstream import SPOKE_TOO_EARLY, TLS_FAILED, UpstreamLeg
+from edge_addon.mail.upstream import TLS_FAILED
 from tests.deadlines import wait_for_in_loop
-from tests.edge_addon.mail.edge import CA, OTHER_CA, Peer, Script, Upstream, client_context, mail_edge, server_context
+from tests.edge_addon.mail.edge import (
+    CA,
+    MAIN_HOST,
+    OTHER_CA,
+    Peer,
+    Script,
+    Upstream,
+    client_context,
+    mail_edge,
+    server_context,
+)
+from tests.edge_addon.relay.edge import stands_still
 from tests.loops import in_loop
+from tests.peers.tls_server import TlsConnection, TlsServer
 
 NAME = "mail.internal.test"
 
@@ -21,14 +36,6 @@ async def imap_over_tls(peer: Peer) -> None:
     peer.say(b"* OK [CAPABILITY IMAP4rev1] over TLS\r\n")
     while line := await peer.line():
         peer.say(line.split()[0] + b" OK done\r\n")
-
-
-def at_once(context: ssl.SSLContext) -> Script:
-    async def serve(peer: Peer) -> None:
-        await peer.start_tls(context)
-        await imap_over_tls(peer)
-
-    return serve
 
 
 def behind_starttls(context: ssl.SSLContext, *, extra: bytes = b"") -> Script:
@@ -53,9 +60,9 @@ def test_the_upstream_is_spoken_to_over_verified_tls(tmp_path: Path, mode: str) 
     @in_loop
     async def run() -> None:
         context = server_context(CA.issue(NAME), tmp_path / "server")
-        script = at_once(context) if mode == "tls" else behind_starttls(context)
+        script = imap_over_tls if mode == "tls" else behind_starttls(context)
         async with (
-            Upstream(script) as upstream,
+            Upstream(script, tls=context if mode == "tls" else None) as upstream,
             mail_edge(tmp_path, "imaps", upstream.port, **listener(tmp_path, mode)) as edge,
         ):
             client = await edge.connect(client_context())
@@ -83,9 +90,9 @@ def test_a_certificate_that_does_not_verify_ends_the_session(
     @in_loop
     async def run() -> None:
         context = server_context(CA.issue(NAME), tmp_path / "server")
-        script = tolerant(at_once(context) if mode == "tls" else behind_starttls(context))
+        script = imap_over_tls if mode == "tls" else tolerant(behind_starttls(context))
         async with (
-            Upstream(script) as upstream,
+            Upstream(script, tls=context if mode == "tls" else None) as upstream,
             mail_edge(tmp_path, "imaps", upstream.port, **listener(tmp_path, mode, ca, name)) as edge,
         ):
             client = await edge.connect(client_context())
@@ -107,20 +114,21 @@ def tolerant(script: Script) -> Script:
 
 @in_loop
 async def test_the_proxy_header_goes_out_in_the_clear_before_tls(tmp_path: Path) -> None:
-    context = server_context(CA.issue(NAME), tmp_path / "server")
     headers: list[bytes] = []
 
-    async def serve(peer: Peer) -> None:
-        headers.append(await peer.line())
-        await at_once(context)(peer)
+    def serve(connection: TlsConnection) -> None:
+        headers.append(connection.read_line_in_clear())
+        connection.handshake()
+        connection.send(b"* OK over TLS\r\n")
+        connection.read()
 
-    async with (
-        Upstream(serve) as upstream,
-        mail_edge(tmp_path, "imaps", upstream.port, **listener(tmp_path, "tls", proxy_protocol="v1")) as edge,
-    ):
-        client = await edge.connect(client_context())
-        assert b"over TLS" in await client.line()
-        assert headers[0].startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
+    with TlsServer(server_context(CA.issue(NAME), tmp_path / "server"), serve) as upstream:
+        async with mail_edge(
+            tmp_path, "imaps", upstream.port, **listener(tmp_path, "tls", proxy_protocol="v1")
+        ) as edge:
+            client = await edge.connect(client_context())
+            assert b"over TLS" in await client.line()
+            assert headers[0].startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
 
 
 @in_loop
@@ -171,7 +179,7 @@ async def test_an_upstream_that_speaks_in_the_clear_where_tls_is_expected_ends_t
         heard = await client.end()
         assert heard.startswith(b"* BYE [UNAVAILABLE]")
         assert b"in the clear" not in heard
-        assert edge.plane.counters[TLS_FAILED] + edge.plane.counters[SPOKE_TOO_EARLY] == 1
+        assert edge.plane.counters[TLS_FAILED] == 1
 
 
 @pytest.mark.parametrize("mode", ["tls", "starttls"])
@@ -200,38 +208,73 @@ def test_a_client_that_vanishes_in_the_upstreams_handshake_frees_the_upstream(tm
     run()
 
 
-class Recorder:
-    """An owner that notes what it hears."""
+@in_loop
+async def test_bytes_injected_after_the_upstreams_go_ahead_are_no_handshake(tmp_path: Path) -> None:
+    """Somebody on the wire speaks before the server's first record."""
 
-    def __init__(self) -> None:
-        self.received: list[bytes] = []
-        self.lost: list[str] = []
+    async def serve(peer: Peer) -> None:
+        peer.say(b"* OK in the clear\r\n")
+        await peer.line()
+        peer.say(b"edge OK go\r\n")
+        await peer.exactly(1)
+        peer.say(b"* OK [ALERT] injected\r\n")
+        await peer.end()
 
-    def upstream_connected(self) -> None: ...
-
-    def upstream_secured(self) -> None: ...
-
-    def upstream_received(self, data: bytes) -> None:
-        self.received.append(data)
-
-    def upstream_lost(self, cause: str) -> None:
-        self.lost.append(cause)
-
-    def upstream_full(self, *, is_full: bool) -> None: ...
+    async with (
+        Upstream(serve) as upstream,
+        mail_edge(tmp_path, "imaps", upstream.port, **listener(tmp_path, "starttls")) as edge,
+    ):
+        client = await edge.connect(client_context())
+        heard = await client.end()
+        assert heard.startswith(b"* BYE [UNAVAILABLE]")
+        assert b"injected" not in heard
+        await edge.counted(TLS_FAILED)
 
 
-@pytest.mark.parametrize("mode", ["none", "tls"])
-def test_what_comes_before_the_handshake_is_never_passed_on(tmp_path: Path, mode: str) -> None:
-    """Shown on the leg alone: on a socket the window is open for one turn of the loop only."""
+def test_nothing_is_lost_when_the_upstream_ends_while_the_client_does_not_read(tmp_path: Path) -> None:
+    """The tail may lie in any of the buffers on the way when the upstream's end is there already."""
+    sizes = range(100_000, 6_000_000, 120_000)
+    may_read = threading.Event()
+
+    def read_late(port: int, size: int) -> int:
+        """Not over the loop's TLS, which loses tails itself."""
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+            client_context().wrap_socket(plain, server_hostname=MAIN_HOST) as client,
+        ):
+            client.recv(100)
+            client.sendall(b"a LOGIN a b\r\n")
+            assert client.recv(100) == b"a OK in\r\n"
+            client.sendall(b"%d\r\n" % size)
+            may_read.wait(20)
+            count = 0
+            while data := client.recv(1 << 20):
+                count += len(data)
+            return count
+
+    def serve(connection: TlsConnection) -> None:
+        connection.handshake()
+        connection.send(b"* OK here\r\n")
+        connection.read()
+        connection.send(b"a OK in\r\n")
+        connection.send(bytes(int(connection.read())), close=True)
+        connection.finish()
 
     @in_loop
     async def run() -> None:
-        given = {"kind": "imaps", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1", "upstream_tls": mode}
-        settings, owner = ListenerSettings.model_validate(given), Recorder()
-        leg = UpstreamLeg(owner, asyncio.get_running_loop(), settings, tmp_path)
-        leg.data_received(b"* OK injected\r\n")
-        assert (owner.received, owner.lost) == (
-            ([b"* OK injected\r\n"], []) if mode == "none" else ([], [SPOKE_TOO_EARLY])
-        )
+        async with mail_edge(tmp_path, "imaps", upstream.port, **listener(tmp_path, "tls")) as edge:
+            with ThreadPoolExecutor(len(sizes)) as threads:
+                clients = [threads.submit(read_late, edge.port, size) for size in sizes]
+                waiting = edge.plane.connections
+                await wait_for_in_loop(lambda: sum(_unsent(each) > 0 for each in waiting) > 5, "back-pressure")
+                await stands_still(lambda: sum(map(_unsent, waiting)))
+                may_read.set()
+                got = [await asyncio.wrap_future(client) for client in clients]
+            assert got == list(sizes)
 
-    run()
+    with TlsServer(server_context(CA.issue(NAME), tmp_path / "server"), serve) as upstream:
+        run()
+
+
+def _unsent(connection: ClientConnection) -> int:
+    return connection._transport.get_write_buffer_size()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.relay import http1
+from edge_addon import connection
+from edge_addon.relay import body_rate, http1
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import relay_edge, stands_still
 from tests.loops import in_loop
@@ -77,3 +78,47 @@ async def test_client_that_has_read_its_answer_may_rest(tmp_path: Path, monkeypa
                 await asyncio.sleep(2.5)  # what is shown is that nothing happens; timers have seconds
             assert not edge.plane.counters
             writer.close()
+
+
+@in_loop
+async def test_client_that_reads_the_end_of_its_answer_late_gets_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two looks at it a slow line may move nothing: that is no reason yet to cut the connection."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, _ = await edge.connect()
+            await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
+            client = next(iter(edge.plane.connections))
+            client.write(bytes(SIZE))
+            client.close()
+            await stands_still(client._transport.get_write_buffer_size, seconds=2.5)
+            assert len(await asyncio.wait_for(reader.read(), 20)) == SIZE
+
+
+@pytest.mark.parametrize(("step", "status"), [(5, b"200"), (50, b"408")], ids=["slow", "too slow"])
+@in_loop
+async def test_body_that_trickles_in_is_waited_for_only_at_a_least_rate(
+    step: int, status: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then would hold the connection for ever."""
+    monkeypatch.setattr(http1, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(body_rate, "BODY_STEP", step)
+
+    async def handle(connection: Connection) -> None:
+        await connection.read_until(b"end")
+        await connection.write(ok())
+
+    with Recorder(handle) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+            answer = asyncio.ensure_future(reader.readline())
+            for _ in range(40):
+                writer.write(b"1\r\nx\r\n")
+                if (await asyncio.wait({answer}, timeout=0.1))[0]:
+                    break
+            else:
+                writer.write(b"3\r\nend\r\n0\r\n\r\n")
+            assert (await answer).startswith(b"HTTP/1.1 " + status)

@@ -1,11 +1,12 @@
 """HTTP/2 clients that stop in the middle: what waits for them is bounded in bytes and in time."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 
-from edge_addon.relay import http2, http2_stream
+from edge_addon.relay import body_rate, http2, http2_stream
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import Edge, relay_edge, stands_still
 from tests.edge_addon.relay.http2_raw import (
@@ -99,6 +100,19 @@ async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> No
             await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end at the upstream")
 
     assert (seen.resets, seen.goaway) == ({1: CANCEL}, None)
+
+
+@in_loop
+async def test_a_body_that_trickles_in_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then would hold the stream for ever."""
+    monkeypatch.setattr(body_rate, "BODY_STEP", 50)
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + post(1, b"/"))
+            ended = asyncio.ensure_future(client.until_ended(1))
+            while not (await asyncio.wait({ended}, timeout=0.1))[0]:
+                await client.send(frame(DATA, b"x", stream=1))
+    assert (await ended).resets == {1: CANCEL}
 
 
 @in_loop
