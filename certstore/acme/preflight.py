@@ -5,6 +5,7 @@ Decides nothing: what a fact means is `model.preflight_findings`, what follows f
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from certstore.model.preflight_findings import judge_directory, judge_name, judg
 
 _AT_ONCE = 8
 _DIRECTORY_SECONDS = 15
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,6 @@ def _is_dns(error: BaseException) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    """The innermost reason, without the library's object addresses."""
+    """The innermost reason, without the library's object addresses and the system's numbers."""
     text = str(error).rpartition(": ")[2] or type(error).__name__
-    return text.strip("')\" ")[:200]
+    return _NUMBER.sub("", text.strip("')\" "))[:200]
