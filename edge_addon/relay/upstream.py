@@ -111,7 +111,7 @@ class Server:
                 else:
                     host, port = upstream.address
                     context = self._tls() if upstream.is_tls else None
-                    name = host if upstream.is_tls else None
+                    name = upstream.name or host if upstream.is_tls else None
                     _, connection = await loop.create_connection(
                         self._make, host, port, ssl=context, server_hostname=name
                     )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -68,11 +69,15 @@ class Answer:
 
 
 class Client:
-    """One browser or program. `token` goes into every request's Authorization, cookies are kept."""
+    """One browser or program. `token` goes into every request's Authorization, cookies are kept. With `name` it asks
+    for that host, and it comes from the address `source`."""
 
-    def __init__(self, port: int, token: str | None = None) -> None:
+    def __init__(
+        self, port: int, token: str | None = None, *, name: str = "127.0.0.1", source: str = "127.0.0.1"
+    ) -> None:
         self.port = port
         self.token = token
+        self.name, self.source = name, source
         self.cookies: dict[str, str] = {}
 
     def request(
@@ -87,8 +92,10 @@ class Client:
             given.setdefault("Authorization", f"Bearer {self.token}")
         if self.cookies:
             given.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        connection = http.client.HTTPSConnection(self.name, self.port, timeout=30, context=context)
+        plain = socket.create_connection(("127.0.0.1", self.port), 30, (self.source, 0))
         with contextlib.closing(connection):
+            connection.sock = context.wrap_socket(plain, server_hostname=self.name)
             connection.request(method, path, body, given)
             response = connection.getresponse()
             answer = Answer(response.status, response.headers, response.read())
