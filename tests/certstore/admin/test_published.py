@@ -1,4 +1,4 @@
-"""The console published behind a real edge under its own host, as `deploy/console/README.md` sets it up."""
+"""The console published behind a real edge under its own host, with the settings of `deploy/console`."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from playwright.sync_api import expect
 
 from certstore.admin.guard import Origins
@@ -22,23 +23,32 @@ from tests.ports import free_port
 from tests.running import MAIN_HOST, RunningEdge, Site, running_edge
 
 HOST, ELSEWHERE = "console.edge.test", "elsewhere.edge.test"
+DOCUMENTED = Path(__file__).parents[3] / "deploy" / "console"
 BALANCER, SOMEBODY, ANOTHER = "127.0.0.9", "127.0.0.2", "127.0.0.3"
+
+
+def documented(port: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`admin` of edge.yaml and the console's site.yaml, as the page says, for our names and this port."""
+    page = (DOCUMENTED / "README.md").read_text()
+    found = re.search(r"```yaml\n# store/domains/console.example.org/site.yaml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    texts = [found[1], (DOCUMENTED / "edge.yaml").read_text()]
+    for old, new in {"console.example.org": HOST, "mail.example.org": MAIN_HOST, "8443": str(port)}.items():
+        texts = [text.replace(old, new) for text in texts]
+    site, settings = map(yaml.safe_load, texts)
+    return settings["admin"], site
 
 
 @pytest.fixture
 def edge(tmp_path: Path, ca: CertificateAuthority) -> Iterator[RunningEdge]:
-    """Main is verified by the edge as any https upstream is: against its CA, for its own name."""
     port = free_port()
     (tmp_path / "ca.pem").write_bytes(ca.root_pem)
-    upstream = {"url": f"https://127.0.0.1:{port}", "name": MAIN_HOST, "ca_file": "ca.pem"}
-    settings = {
-        "listeners": [{"kind": "https"}],
-        "trusted_proxies": [f"{BALANCER}/32"],
-        "admin": {"listen": f"127.0.0.1:{port}", "public_host": HOST},
-    }
+    admin, site = documented(port)
+    upstream = site["upstream"] | {"ca_file": "ca.pem"}
+    settings = {"listeners": [{"kind": "https"}], "trusted_proxies": [f"{BALANCER}/32"], "admin": admin}
     sites = {
         "main": Site(ca.issue(MAIN_HOST)),
-        HOST: Site(ca.issue(HOST), {"host": HOST, "upstream": upstream}),
+        HOST: Site(ca.issue(HOST), site | {"certificate": "file", "upstream": upstream}),
         ELSEWHERE: Site(ca.issue(ELSEWHERE), {"host": ELSEWHERE, "upstream": upstream}),
     }
     with running_edge(tmp_path, settings, sites) as running:
