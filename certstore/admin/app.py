@@ -14,7 +14,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
 
 from certstore.admin.api import certificates, people, service, sites
 from certstore.admin.api.models import ProblemDocument
@@ -39,7 +38,7 @@ Errors are problem documents (RFC 9457): `detail` says what was found, `remedy` 
 """
 
 
-def build_app(desk: Desk) -> ASGIApp:
+def build_app(desk: Desk) -> Guard:
     app = FastAPI(
         title="certedge",
         version="1",

@@ -99,12 +99,12 @@ class Guard:
     """Wraps the app; see the module."""
 
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
-        self._app = app
+        self.app = app
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
@@ -116,7 +116,7 @@ class Guard:
         if not self._origins.is_ours(host):
             await _answer(send, 421, "this server answers under its own host name and addresses only")
             return
-        await self._app(scope, _Limited(receive, scope["state"]).receive, send)
+        await self.app(scope, _Limited(receive, scope["state"]).receive, send)
 
 
 class _Limited:

@@ -152,7 +152,7 @@ def _failing(
 
 def _renewed_before(writer: StoreWriter, ca: CertificateAuthority, clock: Clock) -> None:
     """A site with a history: it came from files of another CA and with fewer names, and is ordered today."""
-    name = NAMES[28]
+    name = NAMES[38]
     host, names = f"webmail.{name}.test", (f"webmail.{name}.test", f"autodiscover.{name}.test", f"caldav.{name}.test")
     other = CertificateAuthority("Sample Certification")
     _serve(writer, other, clock, host, names[:2], 30, source="upload")

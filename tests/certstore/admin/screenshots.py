@@ -29,7 +29,7 @@ from tests.certstore.admin.fifty import NAMES, filled_console
 from tests.peers.pebble import Pebble
 
 FAILING, SUGGESTED, ENDING, REFUSED, UNCOVERED, FORGETFUL, RENEWED = (
-    f"webmail.{NAMES[number]}.test" for number in (0, 8, 2, 6, 3, 4, 28)
+    f"webmail.{NAMES[number]}.test" for number in (0, 8, 2, 6, 3, 4, 38)
 )
 PAGES = {
     "overview": "/",
