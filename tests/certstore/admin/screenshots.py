@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from playwright.sync_api import Browser, Page, ViewportSize
 
@@ -59,6 +59,12 @@ README: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
 }
 
 
+class Visitor(Protocol):
+    """Who is shown each page, in the state that it is in."""
+
+    def take(self, page: Page, name: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
     folder: Path
@@ -79,7 +85,7 @@ class Camera:
             page.set_viewport_size(WIDE)
 
 
-def take_entrance(camera: Camera, browser: Browser, console: RunningConsole) -> None:
+def take_entrance(camera: Visitor, browser: Browser, console: RunningConsole) -> None:
     """A new installation: set-up, and an overview with nothing but a self-signed main certificate."""
     page = browser.new_page(ignore_https_errors=True)
     page.goto(console.address + console.first_link())
@@ -99,7 +105,7 @@ def take_entrance(camera: Camera, browser: Browser, console: RunningConsole) -> 
     page.context.close()
 
 
-def take_pages(camera: Camera, page: Page, address: str) -> None:
+def take_pages(camera: Visitor, page: Page, address: str) -> None:
     for name, path in PAGES.items():
         page.goto(address + path)
         if path.startswith("/sites/webmail") and path.count("/") == 2:
@@ -107,7 +113,7 @@ def take_pages(camera: Camera, page: Page, address: str) -> None:
         camera.take(page, name)
 
 
-def take_uploads(camera: Camera, page: Page, address: str, folder: Path) -> None:
+def take_uploads(camera: Visitor, page: Page, address: str, folder: Path) -> None:
     ca = CertificateAuthority("Example Trust")
     good = ca.issue(ENDING, *(f"{word}.{NAMES[2]}.test" for word in ("autodiscover", "caldav")))
     for name, issued in {"preview": good, "preview-refused": ca.issue("webmail.other.test")}.items():
@@ -120,7 +126,7 @@ def take_uploads(camera: Camera, page: Page, address: str, folder: Path) -> None
         camera.take(page, name)
 
 
-def take_conflict(camera: Camera, page: Page, console: RunningConsole) -> None:
+def take_conflict(camera: Visitor, page: Page, console: RunningConsole) -> None:
     page.goto(f"{console.address}/sites/{ENDING}/settings")
     settings = {"host": ENDING, "certificate": "file", "contact": ["bert@client.test"]}
     console.api().send("PUT", f"/api/v1/sites/{ENDING}/settings", settings)
@@ -130,7 +136,7 @@ def take_conflict(camera: Camera, page: Page, console: RunningConsole) -> None:
     camera.take(page, "settings-conflict")
 
 
-def take_jobs(camera: Camera, page: Page, address: str, pebble: Pebble, responder: Responder) -> None:
+def take_jobs(camera: Visitor, page: Page, address: str, pebble: Pebble, responder: Responder) -> None:
     """An order under way, done, and refused by the CA; a preflight that found something."""
     page.goto(f"{address}/sites/{SUGGESTED}")
     page.get_by_role("button", name="Order now").click()

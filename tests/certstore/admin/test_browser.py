@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,15 @@ from tests.certstore.acme.workshop import Responder
 from tests.certstore.admin.chromium import PHONE, WIDE, chromium, sign_in
 from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
 from tests.certstore.admin.fifty import filled_console
-from tests.certstore.admin.screenshots import PAGES
+from tests.certstore.admin.screenshots import (
+    PAGES,
+    THEMES,
+    scene,
+    take_conflict,
+    take_entrance,
+    take_jobs,
+    take_uploads,
+)
 from tests.certstore.service.care import make_settings
 from tests.certstore.stores import OTHER, SITE, served
 from tests.deadlines import wait_for
@@ -238,6 +247,45 @@ def test_page_fits_a_phone(browser: Browser, filled: RunningConsole, name: str) 
         page.goto(filled.address + PAGES[name])
         widest = page.evaluate("document.documentElement.scrollWidth")
         assert widest <= 360, f"{widest} px"
+
+
+@dataclass
+class Inspector:
+    """Looks at a page as the camera does: in both themes, and as on a phone."""
+
+    axe: str
+    faults: list[str] = field(default_factory=list)
+
+    def take(self, page: Page, name: str) -> None:
+        page.evaluate(self.axe)
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            self.faults += [
+                f"{name}, {theme}: {each['id']}: {node['html'][:160]}: {node['failureSummary'][:200]}"
+                for each in result["violations"]
+                if each["impact"] in ("serious", "critical")
+                for node in each["nodes"][:3]
+            ]
+        before = page.viewport_size
+        page.set_viewport_size(PHONE)
+        widest = page.evaluate("document.documentElement.scrollWidth")
+        if widest > PHONE["width"]:
+            self.faults.append(f"{name}: {widest} px wide")
+        page.set_viewport_size(before or WIDE)
+
+
+def test_pages_in_the_middle_of_something_have_no_serious_fault_either(
+    browser: Browser, console: RunningConsole, axe: str, tmp_path: Path
+) -> None:
+    """Set-up and wrong sign-in, previews, a conflict of two editors, orders under way, done and failed, a preflight."""
+    inspector = Inspector(axe)
+    take_entrance(inspector, browser, console)
+    with scene(tmp_path / "filled") as (filled, pebble, responder), browsing(browser, filled) as page:
+        take_uploads(inspector, page, filled.address, tmp_path)
+        take_conflict(inspector, page, filled)
+        take_jobs(inspector, page, filled.address, pebble, responder)
+    assert inspector.faults == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
