@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from certstore.admin.api import certificates, people, service, sites
+from certstore.admin.api import certificates, myself, people, service, sites
 from certstore.admin.api.models import ProblemDocument
 from certstore.admin.desk import Desk
 from certstore.admin.guard import BodyTooLarge, Guard, Origins
@@ -83,7 +83,7 @@ def _api() -> APIRouter:
         }.items()
     }
     router = APIRouter(prefix=API, responses=problems)
-    for each in (sites, certificates, people, service):
+    for each in (sites, certificates, myself, people, service):
         router.include_router(each.router)
     return router
 

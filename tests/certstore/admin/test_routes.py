@@ -64,6 +64,12 @@ PUBLIC = {
 PROGRAMS = {
     "GET /metrics": Route(Action.SERVICE_VIEW),
     f"GET {API}/me": Route(Open.SIGNED_IN),
+    f"GET {API}/me/sessions": Route(Action.PROFILE_VIEW),
+    f"DELETE {API}/me/sessions": Route(Action.PROFILE_CHANGE),
+    f"PUT {API}/me/password": Route(Action.PROFILE_CHANGE, {"present": "x", "new": "y"}),
+    f"POST {API}/me/codes": Route(Action.PROFILE_VIEW),
+    f"PUT {API}/me/codes": Route(Action.PROFILE_CHANGE, {"secret": "x", "code": "y"}),
+    f"POST {API}/me/codes/off": Route(Action.PROFILE_CHANGE, {"password": "x"}),
     f"GET {API}/sites": Route(Action.SITES_LIST),
     f"GET {API}/sites/{{site}}": Route(Action.SITE_VIEW),
     f"GET {API}/sites/{{site}}/settings": Route(Action.SITE_VIEW),
