@@ -33,6 +33,7 @@ from tests.peers.pebble import Pebble
 from tests.ports import free_port
 from tests.running import RunningEdge, Site, running_edge
 
+PUBLIC = "console.install.test"
 SLOW = {"PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "3"}
 
 
@@ -47,24 +48,35 @@ class Stage:
         return live_number(Layout(self.edge.store), SITE)
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """An ordered site with its first certificate: not due, so that only the job itself can bring the second."""
+@pytest.fixture(params=["directly", "through the edge"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """An ordered site with its first certificate: not due, so that only the job itself can bring the second.
+
+    Through the edge a browser gets 502 while control is away, after which it does not come again by itself.
+    """
     pebble, port = Pebble(0, environment=SLOW), free_port()
     with writing(tmp_path / "store") as writer, Access.opened(writer.layout) as access:
         access.users.add("anna", Role.ADMIN, (), Passwords().hash(PASSWORD))
     settings = make_settings(pebble, 0) | {
-        "listeners": [{"kind": "http"}],
-        "admin": {"listen": f"127.0.0.1:{port}"},
+        "listeners": [{"kind": "http"}, {"kind": "https"}],
+        "admin": {"listen": f"127.0.0.1:{port}", "public_host": PUBLIC},
     }
-    sites = {"main": Site(settings={"host": MAIN_HOST}), SITE: Site(settings={"host": SITE, "certificate": "acme"})}
+    upstream = {"url": f"https://127.0.0.1:{port}", "name": MAIN_HOST, "ca_file": "store/live/main/fullchain.pem"}
+    sites = {
+        "main": Site(settings={"host": MAIN_HOST}),
+        SITE: Site(settings={"host": SITE, "certificate": "acme"}),
+        PUBLIC: Site(settings={"host": PUBLIC, "certificate": "main", "upstream": upstream}),
+    }
     with contextlib.ExitStack() as stack:
         edge = stack.enter_context(running_edge(tmp_path, settings, sites))
         pebble.http_port = edge.port("http")
         stack.enter_context(pebble)
         address = f"https://127.0.0.1:{port}"
         wait_for(lambda: f"the console is on {address}" in edge.stderr, "the console")
-        browser = stack.enter_context(chromium())
+        if request.param != "directly":
+            address = f"https://{PUBLIC}"
+        rule = f"--host-resolver-rules=MAP {PUBLIC}:443 127.0.0.1:{edge.port('https')}"
+        browser = stack.enter_context(chromium(rule))
         page = sign_in(browser.new_context(ignore_https_errors=True), address)
         found = Stage(edge, pebble, page, address)
         page.goto(f"{address}/sites/{SITE}")
