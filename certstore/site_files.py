@@ -91,8 +91,9 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
     if path.is_symlink():
         raise NotWritable(f"{path} is a link to {os.readlink(path)}: change it there")  # noqa: PTH115
     fresh = temporary_name(folder).with_name(_FRESH_PREFIX + temporary_name(folder).name)
+    is_new = not folder.is_dir()
     try:
-        if not folder.is_dir():
+        if is_new:
             make_folder(folder, 0o755)
         _sweep(folder)
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
@@ -102,7 +103,9 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
         sync_folder(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
-            fresh.unlink()
+            fresh.unlink(missing_ok=True)
+            if is_new:
+                folder.rmdir()  # left there it would be a bare site
         raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
 
 

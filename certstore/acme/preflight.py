@@ -5,8 +5,9 @@ Decides nothing: what a fact means is `model.preflight_findings`, what follows f
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from certstore.model.preflight_findings import judge_directory, judge_name, judg
 
 _AT_ONCE = 8
 _DIRECTORY_SECONDS = 15
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,25 @@ class Preflight:
         tell: Callable[[str], None] = lambda message: None,
     ) -> list[PreflightFinding]:
         """All findings about an order for these names; `directory` is what `look_at_directory` said."""
-        findings = judge_directory(directory) + judge_order(names, profile)
+        findings: list[PreflightFinding] = []
+
+        def note(found: list[PreflightFinding]) -> None:
+            for finding in found:
+                tell(f"{finding.severity}: {finding.message}")
+            findings.extend(found)
+
+        note(judge_directory(directory) + judge_order(names, profile))
         for facts in self.gather(names, tell=tell):
-            findings += judge_name(facts, identities=directory.identities, account_url=account_url)
+            found = judge_name(facts, identities=directory.identities, account_url=account_url)
+            note(found)
+            if not found:
+                tell(f"{facts.name}: nothing in the way")
         return findings
 
-    def gather(self, names: Sequence[str], *, tell: Callable[[str], None] = lambda message: None) -> list[NameFacts]:
-        """The facts of each name, several names at a time; a token of ours is shown meanwhile."""
+    def gather(
+        self, names: Sequence[str], *, tell: Callable[[str], None] = lambda message: None
+    ) -> Iterator[NameFacts]:
+        """The facts of each name as they are known, several names at a time; a token of ours is shown meanwhile."""
         token = secrets.token_urlsafe(32)
         content = f"{PREFLIGHT_MARK}{secrets.token_urlsafe(24)}"
         probe = NameProbe(self.resolver, token, content.encode(), self.ports)
@@ -67,7 +81,7 @@ class Preflight:
             return self._facts(name, probe)
 
         with self.challenges.shown([(token, content)]), ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
-            return list(pool.map(look_at, names))
+            yield from pool.map(look_at, names)
 
     def _facts(self, name: str, probe: NameProbe) -> NameFacts:
         ipv4, ipv4_addresses = self.resolver.addresses(name, version=4)
@@ -120,6 +134,6 @@ def _is_dns(error: BaseException) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    """The innermost reason, without the library's object addresses."""
+    """The innermost reason, without the library's object addresses and the system's numbers."""
     text = str(error).rpartition(": ")[2] or type(error).__name__
-    return text.strip("')\" ")[:200]
+    return _NUMBER.sub("", text.strip("')\" "))[:200]

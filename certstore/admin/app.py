@@ -14,9 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
 
-from certstore.admin.api import certificates, people, service, sites
+from certstore.admin.api import certificates, myself, people, service, sites
 from certstore.admin.api.models import ProblemDocument
 from certstore.admin.desk import Desk
 from certstore.admin.guard import BodyTooLarge, Guard, Origins
@@ -39,7 +38,7 @@ Errors are problem documents (RFC 9457): `detail` says what was found, `remedy` 
 """
 
 
-def build_app(desk: Desk) -> ASGIApp:
+def build_app(desk: Desk) -> Guard:
     app = FastAPI(
         title="certedge",
         version="1",
@@ -84,7 +83,7 @@ def _api() -> APIRouter:
         }.items()
     }
     router = APIRouter(prefix=API, responses=problems)
-    for each in (sites, certificates, people, service):
+    for each in (sites, certificates, myself, people, service):
         router.include_router(each.router)
     return router
 

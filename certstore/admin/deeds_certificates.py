@@ -1,23 +1,18 @@
-"""Actions on a site's certificate: looking at files before they count, taking them in, going back, ordering."""
+"""Actions on a site's certificate: looking at files before they count, taking them in, going back."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from certstore.admin.desk import Actor, Desk
-from certstore.admin.jobs import Job
-from certstore.admin.surroundings import Tell
 from certstore.model.authorization import Action
 from certstore.model.bundle import CertificateBundle, KeyPair, Refused, read_bundle
 from certstore.model.contents import DroppedFile
 from certstore.model.findings import Finding
 from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers
-from certstore.model.record import Record
 from certstore.model.settings import Source
 from certstore.model.snapshot import MAIN
 from certstore.service.protocol import Fault, VerbFailed, pack_bytes, pack_files
@@ -25,7 +20,6 @@ from certstore.versions import chain_length
 
 FILES_MOST = 20
 FILE_MOST = 1_000_000
-FOLLOWED_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,59 +168,3 @@ def public_chain(desk: Desk, actor: Actor, site: str) -> bytes:
     if live is None:
         raise VerbFailed(Fault.NOT_FOUND, f"{site} has no certificate of its own", "it is served main's")
     return (layout.version(site, live.number) / FULLCHAIN).read_bytes()
-
-
-def begin_preflight(desk: Desk, actor: Actor, site: str) -> Job:
-    desk.entry(actor, Action.SITE_PREFLIGHT, site)
-    return _begin(desk, actor, Action.SITE_PREFLIGHT, site, lambda tell: _perform(desk, "site.preflight", site, tell))
-
-
-def begin_order(desk: Desk, actor: Actor, site: str, *, force: bool = False, agree_to_terms: bool = False) -> Job:
-    """Order now. `force` goes past limits that we count ourselves; agreeing to the CA's terms is the operator's."""
-    desk.entry(actor, Action.CERT_ORDER, site)
-    if agree_to_terms:
-        desk.check(actor, Action.ACCOUNT_REGISTER)
-
-    def act(tell: Tell) -> dict[str, Any]:
-        if agree_to_terms:
-            desk.around.perform("account.register", {"agree_to_terms": True}, tell)
-        begun = desk.around.clock()
-        try:
-            return _perform(desk, "cert.request", site, tell, force=force)
-        except VerbFailed as failure:
-            if failure.fault is not Fault.BUSY:
-                raise
-            tell("an order for this site is under way already: waiting for how it ends")
-            return _follow(desk, site, begun)
-
-    return _begin(desk, actor, Action.CERT_ORDER, site, act)
-
-
-def _perform(desk: Desk, verb: str, site: str, tell: Tell, **more: Any) -> dict[str, Any]:
-    return desk.around.perform(verb, {"site": site, **more}, tell)
-
-
-def _begin(desk: Desk, actor: Actor, action: Action, site: str, act: Callable[[Tell], dict[str, Any]]) -> Job:
-    def ended(job: Job) -> None:
-        detail = job.failure.found if job.failure is not None else str((job.result or {}).get("message", ""))
-        desk.access.audit.note(actor.who, actor.address, action.value, site, job.state, detail)
-        desk.index.refresh()
-
-    return desk.jobs.begin(site, action.value, act, ended)
-
-
-def _follow(desk: Desk, site: str, begun: datetime) -> dict[str, Any]:
-    """How an order of the maintenance loop ends, which had come first: its record says."""
-    waiting = threading.Event()
-    while desk.around.clock() - begun < FOLLOWED_FOR and not desk.news.is_closed:
-        for record in reversed(desk.around.writer.records(site)):
-            if record.doing in ("order", "renew") and record.at >= begun:
-                return _followed(site, record)
-        waiting.wait(0.5)
-    raise VerbFailed(Fault.BUSY, "the order is still under way", "look at the site's attempts in a while")
-
-
-def _followed(site: str, record: Record) -> dict[str, Any]:
-    is_done = record.outcome.value in ("done", "noted")
-    facts: dict[str, Any] = {"site": site, "outcome": "done" if is_done else "failed", "message": record.message}
-    return facts | {"version": record.version, "cause": record.reason, "findings": []}

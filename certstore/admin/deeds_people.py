@@ -15,6 +15,7 @@ from certstore.admin.tokens import UnknownToken
 from certstore.model import totp
 from certstore.model.authorization import Action, Scope
 from certstore.model.people import InvalidPerson, Role, Token, User, check_password, parse_user_name
+from certstore.model.snapshot import MAIN
 from certstore.service.protocol import Fault, VerbFailed
 
 
@@ -74,6 +75,7 @@ def _refuse(desk: Desk, name: str, address: str, why: str) -> None:
 
 
 def sign_out(desk: Desk, actor: Actor, *, everywhere: bool = False) -> None:
+    desk.check(actor, Action.PROFILE_CHANGE)
     if actor.session is None:
         return
     if everywhere:
@@ -124,8 +126,17 @@ def change_password(desk: Desk, actor: Actor, old: str, new: str) -> None:
         desk.access.sessions.end_all(actor.name, but=actor.session.digest if actor.session else None)
 
 
-def new_totp_secret() -> str:
-    return base64.b32encode(secrets.token_bytes(totp.SECRET_BYTES)).decode()
+def list_sessions(desk: Desk, actor: Actor) -> list[Session]:
+    """The last used first."""
+    desk.check(actor, Action.PROFILE_VIEW)
+    return sorted(desk.access.sessions.of(actor.name), key=lambda each: each.seen_at, reverse=True)
+
+
+def offer_totp(desk: Desk, actor: Actor, secret: str = "") -> tuple[str, str]:
+    """A secret, fresh unless one is given, and its address for authenticator apps. Changes nothing."""
+    desk.check(actor, Action.PROFILE_VIEW)
+    secret = secret or base64.b32encode(secrets.token_bytes(totp.SECRET_BYTES)).decode()
+    return secret, totp.provisioning_uri(secret, actor.name, desk.around.writer.site(MAIN).host)
 
 
 def switch_totp_on(desk: Desk, actor: Actor, secret: str, code: str) -> None:

@@ -31,12 +31,13 @@ def show_service(desk: Desk, actor: Actor) -> dict[str, Any]:
             "server": f"{smtp.host}:{smtp.port} ({smtp.security})" if smtp is not None else None,
         },
         "accounts": _accounts(desk),
-        "workers": _workers(desk),
+        "workers": list_workers(desk, actor),
     }
 
 
-def _workers(desk: Desk) -> list[dict[str, Any]]:
+def list_workers(desk: Desk, actor: Actor) -> list[dict[str, Any]]:
     """Those that were heard of lately, and whether each has read everything that was published."""
+    desk.check(actor, Action.SERVICE_VIEW)
     layout, now = desk.around.writer.layout, desk.around.clock()
     reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
     journal = layout.snapshot_journal.stat()

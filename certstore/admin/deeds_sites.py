@@ -14,7 +14,7 @@ from certstore.errors import UnknownSite
 from certstore.facts import SiteFacts, VersionFacts, history, site_facts
 from certstore.handshakes import Chains, Verdict, judge, plan
 from certstore.model.authorization import Action, action_for_change
-from certstore.model.listing import Page, Query, SiteRow, select_page
+from certstore.model.listing import Page, Query, SiteRow, Table, select_page
 from certstore.model.record import Record
 from certstore.model.renewal import RenewalReason, renewal_instant
 from certstore.model.renewal_state import FRESH, RenewalState
@@ -62,10 +62,9 @@ def list_sites(desk: Desk, actor: Actor, query: Query) -> tuple[SiteRow | None, 
     """The main site, where the actor reaches it, and the page of domains' sites that the query asks for."""
     desk.check(actor, Action.SITES_LIST)
     view = desk.index.view()
-    rows = view.rows
-    if actor.grant.sites is not None:
-        rows = tuple(row for row in rows if row.site in actor.grant.sites)
-    return view.main if actor.grant.reaches(MAIN) else None, select_page(rows, query)
+    own = actor.grant.sites
+    table = view.table if own is None else Table(row for row in view.table.rows if row.site in own)
+    return view.main if actor.grant.reaches(MAIN) else None, select_page(table, query)
 
 
 def show_site(desk: Desk, actor: Actor, site: str) -> SiteDetail:

@@ -56,22 +56,31 @@ class Origins:
         return _is_address(host) or host in self.hosts()
 
     def client_address(self, peer: str, host: str, forwarded: str) -> str:
-        """Behind the edge it is what the edge saw; anybody else's word on it counts for nothing."""
-        if self.public_host is None or host != self.public_host or not forwarded:
+        """Behind the edge it is whom the edge saw, or where that is a trusted proxy, whom that one saw; anybody else's
+        word on it counts for nothing."""
+        if host != self.public_host or not (_is_loopback(peer) or self._is_trusted(peer)):
             return peer
-        try:
-            address = ipaddress.ip_address(peer)
-            if address.is_loopback or any(address in network for network in self.trusted):
-                return str(ipaddress.ip_address(forwarded.rpartition(",")[2].strip()))
-        except ValueError:
-            pass
-        return peer
+        address = peer
+        for said in reversed(forwarded.split(",")):
+            if not _is_address(said.strip()):
+                break
+            address = str(ipaddress.ip_address(said.strip()))
+            if not self._is_trusted(address):
+                break
+        return address
+
+    def _is_trusted(self, address: str) -> bool:
+        return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self.trusted)
 
 
 def host_of(header: str) -> str:
     """The host without its port, in lower case."""
     host = header.rpartition(":")[0] if not header.endswith("]") and ":" in header else header
     return host.strip("[]").lower()
+
+
+def _is_loopback(peer: str) -> bool:
+    return _is_address(peer) and ipaddress.ip_address(peer).is_loopback
 
 
 def _is_address(host: str) -> bool:
@@ -90,12 +99,12 @@ class Guard:
     """Wraps the app; see the module."""
 
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
-        self._app = app
+        self.app = app
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
@@ -107,7 +116,7 @@ class Guard:
         if not self._origins.is_ours(host):
             await _answer(send, 421, "this server answers under its own host name and addresses only")
             return
-        await self._app(scope, _Limited(receive, scope["state"]).receive, send)
+        await self.app(scope, _Limited(receive, scope["state"]).receive, send)
 
 
 class _Limited:

@@ -1,25 +1,61 @@
 """Work that takes longer than a request: orders and preflights, step by step, for those who look on.
 
-A job belongs to the site that it is about; who may see the site may see the job. Jobs live in memory: what an order
-came to is on record in the store, and an order that a restart interrupts is picked up without its job.
+A job belongs to the site that it is about; who may see the site may see the job. What came of a job is in memory, and
+of an order on record in the store too. What was asked for lies in the store while it is under way: a job that a restart
+interrupted is begun again under its key, and whoever looked on goes on looking.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from certstore.admin.surroundings import Tell
+from certstore.keyed_state import KeyedState
 from certstore.service.protocol import Fault, VerbFailed
 
+logger = logging.getLogger(__name__)
+
 AT_ONCE = 8
+BEGUN_AGAIN_WITHIN = timedelta(hours=1)
+BEGUN_AGAIN_MOST = 3
+"""A job that ends the service each time must not do so for ever."""
+
 _KEPT = 200
 _STEPS_KEPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What was asked for, by whom, from where: enough to do it again. JSON-able."""
+
+    site: str
+    action: str
+    who: str
+    address: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+Act = Callable[[Errand, Tell], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A job that the last process did not bring to an end."""
+
+    key: str
+    errand: Errand
+    begun_at: datetime
+    times: int
+
+    def is_worth_it(self, now: datetime) -> bool:
+        return self.times < BEGUN_AGAIN_MOST and now - self.begun_at < BEGUN_AGAIN_WITHIN
 
 
 @dataclass(slots=True)
@@ -63,29 +99,47 @@ class Job:
 
 
 class Jobs:
-    """Used from several threads; `changed` is called whenever a job has news."""
+    """Used from several threads; `changed` is called whenever a job has news. `kept` holds what is under way."""
 
-    def __init__(self, clock: Callable[[], datetime], changed: Callable[[], None]) -> None:
+    def __init__(self, clock: Callable[[], datetime], changed: Callable[[], None], kept: KeyedState) -> None:
         self._clock = clock
         self._changed = changed
+        self._kept = kept
+        self._is_stopping = False
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="console-job")
 
-    def begin(self, site: str, action: str, act: Callable[[Tell], dict[str, Any]], ended: Callable[[Job], None]) -> Job:
+    def begin(
+        self, errand: Errand, act: Act, ended: Callable[[Errand, Job], None], *, after: LeftOver | None = None
+    ) -> Job:
         """Raises VerbFailed (busy) while the same work for the same site is under way, or too much is."""
         with self._lock:
             running = [job for job in self._jobs.values() if not job.is_over]
-            if any(job.site == site and job.action == action for job in running):
-                raise VerbFailed(Fault.BUSY, f"this is under way for {site} already", "look at how it goes on")
+            if any(job.site == errand.site and job.action == errand.action for job in running):
+                raise VerbFailed(Fault.BUSY, f"this is under way for {errand.site} already", "look at how it goes on")
             if len(running) >= AT_ONCE:
                 raise VerbFailed(Fault.BUSY, f"{AT_ONCE} orders and checks are under way", "try again in a minute")
-            job = Job(secrets.token_hex(16), site, action, self._clock())
+            job = Job(secrets.token_hex(16), errand.site, errand.action, self._clock())
+            if after is not None:
+                job.key, job.begun_at = after.key, after.begun_at
+                job.steps.append((self._clock(), "the service was restarted meanwhile: this is taken up again"))
             self._jobs[job.key] = job
             for key in [key for key, each in self._jobs.items() if each.is_over][: max(len(self._jobs) - _KEPT, 0)]:
                 del self._jobs[key]
-        self._threads.submit(self._run, job, act, ended)
+            self._keep(job, errand, after.times + 1 if after is not None else 0)
+        self._threads.submit(self._run, job, errand, act, ended)
         return job
+
+    def left_over(self) -> list[LeftOver]:
+        """At the start, what was under way at the end of the process before; asked again, nothing."""
+        found = []
+        with self._lock:
+            for key, facts in list(self._kept.items()):
+                errand, begun_at = Errand(**facts["errand"]), datetime.fromisoformat(facts["begun_at"])
+                found.append(LeftOver(key, errand, begun_at, int(facts["times"])))
+                self._forget(key)
+        return found
 
     def get(self, key: str) -> Job | None:
         with self._lock:
@@ -96,22 +150,44 @@ class Jobs:
             return [job for job in self._jobs.values() if job.site == site and not job.is_over]
 
     def stop(self) -> None:
-        """Nothing new begins; what runs ends with the caretaker, which interrupts orders."""
+        """Nothing new begins. What runs ends with the caretaker, which interrupts orders, and is left over for the next
+        start."""
+        with self._lock:
+            self._is_stopping = True
+            self._kept.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, job: Job, act: Callable[[Tell], dict[str, Any]], ended: Callable[[Job], None]) -> None:
+    def _run(self, job: Job, errand: Errand, act: Act, ended: Callable[[Errand, Job], None]) -> None:
         def tell(message: str) -> None:
             if len(job.steps) < _STEPS_KEPT:
                 job.steps.append((self._clock(), message))
             self._changed()
 
+        result, failure = None, None
         try:
-            job.result = act(tell)
-        except VerbFailed as failure:
-            job.failure = failure
+            result = act(errand, tell)
+        except VerbFailed as error:
+            failure = error
         except Exception as error:  # noqa: BLE001  whoever looks on has to hear of the end, whatever it was
-            job.failure = VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)")
+            failure = VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)")
+        with self._lock:
+            if self._is_stopping and failure is not None:
+                return
+            job.result, job.failure = result, failure
+            self._forget(job.key)
         try:
-            ended(job)
+            ended(errand, job)
         finally:
             self._changed()
+
+    def _keep(self, job: Job, errand: Errand, times: int) -> None:
+        try:
+            self._kept.put(job.key, {"errand": asdict(errand), "begun_at": job.begun_at.isoformat(), "times": times})
+        except OSError as error:
+            logger.error("a restart would not take up %s of %s: %s", job.action, job.site, error.strerror)
+
+    def _forget(self, key: str) -> None:
+        try:
+            self._kept.drop(key)
+        except OSError as error:
+            logger.error("a job that is over could not be removed from disk: %s", error.strerror)

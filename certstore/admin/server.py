@@ -21,6 +21,7 @@ from certstore.admin.auth.invitations import FIRST
 from certstore.admin.auth.passwords import Passwords
 from certstore.admin.auth.throttle import Throttle
 from certstore.admin.broadcast import Broadcast
+from certstore.admin.deeds_jobs import take_up_left_over
 from certstore.admin.desk import Desk
 from certstore.admin.jobs import Jobs
 from certstore.admin.reachability import Reachability
@@ -28,6 +29,7 @@ from certstore.admin.site_index import SiteIndex
 from certstore.admin.surroundings import Surroundings
 from certstore.admin.tls import LiveContext
 from certstore.admin.uploads import Uploads
+from certstore.keyed_state import KeyedState
 from certstore.model.settings import HostPort
 
 logger = logging.getLogger(__name__)
@@ -44,39 +46,43 @@ _ROUNDS = 10
 @contextlib.asynccontextmanager
 async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
     """The console, for as long as the context lasts; its address. Raises OSError, ssl.SSLError."""
-    news = Broadcast()
-    index = SiteIndex(around, news.tell)
-    jobs = Jobs(around.clock, news.tell)
-    desk = Desk(
-        around,
-        access,
-        index,
-        jobs,
-        Uploads(around.clock),
-        Passwords(),
-        Throttle(around.clock),
-        Reachability(around),
-        news,
-    )
+    desk = make_desk(around, access)
     listener = _listen(around.settings.admin.listen)
     # It would log exceptions with their messages, which could quote what was sent; `app` logs them without.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = _Server(_config(build_app(desk), LiveContext(around.writer.layout)))
     address = f"https://{HostPort(*listener.getsockname()[:2])}"
     serving = asyncio.create_task(server.serve([listener]), name="console")
-    looking = asyncio.create_task(_keep_looking(index), name="console-index")
+    looking = asyncio.create_task(_keep_looking(desk.index), name="console-index")
     try:
         logger.info("the console is on %s", address)
         await asyncio.to_thread(_announce_set_up, access, address)
+        await asyncio.to_thread(take_up_left_over, desk)
         yield address
     finally:
         looking.cancel()
-        news.close()
+        desk.news.close()
         server.should_exit = True
         await asyncio.gather(serving, looking, return_exceptions=True)
         await server.abort_rest()
-        jobs.stop()
-        index.close()
+        desk.jobs.stop()
+        desk.index.close()
+
+
+def make_desk(around: Surroundings, access: Access) -> Desk:
+    """In a running loop. Its jobs are to be stopped and its index closed."""
+    news, layout = Broadcast(), around.writer.layout
+    return Desk(
+        around,
+        access,
+        SiteIndex(around, news.tell),
+        Jobs(around.clock, news.tell, KeyedState(layout.admin / "jobs.jsonl", layout.temporary)),
+        Uploads(around.clock),
+        Passwords(),
+        Throttle(around.clock),
+        Reachability(around),
+        news,
+    )
 
 
 def _listen(address: HostPort) -> socket.socket:

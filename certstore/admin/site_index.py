@@ -19,7 +19,7 @@ from certstore.errors import UnknownSite
 from certstore.facts import SiteFacts, site_facts
 from certstore.journal import JournalReader, JournalUnreadable
 from certstore.model.expiry import CertificateState, certificate_state
-from certstore.model.listing import SiteRow
+from certstore.model.listing import SiteRow, Table
 from certstore.model.renewal import renewal_instant
 from certstore.model.renewal_state import FRESH, RenewalState
 from certstore.model.settings import Source
@@ -35,10 +35,10 @@ _STAMP_SETTLES_NS = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All sites at one moment. `rows` are the domains' sites; `generation` grows with every change of any."""
+    """All sites at one moment. `table` has the domains' sites; `generation` grows with every change of any."""
 
     main: SiteRow
-    rows: tuple[SiteRow, ...]
+    table: Table
     by_site: Mapping[str, SiteRow]
     snapshot: Snapshot
     generation: int
@@ -168,9 +168,9 @@ class SiteIndex:
         if not is_changed or MAIN not in self._known:
             return
         by_site = {site: known.row for site, known in self._known.items()}
-        rows = tuple(row for site, row in by_site.items() if site != MAIN)
+        table = Table(row for site, row in by_site.items() if site != MAIN)
         generation = self._view.generation + 1 if self._view is not None else 1
-        self._view = View(by_site[MAIN], rows, MappingProxyType(by_site), snapshot, generation)
+        self._view = View(by_site[MAIN], table, MappingProxyType(by_site), snapshot, generation)
         self._changed()
 
     def _look(self, site: str, entry: SiteEntry | None, renewal: RenewalState) -> _Known | None:

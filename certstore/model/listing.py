@@ -6,8 +6,7 @@ sends: what is not understood falls back to what is usual.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +16,7 @@ from certstore.model.settings import Source
 from certstore.model.standing import Standing
 
 PAGE_MOST = 200
-_FAR = datetime.max.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class Order(StrEnum):
@@ -48,6 +47,46 @@ class SiteRow:
     """What a search looks through, in lower case."""
 
 
+class Table:
+    """Rows that never change, in every order that was asked for: sorted once, then read off for each request."""
+
+    def __init__(self, rows: Iterable[SiteRow]) -> None:
+        self.rows = tuple(rows)
+        self._ordered: dict[Order, tuple[SiteRow, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def ordered(self, order: Order) -> tuple[SiteRow, ...]:
+        rows = self._ordered.get(order)
+        if rows is None:
+            rows = self._ordered[order] = self._sorted(order)
+        return rows
+
+    def where(self, is_found: Callable[[SiteRow], bool]) -> Table:
+        return _Part(self, is_found)
+
+    def standings(self) -> dict[Standing, int]:
+        """How many stand how. Counted without hashing: an enum's hash is slow, its identity is not."""
+        all_of_them = [row.standing for row in self.rows]
+        return {each: all_of_them.count(each) for each in Standing}
+
+    def _sorted(self, order: Order) -> tuple[SiteRow, ...]:
+        return tuple(sorted(self.rows, key=_KEYS[order]))
+
+
+class _Part(Table):
+    """Some of a table's rows, in the orders that it knows already."""
+
+    def __init__(self, whole: Table, is_found: Callable[[SiteRow], bool]) -> None:
+        super().__init__(filter(is_found, whole.rows))
+        self._whole = whole
+        self._is_found = is_found
+
+    def _sorted(self, order: Order) -> tuple[SiteRow, ...]:
+        return tuple(filter(self._is_found, self._whole.ordered(order)))
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     search: str = ""
@@ -68,45 +107,50 @@ class Page:
     rows: tuple[SiteRow, ...]
     total: int
     standings: dict[Standing, int]
-    found: tuple[SiteRow, ...]
-    """All that were found, in no order: what a chart is drawn from."""
+    found: Table
+    """All that were found: what a chart is drawn from."""
 
 
-def select_page(rows: Sequence[SiteRow], query: Query) -> Page:
-    found = [row for row in rows if _is_found(row, query)]
-    standings = Counter(row.standing for row in found)
+def select_page(table: Table, query: Query) -> Page:
+    found = table
+    for is_found in _conditions(query):
+        found = found.where(is_found)
+    standings = found.standings()
     if query.standing is not None:
-        found = [row for row in found if row.standing is query.standing]
+        found = found.where(lambda row: row.standing is query.standing)
     limit = min(max(query.limit, 1), PAGE_MOST)
     # A page behind the last one is the last one: rows may have gone since the link was made.
     last = max((len(found) - 1) // limit * limit, 0)
     offset = min(max(query.offset, 0), last)
-    ordered = sorted(found, key=_KEYS[query.order], reverse=query.is_descending)
-    return Page(
-        tuple(ordered[offset : offset + limit]),
-        len(found),
-        {each: standings.get(each, 0) for each in Standing},
-        tuple(found),
-    )
+    ordered = found.ordered(query.order)
+    if query.is_descending:
+        ordered = ordered[::-1]
+    return Page(ordered[offset : offset + limit], len(found), standings, found)
 
 
-def _is_found(row: SiteRow, query: Query) -> bool:
-    if query.source is not None and row.source is not query.source:
-        return False
-    if query.search and not all(word in row.text for word in query.search.lower().split()):
-        return False
-    if query.ends_from is not None and (row.not_after is None or row.not_after < query.ends_from):
-        return False
-    return query.ends_before is None or (row.not_after is not None and row.not_after < query.ends_before)
+def _conditions(query: Query) -> Iterator[Callable[[SiteRow], bool]]:
+    """One for each thing that is asked, standings apart: most requests ask nothing."""
+    for word in query.search.lower().split():
+        yield _has_word(word)
+    if (source := query.source) is not None:
+        yield lambda row: row.source is source
+    if (ends_from := query.ends_from) is not None:
+        yield lambda row: row.not_after is not None and row.not_after >= ends_from
+    if (ends_before := query.ends_before) is not None:
+        yield lambda row: row.not_after is not None and row.not_after < ends_before
+
+
+def _has_word(word: str) -> Callable[[SiteRow], bool]:
+    return lambda row: word in row.text
 
 
 def _by_problems(row: SiteRow) -> tuple[Any, ...]:
-    return row.standing.rank, row.not_after or _FAR, row.site
+    return row.standing.rank, row.not_after or LATEST, row.site
 
 
 _KEYS: dict[Order, Callable[[SiteRow], tuple[Any, ...]]] = {
     Order.PROBLEMS: _by_problems,
     Order.SITE: lambda row: (row.host, row.site),
-    Order.ENDS: lambda row: (row.not_after or _FAR, row.site),
-    Order.RENEWS: lambda row: (row.renews_at or _FAR, row.site),
+    Order.ENDS: lambda row: (row.not_after or LATEST, row.site),
+    Order.RENEWS: lambda row: (row.renews_at or LATEST, row.site),
 }

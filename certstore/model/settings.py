@@ -100,6 +100,19 @@ class ListenerKind(StrEnum):
         return self.is_mail and not self.is_implicit_tls
 
 
+def _domain_name(text: Any, *, wildcard: bool = False) -> str:
+    if not isinstance(text, str):
+        raise ValueError("expected a host name")  # noqa: TRY004  pydantic turns a ValueError into its own report
+    try:
+        return DomainName.parse(text, wildcard=wildcard).value
+    except InvalidName as error:
+        raise ValueError(str(error)) from error
+
+
+HostName = Annotated[str, BeforeValidator(_domain_name)]
+"""Held as lower-case A-labels."""
+
+
 class UpstreamTls(StrEnum):
     NONE = "none"
     STARTTLS = "starttls"
@@ -140,6 +153,8 @@ class Upstream(Model):
 
     url: str
     ca_file: Path | None = None
+    name: str | None = None
+    """The name that the server's certificate must cover, where it is not the host of `url`."""
     client_cert: Path | None = None
     health: str | None = None
     """The target of a GET that tells whether the server works, asked where there are several."""
@@ -167,6 +182,12 @@ class Upstream(Model):
             raise ValueError("an upstream has no user name, query or fragment")
         _ = parts.port  # raises ValueError when it is out of range
         return url
+
+    @model_validator(mode="after")
+    def _name_is_verified(self) -> Self:
+        if self.name is not None and not self.is_tls:
+            raise ValueError("`name` is for https: nothing else shows a certificate")
+        return self
 
     @property
     def unix_path(self) -> str | None:
@@ -272,7 +293,7 @@ class NotifySettings(Model):
 
 class AdminSettings(Model):
     listen: HostPortField = HostPort("127.0.0.1", 8443)
-    public_host: str | None = None
+    public_host: HostName | None = None
 
 
 class ArchiveSettings(Model):
@@ -318,19 +339,10 @@ class Settings(Model):
         return self
 
 
-def _domain_name(text: Any, *, wildcard: bool) -> str:
-    if not isinstance(text, str):
-        raise ValueError("expected a host name")  # noqa: TRY004  pydantic turns a ValueError into its own report
-    try:
-        return DomainName.parse(text, wildcard=wildcard).value
-    except InvalidName as error:
-        raise ValueError(str(error)) from error
-
-
 class SiteSettings(Model):
     """The whole of a `site.yaml`. Names are held as lower-case A-labels."""
 
-    host: str
+    host: HostName
     additional_names: tuple[str, ...] = ()
     certificate: Source | None = None
     """None: `file` once a drop exists, else `main`."""
@@ -339,11 +351,6 @@ class SiteSettings(Model):
     contact: tuple[str, ...] = ()
     profile: str | None = None
     key_type: KeyType | None = None
-
-    @field_validator("host", mode="before")
-    @classmethod
-    def _host(cls, value: Any) -> str:
-        return _domain_name(value, wildcard=False)
 
     @field_validator("additional_names", mode="before")
     @classmethod

@@ -217,8 +217,6 @@ class Attempt:
             account_url=account.url,
             tell=self._tell,
         )
-        for finding in self._findings:
-            self._tell(f"{finding.severity}: {finding.message}")
         if any(each.severity is Severity.FATAL and each.name is None for each in self._findings):
             raise OrderFailed(failure_of([each for each in self._findings if each.name is None]))
         chosen = choose_names(site, self._state, fatal_names(self._findings), tools.clock())

@@ -72,7 +72,9 @@ class Inspector:
             address = server.address
             upstream = session.upstreams.get((address[0], address[1]))
             server.sni = address[0]
-            data.ssl_conn = self._upstream_tls.connection(address[0], upstream)
+            data.ssl_conn = self._upstream_tls.connection(
+                (upstream.name if upstream is not None else None) or address[0], upstream
+            )
 
     def stop(self) -> None:
         """End what still runs."""

@@ -130,7 +130,7 @@ class Server:
             if not is_done.done():
                 is_done.set_result(problem)
 
-        transport = TlsTransport(connection, self._tls(), host, note)
+        transport = TlsTransport(connection, self._tls(), self.upstream.name or host, note)
         lower, _ = await self._plane.loop.create_connection(lambda: transport, host, port)
         try:
             if (problem := await is_done) is not None:

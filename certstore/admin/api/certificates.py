@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
 
-from certstore.admin import deeds_certificates
+from certstore.admin import deeds_certificates, deeds_jobs
 from certstore.admin.api.events import event_response, follow_job
 from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Taken, Upload
 from certstore.admin.api.sites import SiteKey
@@ -58,13 +58,13 @@ def activate(
 @router.post("/sites/{site}/orders", status_code=202, summary="Order a certificate now")
 def order(desk: TheDesk, actor: ApiActor, site: SiteKey, request: OrderRequest, response: Response) -> JobShape:
     """Takes up to some minutes: follow the job. Agreeing to the CA's terms needs the scope `admin`."""
-    job = deeds_certificates.begin_order(desk, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
+    job = deeds_jobs.begin_order(desk, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
     return _begun(job, response)
 
 
 @router.post("/sites/{site}/preflights", status_code=202, summary="Look for what would stand in an order's way")
 def preflight(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> JobShape:
-    return _begun(deeds_certificates.begin_preflight(desk, actor, site), response)
+    return _begun(deeds_jobs.begin_preflight(desk, actor, site), response)
 
 
 @router.get("/jobs/{key}", tags=["jobs"], summary="How an order or a preflight goes on")

@@ -1,4 +1,4 @@
-"""Who is asking, users, and API tokens."""
+"""Users, and API tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from certstore.admin import deeds_people
 from certstore.admin.api.models import (
     Invitation,
     MadeTokenShape,
-    Me,
     TokenRequest,
     TokenShape,
     UserRequest,
@@ -23,12 +22,6 @@ router = APIRouter(tags=["people"])
 
 UserName = Annotated[str, Path(pattern=r"^[a-z0-9]([a-z0-9._@+-]{0,62}[a-z0-9])?$", examples=["anna"])]
 TokenKey = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
-
-
-@router.get("/me", summary="Whom the API takes you for, and what you may do")
-def me(actor: ApiActor) -> Me:
-    sites = None if actor.grant.sites is None else sorted(actor.grant.sites)
-    return Me(who=actor.who, scope=actor.grant.scope, sites=sites)
 
 
 @router.get("/users", summary="All users")

@@ -22,6 +22,7 @@ from certstore.admin.api.models import (
     SiteSummary,
     VersionShape,
 )
+from certstore.admin.api.tags import UNCHANGED, IfNoneMatch, tagged
 from certstore.admin.deeds_sites import SiteDetail, etag_of
 from certstore.admin.desk import Desk
 from certstore.admin.identity import ApiActor, TheDesk
@@ -37,11 +38,10 @@ SiteKey = Annotated[
 ]
 
 
-@router.get("", summary="All sites that the actor may see, a page of them")
+@router.get("", summary="All sites that the actor may see, a page of them", responses=UNCHANGED)
 def list_sites(
     desk: TheDesk,
     actor: ApiActor,
-    response: Response,
     search: Annotated[str, Query(max_length=200, description="Words that key or names contain.")] = "",
     standing: Standing | None = None,
     source: Source | None = None,
@@ -51,22 +51,20 @@ def list_sites(
     ends_before: datetime | None = None,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     limit: Annotated[int, Query(ge=1, le=listing.PAGE_MOST)] = 50,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> SiteList:
-    """Weak ETag: the same as long as nothing about any site has changed."""
     query = listing.Query(
         search, standing, source, order, descending, aware(ends_from), aware(ends_before), offset, limit
     )
     main, page = deeds_sites.list_sites(desk, actor, query)
-    response.headers["ETag"] = f'W/"{desk.index.view().generation}"'
-    response.headers["X-Total-Count"] = str(page.total)
-    return SiteList(
+    found = SiteList(
         main=SiteSummary.of(main) if main is not None else None,
         sites=[SiteSummary.of(row) for row in page.rows],
         total=page.total,
         offset=offset,
         standings=page.standings,
     )
+    return tagged(found, if_none_match, **{"X-Total-Count": str(page.total)})  # type: ignore[return-value]
 
 
 def aware(instant: datetime | None) -> datetime | None:
@@ -76,11 +74,11 @@ def aware(instant: datetime | None) -> datetime | None:
     return instant.replace(tzinfo=UTC) if instant is not None and instant.tzinfo is None else instant
 
 
-@router.get("/{site}", summary="One site")
-def show_site(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> SiteShape:
+@router.get("/{site}", summary="One site", responses=UNCHANGED)
+def show_site(desk: TheDesk, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
+    """For `If-Match` take the ETag of the site's settings."""
     detail = deeds_sites.show_site(desk, actor, site)
-    response.headers["ETag"] = f'"{detail.etag}"'
-    return SiteShape.model_validate(site_facts(detail))
+    return tagged(SiteShape.model_validate(site_facts(detail)), if_none_match)  # type: ignore[return-value]
 
 
 def site_facts(detail: SiteDetail) -> dict[str, Any]:

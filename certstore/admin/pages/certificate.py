@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, UploadFile
 from starlette.responses import Response
 
-from certstore.admin import deeds_certificates, deeds_sites
-from certstore.admin.api.certificates import find_job
+from certstore.admin import deeds_certificates, deeds_jobs, deeds_sites
 from certstore.admin.desk import Actor, Conflict, Desk
 from certstore.admin.identity import TheDesk
 from certstore.admin.pages.charts import validity_bar
@@ -137,7 +136,7 @@ def order(
     wanted = (detail.settings or {"host": detail.entry.host}) | own
     try:
         deeds_sites.put_settings(desk, actor, site, {key: value for key, value in wanted.items() if value is not None})
-        job = deeds_certificates.begin_order(desk, actor, site, force=force, agree_to_terms=agree)
+        job = deeds_jobs.begin_order(desk, actor, site, force=force, agree_to_terms=agree)
     except (VerbFailed, Conflict) as error:
         return _choices(request, desk, actor, site, problem_of(error).detail, problem_of(error).status)
     return see_other(f"/sites/{site}/jobs/{job.key}")
@@ -145,22 +144,28 @@ def order(
 
 @router.post("/renew")
 def renew(desk: TheDesk, actor: Doer, site: str, force: Annotated[bool, Form()] = False) -> Response:
-    job = deeds_certificates.begin_order(desk, actor, site, force=force)
+    job = deeds_jobs.begin_order(desk, actor, site, force=force)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/preflight")
 def preflight(desk: TheDesk, actor: Doer, site: str) -> Response:
-    job = deeds_certificates.begin_preflight(desk, actor, site)
+    job = deeds_jobs.begin_preflight(desk, actor, site)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.get("/jobs/{key}")
-def show_job(request: Request, desk: TheDesk, actor: Viewer, site: str, key: str) -> Response:
-    job = find_job(desk, actor, key)
-    if job.site != site:
-        raise VerbFailed(Fault.NOT_FOUND, "there is no such job")
+def show_job(request: Request, desk: TheDesk, actor: Viewer, flashes: TheFlashes, site: str, key: str) -> Response:
     detail = deeds_sites.show_site(desk, actor, site)
+    job = desk.jobs.get(key)
+    if job is None or job.site != site:
+        flashes.add(
+            actor,
+            "warning",
+            "That order or check is over, and its steps are not kept over a restart of the "
+            "service. What came of an order is below, among the last attempts.",
+        )
+        return see_other(f"/sites/{site}")
     return render(request, actor, "job.html", site=site, job=job, detail=detail)
 
 

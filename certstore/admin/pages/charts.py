@@ -5,12 +5,13 @@ Coordinates are for an SVG whose width is 1000 units; the templates turn them in
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
-from certstore.model.listing import SiteRow
+from certstore.model.listing import LATEST, Order, SiteRow, Table
 from certstore.model.standing import Standing
 
 WIDTH = 1000
@@ -82,25 +83,23 @@ class Timeline:
     most: int
 
 
-def build_timeline(rows: Sequence[SiteRow], now: datetime) -> Timeline | None:
+def build_timeline(table: Table, now: datetime) -> Timeline | None:
     """When certificates end and renewals are due, in columns of whole days; None where nothing ends."""
-    ends = [row for row in rows if row.not_after is not None]
+    ends, renewals = table.ordered(Order.ENDS), table.ordered(Order.RENEWS)
+    # Those without an instant are at the end of each.
+    ends = ends[: bisect_left(ends, LATEST, key=lambda row: row.not_after or LATEST)]
+    renewals = renewals[: bisect_left(renewals, LATEST, key=lambda row: row.renews_at or LATEST)]
     if not ends:
         return None
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    farthest = max(row.not_after for row in ends if row.not_after is not None)
+    farthest = ends[-1].not_after or now
     # Nobody plans beyond 400 days; a self-signed certificate of ten years must not flatten everything else.
     span = min(max(farthest - today, timedelta(days=44)), timedelta(days=400))
     days = -(-(span.days + 7) // (_BUCKETS - 2))
     start = today - timedelta(days=max(days * 2, 7))
-    ending: list[list[SiteRow]] = [[] for _ in range(_BUCKETS)]
-    renewing: Counter[int] = Counter()
-    for row in ends:
-        ending[_bucket(row.not_after or now, start, days)].append(row)
-    for row in rows:
-        if row.renews_at is not None:
-            renewing[_bucket(row.renews_at, start, days)] += 1
-    most = max(1, *(len(each) for each in ending), *renewing.values())
+    ending = _split(ends, start, days, lambda row: row.not_after or LATEST)
+    renewing = [len(each) for each in _split(renewals, start, days, lambda row: row.renews_at or LATEST)]
+    most = max(1, *map(len, ending), *renewing)
     columns = tuple(
         _column(number, start, days, ending[number], renewing[number], most)
         for number in range(_BUCKETS)
@@ -110,22 +109,26 @@ def build_timeline(rows: Sequence[SiteRow], now: datetime) -> Timeline | None:
     return Timeline(columns, _ticks(start, whole), _place(now, start, whole), most)
 
 
-def _bucket(at: datetime, start: datetime, days: int) -> int:
-    """What lies beyond an edge counts in the column at that edge."""
-    return min(max((at - start).days // days, 0), _BUCKETS - 1)
+def _split(
+    rows: Sequence[SiteRow], start: datetime, days: int, instant: Callable[[SiteRow], datetime]
+) -> list[Sequence[SiteRow]]:
+    """Rows in the order of their instants, cut at the columns' edges. What lies beyond an edge counts in the column at
+    that edge."""
+    edges = [start + timedelta(days=number * days) for number in range(1, _BUCKETS)]
+    cuts = [0, *(bisect_left(rows, edge, key=instant) for edge in edges), len(rows)]
+    return [rows[first:last] for first, last in pairwise(cuts)]
 
 
 def _column(number: int, start: datetime, days: int, ending: Sequence[SiteRow], renewing: int, most: int) -> Column:
-    counts = Counter(row.standing for row in ending)
+    standings = [row.standing for row in ending]
     pieces, y = [], float(HEIGHT)
     for standing in _STACK:
-        if count := counts[standing]:
+        if count := standings.count(standing):
             height = max(HEIGHT * count / most, 3.0)
             y -= height
             pieces.append(Piece(standing, round(y, 1), round(height, 1)))
     width = WIDTH / _BUCKETS
     begins = start + timedelta(days=number * days)
-    hosts = tuple(row.host for row in sorted(ending, key=lambda row: (row.not_after is None, row.not_after, row.host)))
     return Column(
         begins,
         begins + timedelta(days=days),
@@ -135,7 +138,7 @@ def _column(number: int, start: datetime, days: int, ending: Sequence[SiteRow], 
         len(ending),
         renewing,
         round(max(HEIGHT / 4 * renewing / most, 3.0), 1) if renewing else 0.0,
-        hosts[:_NAMED],
+        tuple(row.host for row in ending[:_NAMED]),
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from certstore.admin import deeds_sites
+from certstore.admin import deeds_service, deeds_sites
 from certstore.admin.identity import TheDesk
 from certstore.admin.pages.charts import build_timeline, validity_bar
 from certstore.admin.pages.rendering import Viewer, render
@@ -68,6 +68,7 @@ def overview(
         bar=lambda row: validity_bar(row.not_before, row.not_after, row.renews_at, now),
         address=lambda **changes: _address(given, changes),
         reached=desk.reachability.now() if sees_service else None,
+        workers=deeds_service.list_workers(desk, actor) if sees_service else [],
         generation=desk.index.view().generation,
         orders=list(Order),
     )

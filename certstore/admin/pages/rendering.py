@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Form, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from certstore.admin.desk import Actor
@@ -44,6 +46,9 @@ def _environment() -> Environment:
         "minute": words.minute,
         "grouped": words.grouped,
         "came_from": words.came_from,
+        "setting": words.setting_in_words,
+        "breakable": breakable,
+        "instant": datetime.fromisoformat,
     }
     environment.globals |= {
         "from_now": words.from_now,
@@ -66,6 +71,11 @@ def _stamp() -> str:
     for path in sorted(STATIC.iterdir()):
         whole.update(path.read_bytes())
     return whole.hexdigest()[:12]
+
+
+def breakable(name: str) -> Markup:
+    """A host name that a narrow page breaks after a dot rather than anywhere."""
+    return Markup(".<wbr>").join(name.split("."))
 
 
 class Flashes:

@@ -13,7 +13,6 @@ from certstore.admin.desk import Actor
 from certstore.admin.identity import TheDesk
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
 from certstore.admin.problems import problem_of
-from certstore.model import totp
 from certstore.model.authorization import Action, Scope
 from certstore.model.people import InvalidPerson, Role
 from certstore.service.protocol import VerbFailed
@@ -199,10 +198,8 @@ def _profile(
 ) -> Response:
     desk.check(actor, Action.PROFILE_VIEW)
     user = desk.access.users.get(actor.name)
-    secret = "" if user.totp_secret else secret or deeds_people.new_totp_secret()
-    issuer = desk.around.writer.site("main").host
-    uri = totp.provisioning_uri(secret, user.name, issuer) if secret else ""
-    sessions = sorted(desk.access.sessions.of(user.name), key=lambda each: each.seen_at, reverse=True)
+    secret, uri = ("", "") if user.totp_secret else deeds_people.offer_totp(desk, actor, secret)
+    sessions = deeds_people.list_sessions(desk, actor)
     facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
     return render(request, actor, "profile.html", status, **facts)
 

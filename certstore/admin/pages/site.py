@@ -76,6 +76,7 @@ def show_new(request: Request, desk: TheDesk, actor: Viewer) -> Response:
 
 @router.post("/sites/new")
 def add(request: Request, desk: TheDesk, actor: Doer, flashes: TheFlashes, given: GivenSettings) -> Response:
+    desk.check(actor, Action.SITE_ADD)
     wanted = given.wanted({})
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
     try:

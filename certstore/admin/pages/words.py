@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from certstore.model.record import Outcome
@@ -61,6 +62,15 @@ def grouped(fingerprint: str) -> str:
 
 def key_in_words(key_kind: str, key_bits: int) -> str:
     return f"EC, P-{key_bits}" if key_kind == "ec" else f"RSA, {key_bits} bits"
+
+
+def setting_in_words(value: object) -> str:
+    """A value of site.yaml: most are a word or a list of words."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return json.dumps(value)
 
 
 def came_from(source: str) -> str:

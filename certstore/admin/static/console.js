@@ -33,15 +33,32 @@
     return true;
   };
 
-  if (live && "EventSource" in window) {
+  // Until the console itself answers again: it, or a proxy before it, may be restarting. Whether we are still signed in.
+  const comesBack = async () => {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      try {
+        const answer = await fetch("/api/v1/me");
+        if (answer.status < 500) return answer.ok;
+      } catch { /* not yet */ }
+    }
+  };
+
+  const followSites = () => {
     const events = new EventSource("/api/v1/events");
+    events.onerror = async () => {
+      if (events.readyState !== EventSource.CLOSED) return;
+      if (await comesBack()) followSites();
+      else location.reload();
+    };
     events.addEventListener("changed", (event) => {
       const busy = document.activeElement && live.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
       const open = live.querySelector("details[open]");
       if (String(JSON.parse(event.data).generation) !== live.dataset.generation && !busy && !open) refresh(location.href);
     });
     addEventListener("pagehide", () => events.close());
-  }
+  };
+  if (live && "EventSource" in window) followSites();
 
   // Search while typing.
   let pause = 0;
@@ -70,12 +87,18 @@
   // An order, step by step.
   const steps = document.querySelector("[data-follow]");
   if (steps && "EventSource" in window) {
-    let told = 0;
+    const lost = document.getElementById("lost");
     const events = new EventSource(steps.dataset.follow);
-    events.onopen = () => { told = 0; };
+    // Every stream begins with the first step; after a restart of the service they are other ones.
+    events.onopen = () => { steps.replaceChildren(); lost.hidden = true; };
+    events.onerror = async () => {
+      lost.hidden = false;
+      // The browser comes again by itself unless it was answered with an error, by a proxy or for a job that is over.
+      if (events.readyState !== EventSource.CLOSED) return;
+      await comesBack();
+      location.reload();
+    };
     events.addEventListener("step", (event) => {
-      told += 1;
-      if (told <= steps.children.length) return;
       const { at, message } = JSON.parse(event.data);
       const item = document.createElement("li");
       const time = document.createElement("time");

@@ -41,7 +41,11 @@ def submit(client: Client, path: str, fields: Mapping[str, Any] | None = None, *
 
 def upload(client: Client, path: str, files: Sequence[tuple[str, bytes]], **fields: str) -> Answer:
     """As a form with files does."""
-    token = hidden(client.get("/profile"))["csrf"]
+    return upload_with(hidden(client.get("/profile"))["csrf"], client, path, files, **fields)
+
+
+def upload_with(token: str, client: Client, path: str, files: Sequence[tuple[str, bytes]], **fields: str) -> Answer:
+    """The same with a token that was read earlier."""
     boundary = secrets.token_hex(16)
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()

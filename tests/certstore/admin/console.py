@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +24,14 @@ from urllib.parse import urlencode, urlsplit
 
 from certstore.admin.access import Access
 from certstore.admin.auth.invitations import FIRST
+from certstore.admin.auth.passwords import Passwords
+from certstore.admin.identity import COOKIE
 from certstore.admin.server import console
 from certstore.admin.surroundings import Surroundings
 from certstore.model.authorization import Scope
 from certstore.model.people import Role
 from certstore.model.settings import Settings
-from certstore.service.protocol import Request, Result
+from certstore.service.protocol import Fault, Request, Result, VerbFailed
 from certstore.service.verbs import VERBS
 from certstore.service.writing import answer_safely, perform_safely
 from certstore.store import StoreWriter
@@ -68,27 +72,34 @@ class Answer:
 
 
 class Client:
-    """One browser or program. `token` goes into every request's Authorization, cookies are kept."""
+    """One browser or program. `token` goes into every request's Authorization, cookies are kept. With `name` it asks
+    for that host, and it comes from the address `source`."""
 
-    def __init__(self, port: int, token: str | None = None) -> None:
+    def __init__(
+        self, port: int, token: str | None = None, *, name: str = "127.0.0.1", source: str = "127.0.0.1"
+    ) -> None:
         self.port = port
         self.token = token
+        self.name, self.source = name, source
         self.cookies: dict[str, str] = {}
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.check_hostname = False
+        self._context.verify_mode = ssl.CERT_NONE
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Redirects are not followed."""
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
         given = dict(headers or {})
         if self.token is not None:
             given.setdefault("Authorization", f"Bearer {self.token}")
         if self.cookies:
             given.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        connection = http.client.HTTPConnection(self.name, self.port, timeout=30)
+        plain = socket.create_connection(("127.0.0.1", self.port), 30, (self.source, 0))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.closing(connection):
+            connection.sock = self._context.wrap_socket(plain, server_hostname=self.name)
             connection.request(method, path, body, given)
             response = connection.getresponse()
             answer = Answer(response.status, response.headers, response.read())
@@ -115,6 +126,11 @@ class Client:
         return self.request("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded", **given})
 
 
+@cache
+def _password_hash() -> str:
+    return Passwords().hash(PASSWORD)
+
+
 @dataclass
 class RunningConsole:
     writer: StoreWriter
@@ -122,6 +138,7 @@ class RunningConsole:
     clock: Clock
     address: str
     performed: list[str]
+    around: Surroundings
 
     @property
     def port(self) -> int:
@@ -136,9 +153,13 @@ class RunningConsole:
         return self.client(text)
 
     def add_user(self, name: str, role: Role = Role.ADMIN, *sites: str) -> None:
-        from certstore.admin.auth.passwords import Passwords
+        self.access.users.add(name, role, sites, _password_hash())
 
-        self.access.users.add(name, role, sites, Passwords().hash(PASSWORD))
+    def signed_in(self, name: str) -> Client:
+        """Without the form, whose hashing takes its time."""
+        client = self.client()
+        client.cookies[COOKIE] = self.access.sessions.begin(name, "127.0.0.1").secret
+        return client
 
     def first_link(self) -> str:
         return f"/setup?link={self.access.invitations.make(FIRST)}"
@@ -171,7 +192,8 @@ def running_console(
                 with turns:
                     answer = perform_safely(writer, Request(verb, args), tell)
             else:
-                assert care is not None, f"{verb} needs a caretaker"
+                if care is None:
+                    raise VerbFailed(Fault.INTERNAL, f"{verb} needs a caretaker, and this test has none")
                 answer = answer_safely(verb, lambda: care.perform(verb, args, tell))
             if isinstance(answer, Result):
                 return answer.facts
@@ -181,7 +203,7 @@ def running_console(
         around = Surroundings(writer, chosen, root.parent, perform, lambda: care, clock)
         access = stack.enter_context(Access.opened(writer.layout, clock))
         address = stack.enter_context(_in_thread(around, access))
-        yield RunningConsole(writer, access, clock, address, performed)
+        yield RunningConsole(writer, access, clock, address, performed, around)
 
 
 @contextlib.contextmanager

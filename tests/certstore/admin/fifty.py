@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from certstore.model.authorization import Scope
 from certstore.model.causes import Cause, Failure
 from certstore.model.contents import DroppedFile
+from certstore.model.people import Role
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal_state import RenewalInfo, RenewalState, SuggestedWindow
 from certstore.model.settings import Settings, SiteSettings
 from certstore.service.caretaker import Caretaker
 from certstore.store import StoreWriter
-from tests.certificates import CertificateAuthority
-from tests.certstore.admin.console import Clock, RunningConsole
+from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.admin.console import Clock, RunningConsole, running_console
+from tests.certstore.stores import drop_pair, look_until_judged
 
 _WORDS = (
     "northwind fjord-energy castellan-law bluebay-dental orchard-foods meridian-air harbour-trust "
@@ -28,8 +34,20 @@ NAMES = _WORDS.split()
 ACCOUNT = "acme:letsencrypt"
 
 
-def make_caretaker(writer: StoreWriter, settings: Settings, base: Path) -> Caretaker:
-    return Caretaker(writer, settings, base)
+@contextlib.contextmanager
+def filled_console(base: Path, settings: Mapping[str, Any] | None = None) -> Iterator[RunningConsole]:
+    """A running console over them; anna is an administrator."""
+    caretakers: list[Caretaker] = []
+
+    def make(writer: StoreWriter, settings: Settings, base: Path) -> Caretaker:
+        caretakers.append(Caretaker(writer, settings, base))
+        return caretakers[0]
+
+    with running_console(base / "store", settings, caretaker=make) as console:
+        fill(console, caretakers[0], CertificateAuthority("Example Trust"))
+        console.add_user("anna")
+        _people(console)
+        yield console
 
 
 def fill(console: RunningConsole, caretaker: Caretaker, ca: CertificateAuthority) -> None:
@@ -82,6 +100,8 @@ def fill(console: RunningConsole, caretaker: Caretaker, ca: CertificateAuthority
                 source = ACCOUNT if number % 3 else "upload"
                 _serve(writer, ca, clock, host, (host, *names), 18 + (number * 37) % 71, source=source)
     _suggest(caretaker, writer, clock)
+    _renewed_before(writer, ca, clock)
+    _refused_drop(writer, ca)
 
 
 def _add(writer: StoreWriter, host: str, names: tuple[str, ...], certificate: str) -> None:
@@ -128,6 +148,37 @@ def _failing(
     writer.add_record(
         host, Record(now, doing, Outcome.FAILED, cause.value, detail, next_attempt=state.next_attempt, source=ACCOUNT)
     )
+
+
+def _renewed_before(writer: StoreWriter, ca: CertificateAuthority, clock: Clock) -> None:
+    """A site with a history: it came from files of another CA and with fewer names, and is ordered today."""
+    name = NAMES[38]
+    host, names = f"webmail.{name}.test", (f"webmail.{name}.test", f"autodiscover.{name}.test", f"caldav.{name}.test")
+    other = CertificateAuthority("Sample Certification")
+    _serve(writer, other, clock, host, names[:2], 30, source="upload")
+    _serve(writer, ca, clock, host, names, 61, source=ACCOUNT)
+    _serve(writer, ca, clock, host, names, 77, source=ACCOUNT)
+
+
+def _refused_drop(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    """A key that belongs to another certificate."""
+    host = f"webmail.{NAMES[6]}.test"
+    right, other = ca.issue(host), ca.issue(host)
+    drop_pair(writer, host, Issued(right.certificate, other.private_key, right.chain))
+    look_until_judged(writer, host)
+
+
+def _people(console: RunningConsole) -> None:
+    """A domain administrator, somebody who has not come yet, tokens, and what they did, in the audit log."""
+    site, other = (f"webmail.{NAMES[number]}.test" for number in (8, 2))
+    console.add_user("bert", Role.DOMAIN, site, other)
+    console.access.tokens.add("monitoring", Scope.READ, None, "user anna")
+    console.access.tokens.add("panel of northwind", Scope.OPERATE, (site,), "user anna")
+    admin, bound = console.api(), console.api(Scope.OPERATE, site)
+    admin.send("PUT", "/api/v1/users/carla", {"role": "domain", "sites": [site]})
+    admin.send("PUT", f"/api/v1/sites/{other}/settings", {"host": other, "certificate": "file"})
+    bound.send("DELETE", f"/api/v1/sites/{site}")
+    bound.send("PUT", f"/api/v1/sites/{site}/versions/7/live")
 
 
 def _suggest(caretaker: Caretaker, writer: StoreWriter, clock: Clock) -> None:

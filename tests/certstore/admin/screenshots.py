@@ -2,97 +2,44 @@
 
     python -m tests.certstore.admin.screenshots FOLDER
 
-Light and dark, wide and as on a phone. Also checks nothing: it is for people to look at.
+Light and dark, wide and 360 px narrow. Orders and preflights are real ones, at a Pebble. It checks nothing: the
+pictures are for people to look at. Those whose names begin with `readme-` are the ones in `deploy/console`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
 
-from certstore.service.caretaker import Caretaker
+from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority
-from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
-from tests.certstore.admin.fifty import NAMES, fill, make_caretaker
-from tests.peers import require_peer
+from tests.certstore.acme.workshop import Responder
+from tests.certstore.admin.chromium import PHONE, WIDE, chromium, sign_in
+from tests.certstore.admin.console import RunningConsole, running_console
+from tests.certstore.admin.fifty import NAMES, filled_console
+from tests.peers.pebble import Pebble
 
-WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
-FAILING, SUGGESTED, ENDING = (f"webmail.{NAMES[number]}.test" for number in (0, 8, 2))
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # The sandbox needs user namespaces that containers and root do not have.
-        browser = playwright.chromium.launch(executable_path=require_peer("chromium"), args=["--no-sandbox"])
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-def sign_in(context: BrowserContext, console: RunningConsole, name: str = "anna") -> Page:
-    page = context.new_page()
-    page.goto(f"{console.address}/signin")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{console.address}/")
-    return page
-
-
-@contextlib.contextmanager
-def filled_console(folder: Path, settings: dict[str, Any] | None = None) -> Iterator[RunningConsole]:
-    caretakers: list[Caretaker] = []
-
-    def make(*args: Any) -> Caretaker:
-        caretakers.append(make_caretaker(*args))
-        return caretakers[0]
-
-    with running_console(folder / "store", settings, caretaker=make) as console:
-        fill(console, caretakers[0], CertificateAuthority("Example Trust"))
-        console.add_user("anna")
-        yield console
-
-
-def take_all(folder: Path) -> None:
-    settings = {
-        "listeners": [{"kind": "http", "listen": "0.0.0.0:80"}, {"kind": "https", "listen": "0.0.0.0:443"}],
-        "acme": {"directory": "https://127.0.0.1:1/directory", "contact": ["admin@install.test"]},
-        "notify": {"to": ["admin@install.test"], "from": "edge@install.test", "smtp": {"host": "mail.install.test"}},
-    }
-    with tempfile.TemporaryDirectory() as base, filled_console(Path(base), settings) as console, chromium() as browser:
-        for theme in THEMES:
-            for form, size in (("wide", WIDE), ("phone", PHONE)):
-                context = browser.new_context(
-                    viewport=size,  # type: ignore[arg-type]
-                    color_scheme=theme,
-                    ignore_https_errors=True,
-                    device_scale_factor=1 if form == "wide" else 2,
-                )
-                page = context.new_page()
-                page.goto(f"{console.address}/signin")
-                page.screenshot(path=folder / f"signin-{theme}-{form}.png")
-                page.close()
-                page = sign_in(context, console)
-                for name, path in PAGES.items():
-                    page.goto(console.address + path)
-                    page.screenshot(path=folder / f"{name}-{theme}-{form}.png", full_page=True)
-                context.close()
-
-
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+FAILING, SUGGESTED, ENDING, REFUSED, UNCOVERED, FORGETFUL, RENEWED = (
+    f"webmail.{NAMES[number]}.test" for number in (0, 8, 2, 6, 3, 4, 38)
+)
 PAGES = {
     "overview": "/",
+    "overview-nothing-found": "/?search=nothing-at-all",
     "site": f"/sites/{SUGGESTED}",
     "site-failing": f"/sites/{FAILING}",
+    "site-refused-drop": f"/sites/{REFUSED}",
+    "site-not-covered": f"/sites/{UNCOVERED}",
+    "site-renewed": f"/sites/{RENEWED}",
+    "site-main": "/sites/main",
     "certificate": f"/sites/{ENDING}/certificate",
     "settings": f"/sites/{ENDING}/settings",
     "new": "/sites/new",
@@ -101,7 +48,154 @@ PAGES = {
     "people": "/people",
     "profile": "/profile",
     "audit": "/audit",
+    "problem": "/sites/nothing.test",
 }
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+README: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
+    "overview": ("light", {"width": 1180, "height": 900}),
+    "site-renewed": ("dark", {"width": 1180, "height": 900}),
+    "job-preflight": ("light", {"width": 360, "height": 860}),
+}
+
+
+class Visitor(Protocol):
+    """Who is shown each page, in the state that it is in."""
+
+    def take(self, page: Page, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    folder: Path
+
+    def take(self, page: Page, name: str) -> None:
+        """The page as it is, four times: it is not loaded again."""
+        for theme in THEMES:
+            for form, size in (("wide", WIDE), ("phone", PHONE)):
+                page.emulate_media(color_scheme=theme)
+                page.set_viewport_size(size)
+                page.screenshot(path=self.folder / f"{name}-{theme}-{form}.png", full_page=True)
+        page.set_viewport_size(WIDE)
+        if name in README:
+            theme, size = README[name]
+            page.emulate_media(color_scheme=theme)
+            page.set_viewport_size(size)
+            page.screenshot(path=self.folder / f"readme-{name}.png")
+            page.set_viewport_size(WIDE)
+
+
+def take_entrance(camera: Visitor, browser: Browser, console: RunningConsole) -> None:
+    """A new installation: set-up, and an overview with nothing but a self-signed main certificate."""
+    page = browser.new_page(ignore_https_errors=True)
+    page.goto(console.address + console.first_link())
+    camera.take(page, "setup")
+    page.goto(f"{console.address}/setup?link=used-before")
+    camera.take(page, "setup-used")
+    page.goto(f"{console.address}/signin")
+    camera.take(page, "signin")
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    camera.take(page, "signin-wrong")
+    page.close()
+    console.add_user("anna")
+    page = sign_in(browser.new_context(ignore_https_errors=True), console.address)
+    camera.take(page, "overview-new")
+    page.context.close()
+
+
+def take_pages(camera: Visitor, page: Page, address: str) -> None:
+    for name, path in PAGES.items():
+        page.goto(address + path)
+        if path.startswith("/sites/webmail") and path.count("/") == 2:
+            page.get_by_text("By a handshake with each listener").wait_for()
+        camera.take(page, name)
+
+
+def take_uploads(camera: Visitor, page: Page, address: str, folder: Path) -> None:
+    ca = CertificateAuthority("Example Trust")
+    good = ca.issue(ENDING, *(f"{word}.{NAMES[2]}.test" for word in ("autodiscover", "caldav")))
+    for name, issued in {"preview": good, "preview-refused": ca.issue("webmail.other.test")}.items():
+        issued.write_to(folder / name)
+        page.goto(f"{address}/sites/{ENDING}/certificate")
+        files = [folder / name / "fullchain.pem", folder / name / "privkey.pem"]
+        page.get_by_label("Choose files").set_input_files(files)
+        page.get_by_role("button", name="Check the files").click()
+        page.get_by_role("heading", name=re.compile("Ready to be taken in|can't be taken")).wait_for()
+        camera.take(page, name)
+
+
+def take_conflict(camera: Visitor, page: Page, console: RunningConsole) -> None:
+    page.goto(f"{console.address}/sites/{ENDING}/settings")
+    settings = {"host": ENDING, "certificate": "file", "contact": ["bert@client.test"]}
+    console.api().send("PUT", f"/api/v1/sites/{ENDING}/settings", settings)
+    page.get_by_label("Contacts").fill("anna@client.test")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="As it is now").wait_for()
+    camera.take(page, "settings-conflict")
+
+
+def take_jobs(camera: Visitor, page: Page, address: str, pebble: Pebble, responder: Responder) -> None:
+    """An order under way, done, and refused by the CA; a preflight that found something."""
+    page.goto(f"{address}/sites/{SUGGESTED}")
+    page.get_by_role("button", name="Order now").click()
+    page.locator("#steps li").nth(2).wait_for()
+    camera.take(page, "job-running")
+    page.get_by_text("The new certificate is served").wait_for(timeout=90_000)
+    camera.take(page, "job-done")
+    responder.unhelpful.add(FORGETFUL)
+    page.goto(f"{address}/sites/{FORGETFUL}/certificate")
+    page.get_by_role("button", name="Order now").click()
+    page.get_by_text("No certificate was issued").or_(page.get_by_text("It could not be tried")).wait_for(
+        timeout=90_000
+    )
+    camera.take(page, "job-failed")
+    pebble.dns.set_servfail(FAILING)
+    page.goto(f"{address}/sites/{FAILING}")
+    page.get_by_role("button", name="Preflight check").click()
+    page.locator(".notice.failing").first.wait_for(timeout=90_000)
+    camera.take(page, "job-preflight")
+
+
+@contextlib.contextmanager
+def scene(base: Path) -> Iterator[tuple[RunningConsole, Pebble, Responder]]:
+    """Fifty sites, and a CA that takes some seconds for a validation, as real ones do."""
+    with contextlib.ExitStack() as stack:
+        responder = stack.enter_context(Responder(Layout(base / "store")).running())
+        slow = {"PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "4"}
+        pebble = stack.enter_context(Pebble(responder.port, environment=slow))
+        settings: dict[str, Any] = {
+            "listeners": [{"kind": "http", "listen": f"127.0.0.1:{responder.port}"}],
+            "acme": {
+                "directory": pebble.directory,
+                "ca_file": str(pebble.ca_file),
+                "agree_to_terms": True,
+                "contact": ["admin@install.test"],
+                "resolver": pebble.dns.address,
+            },
+            "notify": {
+                "to": ["admin@install.test"],
+                "from": "edge@install.test",
+                "smtp": {"host": "mail.install.test"},
+            },
+        }
+        yield stack.enter_context(filled_console(base, settings)), pebble, responder
+
+
+def take_all(folder: Path) -> None:
+    camera = Camera(folder)
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+        base = Path(name)
+        with running_console(base / "new" / "store") as console:
+            take_entrance(camera, browser, console)
+        with scene(base / "filled") as (console, pebble, responder):
+            page = sign_in(browser.new_context(ignore_https_errors=True, viewport=WIDE), console.address)
+            take_pages(camera, page, console.address)
+            take_uploads(camera, page, console.address, base)
+            take_conflict(camera, page, console)
+            take_jobs(camera, page, console.address, pebble, responder)
+            page.context.close()
 
 
 def main() -> int:

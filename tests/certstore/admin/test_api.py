@@ -1,7 +1,10 @@
 """The API on a real console: verbs as JSON, errors as problem documents, ETags, pages, audit, health."""
 
 import base64
+import contextlib
+import http.client
 import json
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +168,54 @@ def test_sites_are_listed_in_pages_and_found_by_name(admin: Client) -> None:
     assert [each["site"] for each in admin.get(f"{SITES}?search=MAIL4").json["sites"]] == ["mail4.client.test"]
 
 
+def test_list_that_has_not_changed_is_not_sent_again(admin: Client) -> None:
+    add_site(admin, SITE)
+    tag = admin.get(SITES).headers["ETag"]
+    again = admin.get(SITES, If_None_Match=tag)
+    assert (again.status, again.body) == (304, b"")
+    add_site(admin, OTHER)
+    assert admin.get(SITES, If_None_Match=tag).status == 200
+    tag = admin.get(f"{SITES}/{SITE}").headers["ETag"]
+    assert admin.get(f"{SITES}/{SITE}", If_None_Match=tag).status == 304
+    add_site(admin, SITE, contact=["a@x.test"])
+    assert admin.get(f"{SITES}/{SITE}", If_None_Match=tag).status == 200
+
+
+def events_of(console: RunningConsole, path: str, client: Client) -> Iterator[tuple[str, Any]]:
+    """(event, data) as they come."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=20, context=context)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Authorization": f"Bearer {client.token}"})
+        answer = connection.getresponse()
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        while line := answer.readline():
+            if line.startswith(b"event: "):
+                yield line[7:].strip().decode(), json.loads(answer.readline().removeprefix(b"data: "))
+
+
+def test_changes_are_told_as_they_happen(console: RunningConsole, admin: Client) -> None:
+    events = events_of(console, "/api/v1/events", admin)
+    kind, first = next(events)
+    assert kind == "changed"
+    add_site(admin, SITE)
+    kind, second = next(events)
+    assert second["generation"] > first["generation"]
+
+
+def test_job_is_followed_to_its_end_and_belongs_to_its_site(console: RunningConsole, admin: Client) -> None:
+    add_site(admin, SITE)
+    begun = admin.send("POST", f"{SITES}/{SITE}/preflights")
+    assert begun.status == 202
+    path = begun.headers["Location"]
+    *_, (kind, end) = events_of(console, f"{path}/events", admin)
+    assert (kind, end["state"]) == ("end", "failed"), "there is nobody here to perform it"
+    assert admin.get(path).json["failure"]["fault"] == "internal"
+    add_site(admin, OTHER)
+    assert console.api(Scope.ADMIN, OTHER).get(path).status == 404
+
+
 def test_without_a_token_nothing_is_answered(console: RunningConsole) -> None:
     for path in ("/me", "/sites", "/users", "/audit", "/events", "/sites/main/certificate/chain.pem"):
         answer = console.client().get(f"/api/v1{path}")
@@ -264,7 +315,11 @@ def test_workers_are_shown_with_how_far_they_have_read(console: RunningConsole, 
     workers = admin.get("/api/v1/service").json["workers"]
     assert [(each["pid"], each["is_up_to_date"]) for each in workers] == [(11, True), (12, False)]
     console.add_user("anna")
-    assert "behind the store" in sign_in(console).get("/service").text
+    anna = sign_in(console)
+    assert "behind the store" in anna.get("/service").text
+    assert "1 of 2 workers behind the store" in anna.get("/").text
+    report(12, size, 0)
+    assert "2 workers serve the latest certificates" in anna.get("/").text
 
 
 def test_health_says_that_control_lives(console: RunningConsole) -> None:

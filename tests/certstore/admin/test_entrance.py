@@ -199,6 +199,24 @@ def test_codes_are_asked_for_once_switched_on_and_none_is_taken_twice(anna: Runn
     assert secret not in sign_in(anna, code=code()).get("/profile").text
 
 
+def test_own_account_is_in_the_api_too(anna: RunningConsole) -> None:
+    here, there = sign_in(anna), sign_in(anna)
+    token = {"X_CSRF_Token": hidden(here.get("/profile"))["csrf"]}
+    assert [each["is_this"] for each in here.get("/api/v1/me/sessions").json].count(True) == 1
+    wrong = {"present": "not it", "new": "another afternoon in the hills"}
+    assert here.send("PUT", "/api/v1/me/password", wrong, **token).status == 422
+    assert here.send("PUT", "/api/v1/me/password", wrong | {"present": PASSWORD}, **token).status == 204
+    assert (here.get("/api/v1/me").status, there.get("/api/v1/me").status) == (200, 401)
+    secret = here.send("POST", "/api/v1/me/codes", **token).json["secret"]
+    code = code_at(secret, step_at(anna.clock()))
+    assert here.send("PUT", "/api/v1/me/codes", {"secret": secret, "code": "000000"}, **token).status == 422
+    assert here.send("PUT", "/api/v1/me/codes", {"secret": secret, "code": code}, **token).status == 204
+    assert anna.access.users.get("anna").totp_secret == secret
+    assert here.send("POST", "/api/v1/me/codes/off", {"password": wrong["new"]}, **token).status == 204
+    assert here.send("DELETE", "/api/v1/me/sessions", **token).status == 204
+    assert here.get("/api/v1/me").status == 401
+
+
 def test_password_is_changed_with_the_present_one_and_ends_other_sessions(anna: RunningConsole) -> None:
     here, there = sign_in(anna), sign_in(anna)
     new = "another afternoon in the hills"

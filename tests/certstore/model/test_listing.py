@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certstore.model.listing import Order, Query, SiteRow, select_page
+from certstore.model.listing import Order, Query, SiteRow, Table, select_page
 from certstore.model.settings import Source
 from certstore.model.standing import Standing
 
@@ -16,11 +16,13 @@ def row(site: str, standing: Standing = Standing.OK, days: int | None = 30, sour
     return SiteRow(site, site, (site,), source, standing, None, ends, None, "", 0, f"{site} autodiscover.{site}")
 
 
-ROWS = (
-    row("b.test"),
-    row("a.test", Standing.FAILING, -1),
-    row("d.test", Standing.WARNING, 3, Source.ACME),
-    row("c.test", Standing.NO_CERTIFICATE, None, Source.ACME),
+ROWS = Table(
+    (
+        row("b.test"),
+        row("a.test", Standing.FAILING, -1),
+        row("d.test", Standing.WARNING, 3, Source.ACME),
+        row("c.test", Standing.NO_CERTIFICATE, None, Source.ACME),
+    )
 )
 
 

@@ -71,6 +71,16 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             "edge.yaml:1: listners: unknown key; did you mean listeners?; allowed: store, upstream, workers, listeners",
             id="a misspelt key suggests the nearest and lists all",
         ),
+        pytest.param(
+            "admin:\n  public_host: https://a.b\n",
+            "edge.yaml:2: admin.public_host: 'https://a.b' is not a host name",
+            id="a URL where a host is meant",
+        ),
+        pytest.param(
+            "upstream: {url: 'http://a.b', name: c.d}\n",
+            "edge.yaml:1: upstream: `name` is for https: nothing else shows a certificate",
+            id="a name that nothing shows",
+        ),
         pytest.param("x:\n  y: 1\n", "edge.yaml:1: x: unknown key; allowed: store", id="a far key suggests nothing"),
         pytest.param(
             "limits:\n  header_byte: 1\n",

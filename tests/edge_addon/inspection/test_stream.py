@@ -376,9 +376,12 @@ async def test_an_upstream_that_breaks_off_ends_in_our_page_or_in_a_cut(tmp_path
             assert late.endswith(b"\r\n\r\nhalf")
 
 
-@pytest.mark.parametrize(("name", "status"), [("localhost", 200), ("other.test", 502)])
+@pytest.mark.parametrize(
+    ("name", "more", "status"),
+    [("localhost", {}, 200), ("other.test", {}, 502), ("other.test", {"name": "other.test"}, 200)],
+)
 @in_loop
-async def test_an_https_upstream_is_verified(name: str, status: int, tmp_path: Path) -> None:
+async def test_an_https_upstream_is_verified(name: str, more: dict[str, str], status: int, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(CA.root_pem)
     CA.issue(name).write_to(tmp_path / "server")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -386,10 +389,10 @@ async def test_an_https_upstream_is_verified(name: str, status: int, tmp_path: P
     names: list[str | None] = []
     tls.sni_callback = lambda _, server_name, __: names.append(server_name)
     with Recorder(answering(ok()), tls=tls) as recorder:
-        upstream = {"url": f"https://localhost:{recorder.port}", "ca_file": "ca.pem"}
+        upstream = {"url": f"https://localhost:{recorder.port}", "ca_file": "ca.pem", **more}
         async with inspecting_edge(tmp_path, [upstream]) as edge:
             assert f" {status} ".encode() in await edge.send(LAST, server_name=SITE)
-    assert names == ["localhost"]
+    assert names == [more.get("name", "localhost")]
     assert bool(recorder.received) is (status == 200)
     assert not (Path.home() / ".mitmproxy" / "mitmproxy-ca.pem.new").exists()
 

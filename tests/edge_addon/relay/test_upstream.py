@@ -345,6 +345,23 @@ async def test_https_upstream_is_verified(name: str, ca_file: str | None, status
             assert edge.plane.counters["upstream_tls_failed"] == (status == b"502")
 
 
+@pytest.mark.parametrize(
+    ("expected", "shown", "status"),
+    [("mail.test", "mail.test", b"200"), ("mail.test", "localhost", b"502"), (None, "mail.test", b"502")],
+    ids=["the name that is asked for", "that of its address", "none is asked for"],
+)
+@in_loop
+async def test_https_upstream_may_show_a_name_that_is_not_its_address(
+    expected: str | None, shown: str, status: bytes, tmp_path: Path
+) -> None:
+    authority = CertificateAuthority()
+    (tmp_path / "ca.pem").write_bytes(authority.root_pem)
+    with Recorder(answering(ok()), tls=server_tls(tmp_path, authority, shown)) as recorder:
+        upstream = {"url": f"https://localhost:{recorder.port}", "ca_file": "ca.pem", "name": expected}
+        async with relay_edge(tmp_path, [upstream]) as edge:
+            assert (await get(edge)).startswith(b"HTTP/1.1 " + status)
+
+
 @in_loop
 async def test_https_upstream_gets_our_client_certificate_when_there_is_one(tmp_path: Path) -> None:
     authority = CertificateAuthority()

@@ -1,0 +1,88 @@
+"""Whom the API takes the asker for, and a person's own account. Tokens have no account: those get 403 beyond `/me`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from certstore.admin import deeds_people
+from certstore.admin.api.models import Me, Shape
+from certstore.admin.identity import ApiActor, TheDesk
+
+router = APIRouter(prefix="/me", tags=["myself"])
+
+
+class SessionShape(BaseModel):
+    address: str
+    made_at: datetime
+    seen_at: datetime
+    is_this: bool
+
+
+class PasswordChange(Shape):
+    present: str = Field(repr=False)
+    new: str = Field(repr=False)
+
+
+class CodesSecret(BaseModel):
+    """`uri` is what authenticator apps open. Nothing is asked for at sign-in before a code of it was shown."""
+
+    secret: str = Field(repr=False)
+    uri: str = Field(repr=False)
+
+
+class CodesOn(Shape):
+    secret: str = Field(max_length=100, repr=False)
+    code: str = Field(max_length=20)
+
+
+class CodesOff(Shape):
+    password: str = Field(repr=False)
+
+
+@router.get("", summary="Whom the API takes you for, and what you may do")
+def me(actor: ApiActor) -> Me:
+    sites = None if actor.grant.sites is None else sorted(actor.grant.sites)
+    return Me(who=actor.who, scope=actor.grant.scope, sites=sites)
+
+
+@router.get("/sessions", summary="Where you are signed in, the last used first")
+def sessions(desk: TheDesk, actor: ApiActor) -> list[SessionShape]:
+    own = actor.session.digest if actor.session is not None else ""
+    return [
+        SessionShape(address=each.address, made_at=each.made_at, seen_at=each.seen_at, is_this=each.digest == own)
+        for each in deeds_people.list_sessions(desk, actor)
+    ]
+
+
+@router.delete("/sessions", status_code=204, summary="Sign out everywhere, here too")
+def end_sessions(desk: TheDesk, actor: ApiActor) -> Response:
+    deeds_people.sign_out(desk, actor, everywhere=True)
+    return Response(status_code=204)
+
+
+@router.put("/password", status_code=204, summary="Another password; signs out everywhere else")
+def change_password(desk: TheDesk, actor: ApiActor, change: PasswordChange) -> Response:
+    deeds_people.change_password(desk, actor, change.present, change.new)
+    return Response(status_code=204)
+
+
+@router.post("/codes", summary="A fresh secret for one-time codes; changes nothing")
+def codes_secret(desk: TheDesk, actor: ApiActor) -> CodesSecret:
+    secret, uri = deeds_people.offer_totp(desk, actor)
+    return CodesSecret(secret=secret, uri=uri)
+
+
+@router.put("/codes", status_code=204, summary="Sign-in asks for one-time codes of this secret")
+def switch_on(desk: TheDesk, actor: ApiActor, codes: CodesOn) -> Response:
+    deeds_people.switch_totp_on(desk, actor, codes.secret, codes.code)
+    return Response(status_code=204)
+
+
+@router.post("/codes/off", status_code=204, summary="Sign-in asks for no code any more")
+def switch_off(desk: TheDesk, actor: ApiActor, codes: CodesOff) -> Response:
+    deeds_people.switch_totp_off(desk, actor, codes.password)
+    return Response(status_code=204)
