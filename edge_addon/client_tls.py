@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from certstore.trust import verifying_context
 from edge_addon.closing import close_in_time
 from edge_addon.last_words import last_words
 from edge_addon.tls import TlsStage
@@ -22,12 +23,9 @@ _NOBODY = asyncio.Protocol()
 """Whom a transport serves that is over: it must not keep its protocol, which keeps it."""
 
 
-def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Verifies chain and name, against the system's authorities where no file is given.
-
-    Raises OSError (ssl.SSLError is one) for a file that can't be used.
-    """
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+def upstream_context(ca_file: Path | None) -> ssl.SSLContext:
+    """For a server behind us, verified. Raises OSError (ssl.SSLError is one) for a file that can't be used."""
+    context = verifying_context(ca_file)
     # A server that asks for a new handshake in TLS 1.2 gets a no_renegotiation warning (RFC 5246 §7.2.2).
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
 from certstore.model.settings import SmtpSettings
+from certstore.trust import verifying_context
 
 TIMEOUT_SECONDS = 30.0
 
@@ -66,8 +66,7 @@ def deliver(
 
 def _connect(smtp: SmtpSettings) -> smtplib.SMTP:
     if smtp.security == "tls":
-        context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS, context=context)
+        return smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS, context=verifying_context())
     return smtplib.SMTP(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS)
 
 
@@ -76,7 +75,7 @@ def _prepare(server: smtplib.SMTP, smtp: SmtpSettings, base: Path, place: str) -
     if smtp.security == "starttls":
         if not server.has_extn("starttls"):
             raise MailServerFailed(f"{place} offers no STARTTLS, and notify.smtp.security asks for it")
-        server.starttls(context=ssl.create_default_context())
+        server.starttls(context=verifying_context())
         server.ehlo()
     if smtp.username is None:
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from certstore.model.settings import HostPort, ListenerSettings, UpstreamTls
-from edge_addon.client_tls import TlsTransport, verifying_context
+from edge_addon.client_tls import TlsTransport, upstream_context
 from edge_addon.closing import close_in_time
 from edge_addon.keepalive import ask_after_peer
 
@@ -47,7 +47,7 @@ class Owner(Protocol):
 @functools.lru_cache(maxsize=64)
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
     """Verifies chain and name. Remembered per file: reading a trust store takes longer than a whole mail session."""
-    return verifying_context(ca_file)
+    return upstream_context(ca_file)
 
 
 class UpstreamLeg(asyncio.Protocol):

@@ -15,7 +15,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from certstore.model.settings import Upstream
-from edge_addon.client_tls import TlsTransport, verifying_context
+from edge_addon.client_tls import TlsTransport, upstream_context
 from edge_addon.relay.health_check import HealthCheck
 from edge_addon.relay.limits import (
     CONNECT_SECONDS,
@@ -152,7 +152,7 @@ class Server:
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
             base, upstream = self._plane.base, self.upstream
-            context = verifying_context(base / upstream.ca_file if upstream.ca_file else None)
+            context = upstream_context(base / upstream.ca_file if upstream.ca_file else None)
             context.set_alpn_protocols(["http/1.1"])
             if upstream.client_cert is not None:
                 context.load_cert_chain(base / upstream.client_cert)
