@@ -79,7 +79,7 @@ async def test_web_client_that_goes_behind_a_server_that_hangs_is_noticed(
             go(client)
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection", seconds=5)
             server = edge.plane.upstream_pool("main").servers[0]
-            assert server.active == 0
+            await wait_for_in_loop(lambda: server.active == 0, "the end of the upstream's connection")
 
 
 @in_loop
