@@ -137,6 +137,8 @@ class TlsServer:
         while True:
             try:
                 plain, _ = self._listener.accept()
+                # As web servers do: a small answer must not wait for an acknowledgement, and be dropped by a reset.
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 return
             connection = TlsConnection(plain, self._context)
