@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from certstore.admin.api import certificates, myself, people, service, sites
+from certstore.admin.api.examples import add_examples
 from certstore.admin.api.models import ProblemDocument
 from certstore.admin.desk import Desk
 from certstore.admin.guard import BodyTooLarge, Guard, Origins
@@ -49,6 +50,8 @@ def build_app(desk: Desk) -> Guard:
     )
     app.state.desk = desk
     app.state.flashes = Flashes()
+    describe = app.openapi
+    app.openapi = lambda: add_examples(describe())  # type: ignore[method-assign]
     app.include_router(_api())
     for each in (entrance, overview, site, certificate, page_service):
         app.include_router(each.router, include_in_schema=False)

@@ -115,12 +115,7 @@ class SiteShape(BaseModel):
 class SettingsShape(BaseModel):
     """The whole of a `site.yaml`; keys that are not given are as if never said. Its rules are those of the file."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "examples": [{"host": HOST, "additional_names": ["autodiscover.client-a.example"], "certificate": "acme"}]
-        },
-    )
+    model_config = ConfigDict(extra="allow")
     host: str
     additional_names: list[str] = []
     certificate: Source | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from certstore.model.authorization import Scope
@@ -297,6 +298,18 @@ def test_openapi_document_names_every_path_and_asks_for_a_token(console: Running
     document = console.client().get("/api/v1/openapi.json").json
     assert f"{SITES}/{{site}}/certificate" in document["paths"]
     assert document["info"]["title"] == "certedge"
+
+
+def test_every_shape_of_the_openapi_document_has_an_example_that_fits_it(console: RunningConsole) -> None:
+    document = console.client().get("/api/v1/openapi.json").json
+    shapes = {name: schema for name, schema in document["components"]["schemas"].items() if "properties" in schema}
+    assert len(shapes) > 30
+    for name, schema in shapes.items():
+        assert "examples" in schema, name
+        for example in schema["examples"]:
+            whole = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+            jsonschema_rs.validate(whole, example)
+            assert set(example) == set(schema["properties"]), name
 
 
 def test_workers_are_shown_with_how_far_they_have_read(console: RunningConsole, admin: Client) -> None:
