@@ -133,6 +133,26 @@ def test_from_set_up_to_a_served_certificate_without_a_shell(
         assert served(tmp_path / "store", SITE) == issued.fingerprint
 
 
+def test_files_that_are_dragged_onto_the_page_are_chosen(
+    browser: Browser, console: RunningConsole, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    console.add_user("anna")
+    files = [str(path) for path in write_pair(tmp_path / "dragged", ca.issue("edge.test"))]
+    with browsing(browser, console) as page:
+        page.goto(f"{console.address}/sites/main/certificate")
+        box = page.locator(".drop").bounding_box()
+        assert box is not None
+        # At the edge of the frame: all of it takes files, not its button alone.
+        where = {"x": box["x"] + box["width"] - 4, "y": box["y"] + box["height"] - 4}
+        data = {"items": [], "files": files, "dragOperationsMask": 1}
+        devtools = page.context.new_cdp_session(page)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            devtools.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
+        expect(page.locator(".chosen")).to_have_text("fullchain.pem, privkey.pem")
+        page.get_by_role("button", name="Check the files").click()
+        expect(page.get_by_role("heading", name="Ready to be taken in")).to_be_visible()
+
+
 def test_file_that_can_be_no_certificate_is_not_even_sent(
     browser: Browser, console: RunningConsole, tmp_path: Path
 ) -> None:
