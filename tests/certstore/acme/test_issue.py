@@ -259,12 +259,13 @@ def test_tokens_are_in_the_journal_before_they_are_shown(shop: Workshop) -> None
 def test_request_of_a_killed_process_that_comes_first_spoils_nothing(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """The CA refuses the second of two such requests, and the order goes on all the same."""
-    post, refused = Conversation.post, []
+    """The CA refuses the second of two such requests (unless it has looked already), and the order goes on."""
+    post, refused, tried = Conversation.post, [], []
 
     def twice(self: Conversation, url: str, *args: Any, **facts: Any) -> Any:
         if what in url:
             post(self, url, *args, **facts)
+            tried.append(url)
             try:
                 return post(self, url, *args, **facts)
             except OrderFailed as failed:
@@ -277,7 +278,8 @@ def test_request_of_a_killed_process_that_comes_first_spoils_nothing(
     site = f"twice-{what.lower()}.test"
     with shop.issuer() as issuer:
         bundle_of(issuer.issue(shop.request(site)), site)
-    assert refused
+    assert tried
+    assert refused or what == "chalZ"
     assert (shop.ordered, shop.failed) == (1, [])
 
 

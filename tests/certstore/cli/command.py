@@ -25,7 +25,7 @@ from tests.certificates import Issued
 _AS_USER = """
 import importlib, os, pkgutil, sys
 import encodings.idna, encodings.utf_8_sig, rich.text, typer.rich_utils
-import certstore.cli, certstore.facts, certstore.service.writing, edge_addon.cli
+import certstore.cli, certstore.facts, certstore.service.client, certstore.service.writing, edge_addon.cli
 for module in pkgutil.iter_modules(certstore.cli.__path__, "certstore.cli."):
     importlib.import_module(module.name)
 user = int(sys.argv.pop(1))
