@@ -16,8 +16,6 @@ from email.message import EmailMessage
 from email.utils import make_msgid, parseaddr
 from pathlib import Path
 
-import jinja2
-
 from certstore.keyed_state import KeyedState
 from certstore.model.layout import Layout
 from certstore.model.notices import Mail, Told, plan_mails
@@ -149,9 +147,10 @@ class Notifier:
         for mail in mails:
             try:
                 texts = self._texts.warning(mail, now)
-            except jinja2.TemplateError as error:
+            except Exception:
+                # A template is a program: not only jinja2's own errors come out of one, nor is each one in UTF-8.
                 # A warning in our words is better than none in the administrator's.
-                logger.error("a template in %s can't be used (%s); ours is", self._settings.templates, error)
+                logger.exception("a template in %s can't be used; ours is", self._settings.templates)
                 texts = MailTexts(self._edge).warning(mail, now)
             message_id = mail.message_id(self._domain)
             message = build_message(texts, sender=self.sender, recipient=mail.recipient, message_id=message_id, now=now)
