@@ -92,7 +92,10 @@ class Notifier:
     def round(self) -> None:
         """Send what is due now; nothing while the server is given time to come back."""
         now = self._clock()
-        if not self.is_possible or (self._not_before is not None and now < self._not_before):
+        # Bounded, as a clock that was set back must not keep mails waiting for a date that it showed.
+        if not self.is_possible or (
+            self._not_before is not None and timedelta() < self._not_before - now <= _RETRIES[-1]
+        ):
             return
         matters = [(matter, {*self._settings.to, *contacts}) for matter, contacts in self._matters(now)]
         mails = [mail for mail in plan_mails(matters, self._told, now) if self._refused.get(mail.recipient, now) <= now]
