@@ -6,6 +6,7 @@ Gathers the facts, asks `judgement`, applies the answer. Runs under the writer's
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -68,7 +69,7 @@ def look_at(books: Books, patience: Patience, site: str) -> Look:
     known = books.roster.get(site)
     if known is None:
         folder = books.layout.drop_folder(site)
-        if folder.is_dir() and not books.layout.site_yaml(site).exists():
+        if os.path.isdir(folder) and not os.path.lexists(books.layout.site_yaml(site)):  # noqa: PTH112  never raises
             books.say_once(f"{folder} is no site yet: it has no site.yaml, and its name is no host name with a dot")
         return Look(site, None, settings.again_in)
     look, missing = _look_at_drop(books, patience, known)

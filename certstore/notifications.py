@@ -110,9 +110,9 @@ class Notifications:
     def _wanted(self) -> dict[Path, bool]:
         layout = self._layout
         wanted = {layout.root: False, layout.drop_folder(MAIN): False, layout.domains: True}
-        return {folder: is_recursive for folder, is_recursive in wanted.items() if folder.is_dir()} | dict.fromkeys(
-            (folder for folder in self._linked if folder.is_dir()), False
-        )
+        wanted |= dict.fromkeys(self._linked, False)
+        # Not Path.is_dir: that raises for a link into a folder that may not be entered.
+        return {folder: is_recursive for folder, is_recursive in wanted.items() if os.path.isdir(folder)}  # noqa: PTH112
 
     def _watch(self, folder: Path, *, is_recursive: bool) -> str | None:
         """What went wrong, if anything."""

@@ -6,6 +6,7 @@ Answers from the books; looks at no file. What can be no site is not passed over
 from __future__ import annotations
 
 from certstore.books import Books
+from certstore.model.findings import shown
 from certstore.site_settings import is_usable_key, may_be_bare
 
 _SUFFIX = ".pem"
@@ -17,7 +18,7 @@ def site_of_place(books: Books, name: str, *, is_folder: bool) -> str | None:
     `name` is that of an entry of domains/.
     """
     site = _site(books, name, is_folder=is_folder)
-    path = books.layout.domains / name
+    path = f"{books.layout.domains}/{shown(name)}"  # whoever may drop here is not to write lines of the log
     if site is None and (is_folder or name.endswith(_SUFFIX)):
         books.say_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
     elif site in books.tombstones:

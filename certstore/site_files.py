@@ -67,7 +67,7 @@ def read_site_file(path: Path) -> FoundSettings:
     try:
         return FoundSettings(parse_site(content, str(path)), None, stamp, changed_at)
     except SettingsError as error:
-        return FoundSettings(None, str(error), stamp, changed_at)
+        return FoundSettings(None, "; ".join(str(error).splitlines()), stamp, changed_at)
 
 
 def _read(path: Path) -> str:

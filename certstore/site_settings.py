@@ -6,9 +6,11 @@ A site.yaml that can't be used leaves the site as it was, with a record. One tha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from certstore.books import Books, Standing
@@ -85,7 +87,18 @@ def settings_from(kept: dict[str, Any]) -> SiteSettings | None:
 
 
 def _has_place(layout: Layout, site: str) -> bool:
-    return layout.drop_folder(site).is_dir() or layout.drop_file(site).exists()
+    return os.path.isdir(layout.drop_folder(site)) or _is_there(layout.drop_file(site))  # noqa: PTH112
+
+
+def _is_there(path: Path) -> bool:
+    """A link to nowhere is no drop; one to a file that the service may not look at is, and is to be refused aloud."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _without_file(books: Books, site: str, known: KnownSite | None) -> SettingsLook:

@@ -41,7 +41,7 @@ def prepare_folders(layout: Layout, modes: Modes) -> None:
     """Every folder of a store, with its mode; the places where people drop are made and then left to them."""
     layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
     for folder in (layout.drop_folder(MAIN), layout.domains):
-        if not folder.is_dir():
+        if not os.path.lexists(folder):  # a link to what is not mounted yet, or may not be entered, is theirs too
             make_folder(folder, 0o755)
     for folder in (
         layout.temporary,
@@ -191,7 +191,8 @@ def _drop_names(layout: Layout) -> list[str]:
     """Keys that folders and files under domains/ stand for. A file may turn out to be a known site's, by its host."""
     try:
         with os.scandir(layout.domains) as entries:
-            found = [entry.name for entry in entries if is_usable_key(entry.name) and entry.is_dir()]
+            # Not DirEntry.is_dir: that raises for a link that can't be followed, and would end the list there.
+            found = [entry.name for entry in entries if is_usable_key(entry.name) and os.path.isdir(entry.path)]  # noqa: PTH112
     except OSError as error:
         # What is known is served all the same.
         logger.error("%s can't be listed: %s", layout.domains, error.strerror)

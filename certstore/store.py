@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from certstore.activation import IntakeResult, switch_live, take_in
 from certstore.atomic import Modes
-from certstore.books import Books, Policy
+from certstore.books import Books, Policy, Standing
 from certstore.drops import Look, Patience, look_at
 from certstore.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.journal import JournalReader
@@ -297,11 +297,14 @@ class StoreWriter(Store):
         if known.served is not None:
             return
         now = self._books.clock()
+        refused = [each for each in self._books.records(MAIN).problems if each.code == Standing.DROP_REFUSED]
         result = take_in(
             self._books, known, make_self_signed(known.host, now), source="self-signed", doing="self_signed", now=now
         )
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
+        for each in refused:  # what goes live clears this; here it is why there is no better one
+            self._books.set_problem(MAIN, Standing.DROP_REFUSED, each.message)
         logger.warning(
             "THE MAIN CERTIFICATE IS SELF-SIGNED, made for %s because there was no other: clients will not trust it. "
             "Drop a real one into %s, or order one",

@@ -43,7 +43,7 @@ def take_view(layout: Layout) -> View:
     for entry in _entries(layout.domains):
         if entry.name.startswith("."):
             continue
-        is_folder = entry.is_dir()
+        is_folder = _is_folder(entry)
         if not is_folder and not entry.name.endswith(".pem"):
             continue
         place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
@@ -64,13 +64,27 @@ def link_folders(path: Path) -> set[Path]:
     found: set[Path] = set()
     hop = path
     for _ in range(8):
-        if not hop.is_symlink():
+        try:
+            hop = hop.parent / hop.readlink()
+        except OSError:  # no link, or in a folder that may not be entered
             break
-        hop = hop.parent / hop.readlink()
         found.add(Path(os.path.realpath(hop.parent)))
-    if found and hop.is_dir():
+    if found and os.path.isdir(hop):  # noqa: PTH112  Path.is_dir raises where a folder on the way can't be entered
         found.add(Path(os.path.realpath(hop)))
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link to where the service may not look is what its name says, so that its site hears of it.
+
+    `DirEntry.is_dir` raises for such a link, and for one that leads to itself: one of them must not end the pass.
+    """
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        return not entry.name.endswith(".pem")
+    except OSError:
+        return False
 
 
 def _folder_parts(folder: str) -> tuple[tuple[object, ...], bool]:

@@ -196,7 +196,9 @@ class Issuer:
     def _order(self, url: str, request: OrderRequest) -> messages.Order:
         response = self._ca.fetch(url, names=request.names)
         with told(self._ca.network):
-            order: messages.Order = messages.Order.from_json(response.json())
+            facts = response.json()
+            _need(facts, "status", "authorizations", "finalize")
+            order: messages.Order = messages.Order.from_json(facts)
         return order
 
     def _finalize(self, url: str, order: messages.Order, request: OrderRequest, part: Part) -> None:
@@ -268,7 +270,9 @@ class Issuer:
     def _authorization(self, url: str) -> messages.Authorization:
         response = self._ca.fetch(url)
         with told(self._ca.network):
-            authorization: messages.Authorization = messages.Authorization.from_json(response.json())
+            facts = response.json()
+            _need(facts, "identifier", "status", "challenges")
+            authorization: messages.Authorization = messages.Authorization.from_json(facts)
         return authorization
 
     def _http01(self, authorization: messages.Authorization) -> messages.ChallengeBody:
@@ -290,6 +294,12 @@ class Issuer:
         if self._preferred_chain is not None:
             chains += [self._ca.fetch(link).text for link in alternate_links(response)]
         return select_chain(chains, self._preferred_chain)
+
+
+def _need(facts: Any, *fields: str) -> None:
+    """Raise ValueError where the library would go on with nothing in the place of what RFC 8555 requires."""
+    if not isinstance(facts, dict) or any(facts.get(name) is None for name in fields):
+        raise ValueError(f"it lacks one of {', '.join(fields)}")
 
 
 class _Pauses:

@@ -7,6 +7,7 @@ Retry-After, problem documents of a 409, and one exception for all that can go w
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ logging.getLogger("acme").setLevel(logging.INFO)
 
 USER_AGENT = "certedge"
 TIMEOUT_SECONDS = 30
+_NEEDED = ("newNonce", "newAccount", "newOrder")
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NONCE_TRIES = 25
 """Pebble refuses one good nonce in twenty by default and nearly all when told to; a real CA none."""
 
@@ -77,7 +80,10 @@ class Conversation:
             # requests takes a path here; the library's annotation knows only the yes or no.
             network.verify_ssl = cast(bool, str(ca_file))
         with told(network):
-            return cls(network, client.ClientV2.get_directory(url, network))
+            directory = client.ClientV2.get_directory(url, network)
+            for resource in _NEEDED:
+                directory[resource]
+            return cls(network, directory)
 
     def with_key(self, key: JWK) -> Conversation:
         """The same CA in the name of an account, over connections of its own."""
@@ -114,12 +120,26 @@ class Conversation:
         self.network.session.close()
 
 
+_ODD = (
+    errors.Error,
+    requests.RequestException,
+    JoseError,
+    # What the library stumbles over where JSON is of another shape than it expects, or nested without end.
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
 @contextmanager
 def told(network: Network, *, names: Sequence[str] = ()) -> Iterator[None]:
     """Turn whatever the library, the network or a CA's odd answer raises into OrderFailed."""
     try:
         yield
-    except (errors.Error, requests.RequestException, JoseError, ValueError, KeyError, TypeError) as error:
+    except _ODD as error:
         raise OrderFailed(_failure(error, network, names)) from error
 
 
@@ -140,7 +160,7 @@ def to_problem(error: messages.Error, status: int | None = None) -> Problem:
     """The library's problem document as ours."""
     return Problem(
         str(error.typ),
-        error.detail or error.title or "",
+        next((each for each in (error.detail, error.title) if each and isinstance(each, str)), ""),
         error.identifier.value if error.identifier is not None else None,
         status,
         tuple(to_problem(each) for each in error.subproblems or ()),
@@ -151,7 +171,7 @@ def _body_problem(response: requests.Response) -> Problem:
     """For answers that the library raises without their document: a 409, or an error page."""
     try:
         return to_problem(messages.Error.from_json(response.json()), response.status_code)
-    except (ValueError, TypeError, JoseError):
+    except _ODD:
         detail = f"the CA answers {response.status_code} {response.reason}"
         return Problem("about:blank", detail, status=response.status_code)
 
@@ -161,7 +181,7 @@ def read_retry_after(response: requests.Response | None, now: Callable[[], datet
     text = response.headers.get("Retry-After") if response is not None else None
     if text is None:
         return None
-    if text.strip().isdigit():
+    if _SECONDS.fullmatch(text.strip()):
         return (now() if now else datetime.now(UTC)) + timedelta(seconds=min(int(text), 10**8))
     try:
         parsed = parsedate_to_datetime(text)

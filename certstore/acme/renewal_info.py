@@ -35,8 +35,9 @@ def certificate_id(cert_pem: bytes) -> str | None:
     if authority is None:
         return None
     serial = certificate.serial_number
-    # One bit more than the number has: a DER integer whose highest bit is set begins with a zero byte.
-    serial_bytes = serial.to_bytes((serial.bit_length() + 8) // 8, "big")
+    # One bit more than the number has: a DER integer whose highest bit is set begins with a zero byte. Signed, because
+    # some CAs of companies made negative ones.
+    serial_bytes = serial.to_bytes((serial.bit_length() + 8) // 8, "big", signed=True)
     return f"{_base64url(authority)}.{_base64url(serial_bytes)}"
 
 
@@ -52,7 +53,7 @@ def ask_renewal_info(conversation: Conversation, certificate: str) -> RenewalInf
         window = read_window(response.json())
     except OrderFailed as failed:
         return RenewalInfoAnswer(None, None, failed.failure.detail)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return RenewalInfoAnswer(None, None, "the CA's answer is no renewal information")
     if not window.is_valid:
         return RenewalInfoAnswer(None, wait, "the CA's window does not end after it begins")

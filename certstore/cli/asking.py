@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from certstore.cli.context import Edge
-from certstore.cli.failure import CommandFailed
-from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, printable, short
+from certstore.cli.failure import CommandFailed, printable
+from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
 from certstore.service.protocol import VerbFailed
 
 

@@ -5,6 +5,7 @@ Knows nothing of stores and sockets; what other parts raise becomes a `CommandFa
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -41,20 +42,26 @@ def show_failure(failure: CommandFailed) -> None:
     """Three short paragraphs at most on stderr; nothing is wrapped, so that a log keeps whole lines."""
     is_plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
     bold, plain = ("", "") if is_plain else ("\x1b[1;31m", "\x1b[0m")
-    lines = [f"{bold}certedge: could not {failure.attempted}{plain}"]
+    lines = [f"{bold}certedge: could not {printable(failure.attempted)}{plain}"]
     lines += _indented("found: ", failure.found)
     if failure.remedy:
         lines += _indented("to do: ", failure.remedy)
     sys.stderr.write("\n".join(lines) + "\n")
 
 
+def printable(text: str) -> str:
+    """Without control characters: names in a certificate or a file are no commands to the terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
 def _indented(label: str, text: str) -> list[str]:
-    first, *others = text.splitlines() or [""]
+    first, *others = map(printable, text.splitlines() or [""])
     return [f"  {label}{first}", *(" " * (2 + len(label)) + line for line in others)]
 
 
 def run_app(app: Callable[..., Any]) -> int:
     """Run a typer app; every way out is an exit code, and no failure that can be foreseen shows a traceback."""
+    _make_output_safe()
     try:
         app(prog_name="certedge")
     except CommandFailed as failure:
@@ -70,6 +77,16 @@ def run_app(app: Callable[..., Any]) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else Exit.DONE if done.code is None else Exit.FAILED
     return Exit.DONE
+
+
+def _make_output_safe() -> None:
+    """A stream that was closed, or a locale that lacks a letter of ours, is no reason for a traceback."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _words() -> list[str]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from certstore.cli.context import Edge
-from certstore.cli.failure import CommandFailed
-from certstore.cli.output import BAD, WARNING, Cell, print_lines, printable
+from certstore.cli.failure import CommandFailed, printable
+from certstore.cli.output import BAD, WARNING, Cell, print_lines
 from certstore.service.protocol import VerbFailed
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from certstore.cli.failure import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -25,7 +27,8 @@ GOOD, WARNING, BAD, QUIET, STRONG = "green", "yellow", "bold red", "dim", "bold"
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    """In ASCII: valid in any locale, whatever bytes an argument had, and no command to a terminal."""
+    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
 
 
 def print_lines(*lines: str | Cell) -> None:
@@ -77,11 +80,6 @@ def _print_rich_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) ->
     for row in rows:
         table.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))
     Console(highlight=False).print(table)
-
-
-def printable(text: str) -> str:
-    """Without control characters: names in a certificate or a file are no commands to the terminal."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 def utc(instant: datetime) -> str:

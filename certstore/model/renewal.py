@@ -17,6 +17,10 @@ from certstore.model.renewal_state import RenewalState, SuggestedWindow
 from certstore.model.settings import Source
 
 SHORT_LIFETIME = timedelta(days=10)
+LONGEST_WAIT = timedelta(days=10)
+"""Nothing puts an attempt off for longer: backoff does for two days, a limit of the CA for a week (`ca_limits`). What
+lies further ahead was written down while the clock was wrong, as it is on machines that start without one, and would
+stop renewals until that date."""
 
 
 class Origin(StrEnum):
@@ -104,7 +108,7 @@ def decide_renewal(site: SiteToRenew, state: RenewalState, now: datetime, *, fra
     if site.source is not Source.ACME:
         return Keep(None)
     decision = _wanted(site, state, now, fraction)
-    if isinstance(decision, Renew) and state.next_attempt is not None and now < state.next_attempt:
+    if isinstance(decision, Renew) and state.next_attempt is not None and _is_ahead(state.next_attempt, now):
         return Keep(state.next_attempt) if state.request == site.request else decision
     return decision
 
@@ -123,8 +127,15 @@ def _wanted(site: SiteToRenew, state: RenewalState, now: datetime, fraction: flo
     if missing - set(state.left_out):
         return Renew(RenewalReason.NAMES_CHANGED)
     if missing and state.recheck_at is not None:
-        return Renew(RenewalReason.NAME_RETURNS) if now >= state.recheck_at else Keep(min(instant, state.recheck_at))
+        if not _is_ahead(state.recheck_at, now):
+            return Renew(RenewalReason.NAME_RETURNS)
+        return Keep(min(instant, state.recheck_at))
     return Keep(instant)
+
+
+def _is_ahead(instant: datetime, now: datetime) -> bool:
+    """Whether to wait for an instant that was written down; one beyond all bounds is none."""
+    return now < instant <= now + LONGEST_WAIT
 
 
 def renewal_instant(live: LiveCertificate, state: RenewalState, fraction: float) -> tuple[datetime, RenewalReason]:

@@ -71,8 +71,14 @@ class RenewalState:
         return self.info.window if self.info is not None and self.info.fingerprint == fingerprint else None
 
     def ask_at(self, fingerprint: str, now: datetime) -> datetime:
-        """When to ask the CA for its window: at once for a certificate that it was never asked about."""
-        return self.info.ask_at if self.info is not None and self.info.fingerprint == fingerprint else now
+        """When to ask the CA for its window: at once for a certificate that it was never asked about, or where the
+        instant kept is one that only a clock since set back can have written."""
+        is_kept = self.info is not None and self.info.fingerprint == fingerprint
+        return (
+            self.info.ask_at
+            if self.info is not None and is_kept and self.info.ask_at <= now + ASK_AGAIN_LONGEST
+            else now
+        )
 
     def after_failure(
         self,

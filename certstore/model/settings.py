@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from certstore.model.mail_address import parse_address, parse_sender
 from certstore.model.names import DomainName, InvalidName
 
 ACME_DIRECTORIES = {
@@ -62,6 +63,8 @@ def parse_network(text: object) -> object:
     return text
 
 
+AddressField = Annotated[str, BeforeValidator(parse_address)]
+SenderField = Annotated[str, BeforeValidator(parse_sender)]
 NetworkField = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
 HostPortField = Annotated[HostPort, BeforeValidator(parse_host_port)]
 
@@ -258,7 +261,7 @@ class ExternalAccount(Model):
 class AcmeSettings(Model):
     directory: str = "letsencrypt"
     ca_file: Path | None = None
-    contact: tuple[str, ...] = ()
+    contact: tuple[AddressField, ...] = ()
     agree_to_terms: bool = False
     profile: str | None = None
     key_type: KeyType = "ec256"
@@ -285,8 +288,8 @@ class SmtpSettings(Model):
 
 class NotifySettings(Model):
     smtp: SmtpSettings | None = None
-    sender: str | None = Field(None, alias="from")
-    to: tuple[str, ...] = ()
+    sender: SenderField | None = Field(None, alias="from")
+    to: tuple[AddressField, ...] = ()
     templates: Path | None = None
     """A folder whose files replace those of the same name in certstore/service/templates."""
 
@@ -348,7 +351,7 @@ class SiteSettings(Model):
     """None: `file` once a drop exists, else `main`."""
     upstream: Upstreams | None = None
     inspect: bool = False
-    contact: tuple[str, ...] = ()
+    contact: tuple[AddressField, ...] = ()
     profile: str | None = None
     key_type: KeyType | None = None
 

@@ -69,8 +69,11 @@ class CertificateFacts:
 
     @property
     def issuer_text(self) -> str:
-        """RFC 4514, for people."""
-        return self.certificate.issuer.rfc4514_string()
+        """RFC 4514, for people. That the library refuses an encoding is no fault of the certificate's holder."""
+        try:
+            return self.certificate.issuer.rfc4514_string()
+        except UNREADABLE:
+            return "(a name that can't be read)"
 
     @property
     def fingerprint(self) -> str:

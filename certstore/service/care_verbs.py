@@ -14,6 +14,7 @@ from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
 from certstore.model.ca import find_ca
 from certstore.model.causes import Cause, Failure
+from certstore.model.mail_address import parse_address
 from certstore.model.preflight_facts import DirectoryFacts, PreflightFinding, Severity
 from certstore.model.renewal import Keep, RenewalReason, SiteToRenew, decide_renewal, renewal_instant
 from certstore.model.settings import Source
@@ -192,7 +193,10 @@ def _register_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) ->
 
 def _test_mail(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     notify = caretaker.settings.notify
-    recipients = arguments.texts("to") or list(notify.to)
+    try:
+        recipients = [parse_address(each) for each in arguments.texts("to")] or list(notify.to)
+    except ValueError as error:
+        raise VerbFailed(Fault.INVALID, str(error)) from None
     if not recipients:
         raise VerbFailed(Fault.INVALID, "notify.to in edge.yaml names nobody", "add an address, or give one with --to")
     refused = caretaker.notifier.send_test(recipients)

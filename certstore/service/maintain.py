@@ -17,6 +17,7 @@ from pathlib import Path
 
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
+from certstore.acme.renewal_info import RenewalInfoAnswer
 from certstore.journal import JournalReader, JournalUnreadable
 from certstore.model.ca import Ca
 from certstore.model.record import Outcome, Record
@@ -290,8 +291,7 @@ class Maintenance:
         """A state changed by an order meanwhile is not overwritten: the answer is for `live` only."""
         try:
             ca = next((ca for ca in self.tools.cas if ca.key == live.ca), self.tools.cas[0])
-            certificate = live_certificate_id(self.writer, site)
-            answer = self._desk.ask(ca, certificate) if certificate is not None else NO_ANSWER
+            answer = self._answer(site, ca)
             now = self.clock()
             with self._lock:
                 before = self.book.state(site)
@@ -304,6 +304,15 @@ class Maintenance:
             if not self._stopping.is_set():
                 self._schedule(site, self.clock())
                 self._wake.set()
+
+    def _answer(self, site: str, ca: Ca) -> RenewalInfoAnswer:
+        try:
+            certificate = live_certificate_id(self.writer, site)
+            return self._desk.ask(ca, certificate) if certificate is not None else NO_ANSWER
+        except Exception:
+            # Without any answer the site would be asked about again at once, and again without end, and never ordered.
+            logger.exception("%s: asking the CA for its window failed", site)
+            return NO_ANSWER
 
     def _tell_explanation(
         self, site: str, ca: Ca, before: SuggestedWindow | None, window: SuggestedWindow | None

@@ -16,8 +16,6 @@ from email.message import EmailMessage
 from email.utils import make_msgid, parseaddr
 from pathlib import Path
 
-import jinja2
-
 from certstore.keyed_state import KeyedState
 from certstore.model.layout import Layout
 from certstore.model.notices import Mail, Told, plan_mails
@@ -94,7 +92,10 @@ class Notifier:
     def round(self) -> None:
         """Send what is due now; nothing while the server is given time to come back."""
         now = self._clock()
-        if not self.is_possible or (self._not_before is not None and now < self._not_before):
+        # Bounded, as a clock that was set back must not keep mails waiting for a date that it showed.
+        if not self.is_possible or (
+            self._not_before is not None and timedelta() < self._not_before - now <= _RETRIES[-1]
+        ):
             return
         matters = [(matter, {*self._settings.to, *contacts}) for matter, contacts in self._matters(now)]
         mails = [mail for mail in plan_mails(matters, self._told, now) if self._refused.get(mail.recipient, now) <= now]
@@ -149,9 +150,10 @@ class Notifier:
         for mail in mails:
             try:
                 texts = self._texts.warning(mail, now)
-            except jinja2.TemplateError as error:
+            except Exception:
+                # A template is a program: not only jinja2's own errors come out of one, nor is each one in UTF-8.
                 # A warning in our words is better than none in the administrator's.
-                logger.error("a template in %s can't be used (%s); ours is", self._settings.templates, error)
+                logger.exception("a template in %s can't be used; ours is", self._settings.templates)
                 texts = MailTexts(self._edge).warning(mail, now)
             message_id = mail.message_id(self._domain)
             message = build_message(texts, sender=self.sender, recipient=mail.recipient, message_id=message_id, now=now)

@@ -19,6 +19,15 @@ from certstore.trust import verifying_context
 TIMEOUT_SECONDS = 30.0
 
 
+_ONE_MESSAGE = (
+    smtplib.SMTPRecipientsRefused,
+    smtplib.SMTPSenderRefused,
+    smtplib.SMTPDataError,
+    smtplib.SMTPNotSupportedError,
+)
+"""What concerns one message alone; the last one is raised for an address that needs SMTPUTF8."""
+
+
 class MailServerFailed(Exception):
     """No message could be handed over; the message says what was attempted and what came back."""
 
@@ -49,7 +58,7 @@ def deliver(
         for message in messages:
             try:
                 server.send_message(message)
-            except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+            except _ONE_MESSAGE as error:
                 refused.append(Refused(str(message["To"]), _words(error)))
                 _reset(server)
                 continue

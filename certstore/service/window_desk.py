@@ -47,10 +47,10 @@ class WindowDesk:
 
     def _conversation(self, ca: Ca) -> Conversation | None:
         now = self._clock()
-        if now - self._down_since.get(ca.key, now - DOWN_FOR) < DOWN_FOR:
+        if timedelta() <= now - self._down_since.get(ca.key, now - DOWN_FOR) < DOWN_FOR:
             return None
         known = self._open.get(ca.key)
-        if known is not None and now - known[1] < KEPT_FOR:
+        if known is not None and timedelta() <= now - known[1] < KEPT_FOR:
             return known[0]
         if known is not None:
             known[0].close()

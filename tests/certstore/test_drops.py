@@ -139,6 +139,17 @@ def test_the_newest_pair_of_several_in_one_drop_wins(tmp_path: Path, ca: Certifi
         assert served(tmp_path, SITE) == new.fingerprint
 
 
+def test_a_name_that_can_be_no_site_writes_one_line_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writing(tmp_path) as writer:
+        caplog.clear()
+        for name in ("x\n2026-01-01T00:00:00+0000 control INFO all is well\x1b[2J.pem", "\udcff.pem"):
+            assert writer.site_of_place(name, is_folder=False) is None
+    assert len(caplog.messages) == 2
+    assert all(message.isprintable() for message in caplog.messages)
+
+
 def test_an_ec_and_an_rsa_pair_with_the_same_names_are_one_version(tmp_path: Path, ca: CertificateAuthority) -> None:
     ec, rsa = ca.issue(SITE), ca.issue(SITE, key_type="rsa2048")
     with writing(tmp_path) as writer:

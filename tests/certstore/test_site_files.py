@@ -96,6 +96,17 @@ def test_a_file_that_can_not_be_used_is_a_result_with_its_reason(path: Path, con
     assert words in found.problem
 
 
+def test_several_faults_are_one_line_of_a_log(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("host: a b\ninspect: maybe\n")
+    problem = read_site_file(path).problem
+    assert problem is not None
+    assert problem.isprintable()
+    assert "site.yaml:1: host" in problem
+    assert "; " in problem
+    assert "site.yaml:2: inspect" in problem
+
+
 @pytest.mark.timeout(10)
 def test_no_pipe_or_folder_in_its_place_can_hang_the_reader(path: Path) -> None:
     path.parent.mkdir()

@@ -1,6 +1,7 @@
 import logging
 import os
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     MAIN_HOST,
     OTHER,
+    SETTLE,
     SITE,
     acquire,
     assert_live_is_whole,
@@ -72,6 +74,16 @@ def test_no_self_signed_certificate_where_a_main_drop_lies_there_at_the_first_st
     assert main.certificate is not None
     assert main.certificate.fingerprint == issued.fingerprint
     assert main.host == "mx.install.test"
+
+
+def test_a_main_drop_that_is_refused_at_the_first_start_keeps_its_reason(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    (tmp_path / "main.pem").write_bytes(ca.issue(MAIN_HOST).fullchain_pem)
+    time.sleep(SETTLE.total_seconds())  # without a key it is judged when it has lain there for a while
+    with writing(tmp_path) as writer:
+        assert writer.site(MAIN).certificate is not None, "a self-signed one"
+        assert problem_codes(writer, MAIN) == {"drop_refused"}
 
 
 def test_a_restart_keeps_the_main_certificate_that_is_there(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import logging
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -300,6 +303,68 @@ def test_one_sites_trouble_does_not_end_the_watching(
         wait_for(lambda: f"looking at {SITE} failed" in caplog.text, "the trouble to be logged")
         drop_pair(writer, OTHER, issued)
         wait_served(writer.layout.root, OTHER, issued.fingerprint)
+
+
+@pytest.mark.parametrize("name", ["loop.test", "loop.test.pem"])
+def test_a_link_that_leads_nowhere_ends_the_sweep_for_nobody(
+    writer: StoreWriter, ca: CertificateAuthority, name: str
+) -> None:
+    (writer.layout.domains / name).symlink_to(name)
+    issued = ca.issue(OTHER)
+    # By a path that inotify does not see: only a sweep that gets to its end finds it.
+    elsewhere = writer.layout.root / "elsewhere"
+    elsewhere.mkdir()
+    (writer.layout.domains / f"{OTHER}.pem").symlink_to(elsewhere / "other.pem")
+    with watching(writer, ONLY_SWEEP):
+        (elsewhere / "other.pem").write_bytes(issued.combined_pem)
+        wait_served(writer.layout.root, OTHER, issued.fingerprint)
+
+
+LOOK_AS_NOBODY = """
+import os, sys, time
+from pathlib import Path
+from certstore.model.names import is_public_suffix
+from certstore.store import StoreWriter
+from certstore.watch import DropWatcher
+is_public_suffix("example.com")
+os.setgid(65534); os.setuid(65534)
+with StoreWriter.acquire(Path(sys.argv[1]), main_host="mail.install.test") as writer:
+    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher.start()
+    deadline = time.monotonic() + 20
+    while not watcher.is_idle and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for site in writer.sites():
+        print(site, *(problem.code for problem in writer.problems(site)))
+    watcher.stop()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone() -> None:
+    with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as name:
+        root, shut = Path(name) / "store", Path(name) / "shut"
+        (root / "domains" / "mail.fine.test").mkdir(parents=True)
+        (shut / "folder").mkdir(parents=True)
+        (root / "main").symlink_to(shut / "folder")
+        (root / "domains" / "file.test.pem").symlink_to(shut / "bm_cert.pem")
+        (root / "domains" / "folder.test").symlink_to(shut / "folder")
+        (root / "domains" / "inside.test").mkdir()
+        (root / "domains" / "inside.test" / "fullchain.pem").symlink_to(shut / "fullchain.pem")
+        for folder in (Path(name), root, root / "domains"):
+            os.chown(folder, 65534, 65534)
+        shut.chmod(0o700)
+        command = [sys.executable, "-c", LOOK_AS_NOBODY, str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    problems = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    assert problems == {
+        "main": "settings_invalid drop_refused",
+        "file.test": "drop_refused",
+        "inside.test": "drop_refused",
+        "mail.fine.test": "",
+    }
+    assert "folder.test/site.yaml can't be read by the service. As root: setfacl" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_reading_a_drop_does_not_set_off_another_look(writer: StoreWriter, ca: CertificateAuthority) -> None:

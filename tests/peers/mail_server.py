@@ -31,6 +31,8 @@ class MailServer:
         self.messages: list[EmailMessage] = []
         self.refuse: set[str] = set()
         self.after_data: Callable[[EmailMessage], None] = lambda message: None
+        self.takes_utf8 = True
+        """Whether it offers SMTPUTF8 from the next start on."""
         self.security = security
         self.login = login
         self.port = free_port()
@@ -61,7 +63,7 @@ class MailServer:
         self.stop()
 
     def start(self) -> None:
-        options: dict[str, Any] = {"hostname": "localhost", "port": self.port}
+        options: dict[str, Any] = {"hostname": "localhost", "port": self.port, "enable_SMTPUTF8": self.takes_utf8}
         if self.security == "starttls":
             options |= {"tls_context": self._context, "require_starttls": True}
         elif self.security == "tls":

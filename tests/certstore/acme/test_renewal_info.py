@@ -15,6 +15,7 @@ from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation
 from certstore.acme.renewal_info import RenewalInfoAnswer, ask_renewal_info, certificate_id, read_window
 from certstore.model.ca import find_ca
+from certstore.model.pem import to_pem
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
 from tests.peers.renewal_windows import RenewalWindows
 
@@ -57,9 +58,8 @@ def ask(front: RenewalWindows, certificate: str = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.A
         conversation.close()
 
 
-def test_certificate_is_named_by_its_authority_and_serial() -> None:
-    """The example of RFC 9773 §4.1: a serial whose highest bit is set keeps its leading zero byte."""
-    serial = 0x8765_4321
+def numbered(serial: int) -> bytes:
+    """A certificate in PEM with this serial number, and the key identifier of RFC 9773's example."""
     key_identifier = bytes.fromhex("69885b6b87464041e1b37b847ba0ae2cde01c8d4")
     authority_key = ec.generate_private_key(ec.SECP256R1())
     builder = (
@@ -72,8 +72,20 @@ def test_certificate_is_named_by_its_authority_and_serial() -> None:
         .not_valid_after(START + timedelta(days=1))
         .add_extension(x509.AuthorityKeyIdentifier(key_identifier, None, None), critical=False)
     )
-    pem = builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    assert certificate_id(pem) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+    return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_certificate_is_named_by_its_authority_and_serial() -> None:
+    """The example of RFC 9773 §4.1: a serial whose highest bit is set keeps its leading zero byte."""
+    assert certificate_id(numbered(0x8765_4321)) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
+def test_negative_serial_is_named_by_its_bytes() -> None:
+    """Some CAs of companies made them; RFC 5280 §4.1.2.2 asks to be prepared."""
+    der = x509.load_pem_x509_certificate(numbered(0x7765_4321)).public_bytes(serialization.Encoding.DER)
+    negative = der.replace(b"\x77\x65\x43\x21", b"\x87\x65\x43\x21", 1)
+    assert certificate_id(to_pem("CERTIFICATE", negative)) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.h2VDIQ"
 
 
 def test_window_and_its_explanation_are_read(front: RenewalWindows) -> None:

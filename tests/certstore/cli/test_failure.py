@@ -4,7 +4,10 @@ from collections.abc import Callable
 import pytest
 
 from certstore.cli.failure import CommandFailed, Exit, run_app
+from certstore.cli.output import print_lines
 from certstore.service.protocol import Fault, VerbFailed
+from tests.certificates import CertificateAuthority
+from tests.certstore.cli.command import certedge, install, open_folder, write_edge
 
 
 def app_that(act: Callable[[], None]) -> Callable[..., None]:
@@ -47,6 +50,33 @@ def test_every_way_out_is_an_exit_code(
     monkeypatch.setattr(sys, "argv", ["certedge", "status", "--config", "secret"])
     assert run_app(raising(error)) == code
     assert "secret" not in capsys.readouterr().err
+
+
+def test_an_argument_is_repeated_without_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    run_app(raising(CommandFailed("show the site \x1b[31mx", "\x9bm is none", "\x07 try again")))
+    err = capsys.readouterr().err
+    assert all(line.isprintable() for line in err.splitlines())
+    assert "show the site ?[31mx" in err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+@pytest.mark.parametrize("name", ["münchen.example", "\udcff", "漢"], ids=ascii)
+@pytest.mark.parametrize("option", ["--json", "--kind=https"])
+def test_no_name_and_no_locale_makes_a_traceback(encoding: str, name: str, option: str) -> None:
+    with open_folder() as folder:
+        write_edge(folder)
+        install(folder, "main", CertificateAuthority().issue("mail.edge.test"))
+        # certedge() looks for tracebacks itself.
+        assert certedge(folder, "explain", option, name, PYTHONIOENCODING=f"{encoding}:strict").code == 0
+
+
+def test_a_closed_output_makes_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run_app(app_that(lambda: print_lines("unheard"))) == 0
+    assert run_app(raising(CommandFailed("x", "y"))) == 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()
 
 
 def test_an_app_that_returns_is_done() -> None:

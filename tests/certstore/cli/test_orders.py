@@ -161,6 +161,9 @@ def test_test_mail_reaches_the_mailbox_or_says_why_not(desk: Desk, tmp_path: Pat
         refused = desk.run("notify", "test", "--to", "nobody@example.org", trusted=server.ca_file)
         assert refused.code == 1
         assert "there is nobody of that name" in refused.err
+        odd = desk.run("notify", "test", "--to", "a@example.org\nBcc: b@example.org", trusted=server.ca_file)
+        assert odd.code == 2
+        assert "expected one plain mail address" in odd.err
     down = desk.run("notify", "test")
     assert down.code == 1
     assert "to do: correct notify.smtp" in down.err

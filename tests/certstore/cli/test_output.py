@@ -1,8 +1,10 @@
 import datetime as dt
+import json
 
 import pytest
 
-from certstore.cli.output import Cell, aligned, print_facts, print_lines, print_table, printable, remaining, short, utc
+from certstore.cli.failure import printable
+from certstore.cli.output import Cell, aligned, print_facts, print_json, print_lines, print_table, remaining, short, utc
 
 NOW = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
@@ -26,6 +28,14 @@ def test_styles_do_not_show_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "a\rb", "\x07", "a\u202eb"], ids=ascii)
 def test_names_from_strangers_are_no_commands_to_a_terminal(text: str) -> None:
     assert printable(text).isprintable()
+
+
+def test_json_is_ascii_whatever_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"server_name": "\udcff\x9b31m", "issuer": "Bücher \u202e"}
+    print_json(facts)
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == facts
 
 
 @pytest.mark.parametrize(

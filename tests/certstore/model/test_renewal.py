@@ -91,6 +91,19 @@ def test_failed_attempt_is_waited_out_unless_the_request_changes() -> None:
     assert isinstance(decide_renewal(site(live()), failed, failed.next_attempt, fraction=0.0), Renew)
 
 
+def test_failure_while_the_clock_was_years_ahead_does_not_stop_renewal() -> None:
+    now, wrong = BORN + 61 * DAY, BORN + 5000 * DAY
+    failed = FRESH.after_failure(
+        Failure(Cause.CA_UNREACHABLE, ""), wrong, request="request", lifetime=90 * DAY, fraction=0
+    )
+    failed = failed.after_info("f1", None, wrong, None)
+    assert decide_renewal(site(live()), failed, now, fraction=0.0) == Renew(RenewalReason.LIFETIME)
+    assert failed.ask_at("f1", now) == now
+    left_out = RenewalState(left_out=("b.test",), recheck_at=wrong)
+    two = site(live(), names=("a.test", "b.test"))
+    assert decide_renewal(two, left_out, BORN + DAY, fraction=0.0) == Renew(RenewalReason.NAME_RETURNS)
+
+
 def test_name_that_was_left_out_is_looked_at_again_and_no_reason_to_order_before() -> None:
     two = site(live(), names=("a.test", "b.test"))
     state = RenewalState(left_out=("b.test",), recheck_at=BORN + 2 * DAY)

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from certstore.acme.renewal_info import RenewalInfoAnswer
+from certstore.model.ca import Ca
 from certstore.model.causes import Cause
 from certstore.model.record import Outcome
 from certstore.model.renewal_state import RenewalState
 from certstore.model.settings import Settings
 from certstore.service.maintain import STALLED_AFTER
+from certstore.service.window_desk import WindowDesk
 from tests.certificates import CertificateAuthority
 from tests.certstore.service.care import Scene, make_settings, scene
 from tests.deadlines import wait_for
@@ -49,6 +52,24 @@ def test_site_that_says_acme_is_ordered_within_seconds(stage: Scene) -> None:
     (record,) = stage.attempts("a.test")
     assert (record.doing, record.outcome) == ("order", Outcome.DONE)
     assert list(stage.writer.layout.orders.iterdir()) == []
+
+
+def test_window_that_can_not_be_asked_for_is_not_asked_for_without_end(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def stumble(self: WindowDesk, ca: Ca, certificate: str) -> RenewalInfoAnswer:
+        asked.append(certificate)
+        raise RecursionError
+
+    monkeypatch.setattr(WindowDesk, "ask", stumble)
+    with stage.running() as caretaker:
+        stage.add("a.test")
+        wait_for(lambda: asked, "the first question", seconds=20)
+        began = stage.clock()
+        wait_for(lambda: caretaker.maintenance.last_round > began + timedelta(seconds=2), "more rounds")
+    assert len(asked) == 1
 
 
 def test_switching_a_site_from_file_to_acme_orders_and_a_file_site_is_left_alone(stage: Scene) -> None:

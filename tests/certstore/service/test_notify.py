@@ -212,6 +212,35 @@ def test_template_of_the_administrator_is_used_and_a_broken_one_is_not(office: O
     assert "b.test" in parts(office.server.messages[1])[0]
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["Grüße {{ edge }}".encode("latin-1"), b"{{ 1 / 0 }}", b"{{ 1 + edge }}"],
+    ids=["not UTF-8", "an arithmetic error", "a wrong type"],
+)
+def test_no_fault_in_a_template_keeps_a_warning_back(office: Office, content: bytes) -> None:
+    (office.folder / "templates").mkdir()
+    (office.folder / "templates" / "warning.txt").write_bytes(content)
+    office.states["a.test"] = FAILED
+    notifier = office.notifier(templates="templates")
+    notifier.round()
+    notifier.stop()
+    assert "a.test" in parts(office.server.messages[0])[0]
+
+
+def test_address_that_the_server_has_no_extension_for_holds_up_nobody(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.contacts["a.test"] = ("jörg@example.org",)  # settings refuse such a one; a verb may still be given it
+    office.server.stop()
+    office.server.takes_utf8 = False
+    office.server.start()
+    notifier = office.notifier()
+    for _ in range(3):
+        notifier.round()
+        office.now += MINUTE
+    notifier.stop()
+    assert [str(each["To"]) for each in office.server.messages] == ["admin@example.org"]
+
+
 def test_loop_that_stands_still_is_told(office: Office) -> None:
     office.extra = [stalled(BEGIN - timedelta(hours=1))]
     notifier = office.notifier()

@@ -1,0 +1,121 @@
+"""A CA, or what stands in its place, that answers with something else than RFC 8555: each time a failure in words."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from certstore.acme.account import Accounts
+from certstore.acme.challenges import Challenges
+from certstore.acme.issue import Issuer, Surroundings
+from certstore.acme.network import Conversation, OrderFailed
+from certstore.acme.order_journal import OrderJournal, OrderRequest
+from certstore.model.ca import find_ca
+from certstore.model.causes import Cause
+from tests.certstore.acme.workshop import AGREED, make_layout
+
+DEEP = b"[" * 200_000
+RESOURCES = {"newNonce": "nonce", "newAccount": "account", "newOrder": "new-order"}
+
+
+@contextmanager
+def serving(changed: str, status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
+    """The URL of a directory; all is as a CA has it but the answer under the path `changed`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            name = self.path.strip("/")
+            is_changed = name == changed
+            content = body if is_changed else json.dumps(usual(name)).encode()
+            self.send_response(status if is_changed else 201 if name in ("account", "new-order") else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Replay-Nonce", "bm9uY2U")
+            self.send_header("Location", f"{base}/{'order' if name == 'new-order' else name}")
+            for header in headers.items() if is_changed else ():
+                self.send_header(*header)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_POST = do_HEAD = answer  # noqa: N815  http.server looks for these names
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    def usual(name: str) -> dict[str, object]:
+        name_of_ours = {"type": "dns", "value": "a.test"}
+        challenge = {"type": "http-01", "url": f"{base}/challenge", "token": "A" * 43, "status": "pending"}
+        answers: dict[str, dict[str, object]] = {
+            "directory": {name: f"{base}/{path}" for name, path in RESOURCES.items()},
+            "order": {"status": "pending", "authorizations": [f"{base}/authorization"], "finalize": f"{base}/finalize"},
+            "authorization": {"status": "pending", "identifier": name_of_ours, "challenges": [challenge]},
+        }
+        return answers.get(name, {"status": "valid"})
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"{base}/directory"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def order_at(directory: str, root: Path) -> None:
+    layout, ca = make_layout(root), find_ca(directory)
+    anonymous = Conversation.begin(directory)
+    account = Accounts(layout).ensure(ca, anonymous, AGREED)
+    around = Surroundings(OrderJournal(layout), Challenges(layout), lambda *_: None, lambda seconds: False)
+    own = account.speak(anonymous)
+    try:
+        Issuer(own, account, around).issue(OrderRequest("a.test", ca.key, ("a.test",), "ec256"))
+    finally:
+        own.close()
+        anonymous.close()
+
+
+PROBLEM = {"type": "urn:ietf:params:acme:error:malformed", "detail": "no"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "body", "headers"),
+    [
+        pytest.param("directory", 200, b'"down for maintenance"', {}, id="a directory that is a text"),
+        pytest.param("directory", 200, b"{}", {}, id="a directory without resources"),
+        pytest.param("directory", 200, DEEP, {}, id="a directory that never closes its brackets"),
+        pytest.param("account", 400, DEEP, {}, id="a problem that never closes its brackets"),
+        pytest.param(
+            "new-order", 400, json.dumps(PROBLEM | {"detail": 5}).encode(), {}, id="a detail that is a number"
+        ),
+        pytest.param(
+            "new-order", 400, json.dumps(PROBLEM | {"detail": ["x"]}).encode(), {}, id="a detail that is a list"
+        ),
+        pytest.param("new-order", 429, json.dumps(PROBLEM).encode(), {"Retry-After": "9" * 5000}, id="a wait too long"),
+        pytest.param(
+            "new-order", 429, json.dumps(PROBLEM).encode(), {"Retry-After": "²"}, id="a wait that is no number"
+        ),
+        pytest.param("order", 200, b'{"status": "pending"}', {}, id="an order without authorizations"),
+        pytest.param("authorization", 200, b'{"status": "pending"}', {}, id="an authorization of no name"),
+        pytest.param("authorization", 200, b"[]", {}, id="an authorization that is a list"),
+    ],
+)
+def test_odd_answer_is_a_failure_of_the_ca(
+    tmp_path: Path, changed: str, status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    with serving(changed, status, body, headers) as directory, pytest.raises(OrderFailed) as failed:
+        order_at(directory, tmp_path)
+    assert failed.value.failure.cause in (Cause.CA_ERROR, Cause.REQUEST_REFUSED, Cause.RATE_LIMITED)
+    assert failed.value.failure.detail.isprintable()
+    assert list((tmp_path / "challenges").iterdir()) == []
