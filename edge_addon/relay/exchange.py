@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from edge_addon.relay.delivery import has_arrived, may_send_again
-from edge_addon.relay.framing import ResponseHead
+from edge_addon.relay.framing import CHUNKED, ResponseHead
 from edge_addon.relay.upstream import Opening, UpstreamPool
 from edge_addon.relay.upstream_connection import UpstreamConnection
 
@@ -19,7 +19,8 @@ IDEMPOTENT = frozenset(
 """May be sent again at most once, if there is no body; others only where `delivery` knows that they never arrived."""
 
 KEPT_BYTES = 65536
-"""Of a request that is complete at once; a larger one is not kept for a second try."""
+"""Of a request that is complete at once; a larger one is not kept for a second try. One with a larger body gets a
+connection of its own: that costs little beside it, and servers close connections that have answered, not fresh ones."""
 
 
 class ExchangeClient(Protocol):
@@ -50,7 +51,6 @@ class Exchange:
         "_asks_upgrade",
         "_client",
         "_connection",
-        "_has_body",
         "_is_complete",
         "_is_head",
         "_is_kept",
@@ -70,7 +70,6 @@ class Exchange:
         self._connection: UpstreamConnection | None = None
         self._opening: Opening | None = None
         self._unsent = b""
-        self._has_body = False
         self._is_complete = True
         self._is_kept = False
         self.upstream: str | None = None
@@ -78,16 +77,16 @@ class Exchange:
 
     # Used by the session.
 
-    def start(self, data: bytes, *, has_body: bool, is_complete: bool) -> None:
-        """Send the request: its head and what there is of its body. `is_complete`: nothing will follow."""
-        self._has_body = has_body
+    def start(self, data: bytes, *, length: int, is_complete: bool) -> None:
+        """Send the request: its head and what there is of its body of `length`. `is_complete`: nothing will follow."""
         self._is_complete = is_complete
-        if has_body:
+        if length:
             self._may_resend = False
         self._is_kept = is_complete and len(data) <= KEPT_BYTES
         # Kept for a second try, or until a connection is there.
         self._unsent = data
-        connection = self._pool.take(may_be_resent=self._may_resend)
+        is_large = length > KEPT_BYTES or (length == CHUNKED and not is_complete)
+        connection = None if is_large else self._pool.take(may_be_resent=self._may_resend)
         if connection is None:
             self._opening = self._pool.open(self)
             if not is_complete:

@@ -213,7 +213,7 @@ class Http1Session:
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
         self._exchange = exchange = Exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
         data = request_bytes(head, self._gate.forwarded(head), body)
-        exchange.start(data, has_body=head.length != 0, is_complete=is_complete)
+        exchange.start(data, length=head.length, is_complete=is_complete)
         self._progress()
         return rest
 

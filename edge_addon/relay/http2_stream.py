@@ -145,9 +145,8 @@ class Stream:
         self._websocket_key = websocket_key
         exchange = self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
         self._progress()
-        has_body = head.length != 0
         data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
-        exchange.start(data, has_body=has_body, is_complete=is_complete or bool(websocket_key))
+        exchange.start(data, length=head.length, is_complete=is_complete or bool(websocket_key))
         if self._frames.is_full:
             self.hold()
 

@@ -109,6 +109,22 @@ async def test_post_on_a_connection_that_its_server_ends_at_that_moment(
                     listener.accept()
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 65537", b"Transfer-Encoding: chunked"], ids=["large", "unknown"])
+@in_loop
+async def test_upload_that_is_not_kept_goes_over_a_connection_that_nobody_closes(head: bytes, tmp_path: Path) -> None:
+    """The server of a pooled one may be closing it right now, and the upload could not be sent again."""
+    body = b"10001\r\n" + bytes(65537) + b"\r\n0\r\n\r\n" if b"chunked" in head else bytes(65537)
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            for request in (GET, POST, b"POST / HTTP/1.1\r\nHost: a.test\r\n" + head + b"\r\n\r\n" + body):
+                writer.write(request)
+                await reader.readuntil(b"\r\n\r\nok")
+            first, second = recorder.connections
+            assert first.received.endswith(b"body")
+            assert len(second.received) > 65537
+
+
 @in_loop
 async def test_get_that_one_of_several_servers_hangs_up_on_goes_to_another(tmp_path: Path) -> None:
     """A server that is being restarted resets what waits in its backlog."""
