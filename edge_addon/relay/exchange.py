@@ -85,7 +85,7 @@ class Exchange:
         self._is_kept = is_complete and len(data) <= KEPT_BYTES
         # Kept for a second try, or until a connection is there.
         self._unsent = data
-        is_large = length > KEPT_BYTES or (length == CHUNKED and not is_complete)
+        is_large = max(length, len(data)) > KEPT_BYTES or (length == CHUNKED and not is_complete)
         connection = None if is_large else self._pool.take(may_be_resent=self._may_resend)
         if connection is None:
             self._opening = self._pool.open(self)

@@ -325,11 +325,13 @@ async def test_upload_sent_ahead_of_its_turn_goes_on_once_the_answer_before_it_i
     size = 20_000_000
 
     async def handle(connection: Connection) -> None:
-        await connection.read_head()
-        await wait_for_in_loop(go_on.is_set, "the word to answer", seconds=60)
-        await connection.write(ok(b"first"))
-        await connection.read_until(b"end")
-        await connection.write(ok(b"second", b"Connection: close"))
+        head = await connection.read_head()
+        if head.startswith(b"GET "):
+            await wait_for_in_loop(go_on.is_set, "the word to answer", seconds=60)
+            await connection.write(ok(b"first"))
+        else:
+            await connection.read_until(b"end")
+            await connection.write(ok(b"second", b"Connection: close"))
 
     go_on = threading.Event()
     with Recorder(handle) as recorder:
