@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
@@ -95,7 +96,10 @@ def _live(
         release()
         os.close(lifeline.write_fd)
         _rename(name)
-        code = main(Birth(lifeline.read_fd, lambda: _announce_ready(tell_fd), lambda: os.close(tell_fd)))
+        # A file, not its number: a worker that is told to go while it starts is ready after it has closed, and by then
+        # the number may be a client's socket.
+        tell = os.fdopen(tell_fd, "wb", buffering=0)
+        code = main(Birth(lifeline.read_fd, lambda: _announce_ready(tell), tell.close))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -106,9 +110,11 @@ def _live(
         os._exit(code)
 
 
-def _announce_ready(tell_fd: int) -> None:
+def _announce_ready(tell: FileIO) -> None:
+    if tell.closed:
+        return
     try:
-        os.write(tell_fd, b"R")
+        tell.write(b"R")
     except OSError:
         return  # the supervisor is gone; the lifeline says so too
 

@@ -185,6 +185,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if stage.has_output:  # an alert, or the answer to a KeyUpdate
             self._flush()
         if plain and not self._is_closing:
+            # What came whole before a broken record counts, but nothing can be said to it any more.
+            self._is_closing = stage.problem is not None
             self._upper.data_received(plain)
         if stage.problem is not None:
             self._is_closing = True

@@ -185,6 +185,7 @@ class ClientConnection(asyncio.Protocol):
             return
         # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
         self._transport.write_eof()
+        self._plane.held.discard(self)
         self._transport.resume_reading()
         self._wait_for_end()
 

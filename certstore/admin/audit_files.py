@@ -25,14 +25,16 @@ KEPT = 12
 
 _CHUNK = 64 * 1024
 _NAME = "audit-{:015d}.jsonl"
+_ASIDE = f"audit-{'[0-9]' * 15}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One file, opened, and the place at which it begins."""
+    """One file, opened, the place at which it begins, and its size then: behind it a line may be half written."""
 
     begins: int
     file: BinaryIO
+    size: int
 
 
 class AuditFiles:
@@ -48,11 +50,10 @@ class AuditFiles:
     def append(self, line: bytes) -> None:
         """Durable when this returns."""
         with self._lock:
+            if self._size() >= self._largest:
+                self._put_aside()
             descriptor = self._open()
             try:
-                if os.fstat(descriptor).st_size >= self._largest and self._is_put_aside():
-                    os.close(descriptor)
-                    descriptor = self._open()
                 write_all(descriptor, line)
                 os.fsync(descriptor)
             finally:
@@ -62,8 +63,7 @@ class AuditFiles:
         """(its place, the line), the newest first. A log of years is not read whole for a page."""
         with self._opened() as pieces:
             for piece in reversed(pieces):
-                size = piece.file.seek(0, os.SEEK_END)
-                end = size if before is None else min(max(before - piece.begins, 0), size)
+                end = piece.size if before is None else min(max(before - piece.begins, 0), piece.size)
                 for start, line in _backwards(piece.file, end):
                     yield piece.begins + start, line
 
@@ -71,7 +71,7 @@ class AuditFiles:
         """All whole lines that are kept, the oldest first, many at a time."""
         with self._opened() as pieces:
             for piece in pieces:
-                while lines := piece.file.readlines(_CHUNK):
+                while piece.file.tell() < piece.size and (lines := piece.file.readlines(_CHUNK)):
                     yield b"".join(line for line in lines if line.endswith(b"}\n"))
 
     def _open(self) -> int:
@@ -86,9 +86,16 @@ class AuditFiles:
             raise
         return descriptor
 
-    def _is_put_aside(self) -> bool:
+    def _size(self) -> int:
+        try:
+            return self._current.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _put_aside(self) -> None:
         """A disk that says no costs the bound, never an entry."""
         try:
+            os.close(self._open())  # what is put aside ends with a whole line
             self._current.rename(self._folder / _NAME.format(self._end_of_aside()))
             sync_folder(self._folder)
             for oldest in self._aside()[: -self._kept]:
@@ -96,10 +103,10 @@ class AuditFiles:
                 logger.warning("%s, the oldest part of the audit log, is removed: %d are kept", oldest, self._kept)
         except OSError as error:
             logger.error("the audit log can't be put aside, and grows: %s", error.strerror)
-        return not self._current.exists()
 
     def _aside(self) -> list[Path]:
-        return sorted(self._folder.glob("audit-*.jsonl"))
+        """Ours alone: somebody may keep exports, with dates in their names, beside them."""
+        return sorted(self._folder.glob(_ASIDE))
 
     def _end_of_aside(self) -> int:
         aside = self._aside()
@@ -113,7 +120,8 @@ class AuditFiles:
                 found = [(_begins(path), path) for path in self._aside()]
                 if self._current.exists():
                     found.append((self._end_of_aside(), self._current))
-                pieces = [_Piece(begins, stack.enter_context(path.open("rb"))) for begins, path in found]
+                files = [(begins, stack.enter_context(path.open("rb"))) for begins, path in found]
+                pieces = [_Piece(begins, file, os.fstat(file.fileno()).st_size) for begins, file in files]
             yield pieces
 
 

@@ -116,14 +116,19 @@ def use_set_up_link(desk: Desk, secret: str, name: str, password: str, address: 
 def change_password(desk: Desk, actor: Actor, old: str, new: str) -> None:
     """Signs out everywhere else. Raises InvalidPerson."""
     with desk.deed(actor, Action.PROFILE_CHANGE, detail="password"):
-        if (wait := desk.throttle.wait(actor.name, actor.address)) is not None:
-            raise InvalidPerson(f"too many failed attempts; try again in {max(1, round(wait.total_seconds()))} seconds")
-        if not desk.passwords.is_right(desk.access.users.get(actor.name).password_hash, old[:1100]):
-            desk.throttle.failed(actor.name, actor.address)
-            raise InvalidPerson("the present password is wrong")
+        _check_present(desk, actor, old)
         check_password(new, actor.name)
         desk.access.users.set_password(actor.name, desk.passwords.hash(new))
         desk.access.sessions.end_all(actor.name, but=actor.session.digest if actor.session else None)
+
+
+def _check_present(desk: Desk, actor: Actor, password: str) -> None:
+    """Whoever found a browser signed in must not guess here without the back-off of the entrance."""
+    if (wait := desk.throttle.wait(actor.name, actor.address)) is not None:
+        raise InvalidPerson(f"too many failed attempts; try again in {max(1, round(wait.total_seconds()))} seconds")
+    if not desk.passwords.is_right(desk.access.users.get(actor.name).password_hash, password[:1100]):
+        desk.throttle.failed(actor.name, actor.address)
+        raise InvalidPerson("the present password is wrong")
 
 
 def list_sessions(desk: Desk, actor: Actor) -> list[Session]:
@@ -140,8 +145,13 @@ def offer_totp(desk: Desk, actor: Actor, secret: str = "") -> tuple[str, str]:
 
 
 def switch_totp_on(desk: Desk, actor: Actor, secret: str, code: str) -> None:
-    """Only with a code made from it: nobody locks themselves out. Raises InvalidPerson."""
+    """Only with a code made from it: nobody locks themselves out. Raises InvalidPerson.
+
+    Another secret in place of one takes `switch_totp_off` first, and so the password.
+    """
     with desk.deed(actor, Action.PROFILE_CHANGE, detail="one-time codes on"):
+        if desk.access.users.get(actor.name).totp_secret:
+            raise InvalidPerson("sign-in asks for codes already; switch that off first")
         try:
             step = totp.matching_step(secret, code, desk.around.clock(), last_step=0)
         except ValueError:
@@ -152,9 +162,9 @@ def switch_totp_on(desk: Desk, actor: Actor, secret: str, code: str) -> None:
 
 
 def switch_totp_off(desk: Desk, actor: Actor, password: str) -> None:
+    """Raises InvalidPerson."""
     with desk.deed(actor, Action.PROFILE_CHANGE, detail="one-time codes off"):
-        if not desk.passwords.is_right(desk.access.users.get(actor.name).password_hash, password[:1100]):
-            raise InvalidPerson("the password is wrong")
+        _check_present(desk, actor, password)
         desk.access.users.set_totp(actor.name, "", 0)
 
 

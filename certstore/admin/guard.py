@@ -109,7 +109,9 @@ class Guard:
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
         peer = scope["client"][0] if scope.get("client") else ""
-        address = self._origins.client_address(peer, host, headers.get("x-forwarded-for", ""))
+        # A proxy may add a line of its own behind the client's instead of lengthening that (RFC 9110 §5.3).
+        forwarded = ",".join(headers.getlist("x-forwarded-for"))
+        address = self._origins.client_address(peer, host, forwarded)
         is_public = host == self._origins.public_host
         scope.setdefault("state", {}).update(address=address, is_public=is_public)
         send = _with_headers(scope["path"], send)

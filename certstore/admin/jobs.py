@@ -54,8 +54,22 @@ class LeftOver:
     begun_at: datetime
     times: int
 
+    @classmethod
+    def parse(cls, key: str, facts: Any) -> LeftOver:
+        """As `Jobs` keeps it. Raises KeyError, TypeError, ValueError for what another release may have left."""
+        return cls(key, Errand(**facts["errand"]), datetime.fromisoformat(facts["begun_at"]), int(facts["times"]))
+
     def is_worth_it(self, now: datetime) -> bool:
         return self.times < BEGUN_AGAIN_MOST and now - self.begun_at < BEGUN_AGAIN_WITHIN
+
+
+def is_kept_job(facts: Any) -> bool:
+    """Whether a value that was read from disk is one of ours: the console starts, whatever lies there."""
+    try:
+        LeftOver.parse("", facts)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -136,8 +150,7 @@ class Jobs:
         found = []
         with self._lock:
             for key, facts in list(self._kept.items()):
-                errand, begun_at = Errand(**facts["errand"]), datetime.fromisoformat(facts["begun_at"])
-                found.append(LeftOver(key, errand, begun_at, int(facts["times"])))
+                found.append(LeftOver.parse(key, facts))
                 self._forget(key)
         return found
 

@@ -23,7 +23,7 @@ from certstore.admin.auth.throttle import Throttle
 from certstore.admin.broadcast import Broadcast
 from certstore.admin.deeds_jobs import take_up_left_over
 from certstore.admin.desk import Desk
-from certstore.admin.jobs import Jobs
+from certstore.admin.jobs import Jobs, is_kept_job
 from certstore.admin.reachability import Reachability
 from certstore.admin.site_index import SiteIndex
 from certstore.admin.surroundings import Surroundings
@@ -72,11 +72,12 @@ async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
 def make_desk(around: Surroundings, access: Access) -> Desk:
     """In a running loop. Its jobs are to be stopped and its index closed."""
     news, layout = Broadcast(), around.writer.layout
+    kept = KeyedState(layout.admin / "jobs.jsonl", layout.temporary, is_valid=is_kept_job)
     return Desk(
         around,
         access,
         SiteIndex(around, news.tell),
-        Jobs(around.clock, news.tell, KeyedState(layout.admin / "jobs.jsonl", layout.temporary)),
+        Jobs(around.clock, news.tell, kept),
         Uploads(around.clock),
         Passwords(),
         Throttle(around.clock),

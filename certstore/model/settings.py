@@ -116,6 +116,18 @@ HostName = Annotated[str, BeforeValidator(_domain_name)]
 """Held as lower-case A-labels."""
 
 
+def _certificate_name(text: Any) -> Any:
+    """Certificates are for addresses too."""
+    try:
+        return str(ipaddress.ip_address(str(text)))
+    except ValueError:
+        return _domain_name(text)
+
+
+CertificateName = Annotated[str, BeforeValidator(_certificate_name)]
+"""What a server's certificate must cover: a host name or an IP address."""
+
+
 class UpstreamTls(StrEnum):
     NONE = "none"
     STARTTLS = "starttls"
@@ -135,7 +147,7 @@ class ListenerSettings(Model):
     upstream: HostPortField | None = None
     upstream_tls: UpstreamTls = UpstreamTls.NONE
     upstream_ca_file: Path | None = None
-    upstream_name: str | None = None
+    upstream_name: CertificateName | None = None
     """The name that the upstream's certificate must cover, where it is not the host of `upstream`."""
     proxy_protocol: ProxyProtocol | None = None
     accept_proxy_protocol: bool = False
@@ -156,7 +168,7 @@ class Upstream(Model):
 
     url: str
     ca_file: Path | None = None
-    name: str | None = None
+    name: CertificateName | None = None
     """The name that the server's certificate must cover, where it is not the host of `url`."""
     client_cert: Path | None = None
     health: str | None = None

@@ -154,15 +154,16 @@ class UpstreamLeg(asyncio.Protocol):
             self._lose(UNREACHABLE)
 
     def _note_handshake(self, problem: OSError | None) -> None:
+        if self._owner is None:
+            return  # it has closed this meanwhile, which is no fault of the server
         if problem is not None:
             name = self._listener.upstream_name or self.address.host
             logger.warning("mail upstream %s: TLS as %s failed: %s", self.address, name, problem)
             self._lose(TLS_FAILED)
-        elif self._owner is not None:
-            if self._listener.upstream_tls is UpstreamTls.TLS:
-                self._owner.upstream_connected()
-            else:
-                self._owner.upstream_secured()
+        elif self._listener.upstream_tls is UpstreamTls.TLS:
+            self._owner.upstream_connected()
+        else:
+            self._owner.upstream_secured()
 
     def _lose(self, cause: str) -> None:
         owner, self._owner = self._owner, None

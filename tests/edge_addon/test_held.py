@@ -100,6 +100,23 @@ async def test_web_client_that_has_said_all_gets_its_answer_from_a_server_that_i
             assert (await edge.send(head + bytes(size - 3) + b"end", end=True)).endswith(b"ok")
 
 
+@in_loop
+async def test_client_that_ends_while_the_end_of_its_answer_is_on_its_way_gets_all_of_it(tmp_path: Path) -> None:
+    """What is closed is read from again: its end is no news for whoever looks after those that are not."""
+    size = 5_000_000
+    async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
+        reader, client = await edge.connect()
+        await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
+        connection, clients = next(iter(edge.plane.connections)), edge.plane.held
+        connection.pause_reading()
+        clients._since[connection] -= held.GONE_SECONDS
+        connection.write(bytes(size))
+        connection.close()
+        end(client)
+        clients._look()
+        assert len(await asyncio.wait_for(reader.read(), 20)) == size
+
+
 @asynccontextmanager
 async def mail_tunnel(folder: Path) -> AsyncIterator[tuple[ClientConnection, asyncio.StreamWriter, Upstream]]:
     async def hang(peer: Peer) -> None:

@@ -79,6 +79,19 @@ def test_page_that_is_open_while_the_log_is_put_aside_reads_on(tmp_path: Path) -
     assert [json.loads(line)["number"] for _, line in lines] == list(range(first - 1, -1, -1))
 
 
+def test_line_that_is_being_written_is_not_exported_in_halves(tmp_path: Path) -> None:
+    files = AuditFiles(tmp_path)
+    write(files, range(3))
+    pieces = files.content()
+    exported = next(pieces)
+    with (tmp_path / "audit.jsonl").open("ab", buffering=0) as file:
+        file.write(b'{"number": 3, ')
+        exported += next(pieces, b"")
+        file.write(b'"detail": "x"}\n')
+        exported += b"".join(pieces)
+    assert [json.loads(line)["number"] for line in exported.splitlines()] == [0, 1, 2]
+
+
 def test_line_that_a_power_cut_left_half_swallows_no_other(tmp_path: Path) -> None:
     write(AuditFiles(tmp_path), range(3))
     with (tmp_path / "audit.jsonl").open("ab") as file:
@@ -100,6 +113,40 @@ def test_folder_that_lets_nothing_be_renamed_costs_the_bound_and_no_entry(
     write(files, range(40))
     assert numbers_of(files) == list(range(40))
     assert "can't be put aside" in caplog.text
+
+
+def test_disk_that_says_no_behind_the_rename_closes_nobody_elses_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptors are used again at once: one that is closed twice is another thread's by then."""
+    files = AuditFiles(tmp_path, largest=100, kept=2)
+    write(files, range(8))
+    really_open, others = os.open, []
+
+    def refuse_new_files(path: Any, flags: int, *args: Any, **facts: Any) -> int:
+        if flags & os.O_CREAT and not Path(path).exists():
+            others.append(really_open(os.devnull, os.O_RDONLY))
+            raise OSError(28, "No space left on device")
+        return really_open(path, flags, *args, **facts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse_new_files)
+        with pytest.raises(OSError, match="No space left"):
+            write(files, range(8, 20))
+    (other,) = others
+    os.close(other)  # raises OSError when somebody has done so already
+    write(files, range(20, 22))
+    assert numbers_of(files)[-2:] == [20, 21]
+
+
+def test_export_that_somebody_keeps_beside_the_log_is_left_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "audit-2026-01-01.jsonl"
+    kept.write_bytes(b'{"number": 1}\n')
+    files = AuditFiles(tmp_path, largest=100, kept=1)
+    write(files, range(50))
+    assert numbers_of(files)[-1] == 49
+    assert len(list(tmp_path.iterdir())) == 3
+    assert kept.exists()
 
 
 def test_kill_at_any_step_loses_no_entry_that_was_durable(tmp_path: Path) -> None:

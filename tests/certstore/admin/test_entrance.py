@@ -199,6 +199,24 @@ def test_codes_are_asked_for_once_switched_on_and_none_is_taken_twice(anna: Runn
     assert secret not in sign_in(anna, code=code()).get("/profile").text
 
 
+def test_who_finds_a_browser_signed_in_can_not_guess_the_password_nor_replace_the_codes(
+    anna: RunningConsole,
+) -> None:
+    client = sign_in(anna)
+    secret, other = (hidden(client.get("/profile"))["secret"] for _ in range(2))
+    step = step_at(anna.clock())
+    assert submit(client, "/profile/codes", {"secret": secret, "code": code_at(secret, step)}).status == 303
+    assert submit(client, "/profile/codes", {"secret": other, "code": code_at(other, step)}).status == 422
+    for _ in range(5):
+        assert submit(client, "/profile/codes", {"password": "guessed"}).status == 422
+    refused = submit(client, "/profile/codes", {"password": PASSWORD})
+    assert (refused.status, "too many failed attempts" in refused.text) == (422, True)
+    assert anna.access.users.get("anna").totp_secret == secret
+    anna.clock.forward(minutes=16)
+    assert submit(client, "/profile/codes", {"password": PASSWORD}).status == 303
+    assert anna.access.users.get("anna").totp_secret == ""
+
+
 def test_own_account_is_in_the_api_too(anna: RunningConsole) -> None:
     here, there = sign_in(anna), sign_in(anna)
     token = {"X_CSRF_Token": hidden(here.get("/profile"))["csrf"]}

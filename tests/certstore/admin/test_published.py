@@ -1,5 +1,6 @@
 """The console published behind a real edge under its own host, with the settings of `deploy/console`."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from playwright.sync_api import expect
+from starlette.types import Receive, Scope, Send
 
-from certstore.admin.guard import Origins
+from certstore.admin.guard import Guard, Origins
 from certstore.admin.identity import COOKIE
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
@@ -167,3 +169,20 @@ def test_who_guesses_waits_and_nobody_else_behind_the_edge_does(edge: RunningEdg
 def test_client_address(peer: str, host: str, forwarded: str, expected: str) -> None:
     settings = Settings.model_validate({"admin": {"public_host": HOST}, "trusted_proxies": ["10.0.0.0/8"]})
     assert Origins.of(settings, lambda: ()).client_address(peer, host, forwarded) == expected
+
+
+def test_what_a_client_claims_in_a_line_of_its_own_is_not_believed() -> None:
+    """HAProxy, for one, adds its line behind those that came."""
+    settings = Settings.model_validate({"admin": {"public_host": HOST}})
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["state"]["address"])
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
+
+    said = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-for", b"198.51.100.1")]
+    scope = {"type": "http", "path": "/", "client": ("127.0.0.1", 1), "headers": [(b"host", HOST.encode()), *said]}
+    asyncio.run(Guard(app, Origins.of(settings, lambda: ()))(scope, nothing, nothing))
+    assert seen == ["198.51.100.1"]

@@ -148,3 +148,14 @@ def test_what_is_not_begun_again_is_in_the_audit_log_and_its_page_leads_to_the_s
         assert (answer.status, answer.headers["Location"]) == (303, f"/sites/{SITE}")
         assert "not kept over a restart" in client.get(f"/sites/{SITE}").text
         assert client.get(f"/sites/nothing.test/jobs/{'0' * 32}").status == 404
+
+
+@pytest.mark.parametrize("facts", [{"errand": {"site": SITE}, "begun_at": "2026-01-01T00:00:00+00:00"}, {}, 5, None])
+def test_job_that_another_release_has_left_keeps_no_console_from_starting(facts: Any, tmp_path: Path) -> None:
+    with writing(tmp_path / "store") as writer:
+        kept = KeyedState(writer.layout.admin / "jobs.jsonl", writer.layout.temporary)
+        kept.put("0" * 32, facts)
+        kept.close()
+    with running_console(tmp_path / "store") as console:
+        assert console.client().get("/healthz").status == 200
+        assert console.audit() == []

@@ -57,6 +57,11 @@ def test_empty_file_means_all_defaults() -> None:
     assert parse_settings("", "edge.yaml") == parse_settings("# nothing\n", "edge.yaml") == Settings()
 
 
+def test_upstream_may_be_verified_for_a_name_or_an_address() -> None:
+    text = "upstream:\n  - {url: 'https://a.b', name: Mail.C.d}\n  - {url: 'https://a.b', name: '2001:DB8::1'}\n"
+    assert [each.name for each in parse_settings(text, "edge.yaml").upstream] == ["mail.c.d", "2001:db8::1"]
+
+
 def test_site_is_read_and_its_names_are_normalised() -> None:
     site = parse_site("host: Webmail.Bücher.example.\nadditional_names: ['*.bücher.example']\n", "site.yaml")
     assert site == SiteSettings(host="webmail.xn--bcher-kva.example", additional_names=("*.xn--bcher-kva.example",))
@@ -80,6 +85,11 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             "upstream: {url: 'http://a.b', name: c.d}\n",
             "edge.yaml:1: upstream: `name` is for https: nothing else shows a certificate",
             id="a name that nothing shows",
+        ),
+        pytest.param(
+            "upstream: {url: 'https://a.b', name: mail..c.d}\n",
+            "edge.yaml:1: upstream.name: 'mail..c.d' is not a host name",
+            id="a name that no certificate can cover",
         ),
         pytest.param("x:\n  y: 1\n", "edge.yaml:1: x: unknown key; allowed: store", id="a far key suggests nothing"),
         pytest.param(

@@ -183,7 +183,9 @@ async def test_an_upstream_that_speaks_in_the_clear_where_tls_is_expected_ends_t
 
 
 @pytest.mark.parametrize("mode", ["tls", "starttls"])
-def test_a_client_that_vanishes_in_the_upstreams_handshake_frees_the_upstream(tmp_path: Path, mode: str) -> None:
+def test_a_client_that_vanishes_in_the_upstreams_handshake_frees_the_upstream(
+    tmp_path: Path, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
     hellos: list[bytes] = []
 
     async def serve(peer: Peer) -> None:
@@ -206,6 +208,7 @@ def test_a_client_that_vanishes_in_the_upstreams_handshake_frees_the_upstream(tm
             await upstream.done()
 
     run()
+    assert "TLS as" not in caplog.text, "nothing of that is the server's fault"
 
 
 @in_loop
