@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from edge_addon.relay.limits import BODY_STEP
 
+CHANNELS = frozenset((b"RPC_IN_DATA",))
+"""Requests whose body is a channel of its own, silent for minutes at a time (MS-RPCH §2.1.2: Outlook Anywhere)."""
+
 
 class BodyRate:
-    """Of one body: its deadline moves with every step of BODY_STEP bytes, not with every byte."""
+    """Of one body: its deadline moves with every step of BODY_STEP bytes, not with every byte.
 
-    __slots__ = ("_mark",)
+    `is_channel`: it does with every byte, and nothing but silence for the idle limit's time ends it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_mark", "is_channel")
+
+    def __init__(self, method: bytes = b"") -> None:
         self._mark = 0
+        self.is_channel = method in CHANNELS
 
     def has_stepped(self, size: int) -> bool:
         """Whether the body, of `size` bytes by now, has come on far enough since this was last so."""
-        if size - self._mark < BODY_STEP:
+        if size - self._mark < BODY_STEP and not self.is_channel:
             return False
         self._mark = size
         return True

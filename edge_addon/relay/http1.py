@@ -207,7 +207,7 @@ class Http1Session:
         body, is_complete = b"", True
         if head.length:
             # Read before anything is sent on: if it is refused, nothing of the request reaches the upstream.
-            self._body, self._rate = RequestBody(head.length), BodyRate()
+            self._body, self._rate = RequestBody(head.length), BodyRate(head.method)
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
@@ -422,7 +422,8 @@ class Http1Session:
         elif self._phase is _Phase.BODY:
             # While the upstream takes no body the client is not read from, and that it has gone is not heard.
             late = self._upstream_timed_out if self._hold.is_held or self._has_answered else self._request_timed_out
-            self._timer.set(min(STALL_SECONDS, self._limits.idle_seconds), late)
+            idle = self._limits.idle_seconds
+            self._timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), late)
         else:
             seconds = HALF_CLOSED_SECONDS if self._is_eof else self._limits.idle_seconds
             self._timer.set(seconds, self._upstream_timed_out)

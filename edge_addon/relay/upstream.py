@@ -222,6 +222,10 @@ class UpstreamPool:
                 self._plane.count("upstream_connect_failed")
                 server.note_failure(error)
                 continue
+            except Exception:
+                # Nobody may wait for ever because of a fault that was not foreseen.
+                logger.exception("connecting to %s", server.name)
+                break
             server.failed_until = 0.0
             taker.connected(connection)
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_addon.relay.delivery import has_arrived, may_send_again
+from edge_addon.relay.upstream import Server
 from edge_addon.relay.upstream_connection import UpstreamConnection
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import relay_edge
@@ -156,3 +157,15 @@ async def test_get_that_one_of_several_servers_hangs_up_on_goes_to_another(tmp_p
             while not bad.received.endswith(b"body"):
                 got = await edge.send(POST, end=True)
             assert got.startswith(b"HTTP/1.1 502 ")
+
+
+@in_loop
+async def test_fault_while_connecting_is_answered_and_nobody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(_: Server) -> UpstreamConnection:
+        raise UnicodeError("a fault that nobody foresaw")
+
+    monkeypatch.setattr(Server, "connect", connect)
+    async with relay_edge(tmp_path, "http://127.0.0.1:9") as edge:
+        assert (await asyncio.wait_for(edge.send(GET, end=True), 10)).startswith(b"HTTP/1.1 502 ")

@@ -122,3 +122,25 @@ async def test_body_that_trickles_in_is_waited_for_only_at_a_least_rate(
             else:
                 writer.write(b"3\r\nend\r\n0\r\n\r\n")
             assert (await answer).startswith(b"HTTP/1.1 " + status)
+
+
+@in_loop
+async def test_channel_of_outlook_anywhere_may_trickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "STALL_SECONDS", 0.3)
+
+    async def handle(connection: Connection) -> None:
+        await connection.read_until(b"end")
+        await connection.write(ok())
+
+    with Recorder(handle) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(
+                b"RPC_IN_DATA /rpc/rpcproxy.dll HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1073741824\r\n\r\n"
+            )
+            answer = asyncio.ensure_future(reader.readline())
+            for _ in range(3):
+                writer.write(b"x")
+                assert not (await asyncio.wait({answer}, timeout=0.5))[0]
+            writer.write(b"end")
+            assert (await asyncio.wait_for(answer, 20)).startswith(b"HTTP/1.1 200")
