@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from certstore.model.layout import Layout
 from certstore.model.people import Role
@@ -279,6 +280,16 @@ class Inspector:
     faults: list[str] = field(default_factory=list)
 
     def take(self, page: Page, name: str) -> None:
+        try:
+            self._look_at(page, name)
+        except PlaywrightError as error:
+            # The page of something under way is loaded anew when that ends, maybe under our hands.
+            if "context was destroyed" not in error.message and "axe is not defined" not in error.message:
+                raise
+            page.wait_for_load_state()
+            self._look_at(page, name)
+
+    def _look_at(self, page: Page, name: str) -> None:
         page.evaluate(self.axe)
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
