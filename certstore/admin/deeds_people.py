@@ -85,9 +85,18 @@ def sign_out(desk: Desk, actor: Actor, *, everywhere: bool = False) -> None:
     desk.access.audit.note(actor.who, actor.address, "sign_out", None, "done", detail)
 
 
+def whom_link_is_for(desk: Desk, secret: str) -> str | None:
+    """The user's name, or FIRST; None where the link is not good any more.
+
+    The first one ends with the first administrator, however that one came: by the command line too.
+    """
+    invited = desk.access.invitations.find(secret)
+    return None if invited == FIRST and not desk.access.users.is_empty else invited
+
+
 def use_set_up_link(desk: Desk, secret: str, name: str, password: str, address: str) -> Session:
     """Choose a password by a set-up link; by the first one also a name. Raises VerbFailed, InvalidPerson."""
-    invited = desk.access.invitations.find(secret)
+    invited = whom_link_is_for(desk, secret)
     if invited is None:
         found = "this link is not good any more: it was used, has run out, or was replaced by a newer one"
         raise VerbFailed(Fault.NOT_FOUND, found, "ask an administrator for another one, or: certedge admin user add")

@@ -32,7 +32,7 @@ def perform_admin(access: Access, verb: str, args: Mapping[str, Any]) -> dict[st
 
 
 def _add_user(access: Access, arguments: Arguments) -> dict[str, Any]:
-    """A new user, or with `replace` a new password for one, who is then signed out everywhere."""
+    """A new user, or with `replace` a new password for one, who is then signed out everywhere and has no link left."""
     name, password = parse_user_name(arguments.text("name")), arguments.text("password")
     role, sites = Role(_one_of(arguments.text("role"), Role)), tuple(arguments.texts("sites"))
     check_password(password, name)
@@ -47,6 +47,7 @@ def _add_user(access: Access, arguments: Arguments) -> dict[str, Any]:
         access.users.set_password(name, password_hash)
         access.users.set_totp(name, "", 0)
         access.sessions.end_all(name)
+        access.invitations.withdraw(name)
         message = f"user {name} has a new password, and is signed out everywhere"
     access.audit.note(COMMAND, "local", "user.add", None, "done", message)
     return {"name": name, "role": role.value, "sites": list(sites), "message": message}

@@ -68,7 +68,7 @@ def sign_in(
 
 @router.get("/setup")
 def show_set_up(request: Request, desk: TheDesk, link: str = "") -> Response:
-    invited = desk.access.invitations.find(link)
+    invited = deeds_people.whom_link_is_for(desk, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "message": "", "is_good": True}
     return _form(
         request, "setup.html", 200 if invited is not None else 404, **(facts | {"is_good": invited is not None})
@@ -86,7 +86,7 @@ def set_up(
     csrf: Annotated[str, Form()] = "",
 ) -> Response:
     _check_before(request, csrf)
-    invited = desk.access.invitations.find(link)
+    invited = deeds_people.whom_link_is_for(desk, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or name[:80], "is_good": invited is not None}
     try:
         if password != again:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from certstore.admin.identity import COOKIE
+from certstore.admin.verbs import perform_admin
 from certstore.model.people import Role
 from certstore.model.totp import code_at, step_at
 from tests.certstore.admin.browser import hidden, sign_in, submit, try_sign_in
@@ -35,6 +36,22 @@ def test_first_link_makes_an_administrator_once(console: RunningConsole) -> None
     assert client.get("/").status == 200
     assert console.access.users.get("anna").role is Role.ADMIN
     assert console.client().get(link).status == 404
+
+
+def test_first_link_ends_when_an_administrator_is_made_otherwise(console: RunningConsole) -> None:
+    client, link = console.client(), console.first_link()
+    fields = hidden(client.get(link)) | {"name": "eve", "password": PASSWORD, "again": PASSWORD}
+    console.add_user("anna")
+    assert client.get(link).status == 404
+    assert client.post_form("/setup", fields).status == 422
+    assert [user.name for user in console.access.users.all()] == ["anna"]
+
+
+def test_new_password_from_the_command_line_ends_the_link_that_was_given_out(anna: RunningConsole) -> None:
+    link = anna.access.invitations.make("anna")
+    args = {"name": "anna", "role": "admin", "sites": [], "password": PASSWORD, "replace": True}
+    perform_admin(anna.access, "admin.user.add", args)
+    assert anna.client().get(f"/setup?link={link}").status == 404
 
 
 @pytest.mark.parametrize(
