@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,10 @@ def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
     """Every site, main first; raises CommandFailed while there is no snapshot."""
     from certstore.facts import status as all_facts
 
-    return _read(edge, attempted, lambda store: all_facts(store, datetime.now(UTC)))
+    def ask(store: Store) -> list[SiteFacts]:
+        return [_with_failed_order(store, facts) for facts in all_facts(store, datetime.now(UTC))]
+
+    return _read(edge, attempted, ask)
 
 
 def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
@@ -61,7 +65,9 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
     from certstore.facts import site_facts
 
     try:
-        return _read(edge, attempted, lambda store: site_facts(store, site, datetime.now(UTC)))
+        return _read(
+            edge, attempted, lambda store: _with_failed_order(store, site_facts(store, site, datetime.now(UTC)))
+        )
     except UnknownSite as error:
         raise CommandFailed(attempted, str(error), "those there are: certedge site list") from None
 
@@ -74,6 +80,23 @@ def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
         return ask(Store(edge.layout))
     except JournalUnreadable as error:
         raise unreadable(attempted, error) from None
+
+
+def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
+    """An order that failed, and none has succeeded since, is a problem as well."""
+    from certstore.model.findings import Finding
+    from certstore.model.record import Outcome
+
+    if facts.source != "acme":
+        return facts
+    for record in reversed(store.records(facts.site)):
+        if record.outcome is Outcome.DONE and record.doing != "settings":
+            break
+        if record.outcome is Outcome.FAILED and record.doing in ("order", "renew"):
+            when = f"next try {utc(record.next_attempt)}" if record.next_attempt else "next try at once"
+            failed = Finding("order_failed", f"the order failed ({record.reason}; {when}): {record.message}")
+            return dataclasses.replace(facts, problems=(*facts.problems, failed))
+    return facts
 
 
 def unreadable(attempted: str, error: Exception) -> CommandFailed:

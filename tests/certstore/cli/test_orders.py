@@ -95,6 +95,20 @@ def test_failed_order_says_cause_remedy_and_next_try(desk: Desk) -> None:
     assert as_json.json["cause"] == "own_listener"
 
 
+def test_failed_order_is_a_problem_in_status_until_one_succeeds(desk: Desk) -> None:
+    desk.responder.unhelpful = {"a.test"}
+    add(desk, "a.test")
+    desk.run("cert", "request", "a.test")
+    assert desk.run("site", "set", "a.test", "--contact", "ops@a.test").code == 0
+    ran = desk.run("status")
+    assert ran.code == 3
+    assert "a.test: the order failed (own_listener; next try 2" in ran.out
+    assert "order_failed" in [each["code"] for each in desk.run("site", "show", "a.test", "--json").json["problems"]]
+    desk.responder.unhelpful = set()
+    assert desk.run("cert", "request", "a.test").code == 0
+    assert "order_failed" not in desk.run("status").out
+
+
 def test_unknown_site_is_said(desk: Desk) -> None:
     assert "there is no site nowhere.test" in desk.run("cert", "request", "nowhere.test").err
 
