@@ -131,6 +131,7 @@ def _edge_yaml(ports: Mapping[str, int], *, web: int, imap: int, smtp: int) -> s
         "upstream": f"http://127.0.0.1:{web}",
         "workers": 2,
         "listeners": listeners,
+        "admin": {"listen": "127.0.0.1:0"},
         "limits": {"drain_seconds": 2},  # Ctrl-C should not have to wait for a browser's open connection
         "access_log": {"path": "access.log"},
     }

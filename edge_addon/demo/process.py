@@ -6,6 +6,7 @@ A socket that is handed over leaves no moment in which another program takes its
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from typing import Self
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
+CONSOLE_SECONDS = 15.0
+SET_UP_LINK = re.compile(r"https://\S+/setup\?link=\S+")
 LAST_LINES = 15
 
 # Runs between fork and the edge: sockets come to 3, 4, 5, …, and LISTEN_PID must be the pid that exec keeps.
@@ -59,6 +62,15 @@ class EdgeProcess:
                 return
             time.sleep(0.05)
         raise EdgeFailed(f"the edge was not ready within {READY_SECONDS:.0f} s:\n{self._last_lines()}")
+
+    def console_link(self) -> str | None:
+        """The console's set-up link, which the log tells soon after the start; None when it does not."""
+        deadline = time.monotonic() + CONSOLE_SECONDS
+        while time.monotonic() < deadline and self._child.poll() is None:
+            if found := SET_UP_LINK.search(self._log.read_text(errors="replace")):
+                return found[0]
+            time.sleep(0.05)
+        return None
 
     def wait(self) -> int:
         """Return its exit code when it has ended by itself."""

@@ -109,7 +109,7 @@ def _run(place: Path, printer: Printer, disturb: Callable[[Arrangement], None], 
         )
         wrong = show(arrangement, printer, CHECKS)
         if not once:
-            _tell_how_to_try(arrangement, printer)
+            _tell_how_to_try(arrangement, printer, edge.console_link())
             _serve(edge)
             printer.say(f"\nStopping. {place} stays for you to look at; delete it when you are done.")
     return wrong
@@ -146,10 +146,11 @@ def _serve(edge: EdgeProcess) -> None:
         raise EdgeFailed(f"the edge ended by itself with {code}")
 
 
-def _tell_how_to_try(arrangement: Arrangement, printer: Printer) -> None:
+def _tell_how_to_try(arrangement: Arrangement, printer: Printer, console_link: str | None) -> None:
     ports, folder, root = arrangement.ports, arrangement.folder, arrangement.root_pem
     certedge = Path(sys.executable).with_name("certedge")
     drop_folder = arrangement.layout.drop_folder(WITHOUT)
+    console = console_link or f"did not start: see {arrangement.log}"
     printer.say(f"""
 Serving until Ctrl-C. Try it from another terminal:
 
@@ -160,4 +161,6 @@ Serving until Ctrl-C. Try it from another terminal:
   give a domain its own     cp {arrangement.spare} {drop_folder}/
   what is served, and why   {certedge} --config {folder}/edge.yaml explain {WITHOUT}
   all sites                 {certedge} --config {folder}/edge.yaml status
+  the console, in a browser {console}
+                            (works once; the browser warns, as it does not know this CA)
 """)

@@ -4,8 +4,10 @@ import io
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,6 +129,9 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
             lambda: "Serving until Ctrl-C" in output.read_text() or child.poll() is not None, "serving", seconds=60
         )
         assert child.poll() is None, output.read_text()
+        link = re.search(r"https://127\.0\.0\.1:\d+/setup\?link=\S+", output.read_text())
+        assert link is not None, output.read_text()
+        assert len(show_set_up_page(link[0])) > 0
         child.send_signal(number)
         assert child.wait(30) == 0, output.read_text()
         assert wrong_lines(output.read_text()) == []
@@ -135,6 +140,14 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
         if group_is_alive(child.pid):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait(30)
+
+
+def show_set_up_page(link: str) -> bytes:
+    """Raises OSError where it is not shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with urllib.request.urlopen(link, context=context, timeout=10) as answer:
+        return bytes(answer.read())
 
 
 def ignore_interrupts() -> None:
