@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import grp
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import typer
 
 from certstore.cli.context import AsJson, Config, chosen_config
 from certstore.cli.failure import CommandFailed, Exit, show_failure
-from certstore.cli.output import GOOD, Cell, print_json, print_lines
+from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
 
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
@@ -23,9 +24,10 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
     """Check edge.yaml and every site.yaml of its store."""
     path = chosen_config(config)
     settings, faults = _check(path, _parse_settings)
-    files = [str(path)]
+    files, notes = [str(path)], list[str]()
     if settings is not None:
-        faults += _missing_files(path, settings)
+        faults += _missing_files(path, settings) + _unknown_group(path, settings)
+        notes = _notes(path, settings)
         for site_yaml in _site_files(_layout(path, settings)):
             files.append(str(site_yaml))
             site, site_faults = _check(site_yaml, _parse_site)
@@ -34,7 +36,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         print_json({"files": files, "errors": [dataclasses.asdict(fault) for fault in faults]})
     elif not faults:
         number = f"{len(files)} files" if len(files) > 1 else "1 file"
-        print_lines(Cell(f"{number} checked, nothing wrong", GOOD))
+        print_lines(Cell(f"{number} checked, nothing wrong", GOOD), *(Cell(f"note: {each}", WARNING) for each in notes))
     if faults:
         found = "\n".join(map(str, faults))
         show_failure(CommandFailed(f"accept the settings of {path}", found))
@@ -102,6 +104,26 @@ def _uninspectable(source: Path, site: SiteSettings | None, settings: Settings) 
         )
         for url in sockets[:1]
     ]
+
+
+def _notes(config: Path, settings: Settings) -> list[str]:
+    """What may be meant, and often is a slip."""
+    root = _layout(config, settings).root
+    return [] if root.exists() else [f"there is no store {root} yet: certedge run makes an empty one"]
+
+
+def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
+    from certstore.model.settings_source import SettingsFault
+
+    group = settings.keys_group
+    try:
+        known = group is None or grp.getgrnam(group) is not None
+    except KeyError:
+        known = False
+    if known:
+        return []
+    reason = f"there is no group {group} on this machine"
+    return [SettingsFault(str(config), None, "keys_group", group, "a group that exists", reason)]
 
 
 def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:

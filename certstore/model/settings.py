@@ -43,9 +43,9 @@ class HostPort(NamedTuple):
 
 def parse_host_port(text: object) -> object:
     """`host:port`, `[v6]:port` or `:port` (every address); raises ValueError with what is allowed."""
-    if isinstance(text, HostPort) or not isinstance(text, str):
+    if isinstance(text, HostPort):
         return text
-    host, separator, port = text.rpartition(":")
+    host, separator, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
     bracketed = host.startswith("[") and host.endswith("]")
     is_port = port.isascii() and port.isdigit() and int(port) <= 65535
     if not separator or not is_port or (":" in host and not bracketed):

@@ -55,6 +55,20 @@ def test_files_that_settings_name_and_that_are_not_there_are_faults(folder: Path
     assert certedge(folder, "check-config").code == 0
 
 
+def test_group_that_is_not_there_is_a_fault(folder: Path) -> None:
+    (folder / "edge.yaml").write_text("store: store\nkeys_group: no-such-group\n")
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 2
+    assert [each["key"] for each in ran.json["errors"]] == ["keys_group"]
+
+
+def test_store_that_is_not_there_is_noted(folder: Path) -> None:
+    (folder / "edge.yaml").write_text("store: stroe\n")
+    ran = certedge(folder, "check-config")
+    assert ran.code == 0
+    assert f"note: there is no store {folder / 'stroe'} yet" in ran.out
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"listeners: [", "edge.yaml:"), (b"\xff\xfe\x00", "not UTF-8"), (b"- a\n", "a list instead of keys")],

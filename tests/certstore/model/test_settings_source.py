@@ -98,6 +98,11 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             id="a misspelt key below lists that model's keys",
         ),
         pytest.param(
+            "listeners:\n  - {kind: https, listen: 443}\n",
+            "edge.yaml:2: listeners[0].listen: found 443; allowed: host:port, for example 127.0.0.1:8080",
+            id="an address is more than a port",
+        ),
+        pytest.param(
             "listeners:\n  - kind: imax\n    listen: ':143'\n",
             "edge.yaml:2: listeners[0].kind: found 'imax'; allowed: 'http', 'https', 'imap'",
             id="a choice lists the choices",
