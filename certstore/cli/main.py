@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from certstore.cli import (
@@ -32,24 +34,37 @@ app = typer.Typer(
 )
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"certedge {version('mitmproxy-edge')}")
+        raise typer.Exit
+
+
 @app.callback()
-def certedge(config: Config = None) -> None:
+def certedge(
+    config: Config = None,
+    wants_version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Options that hold for every command."""
 
 
-app.add_typer(sites.app, name="site")
-certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(request.request)
-app.add_typer(certificates.app, name="cert")
-app.command(epilog="Example: certedge renew webmail.example.com --force")(renew.renew)
-app.command(epilog="Example: certedge preflight webmail.example.com")(preflight.preflight)
-app.add_typer(account.app, name="account")
-app.add_typer(notify.app, name="notify")
-app.add_typer(admin.app, name="admin")
-app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
-app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
-app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
-app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
+app.command(epilog="Example: certedge init --host mail.example.com --dir /etc/certedge")(init.init)
 app.command("check-config", epilog="Example: certedge check-config --config /etc/certedge/edge.yaml")(
     check.check_config
 )
-app.command(epilog="Example: certedge init --host mail.example.com --dir /etc/certedge")(init.init)
+app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
+app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
+app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
+app.command(epilog="Example: certedge preflight webmail.example.com")(preflight.preflight)
+app.command(epilog="Example: certedge renew webmail.example.com --force")(renew.renew)
+app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
+app.add_typer(sites.app, name="site")
+certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(request.request)
+app.add_typer(certificates.app, name="cert")
+app.add_typer(account.app, name="account")
+app.add_typer(notify.app, name="notify")
+app.add_typer(admin.app, name="admin")
