@@ -18,6 +18,9 @@ def load_settings(config: Path) -> Settings:
         return parse_settings(config.read_text(encoding="utf-8-sig"), str(config))
     except SettingsError as error:
         raise BadSettings(str(error)) from error
+    except FileNotFoundError as error:
+        remedy = "name the file with --config, or make a first one with: certedge init --host YOUR.HOST.NAME"
+        raise BadSettings(f"can't read the settings {config}: there is no such file; {remedy}") from error
     except OSError as error:
         raise BadSettings(f"can't read the settings {config}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -35,8 +35,10 @@ def show_change(facts: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    print_lines(Cell(facts["message"], GOOD))
-    print_lines(*(Cell(f"note: {problem['message']}", WARNING) for problem in facts.get("problems", ())))
+    message, notes = facts["message"], [problem["message"] for problem in facts.get("problems", ())]
+    for note in notes:  # the message of a new certificate repeats them
+        message = message.replace(f"; {note}", "")
+    print_lines(Cell(message, GOOD), *(Cell(f"note: {note}", WARNING) for note in notes))
     if (served := facts.get("served")) is not None:
         print_lines(served_line(served))
 

@@ -6,11 +6,12 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
-from certstore.cli.output import BAD, WARNING, Cell, print_lines
+from certstore.cli.output import BAD, WARNING, Cell, print_lines, utc
 from certstore.service.protocol import VerbFailed
 
 
@@ -49,5 +50,5 @@ def failure_of(facts: Mapping[str, Any], attempted: str) -> CommandFailed:
     if link := facts.get("link"):
         remedy += f"\n{link}"
     if facts.get("next_attempt"):
-        remedy += f"\nit is tried again by itself at {facts['next_attempt']}"
+        remedy += f"\nit is tried again by itself at {utc(datetime.fromisoformat(facts['next_attempt']))}"
     return CommandFailed(attempted, found, remedy.strip())

@@ -240,7 +240,8 @@ class _Reader:
         else:
             finding = refusal(
                 Refusal.ENCRYPTED_KEY,
-                f"{what} in {name} is protected by a password; give it with the password through `certedge cert "
-                "install` or the console, or drop the key without one (openssl pkey -in FILE -out FILE)",
+                f"{what} in {name} is protected by a password; give it with the password, through `certedge cert "
+                "install --password-file FILE` or the console, or drop the key without one (openssl pkey -in FILE "
+                "-out FILE)",
             )
         self.locked.append(finding)

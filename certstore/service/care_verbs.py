@@ -198,7 +198,9 @@ def _test_mail(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[s
     except ValueError as error:
         raise VerbFailed(Fault.INVALID, str(error)) from None
     if not recipients:
-        raise VerbFailed(Fault.INVALID, "notify.to in edge.yaml names nobody", "add an address, or give one with --to")
+        raise VerbFailed(
+            Fault.INVALID, "notify.to in edge.yaml names nobody", "add an address and reload, or give one with --to"
+        )
     refused = caretaker.notifier.send_test(recipients)
     return {
         "sent": [each for each in recipients if each not in {item.recipient for item in refused}],
