@@ -41,7 +41,7 @@ listeners:
   # - {kind: submissions, listen: "0.0.0.0:465", upstream: "127.0.0.1:1587", proxy_protocol: v2}
   # - {kind: submission, listen: "0.0.0.0:587", upstream: "127.0.0.1:1587", proxy_protocol: v2}
   # - {kind: smtp, listen: "0.0.0.0:25", upstream: "127.0.0.1:1025", proxy_protocol: v2}
-  # - {kind: sieve, listen: "0.0.0.0:4190", upstream: "127.0.0.1:14190", proxy_protocol: v2}
+  # - {kind: sieve, listen: "0.0.0.0:4190", upstream: "127.0.0.1:5190", proxy_protocol: v2}
 
 # workers: auto                       # processes that serve; auto: one per core
 # tls: {minimum_version: "1.2", unknown_name: main}   # unknown_name: reject closes on names that no site declares
