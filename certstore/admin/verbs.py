@@ -11,7 +11,8 @@ from typing import Any
 
 from certstore.admin.access import Access
 from certstore.admin.auth.passwords import Passwords
-from certstore.admin.auth.users import UserExists
+from certstore.admin.auth.users import UnknownUser, UserExists
+from certstore.admin.tokens import UnknownToken
 from certstore.model.authorization import Scope
 from certstore.model.people import InvalidPerson, Role, check_password, parse_user_name
 from certstore.service.protocol import Fault, VerbFailed
@@ -29,6 +30,36 @@ def perform_admin(access: Access, verb: str, args: Mapping[str, Any]) -> dict[st
         return act(access, Arguments(args))
     except InvalidPerson as error:
         raise VerbFailed(Fault.INVALID, str(error)) from None
+    except (UnknownUser, UnknownToken) as error:
+        raise VerbFailed(Fault.NOT_FOUND, str(error), "the command `list` beside this one names them") from None
+
+
+def _list_users(access: Access, _: Arguments) -> dict[str, Any]:
+    users = access.users.all()
+    return {
+        "users": [
+            {
+                "name": user.name,
+                "role": user.role.value,
+                "sites": list(user.sites),
+                "has_password": bool(user.password_hash),
+                "has_one_time_codes": bool(user.totp_secret),
+                "made_at": user.made_at.isoformat(timespec="seconds"),
+            }
+            for user in users
+        ]
+    }
+
+
+def _remove_user(access: Access, arguments: Arguments) -> dict[str, Any]:
+    """Signed out at once, and no link left."""
+    name = arguments.text("name")
+    access.users.remove(name)
+    access.invitations.withdraw(name)
+    access.sessions.end_all(name)
+    message = f"user {name} removed, and signed out everywhere"
+    access.audit.note(COMMAND, "local", "user.remove", None, "done", message)
+    return {"name": name, "message": message}
 
 
 def _add_user(access: Access, arguments: Arguments) -> dict[str, Any]:
@@ -61,6 +92,29 @@ def _add_token(access: Access, arguments: Arguments) -> dict[str, Any]:
     return {"key": token.key, "name": token.name, "scope": scope.value, "sites": sites, "token": text}
 
 
+def _list_tokens(access: Access, _: Arguments) -> dict[str, Any]:
+    return {
+        "tokens": [
+            {
+                "key": token.key,
+                "name": token.name,
+                "scope": token.scope.value,
+                "sites": None if token.sites is None else list(token.sites),
+                "made_at": token.made_at.isoformat(timespec="seconds"),
+                "made_by": token.made_by,
+            }
+            for token in access.tokens.all()
+        ]
+    }
+
+
+def _remove_token(access: Access, arguments: Arguments) -> dict[str, Any]:
+    token = access.tokens.remove(arguments.text("key"))
+    message = f"token {token.name} ({token.key}) is good for nothing any more"
+    access.audit.note(COMMAND, "local", "token.remove", None, "done", message)
+    return {"key": token.key, "name": token.name, "message": message}
+
+
 def _one_of(text: str, kind: type[Role] | type[Scope]) -> str:
     allowed = [each.value for each in kind]
     if text not in allowed:
@@ -70,5 +124,9 @@ def _one_of(text: str, kind: type[Role] | type[Scope]) -> str:
 
 ADMIN_VERBS: dict[str, Callable[[Access, Arguments], dict[str, Any]]] = {
     "admin.user.add": _add_user,
+    "admin.user.list": _list_users,
+    "admin.user.remove": _remove_user,
     "admin.token.add": _add_token,
+    "admin.token.list": _list_tokens,
+    "admin.token.remove": _remove_token,
 }

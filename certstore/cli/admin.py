@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from certstore.cli.asking import ask
 from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.output import GOOD, Cell, print_json, print_lines
+from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Users of the console, and tokens for its API.")
 user = typer.Typer(no_args_is_help=True, help="People who may sign in to the console.")
@@ -45,11 +46,56 @@ def add_user(
     edge = open_edge(config)
     password = _read_password(attempted, from_stdin=password_stdin)
     args = {"name": name, "role": role, "sites": site or [], "password": password, "replace": replace}
-    facts = ask(edge, "admin.user.add", args, attempted)
+    _show(ask(edge, "admin.user.add", args, attempted), as_json=as_json)
+
+
+@user.command("list")
+def list_users(config: Config = None, as_json: AsJson = False) -> None:
+    """Who may sign in, and what they see."""
+    facts = ask(open_edge(config), "admin.user.list", {}, "list the users")
     if as_json:
         print_json(facts)
-    else:
-        print_lines(Cell(str(facts["message"]), GOOD))
+        return
+    print_table(
+        ("user", "role", "sites", "sign-in"),
+        [(each["name"], each["role"], _sites(each["sites"]), _sign_in(each)) for each in facts["users"]],
+    )
+
+
+@user.command("remove", epilog="Example: certedge admin user remove anna")
+def remove_user(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Who is to go.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take somebody's sign-in away, at once. The last administrator stays."""
+    _show(ask(open_edge(config), "admin.user.remove", {"name": name}, f"remove the user {name}"), as_json=as_json)
+
+
+@token.command("list")
+def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
+    """Which tokens there are. A token begins with `cet_` and its key."""
+    facts = ask(open_edge(config), "admin.token.list", {}, "list the tokens")
+    if as_json:
+        print_json(facts)
+        return
+    print_table(
+        ("key", "name", "scope", "sites", "made by", "made"),
+        [
+            (each["key"], each["name"], each["scope"], _sites(each["sites"]), each["made_by"], each["made_at"][:10])
+            for each in facts["tokens"]
+        ],
+    )
+
+
+@token.command("remove", epilog="Example: certedge admin token remove 5f3a09c1d2e4")
+def remove_token(
+    key: Annotated[str, typer.Argument(metavar="KEY", show_default=False, help="As `admin token list` shows it.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token good for nothing, at once."""
+    _show(ask(open_edge(config), "admin.token.remove", {"key": key}, f"remove the token {key}"), as_json=as_json)
 
 
 @token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
@@ -74,6 +120,23 @@ def add_token(
         return
     print_lines(str(facts["token"]))
     sys.stderr.write("This is the only time that the token is shown.\n" if sys.stderr.isatty() else "")
+
+
+def _show(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        print_lines(Cell(str(facts["message"]), GOOD))
+
+
+def _sites(sites: Sequence[str] | None) -> str:
+    return ", ".join(sites) if sites else "all"
+
+
+def _sign_in(user: Mapping[str, Any]) -> str:
+    if not user["has_password"]:
+        return "invited"
+    return "password and code" if user["has_one_time_codes"] else "password"
 
 
 def _read_password(attempted: str, *, from_stdin: bool) -> str:

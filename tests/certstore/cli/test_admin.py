@@ -87,3 +87,35 @@ def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(
         )
         with urllib.request.urlopen(request, timeout=20, context=context) as response:
             assert json.load(response)["main"]["site"] == "main"
+
+
+def test_people_and_tokens_are_listed_and_removed(folder: Path) -> None:
+    add_user(folder, "anna")
+    add_user(folder, "bert", "--role", "domain", "--site", "webmail.client-a.test")
+    made = certedge(folder, "admin", "token", "add", "monitoring", "--scope", "read", "--json").json
+    listed = certedge(folder, "admin", "user", "list")
+    assert listed.code == 0
+    assert re.search(r"bert +domain +webmail\.client-a\.test +password", listed.out)
+    assert [each["name"] for each in certedge(folder, "admin", "user", "list", "--json").json["users"]] == [
+        "anna",
+        "bert",
+    ]
+    assert re.search(
+        rf"{made['key']} +monitoring +read +all +command line", certedge(folder, "admin", "token", "list").out
+    )
+
+    gone = certedge(folder, "admin", "user", "remove", "bert")
+    assert (gone.code, gone.out) == (0, "user bert removed, and signed out everywhere\n")
+    assert certedge(folder, "admin", "token", "remove", made["key"]).code == 0
+    assert certedge(folder, "admin", "token", "list", "--json").json == {"tokens": []}
+    for words, said in {
+        ("user", "remove", "bert"): "there is no user 'bert'",
+        ("user", "remove", "anna"): "the last administrator",
+        ("token", "remove", made["key"]): "there is no such token",
+    }.items():
+        refused = certedge(folder, "admin", *words)
+        assert refused.code in (1, 2)
+        assert said in refused.err
+    log = (Layout(folder / "store").admin / "audit.jsonl").read_text()
+    assert "user.remove" in log
+    assert "token.remove" in log
