@@ -17,6 +17,7 @@ _REFUSALS = {
 
 class Pop3Login(Login):
     protocol = MailProtocol.POP3
+    no_response = b"-ERR Not a step of an authentication\r\n"
 
     def __init__(self) -> None:
         super().__init__(Literals.NONE, Literals.NONE)
