@@ -122,6 +122,7 @@ def test_anything_but_a_login_keeps_the_watch(protocol: MailProtocol, exchange: 
         (IMAP, b'a ID ("name" {4+}\r\nMail)\r\n', b"* ID NIL\r\na OK"),
         (IMAP, b"STARTTLS\r\n", b"* BAD"),
         (POP3, b"STLS\r\n", b"-ERR"),
+        (POP3, b"CAPA x\r\n", b"-ERR"),
         (POP3, b"XCLIENT ADDR=192.0.2.9\r\n", b"-ERR"),
         (SIEVE, b"STARTTLS\r\n", b"NO"),
         (SIEVE, b"XCLIENT ADDR=192.0.2.9\r\n", b"NO"),
