@@ -22,6 +22,7 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
+from certstore.acme.bounded import BoundedAdapter
 from certstore.model.acme_problems import Problem, read_problem
 from certstore.model.causes import Cause, Failure
 
@@ -46,9 +47,14 @@ class OrderFailed(Exception):
 
 
 class Network(client.ClientNetwork):
-    """The library's network that remembers its last answer and is patient with nonces."""
+    """The library's network that remembers its last answer, waits for none without end, and is patient with nonces."""
 
     last_response: requests.Response | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, BoundedAdapter())
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         self.last_response = None

@@ -7,7 +7,7 @@ JSON, kept by whoever owns a disk. Knows no clock: every call is given the time.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -123,9 +123,11 @@ class Ledger:
         count = max(int(rule.count * (1 - spare)), 1)
         times = self._events.get(f"{limit}:{key}", [])
         since = bisect_right(times, (now - rule.period).timestamp())
-        if len(times) - since < count:
+        # A clock that was ahead for a while has dated some too late; they must hold nothing until then.
+        until = bisect_right(times, now.timestamp())
+        if until - since < count:
             return None
-        free = datetime.fromtimestamp(times[-count], UTC) + rule.period
+        free = datetime.fromtimestamp(times[until - count], UTC) + rule.period
         crowd = rule.period / 2 if limit is Limit.ORDERS else timedelta()
         return Hold(limit, free, f"the CA takes at most {count} {what} in {_words(rule.period)}", crowd)
 
@@ -166,7 +168,7 @@ class Ledger:
         if rule is not None:
             times = self._events.setdefault(whole, [])
             del times[: bisect_right(times, (now - rule.period).timestamp())]
-            times.append(now.timestamp())
+            insort(times, now.timestamp())
         return whole
 
 

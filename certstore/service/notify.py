@@ -59,6 +59,8 @@ class Notifier:
         self._failures = 0
         self._not_before: datetime | None = None
         self._refused: dict[str, datetime] = {}
+        self._lost: set[str] = set()
+        """Recipients whose mails cost the connection at the last try."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
@@ -100,7 +102,8 @@ class Notifier:
         matters = [(matter, {*self._settings.to, *contacts}) for matter, contacts in self._matters(now)]
         mails = [mail for mail in plan_mails(matters, self._told, now) if self._refused.get(mail.recipient, now) <= now]
         if mails:
-            self._send(mails, now)
+            # Should the server not take another connection, those that cost the last one must not be the first again.
+            self._send(sorted(mails, key=lambda mail: mail.recipient in self._lost), now)
 
     def send_test(self, recipients: Sequence[str] = ()) -> list[Refused]:
         """To everybody in notify.to, or to these. Raises MailServerFailed."""
@@ -133,6 +136,8 @@ class Notifier:
         try:
             refused = self._deliver([message for _, message in built], taken)
         except MailServerFailed as failed:
+            self._lost = set(failed.lost)
+            self._note_refused(failed.refused, now)
             self._failures += 1
             wait = _RETRIES[min(self._failures, len(_RETRIES)) - 1]
             self._not_before = now + wait
@@ -140,6 +145,10 @@ class Notifier:
             logger.error("mails wait: %s; next try in %d minutes", failed, wait // timedelta(minutes=1))
             return
         self._failures, self._not_before, self.problem = 0, None, None
+        self._lost.clear()
+        self._note_refused(refused, now)
+
+    def _note_refused(self, refused: Sequence[Refused], now: datetime) -> None:
         for each in refused:
             self._refused[each.recipient] = now + _REFUSED_AGAIN
             self.problem = f"a mail to {each.recipient} is refused: {each.reason}"

@@ -17,6 +17,8 @@ from certstore.model.settings import SmtpSettings
 from certstore.trust import verifying_context
 
 TIMEOUT_SECONDS = 30.0
+LOST_AT_MOST = 3
+"""Messages that may cost a connection until the rest waits: it is then the server, and each may take a time-out."""
 
 
 _ONE_MESSAGE = (
@@ -28,10 +30,6 @@ _ONE_MESSAGE = (
 """What concerns one message alone; the last one is raised for an address that needs SMTPUTF8."""
 
 
-class MailServerFailed(Exception):
-    """No message could be handed over; the message says what was attempted and what came back."""
-
-
 @dataclass(frozen=True, slots=True)
 class Refused:
     """The server took this message not; others may have gone."""
@@ -40,37 +38,90 @@ class Refused:
     reason: str
 
 
+class MailServerFailed(Exception):
+    """Not every message could be offered; the message says what was attempted and what came back.
+
+    `lost` are the recipients whose messages cost the connection, `refused` what the server said no to before or after.
+    """
+
+    lost: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
 def deliver(
     smtp: SmtpSettings, base: Path, messages: Sequence[EmailMessage], *, taken: Callable[[EmailMessage], None]
 ) -> list[Refused]:
     """Send each message; `taken` is called the moment the server has said 250 to it, before anything else is done.
 
-    Raises MailServerFailed, when it never came to a message or the connection was lost in between.
+    One that costs the connection does not keep back the ones behind it: they go over a new one. Raises
+    MailServerFailed when there was such a message, or no connection to be had.
     """
     place = f"the mail server {smtp.host}:{smtp.port}"
-    refused = []
+    refused: list[Refused] = []
+    lost: list[Refused] = []
+    server: smtplib.SMTP | None = None
+    try:
+        for message in messages:
+            if len(lost) == LOST_AT_MOST:
+                break
+            if server is None:
+                server = _open(smtp, base, place)
+            reason = _hand_over(server, message)
+            if reason is None:
+                taken(message)
+                continue
+            is_lost = server.sock is None
+            (lost if is_lost else refused).append(Refused(str(message["To"]), reason))
+            if is_lost or not _is_reset(server):
+                _leave(server)
+                server = None
+    except MailServerFailed as failed:
+        raise _with(failed, lost, refused) from None
+    finally:
+        if server is not None:
+            _leave(server)
+    if lost:
+        raise _with(MailServerFailed(f"{place}: {lost[-1].reason}"), lost, refused)
+    return refused
+
+
+def _with(failed: MailServerFailed, lost: Sequence[Refused], refused: Sequence[Refused]) -> MailServerFailed:
+    failed.lost, failed.refused = tuple(each.recipient for each in lost), tuple(refused)
+    return failed
+
+
+def _open(smtp: SmtpSettings, base: Path, place: str) -> smtplib.SMTP:
     try:
         server = _connect(smtp)
     except (OSError, smtplib.SMTPException) as error:
         raise MailServerFailed(f"{place}: {_words(error)}") from None
     try:
         _prepare(server, smtp, base, place)
-        for message in messages:
-            try:
-                server.send_message(message)
-            except _ONE_MESSAGE as error:
-                refused.append(Refused(str(message["To"]), _words(error)))
-                _reset(server)
-                continue
-            taken(message)
+    except BaseException as error:
+        _leave(server)
+        if isinstance(error, (OSError, smtplib.SMTPException)):
+            raise MailServerFailed(f"{place}: {_words(error)}") from None
+        raise
+    return server
+
+
+def _hand_over(server: smtplib.SMTP, message: EmailMessage) -> str | None:
+    """Why the message was not taken; None when it was. Closed is the connection when it was lost over it."""
+    try:
+        server.send_message(message)
+    except _ONE_MESSAGE as error:
+        return _words(error)  # at 421 the library has closed the connection (RFC 5321 §3.8)
     except (OSError, smtplib.SMTPException) as error:
-        raise MailServerFailed(f"{place}: {_words(error)}") from None
-    finally:
-        # What was taken is taken; a server that does not say goodbye changes nothing about it.
-        with contextlib.suppress(OSError, smtplib.SMTPException):
-            server.quit()
         server.close()
-    return refused
+        return _words(error)
+    return None
+
+
+def _leave(server: smtplib.SMTP) -> None:
+    """What was taken is taken; a server that does not say goodbye changes nothing about it."""
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        server.quit()
+    server.close()
 
 
 def _connect(smtp: SmtpSettings) -> smtplib.SMTP:
@@ -105,9 +156,12 @@ def _password(smtp: SmtpSettings, base: Path) -> str:
     return lines[0] if lines else ""
 
 
-def _reset(server: smtplib.SMTP) -> None:
-    with contextlib.suppress(smtplib.SMTPException):
-        server.rset()
+def _is_reset(server: smtplib.SMTP) -> bool:
+    """Whether the connection is good for another message."""
+    try:
+        return server.rset()[0] == 250
+    except (OSError, smtplib.SMTPException):
+        return False
 
 
 def _words(error: Exception) -> str:

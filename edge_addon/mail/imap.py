@@ -14,14 +14,27 @@ _STARTTLS = re.compile(rb"(?i) STARTTLS(?=[ \r\n\]]|\Z)")
 _FORWARDED_ADDRESS = re.compile(rb"(?i)x-(?:originating|connected|session|proxy|forward)")
 """Parameters of ID by which Dovecot lets a trusted relay name the real client; clients of the edge are not trusted."""
 
+_QUOTED = rb'"(?:[^"\\\x00\r\n]|\\["\\])*"(?=[ )\r\n])'
+_PLAIN = rb'[^"{\x00-\x1f\x7f]*'
+_LINE = re.compile(_PLAIN + rb"(?:(?<=[ (])" + _QUOTED + _PLAIN + rb")*\r?\n")
+"""One line for every server: no string is left open, and no literal begins."""
+_BEFORE_LOGIN = re.compile(rb"[^ ]+ [^ ]+")
+_ASTRING = re.compile(rb'[^"{()\x00-\x20\x7f]+|' + _QUOTED)
+_LITERAL = re.compile(rb"\{(\d{1,5})\+?\}\r\n")
+
 
 class ImapLogin(Login):
     protocol = MailProtocol.IMAP
+    no_response = b"* BYE Not the next part of the command\r\n"
 
     def __init__(self) -> None:
         super().__init__(Literals.ON_REQUEST, Literals.AT_ONCE)
         self._tag = b""
-        self._is_login = False
+        self._is_login = self._is_authentication = False
+        self._login = b""
+        """A LOGIN with literals, as far as the client has said it."""
+        self._pieces = 0
+        """How many pieces of it have gone or will."""
 
     def judge_command(self, data: bytes) -> bytes | None:
         command = parse_command(MailProtocol.IMAP, data)
@@ -33,16 +46,32 @@ class ImapLogin(Login):
                 return tag + b" BAD TLS is already active\r\n"
             case "COMPRESS":  # the watch would be blind; after the login it may pass (RFC 4978)
                 return tag + b" BAD Log in first\r\n"
-            case "ID" if _FORWARDED_ADDRESS.search(data) or data.rstrip().endswith(b"}"):
+            case "ID" if _FORWARDED_ADDRESS.search(data) or _announces_literal(data):
                 # Answered like any other ID, because honest web mails send these too.
                 return b"* ID NIL\r\n" + tag + b" OK ID done\r\n"
+        is_line = _LINE.fullmatch(data) is not None
+        if not is_line and (command.verb != "LOGIN" or _cut_login(data) is None):
+            return tag + b" BAD Not with these arguments\r\n"
         self._tag = tag
         self._is_login = command.verb in {"LOGIN", "AUTHENTICATE"}
+        self._is_authentication = command.verb == "AUTHENTICATE"
+        self._login, self._pieces = b"", 0
         return None
+
+    def take_apart(self, data: bytes) -> list[bytes] | None:
+        if self._is_authentication or (not self.goes_on and _LINE.fullmatch(data)):
+            return super().take_apart(data)
+        self._login += data
+        pieces = _cut_login(self._login)
+        if pieces is None:
+            return None
+        known, self._pieces = self._pieces, len(pieces)
+        return pieces[known:]
 
     def judge_answer(self, data: bytes) -> After:
         if data[:1] == b"+":
-            return After.GO_ON
+            is_awaited = self._is_authentication or self.has_offered_literal or self.later
+            return After.GO_ON if is_awaited else After.STAY
         if self._tag and data.startswith(self._tag + b" "):
             status = data[len(self._tag) + 1 :][:3].upper()
             self._tag = b""
@@ -55,3 +84,36 @@ class ImapLogin(Login):
         if data.find(b"\n") != len(data) - 1:
             return data  # a literal, whose length must stay; no capability list has one
         return _CAPABILITIES.sub(lambda found: found[1] + _STARTTLS.sub(b"", found[2]), data)
+
+
+def _announces_literal(data: bytes) -> bool:
+    """Its first line ends with one."""
+    return data.partition(b"\n")[0].rstrip().endswith(b"}")
+
+
+def _cut_login(data: bytes) -> list[bytes] | None:
+    """`tag LOGIN astring astring` or the beginning of it, cut behind each announcement of a literal.
+
+    Every literal is made one that the server asks for: one that does not know the other kind (RFC 7888) refuses the
+    command and would read what is in the literal as the next. None when it is anything else.
+    """
+    head = _BEFORE_LOGIN.match(data)
+    position = head.end() if head is not None else 0
+    begin, pieces = 0, []
+    for _ in range(2):
+        if data[position : position + 1] != b" ":
+            return None
+        position += 1
+        if literal := _LITERAL.match(data, position):
+            size = int(literal[1])
+            pieces.append(data[begin:position] + b"{%d}\r\n" % size)
+            begin, position = literal.end(), literal.end() + size
+            if begin == len(data):
+                return pieces
+            if b"\0" in data[begin:position]:
+                return None
+        elif word := _ASTRING.match(data, position):
+            position = word.end()
+        else:
+            return None
+    return [*pieces, data[begin:]] if data[position:] == b"\r\n" else None

@@ -48,7 +48,8 @@ class Framer:
 
     def __init__(self, limit: int, literals: Literals = Literals.NONE, *, is_strict: bool = False) -> None:
         self._limit = limit
-        self._literals = literals
+        self.literals = literals
+        """May be changed between two units."""
         self._is_strict = is_strict
         self._buffer = bytearray()
         self._scanned = 0
@@ -105,12 +106,12 @@ class Framer:
         return data
 
     def _announced_literal(self, end: int) -> tuple[int, bool] | None:
-        if self._literals is Literals.NONE:
+        if self.literals is Literals.NONE:
             return None
         found = _ANNOUNCED_LITERAL.search(self._buffer[max(self._line_start, end - _LONGEST_ANNOUNCEMENT) : end])
         if found is None:
             return None
-        return int(found[1]), self._literals is Literals.ON_REQUEST and not found[2]
+        return int(found[1]), self.literals is Literals.ON_REQUEST and not found[2]
 
     def _cut(self, end: int) -> bytes:
         data = bytes(self._buffer[:end])

@@ -3,10 +3,13 @@
 Each command of the client goes to the upstream once the one before is answered. So it is always known which command an
 answer belongs to, STARTTLS can be taken out of capability lists and refused as a command, and the very answer that ends
 the watch is seen: once logged in, bytes pass untouched. What a protocol makes of a command or an answer is its own.
+
+Nothing passes that the upstream could cut into commands elsewhere than the edge does.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from enum import Enum
 
@@ -25,6 +28,10 @@ from edge_addon.mail.lines import Fault, Framer, Literals
 from edge_addon.mail.opening import UPSTREAM_GARBLED
 
 REFUSED_AFTER_TLS = "mail_command_refused"
+LOGIN_GARBLED = "mail_login_garbled"
+
+_SASL_RESPONSE = re.compile(rb"(?:[A-Za-z0-9+/]*={0,2}|\*)\r?\n")
+"""RFC 4422 §5.1 in base64. No command has this form, should the upstream have given up waiting for it."""
 
 
 class After(Enum):
@@ -43,19 +50,27 @@ class Login(ABC):
     """The watch; a subclass knows one protocol."""
 
     protocol: MailProtocol
+    response_literals = Literals.NONE
+    """The literals in a client's step of an authentication."""
+    no_response: bytes
+    """Last words to a client that says something else instead of the next part of its command."""
 
     def __init__(self, client: Literals, upstream: Literals) -> None:
+        self._literals = client
         self._client = Framer(LINE_LIMIT, client)
         self._upstream = Framer(LINE_LIMIT, upstream)
         self._is_clients_turn = False
-        self._goes_on = False
+        self.goes_on = False
         """The client's next unit belongs to the command under way and is no command of its own."""
-        self._has_offered_literal = False
+        self.has_offered_literal = False
+        """The command under way ends for now at the announcement of a literal."""
+        self.later: list[bytes] = []
+        """What the client has said of the command under way and the upstream is still to ask for."""
         self._is_over = False
 
     @property
     def held(self) -> int:
-        return self._client.held
+        return self._client.held + sum(map(len, self.later))
 
     @property
     def owes_answer(self) -> bool:
@@ -77,14 +92,25 @@ class Login(ABC):
             if isinstance(unit, Fault):
                 self._is_over = True
                 return [*steps, Ended(UPSTREAM_GARBLED)]
+            after = self.judge_answer(unit.data)
+            if after is After.GO_ON and self.later:
+                steps.append(ToUpstream(self.later.pop(0)))  # the client did not wait to be asked
+                continue
             if line := self.without_starttls(unit.data):
                 steps.append(ToClient(line))
-            steps += self._follow(self.judge_answer(unit.data))
+            steps += self._follow(after)
         return steps + self._advance()
 
     @abstractmethod
     def judge_command(self, data: bytes) -> bytes | None:
         """The edge's own answer to a command that must not pass; None lets it pass, as the one now under way."""
+
+    def take_apart(self, data: bytes) -> list[bytes] | None:
+        """The pieces in which a command, or the next part of the one under way, goes to the upstream.
+
+        Each but the first waits until it is asked for. None when `data` does not belong to the command under way.
+        """
+        return [data] if not self.goes_on or _SASL_RESPONSE.fullmatch(data) else None
 
     @abstractmethod
     def judge_answer(self, data: bytes) -> After:
@@ -100,14 +126,18 @@ class Login(ABC):
             if isinstance(unit, Fault):
                 self._is_over = True
                 steps.append(client_fault(self.protocol, unit))
-            elif not self._goes_on and (answer := self.judge_command(unit.data)) is not None:
+            elif not self.goes_on and (answer := self.judge_command(unit.data)) is not None:
                 if unit.waits:
                     self._client.forget_literal()
                 steps += [ToClient(answer), Count(REFUSED_AFTER_TLS)]
+            elif (pieces := self.take_apart(unit.data)) is None:
+                self._is_over = True
+                steps.append(Ended(LOGIN_GARBLED, self.no_response))
             else:
-                steps.append(ToUpstream(unit.data))
-                self._is_clients_turn = self._goes_on = False
-                self._has_offered_literal = unit.waits
+                steps.append(ToUpstream(pieces[0]))
+                self.later = pieces[1:]
+                self._is_clients_turn = self.goes_on = False
+                self.has_offered_literal = unit.waits
         return steps
 
     def _follow(self, after: After) -> list[Step]:
@@ -119,10 +149,14 @@ class Login(ABC):
             if held := self._client.take():
                 steps.append(ToUpstream(held))
             return steps
-        if after is not After.STAY and not self._is_clients_turn:
+        has_given_up = self.goes_on and after is After.ANSWERED
+        if after is not After.STAY and (has_given_up or not self._is_clients_turn):
             self._is_clients_turn = True
-            self._goes_on = after is After.GO_ON
-            if self._has_offered_literal and not self._goes_on:
+            self.goes_on = after is After.GO_ON
+            is_response = self.goes_on and not self.has_offered_literal
+            self._client.literals = self.response_literals if is_response else self._literals
+            if not self.goes_on:
                 self._client.forget_literal()
-            self._has_offered_literal = False
+                self.later.clear()
+            self.has_offered_literal = False
         return []

@@ -17,6 +17,7 @@ _REFUSALS = {
 
 class Pop3Login(Login):
     protocol = MailProtocol.POP3
+    no_response = b"-ERR Not a step of an authentication\r\n"
 
     def __init__(self) -> None:
         super().__init__(Literals.NONE, Literals.NONE)
@@ -30,6 +31,8 @@ class Pop3Login(Login):
             return b"-ERR Not a command\r\n"
         if (refusal := _REFUSALS.get(command.verb)) is not None:
             return refusal
+        if command.verb == "CAPA" and command.argument:
+            return b"-ERR CAPA has no argument\r\n"  # RFC 2449 §5; some servers answer with the list all the same
         self._expects_list = command.verb in _LISTS_WITHOUT_ARGUMENT and not command.argument
         self._is_login = command.verb in {"PASS", "APOP", "AUTH"} and not self._expects_list
         return None

@@ -11,6 +11,12 @@ from edge_addon.mail.login import After, Login
 
 _STARTTLS_CAPABILITY = re.compile(rb'(?im)^(?:"STARTTLS"|\{8\+?\}\r?\nSTARTTLS)[ \t]*\r?\n')
 _STATUS = re.compile(rb"(?i)(OK|NO|BYE)\b")
+_QUOTED = rb'"(?:[^"\\\x00\r\n]|\\["\\])*"'
+_PLAIN = rb'[^"{\x00-\x08\x0a-\x1f\x7f]*'
+_LINE = re.compile(_PLAIN + rb"(?:" + _QUOTED + _PLAIN + rb")*\r?\n")
+"""One line for every server: no string is left open, and no literal begins."""
+_STRING = re.compile(rb" (?:" + _QUOTED + rb"|\{(\d{1,5})\+\}\r\n([A-Za-z0-9+/=*_-]*))")
+"""RFC 5804 §4, a literal of no more than authentication needs: should a server refuse it, nothing in it can run."""
 _REFUSALS = {
     "STARTTLS": b'NO "TLS is already active"\r\n',
     "XCLIENT": b'NO "Not from here"\r\n',  # Dovecot would take a client's address from it
@@ -19,6 +25,8 @@ _REFUSALS = {
 
 class SieveLogin(Login):
     protocol = MailProtocol.SIEVE
+    response_literals = Literals.AT_ONCE
+    no_response = b'BYE "Not a step of an authentication"\r\n'
 
     def __init__(self) -> None:
         super().__init__(Literals.AT_ONCE, Literals.AT_ONCE)
@@ -30,8 +38,14 @@ class SieveLogin(Login):
             return b'NO "Not a command"\r\n'
         if (refusal := _REFUSALS.get(command.verb)) is not None:
             return refusal
-        self._is_login = command.verb == "AUTHENTICATE"
+        is_login = command.verb == "AUTHENTICATE"
+        if not _LINE.fullmatch(data) and not (is_login and _is_strings(data[len(command.verb) :], most=2)):
+            return b'NO "Not with these arguments"\r\n'
+        self._is_login = is_login
         return None
+
+    def take_apart(self, data: bytes) -> list[bytes] | None:
+        return [data] if not self.goes_on or _is_strings(b" " + data, most=1) else None
 
     def judge_answer(self, data: bytes) -> After:
         status = _STATUS.match(data)
@@ -43,3 +57,16 @@ class SieveLogin(Login):
 
     def without_starttls(self, data: bytes) -> bytes:
         return _STARTTLS_CAPABILITY.sub(b"", data)
+
+
+def _is_strings(data: bytes, *, most: int) -> bool:
+    """Strings, each behind a space, up to the end of the line."""
+    position = 0
+    for _ in range(most):
+        found = _STRING.match(data, position)
+        if found is None or (found[1] and int(found[1]) != len(found[2])):
+            return False
+        position = found.end()
+        if data[position:] in {b"\r\n", b"\n"}:
+            return True
+    return False

@@ -30,6 +30,8 @@ class MailServer:
     def __init__(self, folder: Path, *, security: str = "starttls", login: bool = True) -> None:
         self.messages: list[EmailMessage] = []
         self.refuse: set[str] = set()
+        self.drop: set[str] = set()
+        """For these it says 421 and closes the connection."""
         self.after_data: Callable[[EmailMessage], None] = lambda message: None
         self.takes_utf8 = True
         """Whether it offers SMTPUTF8 from the next start on."""
@@ -85,6 +87,10 @@ class MailServer:
     async def handle_RCPT(  # noqa: N802  aiosmtpd looks for this name
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
+        if address in self.drop:
+            await server.push("421 4.3.2 come back later")
+            server.transport.close()
+            return "421 4.3.2 gone"
         if address in self.refuse:
             return "550 5.1.1 there is nobody of that name"
         envelope.rcpt_tos.append(address)

@@ -115,3 +115,48 @@ def test_an_inspected_site_needs_an_upstream_that_mitmproxy_can_connect_to(
     ran = certedge(folder, "check-config")
     assert ran.code == code
     assert ("can't be relayed to unix:/run/web.sock" in ran.err) is bool(code)
+
+
+def test_names_in_domains_that_are_no_sites_are_each_told_with_what_to_do(folder: Path) -> None:
+    domains = folder / "store" / "domains"
+    for name in (
+        "WebMail.X.test",
+        "trailing.test.",
+        "bücher.test",
+        "main",
+        "two words",
+        "good.test",
+        ".hidden",
+        "shop",
+    ):
+        (domains / name).mkdir(parents=True)
+    for name in ("main.pem", "Upper.test.pem", "good2.test.pem", "by-host.test.pem", "notes.txt", "nothing.pem"):
+        (domains / name).write_text("")
+    (domains / "shop/site.yaml").write_text("host: by-host.test\n")
+    told = {
+        "Upper.test.pem": "rename it to upper.test.pem",
+        "WebMail.X.test": "rename it to webmail.x.test",
+        "bücher.test": "rename it to xn--bcher-kva.test",
+        "main": f"what belongs to the main site goes into {folder / 'store/main'}",
+        "main.pem": f"what belongs to the main site goes into {folder / 'store/main.pem'}",
+        "nothing.pem": "rename it to the host name, as in mail.example.com.pem, or to the name of the site's folder",
+        "trailing.test.": "rename it to trailing.test",
+        "two words": "rename it to the host name, as in mail.example.com",
+    }
+    ran = certedge(folder, "check-config")
+    assert ran.code == 0, "it is no fault of a setting, and everything else runs"
+    assert ran.out.splitlines() == [
+        *(f"{domains / name} is ignored: {what}" for name, what in told.items()),
+        "3 files checked, nothing wrong in them",
+    ]
+    assert certedge(folder, "check-config", "--json").json["ignored"] == [
+        {"path": str(domains / name), "what_to_do": what} for name, what in told.items()
+    ]
+
+
+def test_a_name_that_is_written_properly_beside_its_other_form_is_not_advised_again(folder: Path) -> None:
+    domains = folder / "store" / "domains"
+    for name in ("A.test", "a.test"):
+        (domains / name).mkdir(parents=True)
+    ran = certedge(folder, "check-config")
+    assert f"{domains / 'A.test'} is ignored: a.test is there already; move what is in it there" in ran.out

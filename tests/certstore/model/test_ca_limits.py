@@ -130,3 +130,17 @@ def test_limits_belong_to_the_ca() -> None:
 )
 def test_registered_domain(name: str, expected: str) -> None:
     assert registered_domain(name) == expected
+
+
+def test_events_that_a_wrong_clock_dated_ahead_hold_nothing_and_keep_the_order_of_the_others(ledger: Ledger) -> None:
+    key = ""
+    for _ in range(5):
+        key = ledger.note_failed("a.test", NOW + 3650 * DAY)
+    assert ledger.find_hold(ORDER, NOW) is None
+    for number in range(5):
+        ledger.note_failed("a.test", NOW + number * MINUTE)
+    hold = ledger.find_hold(ORDER, NOW + 5 * MINUTE)
+    assert hold is not None
+    assert hold.until == NOW + HOUR
+    assert ledger.find_hold(ORDER, NOW + HOUR) is None
+    assert ledger.events(key) == sorted(ledger.events(key))

@@ -194,6 +194,24 @@ def test_refused_recipient_is_shown_and_does_not_hold_up_the_others(office: Offi
     assert "nobody@example.org" in notifier.problem
 
 
+def test_recipient_that_costs_the_connection_keeps_nobody_elses_warning_back(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no second connection can be had: then it is not the first again."""
+    office.states["a.test"] = FAILED
+    office.contacts["a.test"] = ("a-hole@example.org",)
+    office.server.drop = {"a-hole@example.org"}
+    monkeypatch.setattr("certstore.service.smtp.LOST_AT_MOST", 1)
+    notifier = office.notifier()
+    for _ in range(3):
+        notifier.round()
+        office.now += 5 * MINUTE
+    notifier.stop()
+    assert [str(each["To"]) for each in office.server.messages] == ["admin@example.org"]
+    assert notifier.problem is not None
+    assert "421" in notifier.problem
+
+
 def test_template_of_the_administrator_is_used_and_a_broken_one_is_not(office: Office) -> None:
     folder = office.folder / "templates"
     folder.mkdir()

@@ -86,6 +86,28 @@ def test_one_refused_recipient_does_not_cost_the_others_their_mail(trusted: Path
     assert (taken, refused) == (["admin@example.org"], ["nobody@example.org"])
 
 
+def test_a_recipient_that_costs_the_connection_does_not_keep_the_others_mails_back(trusted: Path) -> None:
+    recipients = ["one@example.org", "hole@example.org", "two@example.org", "nobody@example.org"]
+    taken: list[str] = []
+    with MailServer(trusted) as server:
+        server.drop, server.refuse = {"hole@example.org"}, {"nobody@example.org"}
+        smtp = SmtpSettings.model_validate(server.settings()["smtp"])
+        messages = [message(each) for each in recipients]
+        with pytest.raises(MailServerFailed, match="421") as failed:
+            deliver(smtp, trusted, messages, taken=lambda each: taken.append(str(each["To"])))
+    assert taken == ["one@example.org", "two@example.org"]
+    assert failed.value.lost == ("hole@example.org",)
+    assert [each.recipient for each in failed.value.refused] == ["nobody@example.org"]
+
+
+def test_a_server_that_loses_every_connection_is_left_alone_soon(trusted: Path) -> None:
+    with MailServer(trusted) as server:
+        server.drop = {f"{number}@example.org" for number in range(9)}
+        with pytest.raises(MailServerFailed) as failed:
+            send(server, trusted, *(message(each) for each in sorted(server.drop)))
+    assert len(failed.value.lost) == 3
+
+
 def test_server_that_is_not_there(tmp_path: Path) -> None:
     with MailServer(tmp_path) as server, pytest.raises(MailServerFailed, match="refused"):
         send(server, tmp_path, port=free_port())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from edge_addon.mail.dialogue import LINE_LIMIT, Action, Ended, MailProtocol, Step
 from edge_addon.mail.imap import ImapLogin
-from edge_addon.mail.login import REFUSED_AFTER_TLS, Login
+from edge_addon.mail.login import LOGIN_GARBLED, REFUSED_AFTER_TLS, Login
 from edge_addon.mail.opening import UPSTREAM_GARBLED
 from edge_addon.mail.pop3 import Pop3Login
 from edge_addon.mail.sieve import SieveLogin
@@ -39,7 +39,10 @@ SUCCESSES: list[tuple[MailProtocol, Exchange]] = [
     (IMAP, [(b"a LOGIN user secret\r\n", b"a OK [CAPABILITY IMAP4rev1] in\r\n")]),
     (IMAP, [(b"a login user secret\r\n", b"* a word\r\na ok\r\n")]),
     (IMAP, [(b"a LOGIN {4}\r\n", b"+ \r\n"), (b"user {6}\r\n", b"+ \r\n"), (b"secret\r\n", b"a OK in\r\n")]),
-    (IMAP, [(b"a LOGIN {4+}\r\nuser {6+}\r\nsecret\r\n", b"a OK in\r\n")]),
+    (IMAP, [(b'a LOGIN "user" {6}\r\n', b"+ \r\n"), (b"secret\r\n", b"a OK in\r\n")]),
+    (IMAP, [(b'a LOGIN DOMAIN\\user "se{6+}\\"\\\\"\r\n', b"a OK in\r\n")]),
+    (IMAP, [(b"a AUTHENTICATE PLAIN AHVzZXIAc2VjcmV0\r\n", b"a OK in\r\n")]),
+    (IMAP, [(b"a AUTHENTICATE EXTERNAL =\r\n", b"a OK in\r\n")]),
     (IMAP, [(b"a AUTHENTICATE PLAIN\r\n", b"+ \r\n"), (b"AHVzZXIAc2VjcmV0\r\n", b"a OK in\r\n")]),
     (IMAP, [(b"a LOGIN u x\r\n", b"a NO wrong\r\n"), (b"b LOGIN u y\r\n", b"b OK in\r\n")]),
     (POP3, [(b"USER user\r\n", b"+OK\r\n"), (b"PASS secret\r\n", b"+OK in\r\n")]),
@@ -50,6 +53,7 @@ SUCCESSES: list[tuple[MailProtocol, Exchange]] = [
     (SIEVE, [(b'AUTHENTICATE "PLAIN" {16+}\r\nAHVzZXIAc2VjcmV0\r\n', b"ok\r\n")]),
     (SIEVE, [(b'AUTHENTICATE "LOGIN"\r\n', b'"VXNlcg=="\r\n'), (b'"dQ=="\r\n', b"{4}\r\nUGFz\r\n"),
              (b'"cA=="\r\n', b"OK\r\n")]),
+    (SIEVE, [(b'AUTHENTICATE "LOGIN"\r\n', b'""\r\n'), (b"{4+}\r\ndQ==\r\n", b"OK\r\n")]),
 ]  # fmt: skip
 
 
@@ -115,8 +119,10 @@ def test_anything_but_a_login_keeps_the_watch(protocol: MailProtocol, exchange: 
         (IMAP, b'a ID ("x-originating-ip" "192.0.2.9")\r\n', b"* ID NIL\r\na OK"),
         (IMAP, b"a ID ({16}\r\n", b"* ID NIL\r\na OK"),
         (IMAP, b"a ID ({16+}\r\nX-ORIGINATING-IP NIL)\r\n", b"* ID NIL\r\na OK"),
+        (IMAP, b'a ID ("name" {4+}\r\nMail)\r\n', b"* ID NIL\r\na OK"),
         (IMAP, b"STARTTLS\r\n", b"* BAD"),
         (POP3, b"STLS\r\n", b"-ERR"),
+        (POP3, b"CAPA x\r\n", b"-ERR"),
         (POP3, b"XCLIENT ADDR=192.0.2.9\r\n", b"-ERR"),
         (SIEVE, b"STARTTLS\r\n", b"NO"),
         (SIEVE, b"XCLIENT ADDR=192.0.2.9\r\n", b"NO"),
@@ -129,6 +135,112 @@ def test_some_commands_are_answered_by_the_edge(protocol: MailProtocol, said: by
     assert to_upstream(steps) == b""
     assert causes(steps) == [REFUSED_AFTER_TLS]
     assert to_upstream(watch.from_client(b"z NOOP\r\n" if protocol is IMAP else b"NOOP\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        (IMAP, b"a NOOP x{HERE}\r\n"),
+        (IMAP, b'a NOOP "x{HERE}\r\n'),
+        (IMAP, b"a NOOP {HERE}\r\n"),
+        (IMAP, b"a XFOO ({HERE}\r\n"),
+        (IMAP, b"a LOGIN x{HERE}\r\n"),
+        (IMAP, b"a LOGIN u p {HERE}\r\n"),
+        (IMAP, b"a LOGIN u ~{HERE}\r\n"),
+        (IMAP, b"a LOGIN u {HERE}\n"),
+        (IMAP, b"a LOGIN u {1+}\r\np {HERE}\r\n"),
+        (IMAP, b"a LOGIN u {1+}\r\n\0 {HERE}\r\n"),
+        (IMAP, b"a AUTHENTICATE PLAIN {HERE}\r\n"),
+        (IMAP, b"a AUTHENTICATE {HERE}\r\n"),
+        (SIEVE, b"NOOP x{HERE}\r\n"),
+        (SIEVE, b"NOOP {HERE}\r\n"),
+        (SIEVE, b'NOOP "x{HERE}\r\n'),
+        (SIEVE, b'AUTHENTICATE "PLAIN"{HERE}\r\n'),
+        (SIEVE, b'AUTHENTICATE "PLAIN" {HERE}\r\n'),
+        (SIEVE, b'AUTHENTICATE "PLAIN" "eA==" {HERE}\r\n'),
+    ],
+)
+@pytest.mark.parametrize("form", [b"%d", b"%d+"])
+def test_what_a_server_might_not_take_for_a_literal_hides_nothing_from_the_watch(
+    protocol: MailProtocol, said: bytes, form: bytes
+) -> None:
+    hidden = b'b ID ("x-originating-ip" "192.0.2.9")\r\n' if protocol is IMAP else b"XCLIENT ADDR=192.0.2.9\r\n"
+    watch = ready(protocol)
+    steps = watch.from_client(said.replace(b"HERE", form % len(hidden)) + hidden + b"\r\n")
+    assert to_upstream(steps) == b""
+    assert REFUSED_AFTER_TLS in causes(steps)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"a NOOP\rb STARTTLS\r\n", b"a NOOP \rb STARTTLS\r\n", b"a NOOP \0\r\n", b'a NOOP "x\r\n', b"a NOOP {5+} \r\n",
+     b"a NOOP {5-}\r\n", b'a ID ("x\\-y" "z")\r\n'],
+)  # fmt: skip
+def test_a_line_of_imap_that_two_servers_could_read_differently_does_not_pass(line: bytes) -> None:
+    steps = ready(IMAP).from_client(line)
+    assert to_upstream(steps) == b""
+    assert b" BAD " in to_client(steps)
+
+
+def test_a_login_goes_piece_by_piece_to_a_server_that_may_not_know_literals_at_once() -> None:
+    watch = ready(IMAP)
+    steps = watch.from_client(b"a LOGIN {4+}\r\nuser {6+}\r\nsecret\r\nb NOOP\r\n")
+    assert to_upstream(steps) == b"a LOGIN {4}\r\n"
+    assert to_upstream(watch.from_upstream(b"+ \r\n")) == b"user {6}\r\n"
+    steps = watch.from_upstream(b"* OK wait\r\n+ \r\n")
+    assert to_upstream(steps) == b"secret\r\n"
+    assert to_client(steps) == b"* OK wait\r\n", "the client waits for no invitation"
+    steps = watch.from_upstream(b"a OK in\r\n")
+    assert endings(steps) == [Action.TUNNEL]
+    assert to_upstream(steps) == b"b NOOP\r\n"
+
+
+def test_the_rest_of_a_login_that_is_refused_at_its_literal_is_dropped() -> None:
+    watch = ready(IMAP)
+    watch.from_client(b"a LOGIN {4+}\r\nuser {6+}\r\nsecret\r\nb NOOP\r\n")
+    assert watch.held > 0
+    steps = watch.from_upstream(b"a BAD no literals\r\n")
+    assert to_upstream(steps) == b"b NOOP\r\n"
+    assert to_client(steps) == b"a BAD no literals\r\n"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "opened"),
+    [
+        (IMAP, [(b"a AUTHENTICATE PLAIN\r\n", b"+ \r\n")]),
+        (POP3, [(b"AUTH PLAIN\r\n", b"+ \r\n")]),
+        (SIEVE, [(b'AUTHENTICATE "PLAIN"\r\n', b'""\r\n')]),
+        (IMAP, [(b"a LOGIN {1}\r\n", b"+ \r\n")]),
+    ],
+)
+@pytest.mark.parametrize("said", [b"u b NOOP\r\n", b"{12+}\r\nb STARTTLS\r\n\r\n", b"ux{12+}\r\nb STARTTLS\r\n\r\n"])
+def test_what_is_no_next_piece_of_a_login_ends_the_session(
+    protocol: MailProtocol, opened: Exchange, said: bytes
+) -> None:
+    watch = ready(protocol)
+    play(watch, opened)
+    steps = watch.from_client(said)
+    assert to_upstream(steps) == b""
+    assert causes(steps) == [LOGIN_GARBLED]
+    assert watch.from_client(b"b STARTTLS\r\n") == []
+
+
+@pytest.mark.parametrize("answer", [b"* BAD too slow\r\n", b"a NO too slow\r\n"])
+def test_after_a_server_gave_up_a_login_the_next_line_is_a_command(answer: bytes) -> None:
+    for opened in (b"a AUTHENTICATE PLAIN\r\n", b"a LOGIN {40}\r\n"):
+        watch = ready(IMAP)
+        play(watch, [(opened, b"+ \r\n")])
+        watch.from_client(b"b STARTT")
+        watch.from_upstream(answer)
+        steps = watch.from_client(b"LS\r\n")
+        assert causes(steps) == [REFUSED_AFTER_TLS]
+        assert to_upstream(watch.from_client(b"b NOOP\r\n")) == b"b NOOP\r\n"
+
+
+def test_only_a_login_is_continued() -> None:
+    watch = ready(IMAP)
+    play(watch, [(b"a NOOP\r\n", b"+ go on\r\n")])
+    assert to_upstream(watch.from_client(b"b STARTTLS\r\n")) == b""
 
 
 def test_an_honest_id_passes() -> None:

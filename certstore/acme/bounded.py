@@ -1,0 +1,165 @@
+"""HTTP for `requests` whose answers are bounded in time and size, whatever pieces a server sends them in.
+
+The library's own time-out holds for each single read: a server that sends a byte now and then would keep a thread for
+ever, in the handshake, the head or the body. Knows nothing of ACME.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+ANSWER_SECONDS = 120.0
+"""From connecting to the last byte; a CA that works answers within a few."""
+ANSWER_BYTES = 1_000_000
+"""Of one decoded body; the longest chain or directory is a fiftieth of it."""
+_RETRY_SECONDS = 0.5
+_CHUNK = 16_384
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Raises requests' own exceptions when an answer is too slow or too long; its connection is then closed."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: dict[str, str] | None = None,
+    ) -> requests.Response:
+        """The answer with its whole body, `stream` or not."""
+        with _Watch(ANSWER_SECONDS) as watch:
+            try:
+                response = super().send(request, True, timeout, verify, cert, proxies)
+                try:
+                    body = _read(response)
+                except BaseException:
+                    response.close()
+                    raise
+            except (requests.RequestException, OSError) as error:
+                if watch.is_over:
+                    raise _too_slow() from error
+                raise
+            if watch.is_over:  # cut off, which a body without a length does not show
+                raise _too_slow()
+        response._content = body  # where requests itself keeps what it has read
+        return response
+
+
+def _too_slow() -> requests.Timeout:
+    return requests.Timeout(f"no whole answer within {ANSWER_SECONDS:g} seconds")
+
+
+def _read(response: requests.Response) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(_CHUNK):
+        body += piece
+        if len(body) > ANSWER_BYTES:
+            raise requests.RequestException(f"the answer is longer than {ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+class _Watch:
+    """Shuts the connection of the request under way once its time is over; a blocked read then returns."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._is_done = threading.Event()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self.is_over = False
+        self._thread = threading.Thread(target=self._wait, name="answer-deadline", daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._token = _WATCH.set(self)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._is_done.set()
+        self._thread.join()
+        _WATCH.reset(self._token)
+        self._replace(None)
+
+    def follow(self, connected: socket.socket) -> None:
+        """A second descriptor of the same connection: TLS and the HTTP library take the first from one another."""
+        self._replace(socket.socket(fileno=os.dup(connected.fileno())))
+
+    def _replace(self, other: socket.socket | None) -> None:
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = other
+
+    def _wait(self) -> None:
+        if self._is_done.wait(self._seconds):
+            return
+        self.is_over = True
+        while True:
+            with self._lock, contextlib.suppress(OSError):
+                if self._socket is not None:
+                    self._socket.shutdown(socket.SHUT_RDWR)
+            if self._is_done.wait(_RETRY_SECONDS):  # it may have been about to connect
+                return
+
+
+_WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)
+
+
+def _follow(connected: socket.socket | None) -> None:
+    watch = _WATCH.get()
+    if watch is not None and connected is not None:
+        watch.follow(connected)
+
+
+class _Connection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        _follow(connected)
+        return connected
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _follow(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _SecureConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        _follow(connected)
+        return connected
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _follow(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
