@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 60.0
 """From connecting to the last byte; a CA that works answers within a few."""
 ANSWER_BYTES = 1_000_000
 """Of one decoded body; the longest chain or directory is a fiftieth of it."""

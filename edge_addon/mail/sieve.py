@@ -15,7 +15,8 @@ _QUOTED = rb'"(?:[^"\\\x00\r\n]|\\["\\])*"'
 _PLAIN = rb'[^"{\x00-\x08\x0a-\x1f\x7f]*'
 _LINE = re.compile(_PLAIN + rb"(?:" + _QUOTED + _PLAIN + rb")*\r?\n")
 """One line for every server: no string is left open, and no literal begins."""
-_STRING = re.compile(rb" (?:" + _QUOTED + rb"|\{(\d{1,5})\+\}\r\n([A-Za-z0-9+/=*_-]*))")
+_COMMAND = rb"(?i:STARTTLS|NOOP|LOGOUT|CAPABILITY|LISTSCRIPTS|UNAUTHENTICATE)[ \r\n]"
+_STRING = re.compile(rb" (?:" + _QUOTED + rb"|\{(\d{1,5})\+\}\r\n(?!" + _COMMAND + rb")([A-Za-z0-9+/=*_-]*))")
 """RFC 5804 §4, a literal of no more than authentication needs: should a server refuse it, nothing in it can run."""
 _REFUSALS = {
     "STARTTLS": b'NO "TLS is already active"\r\n',

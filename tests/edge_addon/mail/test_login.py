@@ -182,6 +182,13 @@ def test_a_line_of_imap_that_two_servers_could_read_differently_does_not_pass(li
     assert b" BAD " in to_client(steps)
 
 
+@pytest.mark.parametrize("verb", [b"STARTTLS", b"NOOP", b"noop", b"LOGOUT"])
+def test_a_literal_of_managesieve_is_no_command_either(verb: bytes) -> None:
+    said = b'AUTHENTICATE "X" {%d+}\r\n%s\r\n' % (len(verb), verb)
+    assert to_upstream(ready(SIEVE).from_client(said)) == b""
+    assert to_upstream(ready(SIEVE).from_client(said.replace(b"\r\n" + verb, b"\r\n" + b"x" * len(verb))))
+
+
 def test_a_login_goes_piece_by_piece_to_a_server_that_may_not_know_literals_at_once() -> None:
     watch = ready(IMAP)
     steps = watch.from_client(b"a LOGIN {4+}\r\nuser {6+}\r\nsecret\r\nb NOOP\r\n")

@@ -313,6 +313,37 @@ def test_a_login_injected_behind_starttls_is_never_made(platform: Platform) -> N
     assert user not in platform.dovecot.log
 
 
+@pytest.mark.parametrize(
+    "before", [b"a NOOP x{%d+}\r\n", b'a NOOP "x{%d+}\r\n', b"a LOGIN x{%d+}\r\n", b"a ID x{%d+}\r\n"]
+)
+def test_a_login_hidden_in_what_is_no_literal_is_never_made(platform: Platform, before: bytes) -> None:
+    """Dovecot finds a bad atom in the line before and reads on."""
+    user = f"{uuid.uuid4().hex}@peer.test"
+    hidden = f'b LOGIN {user} "{PASSWORD}"\r\n'.encode()
+    with Imap(platform.edge.port("imaps"), trusting(), MAIN_HOST) as client:
+        client.send(before % len(hidden) + hidden + b"\r\nc NOOP\r\n")
+        while not (line := client.readline()).startswith(b"c "):
+            assert line, "the connection ended"
+            assert not line.startswith(b"b ")
+    assert user not in platform.dovecot.log
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_login_in_literals_is_made(platform: Platform, waits: bool) -> None:
+    plus = "" if waits else "+"
+    pieces = [f"a LOGIN {{{len(USER)}{plus}}}", f"{USER} {{{len(PASSWORD)}{plus}}}", PASSWORD]
+    with Imap(platform.edge.port("imaps"), trusting(), MAIN_HOST) as client:
+        for piece in pieces:
+            client.send(f"{piece}\r\n".encode())
+            if waits and piece is not pieces[-1]:
+                assert client.readline().startswith(b"+ ")
+        client.send(b"b SELECT INBOX\r\n")
+        for answer in (b"a ", b"b "):
+            while not (line := client.readline()).startswith(answer):
+                assert line, "the connection ended"
+            assert line.startswith(answer + b"OK")
+
+
 @pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n"])
 def test_a_mail_smuggled_into_another_never_gets_there(platform: Platform, end: bytes) -> None:
     marker = uuid.uuid4().hex
