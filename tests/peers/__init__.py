@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -43,6 +44,7 @@ PEERS = {
     "curl": Peer("curl", ("curl",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
+    "npm": Peer("npm", ("npm",)),
     "openssl": Peer("openssl", ("openssl",)),
     "pebble": Peer("pebble", ("pebble",)),
     "pebble-challtestsrv": Peer("pebble-challtestsrv", ("pebble",)),
@@ -58,10 +60,14 @@ def require_peer(name: str) -> Path:
     found = PEERS[name].find()
     if found is not None:
         return found
-    message = f"{MISSING_PEER}{name} (apt install {' '.join(PEERS[name].packages)})"
+    do_without(f"{name} (apt install {' '.join(PEERS[name].packages)})")
+
+
+def do_without(peer: str) -> NoReturn:
+    """End the test for want of `peer`, whose text names it and what would bring it."""
     if os.environ.get("CI") == "true":
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+        pytest.fail(MISSING_PEER + peer, pytrace=False)
+    pytest.skip(MISSING_PEER + peer)
 
 
 def missing_packages() -> list[str]:

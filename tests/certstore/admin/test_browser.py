@@ -6,7 +6,6 @@ that axe-core finds, in light or dark.
 
 import contextlib
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ from tests.certstore.admin.screenshots import (
 from tests.certstore.service.care import make_settings
 from tests.certstore.stores import OTHER, SITE, served
 from tests.deadlines import wait_for
-from tests.peers import MISSING_PEER
+from tests.peers import do_without, require_peer
 from tests.peers.pebble import Pebble
 from tests.running import served_fingerprint
 
@@ -53,15 +52,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """axe-core's source, fetched by npm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip(f"{MISSING_PEER}npm (apt install npm)")
+    npm = str(require_peer("npm"))
     folder = tmp_path_factory.mktemp("axe")
     command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
     source = folder / "node_modules/axe-core/axe.min.js"
     if done.returncode != 0 or not source.exists():
-        pytest.skip(f"{MISSING_PEER}axe-core (apt install npm, and a registry that npm reaches)")
+        do_without("axe-core (apt install npm, and a registry that npm reaches)")
     return source.read_text()
 
 
