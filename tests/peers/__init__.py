@@ -58,9 +58,9 @@ PEERS = {
 def require_peer(name: str) -> Path:
     """The path of peer `name`. Without it the test is skipped and the run's end names it; under CI=true it fails."""
     found = PEERS[name].find()
-    if found is not None:
-        return found
-    do_without(f"{name} (apt install {' '.join(PEERS[name].packages)})")
+    if found is None:
+        do_without(f"{name} (apt install {' '.join(PEERS[name].packages)})")
+    return found
 
 
 def do_without(peer: str) -> NoReturn:
