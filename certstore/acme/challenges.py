@@ -46,9 +46,9 @@ class Challenges:
         return self._layout.challenge(token) is not None
 
     @contextlib.contextmanager
-    def shown(self, authorizations: Sequence[tuple[str, str]]) -> Iterator[None]:
-        """(token, key authorization) pairs are answered for as long as this lasts, whatever ends it."""
-        with self.hidden_after([token for token, _ in authorizations]):
+    def shown(self, authorizations: Sequence[tuple[str, str]], kept: Collection[str] = ()) -> Iterator[None]:
+        """(token, key authorization) pairs are answered for as long as this lasts, whatever ends it; `kept` ones on."""
+        with self.hidden_after([token for token, _ in authorizations if token not in kept]):
             for token, key_authorization in authorizations:
                 self.show(token, key_authorization)
             yield

@@ -222,7 +222,8 @@ class Issuer:
                 raise OrderDead(_authorization_failure(authorization))
         shown = [(str(body.chall.encode("token")), self._key_authorization(body)) for _, _, body in open_ones]
         self._around.journal.keep(replace(under_way, tokens=tuple(token for token, _ in shown)))
-        with self._around.challenges.shown(shown):
+        # Those that a killed process showed stay on, to the end of the order: a CA that was asked twice may look twice.
+        with self._around.challenges.shown(shown, kept=under_way.tokens):
             for (url, name, body), (token, key_authorization) in zip(open_ones, shown, strict=True):
                 self._around.tell(f"{name}: the token is looked at through our own port 80")
                 if (failure := self._around.look(name, token, key_authorization)) is not None:
