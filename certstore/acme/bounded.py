@@ -132,7 +132,9 @@ def _follow(connected: socket.socket | None) -> None:
         watch.follow(connected)
 
 
-class _Connection(HTTPConnection):
+class _Followed(HTTPConnection):
+    """Tells the watch which connection the request goes over, a new one or one that was kept."""
+
     def _new_conn(self) -> socket.socket:
         connected = super()._new_conn()
         _follow(connected)
@@ -143,23 +145,16 @@ class _Connection(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _SecureConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        _follow(connected)
-        return connected
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _follow(self.sock)
-        super().request(*args, **kwargs)
+class _SecureFollowed(_Followed, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = _Followed
 
 
 class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+    ConnectionCls = _SecureFollowed
 
 
 _POOLS = {"http": _Pool, "https": _SecurePool}
