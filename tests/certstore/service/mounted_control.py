@@ -50,7 +50,8 @@ class MountedControl(ControlProcess):
         self._mount("mount", "-o", "remount,bind,ro", store)
 
     def become_writable(self) -> None:
-        self._mount("umount", str(self.folder / "store"))
+        """By a remount: the mount can't be taken away while the process has a file open below it."""
+        self._mount("mount", "-o", "remount,bind,rw", str(self.folder / "store"))
 
     def _mount(self, *command: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.process.pid), "-m", *command], check=True)
