@@ -24,6 +24,7 @@ from certstore.journal import JournalReader, JournalUnreadable
 from certstore.model.layout import Layout
 from certstore.model.settings import ListenerKind, Settings
 from certstore.service.protocol import VerbFailed
+from edge_addon.census import Tally
 from edge_addon.contexts import ContextCache
 from edge_addon.inspection.inspector import Inspector
 from edge_addon.listening import ListeningSockets
@@ -52,6 +53,9 @@ class Inherited:
     base: Path
     sockets: tuple[socket.socket, ...] = field(repr=False)
     contexts: ContextCache | None = field(default=None, repr=False)
+    """Built before the fork, with the ticket keys of all workers."""
+    tally: Tally | None = field(default=None, repr=False)
+    """Where the connections of all workers are counted."""
 
 
 class Edge:
@@ -168,7 +172,11 @@ class Edge:
 
     def _serve_with(self, inherited: Inherited) -> None:
         self.plane = Plane(
-            inherited.settings, inherited.base, JournalReader(_layout(inherited)), contexts=inherited.contexts
+            inherited.settings,
+            inherited.base,
+            JournalReader(_layout(inherited)),
+            contexts=inherited.contexts,
+            tally=inherited.tally,
         )
         self.plane.start()
         if self._may_inspect:

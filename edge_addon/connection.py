@@ -127,8 +127,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._plane.connections.discard(self)
-        self._plane.held.discard(self)
+        self._plane.leave(self)
         if self._is_admitted:
             self._plane.dismiss(self.client.host)
         self._is_closing = True

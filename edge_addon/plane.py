@@ -20,6 +20,7 @@ from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from edge_addon.access_log import AccessLog
+from edge_addon.census import Census, Tally
 from edge_addon.challenge_file import read_key_authorization
 from edge_addon.contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.held import HeldClients
@@ -50,8 +51,9 @@ class Plane:
         journal: JournalReader,
         clock: Callable[[], datetime] = utc_now,
         contexts: ContextCache | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        """`contexts`: those that other workers have too."""
+        """`contexts`: those that other workers have too; `tally`: where the connections of all workers are counted."""
         self.settings = settings
         self.base = base
         """The folder that relative paths of `edge.yaml` start from."""
@@ -73,7 +75,7 @@ class Plane:
         """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspector | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
-        self._by_address: Counter[str] = Counter()
+        self._tally = tally or Census(1).take()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
         self._poll: asyncio.TimerHandle | None = None
@@ -119,27 +121,30 @@ class Plane:
         )
 
     def enter(self, connection: ClientConnection) -> bool:
-        """Note an accepted connection; False when the worker has more than `limits.connections`."""
+        """Note an accepted connection; False when the workers have more than `limits.connections`. `leave` ends it."""
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
-        if len(self.connections) > self.settings.limits.connections:
+        if self._tally.enter() > self.settings.limits.connections:
             self.count("connections_exceeded")
             return False
         return True
 
+    def leave(self, connection: ClientConnection) -> None:
+        """An accepted connection has ended."""
+        self.connections.discard(connection)
+        self.held.discard(connection)
+        self._tally.leave()
+
     def admit(self, host: str) -> bool:
         """Note a client address; False when it has more than `limits.connections_per_address`. `dismiss` undoes it."""
-        self._by_address[host] += 1
-        if self._by_address[host] > self.settings.limits.connections_per_address and host:
+        if self._tally.admit(host) > self.settings.limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
             return False
         return True
 
     def dismiss(self, host: str) -> None:
         """One connection of an admitted address has ended."""
-        self._by_address[host] -= 1
-        if not self._by_address[host]:
-            del self._by_address[host]
+        self._tally.dismiss(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is none is not trusted."""

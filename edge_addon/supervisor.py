@@ -22,6 +22,8 @@ from pathlib import Path
 from certstore.model.layout import Layout
 from certstore.model.settings import Settings
 from edge_addon import children, control_process, logs, resource_limits, worker
+from edge_addon.addon import Inherited
+from edge_addon.census import Census, Tally
 from edge_addon.contexts import ContextCache
 from edge_addon.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
 from edge_addon.listening import ListeningSockets
@@ -78,6 +80,9 @@ class Supervisor:
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
         self._contexts = self._make_contexts()
+        self._census = Census()
+        self._tallies: dict[int, Tally] = {}
+        """Of the living children, by pid; control's stays empty."""
         self._woken, self._waker = socket.socketpair()
 
     @contextmanager
@@ -126,6 +131,7 @@ class Supervisor:
         contexts = self._contexts
         if slot.role is Role.WORKER:
             contexts.warm(settings.tls.shared_sites)
+        tally = self._census.take()
 
         def main(birth: children.Birth) -> int:
             logs.configure(str(slot))
@@ -133,14 +139,16 @@ class Supervisor:
                 self._sockets.close()
                 return control_process.run(birth, settings, base)
             self._sockets.close_spares()
-            return worker.run(birth, settings, base, sockets, contexts)
+            return worker.run(birth, Inherited(settings, base, sockets, contexts, tally))
 
         try:
             born = children.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
         except OSError as error:
             log.error("can't start %s: %s", slot, error)
             self._fleet.failed_to_start(slot, time.monotonic())
+            self._census.give_back(tally)
             return
+        self._tallies[born.pid] = tally
         self._fleet.started(slot, born.pid, time.monotonic())
         self._selector.register(born.news_fd, selectors.EVENT_READ, self._on_news(born))
 
@@ -207,6 +215,8 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if (tally := self._tallies.pop(pid, None)) is not None:
+                self._census.give_back(tally)
             child = self._fleet.exited(pid, time.monotonic())
             if child is not None:
                 self._note_exit(child, os.waitstatus_to_exitcode(status))

@@ -11,9 +11,6 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
-from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 from mitmproxy import master, options
@@ -21,10 +18,8 @@ from mitmproxy.addons import core, next_layer, proxyserver
 from mitmproxy.utils import asyncio_utils
 
 from certstore.journal import JournalUnreadable
-from certstore.model.settings import Settings
 from edge_addon.addon import Edge, Inherited
 from edge_addon.children import Birth
-from edge_addon.contexts import ContextCache
 from edge_addon.drain import Drain
 from edge_addon.inspection.scripts import load_scripts
 from edge_addon.metrics_file import MetricsFile
@@ -54,12 +49,10 @@ class LeanMaster(master.Master):
         self.should_exit.set()
 
 
-def run(
-    birth: Birth, settings: Settings, base: Path, sockets: Sequence[socket.socket], contexts: ContextCache | None = None
-) -> int:
-    """Serve until the end; the exit code. `contexts`: built before the fork, with the ticket keys of all workers."""
+def run(birth: Birth, inherited: Inherited) -> int:
+    """Serve until the end; the exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(birth, Inherited(settings, base, tuple(sockets), contexts)))
+        return runner.run(_serve(birth, inherited))
 
 
 async def _serve(birth: Birth, inherited: Inherited) -> int:

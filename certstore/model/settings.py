@@ -259,7 +259,9 @@ class Limits(Model):
     mail_idle_seconds: float = Field(2100, gt=0)
     drain_seconds: float = Field(60, ge=0)
     connections: int = Field(20000, ge=1)
+    """Over all workers, as the next."""
     connections_per_address: int = Field(500, ge=1)
+    """Of one IPv4 address, or of one IPv6 network of 64 bits."""
 
 
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]
