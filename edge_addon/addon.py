@@ -33,6 +33,7 @@ from edge_addon.plane import Plane
 from edge_addon.sessions import connection_factory
 from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.sockets import BACKLOG, CannotListen
+from edge_addon.turns import Turns
 
 if TYPE_CHECKING:
     from edge_addon.alone import Intake
@@ -71,6 +72,8 @@ class Edge:
         self._intake: Intake | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
+        self._turns: Turns | None = None
+        """None: there is no other worker."""
         self._bars_forward_proxy = False
         self._on_serving: Callable[[Exception | None], None] = lambda _: None
 
@@ -142,6 +145,8 @@ class Edge:
             self._on_serving(error)
             raise
         self._servers[index] = server
+        if self._turns is not None:
+            self._turns.watch(inherited.sockets[index])
         if len(self._servers) == len(inherited.settings.listeners):
             self._on_serving(None)
         return server
@@ -149,6 +154,8 @@ class Edge:
     def stop_accepting(self, *, keeps_health: bool = False) -> None:
         """Close the listening sockets of this process; `keeps_health` leaves balancers somebody to ask."""
         settings = self._inherited.settings if self._inherited is not None else None
+        if self._turns is not None:
+            self._turns.stop()
         for index, server in list(self._servers.items()):
             if keeps_health and settings is not None and settings.listeners[index].kind is ListenerKind.HEALTH:
                 continue
@@ -179,6 +186,8 @@ class Edge:
             tally=inherited.tally,
         )
         self.plane.start()
+        if inherited.tally is not None and inherited.settings.workers != 1:
+            self._turns = Turns(self.plane.loop, inherited.tally)
         if self._may_inspect:
             self.plane.inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
             if not self._is_lean:

@@ -1,4 +1,4 @@
-"""How many connections clients have in all and by address, over all workers: counts in memory that they share.
+"""How many connections clients have, over all workers, in all, by address and by worker: counts in shared memory.
 
 The supervisor makes the memory before it forks and gives each worker a row that only this worker writes; a question
 sums a column, so nobody ever waits for anybody. Addresses are hashed: a client's count is the lowest sum of its two
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import mmap
 import socket
+from itertools import compress
 
-ROWS = 128
+ROWS = 320
 """Workers at once, those that drain included; one beyond them counts for itself."""
-BUCKETS = 1 << 16
-"""Of each of the two hashes. With 20,000 clients connected, some 7 of 100 are counted with somebody else's."""
+BUCKETS = 1 << 15
+"""Of each of the two hashes. With 20,000 clients connected, some 20 of 100 are counted with somebody else's."""
 
 _CELL = 4
 _IN_ALL = 2 * BUCKETS
+_ACCEPTS = _IN_ALL + 1
 _ROW = _IN_ALL + mmap.PAGESIZE // _CELL
 """Cells of a row, in whole pages: workers on different processors don't write to the same ones."""
 _V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -97,8 +99,26 @@ class Tally:
         for bucket in _buckets(host):
             self._rows[self._own + bucket] -= 1
 
+    @property
+    def accepts(self) -> bool:
+        """Whether this worker takes new connections; it says so itself."""
+        return bool(self._rows[self._own + _ACCEPTS])
+
+    @accepts.setter
+    def accepts(self, value: bool) -> None:
+        self._rows[self._own + _ACCEPTS] = value
+
+    def lead(self) -> int:
+        """How many connections this worker has more than the accepting one that has fewest, which may be itself."""
+        counts = compress(self._column(_IN_ALL), self._column(_ACCEPTS))
+        own = self._rows[self._own + _IN_ALL]
+        return own - min(counts, default=own)
+
     def _sum(self, column: int) -> int:
-        return sum(self._rows[column : self._cells[0] * _ROW : _ROW])
+        return sum(self._column(column))
+
+    def _column(self, column: int) -> memoryview:
+        return self._rows[column : self._cells[0] * _ROW : _ROW]
 
 
 def _buckets(host: str) -> tuple[int, int]:

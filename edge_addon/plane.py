@@ -75,7 +75,7 @@ class Plane:
         """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspector | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
-        self._tally = tally or Census(1).take()
+        self.tally = tally or Census(1).take()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
         self._poll: asyncio.TimerHandle | None = None
@@ -124,7 +124,7 @@ class Plane:
         """Note an accepted connection; False when the workers have more than `limits.connections`. `leave` ends it."""
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
-        if self._tally.enter() > self.settings.limits.connections:
+        if self.tally.enter() > self.settings.limits.connections:
             self.count("connections_exceeded")
             return False
         return True
@@ -133,18 +133,18 @@ class Plane:
         """An accepted connection has ended."""
         self.connections.discard(connection)
         self.held.discard(connection)
-        self._tally.leave()
+        self.tally.leave()
 
     def admit(self, host: str) -> bool:
         """Note a client address; False when it has more than `limits.connections_per_address`. `dismiss` undoes it."""
-        if self._tally.admit(host) > self.settings.limits.connections_per_address and host:
+        if self.tally.admit(host) > self.settings.limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
             return False
         return True
 
     def dismiss(self, host: str) -> None:
         """One connection of an admitted address has ended."""
-        self._tally.dismiss(host)
+        self.tally.dismiss(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is none is not trusted."""
