@@ -37,8 +37,11 @@ class Channel(Protocol):
     opened: float
     """`loop.time()` of the accept."""
 
-    def write(self, data: bytes) -> None:
-        """Send, encrypted when `secure`. The session hears `pause_writing` when the client does not keep up."""
+    def write(self, data: bytes, *, more: bool = False) -> None:
+        """Send, encrypted when `secure`. The session hears `pause_writing` when the client does not keep up.
+
+        `more`: another `write` or the `close` follows at once, and both may leave in one piece.
+        """
 
     def close(self) -> None:
         """Flush what was written, say goodbye in TLS, close. Nothing is read any more; safe to call twice."""

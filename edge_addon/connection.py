@@ -161,14 +161,14 @@ class ClientConnection(asyncio.Protocol):
 
     # The channel.
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, more: bool = False) -> None:
         if self._is_closing:
             return
         if self._stage is None:
             self._transport.write(data)
             return
         self._stage.write(data)
-        if not self._corked:
+        if not (self._corked or more):
             self._flush()
 
     def close(self) -> None:

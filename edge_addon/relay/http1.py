@@ -270,6 +270,7 @@ class Http1Session:
         self._close()
 
     def _write_answer(self, answer: responses.Answer, *, is_last: bool) -> None:
+        """Who calls it with `is_last` closes next."""
         head = self._report.head
         connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
         is_head = head is not None and head.method == b"HEAD"
@@ -279,7 +280,8 @@ class Http1Session:
         self._channel.write(
             responses.encode_answer(
                 answer, self._plane.clock(), is_head=is_head, connection=connection, hsts=self._gate.hsts
-            )
+            ),
+            more=is_last,
         )
 
     # Responses: called by the exchange.
@@ -307,7 +309,7 @@ class Http1Session:
         data, self._is_chunked, self._is_closing = response_bytes(
             head, body, request.minor, is_complete=is_complete, is_last=is_last, hsts=self._gate.hsts
         )
-        self._channel.write(data)
+        self._channel.write(data, more=is_complete and self._is_closing)
         if is_complete:
             self._finish()
             return
@@ -325,7 +327,7 @@ class Http1Session:
         if self._is_chunked:
             data = encode_chunk(data) + encode_last_chunk(trailers)
         if data:
-            self._channel.write(data)
+            self._channel.write(data, more=self._is_closing)
         self._finish()
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:

@@ -1,6 +1,7 @@
 """First bytes and TLS of the running edge: whatever comes, it gets its own answer and harms nobody else."""
 
 import asyncio
+import itertools
 import socket
 import ssl
 import struct
@@ -205,6 +206,33 @@ def test_a_request_over_tls_is_relayed(edge: RunningEdge) -> None:
         secure.sendall(request())
 
         assert read_to_end(secure).startswith(b"HTTP/1.1 502 ")
+
+
+def test_the_last_answer_and_the_goodbye_leave_in_one_piece(edge: RunningEdge) -> None:
+    def pieces() -> int:
+        """How many reads it took from the request to close_notify."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cadata=CA.root_pem.decode())
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # no tickets after the handshake
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="a.test")
+        with closing(connect(edge)) as peer:
+            while True:
+                with suppress(ssl.SSLWantReadError):
+                    tls.do_handshake()
+                    break
+                peer.sendall(outgoing.read())
+                incoming.write(peer.recv(65536))
+            tls.write(request())
+            peer.sendall(outgoing.read())
+            for count in itertools.count(1):
+                incoming.write(peer.recv(65536))
+                with suppress(ssl.SSLWantReadError):
+                    while tls.read(65536):
+                        pass
+                    return count
+        raise AssertionError
+
+    assert [pieces() for _ in range(20)] == [1] * 20
 
 
 def test_a_proxy_header_and_the_hello_in_one_segment_are_both_taken(edge: RunningEdge) -> None:

@@ -79,7 +79,7 @@ class MemoryChannel:
         self.written = b""
         self.is_closed = self.is_paused = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, more: bool = False) -> None:
         assert not self.is_closed, "nothing is written behind the end"
         self.written += data
 
