@@ -37,4 +37,4 @@ def _print(facts: dict[str, Any], *, as_json: bool) -> None:
         print_json(facts)
         return
     rows = [(each["ca"], each["url"] or "none yet", ", ".join(each["contact"])) for each in facts["accounts"]]
-    print_table(("CA", "account", "contact"), rows)
+    print_table(("CA", "account", "contact"), rows, gives_way=("contact",), wraps=("contact",))

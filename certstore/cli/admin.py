@@ -59,6 +59,7 @@ def list_users(config: Config = None, as_json: AsJson = False) -> None:
     print_table(
         ("user", "role", "sites", "sign-in"),
         [(each["name"], each["role"], _sites(each["sites"]), _sign_in(each)) for each in facts["users"]],
+        wraps=("sites", "sign-in"),
     )
 
 
@@ -85,6 +86,8 @@ def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
             (each["key"], each["name"], each["scope"], _sites(each["sites"]), each["made_by"], each["made_at"][:10])
             for each in facts["tokens"]
         ],
+        gives_way=("made by", "made"),
+        wraps=("sites",),
     )
 
 

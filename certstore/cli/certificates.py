@@ -207,16 +207,22 @@ def _show_history(site: str, versions: Sequence[VersionFacts], attempts: Sequenc
         print_table(
             ("version", "", "made", "from", "valid until", "fingerprint", "names"),
             [_version_row(each) for each in versions],
+            gives_way=("from", "fingerprint", "made", "valid until", "from", "made"),
+            wraps=("names",),
         )
     else:
         print_lines(f"{site} has no versions: clients get the main certificate")
     if attempts:
         rows = [
-            (utc(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)
+            (_when(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)
             for each in attempts[:_SHOWN_ATTEMPTS]
         ]
         print_lines("", "last attempts, newest first:")
-        print_table(("when", "doing", "outcome", "what"), rows)
+        print_table(("when", "doing", "outcome", "what"), rows, gives_way=("when", "doing"), wraps=("what",))
+
+
+def _when(instant: datetime) -> Cell:
+    return Cell(utc(instant), short=utc(instant).removesuffix(" UTC"))
 
 
 def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
@@ -225,9 +231,13 @@ def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
     return (
         str(version.number),
         Cell("live", GOOD) if facts.is_live else Cell(""),
-        utc(version.made_at),
-        version.source,
-        Cell(f"{version.not_after:%Y-%m-%d} ({left})", BAD if left == "expired" else ""),
+        _when(version.made_at),
+        Cell(version.source, short="drop" if version.source.startswith("/") else ""),  # from one of the site's places
+        Cell(
+            f"{version.not_after:%Y-%m-%d} ({left})",
+            BAD if left == "expired" else "",
+            short=f"{version.not_after:%Y-%m-%d}",
+        ),
         short(version.fingerprint),
         " ".join(version.dns_names),
     )

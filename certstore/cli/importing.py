@@ -76,7 +76,7 @@ def _show(found: Found) -> None:
             (each.site, each.certificate.value, " ".join((each.host, *each.additional_names)), each.path)
             for each in found.sites
         ]
-        print_table(("site", "certificate", "names", "from"), rows)
+        print_table(("site", "certificate", "names", "from"), rows, gives_way=("from",), wraps=("names",))
     for account in found.accounts:
         print_lines(f"account at {account.directory}: {account.url}")
     print_lines(*(Cell(f"note: {note}", WARNING) for note in found.notes))
@@ -143,6 +143,6 @@ def _report(found: Found, results: list[dict[str, Any]], *, as_json: bool) -> No
             )
             for each in results
         ]
-        print_table(("site", "outcome", "what"), rows)
+        print_table(("site", "outcome", "what"), rows, wraps=("what",))
     if any(each["outcome"] not in ("done", "noted") for each in results):
         raise typer.Exit(Exit.FAILED)

@@ -17,10 +17,11 @@ from certstore.cli.failure import printable
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text, and a style that a terminal shows and a pipe leaves out."""
+    """Text, and a style that a terminal shows and a pipe leaves out. `short` is what a narrow terminal may show."""
 
     text: str
     style: str = ""
+    short: str = ""
 
 
 GOOD, WARNING, BAD, QUIET, STRONG = "green", "yellow", "bold red", "dim", "bold"
@@ -44,11 +45,20 @@ def print_lines(*lines: str | Cell) -> None:
         console.print(Text(printable(cell.text), style=cell.style), soft_wrap=True)
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
-    """One row per line in a pipe, headers included, columns two spaces apart: easy on the eye and on awk."""
+def print_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    gives_way: Sequence[str] = (),
+    wraps: Sequence[str] = (),
+) -> None:
+    """One row per line in a pipe, headers included, columns two spaces apart: easy on the eye and on awk.
+
+    On a terminal that is too narrow columns give way, and texts wrap, as `certstore.cli.tables` says.
+    """
     cells = [[each if isinstance(each, Cell) else Cell(each) for each in row] for row in rows]
     if sys.stdout.isatty():
-        _print_rich_table(headers, cells)
+        _print_fitted(headers, cells, gives_way, wraps)
     else:
         sys.stdout.write("".join(f"{line}\n" for line in aligned(headers, cells)))
 
@@ -68,18 +78,28 @@ def print_facts(pairs: Iterable[tuple[str, str | Cell]]) -> None:
     print_lines(*(Cell(f"{name + ':':<{width}}  {value.text}", value.style) for name, value in cells))
 
 
-def _print_rich_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    from rich.box import SIMPLE_HEAD
+def _print_fitted(
+    headers: Sequence[str], rows: Sequence[Sequence[Cell]], gives_way: Sequence[str], wraps: Sequence[str]
+) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))
-    Console(highlight=False).print(table)
+    from certstore.cli.tables import Entry, fit
+
+    console = Console(highlight=False)
+    entries = [[Entry(printable(cell.text), printable(cell.short)) for cell in row] for row in rows]
+    table = fit(headers, entries, console.width, gives_way=gives_way, wraps=wraps)
+    title = Text("  ".join(f"{headers[column]:<{width}}" for column, width in table.columns), style=STRONG)
+    title.rstrip()
+    console.print(title, soft_wrap=True)
+    console.print(Text("  ".join("─" * width for _, width in table.columns), style=QUIET), soft_wrap=True)
+    for row, lines in zip(rows, table.rows, strict=True):
+        for pieces in lines:
+            text = Text()
+            for piece in pieces:
+                text.append(" " * (piece.offset - len(text)))
+                text.append(piece.text, style=row[piece.column].style)
+            console.print(text, soft_wrap=True)
 
 
 def utc(instant: datetime) -> str:

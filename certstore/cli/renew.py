@@ -36,7 +36,7 @@ def renew(
             (each["site"], Cell(each["outcome"].replace("_", " "), _STYLES[each["outcome"]]), each["message"])
             for each in results
         ]
-        print_table(("site", "outcome", "what"), rows)
+        print_table(("site", "outcome", "what"), rows, wraps=("what",))
     else:
         print_lines("no site has its certificate ordered (certificate: acme)")
     if any(each["outcome"] in ("failed", "held") for each in results):

@@ -60,7 +60,11 @@ def list_sites(config: Config = None, as_json: AsJson = False) -> None:
         (each.site, each.host, str(len(each.names)), each.source or "", expiry_cell(each), state_cell(each))
         for each in sites
     ]
-    print_table(("site", "host", "names", "from", "valid until", "state"), rows)
+    print_table(
+        ("site", "host", "names", "from", "valid until", "state"),
+        rows,
+        gives_way=("names", "valid until", "from", "host"),
+    )
 
 
 @app.command(epilog="Example: certedge site show webmail.example.com")

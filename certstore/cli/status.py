@@ -112,7 +112,8 @@ def expiry_cell(facts: SiteFacts) -> Cell:
         return Cell("")
     not_after = facts.certificate.not_after
     left = remaining(not_after, datetime.now(UTC))
-    return Cell(f"{not_after:%Y-%m-%d} ({left})", _STATE_STYLES[facts.state.value] if facts.state.is_fault else "")
+    style = _STATE_STYLES[facts.state.value] if facts.state.is_fault else ""
+    return Cell(f"{not_after:%Y-%m-%d} ({left})", style, short=f"{not_after:%Y-%m-%d}")
 
 
 def state_cell(facts: SiteFacts) -> Cell:
@@ -150,7 +151,12 @@ def _show_all(edge: Edge, sites: list[SiteFacts], shown: list[SiteFacts]) -> Non
         source = facts.source or ""
         rows.append((facts.site, facts.host, source, version, expiry_cell(facts), state_cell(facts), problems))
     if rows:
-        print_table(("site", "host", "from", "version", "valid until", "state", "problems"), rows)
+        print_table(
+            ("site", "host", "from", "version", "valid until", "state", "problems"),
+            rows,
+            gives_way=("version", "valid until", "host", "from", "state"),
+            wraps=("problems",),
+        )
     for facts in shown:
         print_lines(*(Cell(f"{facts.site}: {problem.message}", WARNING) for problem in facts.problems))
     troubled = sum(1 for facts in sites if facts.problems)

@@ -86,6 +86,7 @@ def _report(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
         want = f"{check.expected.site} {check.expected.version}" if check.expected else "an answer"
         result = Cell(f"WRONG: {verdict.problem}", BAD) if verdict.problem else Cell("ok", GOOD)
         rows.append((kind, str(check.listener.listen), check.probe.server_name or "(none)", want, result))
-    print_table(("listener", "address", "server name", "expected", "result"), rows)
+    headers = ("listener", "address", "server name", "expected", "result")
+    print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
     summary = f"{len(verdicts)} checked, {len(bad)} wrong" if bad else f"{len(verdicts)} checked, all as in the store"
     print_lines(Cell(summary, BAD if bad else GOOD))

@@ -1,13 +1,10 @@
-import os
-import pty
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import REPOSITORY, Ran, add_site, certedge, install, write_edge
+from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
 
 HOST = "webmail.client-a.test"
 CA = CertificateAuthority()
@@ -27,26 +24,6 @@ def site_yaml(folder: Path, site: str = HOST) -> dict[str, object]:
 def names(folder: Path, site: str = HOST) -> list[str]:
     shown: list[str] = certedge(folder, "site", "show", site, "--json").json["names"]
     return shown
-
-
-def on_terminal(folder: Path, typed: bytes, *words: str) -> Ran:
-    """A command whose terminal is one: what it showed there, and its exit code."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        os.environ.update(PYTHONPATH=str(REPOSITORY), TERM="xterm-256color", COLUMNS="160")
-        os.environ.pop("NO_COLOR", None)
-        os.execv(sys.executable, [sys.executable, "-m", "edge_addon.cli", *words])  # noqa: S606
-    os.write(terminal, typed)
-    shown = b""
-    try:
-        while part := os.read(terminal, 4096):
-            shown += part
-    except OSError:
-        pass  # how a terminal says that nobody writes to it any more
-    os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    return Ran(os.waitstatus_to_exitcode(status), shown.decode(), "")
 
 
 def test_an_added_site_is_written_and_listed(folder: Path) -> None:

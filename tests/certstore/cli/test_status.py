@@ -1,10 +1,11 @@
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import add_site, certedge, install, write_edge
+from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
 from tests.certstore.service.control_process import running_control
 
 HOST = "webmail.client-a.test"
@@ -76,3 +77,19 @@ def test_a_store_that_no_service_has_opened_yet_is_said(tmp_path: Path) -> None:
     ran = certedge(tmp_path, "status")
     assert ran.code == 1
     assert "certedge run" in ran.err
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60], ids=str)
+@pytest.mark.parametrize("words", ["status", "site list", f"cert history {HOST}"], ids=str)
+def test_a_narrow_terminal_breaks_no_name_and_no_date(folder: Path, words: str, columns: int) -> None:
+    long = "webmail-and-autodiscover.of-a-subsidiary.client-a.test"
+    add_site(folder, long)
+    issued = CA.issue(HOST, f"autodiscover.{HOST}")
+    install(folder, HOST, issued)
+    shown = on_terminal(folder, b"", *words.split(), columns=columns).out
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    table = [line for line in lines if ": " not in line]  # sentences below a table wrap as the terminal likes
+    assert max(map(len, table)) <= columns, shown
+    assert f"{issued.not_after:%Y-%m-%d}" in shown
+    assert HOST in shown
+    assert (long in shown) == (not words.startswith("cert"))
