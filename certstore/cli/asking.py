@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
-from certstore.service.protocol import VerbFailed
+from certstore.model.nearest import site_advice
+from certstore.service.protocol import Fault, VerbFailed
 
 
 def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
@@ -22,7 +23,31 @@ def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[
     try:
         return call(edge.settings, edge.base, verb, args, on_progress=_show_progress)
     except VerbFailed as failure:
-        raise CommandFailed.from_verb(attempted, failure) from None
+        raise failed(edge, args, attempted, failure) from None
+
+
+def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: VerbFailed) -> CommandFailed:
+    """The failure of a verb; an unknown site is told here with those there are.
+
+    The verbs don't name them: the console performs the same ones for people who are not to know of each other's sites.
+    """
+    told = CommandFailed.from_verb(attempted, failure)
+    if failure.fault is Fault.NOT_FOUND and "site" in args:
+        known = known_sites(edge)
+        if known and args["site"] not in known:
+            told.remedy = f"{site_advice(args['site'], known)}; a new one: certedge site add"
+    return told
+
+
+def known_sites(edge: Edge) -> Sequence[str]:
+    """Their keys; none where the store is new, or can't be read by this user."""
+    from certstore.journal import JournalUnreadable
+    from certstore.store import Store
+
+    try:
+        return Store(edge.layout).sites()
+    except JournalUnreadable:
+        return ()
 
 
 def _show_progress(message: str) -> None:

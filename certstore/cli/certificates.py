@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certstore.cli.asking import ask, show_change
+from certstore.cli.asking import ask, known_sites, show_change
 from certstore.cli.context import AsJson, Config, Edge, SiteKey, check_site_key, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
@@ -187,6 +187,8 @@ def _show_refusal(facts: dict[str, Any], attempted: str, *, as_json: bool) -> No
 
 def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     """For commands that only read: the site has to have left something in the store."""
+    from certstore.model.nearest import site_advice
+
     check_site_key(site, attempted)
     edge = open_edge(config)
     layout = edge.layout
@@ -196,9 +198,8 @@ def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
         remedy = "start the service once (certedge run), so that it reads the store"
         raise CommandFailed(attempted, f"{layout.root} is no store that a service has opened", remedy) from None
     if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
-        raise CommandFailed(
-            attempted, f"there is no site {site}, or nothing was ever done for it", "see: certedge site list"
-        )
+        found = f"there is no site {site}, or nothing was ever done for it"
+        raise CommandFailed(attempted, found, site_advice(site, known_sites(edge)))
     return edge
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from certstore.cli.asking import failed
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import BAD, WARNING, Cell, print_lines, utc
@@ -30,7 +31,7 @@ def ask_live(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> 
     try:
         return call(edge.settings, edge.base, verb, args, on_progress=show)
     except VerbFailed as failure:
-        raise CommandFailed.from_verb(attempted, failure) from None
+        raise failed(edge, args, attempted, failure) from None
 
 
 def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:

@@ -63,13 +63,15 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
     """Raises CommandFailed when there is no such site."""
     from certstore.errors import UnknownSite
     from certstore.facts import site_facts
+    from certstore.model.nearest import site_advice
 
-    try:
-        return _read(
-            edge, attempted, lambda store: _with_failed_order(store, site_facts(store, site, datetime.now(UTC)))
-        )
-    except UnknownSite as error:
-        raise CommandFailed(attempted, str(error), "those there are: certedge site list") from None
+    def ask(store: Store) -> SiteFacts:
+        try:
+            return _with_failed_order(store, site_facts(store, site, datetime.now(UTC)))
+        except UnknownSite as error:
+            raise CommandFailed(attempted, str(error), site_advice(site, store.sites())) from None
+
+    return _read(edge, attempted, ask)
 
 
 def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:

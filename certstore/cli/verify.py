@@ -52,8 +52,11 @@ def verify(
 
 def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> list[SiteEntry]:
     """Main first, then those asked for, else all."""
+    from certstore.model.nearest import site_advice
+
     for unknown in (site for site in sites or () if site not in snapshot.sites):
-        raise CommandFailed(attempted, f"there is no site {unknown!r:.100}", "those there are: certedge site list")
+        advice = site_advice(unknown, sorted(snapshot.sites))
+        raise CommandFailed(attempted, f"there is no site {unknown!r:.100}", advice)
     keys = sites or sorted(snapshot.sites)
     return [snapshot.main, *(snapshot.sites[key] for key in keys if key != snapshot.main.site)]
 

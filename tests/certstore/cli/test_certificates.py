@@ -157,6 +157,8 @@ def test_a_site_that_is_not_there_is_said(folder: Path, words: tuple[str, ...]) 
     ran = certedge(folder, "cert", words[0], "nowhere.test", *words[1:])
     assert ran.code == 1
     assert "there is no site nowhere.test" in ran.err
+    slip = certedge(folder, "cert", words[0], f"{HOST}x", *words[1:])
+    assert f"did you mean {HOST}?" in slip.err
 
 
 @pytest.mark.parametrize("key", ["../main", "UPPER.test", "a b"])

@@ -145,6 +145,7 @@ def test_show_tells_everything_about_one_site(folder: Path) -> None:
     missing = certedge(folder, "site", "show", "nowhere.test")
     assert missing.code == 1
     assert "there is no site 'nowhere.test'" in missing.err
+    assert f"did you mean {HOST}?" in certedge(folder, "site", "show", f"{HOST}x").err
 
 
 def test_the_shell_completes_sites(folder: Path) -> None:

@@ -72,6 +72,7 @@ def test_a_site_that_is_not_there_is_said(edge: RunningEdge) -> None:
     ran = verify(edge, "--site", "nowhere.test")
     assert ran.code == 1
     assert "there is no site 'nowhere.test'" in ran.err
+    assert f"did you mean {OWN}?" in verify(edge, "--site", f"{OWN}x").err
 
 
 def test_plain_output_has_a_line_for_each_check_and_a_sum(edge: RunningEdge) -> None:
