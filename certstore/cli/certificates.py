@@ -195,8 +195,10 @@ def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     try:
         os.scandir(layout.archive).close()  # PermissionError for other users, before anything looks merely absent
     except FileNotFoundError:
-        remedy = "start the service once (certedge run), so that it reads the store"
-        raise CommandFailed(attempted, f"{layout.root} is no store that a service has opened", remedy) from None
+        remedy = "start the service (certedge run), which reads the store"
+        raise CommandFailed(
+            attempted, f"the store {layout.root} is new: nothing was read into it yet", remedy
+        ) from None
     if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
         found = f"there is no site {site}, or nothing was ever done for it"
         raise CommandFailed(attempted, found, site_advice(site, known_sites(edge)))

@@ -65,7 +65,7 @@ def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
     try:
         return reader.load()
     except JournalUnreadable as error:
-        raise unreadable(attempted, error) from None
+        raise unreadable(edge, attempted, error) from None
     finally:
         reader.close()
 

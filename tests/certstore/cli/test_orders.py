@@ -112,7 +112,7 @@ def test_failed_order_is_a_problem_in_status_until_one_succeeds(desk: Desk) -> N
 def test_unknown_site_is_said(desk: Desk) -> None:
     said = desk.run("cert", "request", "nowhere.test").err
     assert "there is no site nowhere.test" in said
-    assert "those there are: main, " in said
+    assert "a new one: certedge site add" in said
 
 
 def test_renew_leaves_alone_what_is_not_due_and_force_does_not(desk: Desk) -> None:
