@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from certstore.cli.asking import ask
+from certstore.cli.completion import site_keys, words
 from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
@@ -23,7 +24,9 @@ _PASSWORD_LIMIT = 4096
 
 Sites = Annotated[
     list[str] | None,
-    typer.Option("--site", metavar="SITE", show_default=False, help="Only this site; may be repeated."),
+    typer.Option(
+        "--site", metavar="SITE", show_default=False, autocompletion=site_keys, help="Only this site; may be repeated."
+    ),
 ]
 
 
@@ -31,7 +34,13 @@ Sites = Annotated[
 def add_user(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="With what the person signs in.")],
     role: Annotated[
-        str, typer.Option("--role", metavar="admin|domain", help="All sites, or their own only.")
+        str,
+        typer.Option(
+            "--role",
+            metavar="admin|domain",
+            autocompletion=words(lambda: ("admin", "domain")),
+            help="All sites, or their own only.",
+        ),
     ] = "admin",
     site: Sites = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
@@ -49,7 +58,7 @@ def add_user(
     _show(ask(edge, "admin.user.add", args, attempted), as_json=as_json)
 
 
-@user.command("list")
+@user.command("list", epilog="Example: certedge admin user list")
 def list_users(config: Config = None, as_json: AsJson = False) -> None:
     """Who may sign in, and what they see."""
     facts = ask(open_edge(config), "admin.user.list", {}, "list the users")
@@ -73,7 +82,7 @@ def remove_user(
     _show(ask(open_edge(config), "admin.user.remove", {"name": name}, f"remove the user {name}"), as_json=as_json)
 
 
-@token.command("list")
+@token.command("list", epilog="Example: certedge admin token list --json")
 def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
     """Which tokens there are. A token begins with `cet_` and its key."""
     facts = ask(open_edge(config), "admin.token.list", {}, "list the tokens")
@@ -105,7 +114,14 @@ def remove_token(
 def add_token(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="What it is used for.")],
     scope: Annotated[
-        str, typer.Option("--scope", metavar="read|operate|admin", show_default=False, help="What it may do.")
+        str,
+        typer.Option(
+            "--scope",
+            metavar="read|operate|admin",
+            show_default=False,
+            autocompletion=words(lambda: ("read", "operate", "admin")),
+            help="What it may do.",
+        ),
     ],
     site: Sites = None,
     config: Config = None,

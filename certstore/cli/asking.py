@@ -13,6 +13,8 @@ from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, s
 from certstore.model.nearest import site_advice
 from certstore.service.protocol import Fault, VerbFailed
 
+ONCE_IT_RUNS = "once the service runs (certedge run)"
+
 
 def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
     """Perform a verb through control, or under the lock; raises CommandFailed."""
@@ -55,22 +57,38 @@ def _show_progress(message: str) -> None:
         sys.stderr.write(f"{printable(message)}\n")
 
 
-def show_change(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """What changed, what remains to be looked at, and what clients get now."""
+def show_change(edge: Edge, facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """What changed, what remains to be looked at, and what clients get: now, or once the service runs."""
+    is_running = service_runs(edge)
     if as_json:
-        print_json(facts)
+        print_json({**facts, "service_runs": is_running})
         return
     message, notes = facts["message"], [problem["message"] for problem in facts.get("problems", ())]
     for note in notes:  # the message of a new certificate repeats them
         message = message.replace(f"; {note}", "")
     print_lines(Cell(message, GOOD), *(Cell(f"note: {note}", WARNING) for note in notes))
     if (served := facts.get("served")) is not None:
-        print_lines(served_line(served))
+        print_lines(_served_line(served, is_running=is_running))
 
 
-def served_line(served: Mapping[str, Any]) -> str:
+def service_runs(edge: Edge) -> bool:
+    """Whether what was changed is served already. Asked after the change, by somebody who was let make it."""
+    from certstore.service.client import control_pid
+
+    return control_pid(edge.layout) is not None
+
+
+def show_whether_served(edge: Edge) -> None:
+    """For commands whose certificates are live in the store, and whose words would else promise more."""
+    if not service_runs(edge):
+        print_lines(Cell(f"note: it is served {ONCE_IT_RUNS}", WARNING))
+
+
+def _served_line(served: Mapping[str, Any], *, is_running: bool) -> str:
     from certstore.model.selection import EXPLANATIONS, Reason
 
     why = EXPLANATIONS[Reason(served["reason"])]
     what = f"{served['certificate']} version {served['version']} ({short(served['fingerprint'])}…)"
-    return f"now served for {served['server_name']}: {what}: {why}"
+    name = served["server_name"]
+    when = f"now served for {name}" if is_running else f"served for {name} {ONCE_IT_RUNS}"
+    return f"{when}: {what}: {why}"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.asking import ask, known_sites, show_change
-from certstore.cli.context import AsJson, Config, Edge, SiteKey, check_site_key, open_edge
+from certstore.cli.completion import SiteKey
+from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.service.protocol import pack_bytes, pack_files
@@ -54,7 +55,7 @@ def install(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a certificate with its key, store it as the site's next version, and serve it at once."""
+    """Check a certificate with its key, make it the next version of the site; a running service serves it at once."""
     attempted = f"install a certificate for {site}"
     paths = _given_files(fullchain, privkey, pem, p12, attempted)
     check_site_key(site, attempted)
@@ -66,7 +67,7 @@ def install(
     facts = ask(edge, "cert.install", args, attempted)
     if facts["outcome"] not in ("done", "noted"):
         _show_refusal(facts, attempted, as_json=as_json)
-    show_change(facts, as_json=as_json)
+    show_change(edge, facts, as_json=as_json)
 
 
 @app.command(epilog="Example: certedge cert history webmail.example.com")
@@ -99,8 +100,9 @@ def rollback(
     """Make an earlier version live again."""
     attempted = f"roll {site} back" + (f" to version {version}" if version is not None else "")
     check_site_key(site, attempted)
-    facts = ask(open_edge(config), "cert.rollback", {"site": site, "version": version}, attempted)
-    show_change(facts, as_json=as_json)
+    edge = open_edge(config)
+    facts = ask(edge, "cert.rollback", {"site": site, "version": version}, attempted)
+    show_change(edge, facts, as_json=as_json)
 
 
 @app.command(
@@ -214,7 +216,7 @@ def _show_history(site: str, versions: Sequence[VersionFacts], attempts: Sequenc
             wraps=("names",),
         )
     else:
-        print_lines(f"{site} has no versions: clients get the main certificate")
+        print_lines(f"{site} has no versions: the main certificate stands in for it")
     if attempts:
         rows = [
             (_when(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
@@ -28,7 +29,13 @@ _AT_ONCE = 8
 def verify(
     site: Annotated[
         list[str] | None,
-        typer.Option("--site", metavar="SITE", show_default=False, help="Only this site (and main); may be repeated."),
+        typer.Option(
+            "--site",
+            metavar="SITE",
+            show_default=False,
+            autocompletion=site_keys,
+            help="Only this site (and main); may be repeated.",
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one answer may take.")] = TIMEOUT_SECONDS,
     config: Config = None,

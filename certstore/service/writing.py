@@ -126,4 +126,4 @@ def _storage_failure(error: OSError) -> VerbFailed:
         errno.EACCES: "the store's owner has to be able to write everything in it",
     }
     found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return VerbFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "what is served now: certedge status"))
+    return VerbFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "how everything stands: certedge status"))

@@ -33,7 +33,9 @@ def test_a_pair_of_files_is_installed_and_what_is_served_is_said(folder: Path) -
     )
     assert ran.code == 0, ran.err
     assert f"version 1 is live: {HOST}" in ran.out
-    assert f"now served for {HOST}: {HOST} version 1 ({issued.fingerprint[:16]}…)" in ran.out
+    what = f"{HOST} version 1 ({issued.fingerprint[:16]}…)"
+    assert f"served for {HOST} once the service runs (certedge run): {what}" in ran.out
+    assert "now" not in ran.out
     assert served(folder) == issued.fullchain_pem
 
 

@@ -31,7 +31,7 @@ def test_an_added_site_is_written_and_listed(folder: Path) -> None:
     ran = certedge(folder, "site", "add", HOST, *words)
     assert ran.code == 0, ran.err
     assert f"site {HOST} added: {HOST}, autodiscover.client-a.test" in ran.out
-    assert f"now served for {HOST}: main version 1" in ran.out
+    assert f"served for {HOST} once the service runs (certedge run): main version 1" in ran.out
     assert site_yaml(folder) == {
         "host": HOST,
         "additional_names": ["autodiscover.client-a.test"],
@@ -41,6 +41,13 @@ def test_an_added_site_is_written_and_listed(folder: Path) -> None:
     listed = certedge(folder, "site", "list", "--json").json["sites"]
     assert [each["site"] for each in listed] == ["main", HOST]
     assert set(listed[1]) == {"site", "host", "names", "source", "version", "not_after", "state"}
+
+
+def test_site_that_is_to_be_ordered_for_says_when_that_begins(folder: Path) -> None:
+    ran = certedge(folder, "site", "add", HOST, "--certificate", "acme")
+    step = f"it is ordered once the service runs (certedge run); what stands in the way: certedge preflight {HOST}"
+    assert f"next: {step}\n" in ran.out
+    assert certedge(folder, "site", "set", HOST, "--certificate", "acme", "--json").json["source"] == "acme"
 
 
 def test_a_key_that_is_no_host_name_needs_a_host(folder: Path) -> None:
@@ -146,16 +153,3 @@ def test_show_tells_everything_about_one_site(folder: Path) -> None:
     assert missing.code == 1
     assert "there is no site 'nowhere.test'" in missing.err
     assert f"did you mean {HOST}?" in certedge(folder, "site", "show", f"{HOST}x").err
-
-
-def test_the_shell_completes_sites(folder: Path) -> None:
-    add_site(folder, HOST)
-    ran = certedge(
-        folder,
-        config=False,
-        CERTEDGE_CONFIG=str(folder / "edge.yaml"),
-        _CERTEDGE_COMPLETE="complete_bash",
-        COMP_WORDS="certedge site show we",
-        COMP_CWORD="3",
-    )
-    assert ran.out.split() == [HOST]

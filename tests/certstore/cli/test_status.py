@@ -69,9 +69,13 @@ def test_only_sites_with_problems_are_shown_when_asked(folder: Path) -> None:
 def test_whether_control_runs_is_said(folder: Path) -> None:
     assert certedge(folder, "status").out.startswith("control: not running")
     assert certedge(folder, "status", "--json").json["control"] == {"running": False, "pid": None}
+    assert certedge(folder, "site", "set", HOST, "--no-inspect", "--json").json["service_runs"] is False
     with running_control(folder) as control:
         assert certedge(folder, "status").out.startswith(f"control: running (pid {control.process.pid})")
         assert certedge(folder, "status", "--json").json["control"] == {"running": True, "pid": control.process.pid}
+        changed = certedge(folder, "site", "set", HOST, "--contact", "ops@client-a.test")
+        assert f"now served for {HOST}: main version 1" in changed.out
+        assert certedge(folder, "site", "set", HOST, "--inspect", "--json").json["service_runs"] is True
         assert "WARNING control socket" not in control.stderr
 
 
