@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certstore.cli.asking import service_runs
 from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.output import BAD, GOOD, Cell, print_json, print_lines, print_table
+from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from certstore.handshakes import Check, Verdict
@@ -53,6 +54,8 @@ def verify(
     checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, datetime.now(UTC)))
     verdicts = _run(edge, checks, timeout)
     _report(verdicts, as_json=as_json)
+    if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
+        print_lines(Cell("note: no service runs on this store (certedge run starts it)", WARNING))
     if any(verdict.problem for verdict in verdicts):
         raise typer.Exit(Exit.PROBLEMS)
 
@@ -82,6 +85,14 @@ def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[Verdict]:
             if sys.stderr.isatty() and (done % 50 == 0 or done == len(checks)):
                 sys.stderr.write(f"\r{done} of {len(checks)} " + ("\n" if done == len(checks) else ""))
         return verdicts
+
+
+def _service_may_run(edge: Edge) -> bool:
+    """Also where this user may not ask."""
+    try:
+        return service_runs(edge)
+    except OSError:
+        return True
 
 
 def _report(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
