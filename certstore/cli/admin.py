@@ -14,9 +14,17 @@ from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Users of the console, and tokens for its API.")
-user = typer.Typer(no_args_is_help=True, help="People who may sign in to the console.")
-token = typer.Typer(no_args_is_help=True, help="Tokens for the API.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Users of the console, and tokens for its API.",
+    epilog="Example: certedge admin user list",
+)
+user = typer.Typer(
+    no_args_is_help=True, help="People who may sign in to the console.", epilog="Example: certedge admin user add anna"
+)
+token = typer.Typer(
+    no_args_is_help=True, help="Tokens for the API.", epilog="Example: certedge admin token add monitoring --scope read"
+)
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
 

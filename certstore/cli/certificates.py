@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from certstore.facts import VersionFacts
     from certstore.model.record import Record
 
-app = typer.Typer(no_args_is_help=True, help="Certificates by hand, and their versions.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Certificates by hand, and their versions.",
+    epilog="Example: certedge cert history webmail.example.com",
+)
 
 _FILE_LIMIT = 1_000_000
 _PASSWORD_LIMIT = 4096

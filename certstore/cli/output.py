@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,11 +72,26 @@ def aligned(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]
 
 
 def print_facts(pairs: Iterable[tuple[str, str | Cell]]) -> None:
-    """`name: value` lines, the values in one column; empty values are left out."""
+    """`name: value` lines, the values in one column; empty values are left out. On a terminal long ones wrap there."""
     cells = [(name, value if isinstance(value, Cell) else Cell(value)) for name, value in pairs]
     cells = [(name, value) for name, value in cells if value.text]
     width = max((len(name) for name, _ in cells), default=0) + 1
-    print_lines(*(Cell(f"{name + ':':<{width}}  {value.text}", value.style) for name, value in cells))
+    lines = []
+    for name, value in cells:
+        first, *others = _wrapped(value.text, width + 2)
+        lines.append(Cell(f"{name + ':':<{width}}  {first}", value.style))
+        lines += [Cell(" " * (width + 2) + other, value.style) for other in others]
+    print_lines(*lines)
+
+
+def _wrapped(text: str, offset: int) -> list[str]:
+    """Between words only; in a pipe not at all."""
+    if not sys.stdout.isatty():
+        return [text]
+    from rich.console import Console
+
+    room = max(1, Console().width - offset)
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [text]
 
 
 def _print_fitted(

@@ -18,7 +18,9 @@ from certstore.cli.status import expiry_cell, read_all, read_one, show_site, sta
 if TYPE_CHECKING:
     from certstore.facts import SiteFacts
 
-app = typer.Typer(no_args_is_help=True, help="Sites: which there are, what they declare.")
+app = typer.Typer(
+    no_args_is_help=True, help="Sites: which there are, what they declare.", epilog="Example: certedge site list"
+)
 
 _UNSETTABLE = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
 

@@ -153,3 +153,13 @@ def test_show_tells_everything_about_one_site(folder: Path) -> None:
     assert missing.code == 1
     assert "there is no site 'nowhere.test'" in missing.err
     assert f"did you mean {HOST}?" in certedge(folder, "site", "show", f"{HOST}x").err
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60], ids=str)
+def test_a_narrow_terminal_breaks_no_name_of_a_site(folder: Path, columns: int) -> None:
+    names = [f"autodiscover-{number}.client-a.test" for number in range(9)]
+    add_site(folder, HOST, additional_names=names)
+    shown = on_terminal(folder, b"", "site", "show", HOST, columns=columns).out
+    assert max(map(len, shown.splitlines())) <= columns
+    for name in names:
+        assert name in shown
