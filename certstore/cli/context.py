@@ -101,9 +101,13 @@ def open_edge(config: Path | None) -> Edge:
 
 def check_site_key(site: str, attempted: str) -> None:
     """Raises CommandFailed when the text can be no site's key."""
-    from certstore.model.names import is_site_key
+    from certstore.model.names import DomainName, InvalidName, is_site_key
 
-    if not is_site_key(site):
-        found = f"{site!r:.100} can be no site's key"
-        allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
-        raise CommandFailed(attempted, found, f"{allowed}; those there are: certedge site list", Exit.USAGE)
+    if is_site_key(site):
+        return
+    try:
+        advice = f"did you mean {DomainName.parse(site).value}?"
+    except InvalidName:
+        advice = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens."
+    found = f"{site!r:.100} can be no site's key"
+    raise CommandFailed(attempted, found, f"{advice} Those there are: certedge site list", Exit.USAGE)

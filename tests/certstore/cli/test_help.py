@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import typer
 
-from edge_addon.cli import app
+import edge_addon.cli  # noqa: F401  adds commands of its own
+from certstore.cli.main import app
 
 WITHOUT_FACTS = {"init", "run", "demo"}
 
