@@ -194,8 +194,10 @@ class StoreWriter(Store):
             try:
                 chosen = read_version(self.layout, site, version)
             except VersionUnusable as error:
-                kept = ", ".join(map(str, version_numbers(self.layout, site))) or "none"
-                raise UnknownVersion(f"{site} has no whole version {version} ({error}); kept: {kept}") from None
+                numbers = version_numbers(self.layout, site)
+                found = f"no whole version {version} ({error})" if version in numbers else f"no version {version}"
+                kept = ", ".join(map(str, numbers)) or "none"
+                raise UnknownVersion(f"{site} has {found}; kept: {kept}") from None
             return switch_live(self._books, known, chosen, doing=doing, source=source, now=self._books.clock())
 
     def rollback(self, site: str, version: int | None = None, *, source: str = "command") -> IntakeResult:

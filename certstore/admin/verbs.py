@@ -6,7 +6,7 @@ store or is root, so nothing is authorized here; everything goes into the audit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from certstore.admin.access import Access
@@ -14,6 +14,8 @@ from certstore.admin.auth.passwords import Passwords
 from certstore.admin.auth.users import UnknownUser, UserExists
 from certstore.admin.tokens import UnknownToken
 from certstore.model.authorization import Scope
+from certstore.model.findings import shown
+from certstore.model.nearest import site_advice
 from certstore.model.people import InvalidPerson, Role, check_password, parse_user_name
 from certstore.service.protocol import Fault, VerbFailed
 from certstore.service.verbs import Arguments
@@ -21,13 +23,16 @@ from certstore.service.verbs import Arguments
 COMMAND = "command line"
 
 
-def perform_admin(access: Access, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises VerbFailed, OSError."""
+def perform_admin(access: Access, sites: Collection[str], verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """`sites` are the keys of those there are. Raises VerbFailed, OSError."""
     act = ADMIN_VERBS.get(verb)
     if act is None:
         raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {', '.join(ADMIN_VERBS)}")
+    arguments = Arguments(args)
+    for unknown in (site for site in arguments.texts("sites") if site not in sites):
+        raise VerbFailed(Fault.INVALID, f"there is no site {shown(unknown)}", site_advice(unknown, sites))
     try:
-        return act(access, Arguments(args))
+        return act(access, arguments)
     except InvalidPerson as error:
         raise VerbFailed(Fault.INVALID, str(error)) from None
     except (UnknownUser, UnknownToken) as error:

@@ -10,7 +10,9 @@ from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.live import ask_live
 from certstore.cli.output import print_json, print_table
 
-app = typer.Typer(no_args_is_help=True, help="The account at each CA, one for all sites.")
+app = typer.Typer(
+    no_args_is_help=True, help="The account at each CA, one for all sites.", epilog="Example: certedge account show"
+)
 
 
 @app.command(epilog="Example: certedge account show --json")
@@ -37,4 +39,4 @@ def _print(facts: dict[str, Any], *, as_json: bool) -> None:
         print_json(facts)
         return
     rows = [(each["ca"], each["url"] or "none yet", ", ".join(each["contact"])) for each in facts["accounts"]]
-    print_table(("CA", "account", "contact"), rows)
+    print_table(("CA", "account", "contact"), rows, gives_way=("contact",), wraps=("contact",))

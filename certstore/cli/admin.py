@@ -9,13 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from certstore.cli.asking import ask
+from certstore.cli.completion import site_keys, words
 from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Users of the console, and tokens for its API.")
-user = typer.Typer(no_args_is_help=True, help="People who may sign in to the console.")
-token = typer.Typer(no_args_is_help=True, help="Tokens for the API.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Users of the console, and tokens for its API.",
+    epilog="Example: certedge admin user list",
+)
+user = typer.Typer(
+    no_args_is_help=True, help="People who may sign in to the console.", epilog="Example: certedge admin user add anna"
+)
+token = typer.Typer(
+    no_args_is_help=True, help="Tokens for the API.", epilog="Example: certedge admin token add monitoring --scope read"
+)
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
 
@@ -23,7 +32,9 @@ _PASSWORD_LIMIT = 4096
 
 Sites = Annotated[
     list[str] | None,
-    typer.Option("--site", metavar="SITE", show_default=False, help="Only this site; may be repeated."),
+    typer.Option(
+        "--site", metavar="SITE", show_default=False, autocompletion=site_keys, help="Only this site; may be repeated."
+    ),
 ]
 
 
@@ -31,7 +42,13 @@ Sites = Annotated[
 def add_user(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="With what the person signs in.")],
     role: Annotated[
-        str, typer.Option("--role", metavar="admin|domain", help="All sites, or their own only.")
+        str,
+        typer.Option(
+            "--role",
+            metavar="admin|domain",
+            autocompletion=words(lambda: ("admin", "domain")),
+            help="All sites, or their own only.",
+        ),
     ] = "admin",
     site: Sites = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
@@ -49,7 +66,7 @@ def add_user(
     _show(ask(edge, "admin.user.add", args, attempted), as_json=as_json)
 
 
-@user.command("list")
+@user.command("list", epilog="Example: certedge admin user list")
 def list_users(config: Config = None, as_json: AsJson = False) -> None:
     """Who may sign in, and what they see."""
     facts = ask(open_edge(config), "admin.user.list", {}, "list the users")
@@ -59,6 +76,7 @@ def list_users(config: Config = None, as_json: AsJson = False) -> None:
     print_table(
         ("user", "role", "sites", "sign-in"),
         [(each["name"], each["role"], _sites(each["sites"]), _sign_in(each)) for each in facts["users"]],
+        wraps=("sites", "sign-in"),
     )
 
 
@@ -72,7 +90,7 @@ def remove_user(
     _show(ask(open_edge(config), "admin.user.remove", {"name": name}, f"remove the user {name}"), as_json=as_json)
 
 
-@token.command("list")
+@token.command("list", epilog="Example: certedge admin token list --json")
 def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
     """Which tokens there are. A token begins with `cet_` and its key."""
     facts = ask(open_edge(config), "admin.token.list", {}, "list the tokens")
@@ -85,6 +103,8 @@ def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
             (each["key"], each["name"], each["scope"], _sites(each["sites"]), each["made_by"], each["made_at"][:10])
             for each in facts["tokens"]
         ],
+        gives_way=("made by", "made"),
+        wraps=("sites",),
     )
 
 
@@ -102,7 +122,14 @@ def remove_token(
 def add_token(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="What it is used for.")],
     scope: Annotated[
-        str, typer.Option("--scope", metavar="read|operate|admin", show_default=False, help="What it may do.")
+        str,
+        typer.Option(
+            "--scope",
+            metavar="read|operate|admin",
+            show_default=False,
+            autocompletion=words(lambda: ("read", "operate", "admin")),
+            help="What it may do.",
+        ),
     ],
     site: Sites = None,
     config: Config = None,

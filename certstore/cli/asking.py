@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
-from certstore.service.protocol import VerbFailed
+from certstore.model.nearest import site_advice
+from certstore.service.protocol import Fault, VerbFailed
+
+ONCE_IT_RUNS = "once the service runs (certedge run)"
 
 
 def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
@@ -22,7 +25,31 @@ def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[
     try:
         return call(edge.settings, edge.base, verb, args, on_progress=_show_progress)
     except VerbFailed as failure:
-        raise CommandFailed.from_verb(attempted, failure) from None
+        raise failed(edge, args, attempted, failure) from None
+
+
+def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: VerbFailed) -> CommandFailed:
+    """The failure of a verb; an unknown site is told here with those there are.
+
+    The verbs don't name them: the console performs the same ones for people who are not to know of each other's sites.
+    """
+    told = CommandFailed.from_verb(attempted, failure)
+    if failure.fault is Fault.NOT_FOUND and "site" in args:
+        known = known_sites(edge)
+        if known and args["site"] not in known:
+            told.remedy = f"{site_advice(args['site'], known)}; a new one: certedge site add"
+    return told
+
+
+def known_sites(edge: Edge) -> Sequence[str]:
+    """Their keys; none where the store is new, or can't be read by this user."""
+    from certstore.journal import JournalUnreadable
+    from certstore.store import Store
+
+    try:
+        return Store(edge.layout).sites()
+    except JournalUnreadable:
+        return ()
 
 
 def _show_progress(message: str) -> None:
@@ -30,22 +57,38 @@ def _show_progress(message: str) -> None:
         sys.stderr.write(f"{printable(message)}\n")
 
 
-def show_change(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """What changed, what remains to be looked at, and what clients get now."""
+def show_change(edge: Edge, facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """What changed, what remains to be looked at, and what clients get: now, or once the service runs."""
+    is_running = service_runs(edge)
     if as_json:
-        print_json(facts)
+        print_json({**facts, "service_runs": is_running})
         return
     message, notes = facts["message"], [problem["message"] for problem in facts.get("problems", ())]
     for note in notes:  # the message of a new certificate repeats them
         message = message.replace(f"; {note}", "")
     print_lines(Cell(message, GOOD), *(Cell(f"note: {note}", WARNING) for note in notes))
     if (served := facts.get("served")) is not None:
-        print_lines(served_line(served))
+        print_lines(_served_line(served, is_running=is_running))
 
 
-def served_line(served: Mapping[str, Any]) -> str:
+def service_runs(edge: Edge) -> bool:
+    """Whether what was changed is served already. Asked after the change, by somebody who was let make it."""
+    from certstore.service.client import control_pid
+
+    return control_pid(edge.layout) is not None
+
+
+def show_whether_served(edge: Edge) -> None:
+    """For commands whose certificates are live in the store, and whose words would else promise more."""
+    if not service_runs(edge):
+        print_lines(Cell(f"note: it is served {ONCE_IT_RUNS}", WARNING))
+
+
+def _served_line(served: Mapping[str, Any], *, is_running: bool) -> str:
     from certstore.model.selection import EXPLANATIONS, Reason
 
     why = EXPLANATIONS[Reason(served["reason"])]
     what = f"{served['certificate']} version {served['version']} ({short(served['fingerprint'])}…)"
-    return f"now served for {served['server_name']}: {what}: {why}"
+    name = served["server_name"]
+    when = f"now served for {name}" if is_running else f"served for {name} {ONCE_IT_RUNS}"
+    return f"{when}: {what}: {why}"

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certstore.cli.asking import ask, show_change
-from certstore.cli.context import AsJson, Config, Edge, SiteKey, check_site_key, open_edge
+from certstore.cli.asking import ask, known_sites, show_change
+from certstore.cli.completion import SiteKey
+from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.service.protocol import pack_bytes, pack_files
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from certstore.facts import VersionFacts
     from certstore.model.record import Record
 
-app = typer.Typer(no_args_is_help=True, help="Certificates by hand, and their versions.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Certificates by hand, and their versions.",
+    epilog="Example: certedge cert history webmail.example.com",
+)
 
 _FILE_LIMIT = 1_000_000
 _PASSWORD_LIMIT = 4096
@@ -54,7 +59,7 @@ def install(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a certificate with its key, store it as the site's next version, and serve it at once."""
+    """Check a certificate with its key, make it the next version of the site; a running service serves it at once."""
     attempted = f"install a certificate for {site}"
     paths = _given_files(fullchain, privkey, pem, p12, attempted)
     check_site_key(site, attempted)
@@ -66,7 +71,7 @@ def install(
     facts = ask(edge, "cert.install", args, attempted)
     if facts["outcome"] not in ("done", "noted"):
         _show_refusal(facts, attempted, as_json=as_json)
-    show_change(facts, as_json=as_json)
+    show_change(edge, facts, as_json=as_json)
 
 
 @app.command(epilog="Example: certedge cert history webmail.example.com")
@@ -99,8 +104,9 @@ def rollback(
     """Make an earlier version live again."""
     attempted = f"roll {site} back" + (f" to version {version}" if version is not None else "")
     check_site_key(site, attempted)
-    facts = ask(open_edge(config), "cert.rollback", {"site": site, "version": version}, attempted)
-    show_change(facts, as_json=as_json)
+    edge = open_edge(config)
+    facts = ask(edge, "cert.rollback", {"site": site, "version": version}, attempted)
+    show_change(edge, facts, as_json=as_json)
 
 
 @app.command(
@@ -187,18 +193,21 @@ def _show_refusal(facts: dict[str, Any], attempted: str, *, as_json: bool) -> No
 
 def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     """For commands that only read: the site has to have left something in the store."""
+    from certstore.model.nearest import site_advice
+
     check_site_key(site, attempted)
     edge = open_edge(config)
     layout = edge.layout
     try:
         os.scandir(layout.archive).close()  # PermissionError for other users, before anything looks merely absent
     except FileNotFoundError:
-        remedy = "start the service once (certedge run), so that it reads the store"
-        raise CommandFailed(attempted, f"{layout.root} is no store that a service has opened", remedy) from None
-    if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
+        remedy = "start the service (certedge run), which reads the store"
         raise CommandFailed(
-            attempted, f"there is no site {site}, or nothing was ever done for it", "see: certedge site list"
-        )
+            attempted, f"the store {layout.root} is new: nothing was read into it yet", remedy
+        ) from None
+    if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
+        found = f"there is no site {site}, or nothing was ever done for it"
+        raise CommandFailed(attempted, found, site_advice(site, known_sites(edge)))
     return edge
 
 
@@ -207,16 +216,22 @@ def _show_history(site: str, versions: Sequence[VersionFacts], attempts: Sequenc
         print_table(
             ("version", "", "made", "from", "valid until", "fingerprint", "names"),
             [_version_row(each) for each in versions],
+            gives_way=("from", "fingerprint", "made", "valid until", "from", "made"),
+            wraps=("names",),
         )
     else:
-        print_lines(f"{site} has no versions: clients get the main certificate")
+        print_lines(f"{site} has no versions: the main certificate stands in for it")
     if attempts:
         rows = [
-            (utc(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)
+            (_when(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)
             for each in attempts[:_SHOWN_ATTEMPTS]
         ]
         print_lines("", "last attempts, newest first:")
-        print_table(("when", "doing", "outcome", "what"), rows)
+        print_table(("when", "doing", "outcome", "what"), rows, gives_way=("when", "doing"), wraps=("what",))
+
+
+def _when(instant: datetime) -> Cell:
+    return Cell(utc(instant), short=utc(instant).removesuffix(" UTC"))
 
 
 def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
@@ -225,9 +240,13 @@ def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
     return (
         str(version.number),
         Cell("live", GOOD) if facts.is_live else Cell(""),
-        utc(version.made_at),
-        version.source,
-        Cell(f"{version.not_after:%Y-%m-%d} ({left})", BAD if left == "expired" else ""),
+        _when(version.made_at),
+        Cell(version.source, short="drop" if version.source.startswith("/") else ""),  # from one of the site's places
+        Cell(
+            f"{version.not_after:%Y-%m-%d} ({left})",
+            BAD if left == "expired" else "",
+            short=f"{version.not_after:%Y-%m-%d}",
+        ),
         short(version.fingerprint),
         " ".join(version.dns_names),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import grp
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import typer
 
 from certstore.cli.context import AsJson, Config, chosen_config
 from certstore.cli.failure import CommandFailed, Exit, show_failure
+from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
             site, site_faults = _check(site_yaml, _parse_site)
             faults += site_faults + _uninspectable(site_yaml, site, settings)
             hosts |= {site.host} if site is not None else set()
-        ignored = _ignored(layout, hosts)
+        ignored = ignored_entries(layout, hosts)
     if as_json:
-        told = [{"path": str(each), "what_to_do": what} for each, what in ignored.items()]
-        print_json({"files": files, "errors": [dataclasses.asdict(fault) for fault in faults], "ignored": told})
+        errors = [dataclasses.asdict(fault) for fault in faults]
+        print_json({"files": files, "errors": errors, "ignored": ignored_facts(ignored)})
     else:
-        print_lines(*(Cell(f"{each} is ignored: {what}", WARNING) for each, what in ignored.items()))
+        print_lines(*ignored_lines(ignored))
         number = f"{len(files)} files" if len(files) > 1 else "1 file"
         if not faults:
             print_lines(Cell(f"{number} checked, nothing wrong{' in them' if ignored else ''}", GOOD))
@@ -96,50 +97,6 @@ def _site_files(layout: Layout) -> Iterator[Path]:
         site_yaml = layout.site_yaml(folder.name)
         if site_yaml.exists():
             yield site_yaml
-
-
-def _ignored(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
-    """Entries of domains/ that stand for no site, with what to do; `hosts` are those of all site.yaml.
-
-    The rule is that of `certstore.places`, which needs the books of a running writer.
-    """
-    from certstore.site_settings import is_usable_key, may_be_bare
-
-    if not layout.domains.is_dir():
-        return {}
-    entries = sorted(path for path in layout.domains.iterdir() if not path.name.startswith("."))
-    ignored = {}
-    for path in entries:
-        if path.is_dir():
-            is_known = is_usable_key(path.name)
-        elif path.suffix == ".pem":
-            has_folder = is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
-            is_known = has_folder or path.stem in hosts or may_be_bare(path.stem)
-        else:
-            continue  # anybody's notes
-        if not is_known:
-            ignored[path] = _what_to_do(layout, path)
-    return ignored
-
-
-def _what_to_do(layout: Layout, path: Path) -> str:
-    from certstore.model.names import DomainName, InvalidName
-
-    is_folder = path.is_dir()
-    name, suffix = (path.name, "") if is_folder else (path.stem, ".pem")
-    if name == "main":
-        place = layout.drop_folder("main") if is_folder else layout.drop_file("main")
-        return f"what belongs to the main site goes into {place}"
-    try:
-        host = DomainName.parse(name).value
-    except InvalidName:
-        host = name
-    if host == name or "." not in host:
-        or_else = "" if is_folder else ", or to the name of the site's folder"
-        return f"rename it to the host name, as in mail.example.com{suffix}{or_else}"
-    if (path.parent / f"{host}{suffix}").exists():
-        return f"{host}{suffix} is there already; move what is in it there"
-    return f"rename it to {host}{suffix}"
 
 
 def _uninspectable(source: Path, site: SiteSettings | None, settings: Settings) -> list[SettingsFault]:

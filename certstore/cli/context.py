@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,14 +53,14 @@ def chosen_config(given: Path | None) -> Path:
     return given or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
-def _complete_site(context: typer.Context, incomplete: str) -> list[str]:
-    """Sites for the shell; quiet when there is no store that the person may read."""
-    try:
-        edge = open_edge(context.params.get("config"))
-        keys = {path.name for path in edge.layout.domains.iterdir() if path.is_dir()} | {"main"}
-    except (CommandFailed, OSError):
-        return []
-    return sorted(key for key in keys if key.startswith(incomplete))
+def given_config(context: typer.Context) -> Path | None:
+    """What a line says that is not yet run: nearer to the command, or before it."""
+    at: Any = context  # typer's contexts have click's as parents
+    while at is not None:
+        if (value := at.params.get("config")) is not None:
+            return Path(value)
+        at = at.parent
+    return None
 
 
 Config = Annotated[
@@ -75,12 +75,6 @@ Config = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
-SiteKey = Annotated[
-    str,
-    typer.Argument(
-        metavar="SITE", show_default=False, autocompletion=_complete_site, help="The site's key: main, or its folder."
-    ),
-]
 
 
 def open_edge(config: Path | None) -> Edge:
@@ -107,9 +101,13 @@ def open_edge(config: Path | None) -> Edge:
 
 def check_site_key(site: str, attempted: str) -> None:
     """Raises CommandFailed when the text can be no site's key."""
-    from certstore.model.names import is_site_key
+    from certstore.model.names import DomainName, InvalidName, is_site_key
 
-    if not is_site_key(site):
-        found = f"{site!r:.100} can be no site's key"
-        allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
-        raise CommandFailed(attempted, found, f"{allowed}; those there are: certedge site list", Exit.USAGE)
+    if is_site_key(site):
+        return
+    try:
+        advice = f"did you mean {DomainName.parse(site).value}?"
+    except InvalidName:
+        advice = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens."
+    found = f"{site!r:.100} can be no site's key"
+    raise CommandFailed(attempted, found, f"{advice} Those there are: certedge site list", Exit.USAGE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from certstore.cli.completion import host_names, words
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
@@ -23,12 +24,27 @@ if TYPE_CHECKING:
 CLEAR_TEXT_KINDS = ("http", "health")
 
 
+def _kinds() -> list[str]:
+    """Listeners with TLS."""
+    from certstore.model.settings import ListenerKind
+
+    return [each.value for each in ListenerKind if each.value not in CLEAR_TEXT_KINDS]
+
+
 def explain(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", show_default=False, help='The server name; "" for a client that sends none.'),
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            autocompletion=host_names,
+            help='The server name; "" for a client that sends none.',
+        ),
     ],
-    kind: Annotated[str, typer.Option(metavar="KIND", help="The listener: https, imaps, submission, …")] = "https",
+    kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", autocompletion=words(_kinds), help="The listener: https, imaps, submission, …"),
+    ] = "https",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +81,7 @@ def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
     try:
         return reader.load()
     except JournalUnreadable as error:
-        raise unreadable(attempted, error) from None
+        raise unreadable(edge, attempted, error) from None
     finally:
         reader.close()
 
@@ -73,7 +89,7 @@ def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
 def _listener_kind(kind: str) -> ListenerKind:
     from certstore.model.settings import ListenerKind
 
-    allowed = [each.value for each in ListenerKind if each.value not in CLEAR_TEXT_KINDS]
+    allowed = _kinds()
     if kind not in allowed:
         found = f"{kind!r} is no kind of listener with TLS; allowed: {', '.join(allowed)}"
         raise CommandFailed("explain the choice of a certificate", found, "", Exit.USAGE)

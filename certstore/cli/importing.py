@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from certstore.cli.asking import show_whether_served
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.live import ask_live
@@ -62,7 +63,7 @@ def import_(
         return
     if not yes and not as_json and sys.stdin.isatty():
         typer.confirm("Take these over?", abort=True)
-    _report(found, _take_over(edge, program, found), as_json=as_json)
+    _report(edge, found, _take_over(edge, program, found), as_json=as_json)
 
 
 def _planned(site: FoundSite) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def _show(found: Found) -> None:
             (each.site, each.certificate.value, " ".join((each.host, *each.additional_names)), each.path)
             for each in found.sites
         ]
-        print_table(("site", "certificate", "names", "from"), rows)
+        print_table(("site", "certificate", "names", "from"), rows, gives_way=("from",), wraps=("names",))
     for account in found.accounts:
         print_lines(f"account at {account.directory}: {account.url}")
     print_lines(*(Cell(f"note: {note}", WARNING) for note in found.notes))
@@ -131,7 +132,7 @@ def _take_over_site(edge: Edge, program: str, site: FoundSite, known: dict[str, 
     return {"site": key, "outcome": facts["outcome"], "message": facts["message"], "version": facts["version"]}
 
 
-def _report(found: Found, results: list[dict[str, Any]], *, as_json: bool) -> None:
+def _report(edge: Edge, found: Found, results: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json({"sites": results, "notes": list(found.notes)})
     elif results:
@@ -143,6 +144,8 @@ def _report(found: Found, results: list[dict[str, Any]], *, as_json: bool) -> No
             )
             for each in results
         ]
-        print_table(("site", "outcome", "what"), rows)
+        print_table(("site", "outcome", "what"), rows, wraps=("what",))
+        if any(each["outcome"] == "done" for each in results):
+            show_whether_served(edge)
     if any(each["outcome"] not in ("done", "noted") for each in results):
         raise typer.Exit(Exit.FAILED)

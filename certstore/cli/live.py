@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from certstore.cli.asking import failed, service_runs
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import BAD, WARNING, Cell, print_lines, utc
@@ -30,7 +31,7 @@ def ask_live(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> 
     try:
         return call(edge.settings, edge.base, verb, args, on_progress=show)
     except VerbFailed as failure:
-        raise CommandFailed.from_verb(attempted, failure) from None
+        raise failed(edge, args, attempted, failure) from None
 
 
 def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
@@ -43,7 +44,7 @@ def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def failure_of(facts: Mapping[str, Any], attempted: str) -> CommandFailed:
+def failure_of(edge: Edge, facts: Mapping[str, Any], attempted: str) -> CommandFailed:
     """An attempt that failed, or waits for a limit, as a failure of the command."""
     found = facts["message"]
     remedy = facts.get("remedy") or ""
@@ -51,4 +52,5 @@ def failure_of(facts: Mapping[str, Any], attempted: str) -> CommandFailed:
         remedy += f"\n{link}"
     if facts.get("next_attempt"):
         remedy += f"\nit is tried again by itself at {utc(datetime.fromisoformat(facts['next_attempt']))}"
+        remedy += "" if service_runs(edge) else ", if the service runs then (certedge run)"
     return CommandFailed(attempted, found, remedy.strip())

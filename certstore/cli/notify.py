@@ -11,7 +11,7 @@ from certstore.cli.failure import CommandFailed
 from certstore.cli.live import ask_live
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
-app = typer.Typer(no_args_is_help=True, help="Warnings by mail.")
+app = typer.Typer(no_args_is_help=True, help="Warnings by mail.", epilog="Example: certedge notify test")
 
 
 @app.callback()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,11 @@ from certstore.cli.failure import printable
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text, and a style that a terminal shows and a pipe leaves out."""
+    """Text, and a style that a terminal shows and a pipe leaves out. `short` is what a narrow terminal may show."""
 
     text: str
     style: str = ""
+    short: str = ""
 
 
 GOOD, WARNING, BAD, QUIET, STRONG = "green", "yellow", "bold red", "dim", "bold"
@@ -44,11 +46,20 @@ def print_lines(*lines: str | Cell) -> None:
         console.print(Text(printable(cell.text), style=cell.style), soft_wrap=True)
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
-    """One row per line in a pipe, headers included, columns two spaces apart: easy on the eye and on awk."""
+def print_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    gives_way: Sequence[str] = (),
+    wraps: Sequence[str] = (),
+) -> None:
+    """One row per line in a pipe, headers included, columns two spaces apart: easy on the eye and on awk.
+
+    On a terminal that is too narrow columns give way, and texts wrap, as `certstore.cli.tables` says.
+    """
     cells = [[each if isinstance(each, Cell) else Cell(each) for each in row] for row in rows]
     if sys.stdout.isatty():
-        _print_rich_table(headers, cells)
+        _print_fitted(headers, cells, gives_way, wraps)
     else:
         sys.stdout.write("".join(f"{line}\n" for line in aligned(headers, cells)))
 
@@ -61,25 +72,50 @@ def aligned(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]
 
 
 def print_facts(pairs: Iterable[tuple[str, str | Cell]]) -> None:
-    """`name: value` lines, the values in one column; empty values are left out."""
+    """`name: value` lines, the values in one column; empty values are left out. On a terminal long ones wrap there."""
     cells = [(name, value if isinstance(value, Cell) else Cell(value)) for name, value in pairs]
     cells = [(name, value) for name, value in cells if value.text]
     width = max((len(name) for name, _ in cells), default=0) + 1
-    print_lines(*(Cell(f"{name + ':':<{width}}  {value.text}", value.style) for name, value in cells))
+    lines = []
+    for name, value in cells:
+        first, *others = _wrapped(value.text, width + 2)
+        lines.append(Cell(f"{name + ':':<{width}}  {first}", value.style))
+        lines += [Cell(" " * (width + 2) + other, value.style) for other in others]
+    print_lines(*lines)
 
 
-def _print_rich_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    from rich.box import SIMPLE_HEAD
+def _wrapped(text: str, offset: int) -> list[str]:
+    """Between words only; in a pipe not at all."""
+    if not sys.stdout.isatty():
+        return [text]
     from rich.console import Console
-    from rich.table import Table
+
+    room = max(1, Console().width - offset)
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [text]
+
+
+def _print_fitted(
+    headers: Sequence[str], rows: Sequence[Sequence[Cell]], gives_way: Sequence[str], wraps: Sequence[str]
+) -> None:
+    from rich.console import Console
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))
-    Console(highlight=False).print(table)
+    from certstore.cli.tables import Entry, fit
+
+    console = Console(highlight=False)
+    entries = [[Entry(printable(cell.text), printable(cell.short)) for cell in row] for row in rows]
+    table = fit(headers, entries, console.width, gives_way=gives_way, wraps=wraps)
+    title = Text("  ".join(f"{headers[column]:<{width}}" for column, width in table.columns), style=STRONG)
+    title.rstrip()
+    console.print(title, soft_wrap=True)
+    console.print(Text("  ".join("─" * width for _, width in table.columns), style=QUIET), soft_wrap=True)
+    for row, lines in zip(rows, table.rows, strict=True):
+        for pieces in lines:
+            text = Text()
+            for piece in pieces:
+                text.append(" " * (piece.offset - len(text)))
+                text.append(piece.text, style=row[piece.column].style)
+            console.print(text, soft_wrap=True)
 
 
 def utc(instant: datetime) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from certstore.cli.context import AsJson, Config, SiteKey, check_site_key, open_edge
+from certstore.cli.completion import SiteKey
+from certstore.cli.context import AsJson, Config, check_site_key, open_edge
 from certstore.cli.failure import Exit
 from certstore.cli.live import ask_live, show_findings
 from certstore.cli.output import GOOD, Cell, print_json, print_lines

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from certstore.cli.asking import ask, show_change
-from certstore.cli.context import AsJson, Config, SiteKey, check_site_key, open_edge
+from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
+from certstore.cli.completion import SiteKey, words
+from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.output import print_json, print_table
+from certstore.cli.output import print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
 
 if TYPE_CHECKING:
     from certstore.facts import SiteFacts
 
-app = typer.Typer(no_args_is_help=True, help="Sites: which there are, what they declare.")
+app = typer.Typer(
+    no_args_is_help=True, help="Sites: which there are, what they declare.", epilog="Example: certedge site list"
+)
 
 _UNSETTABLE = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
+
+
+def _key_types() -> Iterable[str]:
+    from certstore.model import settings
+
+    return get_args(settings.KeyType)
+
 
 Host = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="The external host name.")]
 Names = Annotated[
@@ -27,7 +38,13 @@ Names = Annotated[
 ]
 CertificateFrom = Annotated[
     str | None,
-    typer.Option("--certificate", metavar="file|acme|main", show_default=False, help="Where it comes from."),
+    typer.Option(
+        "--certificate",
+        metavar="file|acme|main",
+        show_default=False,
+        autocompletion=words(lambda: ("file", "acme", "main")),
+        help="Where it comes from.",
+    ),
 ]
 Upstreams = Annotated[
     list[str] | None,
@@ -42,7 +59,14 @@ Contacts = Annotated[
     typer.Option("--contact", metavar="ADDRESS", show_default=False, help="Who is warned; may be repeated."),
 ]
 KeyType = Annotated[
-    str | None, typer.Option("--key-type", metavar="TYPE", show_default=False, help="Key of ordered certificates.")
+    str | None,
+    typer.Option(
+        "--key-type",
+        metavar="TYPE",
+        show_default=False,
+        autocompletion=words(_key_types),
+        help="Key of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
+    ),
 ]
 Profile = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", show_default=False, help="ACME profile of the CA.")
@@ -60,7 +84,11 @@ def list_sites(config: Config = None, as_json: AsJson = False) -> None:
         (each.site, each.host, str(len(each.names)), each.source or "", expiry_cell(each), state_cell(each))
         for each in sites
     ]
-    print_table(("site", "host", "names", "from", "valid until", "state"), rows)
+    print_table(
+        ("site", "host", "names", "from", "valid until", "state"),
+        rows,
+        gives_way=("names", "valid until", "from", "host"),
+    )
 
 
 @app.command(epilog="Example: certedge site show webmail.example.com")
@@ -96,7 +124,9 @@ def add(
         raise CommandFailed(attempted, f"{site} is no host name", "say which host it serves with --host", Exit.USAGE)
     given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
     args = {"site": site, "settings": {"host": host or site, **given}}
-    show_change(ask(open_edge(config), "site.add", args, attempted), as_json=as_json)
+    edge = open_edge(config)
+    show_change(edge, ask(edge, "site.add", args, attempted), as_json=as_json)
+    _show_next_step(edge, site, certificate, as_json=as_json)
 
 
 @app.command("set", epilog="Example: certedge site set webmail.example.com --add-name autodiscover.example.com")
@@ -118,7 +148,12 @@ def set_site(
     profile: Profile = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", show_default=False, help=f"Back to the default: {', '.join(_UNSETTABLE)}."),
+        typer.Option(
+            autocompletion=words(lambda: _UNSETTABLE),
+            metavar="KEY",
+            show_default=False,
+            help=f"Back to the default: {', '.join(_UNSETTABLE)}.",
+        ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -140,7 +175,9 @@ def set_site(
         raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed are {', '.join(_UNSETTABLE)}", "", Exit.USAGE)
     if not any(value for key, value in args.items() if key != "site"):
         raise CommandFailed(attempted, "no change was named", "see: certedge site set --help", Exit.USAGE)
-    show_change(ask(open_edge(config), "site.set", args, attempted), as_json=as_json)
+    edge = open_edge(config)
+    show_change(edge, ask(edge, "site.set", args, attempted), as_json=as_json)
+    _show_next_step(edge, site, certificate, as_json=as_json)
 
 
 @app.command(epilog="Example: certedge site remove webmail.example.com --yes")
@@ -156,7 +193,15 @@ def remove(
     edge = open_edge(config)
     if not yes:
         _confirm(site, attempted)
-    show_change(ask(edge, "site.remove", {"site": site}, attempted), as_json=as_json)
+    show_change(edge, ask(edge, "site.remove", {"site": site}, attempted), as_json=as_json)
+
+
+def _show_next_step(edge: Edge, site: str, certificate: str | None, *, as_json: bool) -> None:
+    """An order begins by itself and tells nobody: where to look."""
+    if certificate != "acme" or as_json:
+        return
+    when = "within seconds" if service_runs(edge) else ONCE_IT_RUNS
+    print_lines(f"next: it is ordered {when}; what stands in the way: certedge preflight {site}")
 
 
 def _confirm(site: str, attempted: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.output import (
     BAD,
     GOOD,
@@ -41,10 +42,14 @@ def status(
     edge = open_edge(config)
     sites = read_all(edge, "read the status")
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
+    ignored = ignored_entries(edge.layout, {facts.host for facts in sites})
     if as_json:
-        print_json({"sites": [facts.to_json() for facts in shown]})
+        facts = {"control": _control_facts(edge), "sites": [each.to_json() for each in shown]}
+        print_json({**facts, "ignored": ignored_facts(ignored)})
     else:
-        _show_all(edge, sites, shown)
+        print_lines(_control_line(edge))
+        _show_table(shown)
+        print_lines(*ignored_lines(ignored), _summary(sites))
     if any(facts.problems for facts in sites):
         raise typer.Exit(Exit.PROBLEMS)
 
@@ -63,13 +68,15 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
     """Raises CommandFailed when there is no such site."""
     from certstore.errors import UnknownSite
     from certstore.facts import site_facts
+    from certstore.model.nearest import site_advice
 
-    try:
-        return _read(
-            edge, attempted, lambda store: _with_failed_order(store, site_facts(store, site, datetime.now(UTC)))
-        )
-    except UnknownSite as error:
-        raise CommandFailed(attempted, str(error), "those there are: certedge site list") from None
+    def ask(store: Store) -> SiteFacts:
+        try:
+            return _with_failed_order(store, site_facts(store, site, datetime.now(UTC)))
+        except UnknownSite as error:
+            raise CommandFailed(attempted, str(error), site_advice(site, store.sites())) from None
+
+    return _read(edge, attempted, ask)
 
 
 def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
@@ -79,7 +86,7 @@ def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
     try:
         return ask(Store(edge.layout))
     except JournalUnreadable as error:
-        raise unreadable(attempted, error) from None
+        raise unreadable(edge, attempted, error) from None
 
 
 def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
@@ -99,12 +106,18 @@ def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
     return facts
 
 
-def unreadable(attempted: str, error: Exception) -> CommandFailed:
+def unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
     """There is no snapshot, or not for this user."""
-    remedy = "start the service once (certedge run), so that it reads the store"
-    if isinstance(error.__cause__, PermissionError):
-        remedy = "run the command as root, or as the user that the service runs as"
-    return CommandFailed(attempted, str(error), remedy)
+    found, remedy = str(error), "start the service (certedge run), which reads the store"
+    match error.__cause__:
+        case PermissionError():
+            remedy = "run the command as root, or as the user that the service runs as"
+        case FileNotFoundError() if edge.layout.root.is_dir():
+            found = f"the store {edge.layout.root} is new: nothing was read into it yet"
+        case FileNotFoundError():
+            found = f"there is no store {edge.layout.root}"
+            remedy = "make one (certedge init --host YOUR.HOST.NAME), or correct `store` in edge.yaml"
+    return CommandFailed(attempted, found, remedy)
 
 
 def expiry_cell(facts: SiteFacts) -> Cell:
@@ -112,7 +125,8 @@ def expiry_cell(facts: SiteFacts) -> Cell:
         return Cell("")
     not_after = facts.certificate.not_after
     left = remaining(not_after, datetime.now(UTC))
-    return Cell(f"{not_after:%Y-%m-%d} ({left})", _STATE_STYLES[facts.state.value] if facts.state.is_fault else "")
+    style = _STATE_STYLES[facts.state.value] if facts.state.is_fault else ""
+    return Cell(f"{not_after:%Y-%m-%d} ({left})", style, short=f"{not_after:%Y-%m-%d}")
 
 
 def state_cell(facts: SiteFacts) -> Cell:
@@ -141,8 +155,7 @@ def show_site(facts: SiteFacts) -> None:
     print_lines(*(Cell(f"problem: {problem.message}", WARNING) for problem in facts.problems))
 
 
-def _show_all(edge: Edge, sites: list[SiteFacts], shown: list[SiteFacts]) -> None:
-    print_lines(_control_line(edge))
+def _show_table(shown: list[SiteFacts]) -> None:
     rows = []
     for facts in shown:
         version = str(facts.certificate.version) if facts.certificate else ""
@@ -150,13 +163,31 @@ def _show_all(edge: Edge, sites: list[SiteFacts], shown: list[SiteFacts]) -> Non
         source = facts.source or ""
         rows.append((facts.site, facts.host, source, version, expiry_cell(facts), state_cell(facts), problems))
     if rows:
-        print_table(("site", "host", "from", "version", "valid until", "state", "problems"), rows)
+        print_table(
+            ("site", "host", "from", "version", "valid until", "state", "problems"),
+            rows,
+            gives_way=("version", "valid until", "host", "from", "state"),
+            wraps=("problems",),
+        )
     for facts in shown:
         print_lines(*(Cell(f"{facts.site}: {problem.message}", WARNING) for problem in facts.problems))
+
+
+def _summary(sites: list[SiteFacts]) -> Cell:
     troubled = sum(1 for facts in sites if facts.problems)
     number = "1 site" if len(sites) == 1 else f"{len(sites)} sites"
-    summary = Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
-    print_lines(summary)
+    return Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
+
+
+def _control_facts(edge: Edge) -> dict[str, Any]:
+    """`running` is None where this user may not ask."""
+    from certstore.service.client import control_pid
+
+    try:
+        pid = control_pid(edge.layout)
+    except OSError:
+        return {"running": None, "pid": None}
+    return {"running": pid is not None, "pid": pid}
 
 
 def _control_line(edge: Edge) -> Cell:

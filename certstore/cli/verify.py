@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certstore.cli.asking import service_runs
+from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.output import BAD, GOOD, Cell, print_json, print_lines, print_table
+from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from certstore.handshakes import Check, Verdict
@@ -28,7 +30,13 @@ _AT_ONCE = 8
 def verify(
     site: Annotated[
         list[str] | None,
-        typer.Option("--site", metavar="SITE", show_default=False, help="Only this site (and main); may be repeated."),
+        typer.Option(
+            "--site",
+            metavar="SITE",
+            show_default=False,
+            autocompletion=site_keys,
+            help="Only this site (and main); may be repeated.",
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one answer may take.")] = TIMEOUT_SECONDS,
     config: Config = None,
@@ -46,14 +54,19 @@ def verify(
     checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, datetime.now(UTC)))
     verdicts = _run(edge, checks, timeout)
     _report(verdicts, as_json=as_json)
+    if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
+        print_lines(Cell("note: no service runs on this store (certedge run starts it)", WARNING))
     if any(verdict.problem for verdict in verdicts):
         raise typer.Exit(Exit.PROBLEMS)
 
 
 def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> list[SiteEntry]:
     """Main first, then those asked for, else all."""
+    from certstore.model.nearest import site_advice
+
     for unknown in (site for site in sites or () if site not in snapshot.sites):
-        raise CommandFailed(attempted, f"there is no site {unknown!r:.100}", "those there are: certedge site list")
+        advice = site_advice(unknown, sorted(snapshot.sites))
+        raise CommandFailed(attempted, f"there is no site {unknown!r:.100}", advice)
     keys = sites or sorted(snapshot.sites)
     return [snapshot.main, *(snapshot.sites[key] for key in keys if key != snapshot.main.site)]
 
@@ -74,6 +87,14 @@ def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[Verdict]:
         return verdicts
 
 
+def _service_may_run(edge: Edge) -> bool:
+    """Also where this user may not ask."""
+    try:
+        return service_runs(edge)
+    except OSError:
+        return True
+
+
 def _report(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
     bad = [verdict for verdict in verdicts if verdict.problem]
     if as_json:
@@ -86,6 +107,7 @@ def _report(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
         want = f"{check.expected.site} {check.expected.version}" if check.expected else "an answer"
         result = Cell(f"WRONG: {verdict.problem}", BAD) if verdict.problem else Cell("ok", GOOD)
         rows.append((kind, str(check.listener.listen), check.probe.server_name or "(none)", want, result))
-    print_table(("listener", "address", "server name", "expected", "result"), rows)
+    headers = ("listener", "address", "server name", "expected", "result")
+    print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
     summary = f"{len(verdicts)} checked, {len(bad)} wrong" if bad else f"{len(verdicts)} checked, all as in the store"
     print_lines(Cell(summary, BAD if bad else GOOD))

@@ -46,7 +46,7 @@ def perform_care(caretaker: Caretaker, verb: str, args: Mapping[str, Any], tell:
         return act(caretaker, arguments, tell)
     except Interrupted:
         found = "the control process is ending; an order under way is picked up when it runs again"
-        raise VerbFailed(Fault.BUSY, found, "see how it ended: certedge cert history SITE") from None
+        raise VerbFailed(Fault.BUSY, found, "see how it ended: certedge status") from None
     except UnknownSite:
         raise _no_site(arguments.text("site")) from None
     except (InvalidSite, NotWritable) as error:

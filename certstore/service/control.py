@@ -239,7 +239,9 @@ class _Control:
             return await self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
         if request.verb.startswith(ADMIN_PREFIX):
             access = await self._access
-            return await asyncio.to_thread(answer_safely, request.verb, lambda: perform_people(access, request))
+            return await asyncio.to_thread(
+                answer_safely, request.verb, lambda: perform_people(access, self._writer, request)
+            )
         return await self._care(request, tell)
 
     async def _care(self, request: Request, tell: Callable[[str], None]) -> Answer:

@@ -44,7 +44,8 @@ def perform(
         found = f"there is no site {arguments.text('site')}"
         raise VerbFailed(Fault.NOT_FOUND, found, "see: certedge site list, certedge site add") from None
     except UnknownVersion as error:
-        raise VerbFailed(Fault.NOT_FOUND, str(error), "see: certedge cert history SITE") from None
+        remedy = f"see: certedge cert history {arguments.text('site')}"
+        raise VerbFailed(Fault.NOT_FOUND, str(error), remedy) from None
     except InvalidSite as error:
         raise VerbFailed(Fault.INVALID, str(error)) from None
     except NotWritable as error:

@@ -86,18 +86,18 @@ def _people_once(writer: StoreWriter, request: Request) -> Answer:
 
     def act() -> dict[str, Any]:
         with Access.opened(writer.layout) as access:
-            return perform_people(access, request)
+            return perform_people(access, writer, request)
 
     return answer_safely(request.verb, act)
 
 
-def perform_people(access: Access | None, request: Request) -> dict[str, Any]:
+def perform_people(access: Access | None, writer: StoreWriter, request: Request) -> dict[str, Any]:
     """Raises VerbFailed, OSError."""
     from certstore.admin.verbs import perform_admin
 
     if access is None:
         raise VerbFailed(Fault.STORAGE, "users and tokens can't be read or written", "the log of control says why")
-    return perform_admin(access, request.verb, request.args)
+    return perform_admin(access, writer.sites(), request.verb, request.args)
 
 
 def answer_safely(verb: str, act: Callable[[], dict[str, Any]]) -> Answer:
@@ -126,4 +126,4 @@ def _storage_failure(error: OSError) -> VerbFailed:
         errno.EACCES: "the store's owner has to be able to write everything in it",
     }
     found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return VerbFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "what is served now: certedge status"))
+    return VerbFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "how everything stands: certedge status"))

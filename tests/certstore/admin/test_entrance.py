@@ -50,7 +50,7 @@ def test_first_link_ends_when_an_administrator_is_made_otherwise(console: Runnin
 def test_new_password_from_the_command_line_ends_the_link_that_was_given_out(anna: RunningConsole) -> None:
     link = anna.access.invitations.make("anna")
     args = {"name": "anna", "role": "admin", "sites": [], "password": PASSWORD, "replace": True}
-    perform_admin(anna.access, "admin.user.add", args)
+    perform_admin(anna.access, ("main",), "admin.user.add", args)
     assert anna.client().get(f"/setup?link={link}").status == 404
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,26 @@ def certedge(
     ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
     assert "Traceback" not in ran.err, ran.err
     return ran
+
+
+def on_terminal(folder: Path, typed: bytes, *words: str, columns: int = 160) -> Ran:
+    """A command whose terminal is one: what it showed there, and its exit code."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ.update(PYTHONPATH=str(REPOSITORY), TERM="xterm-256color", COLUMNS=str(columns))
+        os.environ.pop("NO_COLOR", None)
+        os.execv(sys.executable, [sys.executable, "-m", "edge_addon.cli", *words])  # noqa: S606
+    os.write(terminal, typed)
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:
+        pass  # how a terminal says that nobody writes to it any more
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return Ran(os.waitstatus_to_exitcode(status), shown.decode(), "")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pytest
 from certstore.model.layout import Layout
 from tests.certstore.admin.browser import try_sign_in
 from tests.certstore.admin.console import PASSWORD, Client
-from tests.certstore.cli.command import certedge, write_edge
+from tests.certstore.cli.command import add_site, certedge, write_edge
 from tests.deadlines import wait_for
 from tests.running import running_edge
 
@@ -61,6 +61,22 @@ def test_token_is_printed_once_and_only_its_digest_kept(folder: Path) -> None:
     assert certedge(folder, "admin", "token", "add", "ci", "--scope", "all").code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("token", "add", "ci", "--scope", "read"), ("user", "add", "bert", "--role", "domain", "--password-stdin")],
+    ids=lambda words: words[0],
+)
+def test_site_that_is_not_there_is_refused_with_the_nearest_name(folder: Path, words: tuple[str, ...]) -> None:
+    add_site(folder, "webmail.client-a.test")
+    wrong = ("--site", "webmail.client-a.tset")
+    ran = certedge(folder, "admin", *words, *wrong, given=f"{PASSWORD}\n".encode())
+    assert ran.code == 2
+    assert "there is no site webmail.client-a.tset" in ran.err
+    assert "did you mean webmail.client-a.test?" in ran.err
+    listed = certedge(folder, "admin", words[0], "list", "--json").json
+    assert listed == {f"{words[0]}s": []}
+
+
 def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(tmp_path: Path) -> None:
     """certedge run, its console on a port of the system's choice, and the command line beside it."""
     with running_edge(tmp_path, {"listeners": [{"kind": "https"}]}) as edge:
@@ -90,6 +106,7 @@ def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(
 
 
 def test_people_and_tokens_are_listed_and_removed(folder: Path) -> None:
+    add_site(folder, "webmail.client-a.test")
     add_user(folder, "anna")
     add_user(folder, "bert", "--role", "domain", "--site", "webmail.client-a.test")
     made = certedge(folder, "admin", "token", "add", "monitoring", "--scope", "read", "--json").json

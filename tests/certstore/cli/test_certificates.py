@@ -33,7 +33,9 @@ def test_a_pair_of_files_is_installed_and_what_is_served_is_said(folder: Path) -
     )
     assert ran.code == 0, ran.err
     assert f"version 1 is live: {HOST}" in ran.out
-    assert f"now served for {HOST}: {HOST} version 1 ({issued.fingerprint[:16]}…)" in ran.out
+    what = f"{HOST} version 1 ({issued.fingerprint[:16]}…)"
+    assert f"served for {HOST} once the service runs (certedge run): {what}" in ran.out
+    assert "now" not in ran.out
     assert served(folder) == issued.fullchain_pem
 
 
@@ -132,7 +134,8 @@ def test_rollback_goes_to_the_version_before_or_to_the_one_named(folder: Path) -
     assert certedge(folder, "cert", "rollback", HOST, "1", "--json").json["served"]["version"] == 1
     absent = certedge(folder, "cert", "rollback", HOST, "7")
     assert absent.code == 1
-    assert "kept: 1, 2, 3" in absent.err
+    assert f"{HOST} has no version 7; kept: 1, 2, 3\n" in absent.err
+    assert f"see: certedge cert history {HOST}" in absent.err
 
 
 def test_export_writes_once_and_says_when_nothing_has_changed(folder: Path) -> None:
@@ -157,13 +160,24 @@ def test_a_site_that_is_not_there_is_said(folder: Path, words: tuple[str, ...]) 
     ran = certedge(folder, "cert", words[0], "nowhere.test", *words[1:])
     assert ran.code == 1
     assert "there is no site nowhere.test" in ran.err
+    slip = certedge(folder, "cert", words[0], f"{HOST}x", *words[1:])
+    assert f"did you mean {HOST}?" in slip.err
 
 
-@pytest.mark.parametrize("key", ["../main", "UPPER.test", "a b"])
-def test_a_key_that_can_be_no_sites_is_wrong_usage(folder: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("../main", "a key is a host name in lower case"),
+        ("a b", "a key is a host name in lower case"),
+        ("UPPER.test", "did you mean upper.test?"),
+        ("bücher.test", "did you mean xn--bcher-kva.test?"),
+    ],
+)
+def test_a_key_that_can_be_no_sites_is_wrong_usage(folder: Path, key: str, meant: str) -> None:
     ran = certedge(folder, "cert", "history", key)
     assert ran.code == 2
     assert "can be no site's key" in ran.err
+    assert meant in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

@@ -1,6 +1,7 @@
 """The commands that order, renew, check, warn and take over, against a real Pebble; without a control process."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,7 @@ def test_certificate_is_ordered_by_one_command(desk: Desk) -> None:
     ran = desk.run("cert", "request", "a.test")
     assert ran.code == 0, ran.err
     assert "version 1 of a.test" in ran.out
+    assert "note: it is served once the service runs (certedge run)" in ran.out
     live = desk.store.live_version("a.test")
     assert live is not None
     assert live.dns_names == ("a.test",)
@@ -90,6 +92,7 @@ def test_failed_order_says_cause_remedy_and_next_try(desk: Desk) -> None:
     assert "our own listener does not answer" in ran.err
     assert "to do:" in ran.err
     assert "tried again by itself" in ran.err
+    assert "if the service runs then (certedge run)" in ran.err
     as_json = desk.run("cert", "request", "a.test", "--json")
     assert as_json.code == 1
     assert as_json.json["cause"] == "own_listener"
@@ -110,7 +113,9 @@ def test_failed_order_is_a_problem_in_status_until_one_succeeds(desk: Desk) -> N
 
 
 def test_unknown_site_is_said(desk: Desk) -> None:
-    assert "there is no site nowhere.test" in desk.run("cert", "request", "nowhere.test").err
+    said = desk.run("cert", "request", "nowhere.test").err
+    assert "there is no site nowhere.test" in said
+    assert "a new one: certedge site add" in said
 
 
 def test_renew_leaves_alone_what_is_not_due_and_force_does_not(desk: Desk) -> None:
@@ -122,6 +127,7 @@ def test_renew_leaves_alone_what_is_not_due_and_force_does_not(desk: Desk) -> No
     assert {each["site"]: each["outcome"] for each in first.json["sites"]} == {"a.test": "done", "b.test": "done"}
     second = desk.run("renew", "--json")
     assert {each["outcome"] for each in second.json["sites"]} == {"not_due"}
+    assert re.search(r"a\.test +not due +not due before \d{4}-\d\d-\d\d \d\d:\d\d UTC", desk.run("renew").out)
     assert desk.pebble.orders() == 2
     third = desk.run("renew", "a.test", "--force")
     assert third.code == 0, third.err
@@ -201,6 +207,7 @@ def test_certbot_is_taken_over_and_nothing_is_ordered_before_its_time(desk: Desk
     assert url in plan.out
     assert not Layout(tmp_path / "store").live("a.test").exists()
     done = desk.run("import", "--certbot", certbot)
+    assert "note: it is served once the service runs (certedge run)" in done.out
     assert done.code == 0, done.err + done.out
     live = desk.store.live_version("a.test")
     assert live is not None

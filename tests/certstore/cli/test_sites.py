@@ -1,13 +1,10 @@
-import os
-import pty
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import REPOSITORY, Ran, add_site, certedge, install, write_edge
+from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
 
 HOST = "webmail.client-a.test"
 CA = CertificateAuthority()
@@ -29,32 +26,12 @@ def names(folder: Path, site: str = HOST) -> list[str]:
     return shown
 
 
-def on_terminal(folder: Path, typed: bytes, *words: str) -> Ran:
-    """A command whose terminal is one: what it showed there, and its exit code."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        os.environ.update(PYTHONPATH=str(REPOSITORY), TERM="xterm-256color", COLUMNS="160")
-        os.environ.pop("NO_COLOR", None)
-        os.execv(sys.executable, [sys.executable, "-m", "edge_addon.cli", *words])  # noqa: S606
-    os.write(terminal, typed)
-    shown = b""
-    try:
-        while part := os.read(terminal, 4096):
-            shown += part
-    except OSError:
-        pass  # how a terminal says that nobody writes to it any more
-    os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    return Ran(os.waitstatus_to_exitcode(status), shown.decode(), "")
-
-
 def test_an_added_site_is_written_and_listed(folder: Path) -> None:
     words = ("--name", "autodiscover.client-a.test", "--upstream", "http://10.0.0.5:8080", "--contact", "ops@a.test")
     ran = certedge(folder, "site", "add", HOST, *words)
     assert ran.code == 0, ran.err
     assert f"site {HOST} added: {HOST}, autodiscover.client-a.test" in ran.out
-    assert f"now served for {HOST}: main version 1" in ran.out
+    assert f"served for {HOST} once the service runs (certedge run): main version 1" in ran.out
     assert site_yaml(folder) == {
         "host": HOST,
         "additional_names": ["autodiscover.client-a.test"],
@@ -64,6 +41,13 @@ def test_an_added_site_is_written_and_listed(folder: Path) -> None:
     listed = certedge(folder, "site", "list", "--json").json["sites"]
     assert [each["site"] for each in listed] == ["main", HOST]
     assert set(listed[1]) == {"site", "host", "names", "source", "version", "not_after", "state"}
+
+
+def test_site_that_is_to_be_ordered_for_says_when_that_begins(folder: Path) -> None:
+    ran = certedge(folder, "site", "add", HOST, "--certificate", "acme")
+    step = f"it is ordered once the service runs (certedge run); what stands in the way: certedge preflight {HOST}"
+    assert f"next: {step}\n" in ran.out
+    assert certedge(folder, "site", "set", HOST, "--certificate", "acme", "--json").json["source"] == "acme"
 
 
 def test_a_key_that_is_no_host_name_needs_a_host(folder: Path) -> None:
@@ -168,16 +152,14 @@ def test_show_tells_everything_about_one_site(folder: Path) -> None:
     missing = certedge(folder, "site", "show", "nowhere.test")
     assert missing.code == 1
     assert "there is no site 'nowhere.test'" in missing.err
+    assert f"did you mean {HOST}?" in certedge(folder, "site", "show", f"{HOST}x").err
 
 
-def test_the_shell_completes_sites(folder: Path) -> None:
-    add_site(folder, HOST)
-    ran = certedge(
-        folder,
-        config=False,
-        CERTEDGE_CONFIG=str(folder / "edge.yaml"),
-        _CERTEDGE_COMPLETE="complete_bash",
-        COMP_WORDS="certedge site show we",
-        COMP_CWORD="3",
-    )
-    assert ran.out.split() == [HOST]
+@pytest.mark.parametrize("columns", [120, 80, 60], ids=str)
+def test_a_narrow_terminal_breaks_no_name_of_a_site(folder: Path, columns: int) -> None:
+    names = [f"autodiscover-{number}.client-a.test" for number in range(9)]
+    add_site(folder, HOST, additional_names=names)
+    shown = on_terminal(folder, b"", "site", "show", HOST, columns=columns).out
+    assert max(map(len, shown.splitlines())) <= columns
+    for name in names:
+        assert name in shown

@@ -1,10 +1,12 @@
 import datetime as dt
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import add_site, certedge, install, write_edge
+from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
 from tests.certstore.service.control_process import running_control
 
 HOST = "webmail.client-a.test"
@@ -31,7 +33,7 @@ def test_the_facts_have_the_agreed_shape(folder: Path) -> None:
     install_for(folder, 80)
     ran = certedge(folder, "status", "--json")
     assert ran.code == 0, ran.out
-    assert set(ran.json) == {"sites"}
+    assert set(ran.json) == {"control", "sites", "ignored"}
     by_site = {each["site"]: each for each in ran.json["sites"]}
     assert list(by_site) == ["main", HOST]
     assert set(by_site[HOST]) == {
@@ -66,13 +68,54 @@ def test_only_sites_with_problems_are_shown_when_asked(folder: Path) -> None:
 
 def test_whether_control_runs_is_said(folder: Path) -> None:
     assert certedge(folder, "status").out.startswith("control: not running")
+    assert certedge(folder, "status", "--json").json["control"] == {"running": False, "pid": None}
+    assert certedge(folder, "site", "set", HOST, "--no-inspect", "--json").json["service_runs"] is False
     with running_control(folder) as control:
         assert certedge(folder, "status").out.startswith(f"control: running (pid {control.process.pid})")
+        assert certedge(folder, "status", "--json").json["control"] == {"running": True, "pid": control.process.pid}
+        changed = certedge(folder, "site", "set", HOST, "--contact", "ops@client-a.test")
+        assert f"now served for {HOST}: main version 1" in changed.out
+        assert certedge(folder, "site", "set", HOST, "--inspect", "--json").json["service_runs"] is True
         assert "WARNING control socket" not in control.stderr
+
+
+def test_what_is_no_site_in_domains_is_named_and_is_no_sites_problem(folder: Path) -> None:
+    domains = folder / "store/domains"
+    (domains / "WebMail.X.test").mkdir()
+    (domains / "Upper.test.pem").touch()
+    (domains / f"{HOST}.pem").touch()
+    plain, facts = certedge(folder, "status", "--problems"), certedge(folder, "status", "--json")
+    assert (plain.code, facts.code) == (0, 0)
+    told = {"Upper.test.pem": "rename it to upper.test.pem", "WebMail.X.test": "rename it to webmail.x.test"}
+    for name, what in told.items():
+        assert f"{domains / name} is ignored: {what}\n" in plain.out
+    assert plain.out.endswith("2 sites, no problems\n")
+    assert facts.json["ignored"] == [{"path": str(domains / name), "what_to_do": what} for name, what in told.items()]
 
 
 def test_a_store_that_no_service_has_opened_yet_is_said(tmp_path: Path) -> None:
     write_edge(tmp_path)
     ran = certedge(tmp_path, "status")
     assert ran.code == 1
+    assert f"the store {tmp_path / 'store'} is new" in ran.err
     assert "certedge run" in ran.err
+    shutil.rmtree(tmp_path / "store")
+    gone = certedge(tmp_path, "site", "list").err
+    assert "there is no store" in gone
+    assert "certedge init" in gone
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60], ids=str)
+@pytest.mark.parametrize("words", ["status", "site list", f"cert history {HOST}"], ids=str)
+def test_a_narrow_terminal_breaks_no_name_and_no_date(folder: Path, words: str, columns: int) -> None:
+    long = "webmail-and-autodiscover.of-a-subsidiary.client-a.test"
+    add_site(folder, long)
+    issued = CA.issue(HOST, f"autodiscover.{HOST}")
+    install(folder, HOST, issued)
+    shown = on_terminal(folder, b"", *words.split(), columns=columns).out
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    table = [line for line in lines if ": " not in line]  # sentences below a table wrap as the terminal likes
+    assert max(map(len, table)) <= columns, shown
+    assert f"{issued.not_after:%Y-%m-%d}" in shown
+    assert HOST in shown
+    assert (long in shown) == (not words.startswith("cert"))

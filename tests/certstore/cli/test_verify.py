@@ -9,7 +9,7 @@ import yaml
 
 from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority, Issued
-from tests.certstore.cli.command import Ran, add_site, certedge, install
+from tests.certstore.cli.command import Ran, add_site, certedge, install, write_edge
 from tests.deadlines import wait_for
 from tests.peers.dovecot import running_dovecot
 from tests.ports import free_port
@@ -72,6 +72,16 @@ def test_a_site_that_is_not_there_is_said(edge: RunningEdge) -> None:
     ran = verify(edge, "--site", "nowhere.test")
     assert ran.code == 1
     assert "there is no site 'nowhere.test'" in ran.err
+    assert f"did you mean {OWN}?" in verify(edge, "--site", f"{OWN}x").err
+
+
+def test_that_no_service_runs_is_said_where_nothing_answers(tmp_path: Path) -> None:
+    listener = {"kind": "https", "listen": f"127.0.0.1:{free_port()}"}
+    write_edge(tmp_path, {"listeners": [listener]})
+    add_site(tmp_path, OWN)
+    ran = certedge(tmp_path, "verify")
+    assert ran.code == 3
+    assert ran.out.endswith(" wrong\nnote: no service runs on this store (certedge run starts it)\n")
 
 
 def test_plain_output_has_a_line_for_each_check_and_a_sum(edge: RunningEdge) -> None:

@@ -1,0 +1,65 @@
+"""Entries of domains/ that stand for no site and so are passed over, each with what to do about it.
+
+The rule is that of `certstore.places`, which needs the books of a running writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certstore.cli.output import WARNING, Cell
+
+if TYPE_CHECKING:
+    from certstore.model.layout import Layout
+
+
+def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
+    """What to do by path; `hosts` are those of all sites. Raises OSError where domains/ may not be read."""
+    from certstore.site_settings import is_usable_key, may_be_bare
+
+    if not layout.domains.is_dir():
+        return {}
+    entries = sorted(path for path in layout.domains.iterdir() if not path.name.startswith("."))
+    ignored = {}
+    for path in entries:
+        if path.is_dir():
+            is_known = is_usable_key(path.name)
+        elif path.suffix == ".pem":
+            has_folder = is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
+            is_known = has_folder or path.stem in hosts or may_be_bare(path.stem)
+        else:
+            continue  # anybody's notes
+        if not is_known:
+            ignored[path] = _what_to_do(layout, path)
+    return ignored
+
+
+def ignored_lines(ignored: dict[Path, str]) -> list[Cell]:
+    return [Cell(f"{path} is ignored: {what}", WARNING) for path, what in ignored.items()]
+
+
+def ignored_facts(ignored: dict[Path, str]) -> list[dict[str, str]]:
+    """The shape of `ignored` in --json."""
+    return [{"path": str(path), "what_to_do": what} for path, what in ignored.items()]
+
+
+def _what_to_do(layout: Layout, path: Path) -> str:
+    from certstore.model.names import DomainName, InvalidName
+
+    is_folder = path.is_dir()
+    name, suffix = (path.name, "") if is_folder else (path.stem, ".pem")
+    if name == "main":
+        place = layout.drop_folder("main") if is_folder else layout.drop_file("main")
+        return f"what belongs to the main site goes into {place}"
+    try:
+        host = DomainName.parse(name).value
+    except InvalidName:
+        host = name
+    if host == name or "." not in host:
+        or_else = "" if is_folder else ", or to the name of the site's folder"
+        return f"rename it to the host name, as in mail.example.com{suffix}{or_else}"
+    if (path.parent / f"{host}{suffix}").exists():
+        return f"{host}{suffix} is there already; move what is in it there"
+    return f"rename it to {host}{suffix}"
