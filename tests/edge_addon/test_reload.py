@@ -136,9 +136,15 @@ def test_listener_that_is_put_back_while_old_workers_still_serve_it_never_refuse
             before = set(edge.worker_pids())
             rewrite(edge, without(1))
             edge.send_signal(signal.SIGHUP)
-            wait_for(lambda: set(edge.worker_pids()) - before, "the first worker without the listener", pause=0)
+            fresh = wait_for(lambda: set(edge.worker_pids()) - before, "a worker without the listener", pause=0)
+            for pid in fresh:
+                os.kill(pid, signal.SIGSTOP)  # the old ones serve until it is ready
             rewrite(edge, lambda settings: settings["listeners"].append(health))
-            edge.reload()
+            edge.send_signal(signal.SIGHUP)
+            wait_for(lambda: edge.stderr.count("reloading ") == 2, "the listener to be put back")
+            for pid in fresh:
+                os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: not (before | fresh) & set(edge.worker_pids()), "workers with the listener again")
         finally:
             stop.set()
             asking.join()
