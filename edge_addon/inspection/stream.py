@@ -109,9 +109,9 @@ class InspectedStream(HttpStream):
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, RequestData):
-            self._exchange.bytes_in += len(event.data)
+            self._exchange.body_received(len(event.data))
         elif isinstance(event, RequestEndOfMessage):
-            self._exchange.is_request_complete = True
+            self._exchange.body_ended()
         yield from self._watch(super()._handle_event(event))
 
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
