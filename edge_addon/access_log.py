@@ -7,6 +7,7 @@ chose is escaped by the JSON encoder or by `_quote`: it can't forge a line.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -114,15 +115,21 @@ class AccessLog:
             self._file.flush()
         except OSError as error:
             self.is_enabled = False
-            logger.error("access log %s: %s; nothing more is logged until a reload", self._path, error)
+            self._drop()
+            logger.error("access log %s: %s; nothing more is logged until a reload or SIGUSR1", self._path, error)
 
     def close(self) -> None:
         """Write what is queued and close the file. The next line opens the path anew (log rotation)."""
         self.flush()
-        if self._file is not None and self._file is not sys.stdout:
-            self._file.close()
-        self._file = None
+        self._drop()
         self.is_enabled = self._path is not None
+
+    def _drop(self) -> None:
+        """Close the file. One that could not be written holds text that it tries to write again, and fails again."""
+        file, self._file = self._file, None
+        if file is not None and file is not sys.stdout:
+            with contextlib.suppress(OSError):
+                file.close()
 
     @staticmethod
     def _open(path: Path) -> TextIO:

@@ -88,8 +88,10 @@ def _live(
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        # It asks for logs to be opened anew: one that starts has none open yet, and must not end of it.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         # Ctrl-C in a terminal reaches the whole group; the supervisor alone decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

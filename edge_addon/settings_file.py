@@ -7,6 +7,9 @@ from pathlib import Path
 from certstore.model.settings import Settings
 from certstore.model.settings_source import SettingsError, parse_settings
 
+LONGEST = 1 << 20
+"""Bytes. Nobody's settings have so many, and reading more would keep the supervisor from its children."""
+
 
 class BadSettings(Exception):
     """The file can't be read or does not say what may be said; the message names file, line, key, value, allowed."""
@@ -15,7 +18,11 @@ class BadSettings(Exception):
 def load_settings(config: Path) -> Settings:
     """Raises BadSettings."""
     try:
-        return parse_settings(config.read_text(encoding="utf-8-sig"), str(config))
+        with config.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise BadSettings(f"can't read the settings {config}: more than {LONGEST} bytes are no settings")
+        return parse_settings(content.decode("utf-8-sig"), str(config))
     except SettingsError as error:
         raise BadSettings(str(error)) from error
     except FileNotFoundError as error:

@@ -249,15 +249,19 @@ class HttpSettings(Model):
         return value
 
 
+LONGEST_SECONDS = 1_000_000
+"""Of any time in edge.yaml, eleven days. Loops and timers count in ways that end somewhere: infinity is no deadline."""
+
+
 class Limits(Model):
     """Sizes in bytes, times in seconds. The idle limits let ActiveSync pings (59 min) and IMAP IDLE (29 min) live."""
 
     header_bytes: int = Field(65536, ge=1024, le=1 << 20)
-    handshake_seconds: float = Field(10, gt=0)
-    head_seconds: float = Field(20, gt=0)
-    idle_seconds: float = Field(3900, gt=0)
-    mail_idle_seconds: float = Field(2100, gt=0)
-    drain_seconds: float = Field(60, ge=0)
+    handshake_seconds: float = Field(10, gt=0, le=LONGEST_SECONDS)
+    head_seconds: float = Field(20, gt=0, le=LONGEST_SECONDS)
+    idle_seconds: float = Field(3900, gt=0, le=LONGEST_SECONDS)
+    mail_idle_seconds: float = Field(2100, gt=0, le=LONGEST_SECONDS)
+    drain_seconds: float = Field(60, ge=0, le=LONGEST_SECONDS)
     connections: int = Field(20000, ge=1)
     """Over all workers, as the next."""
     connections_per_address: int = Field(500, ge=1)
@@ -343,7 +347,7 @@ class Settings(Model):
     admin: AdminSettings = AdminSettings()
     archive: ArchiveSettings = ArchiveSettings()
     keys_group: str | None = None
-    sweep_seconds: float = Field(60, gt=0)
+    sweep_seconds: float = Field(60, gt=0, le=LONGEST_SECONDS)
     access_log: AccessLogSettings = AccessLogSettings()
 
     @model_validator(mode="after")

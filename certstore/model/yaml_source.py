@@ -162,7 +162,10 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, path: YamlPath) -> Any:
         try:
-            return self._constructor.construct_object(node)
+            value = self._constructor.construct_object(node)
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError  # an escape can say it; in a path or name the system would refuse it, later
+            return value
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
             line = node.start_mark.line + 1

@@ -14,8 +14,10 @@ from mitmproxy.proxy.layers.http._events import RequestHeaders
 from edge_addon.inspection.rewriting import build_response, clean_response, request_fields_of, rewrite_request
 from edge_addon.metrics import NO_UPSTREAM
 from edge_addon.relay import responses
+from edge_addon.relay.body_rate import BodyRate
 from edge_addon.relay.framing import RequestHead
 from edge_addon.relay.http2_heads import read_request
+from edge_addon.relay.limits import STALL_SECONDS
 from edge_addon.relay.refusal import BadMessage
 from edge_addon.relay.report import build_entry
 from edge_addon.relay.responses import Answer
@@ -43,6 +45,8 @@ class InspectedExchange:
         self._responded = 0.0
         self._status = 0
         self._is_over = False
+        self._rate = BodyRate()
+        self._body_timer = session.plane.timers.timer()
 
     @property
     def is_head(self) -> bool:
@@ -56,6 +60,32 @@ class InspectedExchange:
         self.is_request_complete = event.end_stream
         self._head = self._session.heads.pop(self._stream_id, None)
         self._session.request_begun()
+        if not self.is_request_complete:
+            self._rate = BodyRate(event.request.data.method)
+            self._session.bodies.add(self)
+            self._await_body()
+
+    def body_received(self, size: int) -> None:
+        """Some of the request's body has come."""
+        self.bytes_in += size
+        if self._rate.has_stepped(self.bytes_in):
+            self._await_body()
+
+    def body_ended(self) -> None:
+        """The request is complete, or its client has gone."""
+        self.is_request_complete = True
+        self._body_timer.cancel()
+        self._session.bodies.discard(self)
+
+    def _await_body(self) -> None:
+        idle = self._session.plane.settings.limits.idle_seconds
+        self._body_timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), self._body_late)
+
+    def _body_late(self) -> None:
+        if self._session.is_held or (self._responded and not self._is_over):
+            self._await_body()  # nobody but the upstream is waited for: mitmproxy's own limit holds
+        else:
+            self._session.body_timed_out(has_answered=bool(self._responded))
 
     def admit(self, flow: http.HTTPFlow) -> None:
         """The gate's word, before any addon: an answer of the edge's own, or the request as it goes on."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HELD_BYTES = 256 * 1024
 """What may wait inside mitmproxy for a client's window, or for a connection that is being made, per stream."""
+HELD_BY_ALL = 2 * 1024 * 1024
+"""The same for all streams of a client, as on the fast path: beyond, none of its upstreams is read on."""
 UPSTREAM_CONNECTIONS = 128
 """To one upstream for one client. mitmproxy's five are as many long polls; HTTP/2 clients have that many at once."""
 
@@ -46,6 +48,8 @@ class InspectingHandler(ProxyConnectionHandler):
         super().__init__(master, reader, writer, opts, mode)  # type: ignore[no-untyped-call]
         self.max_conns = defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
         self._moved = asyncio.Event()
+        self.is_client_held = False
+        """What the client has sent waits, so it is not read from."""
 
     def cancel_client(self) -> None:
         """End the client's side, as mitmproxy itself does when a layer closes it."""
@@ -71,11 +75,38 @@ class InspectingHandler(ProxyConnectionHandler):
         finally:
             timer.cancel()
 
+    async def handle_connection(self, connection: Connection) -> None:
+        reader = self.transports[connection].reader
+        try:
+            await super().handle_connection(connection)
+        except asyncio.CancelledError as error:
+            # The frame holds the exception that holds the frame, and streams hold each other, with all that was read
+            # and not passed on: all that would wait for the collector, which seldom looks in a worker.
+            if isinstance(reader, asyncio.StreamReader):
+                reader._buffer.clear()  # type: ignore[attr-defined]
+            raise error.with_traceback(None) from None
+
+    def let_go(self) -> None:
+        """The client's side is over: what waits for it is of no use, and lies in cycles too."""
+        front = self.layer.connections.get(self.client)
+        if isinstance(front, Http2Server):
+            front.h2_conn.stream_buffers.clear()
+
     async def drain_writers(self) -> None:
         """Wait until those have room who get what this task reads. Called by each connection's own task."""
         task = asyncio.current_task()
         mine = next((each for each, io in self.transports.items() if io.handler is task), None)
         is_upstream = mine is not self.client
+        if is_upstream:
+            await self._make_room(mine, is_upstream=True)
+            return
+        self.is_client_held = True
+        try:
+            await self._make_room(mine, is_upstream=False)
+        finally:
+            self.is_client_held = False
+
+    async def _make_room(self, mine: Connection | None, *, is_upstream: bool) -> None:
         for connection, io in list(self.transports.items()):
             if io.writer is None or (connection is self.client) != is_upstream:
                 continue
@@ -83,7 +114,7 @@ class InspectingHandler(ProxyConnectionHandler):
         if not is_upstream and (len(self.transports) == 1 or self._has_streams_abreast):
             # Answers of our own, or to other streams: a client that does not read them gets no more.
             await self._drain(self.transports[self.client])
-        while self._held(mine) > HELD_BYTES:
+        while self._is_full(mine):
             self._moved.clear()
             await self._moved.wait()
 
@@ -98,20 +129,23 @@ class InspectingHandler(ProxyConnectionHandler):
             if io.handler is not None:
                 io.handler.cancel(f"Error sending data: {error}")
 
-    def _held(self, mine: Connection | None) -> int:
-        """Bytes that came from this connection and wait inside mitmproxy: the most of any stream."""
-        streams = self.layer.streams.values()
-        if mine is self.client:
-            return max((stream.waiting_bytes for stream in streams), default=0)
+    def _is_full(self, mine: Connection | None) -> bool:
+        """Whether too much waits inside mitmproxy of what came from this connection's side."""
+        held = self.held_bytes(of_client=mine is self.client)
+        if sum(held.values()) > HELD_BY_ALL:
+            return True
+        streams = self.layer.streams
+        return any(
+            size > HELD_BYTES and (mine is self.client or (each in streams and streams[each].uses(mine)))
+            for each, size in held.items()
+        )
+
+    def held_bytes(self, *, of_client: bool) -> dict[int, int]:
+        """By stream, what the client has sent and waits, or what waits for the client's window."""
+        if of_client:
+            return {each: stream.waiting_bytes for each, stream in self.layer.streams.items()}
         front = self.layer.connections.get(self.client)
         if not isinstance(front, Http2Server):
-            return 0
+            return {}
         buffers = front.h2_conn.stream_buffers
-        return max(
-            (
-                sum(len(piece.data) for piece in buffers.get(stream.stream_id, ()))
-                for stream in streams
-                if stream.uses(mine)
-            ),
-            default=0,
-        )
+        return {each: sum(len(piece.data) for piece in waiting) for each, waiting in buffers.items()}

@@ -25,6 +25,7 @@ from edge_addon.relay.refusal import BadMessage
 from edge_addon.relay.report import build_entry
 
 if TYPE_CHECKING:
+    from edge_addon.inspection.exchange import InspectedExchange
     from edge_addon.inspection.inspector import Inspector
     from edge_addon.plane import Plane
 
@@ -43,6 +44,8 @@ class InspectedSession:
         """By address, those that requests of this connection went to: how their TLS is verified."""
         self.header_bytes = plane.settings.limits.header_bytes
         self.heads: dict[int, RequestHead] = {}
+        self.bodies: set[InspectedExchange] = set()
+        """Those that wait for more of their request's body."""
         self.budget = Budget(self.now())
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, channel.close)
@@ -83,6 +86,7 @@ class InspectedSession:
                 self.channel.resume_reading()
                 await self._handler.handle_client()
         finally:
+            self._handler.let_go()
             self.channel.close()
 
     @property
@@ -105,6 +109,8 @@ class InspectedSession:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        for exchange in list(self.bodies):
+            exchange.body_ended()
         self._writer.lost()
         self._reader.feed_eof()
         self._handler.cancel_client()
@@ -143,6 +149,11 @@ class InspectedSession:
         self._is_reading_head = False
         self._timer.cancel()
 
+    @property
+    def is_held(self) -> bool:
+        """The client is not read from: an upstream takes no more, or is not there yet."""
+        return self._handler.is_client_held
+
     def request_begun(self) -> None:
         self.head_complete()
 
@@ -174,11 +185,19 @@ class InspectedSession:
             self.channel.close()
 
     def _head_timed_out(self) -> None:
-        cause = "request_head_timed_out"
+        self._timed_out("request_head_timed_out", says_so=True)
+
+    def body_timed_out(self, *, has_answered: bool) -> None:
+        """A client that lets one body drip loses the connection: over HTTP/2 it has hardly a use for the others."""
+        self._timed_out("request_body_timed_out", says_so=not (has_answered or self.is_http2))
+
+    def _timed_out(self, cause: str, *, says_so: bool) -> None:
         self.plane.count(cause)
-        self.channel.write(
-            responses.encode_answer(
-                responses.page(408, cause), self.plane.clock(), is_head=False, connection=b"close", hsts=self.gate.hsts
+        if says_so:
+            answer = responses.page(408, cause)
+            self.channel.write(
+                responses.encode_answer(
+                    answer, self.plane.clock(), is_head=False, connection=b"close", hsts=self.gate.hsts
+                )
             )
-        )
         self.channel.close()

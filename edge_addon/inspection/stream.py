@@ -19,6 +19,7 @@ from mitmproxy.proxy.layers.http import (
     HttpLayer,
     HTTPMode,
     HttpStream,
+    RegisterHttpConnection,
     SendHttp,
 )
 from mitmproxy.proxy.layers.http._events import (
@@ -41,6 +42,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketMessageH
 
 from edge_addon.inspection.exchange import InspectedExchange
 from edge_addon.inspection.servers import FrontHttp1, FrontHttp2
+from edge_addon.inspection.upstream_http1 import make_strict
 
 if TYPE_CHECKING:
     from edge_addon.inspection.session import InspectedSession
@@ -67,6 +69,12 @@ class InspectingLayer(HttpLayer):
             if isinstance(each, Server) and each.error and each not in self.waiting_for_establishment:
                 del self.connections[each]
         yield from super().get_connection(event, reuse=reuse)
+
+    def register_connection(self, command: RegisterHttpConnection) -> CommandGenerator[None]:
+        if command.err is None:
+            session = self._session
+            make_strict(self.connections[command.connection], session.header_bytes, session.plane.count)
+        yield from super().register_connection(command)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         is_forgotten = (
@@ -101,9 +109,9 @@ class InspectedStream(HttpStream):
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, RequestData):
-            self._exchange.bytes_in += len(event.data)
+            self._exchange.body_received(len(event.data))
         elif isinstance(event, RequestEndOfMessage):
-            self._exchange.is_request_complete = True
+            self._exchange.body_ended()
         yield from self._watch(super()._handle_event(event))
 
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:

@@ -51,7 +51,11 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A whole header. When `is_local` the addresses are None: those of the connection itself hold."""
+    """A whole header. When `is_local` the addresses are None: those of the connection itself hold.
+
+    An address that was mapped into IPv6, as it travels beside one of that family, is the IPv4 address that it is:
+    limits, trust and logs must know a client as one, whatever its balancer listens on.
+    """
 
     consumed: int
     source: Address | None
@@ -127,7 +131,7 @@ def _parse_host(text: bytes, version: int) -> str:
     address = ipaddress.ip_address(text.decode("ascii"))
     if address.version != version or "%" in str(address):
         raise ValueError("an address that does not fit its family")
-    return str(address)
+    return str(_unmapped(address))
 
 
 def _parse_port(text: bytes) -> int:
@@ -158,7 +162,7 @@ def _parse_v2(data: bytes) -> NeedMore | Header | Invalid:
     hosts = [data[V2_FIXED + at : V2_FIXED + at + size] for at in (0, size)]
     ports = struct.unpack_from("!HH", data, V2_FIXED + 2 * size)
     source, destination = (
-        Address(str(ipaddress.ip_address(host)), port) for host, port in zip(hosts, ports, strict=True)
+        Address(str(_unmapped(ipaddress.ip_address(host))), port) for host, port in zip(hosts, ports, strict=True)
     )
     return Header(end, source, destination)
 
@@ -180,7 +184,10 @@ def _address_pair(source: Address, destination: Address) -> tuple[_IpAddress, _I
 
 def _plain_address(text: str) -> _IpAddress:
     """Without a scope, and IPv4 where a dual-stack socket shows `::ffff:192.0.2.1`."""
-    address = ipaddress.ip_address(text.partition("%")[0])
+    return _unmapped(ipaddress.ip_address(text.partition("%")[0]))
+
+
+def _unmapped(address: _IpAddress) -> _IpAddress:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address

@@ -38,9 +38,11 @@ HOLD_LIMIT = 128 * 1024
 OPENING_SECONDS = 30.0
 """From connecting to the upstream's greeting: some servers let a client wait on purpose."""
 LOGIN_SECONDS = 180.0
-"""Silence allowed before the login, the usual value of mail servers; afterwards `mail_idle_seconds` holds."""
+"""From TLS, or before it from the connect, to the login: the usual value of mail servers. No word moves this deadline,
+because a client that drips some would hold its place for ever; afterwards `mail_idle_seconds` of silence are allowed.
+"""
 SMTP_SECONDS = 300.0
-"""RFC 5321 §4.5.3.2.7."""
+"""Silence allowed (RFC 5321 §4.5.3.2.7); before STARTTLS, where there is no mail server yet, all that is allowed."""
 HALF_CLOSED_SECONDS = 60.0
 DRAIN_LEAD_SECONDS = 2.0
 """Goodbyes are said this long before the drain deadline ends what is left."""
@@ -126,8 +128,7 @@ class MailSession:
             if self._leg is not None:
                 self._leg.write(data)
         elif self._dialogue is not None:
-            if self._opening is None:
-                self._touch()
+            self._note_word()
             self._perform(self._dialogue.from_client(data))
             self._regulate()
 
@@ -154,11 +155,13 @@ class MailSession:
         self._is_client_full = True
         if self._leg is not None:
             self._leg.read(is_wanted=False)
+        self._regulate()
 
     def resume_writing(self) -> None:
         self._is_client_full = False
         if self._leg is not None:
             self._leg.read(is_wanted=True)
+        self._regulate()
 
     def tls_established(self) -> None:
         self._ends_with_newline = True
@@ -195,7 +198,7 @@ class MailSession:
         elif self._opening is not None:
             self._perform(self._opening.from_upstream(data))
         elif self._dialogue is not None:
-            self._touch()
+            self._note_word()
             self._perform(self._dialogue.from_upstream(data))
         self._regulate()
         if self._is_client_done:
@@ -299,9 +302,11 @@ class MailSession:
             self._channel.write(data)
 
     def _regulate(self) -> None:
-        """Read from the client only while what it says can go on or be held."""
-        is_holding = self._dialogue is not None and self._dialogue.held > HOLD_LIMIT
-        must_pause = self._is_upstream_full or is_holding
+        """Read from the client only while what it says can go on or be held, and what a dialogue answers be said."""
+        dialogue = self._dialogue
+        must_pause = self._is_upstream_full or (
+            dialogue is not None and (self._is_client_full or dialogue.held > HOLD_LIMIT)
+        )
         if must_pause is self._is_reading_paused or self._is_finished:
             return
         self._is_reading_paused = must_pause
@@ -323,6 +328,11 @@ class MailSession:
             self._finish()
 
     # Time and endings.
+
+    def _note_word(self) -> None:
+        """Something was said in a dialogue: with SMTP's server that may go on, any other has its one deadline."""
+        if self._opening is None and self._leg is not None and self._protocol is MailProtocol.SMTP:
+            self._touch()
 
     def _touch(self) -> None:
         self._timer.set(self._idle_seconds, self._overdue)

@@ -1,4 +1,4 @@
-"""What can be said about a request before its head is complete: junk is refused at once, not when a deadline comes.
+"""What can be said about a message before its head is complete: junk is refused at once, not when a deadline comes.
 
 Pure.
 """
@@ -11,6 +11,7 @@ from edge_addon.relay.limits import MAX_LEADING_EMPTY_LINES
 from edge_addon.relay.refusal import BadMessage, Cause
 
 _TLS_HANDSHAKE = 0x16
+_RESPONSE = b"HTTP/1."
 
 
 def skip_empty_lines(data: bytes, skipped: int) -> tuple[bytes, int]:
@@ -36,3 +37,13 @@ def check_partial_head(data: bytes, max_bytes: int) -> None:
     line, ended, _ = data.partition(b"\r\n")
     if ended:
         check_request_line(line)
+
+
+def check_partial_response(data: bytes, max_bytes: int) -> None:
+    """Raise BadMessage if no continuation could make this a response's head."""
+    if len(data) > max_bytes:
+        raise BadMessage(Cause.HEAD_TOO_LARGE)
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise BadMessage(Cause.BARE_LF)
+    if not data.startswith(_RESPONSE[: len(data)]):
+        raise BadMessage(Cause.BAD_STATUS_LINE)

@@ -84,5 +84,13 @@ def _field(head: RequestHead, name: bytes) -> str | None:
     """The first value of a field that is passed on."""
     for line in head.lines:
         if line[: len(name)].lower() == name and line[len(name) : len(name) + 1] == b":":
-            return line[len(name) + 1 :].strip(b" \t").decode("latin-1")
+            return _text(line[len(name) + 1 :].strip(b" \t"))
     return None
+
+
+def _text(value: bytes) -> str:
+    """As nearly everybody means it who sends more than ASCII; what is no UTF-8, byte for byte."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

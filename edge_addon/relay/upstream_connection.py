@@ -17,6 +17,7 @@ from edge_addon.last_words import last_words
 from edge_addon.relay.chunks import ChunkDecoder
 from edge_addon.relay.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
 from edge_addon.relay.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
+from edge_addon.relay.prelude import check_partial_response
 from edge_addon.relay.refusal import BadMessage, Cause
 
 if TYPE_CHECKING:
@@ -227,11 +228,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _read_head(self, receiver: ResponseReceiver, data: bytes) -> None:
         while True:
             end = data.find(b"\r\n\r\n")
-            if end > self._max_head or (end < 0 and len(data) > self._max_head):
+            if end > self._max_head:
                 raise BadMessage(Cause.HEAD_TOO_LARGE)
             if end < 0:
-                if data.count(b"\n") != data.count(b"\r\n"):
-                    raise BadMessage(Cause.BARE_LF)
+                check_partial_response(data, self._max_head)
                 self._buffer = data
                 return
             head = parse_response(data[:end], is_head_request=self._is_head_request)

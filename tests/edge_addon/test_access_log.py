@@ -120,6 +120,25 @@ async def test_a_log_that_can_not_be_written_is_said_once_and_stops_nothing(
 
 
 @in_loop
+async def test_logging_goes_on_at_the_first_call_once_there_is_room_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "access.log"
+    path.symlink_to("/dev/full")
+    log = AccessLog(path, "json", lambda: AT)
+    log.write(entry(status=200))
+    log.flush()
+    assert "No space left" in caplog.text
+    path.unlink()
+
+    log.close()
+    log.write(entry(status=201))
+    log.close()
+
+    assert [json.loads(line)["status"] for line in path.read_text().splitlines()] == [201]
+
+
+@in_loop
 async def test_without_a_path_nothing_is_formatted_or_queued() -> None:
     log = AccessLog(None, "json", lambda: AT)
 

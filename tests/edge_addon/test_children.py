@@ -1,6 +1,7 @@
 """What a forked child says to its parent."""
 
 import os
+import signal
 from collections.abc import Callable
 
 from edge_addon.children import Birth, Lifeline, fork
@@ -40,3 +41,12 @@ def test_child_that_is_ready_after_it_has_closed_writes_to_nobody_else() -> None
         return len(os.read(read_fd, 10))
 
     assert says(main) == b""
+
+
+def test_log_rotation_does_not_end_a_child_that_starts() -> None:
+    def main(birth: Birth) -> int:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        birth.announce_ready()
+        return 0
+
+    assert says(main) == b"R"

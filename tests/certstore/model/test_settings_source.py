@@ -125,6 +125,11 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
         pytest.param(
             "workers: many\n", "edge.yaml:1: workers: found 'many'; allowed: 'auto' or a whole number", id="union"
         ),
+        pytest.param(
+            "limits: {idle_seconds: .inf}\n",
+            "edge.yaml:1: limits.idle_seconds: found inf; allowed: at most 1000000",
+            id="a time without an end",
+        ),
         pytest.param("workers: 0\n", "edge.yaml:1: workers: found 0; allowed: 'auto' or at least 1", id="a bound"),
         pytest.param(
             "tls:\n  minimum_version: 1.2\n",

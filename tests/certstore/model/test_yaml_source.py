@@ -58,6 +58,7 @@ def test_alias_repeats_a_part() -> None:
         pytest.param("x: &x {a: 1}\ny: {<<: *x}\n", 2, "merge", id="a merge key"),
         pytest.param("? [a]\n: 1\n", 1, "plain text", id="a list as key"),
         pytest.param("a: \x00\n", None, "character", id="a NUL"),
+        pytest.param('a: 1\nb: "x\\0y"\n', 2, "can't be read", id="a NUL in an escape"),
         pytest.param("a: \ud800\n", None, "not text", id="half a surrogate pair"),
     ],
 )

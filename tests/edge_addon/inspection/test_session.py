@@ -1,11 +1,16 @@
 """A connection handed to mitmproxy: what addons learn of the client, how it ends, what a client may not do."""
 
 import asyncio
+import contextlib
+import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mitmproxy import connection, http
 
+from edge_addon.inspection import exchange, handler
+from edge_addon.inspection.inspector import Inspector
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.inspection.edge import SITE, inspected, inspecting_edge
 from tests.edge_addon.relay.edge import entry, stands_still
@@ -133,6 +138,62 @@ async def test_a_connection_on_which_nothing_is_asked_ends(tmp_path: Path) -> No
             assert await edge.send(b"", server_name=SITE) == b""
 
 
+POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("is_http2", [False, True])
+@pytest.mark.parametrize("site", [SITE, "unknown.test"], ids=["relayed", "refused"])
+@in_loop
+async def test_a_body_that_drips_ends_the_connection(
+    is_http2: bool, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "STALL_SECONDS", 1.0)
+    with Recorder(silent) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url) as edge:
+            if is_http2:
+                async with Http2Client(edge, SITE) as client:
+                    stream = client.request(body=None, method="POST", authority=site)
+
+                    async def drip() -> None:
+                        while not client.is_closed:
+                            client.send_data(stream, b"x")
+                            await asyncio.sleep(0.1)
+
+                    dripping = asyncio.create_task(drip())
+                    await edge.counted("request_body_timed_out")
+                    await client.until(lambda: client.is_closed)
+                    dripping.cancel()
+                return
+            reader, writer = await edge.connect(SITE)
+            writer.write((POST % 1000).replace(b"a.test", site.encode()))
+            while not reader.at_eof() and not writer.is_closing():
+                writer.write(b"x")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await reader.read(65536)
+            await edge.counted("request_body_timed_out")
+
+
+@in_loop
+async def test_an_upstream_that_takes_its_time_is_no_fault_of_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "STALL_SECONDS", 0.5)
+    size = 30_000_000
+
+    async def late(connection: Connection) -> None:
+        head = await connection.read_head()
+        await asyncio.sleep(3)  # several times the limit, while the client is held
+        left = size - len(head.partition(b"\r\n\r\n")[2])
+        while left > 0 and (data := await connection.read()):
+            left -= len(data)
+        await connection.write(ok())
+
+    with Recorder(late) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url) as edge:
+            assert (await edge.send(POST % size + b"x" * size, server_name=SITE)).endswith(b"ok")
+
+
 @in_loop
 async def test_a_client_that_sends_too_far_ahead_is_cut_off(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
@@ -175,6 +236,51 @@ async def test_a_client_that_does_not_read_stops_the_upstream(is_http2: bool, tm
                 await wait_for_in_loop(lambda: sent > 0, "the beginning of the body")
                 await stands_still(lambda: sent)
             assert sent < 30_000_000, "what the client does not read was kept"
+
+
+async def flood(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 400000000\r\n\r\n")
+    for _ in range(100):
+        if not connection.writer.is_closing():
+            await connection.write(b"x" * 100_000)
+
+
+def held_by(inspector: Inspector) -> int:
+    """Bytes that wait for clients' windows."""
+    handlers = [session._handler for session in inspector._sessions.values()]
+    return sum(sum(each.held_bytes(of_client=False).values()) for each in handlers)
+
+
+def unread_bytes() -> int:
+    """In all readers that were not freed."""
+    readers: list[Any] = [each for each in gc.get_objects() if isinstance(each, asyncio.StreamReader)]
+    return sum(len(each._buffer) for each in readers)
+
+
+@in_loop
+async def test_many_streams_that_are_not_read_wait_in_bounds_and_leave_nothing_to_the_collector(
+    tmp_path: Path,
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with Recorder(flood) as recorder:
+            async with inspecting_edge(tmp_path, recorder.url) as edge:
+                inspector = edge.plane.inspector
+                assert inspector is not None
+                async with Http2Client(edge, SITE, reads_body=False) as client:
+                    for _ in range(60):
+                        client.request()
+                    await wait_for_in_loop(lambda: held_by(inspector) > handler.HELD_BY_ALL // 2, "much to wait")
+                    await stands_still(lambda: held_by(inspector), 1.0)
+                    # Each upstream may have been in the middle of a read.
+                    assert held_by(inspector) < handler.HELD_BY_ALL + 60 * 65536
+                    assert unread_bytes() > 1_000_000
+                await wait_for_in_loop(lambda: not inspector.running, "the end of the connection")
+                assert unread_bytes() < 500_000
+    finally:
+        gc.enable()
 
 
 @in_loop

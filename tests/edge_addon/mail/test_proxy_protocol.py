@@ -1,5 +1,5 @@
-import ipaddress
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -52,12 +52,13 @@ def test_version_1_is_built_as_specified(source: Address, destination: Address, 
     assert build_v1(source, destination) == expected
 
 
-def test_addresses_of_two_families_travel_in_one() -> None:
-    header = parse(build_v1(CLIENT, EDGE6))
+@pytest.mark.parametrize("build", [build_v1, build_v2])
+def test_addresses_of_two_families_travel_in_one_and_are_two_again(
+    build: Callable[[Address, Address], bytes],
+) -> None:
+    header = parse(build(CLIENT, EDGE6))
     assert isinstance(header, Header)
-    assert header.source is not None
-    mapped = ipaddress.IPv6Address(header.source.host)
-    assert str(mapped.ipv4_mapped) == CLIENT.host
+    assert (header.source, header.destination) == (CLIENT, EDGE6)
 
 
 def test_version_2_tells_the_upstream_of_tls_and_server_name() -> None:

@@ -389,3 +389,54 @@ def test_the_proxy_header_comes_before_everything_else(tmp_path: Path, version: 
             assert (b"TLSv1.3" in heard[0] and b"edge.test" in heard[0]) is (version == "v2")
 
     run()
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "greeting"),
+    [
+        ("imap", b"a CAPABILITY\r\n", b"* OK"),
+        ("pop3", b"CAPA\r\n", b"+OK"),
+        ("sieve", b"CAPABILITY\r\n", b"OK"),
+        ("submission", b"NOOP\r\n", b"220"),
+    ],
+)
+@in_loop
+async def test_a_client_that_reads_no_answers_is_not_read_from(
+    tmp_path: Path, kind: str, command: bytes, greeting: bytes
+) -> None:
+    async with mail_edge(tmp_path, kind, free_port()) as edge:
+        client = await edge.connect()
+        await client.lines(greeting)
+        size = 24 << 20
+        client.say(command * (size // len(command)))
+        # Both sockets' buffers hold some megabytes; every command is answered by the edge itself.
+        assert await unsent_when_stopped(client) > size // 3
+
+
+@pytest.mark.parametrize("kind", ["imap", "imaps"])
+@in_loop
+async def test_words_that_drip_do_not_put_the_login_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(relay, "LOGIN_SECONDS", 1.0)
+
+    async def never_in(peer: Peer) -> None:
+        peer.say(IMAP_GREETING)
+        while line := await peer.line():
+            peer.say(line.split()[0] + b" OK done\r\n")
+
+    async with Upstream(never_in) as upstream, mail_edge(tmp_path, kind, upstream.port) as edge:
+        client = await edge.connect(client_context() if kind == "imaps" else None)
+        await client.line()
+
+        async def drip() -> None:
+            while not client.writer.is_closing():
+                client.say(b"a NOOP\r\n")
+                await asyncio.sleep(0.1)
+
+        dripping = asyncio.create_task(drip())
+        try:
+            assert b"* BYE [UNAVAILABLE] Nothing" in await client.end()
+        finally:
+            dripping.cancel()
+        await edge.counted(relay.IDLE)

@@ -51,6 +51,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "no HTTP": (b"220 mail.test ESMTP ready\r\n\r\n", "bad_status_line"),
     "bad chunk size, in one piece": (CHUNKED + b"zz\r\n", "bad_chunk_size"),
     "chunk size beyond 64 bits, in one piece": (CHUNKED + b"10000000000000002\r\nok\r\n0\r\n\r\n", "bad_chunk_size"),
+    "no line at all": (b"\x15\x03\x03\x00\x02\x02\x16", "bad_status_line"),
     "header too large": (OK + b"X: " + b"y" * 70000 + b"\r\n\r\n", "head_too_large"),
     "too many headers": (OK + b"X: y\r\n" * 500 + b"\r\n", "too_many_fields"),
     "1xx without end": (b"HTTP/1.1 102 Processing\r\n\r\n" * 100, "too_many_informational"),
