@@ -186,6 +186,11 @@ class CertificateAuthority:
             return b""
         return self._signer.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def signing_key_pem(self) -> bytes:
+        """The key that signs the leaves, for a CA program that does so itself."""
+        return privkey_to_pem(self._signer.private_key)
+
     def issue(
         self,
         *dns_names: str,
