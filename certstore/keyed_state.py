@@ -20,6 +20,19 @@ logger = logging.getLogger(__name__)
 _SPARE_LINES = 100
 
 
+def is_read_by(read: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """An `is_valid` that asks the one who will read the value."""
+
+    def is_valid(value: Any) -> bool:
+        try:
+            read(value)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return False
+        return True
+
+    return is_valid
+
+
 class KeyedState(Mapping[str, Any]):
     """Values are JSON-able and never changed in place. Reading is the Mapping's; writing raises OSError and then
     changes nothing, in memory or on disk. `is_valid` says whether a value that was read is one: others are left out,

@@ -27,7 +27,7 @@ class Streams:
             raise VerbFailed(Fault.BUSY, "too many event streams are open", "close some, or ask now and then instead")
 
     async def counted(self, who: str, messages: AsyncGenerator[str]) -> AsyncIterator[str]:
-        """The messages. Only here may it turn out that there is no room: many that ask at once pass `check` together."""
+        """The messages. It may turn out only here that there is no room: many at once pass `check` together."""
         try:
             if not self._has_room(who):
                 return

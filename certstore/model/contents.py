@@ -227,8 +227,8 @@ class _Reader:
             return True
         self._fault(
             Refusal.UNREADABLE,
-            f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or is "
-            "encoded unusually; write it anew with openssl",
+            f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or "
+            "is encoded unusually; write it anew with openssl",
         )
         return False
 

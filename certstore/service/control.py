@@ -158,7 +158,9 @@ class _Control:
             caretaker = await asyncio.to_thread(_start_caretaker, self._writer, settings, base)
         except Exception as error:  # noqa: BLE001  whatever it is, drops have to be taken in
             where = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("no certificate is ordered or renewed: %s at\n%s", type(error).__name__, where)
+            # The message of another exception could hold what must not be logged.
+            found = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
+            logger.error("no certificate is ordered or renewed: %s at\n%s", found, where)
             self._caretaker.set_result(None)
             yield
             return
