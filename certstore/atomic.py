@@ -7,6 +7,7 @@ open file, so the process's umask plays no part. Knows nothing of sites, certifi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Mapping
@@ -137,8 +138,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int, gid: int | None = None) -> None:
-    """Make a folder if there is none, and give it mode and group either way."""
+    """Make a folder if there is none, and give it mode and group either way. A link to a folder is one."""
     if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise NotADirectoryError(
+                errno.ENOTDIR, "it is neither a folder nor a link to one that is there", str(folder)
+            )
         folder.mkdir(0o700)
         sync_folder(folder.parent)
     if gid is not None and folder.stat().st_gid != gid:

@@ -13,10 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from certstore.line_log import LineLog
+from certstore.model.layout import damaged
 
 logger = logging.getLogger(__name__)
 
 _SPARE_LINES = 100
+
+
+def is_read_by(read: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """An `is_valid` that asks the one who will read the value."""
+
+    def is_valid(value: Any) -> bool:
+        try:
+            read(value)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return False
+        return True
+
+    return is_valid
 
 
 class KeyedState(Mapping[str, Any]):
@@ -30,10 +44,9 @@ class KeyedState(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._is_valid = is_valid
         lines, is_whole = self._log.read()
-        for line in lines:
-            self._apply(line)
-        if lines and not is_whole:
-            logger.warning("%s had damaged lines; what was readable is kept", path)
+        odd = sum(not self._apply(line) for line in lines)
+        if self._log.was_there and (odd or not is_whole):
+            self._keep_damaged(path, odd)
         if not is_whole or len(lines) > 2 * len(self._values) + _SPARE_LINES:
             self._rewrite()
 
@@ -68,14 +81,28 @@ class KeyedState(Mapping[str, Any]):
     def close(self) -> None:
         self._log.close()
 
-    def _apply(self, line: Any) -> None:
+    def _keep_damaged(self, path: Path, odd: int) -> None:
+        """What is not understood may be a later release's, or matter to a person: the next rewriting would lose it."""
+        kept = damaged(path)
+        try:
+            self._log.keep_as(kept)
+        except OSError as error:
+            kept_as = f"it could not be kept as {kept.name}: {error.strerror}"
+        else:
+            kept_as = f"the file as it was is kept as {kept.name}"
+        what = f"{odd} lines that are not understood" if odd else "damaged lines, or an unfinished one"
+        logger.warning("%s has %s; what else it says holds, and %s", path, what, kept_as)
+
+    def _apply(self, line: Any) -> bool:
+        """Whether the line was understood."""
         match line:
             case [str(key), value] if self._is_valid(value):
                 self._values[key] = value
             case [str(key)]:
                 self._values.pop(key, None)
             case _:
-                logger.warning("a line of the state was not understood and is left out")
+                return False
+        return True
 
     def _compact(self) -> None:
         if self._log.is_overgrown:

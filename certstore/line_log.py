@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from certstore.atomic import replace_file, write_all
+from certstore.atomic import replace_file, temporary_name, write_all
 
 _SLACK = 64 * 1024
 
@@ -53,6 +53,17 @@ class LineLog:
             return decode_lines(complete), len(complete) == len(content)
         except (ValueError, RecursionError):
             return _readable_lines(complete), False
+
+    @property
+    def was_there(self) -> bool:
+        """Whether `read` found anything, readable or not."""
+        return self._size_when_rewritten > 0
+
+    def keep_as(self, other: Path) -> None:
+        """Give the file as it is a second name, under which it stays when this one is rewritten. Raises OSError."""
+        fresh = temporary_name(self._temporary)
+        os.link(self._path, fresh)
+        fresh.replace(other)
 
     def append(self, values: Iterable[Any], *, is_durable: bool) -> None:
         """All lines or, when the disk is full, none: what was written of them is cut off again. Raises OSError."""

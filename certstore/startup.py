@@ -131,7 +131,43 @@ def _served_certificates(books: Books) -> dict[str, ServedCertificate]:
         found = _read_or_replace(books, site, number)
         if found is not None:
             served[site] = found
+    for site, entry in books.journal.entries.items():
+        # A removal has its tombstone before the link goes: without one, somebody else has taken the link away.
+        if (
+            entry.certificate is not None
+            and entry.certificate.site == site
+            and site not in {*served, *books.tombstones}
+        ):
+            found = _put_back(books, site, entry.certificate.version)
+            if found is not None:
+                served[site] = found
     return served
+
+
+def _put_back(books: Books, site: str, number: int) -> ServedCertificate | None:
+    """The version that was served last, or the newest whole one, where `live` does not name it any more: a folder that
+    was copied without its links, or a hand that slipped. It is served even where the link can't be made.
+    """
+    layout = books.layout
+    whole = {version.number: version for version in reversed(read_versions(layout, site))}
+    if not whole:
+        books.set_problem(site, Standing.LIVE_UNUSABLE, f"{layout.live(site)} is lost, and no whole version is left")
+        return None
+    version = whole.get(number) or whole[max(whole)]
+    try:
+        make_live(layout, site, version.number)
+    except OSError as error:
+        message = (
+            f"{layout.live(site)} is no link to a version, and none can be put in its place ({error.strerror}); "
+            f"version {version.number} is served all the same: move away what lies there, then restart"
+        )
+        books.set_problem(site, Standing.LIVE_UNUSABLE, message)
+        return version.served
+    message = f"{layout.live(site)} was lost; version {version.number} was made live again"
+    logger.error("%s: %s", site, message)
+    books.set_problem(site, Standing.LIVE_UNUSABLE, None)
+    books.record(site, Record(books.clock(), "mend", Outcome.DONE, Standing.LIVE_UNUSABLE, message, version.number))
+    return version.served
 
 
 def _read_or_replace(books: Books, site: str, number: int) -> ServedCertificate | None:

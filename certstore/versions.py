@@ -173,7 +173,7 @@ def version_numbers(layout: Layout, site: str) -> list[int]:
     """Upwards; only finished versions carry a number for a name."""
     try:
         found = [path.name for path in layout.versions(site).iterdir()]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(int(name) for name in found if name.isascii() and name.isdigit())
 
@@ -185,7 +185,7 @@ def read_version(layout: Layout, site: str, number: int) -> Version:
         version = Version.from_json(site, number, json.loads((folder / names.META).read_bytes()))
     except OSError as error:
         raise VersionUnusable(f"{folder}: {names.META}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise VersionUnusable(f"{folder}: {names.META} can't be understood: {type(error).__name__}") from error
     needed = [names.FULLCHAIN, names.PRIVKEY, names.CERT, names.CHAIN, names.COMBINED]
     needed += [names.FULLCHAIN_RSA, names.PRIVKEY_RSA] if version.has_rsa_pair else []

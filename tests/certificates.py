@@ -186,6 +186,11 @@ class CertificateAuthority:
             return b""
         return self._signer.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def signing_key_pem(self) -> bytes:
+        """The key that signs the leaves, for a CA program that does so itself."""
+        return privkey_to_pem(self._signer.private_key)
+
     def issue(
         self,
         *dns_names: str,
@@ -198,6 +203,7 @@ class CertificateAuthority:
         common_name: str | None = None,
         extended_key_usage: tuple[x509.ObjectIdentifier, ...] | None = (ExtendedKeyUsageOID.SERVER_AUTH,),
         weak_signature: WeakHash | None = None,
+        key_usage: x509.KeyUsage | None = None,
     ) -> Issued:
         """A leaf for these names. Without names it has no SAN; extended_key_usage=None leaves that extension out.
 
@@ -214,6 +220,8 @@ class CertificateAuthority:
             builder = builder.add_extension(san, critical=False)
         if extended_key_usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended_key_usage), critical=False)
+        if key_usage is not None:
+            builder = builder.add_extension(key_usage, critical=True)
         certificate = _sign(builder, key if signer is None else signer.private_key, weak_signature)
         has_intermediate = signer is not None and self._signer is not self._root
         return Issued(certificate, key, (self._signer.certificate,) if has_intermediate else ())

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NAMED_PEER
 from tests.peers import PEERS, Peer, missing_packages, require_peer
+from tests.peers.acme2certifier import Acme2certifier
 
 ABSENT = Peer("no-such-program", ("no-such-package",))
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,16 @@ def test_missing_peer_is_among_the_packages_to_install(absent_peer: str) -> None
 def test_program_without_its_files_counts_as_missing(tmp_path: Path) -> None:
     assert Peer(sys.executable, ("python3",)).find() == Path(sys.executable)
     assert Peer(sys.executable, ("python3",), (str(tmp_path / "plugin"),)).find() is None
+
+
+def test_peer_that_is_a_python_package_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setitem(sys.modules, "acme2certifier", None)  # how Python marks what can't be imported
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        Acme2certifier(1)
+    named = NAMED_PEER.search(str(skipped.value))
+    assert named is not None
+    assert named[1] == "acme2certifier (pip install acme2certifier)"
 
 
 @pytest.mark.parametrize(("ci", "exit_code"), [("", 0), ("true", 1)])

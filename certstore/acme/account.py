@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,14 @@ class Accounts:
                 before_new()
                 return self._register(ca, conversation, wishes)
             if wishes.contact and set(wishes.contact) != set(account.contact):
-                return self._change_contact(account, conversation, wishes)
+                try:
+                    return self._change_contact(account, conversation, wishes)
+                except OrderFailed as failed:
+                    if failed.failure.cause is not Cause.ACCOUNT:
+                        raise
+                    # A CA that was set up anew does not know its accounts any more.
+                    before_new()
+                    return self._register(ca, conversation, wishes)
             return account
 
     def register_again(self, unknown: Account, conversation: Conversation, wishes: AccountWishes) -> Account:
@@ -138,14 +145,22 @@ class Accounts:
             raise OrderFailed(Failure(Cause.TERMS, detail, link=terms))
         key = self._key(ca)
         own = conversation.with_key(key)
+        binding = _binding(own, key, wishes)
         body = messages.NewRegistration.from_data(
             contact=tuple(f"mailto:{address}" for address in wishes.contact),
             terms_of_service_agreed=True if terms else None,
-            external_account_binding=_binding(own, key, wishes),
+            external_account_binding=binding,
         )
-        response = own.post(conversation.directory["newAccount"], body)
+        try:
+            response = own.post(conversation.directory["newAccount"], body)
+        except OrderFailed as failed:
+            if binding is not None and failed.failure.cause is Cause.ACCOUNT:
+                # There is no account yet: what the CA does not let in are the key id and the HMAC key.
+                raise OrderFailed(replace(failed.failure, cause=Cause.EXTERNAL_ACCOUNT)) from failed
+            raise
+        finally:
+            own.close()
         url = response.headers.get("Location")
-        own.close()
         if not url:
             raise OrderFailed(Failure(Cause.CA_ERROR, "the CA made an account and did not say where it is"))
         account = Account(ca, key, url, wishes.contact, terms, datetime.now(UTC))
@@ -156,8 +171,10 @@ class Accounts:
     def _change_contact(self, account: Account, conversation: Conversation, wishes: AccountWishes) -> Account:
         own = account.speak(conversation)
         body = messages.UpdateRegistration.from_data(contact=tuple(f"mailto:{address}" for address in wishes.contact))
-        own.post(account.url, body)
-        own.close()
+        try:
+            own.post(account.url, body)
+        finally:
+            own.close()
         changed = Account(account.ca, account.key, account.url, wishes.contact, account.terms, account.made_at)
         self._write_facts(changed)
         return changed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
 from contextvars import ContextVar
@@ -24,6 +25,8 @@ ANSWER_BYTES = 1_000_000
 """Of one decoded body; the longest chain or directory is a fiftieth of it."""
 _RETRY_SECONDS = 0.5
 _CHUNK = 16_384
+_REASON_LIMIT = 200
+_NOISE = re.compile(r"^\[Errno -?\d+\] | \(_ssl\.c:\d+\)")
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -64,6 +67,30 @@ class BoundedAdapter(HTTPAdapter):
                 raise _too_slow()
         response._content = body  # where requests itself keeps what it has read
         return response
+
+
+def bounded_session() -> requests.Session:
+    """For both schemes."""
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, BoundedAdapter())
+    return session
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost reason in words, without the libraries' wrappings, their objects' addresses and numbers."""
+    inner = _inside(error)
+    if inner is not None:
+        return reason_of(inner)
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
+    return " ".join(_NOISE.sub("", text).split())[:_REASON_LIMIT] or type(error).__name__
+
+
+def _inside(error: BaseException) -> BaseException | None:
+    given = (getattr(error, "reason", None), *error.args)
+    if type(error).__module__.startswith("urllib3"):
+        given = (*given, error.__cause__)  # its words have the connection's address in them
+    return next((each for each in given if isinstance(each, BaseException)), None)
 
 
 def _too_slow() -> requests.Timeout:

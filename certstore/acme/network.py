@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import requests
 from acme import client, errors, messages
@@ -22,7 +23,7 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
-from certstore.acme.bounded import BoundedAdapter
+from certstore.acme.bounded import BoundedAdapter, reason_of
 from certstore.model.acme_problems import Problem, read_problem
 from certstore.model.causes import Cause, Failure
 
@@ -156,7 +157,7 @@ def _failure(error: Exception, network: Network, names: Sequence[str]) -> Failur
         status = response.status_code if response is not None else None
         return read_problem(to_problem(error, status), retry_after=retry_after, names=names)
     if isinstance(error, requests.exceptions.RequestException) and response is None:
-        return Failure(Cause.CA_UNREACHABLE, _short(error), retry_after=retry_after)
+        return Failure(Cause.CA_UNREACHABLE, _reason(error), retry_after=retry_after)
     if response is not None and not response.ok:
         return read_problem(_body_problem(response), retry_after=retry_after, names=names)
     return Failure(Cause.CA_ERROR, f"the CA's answer can't be understood ({_short(error)})", retry_after=retry_after)
@@ -201,6 +202,12 @@ def _algorithm(key: JWK | None) -> JWASignature:
     if isinstance(key, JWKEC):
         return {256: ES256, 384: ES384, 521: ES512}[key.key.key_size]
     return RS256
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Which host, and what about it."""
+    reason, url = reason_of(error), error.request.url if error.request is not None else None
+    return f"{urlsplit(str(url)).netloc}: {reason}" if url else reason
 
 
 def _short(error: Exception) -> str:

@@ -5,7 +5,6 @@ Decides nothing: what a fact means is `model.preflight_findings`, what follows f
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from certstore.acme.bounded import bounded_session, reason_of
 from certstore.acme.challenges import PREFLIGHT_MARK, Challenges
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
@@ -30,7 +30,6 @@ from certstore.model.preflight_findings import judge_directory, judge_name, judg
 
 _AT_ONCE = 8
 _DIRECTORY_SECONDS = 15
-_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +94,21 @@ class Preflight:
         """How far towards the CA we come. Never raises."""
         verify: str | bool = str(self.ca_file) if self.ca_file is not None else True
         try:
-            response = requests.get(ca.url, timeout=_DIRECTORY_SECONDS, verify=verify)
+            with bounded_session() as session:
+                response = session.get(ca.url, timeout=_DIRECTORY_SECONDS, verify=verify)
         except requests.exceptions.ProxyError as error:
-            return DirectoryFacts(ca.url, DirectoryStep.PROXY, _words(error))
+            return DirectoryFacts(ca.url, DirectoryStep.PROXY, reason_of(error))
         except requests.exceptions.SSLError as error:
-            return DirectoryFacts(ca.url, DirectoryStep.TLS, _words(error))
+            return DirectoryFacts(ca.url, DirectoryStep.TLS, reason_of(error))
         except requests.exceptions.ConnectionError as error:
             step = DirectoryStep.DNS if _is_dns(error) else DirectoryStep.TCP
-            return DirectoryFacts(ca.url, step, _words(error))
+            return DirectoryFacts(ca.url, step, reason_of(error))
         except requests.exceptions.Timeout as error:
-            return DirectoryFacts(ca.url, DirectoryStep.HTTP, _words(error))
+            return DirectoryFacts(ca.url, DirectoryStep.HTTP, reason_of(error))
         except requests.exceptions.RequestException as error:
-            return DirectoryFacts(ca.url, DirectoryStep.HTTP, _words(error))
+            return DirectoryFacts(ca.url, DirectoryStep.HTTP, reason_of(error))
         except OSError as error:
-            return DirectoryFacts(ca.url, DirectoryStep.TLS, _words(error))  # ca_file is not there
+            return DirectoryFacts(ca.url, DirectoryStep.TLS, reason_of(error))  # ca_file is not there
         return _read(ca, response)
 
 
@@ -119,7 +119,7 @@ def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:
         facts = response.json()
         identities = tuple(map(str, (facts.get("meta") or {}).get("caaIdentities") or ()))
         is_directory = all(isinstance(facts.get(name), str) for name in ("newNonce", "newAccount", "newOrder"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         is_directory, identities = False, ()
     if not is_directory:
         kind = (response.headers.get("Content-Type") or "no type").partition(";")[0][:60]
@@ -131,9 +131,3 @@ def _is_dns(error: BaseException) -> bool:
     """Whether name resolution is at the bottom of it; the library wraps its errors several times."""
     text = str(error)
     return "NameResolutionError" in text or "Failed to resolve" in text or "getaddrinfo" in text
-
-
-def _words(error: BaseException) -> str:
-    """The innermost reason, without the library's object addresses and the system's numbers."""
-    text = str(error).rpartition(": ")[2] or type(error).__name__
-    return _NUMBER.sub("", text.strip("')\" "))[:200]

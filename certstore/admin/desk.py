@@ -19,6 +19,7 @@ from certstore.admin.broadcast import Broadcast
 from certstore.admin.jobs import Jobs
 from certstore.admin.reachability import Reachability
 from certstore.admin.site_index import SiteIndex
+from certstore.admin.streams import Streams
 from certstore.admin.surroundings import Surroundings
 from certstore.admin.uploads import Uploads
 from certstore.errors import UnknownSite
@@ -72,6 +73,7 @@ class Desk:
     throttle: Throttle
     reachability: Reachability
     news: Broadcast
+    streams: Streams
     edits: threading.Lock = field(default_factory=threading.Lock)
     """Held between looking at a site's settings and changing them."""
 

@@ -21,11 +21,13 @@ from certstore.admin.auth.invitations import FIRST
 from certstore.admin.auth.passwords import Passwords
 from certstore.admin.auth.throttle import Throttle
 from certstore.admin.broadcast import Broadcast
+from certstore.admin.connections import LIMIT, BoundedProtocol
 from certstore.admin.deeds_jobs import take_up_left_over
 from certstore.admin.desk import Desk
 from certstore.admin.jobs import Jobs, is_kept_job
 from certstore.admin.reachability import Reachability
 from certstore.admin.site_index import SiteIndex
+from certstore.admin.streams import Streams
 from certstore.admin.surroundings import Surroundings
 from certstore.admin.tls import LiveContext
 from certstore.admin.uploads import Uploads
@@ -37,7 +39,6 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """How soon an open overview hears of a change."""
 
-_CONNECTIONS = 500
 _END_SECONDS = 1
 _ROUNDS = 10
 """Of the loop, in which aborted connections come apart."""
@@ -83,6 +84,7 @@ def make_desk(around: Surroundings, access: Access) -> Desk:
         Throttle(around.clock),
         Reachability(around),
         news,
+        Streams(),
     )
 
 
@@ -110,7 +112,7 @@ def _config(app: object, context: LiveContext) -> uvicorn.Config:
 
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http="h11",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -118,7 +120,7 @@ def _config(app: object, context: LiveContext) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=LIMIT + 1,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_END_SECONDS,
         ssl_context_factory=chosen,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from certstore.admin.auth.sessions import digest_of
-from certstore.keyed_state import KeyedState
+from certstore.keyed_state import KeyedState, is_read_by
 from certstore.model.authorization import Scope
 from certstore.model.layout import Layout
 from certstore.model.people import InvalidPerson, Token
@@ -34,7 +34,11 @@ class Tokens:
 
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
-        self._kept = KeyedState(layout.admin / "tokens.jsonl", layout.temporary)
+        self._kept = KeyedState(
+            layout.admin / "tokens.jsonl",
+            layout.temporary,
+            is_valid=is_read_by(lambda facts: Token.from_json("", facts)),
+        )
         self._clock = clock
 
     def all(self) -> list[Token]:

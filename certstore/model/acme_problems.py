@@ -47,7 +47,10 @@ _CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem document: `name` is the identifier that it is about, `status` the HTTP status."""
+    """One problem document: `name` is the identifier that it is about.
+
+    `status` is the HTTP status of the answer to a request of ours that it came in; None in an authorization or order.
+    """
 
     type: str
     detail: str
@@ -64,7 +67,6 @@ def read_problem(problem: Problem, *, retry_after: datetime | None = None, names
     cause = _cause(leading if problem.type.endswith((":compound", ":malformed")) else problem)
     if problem.subproblems and cause in (Cause.REQUEST_REFUSED, Cause.CA_ERROR):
         cause = _cause(leading)
-    at_fault = tuple(dict.fromkeys(each.name for each in (*problem.subproblems, problem) if each.name))
     detail = "; ".join(dict.fromkeys(_words(each) for each in (problem, *problem.subproblems) if each.detail))
     link = _LINK.search(detail)
     if cause is Cause.RATE_LIMITED and "unpause" in detail.lower():
@@ -72,7 +74,7 @@ def read_problem(problem: Problem, *, retry_after: datetime | None = None, names
     return Failure(
         cause,
         _short(detail or problem.type),
-        at_fault or (tuple(names) if cause in _ABOUT_NAMES else ()),
+        _at_fault(problem) or (_mentioned(names, detail) if cause in _ABOUT_NAMES else ()),
         retry_after,
         link[0].rstrip(".,;)") if link and cause in _WITH_LINK else None,
     )
@@ -88,7 +90,9 @@ def _cause(problem: Problem) -> Cause:
     code = problem.type.removeprefix(_PREFIX)
     if code == "dns" and "nxdomain" in problem.detail.lower():
         return Cause.NO_SUCH_NAME
-    if code == "unauthorized" and problem.name is None and "account" in problem.detail.lower():
+    # Of an answer to our own request it is never about what a name answered, whatever the words.
+    is_ours = problem.status is not None or "account" in problem.detail.lower()
+    if code == "unauthorized" and problem.name is None and is_ours:
         return Cause.ACCOUNT
     if code in _CAUSES:
         return _CAUSES[code]
@@ -97,6 +101,21 @@ def _cause(problem: Problem) -> Cause:
     if problem.status is not None and 400 <= problem.status < 500:
         return Cause.REQUEST_REFUSED
     return Cause.CA_ERROR
+
+
+def _at_fault(problem: Problem) -> tuple[str, ...]:
+    """The names that the documents themselves are about."""
+    return tuple(dict.fromkeys(each.name for each in (*problem.subproblems, problem) if each.name))
+
+
+def _mentioned(names: Sequence[str], detail: str) -> tuple[str, ...]:
+    """Those of the request's names that the text mentions, else all of them.
+
+    Let's Encrypt makes no subproblems where a single name of several is at fault: only its text says which.
+    """
+    text = detail.lower()
+    found = [name for name in names if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text)]
+    return tuple(found or names)
 
 
 def _words(problem: Problem) -> str:

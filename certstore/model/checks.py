@@ -51,6 +51,11 @@ def _check_use(leaf: CertificateFacts, of: str) -> Iterator[Finding]:
         yield refusal(
             Refusal.NOT_FOR_SERVERS, f"{of} is not meant for servers (no serverAuth in its extended key usage)"
         )
+    if not leaf.is_ca and not leaf.may_sign:
+        yield refusal(
+            Refusal.NOT_FOR_SERVERS,
+            f"{of} does not let its key sign (no digitalSignature in its key usage), which every handshake does",
+        )
     if not leaf.dns_names:
         yield refusal(
             Refusal.NO_DNS_NAMES,

@@ -90,6 +90,7 @@ class _Reader:
 
     def __init__(self, password: bytes | None) -> None:
         self._password = password
+        self._rounds = 0
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
         self.faults: list[Finding] = []
@@ -220,12 +221,14 @@ class _Reader:
         self.keys.setdefault(spki, FoundKey(key, spki, name))
 
     def _may_be_opened(self, name: str, content: bytes) -> bool:
-        if derivation_rounds(content) <= ROUNDS_LIMIT:
+        """A drop may ask for so much work and no more, in one file or in many small ones."""
+        self._rounds += derivation_rounds(content)
+        if self._rounds <= ROUNDS_LIMIT:
             return True
         self._fault(
             Refusal.UNREADABLE,
-            f"{name} asks for more than {ROUNDS_LIMIT} rounds of password hashing, or is encoded unusually; "
-            "write it anew with openssl",
+            f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or "
+            "is encoded unusually; write it anew with openssl",
         )
         return False
 

@@ -17,7 +17,7 @@ _OBJECT_IDENTIFIER = 0x06
 _PKCS12_VERSION = b"\x03"
 
 ROUNDS_LIMIT = 5_000_000
-"""More rounds than any program writes today (they are below one million); about two seconds of work."""
+"""For one drop. More rounds than any program writes today (they are below one million); about two seconds of work."""
 _TOO_MANY = 2**63
 
 # Object identifiers, each followed by its parameters: salt, then the number of rounds. The regex adds the last arc.
@@ -83,7 +83,8 @@ def issuer_and_subject(certificate: bytes) -> tuple[bytes, bytes]:
 
 
 def derivation_rounds(content: bytes) -> int:
-    """The most rounds of hashing that opening this PKCS #12 or PKCS #8 file could take; huge when it can't be told."""
+    """The rounds of hashing that opening this PKCS #12 or PKCS #8 file could take, over all that it holds; huge when it
+    can't be told."""
     try:
         rounds = [0]
         if kind_of(content) is DerKind.PKCS12:
@@ -92,7 +93,7 @@ def derivation_rounds(content: bytes) -> int:
             _parameter_rounds(content, found.end(), is_scrypt=found["scrypt"] is not None)
             for found in _DERIVATIONS.finditer(content)
         )
-        return max(rounds)
+        return sum(rounds)
     except ValueError:
         return _TOO_MANY
 

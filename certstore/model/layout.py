@@ -24,6 +24,11 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}\Z")
 """RFC 8555 §8.3: base64url without padding; the bounds keep a look-up from ever being a path or a burden."""
 
 
+def damaged(path: Path) -> Path:
+    """Where a file of the state that could not be understood as a whole is kept for a person to look at."""
+    return path.with_name(f"{path.name}.damaged")
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The paths below one store's root folder."""

@@ -120,8 +120,8 @@ def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
             version,
             fingerprint,
             tuple(dns_names),
-            datetime.fromtimestamp(not_before, UTC),
-            datetime.fromtimestamp(not_after, UTC),
+            _instant(not_before),
+            _instant(not_after),
             is_self_signed,
             has_rsa_pair,
         )
@@ -135,3 +135,10 @@ def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
         inspect=line.get("inspect", False),
         upstreams=None if upstreams is None else tuple(Upstream.model_validate(item) for item in upstreams),
     )
+
+
+def _instant(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError) as error:  # by its size the system's or the library's own word
+        raise ValueError(f"{seconds!r} is no instant") from error

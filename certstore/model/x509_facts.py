@@ -57,6 +57,7 @@ class CertificateFacts:
     not_after: datetime
     is_ca: bool
     is_for_servers: bool
+    may_sign: bool
     key_kind: str
     key_bits: int
     signature_hash: str | None
@@ -103,6 +104,7 @@ def read_certificate(der: bytes) -> CertificateFacts:
         not_after=certificate.not_valid_after_utc,
         is_ca=_is_ca(extensions.get(x509.BasicConstraints.oid)),
         is_for_servers=_is_for_servers(extensions.get(x509.ExtendedKeyUsage.oid)),
+        may_sign=_may_sign(extensions.get(x509.KeyUsage.oid)),
         key_kind=key_kind,
         key_bits=key_bits,
         signature_hash=_signature_hash(certificate),
@@ -177,6 +179,11 @@ def _is_for_servers(usages: x509.ExtensionType | None) -> bool:
     if not isinstance(usages, x509.ExtendedKeyUsage):
         return True
     return ExtendedKeyUsageOID.SERVER_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
+
+
+def _may_sign(usage: x509.ExtensionType | None) -> bool:
+    """Handshakes are signed; RFC 8446 §4.4.2.2: where there is the extension, it has to say digitalSignature."""
+    return not isinstance(usage, x509.KeyUsage) or usage.digital_signature
 
 
 def _subject_key_id(identifier: x509.ExtensionType | None) -> bytes | None:

@@ -43,6 +43,9 @@ HEARTBEAT_SECONDS = 10.0
 FIRST_LOOK_SECONDS = 5.0
 """How long the very first start waits for the drops that are there already."""
 
+SOCKET_SECONDS = 5.0
+"""How soon a socket that was taken away is there again."""
+
 CONNECTIONS = 32
 
 
@@ -122,21 +125,51 @@ class _Control:
     async def listening(self) -> AsyncIterator[None]:
         """The socket, its connections, and their orderly end: idle ones are closed, working ones finish."""
         layout = self._writer.layout
+        await self._listen()
+        keeping = asyncio.create_task(self._keep_listening(), name="control-socket")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            # A client that comes from now on finds no control and waits for the lock.
+            with contextlib.suppress(OSError):
+                layout.control_socket.unlink(missing_ok=True)
+            self._server.close()
+            for task in self._connections - self._performing:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Raises CannotServe."""
+        layout = self._writer.layout
         try:
             listener = bind_private(layout.control_socket, layout.temporary / layout.control_socket.name)
         except OSError as error:
             raise CannotServe(f"{layout.control_socket} can't be made: {error.strerror}") from error
-        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=protocol.REQUEST_LIMIT)
-        try:
-            yield
-        finally:
-            # A client that comes from now on finds no control and waits for the lock.
-            with contextlib.suppress(OSError):
-                layout.control_socket.unlink(missing_ok=True)
-            server.close()
-            for task in self._connections - self._performing:
-                task.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+        self._server = await asyncio.start_unix_server(self._converse, sock=listener, limit=protocol.REQUEST_LIMIT)
+        self._socket_file = _file_at(layout.control_socket)
+
+    async def _keep_listening(self) -> None:
+        """A socket that somebody removed or replaced, cleaning up or restoring a copy, is made anew: without it no
+        command would reach control until the next restart. The lock says who the one writer is, not this file.
+        """
+        path, is_said = self._writer.layout.control_socket, False
+        while True:
+            await asyncio.sleep(SOCKET_SECONDS)
+            if _file_at(path) == self._socket_file:
+                continue
+            before = self._server
+            try:
+                await self._listen()
+            except CannotServe as error:
+                if not is_said:
+                    logger.error("no command reaches control: %s", error)
+                is_said = True
+                continue
+            before.close()
+            is_said = False
+            logger.warning("%s was gone or replaced: it is made anew", path)
 
     @contextlib.asynccontextmanager
     async def watching(self, sweep_seconds: float) -> AsyncIterator[DropWatcher]:
@@ -158,7 +191,9 @@ class _Control:
             caretaker = await asyncio.to_thread(_start_caretaker, self._writer, settings, base)
         except Exception as error:  # noqa: BLE001  whatever it is, drops have to be taken in
             where = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("no certificate is ordered or renewed: %s at\n%s", type(error).__name__, where)
+            # The message of another exception could hold what must not be logged.
+            found = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
+            logger.error("no certificate is ordered or renewed: %s at\n%s", found, where)
             self._caretaker.set_result(None)
             yield
             return
@@ -283,6 +318,15 @@ def _tell(writer: asyncio.StreamWriter, progress: Progress) -> None:
     """Progress is a courtesy: it is not waited for, and a client that does not read gets no more of it."""
     if not writer.is_closing() and writer.transport.get_write_buffer_size() == 0:
         writer.write(protocol.encode_answer(progress))
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there, whatever it is called."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _this_task() -> asyncio.Task[None]:

@@ -108,9 +108,17 @@ class Notifier:
     def send_test(self, recipients: Sequence[str] = ()) -> list[Refused]:
         """To everybody in notify.to, or to these. Raises MailServerFailed."""
         now = self._clock()
+        try:
+            texts = self._texts.test()
+        except Exception as error:
+            if self._settings.templates is None:
+                raise
+            # Warnings fall back to our own templates; a test is there to show what is at fault.
+            found = f"a template in notify.templates {self._settings.templates} can't be used"
+            raise MailServerFailed(f"{found}: {type(error).__name__}: {error}") from error
         messages = [
             build_message(
-                self._texts.test(),
+                texts,
                 sender=self.sender,
                 recipient=recipient,
                 message_id=make_msgid(domain=self._domain),

@@ -9,7 +9,8 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from certstore.keyed_state import KeyedState
 from certstore.model.ca import Ca
@@ -21,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=8)
 """No limit of any CA that we know looks back further than a week."""
+_LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp()
+
+
+def is_counter(value: Any) -> bool:
+    """Instants in seconds since the epoch, as `Ledger.events` has them."""
+    return isinstance(value, list) and all(isinstance(each, float | int) and 0 <= each < _LAST_SECOND for each in value)
 
 
 class RenewalBook:
@@ -30,7 +37,7 @@ class RenewalBook:
         self._lock = threading.RLock()
         self._states: dict[str, RenewalState] = {}
         self._kept = KeyedState(layout.renewals, layout.temporary)
-        self._counters = KeyedState(layout.ca_counters, layout.temporary)
+        self._counters = KeyedState(layout.ca_counters, layout.temporary, is_valid=is_counter)
         self._ledgers: dict[str, Ledger] = {}
         self._read(now)
 

@@ -7,16 +7,23 @@ when it is needed and never shown.
 from __future__ import annotations
 
 import contextlib
+import os
 import smtplib
+import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 from certstore.model.settings import SmtpSettings
 from certstore.trust import verifying_context
 
 TIMEOUT_SECONDS = 30.0
+CONVERSATION_SECONDS = 600.0
+"""Of one connection. The time-out above is for each read: a server that sends a byte now and then, or lines without
+end, would hold up all mails for ever. Messages that are left go over the next connection."""
 LOST_AT_MOST = 3
 """Messages that may cost a connection until the rest waits: it is then the server, and each may take a time-out."""
 
@@ -126,8 +133,51 @@ def _leave(server: smtplib.SMTP) -> None:
 
 def _connect(smtp: SmtpSettings) -> smtplib.SMTP:
     if smtp.security == "tls":
-        return smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS, context=verifying_context())
-    return smtplib.SMTP(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS)
+        return _BoundedTls(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS, context=verifying_context())
+    return _Bounded(smtp.host, smtp.port, timeout=TIMEOUT_SECONDS)
+
+
+class _Bounded(smtplib.SMTP):
+    """Shuts its connection down once its time is over; a blocked read then returns."""
+
+    _end: threading.Timer | None = None
+
+    def connect(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        try:
+            return super().connect(*args, **kwargs)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        # Named so by the library, which lets it be overridden and reads the greeting right after it.
+        connected: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        # A second descriptor of the same connection: STARTTLS puts another object in the first one's place.
+        self._own = socket.socket(fileno=os.dup(connected.fileno()))
+        self._end = threading.Timer(CONVERSATION_SECONDS, _shut_down, (self._own,))
+        self._end.name, self._end.daemon = "mail-deadline", True
+        self._end.start()
+        return connected
+
+    def close(self) -> None:
+        super().close()
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+            self._end.join()
+            self._own.close()
+            self._end = None
+
+
+class _BoundedTls(smtplib.SMTP_SSL, _Bounded):
+    pass
+
+
+def _shut_down(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _prepare(server: smtplib.SMTP, smtp: SmtpSettings, base: Path, place: str) -> None:

@@ -279,3 +279,18 @@ def test_harm_by_hand_changes_nothing_and_is_mended_with_the_next_change(
         "a": 2,
     }
     assert JournalReader(layout).load() == after
+
+
+@pytest.mark.parametrize("seconds", [1e30, -1e18, 10**400], ids=["far ahead", "long ago", "beyond all numbers"])
+def test_instant_that_is_none_makes_a_line_that_is_not_understood(tmp_path: Path, seconds: float) -> None:
+    layout = Layout(tmp_path)
+    for folder in (layout.state, layout.temporary):
+        folder.mkdir()
+    certificate = ["main", 1, "00", ["a.test"], 0, seconds, False, False]
+    line = {"site": "main", "host": "a.test", "names": ["a.test"], "source": "file", "certificate": certificate}
+    layout.snapshot_journal.write_text(json.dumps(line) + "\n")
+    writer = JournalWriter(layout)
+    assert not writer.load()
+    writer.close()
+    with pytest.raises(JournalUnreadable):
+        JournalReader(layout).load()

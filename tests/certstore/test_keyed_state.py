@@ -54,6 +54,36 @@ def test_damage_costs_the_damaged_line_only(path: Path, tail: str) -> None:
     assert dict(KeyedState(path, path.parent)) == {"a": 1, "c": 3}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\0" * 4096, b"[" * 300_000 + b"\n", b'["a",1]\n["b",', b'["a",1]\n["b",2,{"later": true}]\n', b"no lines"],
+    ids=["zeros", "brackets without end", "cut short", "of a later release", "a text"],
+)
+def test_damage_is_said_of_the_file_and_the_file_kept_beside(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    state = KeyedState(path, path.parent)
+    state.put("c", 3)
+    assert any(str(path) in message and "state.json.damaged" in message for message in caplog.messages)
+    kept = path.with_name("state.json.damaged")
+    assert kept.read_bytes().startswith(content)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert state["c"] == 3
+
+
+def test_nothing_is_said_of_a_file_that_is_whole_empty_or_not_there(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    KeyedState(path, path.parent).put("a", 1)
+    assert dict(KeyedState(path, path.parent)) == {"a": 1}
+    path.write_bytes(b"")
+    assert dict(KeyedState(path, path.parent)) == {}
+    assert caplog.messages == []
+    assert [each.name for each in path.parent.iterdir()] == ["state.json"]
+
+
 def test_values_that_are_none_are_left_out(path: Path) -> None:
     KeyedState(path, path.parent).put("a", 1)
     with path.open("a") as file:

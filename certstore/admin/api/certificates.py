@@ -76,7 +76,7 @@ def show_job(desk: TheDesk, actor: ApiActor, key: JobKey) -> JobShape:
     "/jobs/{key}/events", tags=["jobs"], summary="The same as server-sent events", response_class=StreamingResponse
 )
 def follow(desk: TheDesk, actor: ApiActor, key: JobKey) -> StreamingResponse:
-    return event_response(follow_job(find_job(desk, actor, key), desk.news))
+    return event_response(desk, actor, follow_job(find_job(desk, actor, key), desk.news))
 
 
 def find_job(desk: Desk, actor: Actor, key: str) -> Job:

@@ -7,12 +7,13 @@ then keeps proxies from closing a quiet stream.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.responses import StreamingResponse
 
 from certstore.admin.broadcast import Broadcast
+from certstore.admin.desk import Actor, Desk
 from certstore.admin.jobs import Job
 from certstore.admin.site_index import SiteIndex
 
@@ -21,12 +22,14 @@ LONGEST_ROUNDS = 240
 """Of quiet: after an hour the browser comes again, and shows its cookie again."""
 
 
-def event_response(messages: AsyncIterator[str]) -> StreamingResponse:
+def event_response(desk: Desk, actor: Actor, messages: AsyncGenerator[str]) -> StreamingResponse:
+    """Raises VerbFailed (busy) where the actor, or all together, have too many open."""
+    desk.streams.check(actor.who)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(desk.streams.counted(actor.who, messages), media_type="text/event-stream", headers=headers)
 
 
-async def follow_job(job: Job, news: Broadcast) -> AsyncIterator[str]:
+async def follow_job(job: Job, news: Broadcast) -> AsyncGenerator[str]:
     """`step` for every step, the earlier ones first; `end` with the whole job, after which the stream ends."""
     told = 0
     while not news.is_closed:
@@ -42,7 +45,7 @@ async def follow_job(job: Job, news: Broadcast) -> AsyncIterator[str]:
         yield ": still at work\n\n"
 
 
-async def follow_sites(index: SiteIndex, news: Broadcast) -> AsyncIterator[str]:
+async def follow_sites(index: SiteIndex, news: Broadcast) -> AsyncGenerator[str]:
     """`changed` with the generation, at once and whenever there is another one. Names no site: the listener looks."""
     told = -1
     for _ in range(LONGEST_ROUNDS):

@@ -54,4 +54,4 @@ def export(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
 )
 def events(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
     desk.check(actor, Action.SITES_LIST)
-    return event_response(follow_sites(desk.index, desk.news))
+    return event_response(desk, actor, follow_sites(desk.index, desk.news))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from certstore.admin.auth.sessions import digest_of
-from certstore.keyed_state import KeyedState
+from certstore.keyed_state import KeyedState, is_read_by
 from certstore.model.layout import Layout
 
 LASTS = timedelta(days=3)
@@ -24,7 +24,11 @@ class Invitations:
 
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
-        self._kept = KeyedState(layout.admin / "invitations.jsonl", layout.temporary)
+        self._kept = KeyedState(
+            layout.admin / "invitations.jsonl",
+            layout.temporary,
+            is_valid=is_read_by(lambda facts: (facts["user"], datetime.fromisoformat(facts["until"]) > clock())),
+        )
         self._clock = clock
 
     def make(self, user: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from certstore.keyed_state import KeyedState
+from certstore.keyed_state import KeyedState, is_read_by
 from certstore.model.layout import Layout
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,11 @@ class Sessions:
 
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
-        self._kept = KeyedState(layout.admin / "sessions.jsonl", layout.temporary)
+        self._kept = KeyedState(
+            layout.admin / "sessions.jsonl",
+            layout.temporary,
+            is_valid=is_read_by(lambda facts: Session.from_json("", facts).is_over(clock())),
+        )
         self._clock = clock
         now = clock()
         found = [Session.from_json(digest, facts) for digest, facts in self._kept.items()]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from certstore.keyed_state import KeyedState
+from certstore.keyed_state import KeyedState, is_read_by
 from certstore.model.layout import Layout
 from certstore.model.people import InvalidPerson, Role, User, check_role
 
@@ -34,7 +34,9 @@ class Users:
 
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
-        self._kept = KeyedState(layout.admin / "users.jsonl", layout.temporary)
+        self._kept = KeyedState(
+            layout.admin / "users.jsonl", layout.temporary, is_valid=is_read_by(lambda facts: User.from_json("", facts))
+        )
         self._clock = clock
 
     def all(self) -> list[User]:

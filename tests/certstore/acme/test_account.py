@@ -100,6 +100,19 @@ def test_ca_that_forgot_the_account_gets_it_again_with_the_same_key(shop: Worksh
     assert (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes() == key
 
 
+def test_contact_changed_meanwhile_does_not_keep_a_forgotten_account_forgotten(shop: Workshop) -> None:
+    ensure(shop)
+    key = (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes()
+    shop.pebble.stop()
+    shop.pebble.start()
+    ensure(shop, replace(AGREED, contact=("new@example.org",)))
+    assert shop.pebble.accounts() == 1
+    assert (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes() == key
+    loaded = shop.accounts.load(shop.ca)
+    assert loaded is not None
+    assert loaded.contact == ("new@example.org",)
+
+
 def test_first_orders_at_once_make_one_account(shop: Workshop) -> None:
     accounts = shop.accounts
     made = []

@@ -1,6 +1,7 @@
 """A CA, or what stands in its place, that answers with something else than RFC 8555: each time a failure in words."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.model.ca import find_ca
 from certstore.model.causes import Cause
 from tests.certstore.acme.workshop import AGREED, make_layout
+from tests.ports import free_port, listening_socket
 
 DEEP = b"[" * 200_000
 RESOURCES = {"newNonce": "nonce", "newAccount": "account", "newOrder": "new-order"}
@@ -119,3 +121,35 @@ def test_odd_answer_is_a_failure_of_the_ca(
     assert failed.value.failure.cause in (Cause.CA_ERROR, Cause.REQUEST_REFUSED, Cause.RATE_LIMITED)
     assert failed.value.failure.detail.isprintable()
     assert list((tmp_path / "challenges").iterdir()) == []
+
+
+def test_ca_that_hangs_up_is_named_with_the_reason(tmp_path: Path) -> None:
+    with listening_socket() as listener:
+        port = listener.getsockname()[1]
+
+        def hang_up() -> None:
+            connected, _ = listener.accept()
+            connected.recv(65536)
+            connected.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(OrderFailed) as failed:
+            order_at(f"http://127.0.0.1:{port}/directory", tmp_path)
+        thread.join()
+    failure = failed.value.failure
+    assert failure.cause is Cause.CA_UNREACHABLE
+    assert failure.detail == f"127.0.0.1:{port}: Remote end closed connection without response"
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "known|resolution|resolve")],
+)
+def test_ca_out_of_reach_is_named_without_the_librarys_objects(tmp_path: Path, host: str, reason: str) -> None:
+    with pytest.raises(OrderFailed) as failed:
+        order_at(f"https://{host}:{(port := free_port())}/directory", tmp_path)
+    detail = failed.value.failure.detail
+    assert detail.startswith(f"{host}:{port}: ")
+    assert re.search(reason, detail)
+    assert "object at" not in detail

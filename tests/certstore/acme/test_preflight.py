@@ -4,6 +4,7 @@
 would be fatal elsewhere is doubtful here; what is fatal is shown in the tests of the judgement.
 """
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -16,6 +17,8 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
+from certstore.acme import bounded
+from certstore.acme.bounded import ANSWER_BYTES
 from certstore.acme.challenges import Challenges
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import Ports
@@ -27,7 +30,7 @@ from certstore.model.settings import HostPort
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder, make_layout
 from tests.peers.dns import DnsServer
-from tests.ports import free_port
+from tests.ports import free_port, listening_socket
 
 CA = DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE, identities=("ca.test",))
 
@@ -268,12 +271,36 @@ def test_directory_that_is_not_trusted_fails_at_tls(tmp_path: Path) -> None:
         (b"[]", 200, DirectoryStep.CONTENT),
         (b"{}", 200, DirectoryStep.CONTENT),
         (b"", 503, DirectoryStep.HTTP),
+        (DIRECTORY.replace(b'["ca.test"]', b"5"), 200, DirectoryStep.CONTENT),
+        (b"[" * 200_000, 200, DirectoryStep.CONTENT),
+        (b'"' + b"x" * ANSWER_BYTES, 200, DirectoryStep.HTTP),
     ],
-    ids=["a page", "a list", "an empty object", "an error"],
+    ids=["a page", "a list", "an empty object", "an error", "a number for names", "brackets without end", "a long one"],
 )
 def test_directory_that_is_none(tmp_path: Path, answer: bytes, status: int, step: DirectoryStep) -> None:
     with https_server(tmp_path, answer, status) as (url, ca_file):
         assert at_directory(url, ca_file).step is step
+
+
+def test_directory_that_comes_byte_by_byte_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "ANSWER_SECONDS", 0.5)
+    with listening_socket() as listener:
+        stop = threading.Event()
+
+        def trickle() -> None:
+            with listener.accept()[0] as connected, contextlib.suppress(OSError):
+                connected.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while not stop.wait(0.05):
+                    connected.sendall(b" ")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            facts = at_directory(f"http://127.0.0.1:{listener.getsockname()[1]}/dir")
+        finally:
+            stop.set()
+            thread.join()
+    assert (facts.step, facts.seen) == (DirectoryStep.HTTP, "no whole answer within 0.5 seconds")
 
 
 def test_directory_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:

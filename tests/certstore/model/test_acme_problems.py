@@ -20,6 +20,8 @@ UNPAUSE = "https://unpause.example.org/sfe/v1/unpause?jwt=abc.def"
         (Problem(PREFIX + "connection", "Fetching http://a.test/: Timeout", "a.test"), Cause.CONNECTION),
         (Problem(PREFIX + "unauthorized", "Invalid response from http://a.test/: 404", "a.test"), Cause.WRONG_ANSWER),
         (Problem(PREFIX + "unauthorized", 'Account is not valid, has status "deactivated"'), Cause.ACCOUNT),
+        (Problem(PREFIX + "unauthorized", "invalid eab credentials", status=403), Cause.ACCOUNT),
+        (Problem(PREFIX + "unauthorized", "Invalid response: 404", "a.test", 403), Cause.WRONG_ANSWER),
         (Problem(PREFIX + "userActionRequired", "Terms of service have changed"), Cause.TERMS),
         (Problem(PREFIX + "externalAccountRequired", "needs EAB"), Cause.EXTERNAL_ACCOUNT),
         (Problem(PREFIX + "serverInternal", "oops"), Cause.CA_ERROR),
@@ -55,6 +57,25 @@ def test_subproblems_say_which_names_are_at_fault() -> None:
 def test_names_of_the_request_are_at_fault_where_the_problem_names_none() -> None:
     assert read_problem(Problem(PREFIX + "caa", "no"), names=("a.test",)).names == ("a.test",)
     assert read_problem(Problem(PREFIX + "serverInternal", "no"), names=("a.test",)).names == ()
+
+
+@pytest.mark.parametrize(
+    ("detail", "at_fault"),
+    [
+        ('Cannot issue for "www.b.test": The ACME server refuses to issue for this name', ("www.b.test",)),
+        ("Cannot issue for a.test.", ("a.test",)),
+        ("Cannot issue for A.TEST, b.test", ("a.test", "b.test")),
+        ("CAA record for xa.test, a.test.example and a.test-b prevents issuance", ("a.test", "b.test", "www.b.test")),
+        ("forbidden by policy", ("a.test", "b.test", "www.b.test")),
+    ],
+)
+def test_only_names_that_the_text_mentions_are_at_fault(detail: str, at_fault: tuple[str, ...]) -> None:
+    refused = Problem(PREFIX + "rejectedIdentifier", detail, status=400)
+    assert read_problem(refused, names=("a.test", "b.test", "www.b.test")).names == at_fault
+
+
+def test_text_that_mentions_a_name_blames_none_for_what_is_not_about_names() -> None:
+    assert read_problem(Problem(PREFIX + "serverInternal", "oops at a.test"), names=("a.test",)).names == ()
 
 
 def test_retry_after_is_passed_on() -> None:

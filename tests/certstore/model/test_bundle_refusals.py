@@ -131,6 +131,14 @@ def test_half_of_one_certificate_and_half_of_another_are_found_out_by_the_signat
 
 
 RSA_CA = CertificateAuthority("RSA CA", key_type="rsa2048")
+
+
+def key_usage(**usages: bool) -> x509.KeyUsage:
+    names = "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign"
+    every = dict.fromkeys([*names.split(), "crl_sign", "encipher_only", "decipher_only"], False)
+    return x509.KeyUsage(**every | usages)
+
+
 CLIENT_ONLY = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 
 BAD_CERTIFICATES: dict[str, tuple[Issued, Refusal, str]] = {
@@ -143,6 +151,14 @@ BAD_CERTIFICATES: dict[str, tuple[Issued, Refusal, str]] = {
     "signed with MD5": (RSA_CA.issue("a.test", weak_signature="md5"), Refusal.WEAK_SIGNATURE, "MD5"),
     "for clients only": (
         CA.issue("a.test", extended_key_usage=CLIENT_ONLY), Refusal.NOT_FOR_SERVERS, "extended key usage"
+    ),
+    "an EC key that may not sign": (
+        CA.issue("a.test", key_usage=key_usage(key_agreement=True)), Refusal.NOT_FOR_SERVERS, "digitalSignature"
+    ),
+    "an RSA key that may not sign": (
+        CA.issue("a.test", key_type="rsa2048", key_usage=key_usage(key_encipherment=True)),
+        Refusal.NOT_FOR_SERVERS,
+        "digitalSignature",
     ),
     "without a SAN": (CA.issue(common_name="a.test"), Refusal.NO_DNS_NAMES, "common name"),
     "with an unusable SAN": (CA.issue("not_a_name", "*.*.x"), Refusal.NO_DNS_NAMES, "subjectAltName"),
@@ -170,6 +186,11 @@ def test_bad_certificate_is_refused_and_force_does_not_help(fault: str) -> None:
 def test_any_extended_key_usage_and_none_at_all_are_for_servers() -> None:
     for usage in (None, (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,), (*CLIENT_ONLY, ExtendedKeyUsageOID.SERVER_AUTH)):
         assert accepted(CA.issue("a.test", extended_key_usage=usage).combined_pem).problems == ()
+
+
+def test_key_that_may_sign_among_other_things_is_for_servers() -> None:
+    for usage in (key_usage(digital_signature=True), key_usage(digital_signature=True, key_encipherment=True)):
+        assert accepted(CA.issue("a.test", key_usage=usage).combined_pem).problems == ()
 
 
 def test_rsa_key_that_does_not_work_is_refused() -> None:

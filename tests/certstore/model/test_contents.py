@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from certstore.model.bundle import CertificateBundle, Refused
 from certstore.model.contents import DroppedFile, read_contents
-from certstore.model.der import DerKind, derivation_rounds, kind_of
+from certstore.model.der import ROUNDS_LIMIT, DerKind, derivation_rounds, kind_of
 from certstore.model.findings import Refusal
 from tests.certstore.model.bundles import CA, ONE, PASSWORD, read, refused
 
@@ -125,6 +125,19 @@ def test_file_with_endless_hashing_is_refused_without_trying() -> None:
         assert "rounds" in found[0].message
     usual = refused(pbkdf2_like(2048), ONE.fullchain_pem, password=PASSWORD)
     assert [each.code for each in usual] == [Refusal.WRONG_PASSWORD], "this one is tried"
+
+
+def test_hashing_is_bounded_over_all_keys_of_a_drop_not_for_each() -> None:
+    block = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n%b-----END ENCRYPTED PRIVATE KEY-----\n"
+    many = block % base64.encodebytes(pbkdf2_like(ROUNDS_LIMIT // 4)) * 1000
+    found = refused(many, ONE.fullchain_pem, password=PASSWORD)
+    assert [each.code for each in found] == [Refusal.UNREADABLE]
+    assert "rounds" in found[0].message
+
+
+def test_rounds_of_all_bags_of_one_file_are_added_up() -> None:
+    one = sequence(PBKDF2, sequence(SALT, integer(2_000_000)))
+    assert derivation_rounds(sequence(integer(3), sequence(one, one, one))) == 6_000_000
 
 
 # Any file at all

@@ -15,6 +15,7 @@ from certstore.model.settings import Settings, SiteSettings
 from certstore.service.caretaker import Caretaker
 from certstore.store import StoreWriter
 from tests.certstore.acme.workshop import Responder
+from tests.peers.acme2certifier import Acme2certifier
 from tests.peers.pebble import Pebble
 
 
@@ -69,16 +70,16 @@ class Scene:
         return list(self.writer.layout.challenges.iterdir())
 
 
-def make_settings(pebble: Pebble, http_port: int, **acme: Any) -> dict[str, Any]:
+def make_settings(ca: Pebble | Acme2certifier, http_port: int, **acme: Any) -> dict[str, Any]:
     """`edge.yaml` as a mapping, for a store beside it."""
     return {
         "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}],
         "acme": {
-            "directory": pebble.directory,
-            "ca_file": str(pebble.ca_file),
+            "directory": ca.directory,
+            "ca_file": str(ca.ca_file),
             "agree_to_terms": True,
             "contact": ["admin@example.org"],
-            "resolver": pebble.dns.address,
+            "resolver": ca.dns.address,
             **acme,
         },
     }

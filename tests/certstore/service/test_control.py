@@ -7,6 +7,7 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from certstore.model.settings import Settings
-from certstore.service import client
+from certstore.service import client, local_socket
 from certstore.service import control as control_module
 from certstore.service.control import CONNECTIONS, REQUEST_SECONDS
 from certstore.service.protocol import (
@@ -68,6 +69,38 @@ def test_a_certificate_handed_to_control_is_live_when_the_answer_comes(tmp_path:
         facts = install(control, issued)
         assert facts["served"]["fingerprint"] == issued.fingerprint
         assert (control.layout.live(HOST) / "fullchain.pem").read_bytes() == issued.fullchain_pem
+
+
+def leave_a_dead_socket(path: Path) -> None:
+    local_socket.bind_private(path, path.with_name("other")).close()
+
+
+OBSTACLES: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda path: None,
+    "a link to nowhere": lambda path: path.symlink_to("/nonexistent"),
+    "a file": Path.touch,
+    "a dead socket": leave_a_dead_socket,
+}
+
+
+def test_socket_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
+    with running_control(tmp_path) as control:
+        path = control.layout.control_socket
+        for number, put in enumerate(OBSTACLES.values()):
+            path.unlink()
+            put(path)
+            wait_for(lambda: is_answered(path), "control's own socket is there again", seconds=30)
+            add_site(control, f"{number}.test")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+
+
+def is_answered(path: Path) -> bool:
+    connection = local_socket.connect(path, 10)
+    if connection is None:
+        return False
+    connection.close()
+    return True
 
 
 def test_the_socket_is_for_its_owner_alone_and_gone_afterwards(tmp_path: Path) -> None:

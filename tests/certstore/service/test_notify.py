@@ -19,6 +19,7 @@ from certstore.model.renewal_state import FRESH, RenewalState
 from certstore.model.settings import NotifySettings, Source
 from certstore.model.warnings import Matter, WatchedSite, decide_matter, stalled
 from certstore.service.notify import Notifier
+from certstore.service.smtp import MailServerFailed
 from tests.peers.mail_server import MailServer
 
 BEGIN = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -230,6 +231,15 @@ def test_template_of_the_administrator_is_used_and_a_broken_one_is_not(office: O
     assert "b.test" in parts(office.server.messages[1])[0]
 
 
+@pytest.mark.parametrize("content", ["{{ 1 / 0 }}", "{% include 'test.txt' %}", "{{ edge.no.such }}", "{% if %}"])
+def test_test_mail_says_that_a_template_is_at_fault(office: Office, content: str) -> None:
+    (office.folder / "templates").mkdir()
+    (office.folder / "templates" / "test.txt").write_text(content)
+    notifier = office.notifier(templates="templates")
+    with pytest.raises(MailServerFailed, match=r"a template in notify\.templates templates can't be used"):
+        notifier.send_test()
+
+
 @pytest.mark.parametrize(
     "content",
     ["Grüße {{ edge }}".encode("latin-1"), b"{{ 1 / 0 }}", b"{{ 1 + edge }}"],
@@ -292,6 +302,7 @@ from certstore.model.layout import Layout
 from certstore.model.settings import NotifySettings
 from certstore.model.warnings import stalled
 from certstore.service.notify import Notifier
+from certstore.service.smtp import MailServerFailed
 import json
 folder = Path(sys.argv[1])
 settings = NotifySettings.model_validate(json.loads(sys.argv[2]))

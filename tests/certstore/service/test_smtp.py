@@ -1,5 +1,7 @@
 """Handing messages to a real SMTP server, with each of its ways to say no."""
 
+import contextlib
+import threading
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,10 @@ from typing import Any
 import pytest
 
 from certstore.model.settings import SmtpSettings
+from certstore.service import smtp
 from certstore.service.smtp import MailServerFailed, deliver
 from tests.peers.mail_server import PASSWORD, MailServer
-from tests.ports import free_port
+from tests.ports import free_port, listening_socket
 
 
 def message(recipient: str = "admin@example.org") -> EmailMessage:
@@ -22,8 +25,8 @@ def message(recipient: str = "admin@example.org") -> EmailMessage:
 def send(server: MailServer, folder: Path, *messages: EmailMessage, **changes: Any) -> tuple[list[str], list[str]]:
     """(taken, refused) recipients."""
     taken: list[str] = []
-    smtp = SmtpSettings.model_validate(server.settings(**changes)["smtp"])
-    refused = deliver(smtp, folder, messages or [message()], taken=lambda each: taken.append(str(each["To"])))
+    settings = SmtpSettings.model_validate(server.settings(**changes)["smtp"])
+    refused = deliver(settings, folder, messages or [message()], taken=lambda each: taken.append(str(each["To"])))
     return taken, [each.recipient for each in refused]
 
 
@@ -111,3 +114,32 @@ def test_a_server_that_loses_every_connection_is_left_alone_soon(trusted: Path) 
 def test_server_that_is_not_there(tmp_path: Path) -> None:
     with MailServer(tmp_path) as server, pytest.raises(MailServerFailed, match="refused"):
         send(server, tmp_path, port=free_port())
+
+
+@pytest.mark.parametrize("security", ["none", "tls"])
+@pytest.mark.parametrize("begun", [b"", b"220 here\r\n"], ids=["its greeting", "its answer to EHLO"])
+def test_server_that_never_ends_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: str, begun: bytes
+) -> None:
+    monkeypatch.setattr(smtp, "CONVERSATION_SECONDS", 0.5)
+    done = threading.Event()
+    with listening_socket() as listener:
+
+        def go_on() -> None:
+            with listener.accept()[0] as connected, contextlib.suppress(OSError):
+                connected.sendall(begun)
+                while not done.wait(0.02):
+                    connected.sendall(b"220-wait\r\n" if not begun else b"250-wait\r\n")
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        settings = SmtpSettings.model_validate(
+            {"host": "127.0.0.1", "port": listener.getsockname()[1], "security": security}
+        )
+        try:
+            with pytest.raises(MailServerFailed):
+                deliver(settings, tmp_path, [message()], taken=lambda each: None)
+        finally:
+            done.set()
+            thread.join()
+    assert "mail-deadline" not in {each.name for each in threading.enumerate()}
