@@ -14,6 +14,7 @@ from certstore.books import Books, Standing
 from certstore.model.bundle import CertificateBundle, DroppedFile, Refused, read_bundle
 from certstore.model.findings import Finding, listed
 from certstore.model.record import Outcome, Record
+from certstore.pkcs12_process import open_apart
 from certstore.roster import KnownSite
 from certstore.versions import (
     Version,
@@ -69,7 +70,9 @@ def take_in(
 ) -> IntakeResult:
     """Read, check and activate. Any outcome is on record when this returns; never raises for what the bytes are."""
     at = now or books.clock()
-    verdict = read_bundle(files, password=password, now=at, names=known.expected_names, force=force)
+    verdict = read_bundle(
+        files, password=password, now=at, names=known.expected_names, force=force, open_pkcs12=open_apart
+    )
     return activate_verdict(books, known, verdict, source=source, doing=doing, now=at)
 
 

@@ -18,6 +18,7 @@ from certstore.judgement import DropFacts, HeldBack, Judged, LastDrop, Missing, 
 from certstore.model.bundle import CertificateBundle, Refused, read_bundle
 from certstore.model.record import Outcome, Record
 from certstore.model.settings import Source
+from certstore.pkcs12_process import open_apart
 from certstore.roster import KnownSite
 from certstore.site_settings import look_at_settings
 
@@ -124,7 +125,7 @@ def _unchanged_for(patience: Patience, site: str, drop: Drop, last: LastDrop | N
 def _verdict(books: Books, known: KnownSite, drop: Drop) -> CertificateBundle | Refused:
     if drop.findings:
         return Refused(drop.findings)
-    return read_bundle(drop.files, now=books.clock(), names=known.expected_names)
+    return read_bundle(drop.files, now=books.clock(), names=known.expected_names, open_pkcs12=open_apart)
 
 
 def _apply(

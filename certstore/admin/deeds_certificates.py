@@ -15,6 +15,7 @@ from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers
 from certstore.model.settings import Source
 from certstore.model.snapshot import MAIN
+from certstore.pkcs12_process import open_apart
 from certstore.service.protocol import Fault, VerbFailed, pack_bytes, pack_files
 from certstore.versions import chain_length
 
@@ -76,11 +77,11 @@ def _look(desk: Desk, site: str, files: Sequence[DroppedFile], password: bytes |
     is_unnamed_main = site == MAIN and desk.around.writer.settings(site) is None
     settings = desk.around.writer.settings(site)
     names = () if is_unnamed_main else settings.names if settings is not None else (entry.host,)
-    verdict = read_bundle(files, password=password, now=now, names=names)
+    verdict = read_bundle(files, password=password, now=now, names=names, open_pkcs12=open_apart)
     refused = verdict if isinstance(verdict, Refused) else None
     if refused is not None and refused.is_forcible:
         # What it would be, for the person who decides whether to overrule.
-        verdict = read_bundle(files, password=password, now=now, names=names, force=True)
+        verdict = read_bundle(files, password=password, now=now, names=names, force=True, open_pkcs12=open_apart)
     pair = verdict.primary if isinstance(verdict, CertificateBundle) else None
     found = refused.findings if refused is not None else ()
     problems = verdict.problems if isinstance(verdict, CertificateBundle) and refused is None else ()

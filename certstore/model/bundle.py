@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from certstore.model.chain import Chain, order_chain
 from certstore.model.checks import chain_problems, check_chain, check_pair
-from certstore.model.contents import Contents, DroppedFile, FoundKey, read_contents
+from certstore.model.contents import Contents, DroppedFile, FoundKey, Pkcs12Opener, open_here, read_contents
 from certstore.model.findings import FORCIBLE, Finding, Refusal, Refused, listed, refusal
 from certstore.model.pem import to_pem
 from certstore.model.x509_facts import CertificateFacts
@@ -75,13 +75,15 @@ def read_bundle(
     now: datetime,
     names: Collection[str] = (),
     force: bool = False,
+    open_pkcs12: Pkcs12Opener = open_here,
 ) -> CertificateBundle | Refused:
     """The newest acceptable pair in the files with its chain, or every reason why there is none.
 
     `names` are those that the site declares, in normal form: a certificate that covers none of them is refused.
-    `force` turns what a person may overrule (`FORCIBLE`) into problems.
+    `force` turns what a person may overrule (`FORCIBLE`) into problems. `open_pkcs12` is for files of other people: one
+    that bounds the work.
     """
-    contents = read_contents(files, password)
+    contents = read_contents(files, password, open_pkcs12)
     if contents.faults:
         return Refused(contents.faults)
     candidates = _candidates(contents, now, names, force=force)

@@ -6,7 +6,7 @@ PEM in any mixture, DER, PKCS #12 and PKCS #7; encrypted keys when there is a pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import serialization
@@ -20,6 +20,8 @@ from certstore.model.x509_facts import UNREADABLE, CertificateFacts, public_key_
 
 FILE_LIMIT = 1_000_000
 """Bytes of one file; a chain with its key is below ten thousand."""
+PKCS12_LIMIT = 5
+"""Of PKCS #12 files in one drop: each may take seconds."""
 _CERTIFICATES_LIMIT = 200
 _KEYS_LIMIT = 20
 
@@ -61,9 +63,40 @@ class Contents:
     is_empty: bool
 
 
-def read_contents(files: Iterable[DroppedFile], password: bytes | None) -> Contents:
+@dataclass(frozen=True, slots=True)
+class OpenedPkcs12:
+    """What a PKCS #12 file holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
+
+    key: bytes | None = field(repr=False)
+    certificates: tuple[bytes, ...]
+
+
+class TooMuchWork(Exception):
+    """A file would take longer to open than anything that comes in may."""
+
+
+type Pkcs12Opener = Callable[[bytes, bytes | None], OpenedPkcs12]
+"""From content and password; raises ValueError when it does not open, TooMuchWork, or OSError."""
+
+
+def open_here(content: bytes, password: bytes | None) -> OpenedPkcs12:
+    """In this process, however long it takes: only for files of one's own."""
+    try:
+        opened = pkcs12.load_pkcs12(content, password)
+    except UNREADABLE as error:
+        raise ValueError("it does not open") from error
+    encoding, form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
+    return OpenedPkcs12(
+        None if opened.key is None else opened.key.private_bytes(encoding, form, serialization.NoEncryption()),
+        tuple(each.certificate.public_bytes(encoding) for each in (opened.cert, *opened.additional_certs) if each),
+    )
+
+
+def read_contents(
+    files: Iterable[DroppedFile], password: bytes | None, open_pkcs12: Pkcs12Opener = open_here
+) -> Contents:
     """Reads every file; never raises."""
-    reader = _Reader(password)
+    reader = _Reader(password, open_pkcs12)
     is_empty = True
     for file in files:
         is_empty = is_empty and not file.content.strip()
@@ -88,8 +121,10 @@ def read_contents(files: Iterable[DroppedFile], password: bytes | None) -> Conte
 class _Reader:
     """Gathers over the files of one drop."""
 
-    def __init__(self, password: bytes | None) -> None:
+    def __init__(self, password: bytes | None, open_pkcs12: Pkcs12Opener) -> None:
         self._password = password
+        self._open_pkcs12 = open_pkcs12
+        self._pkcs12_files = 0
         self._rounds = 0
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
@@ -160,19 +195,29 @@ class _Reader:
             self._read_certificate(name, content)
 
     def _read_pkcs12(self, name: str, content: bytes) -> None:
+        self._pkcs12_files += 1
+        if self._pkcs12_files > PKCS12_LIMIT:
+            self._fault(Refusal.TOO_LARGE, f"{name} is one PKCS #12 file too many; at most {PKCS12_LIMIT} are read")
+            return
         if not self._may_be_opened(name, content):
             return
         try:
-            opened = pkcs12.load_pkcs12(content, self._password)
-        except UNREADABLE:
+            opened = self._open_pkcs12(content, self._password)
+        except ValueError:
             # The library tells a wrong password from damage as little as the format does.
             self._locked(name, "the PKCS #12 file")
             return
+        except TooMuchWork:
+            self._rounds = ROUNDS_LIMIT + 1
+            self._too_much_work(name)
+            return
+        except OSError as error:
+            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
+            return
         if opened.key is not None:
-            self._add_key(name, opened.key)
-        for each in (opened.cert, *opened.additional_certs):
-            if each is not None:
-                self._read_certificate(name, each.certificate.public_bytes(serialization.Encoding.DER))
+            self._read_key(name, opened.key, is_pem=False)
+        for each in opened.certificates:
+            self._read_certificate(name, each)
 
     def _read_pkcs7(self, name: str, content: bytes) -> None:
         try:
@@ -225,12 +270,15 @@ class _Reader:
         self._rounds += derivation_rounds(content)
         if self._rounds <= ROUNDS_LIMIT:
             return True
+        self._too_much_work(name)
+        return False
+
+    def _too_much_work(self, name: str) -> None:
         self._fault(
             Refusal.UNREADABLE,
             f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or "
             "is encoded unusually; write it anew with openssl",
         )
-        return False
 
     def _damaged(self, name: str, what: str) -> None:
         self._fault(Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written")
