@@ -52,8 +52,9 @@ def test_peer_that_is_a_python_package_is_named_with_what_brings_it(monkeypatch:
     assert named[1] == "acme2certifier (pip install acme2certifier)"
 
 
+@pytest.mark.parametrize("processes", ["0", "2"])
 @pytest.mark.parametrize(("ci", "exit_code"), [("", 0), ("true", 1)])
-def test_end_of_a_run_names_missing_peers(tmp_path: Path, ci: str, exit_code: int) -> None:
+def test_end_of_a_run_names_missing_peers(tmp_path: Path, ci: str, exit_code: int, processes: str) -> None:
     test = tmp_path / "test_absent.py"
     test.write_text(
         "from tests.peers import PEERS, Peer, require_peer\n"
@@ -63,6 +64,7 @@ def test_end_of_a_run_names_missing_peers(tmp_path: Path, ci: str, exit_code: in
     )
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_terminal_summary\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(test)]
+    command += ["-n", processes]
     run = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "CI": ci}, capture_output=True, text=True, check=False, timeout=60
     )
