@@ -1,6 +1,6 @@
 """A program of its own: opens one PKCS #12 file, given as JSON on stdin, and writes what it holds to stdout.
 
-For `pkcs12_process`, which starts it by its path: nothing of this package is imported. Exit code 3: it does not open.
+`pkcs12_process` starts it. Exit code 3: it does not open.
 """
 
 import base64
@@ -8,8 +8,7 @@ import json
 import resource
 import sys
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+from certstore.model.contents import open_here
 
 DOES_NOT_OPEN = 3
 
@@ -22,21 +21,12 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory has the key in it
     password = order["password"]
     try:
-        opened = pkcs12.load_pkcs12(
-            base64.b64decode(order["content"]), None if password is None else base64.b64decode(password)
-        )
-        key = opened.key and opened.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        opened = open_here(base64.b64decode(order["content"]), None if password is None else base64.b64decode(password))
+    except ValueError:
         return DOES_NOT_OPEN
-    certificates = [
-        each.certificate.public_bytes(Encoding.DER) for each in (opened.cert, *opened.additional_certs) if each
-    ]
+    key = None if opened.key is None else base64.b64encode(opened.key).decode()
     json.dump(
-        {
-            "key": key and base64.b64encode(key).decode(),
-            "certificates": [base64.b64encode(each).decode() for each in certificates],
-        },
-        sys.stdout,
+        {"key": key, "certificates": [base64.b64encode(each).decode() for each in opened.certificates]}, sys.stdout
     )
     return 0
 

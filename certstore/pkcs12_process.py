@@ -10,7 +10,6 @@ import base64
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 from certstore.model.contents import OpenedPkcs12, TooMuchWork
 from certstore.pkcs12_child import DOES_NOT_OPEN
@@ -19,8 +18,6 @@ CPU_SECONDS = 5
 """A file of a million rounds, the most that programs write today, takes half of one."""
 WALL_SECONDS = 60
 _MEMORY = 1 << 30
-
-_CHILD = Path(__file__).with_name("pkcs12_child.py")
 
 
 def open_apart(content: bytes, password: bytes | None) -> OpenedPkcs12:
@@ -33,7 +30,7 @@ def open_apart(content: bytes, password: bytes | None) -> OpenedPkcs12:
     }
     try:
         ended = subprocess.run(
-            [sys.executable, "-I", str(_CHILD)],
+            [sys.executable, "-P", "-m", "certstore.pkcs12_child"],
             input=json.dumps(order).encode(),
             capture_output=True,
             timeout=WALL_SECONDS,

@@ -29,8 +29,8 @@ class Turns:
     def watch(self, listener: socket.socket) -> None:
         """Look first whenever a client waits in this socket; call it after the loop has begun to accept there.
 
-        The loop accepts by itself as soon as it sees the socket readable. A second descriptor of the same socket is
-        reported in the same round, and before: the kernel puts whoever waits last first.
+        The loop accepts by itself as soon as it sees the socket readable, and knows no way to be asked first. A second
+        descriptor of the same socket is reported beside it: a wait there comes before one of the next accepts.
         """
         descriptor = os.dup(listener.fileno())
         self._watched.append(descriptor)

@@ -108,6 +108,19 @@ def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0
     return hashlib.sha256(leaf).hexdigest()
 
 
+def is_served_trusted(port: int, host: str, root: bytes, *, address: str = "127.0.0.1") -> bool:
+    """Whether a TLS client that trusts this root (PEM) and nothing else is shown a certificate for this host."""
+    context = ssl.create_default_context(cadata=root.decode())
+    try:
+        with (
+            socket.create_connection((address, port), timeout=15) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return True
+    except ssl.SSLCertVerificationError:
+        return False
+
+
 class RunningEdge:
     """One `certedge run`, started and ready. Folder: `edge.yaml`, `store/`, `edge.log` (its stderr)."""
 

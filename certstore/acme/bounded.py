@@ -69,9 +69,8 @@ class BoundedAdapter(HTTPAdapter):
         return response
 
 
-def bounded_session() -> requests.Session:
-    """For both schemes."""
-    session = requests.Session()
+def bounded(session: requests.Session) -> requests.Session:
+    """The same, whose answers are bounded from now on."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, BoundedAdapter())
     return session

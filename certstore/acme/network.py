@@ -23,7 +23,7 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
-from certstore.acme.bounded import BoundedAdapter, reason_of
+from certstore.acme.bounded import bounded, reason_of
 from certstore.model.acme_problems import Problem, read_problem
 from certstore.model.causes import Cause, Failure
 
@@ -54,8 +54,7 @@ class Network(client.ClientNetwork):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for scheme in ("http://", "https://"):
-            self.session.mount(scheme, BoundedAdapter())
+        bounded(self.session)
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         self.last_response = None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from certstore.acme.bounded import bounded_session, reason_of
+from certstore.acme.bounded import bounded, reason_of
 from certstore.acme.challenges import PREFLIGHT_MARK, Challenges
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
@@ -94,7 +94,7 @@ class Preflight:
         """How far towards the CA we come. Never raises."""
         verify: str | bool = str(self.ca_file) if self.ca_file is not None else True
         try:
-            with bounded_session() as session:
+            with bounded(requests.Session()) as session:
                 response = session.get(ca.url, timeout=_DIRECTORY_SECONDS, verify=verify)
         except requests.exceptions.ProxyError as error:
             return DirectoryFacts(ca.url, DirectoryStep.PROXY, reason_of(error))

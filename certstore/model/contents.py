@@ -80,7 +80,7 @@ type Pkcs12Opener = Callable[[bytes, bytes | None], OpenedPkcs12]
 
 
 def open_here(content: bytes, password: bytes | None) -> OpenedPkcs12:
-    """In this process, however long it takes: only for files of one's own."""
+    """In this process, however long it takes: for files of one's own, or a process that is bounded."""
     try:
         opened = pkcs12.load_pkcs12(content, password)
     except UNREADABLE as error:

@@ -113,8 +113,9 @@ def is_refused(client: socket.socket) -> bool:
         return False
 
 
-def test_a_limit_holds_over_all_workers_and_a_killed_one_takes_its_count_along(tmp_path: Path) -> None:
-    settings = {"listeners": [{"kind": "http"}], "workers": 3, "limits": {"connections_per_address": 6}}
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+def test_a_limit_holds_over_all_workers_and_a_killed_one_takes_its_count_along(tmp_path: Path, limit: str) -> None:
+    settings = {"listeners": [{"kind": "http"}], "workers": 3, "limits": {limit: 6}}
     main = CertificateAuthority().issue("edge.test")
     with running_edge(tmp_path, settings, {"main": main}) as edge:
         places = [6, 7, 8]  # workers that count at the same moment may each admit one more

@@ -1,8 +1,6 @@
 """At a CA of another make than Pebble: what RFC 8555 leaves open is met both ways."""
 
 import base64
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from tests.certstore.acme.workshop import AGREED, make_layout
 from tests.certstore.cli.command import Ran, certedge
 from tests.certstore.service.care import make_settings
 from tests.peers.acme2certifier import Acme2certifier
-from tests.running import RunningEdge, running_edge
+from tests.running import RunningEdge, is_served_trusted, running_edge
 
 pytestmark = pytest.mark.peer
 
@@ -49,15 +47,7 @@ class Stage:
         return x509.load_pem_x509_certificate((self.layout.live(site) / "cert.pem").read_bytes())
 
     def is_trusted(self, host: str) -> bool:
-        context = ssl.create_default_context(cadata=self.server.root().decode())
-        try:
-            with (
-                socket.create_connection(("127.0.0.1", self.edge.port("https")), timeout=10) as plain,
-                context.wrap_socket(plain, server_hostname=host),
-            ):
-                return True
-        except ssl.SSLCertVerificationError:
-            return False
+        return is_served_trusted(self.edge.port("https"), host, self.server.root())
 
 
 @contextmanager

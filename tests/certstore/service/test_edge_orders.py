@@ -1,7 +1,5 @@
 """Orders through the real edge: `certedge run` answers what Pebble asks, and serves what Pebble issued."""
 
-import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from tests.certstore.cli.command import certedge
 from tests.certstore.service.care import make_settings
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
-from tests.running import RunningEdge, running_edge
+from tests.running import RunningEdge, is_served_trusted, running_edge
 
 pytestmark = pytest.mark.peer
 
@@ -29,15 +27,7 @@ class Stage:
 
     def is_trusted(self, host: str) -> bool:
         """Whether a client that trusts Pebble's root and nothing else is served a certificate for this host."""
-        context = ssl.create_default_context(cadata=self.pebble.root().decode())
-        try:
-            with (
-                socket.create_connection(("127.0.0.1", self.edge.port("https")), timeout=10) as plain,
-                context.wrap_socket(plain, server_hostname=host),
-            ):
-                return True
-        except ssl.SSLCertVerificationError:
-            return False
+        return is_served_trusted(self.edge.port("https"), host, self.pebble.root())
 
 
 @pytest.fixture
