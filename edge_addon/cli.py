@@ -19,7 +19,7 @@ from certstore.cli.main import app
 @app.command(epilog="Example: certedge run --config /etc/certedge/edge.yaml")
 def run(config: Config = None) -> None:
     """Serve: bind the listeners, start workers and control, restart what ends, drain on SIGTERM."""
-    from edge_addon.supervisor import run as run_supervisor
+    from edge_addon.processes.supervisor import run as run_supervisor
 
     raise typer.Exit(run_supervisor(chosen_config(config)))
 

@@ -3,6 +3,6 @@
 mitmproxy runs this file as a script of its own, outside the package: it imports from the installed package only.
 """
 
-from edge_addon.addon import Edge
+from edge_addon.addon.edge import Edge
 
 addons = [Edge()]

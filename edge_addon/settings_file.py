@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from certstore.model.settings import Settings
-from certstore.model.settings_source import SettingsError, parse_settings
+from certstore.model.settings.loading import SettingsError, parse_settings
+from certstore.model.settings.models import Settings
 
 LONGEST = 1 << 20
 """Bytes. Nobody's settings have so many, and reading more would keep the supervisor from its children."""

@@ -31,7 +31,7 @@ from typing import Any
 import yaml
 
 from certstore.model.layout import Layout
-from certstore.store import StoreWriter
+from certstore.store.writer import StoreWriter
 from tests.certificates import Issued
 from tests.deadlines import wait_for
 from tests.ports import listening_socket

@@ -25,10 +25,10 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certstore.acme import keys
 from certstore.acme.network import Conversation, OrderFailed
-from certstore.atomic import make_folder, replace_file
-from certstore.model.ca import Ca
-from certstore.model.causes import Cause, Failure
+from certstore.files.atomic import make_folder, replace_file
 from certstore.model.layout import Layout
+from certstore.model.renewal.ca import Ca
+from certstore.model.renewal.failure import Cause, Failure
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certstore.atomic import replace_file
-from certstore.model.causes import Cause, Failure
+from certstore.files.atomic import replace_file
 from certstore.model.layout import Layout
-from certstore.model.settings import HostPort, ListenerKind, Settings
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.settings.models import HostPort, ListenerKind, Settings
 
 WELL_KNOWN = "/.well-known/acme-challenge/"
 PREFLIGHT_MARK = "certedge-preflight."

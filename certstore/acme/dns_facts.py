@@ -14,8 +14,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
-from certstore.model.preflight_facts import CaaFacts, Lookup
-from certstore.model.settings import HostPort
+from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
+from certstore.model.settings.models import HostPort
 
 LIFETIME_SECONDS = 8.0
 """For one question, all servers and repetitions together."""

@@ -23,10 +23,10 @@ from certstore.acme.chains import alternate_links, select_chain
 from certstore.acme.challenges import Challenges, Look
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after, to_problem, told
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay, Part
-from certstore.model.acme_problems import read_problem
-from certstore.model.causes import Cause, Failure
-from certstore.model.contents import DroppedFile
+from certstore.model.certificate.contents import DroppedFile
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RSA
+from certstore.model.renewal.acme_problems import read_problem
+from certstore.model.renewal.failure import Cause, Failure
 
 PATIENCE = timedelta(minutes=5)
 """For the CA's part of one step; what takes longer is picked up at the next attempt."""

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from certstore.acme.challenges import WELL_KNOWN
 from certstore.acme.dns_facts import Resolver
-from certstore.model.preflight_facts import Answer, Lookup, ProbeFacts
+from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts
 
 MAX_REDIRECTS = 10
 _ANSWER_LIMIT = 4096

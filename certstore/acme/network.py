@@ -23,9 +23,9 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
-from certstore.acme.bounded import bounded, reason_of
-from certstore.model.acme_problems import Problem, read_problem
-from certstore.model.causes import Cause, Failure
+from certstore.model.renewal.acme_problems import Problem, read_problem
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.net.bounded_http import bounded, reason_of
 
 logger = logging.getLogger(__name__)
 # The library writes whole requests at debug level: contact addresses and tokens are nothing for a log.

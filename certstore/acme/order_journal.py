@@ -15,7 +15,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from certstore.atomic import make_folder, replace_file
+from certstore.files.atomic import make_folder, replace_file
 from certstore.model.layout import Layout
 
 TOO_OLD = timedelta(hours=20)

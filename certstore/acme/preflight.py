@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 import requests
 
-from certstore.acme.bounded import bounded, reason_of
 from certstore.acme.challenges import PREFLIGHT_MARK, Challenges
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
-from certstore.model.ca import Ca
-from certstore.model.preflight_facts import (
+from certstore.model.renewal.ca import Ca
+from certstore.model.renewal.preflight_facts import (
     DirectoryFacts,
     DirectoryStep,
     Lookup,
     NameFacts,
     PreflightFinding,
 )
-from certstore.model.preflight_findings import judge_directory, judge_name, judge_order
+from certstore.model.renewal.preflight_findings import judge_directory, judge_name, judge_order
+from certstore.net.bounded_http import bounded, reason_of
 
 _AT_ONCE = 8
 _DIRECTORY_SECONDS = 15

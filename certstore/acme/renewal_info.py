@@ -10,7 +10,7 @@ from typing import Any
 from cryptography import x509
 
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after
-from certstore.model.renewal_state import SuggestedWindow
+from certstore.model.renewal.state import SuggestedWindow
 
 _URL_LIMIT = 500
 

@@ -15,17 +15,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from certstore.admin.actions.action import Desk
 from certstore.admin.api import certificates, myself, people, service, sites
 from certstore.admin.api.examples import add_examples
 from certstore.admin.api.models import ProblemDocument
-from certstore.admin.desk import Desk
-from certstore.admin.guard import BodyTooLarge, Guard, Origins
-from certstore.admin.identity import find_actor
-from certstore.admin.observing import observing
+from certstore.admin.http.guard import BodyTooLarge, Guard, Origins
+from certstore.admin.http.identity import find_actor
+from certstore.admin.http.probes import observing
+from certstore.admin.http.problems import EXPECTED, NotSignedIn, Problem, problem_of, response_of
 from certstore.admin.pages import certificate, entrance, overview, site
 from certstore.admin.pages import service as page_service
 from certstore.admin.pages.rendering import STATIC, Flashes, render, see_other
-from certstore.admin.problems import EXPECTED, NotSignedIn, Problem, problem_of, response_of
 
 logger = logging.getLogger(__name__)
 

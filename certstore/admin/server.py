@@ -15,24 +15,24 @@ from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 
-from certstore.admin.access import Access
+from certstore.admin.actions.action import Desk
+from certstore.admin.actions.orders import take_up_left_over
 from certstore.admin.app import build_app
-from certstore.admin.auth.invitations import FIRST
-from certstore.admin.auth.passwords import Passwords
-from certstore.admin.auth.throttle import Throttle
-from certstore.admin.broadcast import Broadcast
-from certstore.admin.connections import LIMIT, BoundedProtocol
-from certstore.admin.deeds_jobs import take_up_left_over
-from certstore.admin.desk import Desk
-from certstore.admin.jobs import Jobs, is_kept_job
-from certstore.admin.reachability import Reachability
-from certstore.admin.site_index import SiteIndex
-from certstore.admin.streams import Streams
-from certstore.admin.surroundings import Surroundings
-from certstore.admin.tls import LiveContext
-from certstore.admin.uploads import Uploads
-from certstore.keyed_state import KeyedState
-from certstore.model.settings import HostPort
+from certstore.admin.context import Surroundings
+from certstore.admin.http.connections import LIMIT, BoundedProtocol
+from certstore.admin.http.tls import LiveContext
+from certstore.admin.live.broadcast import Broadcast
+from certstore.admin.live.jobs import Jobs, is_kept_job
+from certstore.admin.live.reachability import Reachability
+from certstore.admin.live.site_index import SiteIndex
+from certstore.admin.live.streams import Streams
+from certstore.admin.live.uploads import Uploads
+from certstore.files.keyed_state import KeyedState
+from certstore.model.settings.models import HostPort
+from certstore.people.access import Access
+from certstore.people.invitations import FIRST
+from certstore.people.passwords import Passwords
+from certstore.people.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from typing import Any
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
-from certstore.model.nearest import site_advice
-from certstore.service.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, VerbFailed
+from certstore.model.did_you_mean import site_advice
 
 ONCE_IT_RUNS = "once the service runs (certedge run)"
 
 
 def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
     """Perform a verb through control, or under the lock; raises CommandFailed."""
-    from certstore.service.client import call
+    from certstore.control.client import call
 
     # Where no control runs the store's own log would say the same as this command, beside it.
     logging.getLogger("certstore").setLevel(logging.ERROR)
@@ -43,8 +43,8 @@ def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: VerbFai
 
 def known_sites(edge: Edge) -> Sequence[str]:
     """Their keys; none where the store is new, or can't be read by this user."""
-    from certstore.journal import JournalUnreadable
-    from certstore.store import Store
+    from certstore.store.journal import JournalUnreadable
+    from certstore.store.writer import Store
 
     try:
         return Store(edge.layout).sites()
@@ -73,7 +73,7 @@ def show_change(edge: Edge, facts: Mapping[str, Any], *, as_json: bool) -> None:
 
 def service_runs(edge: Edge) -> bool:
     """Whether what was changed is served already. Asked after the change, by somebody who was let make it."""
-    from certstore.service.client import control_pid
+    from certstore.control.client import control_pid
 
     return control_pid(edge.layout) is not None
 

@@ -19,11 +19,11 @@ from certstore.cli.completion import SiteKey
 from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
-from certstore.service.protocol import pack_bytes, pack_files
+from certstore.control.protocol import pack_bytes, pack_files
 
 if TYPE_CHECKING:
-    from certstore.facts import VersionFacts
     from certstore.model.record import Record
+    from certstore.store.status import VersionFacts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,8 +77,8 @@ def install(
 @app.command(epilog="Example: certedge cert history webmail.example.com")
 def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
     """The site's versions, which of them is live, and the last attempts."""
-    from certstore.facts import history as versions_of
-    from certstore.store import Store
+    from certstore.store.status import history as versions_of
+    from certstore.store.writer import Store
 
     store = Store(_edge_with_site(site, config, f"read the history of {site}").layout)
     versions, attempts = versions_of(store, site), store.records(site)[::-1]
@@ -193,7 +193,7 @@ def _show_refusal(facts: dict[str, Any], attempted: str, *, as_json: bool) -> No
 
 def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     """For commands that only read: the site has to have left something in the store."""
-    from certstore.model.nearest import site_advice
+    from certstore.model.did_you_mean import site_advice
 
     check_site_key(site, attempted)
     edge = open_edge(config)

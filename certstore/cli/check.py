@@ -20,8 +20,8 @@ from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
 
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
-    from certstore.model.settings import Settings, SiteSettings
-    from certstore.model.settings_source import SettingsFault
+    from certstore.model.settings.loading import SettingsFault
+    from certstore.model.settings.models import Settings, SiteSettings
 
 
 def check_config(config: Config = None, as_json: AsJson = False) -> None:
@@ -57,7 +57,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
 
 
 def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, list[SettingsFault]]:
-    from certstore.model.settings_source import SettingsError, SettingsFault
+    from certstore.model.settings.loading import SettingsError, SettingsFault
 
     try:
         return parse(path.read_text(encoding="utf-8-sig"), str(path)), []
@@ -71,13 +71,13 @@ def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, lis
 
 
 def _parse_settings(text: str, source: str) -> Settings:
-    from certstore.model.settings_source import parse_settings
+    from certstore.model.settings.loading import parse_settings
 
     return parse_settings(text, source)
 
 
 def _parse_site(text: str, source: str) -> SiteSettings:
-    from certstore.model.settings_source import parse_site
+    from certstore.model.settings.loading import parse_site
 
     return parse_site(text, source)
 
@@ -101,7 +101,7 @@ def _site_files(layout: Layout) -> Iterator[Path]:
 
 def _uninspectable(source: Path, site: SiteSettings | None, settings: Settings) -> list[SettingsFault]:
     """mitmproxy connects to hosts and ports only."""
-    from certstore.model.settings_source import SettingsFault
+    from certstore.model.settings.loading import SettingsFault
 
     if site is None or not site.inspect:
         return []
@@ -126,7 +126,7 @@ def _notes(config: Path, settings: Settings) -> list[str]:
 
 
 def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
-    from certstore.model.settings_source import SettingsFault
+    from certstore.model.settings.loading import SettingsFault
 
     group = settings.keys_group
     try:
@@ -141,7 +141,7 @@ def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
 
 def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
     """Files that edge.yaml names and that are not there: the models know no disk."""
-    from certstore.model.settings_source import SettingsFault
+    from certstore.model.settings.loading import SettingsFault
 
     named: list[tuple[str, Path | None]] = [("acme.ca_file", settings.acme.ca_file)]
     for position, upstream in enumerate(settings.upstream):

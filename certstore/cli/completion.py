@@ -55,8 +55,8 @@ def _edge(context: typer.Context) -> Edge | None:
 
 
 def _snapshot(edge: Edge) -> Snapshot | None:
-    from certstore.journal import JournalUnreadable
-    from certstore.store import Store
+    from certstore.store.journal import JournalUnreadable
+    from certstore.store.writer import Store
 
     try:
         return Store(edge.layout).snapshot()
@@ -65,7 +65,7 @@ def _snapshot(edge: Edge) -> Snapshot | None:
 
 
 def _folders(edge: Edge) -> set[str]:
-    from certstore.site_settings import is_usable_key
+    from certstore.store.site_settings import is_usable_key
 
     try:
         entries = [path.name for path in edge.layout.domains.iterdir() if path.is_dir()]

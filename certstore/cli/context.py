@@ -16,7 +16,7 @@ from certstore.cli.failure import CommandFailed, Exit
 
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
-    from certstore.model.settings import Settings
+    from certstore.model.settings.models import Settings
 
 DEFAULT_CONFIG = Path("edge.yaml")
 CONFIG_VARIABLE = "CERTEDGE_CONFIG"
@@ -79,7 +79,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")
 
 def open_edge(config: Path | None) -> Edge:
     """Read and check edge.yaml; raises CommandFailed."""
-    from certstore.model.settings_source import SettingsError, parse_settings
+    from certstore.model.settings.loading import SettingsError, parse_settings
 
     path = chosen_config(config)
     attempted = f"read the settings {path}"

@@ -18,7 +18,7 @@ from certstore.cli.status import unreadable
 
 if TYPE_CHECKING:
     from certstore.model.selection import Selection
-    from certstore.model.settings import ListenerKind
+    from certstore.model.settings.models import ListenerKind
     from certstore.model.snapshot import Snapshot
 
 CLEAR_TEXT_KINDS = ("http", "health")
@@ -26,7 +26,7 @@ CLEAR_TEXT_KINDS = ("http", "health")
 
 def _kinds() -> list[str]:
     """Listeners with TLS."""
-    from certstore.model.settings import ListenerKind
+    from certstore.model.settings.models import ListenerKind
 
     return [each.value for each in ListenerKind if each.value not in CLEAR_TEXT_KINDS]
 
@@ -75,7 +75,7 @@ def selection_facts(selection: Selection, server_name: str | None, kind: str) ->
 
 def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
     """What workers serve from; raises CommandFailed while there is none."""
-    from certstore.journal import JournalReader, JournalUnreadable
+    from certstore.store.journal import JournalReader, JournalUnreadable
 
     reader = JournalReader(edge.layout)
     try:
@@ -87,7 +87,7 @@ def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
 
 
 def _listener_kind(kind: str) -> ListenerKind:
-    from certstore.model.settings import ListenerKind
+    from certstore.model.settings.models import ListenerKind
 
     allowed = _kinds()
     if kind not in allowed:

@@ -11,10 +11,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from certstore.atomic import replace_link, write_new_file
+from certstore.files.atomic import replace_link, write_new_file
 from certstore.model import layout as names
 from certstore.model.layout import Layout
-from certstore.versions import Version, VersionUnusable, live_number, read_version
+from certstore.store.versions import Version, VersionUnusable, live_number, read_version
 
 CURRENT = ".current"
 _SET = ".set-"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
-from certstore.service.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, VerbFailed
 
 
 class Exit(IntEnum):

@@ -1,6 +1,6 @@
 """Entries of domains/ that stand for no site and so are passed over, each with what to do about it.
 
-The rule is that of `certstore.places`, which needs the books of a running writer.
+The rule is that of `certstore.store.drops.ownership`, which needs the books of a running writer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
     """What to do by path; `hosts` are those of all sites. Raises OSError where domains/ may not be read."""
-    from certstore.site_settings import is_usable_key, may_be_bare
+    from certstore.store.site_settings import is_usable_key, may_be_bare
 
     if not layout.domains.is_dir():
         return {}

@@ -16,10 +16,10 @@ from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.live import ask_live
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
-from certstore.service.protocol import pack_bytes, pack_files
+from certstore.control.protocol import pack_bytes, pack_files
 
 if TYPE_CHECKING:
-    from certstore.service.importing import Found, FoundSite
+    from certstore.cli.import_sources import Found, FoundSite
 
 _ATTEMPTED = "take over certificates"
 
@@ -40,7 +40,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take over sites, certificates and the CA account of another program. Nothing changes there."""
-    from certstore.service.importing import READERS
+    from certstore.cli.import_sources import READERS
 
     given = {"certbot": certbot, "acme.sh": acme_sh, "bluemind": bluemind}
     chosen = [(program, folder) for program, folder in given.items() if folder is not None]
@@ -103,8 +103,8 @@ def _take_over(edge: Edge, program: str, found: Found) -> list[dict[str, Any]]:
 
 def _known_sites(edge: Edge) -> dict[str, str]:
     """Hosts of the sites there are, and their keys; none in a store that is new."""
-    from certstore.journal import JournalUnreadable
-    from certstore.store import Store
+    from certstore.store.journal import JournalUnreadable
+    from certstore.store.writer import Store
 
     try:
         return {entry.host: entry.site for entry in Store(edge.layout).snapshot().sites.values()}

@@ -13,12 +13,12 @@ from certstore.cli.asking import failed, service_runs
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import BAD, WARNING, Cell, print_lines, utc
-from certstore.service.protocol import VerbFailed
+from certstore.control.protocol import VerbFailed
 
 
 def ask_live(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
     """Perform a verb through control, or under the lock; raises CommandFailed."""
-    from certstore.service.client import call
+    from certstore.control.client import call
 
     # Where no control runs the service's own log would say the same as this command, beside it.
     logging.getLogger("certstore").setLevel(logging.CRITICAL)

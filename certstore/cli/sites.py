@@ -16,7 +16,7 @@ from certstore.cli.output import print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
 
 if TYPE_CHECKING:
-    from certstore.facts import SiteFacts
+    from certstore.store.status import SiteFacts
 
 app = typer.Typer(
     no_args_is_help=True, help="Sites: which there are, what they declare.", epilog="Example: certedge site list"
@@ -26,9 +26,9 @@ _UNSETTABLE = ("additional_names", "certificate", "upstream", "inspect", "contac
 
 
 def _key_types() -> Iterable[str]:
-    from certstore.model import settings
+    from certstore.model.settings import models
 
-    return get_args(settings.KeyType)
+    return get_args(models.KeyType)
 
 
 Host = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="The external host name.")]

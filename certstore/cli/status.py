@@ -27,8 +27,8 @@ from certstore.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from certstore.facts import SiteFacts
-    from certstore.store import Store
+    from certstore.store.status import SiteFacts
+    from certstore.store.writer import Store
 
 _STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid": BAD, "none": QUIET}
 
@@ -56,7 +56,7 @@ def status(
 
 def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
     """Every site, main first; raises CommandFailed while there is no snapshot."""
-    from certstore.facts import status as all_facts
+    from certstore.store.status import status as all_facts
 
     def ask(store: Store) -> list[SiteFacts]:
         return [_with_failed_order(store, facts) for facts in all_facts(store, datetime.now(UTC))]
@@ -66,9 +66,9 @@ def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
 
 def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
     """Raises CommandFailed when there is no such site."""
-    from certstore.errors import UnknownSite
-    from certstore.facts import site_facts
-    from certstore.model.nearest import site_advice
+    from certstore.model.did_you_mean import site_advice
+    from certstore.store.errors import UnknownSite
+    from certstore.store.status import site_facts
 
     def ask(store: Store) -> SiteFacts:
         try:
@@ -80,8 +80,8 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
 
 
 def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
-    from certstore.journal import JournalUnreadable
-    from certstore.store import Store
+    from certstore.store.journal import JournalUnreadable
+    from certstore.store.writer import Store
 
     try:
         return ask(Store(edge.layout))
@@ -91,7 +91,7 @@ def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
 
 def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
     """An order that failed, and none has succeeded since, is a problem as well."""
-    from certstore.model.findings import Finding
+    from certstore.model.certificate.findings import Finding
     from certstore.model.record import Outcome
 
     if facts.source != "acme":
@@ -181,7 +181,7 @@ def _summary(sites: list[SiteFacts]) -> Cell:
 
 def _control_facts(edge: Edge) -> dict[str, Any]:
     """`running` is None where this user may not ask."""
-    from certstore.service.client import control_pid
+    from certstore.control.client import control_pid
 
     try:
         pid = control_pid(edge.layout)
@@ -192,7 +192,7 @@ def _control_facts(edge: Edge) -> dict[str, Any]:
 
 def _control_line(edge: Edge) -> Cell:
     """Whether somebody takes drops in at this moment."""
-    from certstore.service.client import control_pid
+    from certstore.control.client import control_pid
 
     try:
         pid = control_pid(edge.layout)

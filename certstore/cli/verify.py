@@ -1,6 +1,6 @@
 """`certedge verify`: shakes hands with every listener of edge.yaml and compares what it serves with `live`.
 
-Whom to ask and what must come is in `certstore.handshakes`, which the console uses too.
+Whom to ask and what must come is in `certstore.verify.plan`, which the console uses too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
-    from certstore.handshakes import Check, Verdict
     from certstore.model.snapshot import SiteEntry, Snapshot
+    from certstore.verify.plan import Check, Verdict
 
 TIMEOUT_SECONDS = 10.0
 _AT_ONCE = 8
@@ -43,7 +43,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Connect to every listener, compare the whole chain that it serves with the store."""
-    from certstore.handshakes import plan
+    from certstore.verify.plan import plan
 
     edge = open_edge(config)
     attempted = "verify what the listeners serve"
@@ -62,7 +62,7 @@ def verify(
 
 def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> list[SiteEntry]:
     """Main first, then those asked for, else all."""
-    from certstore.model.nearest import site_advice
+    from certstore.model.did_you_mean import site_advice
 
     for unknown in (site for site in sites or () if site not in snapshot.sites):
         advice = site_advice(unknown, sorted(snapshot.sites))
@@ -75,7 +75,7 @@ def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[Verdict]:
     """A few at a time: this shares the machine with what it examines."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from certstore.handshakes import Chains, judge
+    from certstore.verify.plan import Chains, judge
 
     expected = Chains(edge.layout)
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from certstore.model.names import covers, normalise_server_name, wildcard_for
-from certstore.model.settings import Source
+from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry, Snapshot
 
 

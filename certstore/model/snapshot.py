@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from certstore.model.settings import Source, Upstream
+from certstore.model.settings.models import Source, Upstream
 
 MAIN = "main"
 """SITE of the main site: reserved, never a domain's."""

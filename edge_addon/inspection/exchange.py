@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 from mitmproxy.proxy.layers.http._events import RequestHeaders
 
+from edge_addon.http import responses
+from edge_addon.http.body_rate import BodyRate
+from edge_addon.http.framing import RequestHead
+from edge_addon.http.limits import STALL_SECONDS
+from edge_addon.http.refusal import BadMessage
+from edge_addon.http.responses import Answer
 from edge_addon.inspection.rewriting import build_response, clean_response, request_fields_of, rewrite_request
-from edge_addon.metrics import NO_UPSTREAM
-from edge_addon.relay import responses
-from edge_addon.relay.body_rate import BodyRate
-from edge_addon.relay.framing import RequestHead
-from edge_addon.relay.http2_heads import read_request
-from edge_addon.relay.limits import STALL_SECONDS
-from edge_addon.relay.refusal import BadMessage
+from edge_addon.plane.metrics import NO_UPSTREAM
+from edge_addon.relay.http2.heads import read_request
 from edge_addon.relay.report import build_entry
-from edge_addon.relay.responses import Answer
-from edge_addon.relay.upstream import Server, UpstreamPool
+from edge_addon.upstream.pool import Server, UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.inspection.session import InspectedSession

@@ -17,7 +17,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Server
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from edge_addon.relay.limits import CONNECT_SECONDS
+from edge_addon.http.limits import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master

@@ -15,15 +15,15 @@ from mitmproxy import connection, options, tls
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from certstore.model.settings import ListenerSettings
-from edge_addon.channel import Channel
+from certstore.model.settings.models import ListenerSettings
 from edge_addon.inspection.session import InspectedSession
 from edge_addon.inspection.upstream_tls import UpstreamTls
+from edge_addon.transport.channel import Channel
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
-    from edge_addon.plane import Plane
+    from edge_addon.plane.data_plane import Plane
 
 log = logging.getLogger(__name__)
 

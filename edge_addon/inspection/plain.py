@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from edge_addon.channel import Channel
+from edge_addon.transport.channel import Channel
 
 READ_LIMIT = 65536
 """Plaintext that waits for mitmproxy; at twice as much the channel is not read from."""

@@ -11,10 +11,10 @@ from email.utils import format_datetime
 
 from mitmproxy import http
 
-from edge_addon.relay.fields import Treatment, response_fields
-from edge_addon.relay.framing import CHUNKED, RequestHead
-from edge_addon.relay.refusal import BadMessage
-from edge_addon.relay.responses import Answer
+from edge_addon.http.fields import Treatment, response_fields
+from edge_addon.http.framing import CHUNKED, RequestHead
+from edge_addon.http.refusal import BadMessage
+from edge_addon.http.responses import Answer
 
 _PROTECTED = frozenset((b"content-length", b"content-type", b"set-cookie", b"location", b"sec-websocket-accept"))
 """A Connection header that takes one of these out of a response would change what it means."""

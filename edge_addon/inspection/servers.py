@@ -18,11 +18,11 @@ from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-from edge_addon.relay.framing import RequestHead, parse_request
-from edge_addon.relay.http2_budget import Budget, Costly
-from edge_addon.relay.limits import PIPELINED_BYTES
-from edge_addon.relay.prelude import check_partial_head, skip_empty_lines
-from edge_addon.relay.refusal import BadMessage
+from edge_addon.http.framing import RequestHead, parse_request
+from edge_addon.http.limits import PIPELINED_BYTES
+from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
+from edge_addon.http.refusal import BadMessage
+from edge_addon.relay.http2.budget import Budget, Costly
 
 _CONTROL = (
     h2.events.PingReceived,

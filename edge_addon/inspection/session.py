@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 from hyperframe.frame import GoAwayFrame
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-from certstore.model.settings import Upstream
-from edge_addon.channel import Channel
+from certstore.model.settings.models import Upstream
+from edge_addon.http import responses
+from edge_addon.http.framing import RequestHead
+from edge_addon.http.refusal import BadMessage
 from edge_addon.inspection.handler import InspectingHandler
 from edge_addon.inspection.plain import PlainWriter, plain_reader
 from edge_addon.inspection.stream import InspectingLayer
-from edge_addon.relay import responses
-from edge_addon.relay.framing import RequestHead
-from edge_addon.relay.gate import Gate
-from edge_addon.relay.http2_budget import Budget
-from edge_addon.relay.refusal import BadMessage
+from edge_addon.relay.admission import Gate
+from edge_addon.relay.http2.budget import Budget
 from edge_addon.relay.report import build_entry
+from edge_addon.transport.channel import Channel
 
 if TYPE_CHECKING:
     from edge_addon.inspection.exchange import InspectedExchange
     from edge_addon.inspection.inspector import Inspector
-    from edge_addon.plane import Plane
+    from edge_addon.plane.data_plane import Plane
 
 
 class InspectedSession:

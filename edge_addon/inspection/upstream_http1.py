@@ -18,11 +18,11 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
-from edge_addon.relay.chunks import ChunkDecoder
-from edge_addon.relay.framing import CHUNKED, ResponseHead, parse_response
-from edge_addon.relay.limits import MAX_INFORMATIONAL
-from edge_addon.relay.prelude import check_partial_response
-from edge_addon.relay.refusal import BadMessage, Cause
+from edge_addon.http.chunks import ChunkDecoder
+from edge_addon.http.framing import CHUNKED, ResponseHead, parse_response
+from edge_addon.http.limits import MAX_INFORMATIONAL
+from edge_addon.http.partial_head import check_partial_response
+from edge_addon.http.refusal import BadMessage, Cause
 
 
 def make_strict(top: layer.Layer, header_bytes: int, count: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
-from certstore.model.settings import Upstream
+from certstore.model.settings.models import Upstream
 
 _NO_PARTIAL_WILDCARDS = 0x4
 _NEVER_CHECK_SUBJECT = 0x20

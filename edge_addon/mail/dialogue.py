@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Protocol
 
-from certstore.model.settings import ListenerKind
+from certstore.model.settings.models import ListenerKind
 from edge_addon.mail.lines import Fault
 
 LINE_LIMIT = 65_536

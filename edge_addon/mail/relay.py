@@ -7,9 +7,7 @@ and the tunnel. What is said and what may pass is decided there, not here.
 
 from __future__ import annotations
 
-from certstore.model.settings import ListenerKind, ProxyProtocol, UpstreamTls
-from edge_addon.access_log import AccessEntry
-from edge_addon.channel import Channel
+from certstore.model.settings.models import ListenerKind, ProxyProtocol, UpstreamTls
 from edge_addon.mail.dialogue import (
     PROTOCOLS,
     Action,
@@ -26,12 +24,14 @@ from edge_addon.mail.dialogue import (
 from edge_addon.mail.imap import ImapLogin
 from edge_addon.mail.opening import Opening
 from edge_addon.mail.pop3 import Pop3Login
-from edge_addon.mail.proxy_protocol import build_v1, build_v2
 from edge_addon.mail.sieve import SieveLogin
 from edge_addon.mail.smtp import SmtpRelay
 from edge_addon.mail.starttls import BeforeTls
 from edge_addon.mail.upstream import UpstreamLeg
-from edge_addon.plane import Plane
+from edge_addon.plane.access_log import AccessEntry
+from edge_addon.plane.data_plane import Plane
+from edge_addon.transport.channel import Channel
+from edge_addon.transport.proxy_protocol import build_v1, build_v2
 
 HOLD_LIMIT = 128 * 1024
 """Bytes of a client that may wait for their turn until no more is read; above the longest command of any protocol."""

@@ -14,10 +14,10 @@ import ssl
 from pathlib import Path
 from typing import Protocol, cast
 
-from certstore.model.settings import HostPort, ListenerSettings, UpstreamTls
-from edge_addon.client_tls import TlsTransport, upstream_context
-from edge_addon.closing import close_in_time
+from certstore.model.settings.models import HostPort, ListenerSettings, UpstreamTls
 from edge_addon.keepalive import ask_after_peer
+from edge_addon.transport.server_tls import TlsTransport, upstream_context
+from edge_addon.transport.tcp import close_in_time
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from edge_addon.relay.delivery import has_arrived, may_send_again
-from edge_addon.relay.framing import CHUNKED, ResponseHead
-from edge_addon.relay.upstream import Opening, UpstreamPool
-from edge_addon.relay.upstream_connection import UpstreamConnection
+from edge_addon.http.framing import CHUNKED, ResponseHead
+from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.pool import Opening, UpstreamPool
+from edge_addon.upstream.resend import has_arrived, may_send_again
 
 IDEMPOTENT = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH", b"PROPPATCH", b"MKCALENDAR")

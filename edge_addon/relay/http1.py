@@ -10,25 +10,25 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from edge_addon.channel import Channel
-from edge_addon.relay import responses
-from edge_addon.relay.body_rate import BodyRate
-from edge_addon.relay.chunks import encode_chunk, encode_last_chunk
+from edge_addon.http import responses
+from edge_addon.http.body_rate import BodyRate
+from edge_addon.http.chunks import encode_chunk, encode_last_chunk
+from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
+from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
+from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
+from edge_addon.http.refusal import BadMessage
+from edge_addon.http.request_body import RequestBody
+from edge_addon.relay.admission import Gate, HandOver
 from edge_addon.relay.exchange import Exchange
-from edge_addon.relay.framing import RequestHead, ResponseHead, parse_request
-from edge_addon.relay.gate import Gate, HandOver
-from edge_addon.relay.hold import Hold, Reason
-from edge_addon.relay.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
-from edge_addon.relay.prelude import check_partial_head, skip_empty_lines
-from edge_addon.relay.reframing import bare_head, request_bytes, response_bytes
-from edge_addon.relay.refusal import BadMessage
+from edge_addon.relay.read_pause import Hold, Reason
 from edge_addon.relay.report import Report
-from edge_addon.relay.request_body import RequestBody
 from edge_addon.relay.tunnel import Tunnel
-from edge_addon.relay.upstream_connection import UpstreamConnection
+from edge_addon.transport.channel import Channel
+from edge_addon.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from edge_addon.plane import Plane
+    from edge_addon.plane.data_plane import Plane
 
 
 class _Phase(Enum):

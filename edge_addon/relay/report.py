@@ -5,13 +5,13 @@ from __future__ import annotations
 from time import perf_counter  # the loop's own clock counts in milliseconds
 from typing import TYPE_CHECKING
 
-from edge_addon.access_log import AccessEntry
-from edge_addon.channel import Channel
-from edge_addon.metrics import NO_UPSTREAM
-from edge_addon.relay.framing import RequestHead
+from edge_addon.http.framing import RequestHead
+from edge_addon.plane.access_log import AccessEntry
+from edge_addon.plane.metrics import NO_UPSTREAM
+from edge_addon.transport.channel import Channel
 
 if TYPE_CHECKING:
-    from edge_addon.plane import Plane
+    from edge_addon.plane.data_plane import Plane
 
 _PROTOCOLS = ("HTTP/1.0", "HTTP/1.1")
 

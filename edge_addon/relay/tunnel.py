@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from edge_addon.closing import close_in_time
-from edge_addon.relay.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
-from edge_addon.relay.upstream_connection import UpstreamConnection
-from edge_addon.timers import Timer
+from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
+from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.timers import Timer
+from edge_addon.upstream.connection import UpstreamConnection
 
 
 class ClientEnd(Protocol):

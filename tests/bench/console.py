@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from certstore.model.people import Role
+from certstore.model.console.people import Role
 from tests.bench.sites import lay_down, say, timed, wait
 from tests.certstore.admin.browser import sign_in
 from tests.certstore.admin.console import Client, RunningConsole, running_console
@@ -58,8 +58,8 @@ def measure(root: Path, count: int) -> int:
 
 
 def take_in(root: Path) -> None:
-    from certstore.store import StoreWriter
-    from certstore.watch import DropWatcher
+    from certstore.store.writer import StoreWriter
+    from certstore.watch.watcher import DropWatcher
 
     with StoreWriter.acquire(root) as writer:
         watcher = DropWatcher(writer, sweep_seconds=3600)

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import psutil
 
-from certstore.journal import JournalReader
 from certstore.model.layout import Layout
 from certstore.model.snapshot import Snapshot
-from certstore.store import StoreWriter
-from certstore.sweep import take_view
-from certstore.watch import DropWatcher
+from certstore.store.journal import JournalReader
+from certstore.store.writer import StoreWriter
+from certstore.watch.scan import take_view
+from certstore.watch.watcher import DropWatcher
 from tests.certificates import CertificateAuthority, make_key
 
 DROPS = 20

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certstore.drops import Look
 from certstore.model.layout import Layout
-from certstore.store import Store, StoreWriter
-from certstore.versions import live_number
+from certstore.store.drops.processing import Look
+from certstore.store.versions import live_number
+from certstore.store.writer import Store, StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for
 

@@ -8,17 +8,17 @@ from fastapi import APIRouter, Path, Response
 from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
 
-from certstore.admin import deeds_certificates, deeds_jobs
+from certstore.admin.actions import certificates, orders
+from certstore.admin.actions.action import Actor, Desk
 from certstore.admin.api.events import event_response, follow_job
 from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Taken, Upload
 from certstore.admin.api.sites import SiteKey
-from certstore.admin.desk import Actor, Desk
-from certstore.admin.identity import ApiActor, TheDesk
-from certstore.admin.jobs import Job
-from certstore.admin.problems import Problem, response_of
-from certstore.model.authorization import Action
-from certstore.model.contents import DroppedFile
-from certstore.service.protocol import Fault, VerbFailed, unpack_bytes
+from certstore.admin.http.identity import ApiActor, TheDesk
+from certstore.admin.http.problems import Problem, response_of
+from certstore.admin.live.jobs import Job
+from certstore.control.protocol import Fault, VerbFailed, unpack_bytes
+from certstore.model.certificate.contents import DroppedFile
+from certstore.model.console.authorization import Action
 
 router = APIRouter(tags=["certificates"])
 
@@ -28,20 +28,20 @@ _REFUSED: dict[int | str, dict[str, Any]] = {422: {"model": ProblemDocument, "de
 
 @router.post("/sites/{site}/certificate/preview", summary="What is in these files; changes nothing")
 def preview(desk: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> PreviewShape:
-    looked = deeds_certificates.preview(desk, actor, site, _files(upload), _password(upload))
+    looked = certificates.preview(desk, actor, site, _files(upload), _password(upload))
     return PreviewShape.model_validate(looked.to_json())
 
 
 @router.put("/sites/{site}/certificate", summary="Take a certificate in and serve it", responses=_REFUSED)
 def install(desk: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> Taken:
     """Idempotent: the certificate that is live already is `noted`. Refused files change nothing."""
-    facts = deeds_certificates.install(desk, actor, site, _files(upload), _password(upload), force=upload.force)
+    facts = certificates.install(desk, actor, site, _files(upload), _password(upload), force=upload.force)
     return _taken(facts)
 
 
 @router.get("/sites/{site}/certificate/chain.pem", summary="Leaf and chain, PEM; no key")
 def chain(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
-    content = deeds_certificates.public_chain(desk, actor, site)
+    content = certificates.public_chain(desk, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
     return PlainResponse(content, media_type="application/pem-certificate-chain", headers=headers)
 
@@ -52,19 +52,19 @@ def chain(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
 def activate(
     desk: TheDesk, actor: ApiActor, site: SiteKey, version: Annotated[int, Path(ge=1, le=1_000_000_000)]
 ) -> Taken:
-    return _taken(deeds_certificates.activate(desk, actor, site, version))
+    return _taken(certificates.activate(desk, actor, site, version))
 
 
 @router.post("/sites/{site}/orders", status_code=202, summary="Order a certificate now")
 def order(desk: TheDesk, actor: ApiActor, site: SiteKey, request: OrderRequest, response: Response) -> JobShape:
     """Takes up to some minutes: follow the job. Agreeing to the CA's terms needs the scope `admin`."""
-    job = deeds_jobs.begin_order(desk, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
+    job = orders.begin_order(desk, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
     return _begun(job, response)
 
 
 @router.post("/sites/{site}/preflights", status_code=202, summary="Look for what would stand in an order's way")
 def preflight(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> JobShape:
-    return _begun(deeds_jobs.begin_preflight(desk, actor, site), response)
+    return _begun(orders.begin_preflight(desk, actor, site), response)
 
 
 @router.get("/jobs/{key}", tags=["jobs"], summary="How an order or a preflight goes on")

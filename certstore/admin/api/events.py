@@ -12,10 +12,10 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from certstore.admin.broadcast import Broadcast
-from certstore.admin.desk import Actor, Desk
-from certstore.admin.jobs import Job
-from certstore.admin.site_index import SiteIndex
+from certstore.admin.actions.action import Actor, Desk
+from certstore.admin.live.broadcast import Broadcast
+from certstore.admin.live.jobs import Job
+from certstore.admin.live.site_index import SiteIndex
 
 QUIET_SECONDS = 15.0
 LONGEST_ROUNDS = 240

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from certstore.model.authorization import Scope
-from certstore.model.listing import SiteRow
-from certstore.model.people import Role, Token, User
-from certstore.model.settings import Source
-from certstore.model.standing import Standing
+from certstore.model.console.authorization import Scope
+from certstore.model.console.listing import SiteRow
+from certstore.model.console.people import Role, Token, User
+from certstore.model.console.standing import Standing
+from certstore.model.settings.models import Source
 
 HOST = "webmail.client-a.example"
 _FINGERPRINT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

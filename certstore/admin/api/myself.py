@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from certstore.admin import deeds_people
+from certstore.admin.actions import people
 from certstore.admin.api.models import Me, Shape
-from certstore.admin.identity import ApiActor, TheDesk
+from certstore.admin.http.identity import ApiActor, TheDesk
 
 router = APIRouter(prefix="/me", tags=["myself"])
 
@@ -54,35 +54,35 @@ def sessions(desk: TheDesk, actor: ApiActor) -> list[SessionShape]:
     own = actor.session.digest if actor.session is not None else ""
     return [
         SessionShape(address=each.address, made_at=each.made_at, seen_at=each.seen_at, is_this=each.digest == own)
-        for each in deeds_people.list_sessions(desk, actor)
+        for each in people.list_sessions(desk, actor)
     ]
 
 
 @router.delete("/sessions", status_code=204, summary="Sign out everywhere, here too")
 def end_sessions(desk: TheDesk, actor: ApiActor) -> Response:
-    deeds_people.sign_out(desk, actor, everywhere=True)
+    people.sign_out(desk, actor, everywhere=True)
     return Response(status_code=204)
 
 
 @router.put("/password", status_code=204, summary="Another password; signs out everywhere else")
 def change_password(desk: TheDesk, actor: ApiActor, change: PasswordChange) -> Response:
-    deeds_people.change_password(desk, actor, change.present, change.new)
+    people.change_password(desk, actor, change.present, change.new)
     return Response(status_code=204)
 
 
 @router.post("/codes", summary="A fresh secret for one-time codes; changes nothing")
 def codes_secret(desk: TheDesk, actor: ApiActor) -> CodesSecret:
-    secret, uri = deeds_people.offer_totp(desk, actor)
+    secret, uri = people.offer_totp(desk, actor)
     return CodesSecret(secret=secret, uri=uri)
 
 
 @router.put("/codes", status_code=204, summary="Sign-in asks for one-time codes of this secret")
 def switch_on(desk: TheDesk, actor: ApiActor, codes: CodesOn) -> Response:
-    deeds_people.switch_totp_on(desk, actor, codes.secret, codes.code)
+    people.switch_totp_on(desk, actor, codes.secret, codes.code)
     return Response(status_code=204)
 
 
 @router.post("/codes/off", status_code=204, summary="Sign-in asks for no code any more")
 def switch_off(desk: TheDesk, actor: ApiActor, codes: CodesOff) -> Response:
-    deeds_people.switch_totp_off(desk, actor, codes.password)
+    people.switch_totp_off(desk, actor, codes.password)
     return Response(status_code=204)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from starlette.responses import Response as PlainResponse
 
-from certstore.admin import deeds_people
+from certstore.admin.actions import people
 from certstore.admin.api.models import (
     Invitation,
     MadeTokenShape,
@@ -16,7 +16,7 @@ from certstore.admin.api.models import (
     UserRequest,
     UserShape,
 )
-from certstore.admin.identity import ApiActor, TheDesk
+from certstore.admin.http.identity import ApiActor, TheDesk
 
 router = APIRouter(tags=["people"])
 
@@ -26,7 +26,7 @@ TokenKey = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
 @router.get("/users", summary="All users")
 def users(desk: TheDesk, actor: ApiActor) -> list[UserShape]:
-    return [UserShape.of(user) for user in deeds_people.list_users(desk, actor)]
+    return [UserShape.of(user) for user in people.list_users(desk, actor)]
 
 
 @router.put(
@@ -34,35 +34,35 @@ def users(desk: TheDesk, actor: ApiActor) -> list[UserShape]:
 )
 def put_user(desk: TheDesk, actor: ApiActor, name: UserName, request: UserRequest, response: Response) -> UserShape:
     """A new user signs in after opening a set-up link: ask for one at `invitation`."""
-    user, is_new = deeds_people.put_user(desk, actor, name, request.role, tuple(request.sites))
+    user, is_new = people.put_user(desk, actor, name, request.role, tuple(request.sites))
     response.status_code = 201 if is_new else 200
     return UserShape.of(user)
 
 
 @router.post("/users/{name}/invitation", summary="A new set-up link; earlier ones are worth nothing any more")
 def invite(desk: TheDesk, actor: ApiActor, name: UserName) -> Invitation:
-    return Invitation(path=f"/setup?link={deeds_people.invite(desk, actor, name)}")
+    return Invitation(path=f"/setup?link={people.invite(desk, actor, name)}")
 
 
 @router.delete("/users/{name}", status_code=204, summary="Remove a user, who is signed out at once")
 def remove_user(desk: TheDesk, actor: ApiActor, name: UserName) -> PlainResponse:
-    deeds_people.remove_user(desk, actor, name)
+    people.remove_user(desk, actor, name)
     return PlainResponse(status_code=204)
 
 
 @router.get("/tokens", summary="All API tokens, without their secrets")
 def tokens(desk: TheDesk, actor: ApiActor) -> list[TokenShape]:
-    return [TokenShape.of(token) for token in deeds_people.list_tokens(desk, actor)]
+    return [TokenShape.of(token) for token in people.list_tokens(desk, actor)]
 
 
 @router.post("/tokens", status_code=201, summary="Make an API token")
 def add_token(desk: TheDesk, actor: ApiActor, request: TokenRequest) -> MadeTokenShape:
     sites = None if request.sites is None else tuple(request.sites)
-    made = deeds_people.add_token(desk, actor, request.name, request.scope, sites)
+    made = people.add_token(desk, actor, request.name, request.scope, sites)
     return MadeTokenShape(token=TokenShape.of(made.token), secret=made.text)
 
 
 @router.delete("/tokens/{key}", status_code=204, summary="Remove an API token")
 def remove_token(desk: TheDesk, actor: ApiActor, key: TokenKey) -> PlainResponse:
-    deeds_people.remove_token(desk, actor, key)
+    people.remove_token(desk, actor, key)
     return PlainResponse(status_code=204)

@@ -7,28 +7,28 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
-from certstore.admin import deeds_service
+from certstore.admin.actions import service
 from certstore.admin.api.events import event_response, follow_sites
 from certstore.admin.api.models import AuditPage, Recipients, Terms
-from certstore.admin.identity import ApiActor, TheDesk
-from certstore.model.authorization import Action
+from certstore.admin.http.identity import ApiActor, TheDesk
+from certstore.model.console.authorization import Action
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
 def show(desk: TheDesk, actor: ApiActor) -> dict[str, Any]:
-    return deeds_service.show_service(desk, actor)
+    return service.show_service(desk, actor)
 
 
 @router.post("/service/account", summary="Register an account at every configured CA")
 def register(desk: TheDesk, actor: ApiActor, terms: Terms) -> dict[str, Any]:
-    return deeds_service.register_account(desk, actor, agree_to_terms=terms.agree_to_terms)
+    return service.register_account(desk, actor, agree_to_terms=terms.agree_to_terms)
 
 
 @router.post("/service/test-mail", summary="Send a test notification")
 def test_mail(desk: TheDesk, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
-    return deeds_service.test_notification(desk, actor, recipients.to)
+    return service.test_notification(desk, actor, recipients.to)
 
 
 @router.get("/audit", summary="Who did what, newest first")
@@ -38,14 +38,14 @@ def audit(
     before: Annotated[int | None, Query(ge=0)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> AuditPage:
-    entries, earlier = deeds_service.read_audit(desk, actor, before, limit)
+    entries, earlier = service.read_audit(desk, actor, before, limit)
     return AuditPage.model_validate({"entries": entries, "before": earlier})
 
 
 @router.get("/audit.jsonl", summary="The whole audit log, one JSON object per line", response_class=StreamingResponse)
 def export(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
-    content = deeds_service.export_audit(desk, actor)
+    content = service.export_audit(desk, actor)
     return StreamingResponse(content, media_type="application/x-ndjson", headers=headers)
 
 

@@ -7,18 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, UploadFile
 from starlette.responses import Response
 
-from certstore.admin import deeds_certificates, deeds_jobs, deeds_sites
-from certstore.admin.desk import Actor, Conflict, Desk
-from certstore.admin.identity import TheDesk
+from certstore.admin.actions import certificates, orders, sites
+from certstore.admin.actions.action import Actor, Conflict, Desk
+from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
 from certstore.admin.pages.site import KEY_TYPES
-from certstore.admin.problems import problem_of
-from certstore.model.authorization import Action
-from certstore.model.ca import configured_cas
-from certstore.model.contents import DroppedFile
-from certstore.model.settings import Source
-from certstore.service.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, VerbFailed
+from certstore.model.certificate.contents import DroppedFile
+from certstore.model.console.authorization import Action
+from certstore.model.renewal.ca import configured_cas
+from certstore.model.settings.models import Source
 
 router = APIRouter(prefix="/sites/{site}")
 
@@ -40,7 +40,7 @@ def look_at_files(
 ) -> Response:
     """Read out what is in the files; nothing is changed before the next step."""
     dropped = tuple(
-        DroppedFile(file.filename or "file", file.file.read(deeds_certificates.FILE_MOST + 1))
+        DroppedFile(file.filename or "file", file.file.read(certificates.FILE_MOST + 1))
         for file in files
         if file.filename
     )
@@ -48,7 +48,7 @@ def look_at_files(
     if not dropped:
         return _choices(request, desk, actor, site, "Choose at least one file.", 422)
     try:
-        looked = deeds_certificates.preview(desk, actor, site, dropped, secret)
+        looked = certificates.preview(desk, actor, site, dropped, secret)
     except VerbFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
@@ -63,7 +63,7 @@ def look_at_files(
         "preview.html",
         422 if looked.is_refused else 200,
         site=site,
-        detail=deeds_sites.show_site(desk, actor, site),
+        detail=sites.show_site(desk, actor, site),
         looked=looked,
         key=key,
         file_names=[file.name for file in dropped],
@@ -74,7 +74,7 @@ def look_at_files(
 @router.get("/chain.pem")
 def chain(desk: TheDesk, actor: Viewer, site: str) -> Response:
     """Leaf and chain; no key."""
-    content = deeds_certificates.public_chain(desk, actor, site)
+    content = certificates.public_chain(desk, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
     return Response(content, 200, headers, "application/pem-certificate-chain")
 
@@ -94,7 +94,7 @@ def take_files(
     if upload is None:
         message = "The files you looked at are not kept any more (they are for 15 minutes). Choose them again."
         return _choices(request, desk, actor, site, message, 410)
-    facts = deeds_certificates.install(desk, actor, site, upload.files, upload.password, force=force)
+    facts = certificates.install(desk, actor, site, upload.files, upload.password, force=force)
     if facts["outcome"] not in ("done", "noted"):
         return _choices(request, desk, actor, site, facts["message"], 422)
     flashes.add(actor, "ok", facts["message"])
@@ -105,9 +105,9 @@ def take_files(
 
 @router.post("/certificate/main")
 def use_main(desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> Response:
-    settings = deeds_sites.show_site(desk, actor, site)
+    settings = sites.show_site(desk, actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
-    facts, _ = deeds_sites.put_settings(desk, actor, site, wanted)
+    facts, _ = sites.put_settings(desk, actor, site, wanted)
     flashes.add(actor, "ok", facts["message"])
     return see_other(f"/sites/{site}")
 
@@ -126,7 +126,7 @@ def order(
 ) -> Response:
     """Have it ordered from now on, and order it now."""
     desk.check(actor, Action.CERT_ORDER, site)
-    detail = deeds_sites.show_site(desk, actor, site)
+    detail = sites.show_site(desk, actor, site)
     own = {
         "certificate": Source.ACME.value,
         "contact": contact.replace(",", " ").split() or None,
@@ -135,8 +135,8 @@ def order(
     }
     wanted = (detail.settings or {"host": detail.entry.host}) | own
     try:
-        deeds_sites.put_settings(desk, actor, site, {key: value for key, value in wanted.items() if value is not None})
-        job = deeds_jobs.begin_order(desk, actor, site, force=force, agree_to_terms=agree)
+        sites.put_settings(desk, actor, site, {key: value for key, value in wanted.items() if value is not None})
+        job = orders.begin_order(desk, actor, site, force=force, agree_to_terms=agree)
     except (VerbFailed, Conflict) as error:
         return _choices(request, desk, actor, site, problem_of(error).detail, problem_of(error).status)
     return see_other(f"/sites/{site}/jobs/{job.key}")
@@ -144,19 +144,19 @@ def order(
 
 @router.post("/renew")
 def renew(desk: TheDesk, actor: Doer, site: str, force: Annotated[bool, Form()] = False) -> Response:
-    job = deeds_jobs.begin_order(desk, actor, site, force=force)
+    job = orders.begin_order(desk, actor, site, force=force)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/preflight")
 def preflight(desk: TheDesk, actor: Doer, site: str) -> Response:
-    job = deeds_jobs.begin_preflight(desk, actor, site)
+    job = orders.begin_preflight(desk, actor, site)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.get("/jobs/{key}")
 def show_job(request: Request, desk: TheDesk, actor: Viewer, flashes: TheFlashes, site: str, key: str) -> Response:
-    detail = deeds_sites.show_site(desk, actor, site)
+    detail = sites.show_site(desk, actor, site)
     job = desk.jobs.get(key)
     if job is None or job.site != site:
         flashes.add(
@@ -170,7 +170,7 @@ def show_job(request: Request, desk: TheDesk, actor: Viewer, flashes: TheFlashes
 
 
 def _choices(request: Request, desk: Desk, actor: Actor, site: str, message: str = "", status: int = 200) -> Response:
-    detail = deeds_sites.show_site(desk, actor, site)
+    detail = sites.show_site(desk, actor, site)
     acme = desk.around.settings.acme
     caretaker = desk.around.caretaker()
     cas = configured_cas(acme)

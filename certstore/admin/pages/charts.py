@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from certstore.model.listing import LATEST, Order, SiteRow, Table
-from certstore.model.standing import Standing
+from certstore.model.console.listing import LATEST, Order, SiteRow, Table
+from certstore.model.console.standing import Standing
 
 WIDTH = 1000
 HEIGHT = 120

@@ -9,15 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from certstore.admin import deeds_people
-from certstore.admin.auth.invitations import FIRST
-from certstore.admin.auth.sessions import LONGEST, Session
-from certstore.admin.deeds_people import SignInFailed
-from certstore.admin.identity import COOKIE, TheDesk, address_of, check_origin, find_actor
+from certstore.admin.actions import people
+from certstore.admin.actions.people import SignInFailed
+from certstore.admin.http.identity import COOKIE, TheDesk, address_of, check_origin, find_actor
+from certstore.admin.http.problems import CsrfRefused
 from certstore.admin.pages.rendering import Doer, render, see_other
-from certstore.admin.problems import CsrfRefused
-from certstore.model.people import InvalidPerson
-from certstore.service.protocol import VerbFailed
+from certstore.control.protocol import VerbFailed
+from certstore.model.console.people import InvalidPerson
+from certstore.people.invitations import FIRST
+from certstore.people.sessions import LONGEST, Session
 
 router = APIRouter()
 
@@ -47,7 +47,7 @@ def sign_in(
 ) -> Response:
     _check_before(request, csrf)
     try:
-        session = deeds_people.sign_in(desk, name, password, code, address_of(request))
+        session = people.sign_in(desk, name, password, code, address_of(request))
     except SignInFailed as failed:
         status = 429 if failed.wait is not None else 401
         response = _form(
@@ -68,7 +68,7 @@ def sign_in(
 
 @router.get("/setup")
 def show_set_up(request: Request, desk: TheDesk, link: str = "") -> Response:
-    invited = deeds_people.whom_link_is_for(desk, link)
+    invited = people.whom_link_is_for(desk, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "message": "", "is_good": True}
     return _form(
         request, "setup.html", 200 if invited is not None else 404, **(facts | {"is_good": invited is not None})
@@ -86,12 +86,12 @@ def set_up(
     csrf: Annotated[str, Form()] = "",
 ) -> Response:
     _check_before(request, csrf)
-    invited = deeds_people.whom_link_is_for(desk, link)
+    invited = people.whom_link_is_for(desk, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or name[:80], "is_good": invited is not None}
     try:
         if password != again:
             raise InvalidPerson("the two passwords differ")
-        session = deeds_people.use_set_up_link(desk, link, name, password, address_of(request))
+        session = people.use_set_up_link(desk, link, name, password, address_of(request))
     except (InvalidPerson, VerbFailed) as error:
         return _form(request, "setup.html", 422, message=str(error), **facts)
     return _enter(session, "/")
@@ -99,7 +99,7 @@ def set_up(
 
 @router.post("/signout")
 def sign_out(actor: Doer, desk: TheDesk, everywhere: Annotated[bool, Form()] = False) -> Response:
-    deeds_people.sign_out(desk, actor, everywhere=everywhere)
+    people.sign_out(desk, actor, everywhere=everywhere)
     response = see_other("/signin")
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return response

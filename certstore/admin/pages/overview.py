@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from certstore.admin import deeds_service, deeds_sites
-from certstore.admin.identity import TheDesk
+from certstore.admin.actions import service, sites
+from certstore.admin.http.identity import TheDesk
 from certstore.admin.pages.charts import build_timeline, validity_bar
 from certstore.admin.pages.rendering import Viewer, render
-from certstore.model import listing
-from certstore.model.authorization import Action, Verdict, authorize
-from certstore.model.listing import Order
-from certstore.model.settings import Source
-from certstore.model.standing import Standing
+from certstore.model.console import listing
+from certstore.model.console.authorization import Action, Verdict, authorize
+from certstore.model.console.listing import Order
+from certstore.model.console.standing import Standing
+from certstore.model.settings.models import Source
 
 router = APIRouter()
 
@@ -49,7 +49,7 @@ def overview(
         offset=(max(number, 1) - 1) * PER_PAGE,
         limit=PER_PAGE,
     )
-    main, found = deeds_sites.list_sites(desk, actor, query)
+    main, found = sites.list_sites(desk, actor, query)
     now = desk.around.clock()
     pages = max(1, -(-found.total // PER_PAGE))
     given = {"search": search, "standing": standing, "source": source, "order": order}
@@ -68,7 +68,7 @@ def overview(
         bar=lambda row: validity_bar(row.not_before, row.not_after, row.renews_at, now),
         address=lambda **changes: _address(given, changes),
         reached=desk.reachability.now() if sees_service else None,
-        workers=deeds_service.list_workers(desk, actor) if sees_service else [],
+        workers=service.list_workers(desk, actor) if sees_service else [],
         generation=desk.index.view().generation,
         orders=list(Order),
     )

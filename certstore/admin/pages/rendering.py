@@ -19,13 +19,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from certstore.admin.desk import Actor
-from certstore.admin.identity import check_csrf, check_origin, desk_of, find_actor
+from certstore.admin.actions.action import Actor
+from certstore.admin.http.identity import check_csrf, check_origin, desk_of, find_actor
+from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
-from certstore.admin.problems import NotSignedIn
-from certstore.model.authorization import Action, Verdict, authorize
-from certstore.model.settings import Source
-from certstore.model.standing import LABELS, Standing
+from certstore.model.console.authorization import Action, Verdict, authorize
+from certstore.model.console.standing import LABELS, Standing
+from certstore.model.settings.models import Source
 
 _HERE = Path(__file__).parent.parent
 STATIC = _HERE / "static"

@@ -7,22 +7,22 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response, StreamingResponse
 
-from certstore.admin import deeds_people, deeds_service
-from certstore.admin.auth.users import UnknownUser
-from certstore.admin.desk import Actor
-from certstore.admin.identity import TheDesk
+from certstore.admin.actions import people, service
+from certstore.admin.actions.action import Actor
+from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
-from certstore.admin.problems import problem_of
-from certstore.model.authorization import Action, Scope
-from certstore.model.people import InvalidPerson, Role
-from certstore.service.protocol import VerbFailed
+from certstore.control.protocol import VerbFailed
+from certstore.model.console.authorization import Action, Scope
+from certstore.model.console.people import InvalidPerson, Role
+from certstore.people.users import UnknownUser
 
 router = APIRouter()
 
 
 @router.get("/service")
 def show_service(request: Request, desk: TheDesk, actor: Viewer) -> Response:
-    facts = deeds_service.show_service(desk, actor)
+    facts = service.show_service(desk, actor)
     return render(request, actor, "service.html", facts=facts, reached=desk.reachability.now())
 
 
@@ -31,7 +31,7 @@ def send_test_mail(
     desk: TheDesk, actor: Doer, flashes: TheFlashes, to: Annotated[str, Form(max_length=500)] = ""
 ) -> Response:
     try:
-        facts = deeds_service.test_notification(desk, actor, to.replace(",", " ").split())
+        facts = service.test_notification(desk, actor, to.replace(",", " ").split())
     except VerbFailed as failure:
         flashes.add(actor, "failing", f"No mail was sent: {failure}")
         return see_other("/service")
@@ -45,7 +45,7 @@ def send_test_mail(
 @router.post("/service/account")
 def register(desk: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotated[bool, Form()] = False) -> Response:
     try:
-        deeds_service.register_account(desk, actor, agree_to_terms=agree)
+        service.register_account(desk, actor, agree_to_terms=agree)
     except VerbFailed as failure:
         flashes.add(actor, "failing", f"No account was registered: {failure}")
     else:
@@ -72,26 +72,24 @@ def put_user(
     sites: Annotated[str, Form(max_length=20_000)] = "",
 ) -> Response:
     try:
-        user, is_new = deeds_people.put_user(desk, actor, name, role, tuple(sites.replace(",", " ").lower().split()))
+        user, is_new = people.put_user(desk, actor, name, role, tuple(sites.replace(",", " ").lower().split()))
     except (InvalidPerson, VerbFailed) as error:
         return _people(request, desk, actor, problem_of(error).detail, 422)
     if not is_new:
         flashes.add(actor, "ok", f"{user.name} has other rights now.")
         return see_other("/people")
-    return _people(
-        request, desk, actor, link=_link(request, deeds_people.invite(desk, actor, user.name)), user=user.name
-    )
+    return _people(request, desk, actor, link=_link(request, people.invite(desk, actor, user.name)), user=user.name)
 
 
 @router.post("/people/users/{name}/invite")
 def invite(request: Request, desk: TheDesk, actor: Doer, name: str) -> Response:
-    return _people(request, desk, actor, link=_link(request, deeds_people.invite(desk, actor, name)), user=name)
+    return _people(request, desk, actor, link=_link(request, people.invite(desk, actor, name)), user=name)
 
 
 @router.post("/people/users/{name}/remove")
 def remove_user(desk: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -> Response:
     try:
-        deeds_people.remove_user(desk, actor, name)
+        people.remove_user(desk, actor, name)
         flashes.add(actor, "ok", f"{name} is removed, and signed out.")
     except (InvalidPerson, UnknownUser) as error:
         flashes.add(actor, "failing", str(error))
@@ -109,7 +107,7 @@ def add_token(
 ) -> Response:
     try:
         chosen = tuple(sites.replace(",", " ").lower().split()) or None
-        made = deeds_people.add_token(desk, actor, name, scope, chosen)
+        made = people.add_token(desk, actor, name, scope, chosen)
     except (InvalidPerson, VerbFailed) as error:
         return _people(request, desk, actor, problem_of(error).detail, 422)
     return _people(request, desk, actor, token=made.text)
@@ -117,7 +115,7 @@ def add_token(
 
 @router.post("/people/tokens/{key}/remove")
 def remove_token(desk: TheDesk, actor: Doer, flashes: TheFlashes, key: str) -> Response:
-    deeds_people.remove_token(desk, actor, key)
+    people.remove_token(desk, actor, key)
     flashes.add(actor, "ok", "The token is worth nothing any more.")
     return see_other("/people")
 
@@ -134,7 +132,7 @@ def _people(
     token: str = "",
 ) -> Response:
     """A link and a token are shown in the answer to the request that made them, and never again."""
-    users, tokens = deeds_people.list_users(desk, actor), deeds_people.list_tokens(desk, actor)
+    users, tokens = people.list_users(desk, actor), people.list_tokens(desk, actor)
     facts = {"users": users, "tokens": tokens, "message": message, "link": link, "user": user, "token": token}
     return render(request, actor, "people.html", status, **facts)
 
@@ -164,7 +162,7 @@ def change_password(
     try:
         if new != again:
             raise InvalidPerson("the two new passwords differ")
-        deeds_people.change_password(desk, actor, old, new)
+        people.change_password(desk, actor, old, new)
     except InvalidPerson as error:
         return _profile(request, desk, actor, str(error), 422)
     flashes.add(actor, "ok", "Your password is changed, and you are signed out everywhere else.")
@@ -183,10 +181,10 @@ def switch_codes(
 ) -> Response:
     try:
         if secret:
-            deeds_people.switch_totp_on(desk, actor, secret, code)
+            people.switch_totp_on(desk, actor, secret, code)
             flashes.add(actor, "ok", "From now on sign-in asks for a code.")
         else:
-            deeds_people.switch_totp_off(desk, actor, password)
+            people.switch_totp_off(desk, actor, password)
             flashes.add(actor, "ok", "Sign-in asks for no code any more.")
     except InvalidPerson as error:
         return _profile(request, desk, actor, str(error), 422, secret=secret)
@@ -198,8 +196,8 @@ def _profile(
 ) -> Response:
     desk.check(actor, Action.PROFILE_VIEW)
     user = desk.access.users.get(actor.name)
-    secret, uri = ("", "") if user.totp_secret else deeds_people.offer_totp(desk, actor, secret)
-    sessions = deeds_people.list_sessions(desk, actor)
+    secret, uri = ("", "") if user.totp_secret else people.offer_totp(desk, actor, secret)
+    sessions = people.list_sessions(desk, actor)
     facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
     return render(request, actor, "profile.html", status, **facts)
 
@@ -210,11 +208,11 @@ def _profile(
 @router.get("/audit")
 def show_audit(request: Request, desk: TheDesk, actor: Viewer, before: str = "") -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-    entries, earlier = deeds_service.read_audit(desk, actor, place, 100)
+    entries, earlier = service.read_audit(desk, actor, place, 100)
     return render(request, actor, "audit.html", entries=entries, earlier=earlier, is_first=place is None)
 
 
 @router.get("/audit/export")
 def export_audit(desk: TheDesk, actor: Viewer) -> Response:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
-    return StreamingResponse(deeds_service.export_audit(desk, actor), 200, headers, "application/x-ndjson")
+    return StreamingResponse(service.export_audit(desk, actor), 200, headers, "application/x-ndjson")

@@ -9,19 +9,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from certstore.admin import deeds_certificates, deeds_sites
-from certstore.admin.desk import Actor, Conflict
-from certstore.admin.identity import TheDesk
+from certstore.admin.actions import certificates, sites
+from certstore.admin.actions.action import Actor, Conflict
+from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
 from certstore.admin.pages.words import key_in_words
-from certstore.admin.problems import problem_of
-from certstore.facts import VersionFacts
-from certstore.model.authorization import Action, Verdict, authorize
-from certstore.model.findings import listed
+from certstore.control.protocol import Fault, VerbFailed
+from certstore.model.certificate.findings import listed
+from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.names import DomainName, InvalidName, covers
 from certstore.model.selection import EXPLANATIONS, select
-from certstore.service.protocol import Fault, VerbFailed
+from certstore.store.status import VersionFacts
 
 router = APIRouter()
 
@@ -81,7 +81,7 @@ def add(request: Request, desk: TheDesk, actor: Doer, flashes: TheFlashes, given
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
     try:
         site = DomainName.parse(site).value
-        facts, _ = deeds_sites.put_settings(desk, actor, site, wanted, must_be_new=True)
+        facts, _ = sites.put_settings(desk, actor, site, wanted, must_be_new=True)
     except InvalidName as error:
         return _form(request, actor, None, wanted, "", f"host: {error}", 422)
     except (VerbFailed, Conflict) as error:
@@ -92,7 +92,7 @@ def add(request: Request, desk: TheDesk, actor: Doer, flashes: TheFlashes, given
 
 @router.get("/sites/{site}")
 def show(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
-    detail = deeds_sites.show_site(desk, actor, site)
+    detail = sites.show_site(desk, actor, site)
     now = desk.around.clock()
     live = next((each.version for each in detail.versions if each.is_live), None)
     choice = select(desk.around.writer.snapshot(), detail.entry.host, is_mail=False, now=now)
@@ -120,7 +120,7 @@ def handshakes(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Res
     """A piece of the site's page, asked for by it; a page of its own where scripts are off."""
     message, verdicts = "", []
     try:
-        verdicts = deeds_sites.verify_site(desk, actor, site)
+        verdicts = sites.verify_site(desk, actor, site)
     except VerbFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
@@ -130,7 +130,7 @@ def handshakes(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Res
 
 @router.get("/sites/{site}/settings")
 def show_settings(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
-    detail = deeds_sites.show_site(desk, actor, site)
+    detail = sites.show_site(desk, actor, site)
     desk.check(actor, Action.SITE_SET_SOURCE, site)
     return _form(request, actor, site, detail.settings or {"host": detail.entry.host}, detail.etag)
 
@@ -145,11 +145,11 @@ def change_settings(
     given: GivenSettings,
     etag: Annotated[str, Form()] = "",
 ) -> Response:
-    before = deeds_sites.show_site(desk, actor, site)
+    before = sites.show_site(desk, actor, site)
     may_declare = authorize(actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
     wanted = given.wanted(before.settings or {"host": before.entry.host}, may_declare=may_declare)
     try:
-        facts, _ = deeds_sites.put_settings(desk, actor, site, wanted, if_match=etag)
+        facts, _ = sites.put_settings(desk, actor, site, wanted, if_match=etag)
     except Conflict as conflict:
         # With the present ETag: who has read both versions may save theirs.
         return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
@@ -162,7 +162,7 @@ def change_settings(
 @router.get("/sites/{site}/remove")
 def show_remove(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
     desk.entry(actor, Action.SITE_REMOVE, site)
-    return render(request, actor, "remove.html", site=site, detail=deeds_sites.show_site(desk, actor, site), message="")
+    return render(request, actor, "remove.html", site=site, detail=sites.show_site(desk, actor, site), message="")
 
 
 @router.post("/sites/{site}/remove")
@@ -174,12 +174,12 @@ def remove(
     site: str,
     typed: Annotated[str, Form()] = "",
 ) -> Response:
-    detail = deeds_sites.show_site(desk, actor, site)
+    detail = sites.show_site(desk, actor, site)
     desk.check(actor, Action.SITE_REMOVE, site)
     message = f"type {site} to confirm" if typed.strip().lower() != site else ""
     if not message:
         try:
-            facts = deeds_sites.remove_site(desk, actor, site)
+            facts = sites.remove_site(desk, actor, site)
             flashes.add(actor, "ok", facts["message"])
             return see_other("/")
         except VerbFailed as error:
@@ -191,7 +191,7 @@ def remove(
 def rollback(
     desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
 ) -> Response:
-    facts = deeds_certificates.activate(desk, actor, site, version)
+    facts = certificates.activate(desk, actor, site, version)
     flashes.add(actor, "ok" if facts["outcome"] in ("done", "noted") else "failing", facts["message"])
     return see_other(f"/sites/{site}")
 
@@ -223,7 +223,7 @@ def _form(
         "settings_form.html",
         status,
         site=site,
-        settings={**deeds_sites.UNSAID, **settings},
+        settings={**sites.UNSAID, **settings},
         upstream=upstream_texts(settings),
         etag=etag,
         message=message,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from certstore.model.notify.wording import distance
 from certstore.model.record import Outcome
-from certstore.model.settings import Source
-from certstore.model.wording import distance
+from certstore.model.settings.models import Source
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

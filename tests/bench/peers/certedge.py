@@ -11,7 +11,7 @@ from typing import ClassVar
 import yaml
 
 from certstore.model.layout import Layout
-from certstore.store import StoreWriter
+from certstore.store.writer import StoreWriter
 from tests.bench import accounting
 from tests.bench.material import MAIN_HOST, SiteFiles, replace_file
 from tests.bench.peers.base import Peer, Server, Setting

@@ -9,7 +9,7 @@ import pytest
 
 from certstore.acme.account import FACTS_FILE, KEY_FILE, AccountWishes
 from certstore.acme.network import OrderFailed
-from certstore.model.causes import Cause
+from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
 
 pytestmark = pytest.mark.peer

@@ -4,8 +4,8 @@ import dns.rcode
 import pytest
 
 from certstore.acme.dns_facts import Resolver
-from certstore.model.preflight_facts import Lookup
-from certstore.model.settings import HostPort
+from certstore.model.renewal.preflight_facts import Lookup
+from certstore.model.settings.models import HostPort
 from tests.peers.dns import DnsServer
 from tests.peers.pebble import MockDns
 from tests.ports import free_port

@@ -14,9 +14,9 @@ from certstore.acme.challenges import Challenges
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderUnderWay, Part
-from certstore.model.bundle import CertificateBundle, read_bundle
-from certstore.model.causes import Cause
-from certstore.model.contents import DroppedFile
+from certstore.model.certificate.bundle import CertificateBundle, read_bundle
+from certstore.model.certificate.contents import DroppedFile
+from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
 
 pytestmark = pytest.mark.peer

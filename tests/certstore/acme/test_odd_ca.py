@@ -15,8 +15,8 @@ from certstore.acme.challenges import Challenges
 from certstore.acme.issue import Issuer, Surroundings
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal, OrderRequest
-from certstore.model.ca import find_ca
-from certstore.model.causes import Cause
+from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, make_layout
 from tests.ports import free_port, listening_socket
 

@@ -17,16 +17,16 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
-from certstore.acme import bounded
-from certstore.acme.bounded import ANSWER_BYTES
 from certstore.acme.challenges import Challenges
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import Ports
 from certstore.acme.preflight import Preflight
-from certstore.model.ca import find_ca
 from certstore.model.layout import Layout
-from certstore.model.preflight_facts import DirectoryFacts, DirectoryStep, PreflightFinding, Severity
-from certstore.model.settings import HostPort
+from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.preflight_facts import DirectoryFacts, DirectoryStep, PreflightFinding, Severity
+from certstore.model.settings.models import HostPort
+from certstore.net import bounded_http
+from certstore.net.bounded_http import ANSWER_BYTES
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder, make_layout
 from tests.peers.dns import DnsServer
@@ -283,7 +283,7 @@ def test_directory_that_is_none(tmp_path: Path, answer: bytes, status: int, step
 
 
 def test_directory_that_comes_byte_by_byte_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(bounded_http, "ANSWER_SECONDS", 0.5)
     with listening_socket() as listener:
         stop = threading.Event()
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation
 from certstore.acme.renewal_info import RenewalInfoAnswer, ask_renewal_info, certificate_id, read_window
-from certstore.model.ca import find_ca
-from certstore.model.pem import to_pem
+from certstore.model.certificate.pem import to_pem
+from certstore.model.renewal.ca import find_ca
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
 from tests.peers.renewal_windows import RenewalWindows
 

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from certstore.acme.account import Account, Accounts, AccountWishes
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.renewal_info import ask_renewal_info, certificate_id
-from certstore.model.ca import Ca, find_ca
-from certstore.model.causes import Cause
 from certstore.model.layout import Layout
+from certstore.model.renewal.ca import Ca, find_ca
+from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, make_layout
 from tests.certstore.cli.command import Ran, certedge
-from tests.certstore.service.care import make_settings
+from tests.certstore.renewal.care import make_settings
 from tests.peers.acme2certifier import Acme2certifier
 from tests.running import RunningEdge, is_served_trusted, running_edge
 

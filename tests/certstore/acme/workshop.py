@@ -14,9 +14,9 @@ from certstore.acme.challenges import WELL_KNOWN, Challenges, OwnListener, look_
 from certstore.acme.issue import Issuer, Surroundings
 from certstore.acme.network import Conversation
 from certstore.acme.order_journal import OrderJournal, OrderRequest
-from certstore.model.ca import Ca, find_ca
 from certstore.model.layout import Layout
-from certstore.model.settings import HostPort
+from certstore.model.renewal.ca import Ca, find_ca
+from certstore.model.settings.models import HostPort
 from tests.peers.pebble import Pebble
 
 AGREED = AccountWishes(("admin@example.org",), agrees_to_terms=True)

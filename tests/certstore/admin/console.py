@@ -22,23 +22,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from certstore.admin.access import Access
-from certstore.admin.auth.invitations import FIRST
-from certstore.admin.auth.passwords import Passwords
-from certstore.admin.identity import COOKIE
+from certstore.admin.context import Surroundings
+from certstore.admin.http.identity import COOKIE
 from certstore.admin.server import console
-from certstore.admin.surroundings import Surroundings
-from certstore.model.authorization import Scope
-from certstore.model.people import Role
-from certstore.model.settings import Settings
-from certstore.service.protocol import Fault, Request, Result, VerbFailed
-from certstore.service.verbs import VERBS
-from certstore.service.writing import answer_safely, perform_safely
-from certstore.store import StoreWriter
+from certstore.control.commands.on_store import VERBS
+from certstore.control.dispatch import answer_safely, perform_safely
+from certstore.control.protocol import Fault, Request, Result, VerbFailed
+from certstore.model.console.authorization import Scope
+from certstore.model.console.people import Role
+from certstore.model.settings.models import Settings
+from certstore.people.access import Access
+from certstore.people.invitations import FIRST
+from certstore.people.passwords import Passwords
+from certstore.store.writer import StoreWriter
 from tests.certstore.stores import acquire
 
 if TYPE_CHECKING:
-    from certstore.service.caretaker import Caretaker
+    from certstore.control.upkeep import Caretaker
 
 PASSWORD = "a calm afternoon by the sea"
 

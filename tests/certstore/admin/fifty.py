@@ -8,15 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certstore.model.authorization import Scope
-from certstore.model.causes import Cause, Failure
-from certstore.model.contents import DroppedFile
-from certstore.model.people import Role
+from certstore.control.upkeep import Caretaker
+from certstore.model.certificate.contents import DroppedFile
+from certstore.model.console.authorization import Scope
+from certstore.model.console.people import Role
 from certstore.model.record import Outcome, Record
-from certstore.model.renewal_state import RenewalInfo, RenewalState, SuggestedWindow
-from certstore.model.settings import Settings, SiteSettings
-from certstore.service.caretaker import Caretaker
-from certstore.store import StoreWriter
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.state import RenewalInfo, RenewalState, SuggestedWindow
+from certstore.model.settings.models import Settings, SiteSettings
+from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.console import Clock, RunningConsole, running_console
 from tests.certstore.stores import drop_pair, look_until_judged

@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from certstore.model.authorization import Scope
-from certstore.model.people import Role
+from certstore.model.console.authorization import Scope
+from certstore.model.console.people import Role
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import sign_in
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console

@@ -16,9 +16,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
+from certstore.control.upkeep import Caretaker
+from certstore.model.console.people import Role
 from certstore.model.layout import Layout
-from certstore.model.people import Role
-from certstore.service.caretaker import Caretaker
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.admin.chromium import PHONE, WIDE, chromium, sign_in
@@ -33,7 +33,7 @@ from tests.certstore.admin.screenshots import (
     take_jobs,
     take_uploads,
 )
-from tests.certstore.service.care import make_settings
+from tests.certstore.renewal.care import make_settings
 from tests.certstore.stores import OTHER, SITE, served
 from tests.deadlines import wait_for
 from tests.peers import do_without, require_peer
@@ -224,7 +224,7 @@ def test_open_overview_follows_what_happens_and_searches_while_typing(
 def test_rollback_is_one_click(
     browser: Browser, console: RunningConsole, ca: CertificateAuthority, tmp_path: Path
 ) -> None:
-    from certstore.model.contents import DroppedFile
+    from certstore.model.certificate.contents import DroppedFile
 
     console.add_user("anna")
     first, second = ca.issue("mail.install.test"), ca.issue("mail.install.test")

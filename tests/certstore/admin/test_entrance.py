@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from certstore.admin.identity import COOKIE
-from certstore.admin.verbs import perform_admin
-from certstore.model.people import Role
-from certstore.model.totp import code_at, step_at
+from certstore.admin.http.identity import COOKIE
+from certstore.control.commands.on_people import perform_admin
+from certstore.model.console.people import Role
+from certstore.model.console.totp import code_at, step_at
 from tests.certstore.admin.browser import hidden, sign_in, submit, try_sign_in
 from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
 from tests.certstore.stores import SITE

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from certstore.admin import connections, streams
-from certstore.model.authorization import Scope
-from certstore.model.settings import SiteSettings
+from certstore.admin.http import connections
+from certstore.admin.live import streams
+from certstore.model.console.authorization import Scope
+from certstore.model.settings.models import SiteSettings
 from tests.certstore.admin.console import Client, RunningConsole, running_console
 from tests.deadlines import wait_for
 

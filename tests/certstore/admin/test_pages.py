@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.people import Role
+from certstore.model.console.people import Role
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import hidden, sign_in, submit, upload, upload_with
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
@@ -267,7 +267,7 @@ def test_store_that_became_full_is_said_on_the_page(
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", str(console.writer.layout.root))
 
-    monkeypatch.setattr("certstore.site_changes.write_site_file", no_space)
+    monkeypatch.setattr("certstore.store.site_changes.write_site_file", no_space)
     answer = add(anna, SITE)
     assert answer.status == 503
     assert "No space left" in answer.text

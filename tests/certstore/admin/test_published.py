@@ -12,10 +12,10 @@ import yaml
 from playwright.sync_api import expect
 from starlette.types import Receive, Scope, Send
 
-from certstore.admin.guard import Guard, Origins
-from certstore.admin.identity import COOKIE
+from certstore.admin.http.guard import Guard, Origins
+from certstore.admin.http.identity import COOKIE
 from certstore.model.layout import Layout
-from certstore.model.settings import Settings
+from certstore.model.settings.models import Settings
 from tests.certificates import CertificateAuthority
 from tests.certstore.admin.browser import hidden, try_sign_in
 from tests.certstore.admin.chromium import chromium

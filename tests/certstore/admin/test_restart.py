@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from certstore.admin.access import Access
-from certstore.admin.auth.passwords import Passwords
-from certstore.admin.jobs import BEGUN_AGAIN_MOST, Errand, LeftOver
-from certstore.keyed_state import KeyedState
+from certstore.admin.live.jobs import BEGUN_AGAIN_MOST, Errand, LeftOver
+from certstore.files.keyed_state import KeyedState
+from certstore.model.console.people import Role
 from certstore.model.layout import Layout
-from certstore.model.people import Role
-from certstore.versions import live_number
+from certstore.people.access import Access
+from certstore.people.passwords import Passwords
+from certstore.store.versions import live_number
 from tests.certstore.admin.browser import sign_in as sign_in_plainly
 from tests.certstore.admin.chromium import chromium, sign_in
 from tests.certstore.admin.console import PASSWORD, running_console
-from tests.certstore.service.care import make_settings
+from tests.certstore.renewal.care import make_settings
 from tests.certstore.stores import MAIN_HOST, SITE, writing
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble

@@ -1,7 +1,8 @@
 """Every address of the console, asked by every kind of grant, for the own and for another site.
 
 The addresses come from the application itself: one that is not in the table below fails, so none goes unlooked at.
-What a grant may do is `tests/certstore/model/test_authorization.py`'s table; here it is that each address asks for it.
+What a grant may do is the table of `tests/certstore/model/console/test_authorization.py`; here it is that each address
+asks for it.
 """
 
 import asyncio
@@ -17,8 +18,8 @@ from fastapi import FastAPI
 
 from certstore.admin.app import build_app
 from certstore.admin.server import make_desk
-from certstore.model.authorization import Action, Grant, Scope, Verdict, authorize
-from certstore.model.people import Role
+from certstore.model.console.authorization import Action, Grant, Scope, Verdict, authorize
+from certstore.model.console.people import Role
 from tests.certstore.admin.browser import submit, upload
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
 from tests.certstore.stores import OTHER, SITE

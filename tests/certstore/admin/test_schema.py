@@ -10,7 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from certstore.model.authorization import Scope
+from certstore.model.console.authorization import Scope
 from tests.certstore.admin.console import Client, RunningConsole, running_console
 from tests.certstore.stores import OTHER, SITE
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.certstore.admin.browser import hidden, submit, try_sign_in, upload
 from tests.certstore.admin.console import PASSWORD, Client
-from tests.certstore.service.mounted_control import CA, HOST, MountedControl, fill, mounted_control, needs_mounts
+from tests.certstore.control.mounted_control import CA, HOST, MountedControl, fill, mounted_control, needs_mounts
 from tests.deadlines import wait_for
 
 pytestmark = needs_mounts

@@ -17,16 +17,16 @@ from typing import Any
 
 import yaml
 
-from certstore.model.settings import Settings
-from certstore.service.client import call
-from certstore.service.protocol import pack_files
+from certstore.control.client import call
+from certstore.control.protocol import pack_files
+from certstore.model.settings.models import Settings
 from tests.certificates import Issued
 
 # Everything is imported first: the interpreter may lie where only root can read.
 _AS_USER = """
 import importlib, os, pkgutil, sys
 import encodings.idna, encodings.utf_8_sig, rich.text, typer.rich_utils
-import certstore.cli, certstore.facts, certstore.service.client, certstore.service.writing, edge_addon.cli
+import certstore.cli, certstore.store.status, certstore.control.client, certstore.control.dispatch, edge_addon.cli
 for module in pkgutil.iter_modules(certstore.cli.__path__, "certstore.cli."):
     importlib.import_module(module.name)
 user = int(sys.argv.pop(1))

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from certstore.cli.export import CURRENT, ExportRefused, export_live
-from certstore.model.contents import DroppedFile
+from certstore.model.certificate.contents import DroppedFile
 from certstore.model.layout import Layout
-from certstore.model.settings import SiteSettings
-from certstore.store import StoreWriter
+from certstore.model.settings.models import SiteSettings
+from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 
 HOST = "webmail.client-a.test"

@@ -5,7 +5,7 @@ import pytest
 
 from certstore.cli.failure import CommandFailed, Exit, run_app
 from certstore.cli.output import print_lines
-from certstore.service.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, VerbFailed
 from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import certedge, install, open_folder, write_edge
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from certstore.cli.init import _SETTINGS
-from certstore.model.settings import ListenerKind
-from certstore.model.settings_source import parse_settings
+from certstore.model.settings.loading import parse_settings
+from certstore.model.settings.models import ListenerKind
 from tests.certstore.cli.command import certedge
 
 

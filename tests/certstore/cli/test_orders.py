@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from certstore.model.layout import Layout
-from certstore.store import Store
+from certstore.store.writer import Store
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.cli.command import Ran, certedge
-from tests.certstore.service.care import make_settings
-from tests.certstore.service.test_importing import certbot_account, certbot_lineage
+from tests.certstore.cli.test_import_sources import certbot_account, certbot_lineage
+from tests.certstore.renewal.care import make_settings
 from tests.peers.mail_server import MailServer
 from tests.peers.pebble import Pebble
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
-from tests.certstore.service.control_process import running_control
+from tests.certstore.control.control_process import running_control
 
 HOST = "webmail.client-a.test"
 MAIN = "mail.edge.test"

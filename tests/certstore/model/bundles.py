@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TypedDict, Unpack
 
-from certstore.model.bundle import CertificateBundle, DroppedFile, KeyPair, Refused, read_bundle
-from certstore.model.findings import Finding
+from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, KeyPair, Refused, read_bundle
+from certstore.model.certificate.findings import Finding
 from tests.certificates import CertificateAuthority, Issued
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certstore.model.ca_limits import LETS_ENCRYPT, Limit
-from certstore.model.causes import Cause, Failure
-from certstore.model.notices import Mail, day_of
-from certstore.model.renewal import LiveCertificate, SiteToRenew
-from certstore.model.renewal_state import SuggestedWindow
-from certstore.model.settings import Source
-from certstore.model.warnings import MatterKind
+from certstore.model.notify.due_mails import Mail, day_of
+from certstore.model.notify.warnings import MatterKind
+from certstore.model.renewal.decision import LiveCertificate, SiteToRenew
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.rate_limits import LETS_ENCRYPT, Limit
+from certstore.model.renewal.state import SuggestedWindow
+from certstore.model.settings.models import Source
 from tests.certstore.model.time_travel import BEGIN, DAY, Behaviour, World, always_up, down_between
 
 QUARTER = timedelta(days=90)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from certstore.model.names import covers, normalise_server_name, wildcard_for
 from certstore.model.selection import EXPLANATIONS, Reason, Selection, fall_back_to_main, select
-from certstore.model.settings import Source
+from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry, Snapshot
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

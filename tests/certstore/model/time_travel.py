@@ -9,15 +9,22 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from certstore.model.attempt import choose_names, plan_order, select_ca, settle_failure, settle_hold, settle_success
-from certstore.model.ca_limits import LETS_ENCRYPT, Ledger, Limit
-from certstore.model.causes import Cause, Failure
-from certstore.model.degrade import HoldBack
-from certstore.model.notices import Mail, Told, plan_mails
-from certstore.model.renewal import Keep, LiveCertificate, Origin, SiteToRenew, decide_renewal, place_of
-from certstore.model.renewal_state import RenewalState, SuggestedWindow
-from certstore.model.settings import Source
-from certstore.model.warnings import WatchedSite, decide_matter
+from certstore.model.notify.due_mails import Mail, Told, plan_mails
+from certstore.model.notify.warnings import WatchedSite, decide_matter
+from certstore.model.renewal.decision import Keep, LiveCertificate, Origin, SiteToRenew, decide_renewal, place_of
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.order_decision import (
+    choose_names,
+    plan_order,
+    select_ca,
+    settle_failure,
+    settle_hold,
+    settle_success,
+)
+from certstore.model.renewal.partial_order import HoldBack
+from certstore.model.renewal.rate_limits import LETS_ENCRYPT, Ledger, Limit
+from certstore.model.renewal.state import RenewalState, SuggestedWindow
+from certstore.model.settings.models import Source
 
 BEGIN = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from certstore.model.settings import ListenerKind, Settings
+from certstore.model.settings.models import ListenerKind, Settings
 from edge_addon.demo.arrangement import DROP_NAME, KINDS, MARK, NotOurFolder, arrange, bind_listeners, claim_folder
 
 PORTS = {kind: 20000 + index for index, kind in enumerate(KINDS)}

@@ -14,11 +14,11 @@ from mitmproxy import options
 from mitmproxy.addons import core, next_layer, proxyserver
 
 from certstore.model.layout import Layout
-from certstore.model.settings import Settings
+from certstore.model.settings.models import Settings
 from certstore.model.snapshot import SiteEntry, encode_entry
-from edge_addon.addon import Edge as EdgeAddon
-from edge_addon.addon import Inherited
-from edge_addon.worker import LeanMaster
+from edge_addon.addon.edge import Edge as EdgeAddon
+from edge_addon.addon.edge import Inherited
+from edge_addon.processes.worker import LeanMaster
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, PLAIN_RELAY, Edge, entry
 from tests.ports import listening_socket

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from mitmproxy import http
 
-from certstore.model.settings import Source
+from certstore.model.settings.models import Source
 from certstore.model.snapshot import SiteEntry
 from tests.edge_addon.inspection.edge import inspected, inspecting_edge
 from tests.edge_addon.relay.edge import MAIN_HOST, entry
-from tests.edge_addon.relay.http2_client import Http2Client
+from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
 from tests.peers.recorder import Recorder, answering, ok
 

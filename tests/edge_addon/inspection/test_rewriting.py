@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from mitmproxy import http
 
+from edge_addon.http import responses
+from edge_addon.http.framing import parse_request
 from edge_addon.inspection.rewriting import build_response, clean_response, request_fields_of, rewrite_request
-from edge_addon.relay import responses
-from edge_addon.relay.framing import parse_request
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

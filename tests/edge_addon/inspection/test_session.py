@@ -14,7 +14,7 @@ from edge_addon.inspection.inspector import Inspector
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.inspection.edge import SITE, inspected, inspecting_edge
 from tests.edge_addon.relay.edge import entry, stands_still
-from tests.edge_addon.relay.http2_client import Http2Client, client_context
+from tests.edge_addon.relay.http2.client import Http2Client, client_context
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, answering, ok, silent
 

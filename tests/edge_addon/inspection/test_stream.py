@@ -10,11 +10,11 @@ import pytest
 from mitmproxy import http
 from websockets.asyncio.client import connect
 
-from certstore.model.settings import Source
+from certstore.model.settings.models import Source
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.inspection.edge import SITE, inspected, inspecting_edge
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, entry
-from tests.edge_addon.relay.http2_client import Http2Client
+from tests.edge_addon.relay.http2.client import Http2Client
 from tests.edge_addon.relay.test_hostile_requests import HOSTILE
 from tests.edge_addon.relay.test_tunnel import echo_server
 from tests.loops import in_loop

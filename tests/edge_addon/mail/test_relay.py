@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.channel import Address
-from edge_addon.mail import proxy_protocol, relay
+from edge_addon.mail import relay
 from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
 from edge_addon.mail.upstream import UNREACHABLE
+from edge_addon.transport import proxy_protocol
+from edge_addon.transport.channel import Address
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.mail.edge import DOMAIN_HOST, MAIN, OTHER_CA, Peer, Upstream, client_context, mail_edge
 from tests.loops import in_loop

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_addon.connection import ClientConnection
+from edge_addon.listeners.connection import ClientConnection
 from edge_addon.mail.opening import UPSTREAM_PIPELINED, UPSTREAM_WITHOUT_STARTTLS
 from edge_addon.mail.upstream import TLS_FAILED
 from tests.deadlines import wait_for_in_loop

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certstore.journal import JournalReader
 from certstore.model.layout import Layout
-from certstore.model.settings import ListenerSettings, Settings, Source, Upstream
+from certstore.model.settings.models import ListenerSettings, Settings, Source, Upstream
 from certstore.model.snapshot import ServedCertificate, SiteEntry, encode_entry
-from edge_addon.plane import Plane
-from edge_addon.sessions import connection_factory
+from certstore.store.journal import JournalReader
+from edge_addon.listeners.sessions import connection_factory
+from edge_addon.plane.data_plane import Plane
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
 from tests.ports import listening_socket

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon import connection
-from edge_addon.relay import body_rate, http1
+from edge_addon.http import body_rate
+from edge_addon.listeners import connection
+from edge_addon.relay import http1
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import relay_edge, stands_still
 from tests.loops import in_loop

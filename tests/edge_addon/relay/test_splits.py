@@ -9,8 +9,8 @@ import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.edge_addon.http.test_chunks import split
 from tests.edge_addon.relay.edge import relay_edge
-from tests.edge_addon.relay.test_chunks import split
 from tests.peers.recorder import Connection, Recorder
 
 Trailers = list[tuple[bytes, bytes]]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certstore.admin.pages.charts import HEIGHT, WIDTH, Bar, build_timeline, validity_bar
-from certstore.model.listing import SiteRow, Table
-from certstore.model.settings import Source
-from certstore.model.standing import Standing
+from certstore.model.console.listing import SiteRow, Table
+from certstore.model.console.standing import Standing
+from certstore.model.settings.models import Source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -1,0 +1,84 @@
+"""Actions on the service as a whole: CA account, notifications, the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from certstore.admin.actions.action import Actor, Desk
+from certstore.model.console.authorization import Action
+from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
+
+
+def show_service(desk: Desk, actor: Actor) -> dict[str, Any]:
+    """What edge.yaml says that matters to certificates, and the accounts at the CAs."""
+    desk.check(actor, Action.SERVICE_VIEW)
+    settings = desk.around.settings
+    smtp = settings.notify.smtp
+    return {
+        "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
+        "acme": {
+            "directory": settings.acme.directory,
+            "second_directory": settings.acme.second_directory,
+            "agree_to_terms": settings.acme.agree_to_terms,
+            "contact": list(settings.acme.contact),
+            "key_type": settings.acme.key_type,
+            "profile": settings.acme.profile,
+        },
+        "notify": {
+            "to": list(settings.notify.to),
+            "from": settings.notify.sender,
+            "server": f"{smtp.host}:{smtp.port} ({smtp.security})" if smtp is not None else None,
+        },
+        "accounts": _accounts(desk),
+        "workers": list_workers(desk, actor),
+    }
+
+
+def list_workers(desk: Desk, actor: Actor) -> list[dict[str, Any]]:
+    """Those that were heard of lately, and whether each has read everything that was published."""
+    desk.check(actor, Action.SERVICE_VIEW)
+    layout, now = desk.around.writer.layout, desk.around.clock()
+    reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
+    journal = layout.snapshot_journal.stat()
+    return [
+        {
+            "pid": report.pid,
+            "heard_of": report.at.isoformat(timespec="seconds"),
+            "is_draining": report.is_draining,
+            "is_up_to_date": report.journal == (journal.st_ino, journal.st_size),
+        }
+        for report in reports
+        if report is not None and now - report.at < SILENT_AFTER
+    ]
+
+
+def _accounts(desk: Desk) -> list[dict[str, Any]]:
+    """From disk, without the network; none while orders could not begin."""
+    caretaker = desk.around.caretaker()
+    if caretaker is None:
+        return []
+    accounts: list[dict[str, Any]] = caretaker.perform("account.show", {})["accounts"]
+    return accounts
+
+
+def register_account(desk: Desk, actor: Actor, *, agree_to_terms: bool) -> dict[str, Any]:
+    with desk.deed(actor, Action.ACCOUNT_REGISTER, detail="terms agreed to" if agree_to_terms else ""):
+        return desk.around.perform("account.register", {"agree_to_terms": agree_to_terms})
+
+
+def test_notification(desk: Desk, actor: Actor, to: list[str]) -> dict[str, Any]:
+    with desk.deed(actor, Action.NOTIFY_TEST) as deed:
+        facts = desk.around.perform("notify.test", {"to": to})
+        deed.detail = f"sent to {', '.join(facts['sent']) or 'nobody'}"
+    return facts
+
+
+def read_audit(desk: Desk, actor: Actor, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
+    desk.check(actor, Action.AUDIT_VIEW)
+    return desk.access.audit.page(before, limit)
+
+
+def export_audit(desk: Desk, actor: Actor) -> Iterator[bytes]:
+    with desk.deed(actor, Action.AUDIT_VIEW, detail="exported"):
+        return desk.access.audit.export()

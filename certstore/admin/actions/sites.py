@@ -1,0 +1,195 @@
+"""Actions on sites: looking, declaring, changing, removing, and asking the listeners what they serve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from certstore.admin.actions.action import Actor, Conflict, Desk, no_site
+from certstore.control.protocol import Fault, VerbFailed
+from certstore.model.console.authorization import Action, action_for_change
+from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
+from certstore.model.record import Record
+from certstore.model.renewal.decision import RenewalReason, renewal_instant
+from certstore.model.renewal.state import FRESH, RenewalState
+from certstore.model.settings.models import SiteSettings, Source
+from certstore.model.snapshot import MAIN, SiteEntry
+from certstore.store.errors import UnknownSite
+from certstore.store.status import SiteFacts, VersionFacts, history, site_facts
+from certstore.verify.plan import Chains, Verdict, judge, plan
+
+HANDSHAKE_SECONDS = 5.0
+_HANDSHAKES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """`reason` says on whose word `due` rests; `next_attempt` is set while something failed or has to wait."""
+
+    state: RenewalState
+    due: Any
+    reason: RenewalReason | None
+
+
+UNSAID: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
+"""Every key of site.yaml with what holds where it is not said."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDetail:
+    """Everything that a site's page shows from the store. `settings` is what site.yaml says, `{}` of a bare site."""
+
+    row: SiteRow
+    facts: SiteFacts
+    entry: SiteEntry
+    settings: dict[str, Any]
+    etag: str
+    versions: tuple[VersionFacts, ...]
+    attempts: tuple[Record, ...]
+    renewal: Renewal | None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The settings with every key."""
+        return {**UNSAID, **self.settings}
+
+
+def list_sites(desk: Desk, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:
+    """The main site, where the actor reaches it, and the page of domains' sites that the query asks for."""
+    desk.check(actor, Action.SITES_LIST)
+    view = desk.index.view()
+    own = actor.grant.sites
+    table = view.table if own is None else Table(row for row in view.table.rows if row.site in own)
+    return view.main if actor.grant.reaches(MAIN) else None, select_page(table, query)
+
+
+def show_site(desk: Desk, actor: Actor, site: str) -> SiteDetail:
+    """Raises VerbFailed where there is none, or none that the actor is to know of."""
+    entry = desk.entry(actor, Action.SITE_VIEW, site)
+    writer = desk.around.writer
+    try:
+        facts = site_facts(writer, site, desk.around.clock())
+        settings = settings_of(desk, site)
+    except UnknownSite:
+        raise no_site(site) from None
+    row = desk.index.view().by_site.get(site)
+    if row is None:
+        desk.index.refresh()
+        row = desk.index.view().by_site.get(site)
+        if row is None:
+            raise no_site(site)
+    attempts = writer.records(site)[::-1]
+    versions = tuple(history(writer, site))
+    return SiteDetail(row, facts, entry, settings, etag_of(settings), versions, attempts, _renewal(desk, entry))
+
+
+def settings_of(desk: Desk, site: str) -> dict[str, Any]:
+    """Raises UnknownSite."""
+    settings = desk.around.writer.settings(site)
+    return {} if settings is None else settings.model_dump(mode="json", exclude_defaults=True)
+
+
+def etag_of(settings: Mapping[str, Any]) -> str:
+    """Of a site's settings: another one after every change of them, whoever made it."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _renewal(desk: Desk, entry: SiteEntry) -> Renewal | None:
+    caretaker = desk.around.caretaker()
+    if entry.source is not Source.ACME or caretaker is None:
+        return None
+    from certstore.renewal.loop import site_fraction
+
+    state = caretaker.maintenance.book.states().get(entry.site, FRESH)
+    live = caretaker.maintenance.tools.sites.live(entry)
+    if live is None:
+        return Renewal(state, state.next_attempt, None)
+    due, reason = renewal_instant(live, state, site_fraction(entry.site, live))
+    return Renewal(state, due, reason)
+
+
+def put_settings(
+    desk: Desk,
+    actor: Actor,
+    site: str,
+    wanted: Mapping[str, Any],
+    *,
+    if_match: str | None = None,
+    must_be_new: bool = False,
+) -> tuple[dict[str, Any], bool]:
+    """Give a site these settings, whole; the facts, and whether the site is new. The same again changes nothing.
+
+    Raises Conflict where the settings are not those of `if_match` any more, Denied, VerbFailed.
+    """
+    with desk.edits:
+        try:
+            before = settings_of(desk, site)
+        except UnknownSite:
+            return _add(desk, actor, site, wanted, if_match), True
+        desk.check(actor, Action.SITE_VIEW, site)
+        if must_be_new:
+            raise Conflict(f"there is a site {site} already")
+        if if_match is not None and if_match != etag_of(before):
+            raise Conflict(
+                "somebody changed this site since you opened it; look at it as it is now, and change it then"
+            )
+        changes = {key: wanted.get(key) for key in {*before, *wanted} if wanted.get(key) != before.get(key)}
+        changes = {key: value for key, value in changes.items() if value is not None or key in before}
+        action = action_for_change(frozenset(changes))
+        if not changes:
+            desk.check(actor, action, site)
+            return _unchanged(desk, site), False
+        with desk.deed(actor, action, site, _listed(changes)) as deed:
+            facts = desk.around.perform("site.set", {"site": site, "changes": changes})
+            deed.detail = str(facts["message"])
+    return facts, False
+
+
+def _add(desk: Desk, actor: Actor, site: str, wanted: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
+    if actor.grant.sites is not None:
+        # Whoever is bound to sites is told the same of one that there is not and one that there is.
+        desk.check(actor, Action.SITE_VIEW, site)
+    if if_match is not None:
+        raise Conflict(f"the site {site} was removed meanwhile")
+    with desk.deed(actor, Action.SITE_ADD, site) as deed:
+        facts = desk.around.perform("site.add", {"site": site, "settings": dict(wanted)})
+        deed.detail = str(facts["message"])
+    return facts
+
+
+def _unchanged(desk: Desk, site: str) -> dict[str, Any]:
+    entry = desk.around.writer.site(site)
+    facts = {"site": site, "host": entry.host, "names": list(entry.names), "source": entry.source.value}
+    return {**facts, "message": "nothing was to be changed", "problems": []}
+
+
+def _listed(changes: Mapping[str, Any]) -> str:
+    known = SiteSettings.model_fields
+    return ", ".join(sorted(key if key in known else "an unknown key" for key in changes))
+
+
+def remove_site(desk: Desk, actor: Actor, site: str) -> dict[str, Any]:
+    desk.entry(actor, Action.SITE_REMOVE, site)
+    with desk.deed(actor, Action.SITE_REMOVE, site) as deed:
+        facts = desk.around.perform("site.remove", {"site": site})
+        deed.detail = str(facts["message"])
+    return facts
+
+
+def verify_site(desk: Desk, actor: Actor, site: str) -> list[Verdict]:
+    """Shake hands with every listener for this site's host, as a client would."""
+    entry = desk.entry(actor, Action.SITE_VERIFY, site)
+    around = desk.around
+    snapshot = around.writer.snapshot()
+    settings = around.settings
+    every = plan(settings.listeners, snapshot, [entry], settings.trusted_proxies, around.clock())
+    checks = [check for check in every if check.probe.server_name is not None]
+    if not checks:
+        raise VerbFailed(Fault.INVALID, "edge.yaml has no listeners", "add some under `listeners:`")
+    chains = Chains(around.writer.layout)
+    with ThreadPoolExecutor(_HANDSHAKES_AT_ONCE, thread_name_prefix="handshake") as pool:
+        return list(pool.map(lambda check: judge(check, chains, HANDSHAKE_SECONDS), checks))

@@ -1,0 +1,38 @@
+"""What the console is given by the control process: the store's writer to ask, and a way to have verbs performed.
+
+The console never changes the store by any other way than `perform`, which is what the control socket uses too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from certstore.model.settings.models import Settings
+from certstore.store.writer import StoreWriter
+
+if TYPE_CHECKING:
+    from certstore.control.upkeep import Caretaker
+
+Tell = Callable[[str], None]
+
+
+class Perform(Protocol):
+    """From any thread but the loop's. Raises VerbFailed."""
+
+    def __call__(self, verb: str, args: Mapping[str, Any], tell: Tell = ...) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """`caretaker` gives None where orders and warnings could not begin."""
+
+    writer: StoreWriter
+    settings: Settings
+    base: Path
+    perform: Perform
+    caretaker: Callable[[], Caretaker | None]
+    clock: Callable[[], datetime]

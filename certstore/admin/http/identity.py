@@ -1,0 +1,87 @@
+"""Who sends a request: a person by the session's cookie, a program by its token; for every face the same.
+
+A change that comes with a cookie has to carry the session's CSRF token too, in a header or in the form. Whatever names
+an origin has to name ours.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, cast
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from certstore.admin.actions.action import Actor, Desk
+from certstore.admin.http.problems import CsrfRefused, NotSignedIn
+from certstore.people.sessions import Session
+from certstore.people.users import UnknownUser
+
+COOKIE = "__Host-certedge"
+"""The prefix makes browsers insist on Secure, Path=/ and no Domain: no neighbour host can plant one."""
+
+CSRF_HEADER = "X-CSRF-Token"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def desk_of(request: Request) -> Desk:
+    return cast(Desk, request.app.state.desk)
+
+
+def address_of(request: Request) -> str:
+    return str(request.state.address)
+
+
+def find_actor(request: Request) -> Actor | None:
+    """By token, else by session; None for neither, or one that is not good."""
+    desk = desk_of(request)
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, text = header.partition(" ")
+        token = desk.access.tokens.find(text.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            return None
+        return Actor(f"token {token.name} ({token.key})", token.name, token.grant, address_of(request))
+    session = find_session(request)
+    if session is None:
+        return None
+    try:
+        user = desk.access.users.get(session.user)
+    except UnknownUser:
+        return None
+    return Actor(f"user {user.name}", user.name, user.grant, address_of(request), session)
+
+
+def find_session(request: Request) -> Session | None:
+    secret = request.cookies.get(COOKIE, "")
+    return desk_of(request).access.sessions.find(secret) if secret else None
+
+
+def check_origin(request: Request) -> None:
+    """Raises CsrfRefused for a request that a page of another origin made."""
+    fetch_site = request.headers.get("sec-fetch-site")
+    if fetch_site is not None and fetch_site not in ("same-origin", "none"):
+        raise CsrfRefused
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+        raise CsrfRefused
+
+
+def check_csrf(session: Session, given: str) -> None:
+    if not hmac.compare_digest(given.encode(), session.csrf_token.encode()):
+        raise CsrfRefused
+
+
+def api_actor(request: Request) -> Actor:
+    """Raises NotSignedIn, CsrfRefused."""
+    actor = find_actor(request)
+    if actor is None:
+        raise NotSignedIn
+    if actor.session is not None and request.method not in _SAFE:
+        check_origin(request)
+        check_csrf(actor.session, request.headers.get(CSRF_HEADER, ""))
+    return actor
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+ApiActor = Annotated[Actor, Depends(api_actor)]

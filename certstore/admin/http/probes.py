@@ -1,0 +1,54 @@
+"""`/metrics` and `/readyz`: what monitoring asks. `/readyz` is for anybody; metrics name customers and ask for a token.
+
+Gathers and hands over: the numbers are `service.metrics`'s, the verdict is `service.readiness`'s.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from certstore.admin.actions.action import Desk
+from certstore.admin.http.identity import find_actor
+from certstore.model.console.authorization import Action
+from certstore.model.snapshot import MAIN
+from certstore.monitoring.metrics import CONTENT_TYPE, render
+from certstore.monitoring.readiness import judge
+from certstore.monitoring.worker_reports import WorkerReports
+from certstore.store.status import status
+
+
+def observing(desk: Desk) -> APIRouter:
+    """The two routes; both run on threads, as they read files."""
+    around = desk.around
+    reports = WorkerReports(around.writer.layout)
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/metrics")
+    def metrics(request: Request) -> Response:
+        actor = find_actor(request)
+        if actor is None:
+            # Not the redirect to the entrance that people get: a program would follow it and read a page.
+            return Response("a token is needed\n", 401, headers={"WWW-Authenticate": "Bearer"}, media_type="text/plain")
+        desk.check(actor, Action.SERVICE_VIEW)
+        now = around.clock()
+        page = render(status(around.writer, now), reports.collect(now), now)
+        return Response(page, headers={"Content-Type": CONTENT_TYPE})
+
+    @router.get("/readyz")
+    def readyz() -> Response:
+        now = around.clock()
+        caretaker = around.caretaker()
+        readiness = judge(
+            around.settings,
+            around.writer.layout,
+            around.writer.site(MAIN).certificate,
+            reports.collect(now).workers,
+            now,
+            is_maintenance_stalled=caretaker is None or caretaker.maintenance.is_stalled(now),
+        )
+        problems = [{"code": code.value, "message": words} for code, words in readiness.problems]
+        facts = {"status": "ready" if readiness.ok else "not ready", "problems": problems}
+        return JSONResponse(facts, 200 if readiness.ok else 503, headers={"Cache-Control": "no-store"})
+
+    return router

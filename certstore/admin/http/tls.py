@@ -1,0 +1,56 @@
+"""The console's TLS context: always on the store's live main certificate, without a restart and without a watcher.
+
+The context that the listener holds has a certificate only so that it can begin; each handshake is moved, before a
+certificate is chosen, onto the context of the version that is live at that moment (one `readlink` when nothing
+changed). Open connections keep theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+from certstore.model import layout as names
+from certstore.model.layout import Layout
+from certstore.model.snapshot import MAIN
+from certstore.store.versions import live_number
+
+logger = logging.getLogger(__name__)
+
+
+class LiveContext:
+    """`listening` is for the listener. Raises OSError or ssl.SSLError where there is no main certificate."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._number = live_number(layout, MAIN)
+        self._current = self._load(self._number)
+        self.listening = self._load(self._number)
+        self.listening.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+        """Called with or without a server name: there is one certificate here."""
+        number = live_number(self._layout, MAIN)
+        if number != self._number:
+            try:
+                self._current = self._load(number)
+                self._number = number
+            except (OSError, ssl.SSLError) as error:
+                # The next handshake tries again; until then the last one that worked is served.
+                logger.error("the console can't load version %s of the main certificate: %s", number, error)
+        connection.context = self._current
+
+    def _load(self, number: int | None) -> ssl.SSLContext:
+        if number is None:
+            raise FileNotFoundError("there is no main certificate")
+        folder = self._layout.version(MAIN, number)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A ticket would be tied to the listener's context and its first certificate.
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(folder / names.FULLCHAIN, folder / names.PRIVKEY)
+        if (folder / names.FULLCHAIN_RSA).exists():
+            context.load_cert_chain(folder / names.FULLCHAIN_RSA, folder / names.PRIVKEY_RSA)
+        return context

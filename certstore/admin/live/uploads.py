@@ -1,0 +1,56 @@
+"""Files that a person has uploaded and looks at before they count: in memory, for minutes, for that person alone.
+
+They hold private keys, so they never touch a disk, nothing shows them, and few are kept.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from certstore.model.certificate.contents import DroppedFile
+
+LASTS = timedelta(minutes=15)
+_PER_PERSON = 5
+_IN_ALL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    owner: str
+    site: str
+    files: tuple[DroppedFile, ...] = field(repr=False)
+    password: bytes | None = field(repr=False)
+    until: datetime
+
+
+class Uploads:
+    """Used from several threads."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[str, Upload] = {}
+
+    def keep(self, owner: str, site: str, files: tuple[DroppedFile, ...], password: bytes | None) -> str:
+        """The key by which the same person gets it back."""
+        key = secrets.token_urlsafe(24)
+        with self._lock:
+            now = self._clock()
+            self._kept = {each: upload for each, upload in self._kept.items() if upload.until > now}
+            mine = [each for each, upload in self._kept.items() if upload.owner == owner]
+            for oldest in mine[: max(len(mine) - _PER_PERSON + 1, 0)] or list(self._kept)[: len(self._kept) // _IN_ALL]:
+                del self._kept[oldest]
+            self._kept[key] = Upload(owner, site, files, password, now + LASTS)
+        return key
+
+    def take(self, key: str, owner: str, site: str) -> Upload | None:
+        """Once; None when it is gone, or somebody else's, or for another site."""
+        with self._lock:
+            upload = self._kept.get(key)
+            if upload is None or (upload.owner, upload.site) != (owner, site) or upload.until <= self._clock():
+                return None
+            return self._kept.pop(key)

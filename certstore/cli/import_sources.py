@@ -1,0 +1,247 @@
+"""What another program left behind, read and put in our terms: sites, certificates and CA accounts.
+
+One reader each for certbot, acme.sh and BlueMind. Only reads; nothing at the source changes, and nothing in the store
+does. What can't be used is told in `notes`, and stops nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from josepy.errors import Error as JoseError
+from josepy.jwk import JWK, JWKEC, JWKRSA
+
+from certstore.model.names import is_host_name
+from certstore.model.settings.models import Source
+from certstore.model.snapshot import MAIN
+
+_FILE_LIMIT = 1_000_000
+_LETS_ENCRYPT = "Let's Encrypt"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSite:
+    """`site` is `main` or the host. `files` go through intake as they are; `path` is where they were found."""
+
+    site: str
+    host: str
+    additional_names: tuple[str, ...]
+    certificate: Source
+    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    path: str
+
+    def and_files_of(self, other: FoundSite) -> FoundSite:
+        """An EC and an RSA certificate of one host are one site."""
+        names = tuple(dict.fromkeys((*self.additional_names, *other.additional_names)))
+        taken = {name for name, _ in self.files}
+        files = self.files + tuple((name if name not in taken else f"other-{name}", c) for name, c in other.files)
+        return FoundSite(self.site, self.host, names, self.certificate, files, f"{self.path}, {other.path}")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAccount:
+    directory: str
+    url: str
+    key_pem: bytes = field(repr=False)
+    contact: tuple[str, ...]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    sites: tuple[FoundSite, ...]
+    accounts: tuple[FoundAccount, ...]
+    notes: tuple[str, ...]
+
+
+Reader = Callable[[Path], Found]
+
+
+def read_certbot(folder: Path) -> Found:
+    """`/etc/letsencrypt`: live/NAME/, renewal/NAME.conf, accounts/HOST/PATH/ID/."""
+    notes: list[str] = []
+    sites, used = [], Counter[str]()
+    for lineage in _folders(folder / "live"):
+        if (site := _site(lineage, lineage.name, ("fullchain.pem", "privkey.pem"), notes)) is not None:
+            sites.append(site)
+        used[_setting(folder / "renewal" / f"{lineage.name}.conf", "account")] += 1
+    accounts = []
+    for path in sorted((folder / "accounts").glob("**/private_key.json")):
+        directory = "https://" + path.parent.parent.relative_to(folder / "accounts").as_posix()
+        if (account := _certbot_account(path.parent, directory, notes)) is not None:
+            accounts.append((used[path.parent.name], account))
+    return Found(_merged(sites), _one_per_ca(accounts, notes), tuple(notes))
+
+
+def read_acme_sh(folder: Path) -> Found:
+    """`~/.acme.sh`: DOMAIN/ and DOMAIN_ecc/, ca/HOST/PATH/."""
+    notes: list[str] = []
+    sites = []
+    for each in _folders(folder):
+        domain = each.name.removesuffix("_ecc")
+        if (each / f"{domain}.conf").is_file():
+            site = _site(each, domain, ("fullchain.cer", f"{domain}.key"), notes)
+            sites += [site] if site is not None else []
+    accounts = []
+    for path in sorted((folder / "ca").glob("**/account.key")):
+        relative = path.parent.relative_to(folder / "ca").as_posix()
+        directory = f"https://{relative}" if "/" in relative else f"https://{relative}/directory"
+        url = _setting(path.parent / "ca.conf", "ACCOUNT_URL")
+        email = _setting(path.parent / "ca.conf", "CA_EMAIL")
+        key = _read(path, notes)
+        if not url or key is None:
+            notes.append(f"{path.parent}: no account URL is known, so the account is not taken over")
+            continue
+        accounts.append((0, FoundAccount(directory, url, key, (email,) if email else (), str(path.parent))))
+    return Found(_merged(sites), _one_per_ca(accounts, notes), tuple(notes))
+
+
+def read_bluemind(folder: Path) -> Found:
+    """`/etc/ssl/certs`: bm_cert.pem is the main certificate, bm_cert-DOMAINUID.pem a domain's."""
+    notes: list[str] = []
+    sites = []
+    for path in sorted(folder.glob("bm_cert*.pem")):
+        if path.name == "bm_cert.pem":
+            found = _from_files(path, "", [path], notes)
+            if found is not None:
+                names = found.additional_names
+                sites.append(FoundSite(MAIN, found.host, names, found.certificate, found.files, found.path))
+        elif path.name.startswith("bm_cert-"):
+            found = _from_files(path, path.stem.removeprefix("bm_cert-"), [path], notes)
+            sites += [found] if found is not None else []
+    if not sites:
+        notes.append(f"{folder}: no bm_cert.pem and no bm_cert-DOMAIN.pem")
+    return Found(_merged(sites), (), tuple(notes))
+
+
+READERS: dict[str, Reader] = {"certbot": read_certbot, "acme.sh": read_acme_sh, "bluemind": read_bluemind}
+
+
+def _site(folder: Path, name: str, files: Sequence[str], notes: list[str]) -> FoundSite | None:
+    return _from_files(folder, name, [folder / each for each in files], notes)
+
+
+def _from_files(place: Path, name: str, paths: Sequence[Path], notes: list[str]) -> FoundSite | None:
+    """The site that a certificate is for, by the names in it; `name` is the host where the certificate has it."""
+    contents = [(path.name, _read(path, notes)) for path in paths]
+    files = tuple((each, content) for each, content in contents if content is not None)
+    if len(files) < len(paths):
+        return None
+    leaf = _leaf(files)
+    if leaf is None:
+        notes.append(f"{place}: no certificate that can be read")
+        return None
+    names = _dns_names(leaf)
+    hosts = [each for each in names if is_host_name(each)]
+    wanted = re.sub(r"-\d{4}$", "", name)  # certbot's mark of a second lineage
+    if not hosts:
+        notes.append(f"{place}: names no host, only {', '.join(names) or 'nothing'}; add its site by hand")
+        return None
+    host = wanted if wanted in hosts else hosts[0]
+    wildcards = [each for each in names if each.startswith("*.")]
+    if wildcards:
+        notes.append(
+            f"{place}: {wildcards[0]} can't be ordered over http-01, so the site keeps its certificate as a file"
+        )
+    is_ordered = not wildcards and (place.is_dir() or _is_by_lets_encrypt(leaf))
+    additional = tuple(each for each in names if each != host and (is_host_name(each) or each.startswith("*.")))
+    return FoundSite(host, host, additional, Source.ACME if is_ordered else Source.FILE, files, str(place))
+
+
+def _leaf(files: Iterable[tuple[str, bytes]]) -> x509.Certificate | None:
+    for _, content in files:
+        begin = content.find(b"-----BEGIN CERTIFICATE-----")
+        if begin >= 0:
+            try:
+                return x509.load_pem_x509_certificates(content[begin:])[0]
+            except ValueError:
+                return None
+    return None
+
+
+def _dns_names(leaf: x509.Certificate) -> list[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return list(dict.fromkeys(each.lower() for each in names.get_values_for_type(x509.DNSName)))
+
+
+def _is_by_lets_encrypt(leaf: x509.Certificate) -> bool:
+    """Where nothing says who ordered it, its issuer tells whether it was ordered at all."""
+    return any(
+        _LETS_ENCRYPT in str(each.value) for each in leaf.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    )
+
+
+def _certbot_account(folder: Path, directory: str, notes: list[str]) -> FoundAccount | None:
+    try:
+        key = JWK.json_loads((folder / "private_key.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "regr.json").read_text(encoding="utf-8"))
+        url = facts["uri"]
+        contact = tuple(each.removeprefix("mailto:") for each in facts.get("body", {}).get("contact") or ())
+        if not isinstance(key, (JWKRSA, JWKEC)) or not isinstance(url, str):
+            raise ValueError("neither an RSA nor an EC key")  # noqa: TRY004  a matter of content
+    except OSError as error:
+        notes.append(f"{folder}: {error.strerror}")
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, JoseError):
+        notes.append(f"{folder}: an account that can't be read is not taken over")
+        return None
+    # The library wraps its keys to make them comparable; what is inside is the key itself.
+    pem = key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return FoundAccount(directory, url, pem, contact, str(folder))
+
+
+def _one_per_ca(found: Sequence[tuple[int, FoundAccount]], notes: list[str]) -> tuple[FoundAccount, ...]:
+    """Of several accounts at one CA the one that most certificates were ordered with."""
+    chosen: dict[str, FoundAccount] = {}
+    for _, account in sorted(found, key=lambda each: -each[0]):
+        if account.directory in chosen:
+            notes.append(f"{account.path}: another account at this CA is used more, so this one is left")
+        else:
+            chosen[account.directory] = account
+    return tuple(chosen.values())
+
+
+def _merged(sites: Sequence[FoundSite]) -> tuple[FoundSite, ...]:
+    by_key: dict[str, FoundSite] = {}
+    for site in sites:
+        known = by_key.get(site.site)
+        by_key[site.site] = site if known is None else known.and_files_of(site)
+    return tuple(by_key.values())
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _setting(path: Path, key: str) -> str:
+    """`key = value` or `key='value'`; empty where there is none."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(rf"^\s*{re.escape(key)}\s*=\s*(['\"]?)(.*?)\1\s*$", text, re.MULTILINE)
+    return found[2] if found else ""
+
+
+def _read(path: Path, notes: list[str]) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_FILE_LIMIT + 1)
+    except OSError as error:
+        notes.append(f"{path}: {error.strerror}")
+        return None
+    if len(content) > _FILE_LIMIT:
+        notes.append(f"{path}: more than {_FILE_LIMIT} bytes")
+        return None
+    return content

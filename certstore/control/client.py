@@ -1,0 +1,214 @@
+"""Asks the control process to perform a verb, or performs it here, under the lock, where no control runs.
+
+Whoever calls gets the same facts either way. No file of another owner ever appears in a store: root acts on a store
+of somebody else through a child that has become that user. Knows nothing of what the verbs do.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from certstore.control.local_socket import connect, peer_pid_and_uid
+from certstore.control.protocol import (
+    ANSWER_LIMIT,
+    Answer,
+    Fault,
+    Progress,
+    Request,
+    Result,
+    VerbFailed,
+    decode_answer,
+    encode_answer,
+    encode_request,
+)
+from certstore.model.layout import Layout
+from certstore.model.settings.models import Settings
+
+SILENCE_SECONDS = 60.0
+"""Control says at least every `HEARTBEAT_SECONDS` (service.control) that it is still at work."""
+
+BUSY_SECONDS = 10.0
+"""How long another writer is waited for: a second command, or a control that is only just starting or ending."""
+
+_BUSY_PAUSE = 0.05
+
+OnProgress = Callable[[str], None]
+
+
+def ignore_progress(message: str) -> None:
+    """For callers with nobody to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user whose store it is."""
+
+    uid: int
+    gid: int
+    name: str
+
+    @classmethod
+    def of(cls, root: Path) -> Owner:
+        """Raises VerbFailed when there is no store."""
+        try:
+            status = root.stat()
+        except FileNotFoundError:
+            found = f"{root}: there is no store"
+            raise VerbFailed(Fault.NOT_FOUND, found, "make one with: certedge init --host YOUR.HOST.NAME") from None
+        try:
+            user = pwd.getpwuid(status.st_uid)
+        except KeyError:
+            return cls(status.st_uid, status.st_gid, f"uid {status.st_uid}")
+        return cls(status.st_uid, user.pw_gid, user.pw_name)
+
+    def become(self) -> None:
+        """For good, all ids; only root can."""
+        if self.name.startswith("uid "):
+            os.setgroups([self.gid])
+        else:
+            os.initgroups(self.name, self.gid)
+        os.setresgid(self.gid, self.gid, self.gid)
+        os.setresuid(self.uid, self.uid, self.uid)
+
+
+def call(
+    settings: Settings, base: Path, verb: str, args: Mapping[str, Any], *, on_progress: OnProgress = ignore_progress
+) -> dict[str, Any]:
+    """Perform `verb` on the store of `settings` (relative to `base`) and return its facts; raises VerbFailed."""
+    layout = Layout(base / settings.store)
+    owner = Owner.of(layout.root)
+    if os.geteuid() not in (0, owner.uid):
+        raise VerbFailed(
+            Fault.FORBIDDEN,
+            f"the store {layout.root} belongs to {owner.name}, and you are neither that user nor root",
+            f"run the same command with sudo, or as {owner.name}",
+        )
+    request = Request(verb, args)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection = connect(layout.control_socket, SILENCE_SECONDS)
+            if connection is None:
+                return _perform_here(settings, base, owner, request, on_progress)
+            with closing(connection):
+                return ask(connection, request, on_progress)
+        except BlockingIOError:
+            # So many wait for it already that the kernel queues no more.
+            if time.monotonic() > deadline:
+                raise VerbFailed(Fault.BUSY, "the control process takes no connection", "look at its log") from None
+        except VerbFailed as failure:
+            if failure.fault is not Fault.BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_BUSY_PAUSE)
+
+
+def control_pid(layout: Layout) -> int | None:
+    """The pid of the control process that listens, or None; raises OSError (PermissionError for other users)."""
+    connection = connect(layout.control_socket, SILENCE_SECONDS)
+    if connection is None:
+        return None
+    with closing(connection):
+        return peer_pid_and_uid(connection)[0]
+
+
+def ask(connection: socket.socket, request: Request, on_progress: OnProgress) -> dict[str, Any]:
+    """One request over a fresh connection."""
+    line = encode_request(request)
+    try:
+        connection.sendall(line)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it may have refused before it had read everything: what it says is in the answer
+    except TimeoutError:
+        _silent(connection)
+    try:
+        # TimeoutError is an OSError too, and says something else to the person who waits.
+        with connection.makefile("rb") as lines:
+            while line := lines.readline(ANSWER_LIMIT):
+                if (facts := _facts(decode_answer(line), on_progress)) is not None:
+                    return facts
+    except TimeoutError:
+        _silent(connection)
+    except ConnectionError:
+        pass
+    raise VerbFailed(
+        Fault.UNREACHABLE,
+        "the control process closed the connection without an answer",
+        "look at its log; what is served now: certedge status",
+    )
+
+
+def _facts(answer: Answer, on_progress: OnProgress) -> dict[str, Any] | None:
+    match answer:
+        case Progress(message):
+            on_progress(message)
+            return None
+        case Result(facts):
+            return facts
+        case VerbFailed():
+            raise answer
+
+
+def _silent(connection: socket.socket) -> NoReturn:
+    pid, _ = peer_pid_and_uid(connection)
+    raise VerbFailed(
+        Fault.UNREACHABLE,
+        f"the control process (pid {pid}) has not answered for {SILENCE_SECONDS:.0f} seconds",
+        "look at its log; it may still do what was asked. What is served now: certedge status",
+    )
+
+
+def _perform_here(
+    settings: Settings, base: Path, owner: Owner, request: Request, on_progress: OnProgress
+) -> dict[str, Any]:
+    if os.geteuid() == owner.uid:
+        from certstore.control.dispatch import perform_under_lock
+
+        return perform_under_lock(settings, base, request, on_progress)
+    return _perform_as(owner, settings, base, request, on_progress)
+
+
+def _perform_as(
+    owner: Owner, settings: Settings, base: Path, request: Request, on_progress: OnProgress
+) -> dict[str, Any]:
+    """In a child that has become the store's owner: a command has no threads, so a fork is safe here."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        try:
+            ours.close()
+            _child(owner, settings, base, request, theirs)
+        finally:
+            os._exit(0)  # nothing of the parent's, not even its buffered output, is finished here
+    theirs.close()
+    try:
+        with closing(ours), ours.makefile("rb") as lines:
+            while line := lines.readline(ANSWER_LIMIT):
+                if (facts := _facts(decode_answer(line), on_progress)) is not None:
+                    return facts
+    finally:
+        os.waitpid(child, 0)
+    raise VerbFailed(Fault.INTERNAL, f"the child that acted as {owner.name} ended without an answer")
+
+
+def _child(owner: Owner, settings: Settings, base: Path, request: Request, theirs: socket.socket) -> None:
+    def tell(answer: Answer) -> None:
+        theirs.sendall(encode_answer(answer))
+
+    try:
+        # Imported while it is sure that the installation can be read.
+        from certstore.control.dispatch import perform_under_lock
+
+        owner.become()
+        tell(Result(perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))))
+    except VerbFailed as failure:
+        tell(failure)
+    except Exception as error:  # noqa: BLE001  the parent must hear of it; a message could hold contents
+        tell(VerbFailed(Fault.INTERNAL, f"{type(error).__name__} while acting as {owner.name}"))

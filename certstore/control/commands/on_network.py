@@ -1,0 +1,277 @@
+"""The verbs that order, check and warn: JSON-able arguments in, JSON-able facts out, as in `verbs`.
+
+They wait for networks, so they never run on the writer's thread: control gives each a thread of its own. An order that
+fails is a result, whose facts say why; only what could not even be tried raises VerbFailed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from certstore.acme.issue import Interrupted
+from certstore.acme.network import OrderFailed
+from certstore.control.commands.on_store import VERBS, Arguments, intake_facts
+from certstore.control.protocol import Fault, VerbFailed, unpack_bytes
+from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, renewal_instant
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.preflight_facts import DirectoryFacts, PreflightFinding, Severity
+from certstore.model.settings.mail_address import parse_address
+from certstore.model.settings.models import Source
+from certstore.model.snapshot import SiteEntry
+from certstore.notify.smtp import MailServerFailed
+from certstore.renewal.attempt import Attempted, Tell
+from certstore.renewal.loop import SiteBusy, site_fraction
+from certstore.renewal.sites import IMPORT_SOURCE
+from certstore.store.writer import InvalidSite, NotWritable, UnknownSite
+
+if TYPE_CHECKING:
+    from certstore.control.upkeep import Caretaker
+
+Verb = Callable[["Caretaker", Arguments, Tell], dict[str, Any]]
+
+_ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT})
+
+
+def perform_care(caretaker: Caretaker, verb: str, args: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Raises VerbFailed, OSError."""
+    act = CARE_VERBS.get(verb)
+    if act is None:
+        there_are = ", ".join((*VERBS, *CARE_VERBS))
+        raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {there_are}")
+    arguments = Arguments(args)
+    try:
+        return act(caretaker, arguments, tell)
+    except Interrupted:
+        found = "the control process is ending; an order under way is picked up when it runs again"
+        raise VerbFailed(Fault.BUSY, found, "see how it ended: certedge status") from None
+    except UnknownSite:
+        raise _no_site(arguments.text("site")) from None
+    except (InvalidSite, NotWritable) as error:
+        raise VerbFailed(Fault.INVALID, str(error)) from None
+    except OrderFailed as failed:
+        raise VerbFailed(Fault.REFUSED, failed.failure.detail, failed.failure.remedy) from None
+    except MailServerFailed as failed:
+        raise VerbFailed(Fault.UNREACHABLE, str(failed), "correct notify.smtp in edge.yaml") from None
+
+
+def _request(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    """Order now, whether it is due or not."""
+    entry = _acme_entry(caretaker, arguments.site())
+    return _attempted(caretaker, entry, tell, force=arguments.flag("force"))
+
+
+def _renew(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    """The named sites, or all that are ordered for: those due, or with `force` every one."""
+    named, force = arguments.texts("sites"), arguments.flag("force")
+    entries = caretaker.maintenance.entries()
+    chosen = [_acme_entry(caretaker, site) for site in named] or [
+        entry for entry in entries.values() if entry.source is Source.ACME
+    ]
+    results = []
+    for entry in chosen:
+        target = _target(caretaker, entry)
+        if not force and (until := _not_due_until(caretaker, target)) is not None:
+            results.append(
+                {"site": entry.site, "outcome": "not_due", "due": until, "message": f"not due before {until}"}
+            )
+            continue
+        tell(f"{entry.site}:")
+        results.append(_attempted(caretaker, entry, tell, force=force))
+    return {"sites": results}
+
+
+def _not_due_until(caretaker: Caretaker, target: SiteToRenew) -> str | None:
+    """A person who asks does not wait out a failed attempt: only a certificate that is fine is left alone."""
+    maintenance = caretaker.maintenance
+    state = replace(maintenance.book.state(target.site), next_attempt=None)
+    decision = decide_renewal(target, state, maintenance.clock(), fraction=site_fraction(target.site, target.live))
+    if isinstance(decision, Keep):
+        return decision.until.isoformat(timespec="seconds") if decision.until is not None else "it changes"
+    return None
+
+
+def _attempted(caretaker: Caretaker, entry: SiteEntry, tell: Tell, *, force: bool) -> dict[str, Any]:
+    try:
+        attempted = caretaker.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
+    except SiteBusy:
+        found = f"an order for {entry.site} is under way"
+        raise VerbFailed(Fault.BUSY, found, f"see how it ended: certedge site show {entry.site}") from None
+    return _attempt_facts(attempted)
+
+
+def _attempt_facts(attempted: Attempted) -> dict[str, Any]:
+    facts: dict[str, Any] = {"site": attempted.site, "outcome": "done", "findings": _findings(attempted.findings)}
+    if (result := attempted.result) is not None:
+        facts |= {"version": result.version, "fingerprint": result.fingerprint, "message": result.message}
+    if attempted.order is not None:
+        facts |= {"names": list(attempted.order.names), "left_out": list(attempted.order.left_out)}
+    if (failure := attempted.failure) is not None:
+        facts |= {"outcome": "failed", **failure_facts(failure)}
+    if (hold := attempted.hold) is not None:
+        facts |= {"outcome": "held", "message": hold.message, "remedy": "wait, or ask with --force"}
+    next_attempt = attempted.state.next_attempt
+    facts["next_attempt"] = next_attempt.isoformat(timespec="seconds") if next_attempt else None
+    return facts
+
+
+def failure_facts(failure: Failure) -> dict[str, Any]:
+    return {
+        "cause": failure.cause.value,
+        "message": failure.detail,
+        "remedy": failure.remedy,
+        "names_at_fault": list(failure.names),
+        "link": failure.link,
+    }
+
+
+def _preflight(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    """Looks and orders nothing, for any site, whatever its certificate comes from."""
+    entry, tools = _entry(caretaker, arguments.site()), caretaker.maintenance.tools
+    target = _target(caretaker, entry)
+    ca = tools.cas[0]
+    tell(f"{ca.host}: the CA's directory")
+    directory: DirectoryFacts = tools.preflight.look_at_directory(ca)
+    account = tools.accounts.load(ca)
+    findings = tools.preflight.look(
+        target.names,
+        directory,
+        profile=tools.sites.profile(entry.site),
+        account_url=account.url if account is not None else None,
+        tell=tell,
+    )
+    return {"site": entry.site, "ca": ca.url, "names": list(target.names), "findings": _findings(findings)}
+
+
+def _findings(findings: tuple[PreflightFinding, ...] | list[PreflightFinding]) -> list[dict[str, Any]]:
+    graver_first = sorted(findings, key=lambda each: each.severity is not Severity.FATAL)
+    return [
+        {
+            "code": each.code,
+            "severity": each.severity.value,
+            "name": each.name,
+            "message": each.message,
+            "remedy": each.remedy,
+        }
+        for each in graver_first
+    ]
+
+
+def _show_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    tools = caretaker.maintenance.tools
+    accounts = []
+    for ca in tools.cas:
+        account = tools.accounts.load(ca)
+        accounts.append(
+            {
+                "ca": ca.key,
+                "directory": ca.url,
+                "url": account.url if account is not None else None,
+                "contact": list(account.contact) if account is not None else [],
+                "made_at": account.made_at.isoformat() if account is not None and account.made_at else None,
+            }
+        )
+    return {"accounts": accounts}
+
+
+def _register_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    """At every configured CA. Sites that waited for an account are tried at once."""
+    maintenance = caretaker.maintenance
+    for ca in maintenance.tools.cas:
+        tell(f"{ca.host}: account")
+        conversation = maintenance.tools.begin(ca, is_patient=False)
+        maintenance.tools.account(ca, conversation, agrees=arguments.flag("agree_to_terms"))
+        conversation.close()
+    for site, state in maintenance.book.states().items():
+        if state.failure is not None and state.failure.cause in _ACCOUNT_CAUSES:
+            maintenance.book.put(site, replace(state, next_attempt=None))
+            maintenance.look_again(site)
+    return _show_account(caretaker, arguments, tell)
+
+
+def _test_mail(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    notify = caretaker.settings.notify
+    try:
+        recipients = [parse_address(each) for each in arguments.texts("to")] or list(notify.to)
+    except ValueError as error:
+        raise VerbFailed(Fault.INVALID, str(error)) from None
+    if not recipients:
+        raise VerbFailed(
+            Fault.INVALID, "notify.to in edge.yaml names nobody", "add an address and reload, or give one with --to"
+        )
+    refused = caretaker.notifier.send_test(recipients)
+    return {
+        "sent": [each for each in recipients if each not in {item.recipient for item in refused}],
+        "refused": [{"recipient": each.recipient, "reason": each.reason} for each in refused],
+    }
+
+
+def _import_certificate(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    """A certificate that another program ordered or was given: renewed when its time comes, not before."""
+    source = f"{IMPORT_SOURCE}{arguments.text('program')}"
+    site, writer = arguments.site(), caretaker.writer
+    result = writer.take_in(site, arguments.files(), source=source, doing="import")
+    return intake_facts(writer, result)
+
+
+def _adopt_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    """Another program's account at a CA, unless we have one there."""
+    accounts, ca = caretaker.maintenance.tools.accounts, find_ca(arguments.text("directory"))
+    if accounts.load(ca) is not None:
+        return {"ca": ca.key, "outcome": "kept", "message": f"there is an account at {ca.key} already; it is kept"}
+    key = unpack_bytes(arguments.text("key"))
+    try:
+        accounts.adopt(ca, key, arguments.text("url"), tuple(arguments.texts("contact")))
+    except ValueError:
+        raise VerbFailed(Fault.INVALID, f"the account key for {ca.key} is none that can be used") from None
+    return {"ca": ca.key, "outcome": "adopted", "message": f"the account at {ca.key} is taken over"}
+
+
+CARE_VERBS: dict[str, Verb] = {
+    "cert.request": _request,
+    "cert.renew": _renew,
+    "site.preflight": _preflight,
+    "account.show": _show_account,
+    "account.register": _register_account,
+    "notify.test": _test_mail,
+    "cert.import": _import_certificate,
+    "account.adopt": _adopt_account,
+}
+
+
+def _entry(caretaker: Caretaker, site: str) -> SiteEntry:
+    entry = caretaker.maintenance.entries().get(site)
+    if entry is None:
+        raise _no_site(site)
+    return entry
+
+
+def _no_site(site: str) -> VerbFailed:
+    return VerbFailed(Fault.NOT_FOUND, f"there is no site {site}", "see: certedge site list, certedge site add")
+
+
+def _acme_entry(caretaker: Caretaker, site: str) -> SiteEntry:
+    entry = _entry(caretaker, site)
+    if entry.source is not Source.ACME:
+        found = f"the certificate of {site} comes from: {entry.source}"
+        raise VerbFailed(Fault.INVALID, found, f"have it ordered: certedge site set {site} --certificate acme")
+    return entry
+
+
+def _target(caretaker: Caretaker, entry: SiteEntry) -> SiteToRenew:
+    target = caretaker.maintenance.tools.sites.to_renew(entry)
+    if target is None:
+        found = f"{entry.site} does not own its host {entry.host}: another site declares it"
+        raise VerbFailed(Fault.INVALID, found, f"see: certedge explain {entry.host}")
+    return target
+
+
+def due_at(caretaker: Caretaker, target: SiteToRenew) -> str | None:
+    """When the live certificate is to be renewed, for status pages."""
+    if target.live is None or target.source is not Source.ACME:
+        return None
+    state = caretaker.maintenance.book.state(target.site)
+    instant, _ = renewal_instant(target.live, state, site_fraction(target.site, target.live))
+    return instant.isoformat(timespec="seconds")

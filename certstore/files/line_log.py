@@ -1,0 +1,128 @@
+"""A file of JSON lines that is appended to, and rewritten as a whole when it has grown too long.
+
+Only complete lines count: one that lacks its newline was being written when the writer was killed, and is dropped when
+the file is next rewritten. Knows nothing of what the lines say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from certstore.files.atomic import replace_file, temporary_name, write_all
+
+_SLACK = 64 * 1024
+
+
+def encode_line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+
+
+def decode_lines(content: bytes) -> list[Any]:
+    """All lines at once, a third faster than one by one. `content` ends at a newline. Raises ValueError."""
+    return list(json.loads(b"[" + content[:-1].replace(b"\n", b",") + b"]")) if content else []
+
+
+def complete_part(content: bytes) -> bytes:
+    """Up to and with the last newline."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+class LineLog:
+    """The writing side. `temporary` is a folder on the same file system."""
+
+    def __init__(self, path: Path, temporary: Path) -> None:
+        self._path = path
+        self._temporary = temporary
+        self._descriptor = -1
+        self._size = 0
+        self._size_when_rewritten = 0
+
+    def read(self) -> tuple[list[Any], bool]:
+        """All readable lines, and whether the file was whole. Where it was not, `rewrite` it before appending."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return [], False
+        complete = complete_part(content)
+        self._size_when_rewritten = len(content)
+        try:
+            return decode_lines(complete), len(complete) == len(content)
+        except (ValueError, RecursionError):
+            return _readable_lines(complete), False
+
+    @property
+    def was_there(self) -> bool:
+        """Whether `read` found anything, readable or not."""
+        return self._size_when_rewritten > 0
+
+    def keep_as(self, other: Path) -> None:
+        """Give the file as it is a second name, under which it stays when this one is rewritten. Raises OSError."""
+        fresh = temporary_name(self._temporary)
+        os.link(self._path, fresh)
+        fresh.replace(other)
+
+    def append(self, values: Iterable[Any], *, is_durable: bool) -> None:
+        """All lines or, when the disk is full, none: what was written of them is cut off again. Raises OSError."""
+        content = b"".join(map(encode_line, values))
+        descriptor = self._open()
+        try:
+            write_all(descriptor, content)
+            if is_durable:
+                os.fdatasync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, self._size)
+            raise
+        self._size += len(content)
+
+    def sync(self) -> None:
+        """What was appended without `is_durable` is on the disk after this."""
+        if self._descriptor >= 0:
+            os.fdatasync(self._descriptor)
+
+    @property
+    def is_as_left(self) -> bool:
+        """False when somebody else has cut, lengthened, replaced or removed the file since the last append."""
+        if self._descriptor < 0:
+            return True
+        try:
+            named, ours = self._path.stat(), os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return named.st_ino == ours.st_ino and ours.st_size == self._size
+
+    @property
+    def is_overgrown(self) -> bool:
+        """More than twice as long as when it was last rewritten."""
+        return self._size > 2 * self._size_when_rewritten + _SLACK
+
+    def rewrite(self, values: Iterable[Any]) -> None:
+        """Replace the whole file by one rename; readers see another inode and read it anew. Raises OSError."""
+        content = b"".join(map(encode_line, values))
+        replace_file(self._path, content, 0o600, self._temporary)
+        self.close()
+        self._size_when_rewritten = len(content)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._size = os.fstat(self._descriptor).st_size
+        return self._descriptor
+
+
+def _readable_lines(content: bytes) -> list[Any]:
+    values = []
+    for line in content.splitlines():
+        try:
+            values.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+    return values

@@ -1,0 +1,195 @@
+"""From dropped files to a `CertificateBundle`: which key belongs to which certificate, and whether it may be served.
+
+`read_bundle` is the one gate for everything that comes in (drops, uploads, answers of a CA). It takes bytes, the names
+of the site and the time; it never raises and never lets a private key into a message. Knows no files, sites or store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from cryptography.hazmat.primitives import serialization
+
+from certstore.model.certificate.chain import Chain, order_chain
+from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
+from certstore.model.certificate.contents import Contents, DroppedFile, FoundKey, Pkcs12Opener, open_here, read_contents
+from certstore.model.certificate.findings import FORCIBLE, Finding, Refusal, Refused, listed, refusal
+from certstore.model.certificate.pem import to_pem
+from certstore.model.certificate.x509_facts import CertificateFacts
+
+__all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "read_bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A leaf, its key, and the chain that a server sends after it (intermediates only, in order, maybe empty)."""
+
+    privkey_pem: bytes = field(repr=False)
+    cert_pem: bytes = field(repr=False)
+    chain_pem: bytes = field(repr=False)
+    dns_names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str
+    key_kind: Literal["ec", "rsa"]
+    key_bits: int
+    issuer: str
+    serial: str
+    is_self_signed: bool
+
+    @property
+    def fullchain_pem(self) -> bytes:
+        return self.cert_pem + self.chain_pem
+
+    @property
+    def combined_pem(self) -> bytes:
+        """Key, leaf, chain in one file."""
+        return self.privkey_pem + self.fullchain_pem
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateBundle:
+    """What one version of a site holds. `rsa` stands only beside an EC `primary` with the same names."""
+
+    primary: KeyPair
+    rsa: KeyPair | None
+    problems: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A leaf with its key, and what speaks against it."""
+
+    leaf: CertificateFacts
+    key: FoundKey = field(repr=False)
+    findings: tuple[Finding, ...]
+
+
+def read_bundle(
+    files: Iterable[DroppedFile],
+    *,
+    password: bytes | None = None,
+    now: datetime,
+    names: Collection[str] = (),
+    force: bool = False,
+    open_pkcs12: Pkcs12Opener = open_here,
+) -> CertificateBundle | Refused:
+    """The newest acceptable pair in the files with its chain, or every reason why there is none.
+
+    `names` are those that the site declares, in normal form: a certificate that covers none of them is refused.
+    `force` turns what a person may overrule (`FORCIBLE`) into problems. `open_pkcs12` is for files of other people: one
+    that bounds the work.
+    """
+    contents = read_contents(files, password, open_pkcs12)
+    if contents.faults:
+        return Refused(contents.faults)
+    candidates = _candidates(contents, now, names, force=force)
+    if not candidates:
+        return Refused((_why_no_pair(contents),))
+    chosen = max(candidates, key=_preference)
+    if _refusals(chosen):
+        return Refused(_refusals(chosen))
+    pairs = [chosen]
+    if (companion := _companion(chosen, candidates)) is not None:
+        pairs.append(companion)
+    return _assembled(pairs, contents, now)
+
+
+def _candidates(contents: Contents, now: datetime, names: Collection[str], *, force: bool) -> list[_Candidate]:
+    candidates = []
+    for leaf, file in contents.certificates.items():
+        if (key := contents.keys.get(leaf.spki)) is not None:
+            findings = check_pair(leaf, key.key, file, now, names)
+            candidates.append(_Candidate(leaf, key, tuple(_forced(each) if force else each for each in findings)))
+    return candidates
+
+
+def _forced(finding: Finding) -> Finding:
+    return Finding(FORCIBLE[Refusal(finding.code)], finding.message) if finding.is_forcible else finding
+
+
+def _refusals(candidate: _Candidate) -> tuple[Finding, ...]:
+    return tuple(each for each in candidate.findings if isinstance(each.code, Refusal))
+
+
+def _preference(candidate: _Candidate) -> tuple[bool, bool, bool, datetime, datetime]:
+    """Acceptable before refused, faultless before forced, a leaf before a CA; then the newest."""
+    is_faultless = not any(each.code in FORCIBLE.values() for each in candidate.findings)
+    leaf = candidate.leaf
+    return not _refusals(candidate), is_faultless, not leaf.is_ca, leaf.not_before, leaf.not_after
+
+
+def _companion(chosen: _Candidate, candidates: list[_Candidate]) -> _Candidate | None:
+    """The newest acceptable pair of the other key kind with exactly the same names."""
+    others = [
+        each
+        for each in candidates
+        if each.leaf.key_kind != chosen.leaf.key_kind
+        and set(each.leaf.dns_names) == set(chosen.leaf.dns_names)
+        and not each.findings
+    ]
+    return max(others, key=_preference, default=None)
+
+
+def _assembled(pairs: list[_Candidate], contents: Contents, now: datetime) -> CertificateBundle | Refused:
+    chains = [order_chain(each.leaf, contents.certificates, now) for each in pairs]
+    refused = [found for pair, chain in zip(pairs, chains, strict=True) for found in check_chain(pair.leaf, chain)]
+    if refused:
+        return Refused(tuple(dict.fromkeys(refused)))
+    problems = dict.fromkeys(pairs[0].findings)
+    for pair, chain in zip(pairs, chains, strict=True):
+        problems |= dict.fromkeys(chain_problems(pair.leaf, chain, now))
+    made = {pair.leaf.key_kind: _key_pair(pair, chain) for pair, chain in zip(pairs, chains, strict=True)}
+    primary = made.get("ec") or made["rsa"]
+    return CertificateBundle(primary, made.get("rsa") if "ec" in made else None, tuple(problems))
+
+
+def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
+    leaf = candidate.leaf
+    privkey_pem = candidate.key.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return KeyPair(
+        privkey_pem=privkey_pem,
+        cert_pem=to_pem("CERTIFICATE", leaf.der),
+        chain_pem=b"".join(to_pem("CERTIFICATE", each.der) for each in chain.intermediates),
+        dns_names=leaf.dns_names,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        fingerprint=leaf.fingerprint,
+        key_kind="ec" if leaf.key_kind == "ec" else "rsa",
+        key_bits=leaf.key_bits,
+        issuer=leaf.issuer_text,
+        serial=f"{leaf.certificate.serial_number:x}",
+        is_self_signed=chain.is_self_signed,
+    )
+
+
+def _why_no_pair(contents: Contents) -> Finding:
+    """No certificate and key belong together: what is missing?"""
+    where = f" ({listed(contents.ignored)}: nothing recognised)" if contents.ignored else ""
+    if contents.is_empty:
+        return refusal(Refusal.EMPTY, "there is nothing in the drop; a certificate and its private key are expected")
+    if contents.locked:
+        return contents.locked[0]
+    if not contents.certificates and not contents.keys:
+        return refusal(Refusal.UNREADABLE, f"neither a certificate nor a private key was found{where}")
+    if not contents.keys:
+        certificate = listed([each.label for each in contents.certificates])
+        return refusal(
+            Refusal.NO_KEY, f"no private key was found for the certificate of {certificate}{where}; add it to the drop"
+        )
+    key_files = listed(list(dict.fromkeys(key.file for key in contents.keys.values())))
+    if not contents.certificates:
+        return refusal(
+            Refusal.NO_CERTIFICATE, f"no certificate was found for the private key in {key_files}{where}; add it"
+        )
+    certificates = listed([f"{each.label} in {file}" for each, file in contents.certificates.items()])
+    return refusal(
+        Refusal.KEY_MISMATCH,
+        f"the private key in {key_files} belongs to none of the certificates ({certificates}); "
+        "drop the key that the certificate was requested with",
+    )

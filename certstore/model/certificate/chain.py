@@ -1,0 +1,81 @@
+"""Puts the certificates of a drop into the chain that a server sends after its leaf.
+
+From the leaf upwards, each next one has to have signed the one before. Roots are left out (RFC 8446 §4.4.2: clients
+have their own), certificates that belong to nothing are dropped. Judges neither trust nor, beyond noting it, validity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from certstore.model.certificate.x509_facts import CertificateFacts, is_signed_by
+
+_LENGTH_LIMIT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`intermediates` in sending order. `reaches_root`: a self-signed certificate of the drop ends it.
+
+    `is_self_signed`: the leaf is its own root. `broken` is a certificate whose signature fails under the very key that
+    it names as its issuer's: damaged bytes.
+    """
+
+    intermediates: tuple[CertificateFacts, ...]
+    reaches_root: bool
+    is_self_signed: bool = False
+    broken: CertificateFacts | None = None
+
+
+def order_chain(leaf: CertificateFacts, others: Collection[CertificateFacts], now: datetime) -> Chain:
+    """The chain of `leaf` out of `others`, in whatever order those are."""
+    chain: list[CertificateFacts] = []
+    if leaf.is_self_issued:
+        signed = is_signed_by(leaf, leaf)
+        if signed:
+            return Chain((), reaches_root=True, is_self_signed=True)
+        if signed is False and _names_key_of(leaf, leaf):
+            return Chain((), reaches_root=False, broken=leaf)
+    current = leaf
+    while len(chain) < _LENGTH_LIMIT:
+        issuer, is_broken = _issuer(current, [each for each in others if each not in chain and each != leaf], now)
+        if is_broken:
+            return Chain(tuple(chain), reaches_root=False, broken=current)
+        if issuer is None:
+            return Chain(tuple(chain), reaches_root=False)
+        if issuer.is_self_issued and is_signed_by(issuer, issuer) is not False:
+            return Chain(tuple(chain), reaches_root=True)
+        chain.append(issuer)
+        current = issuer
+    return Chain(tuple(chain), reaches_root=False)
+
+
+def _issuer(
+    child: CertificateFacts, others: list[CertificateFacts], now: datetime
+) -> tuple[CertificateFacts | None, bool]:
+    """The certificate that signed `child`, or None; and whether the only ones that claim to have, have not.
+
+    Of several (an authority's certificate renewed, or cross-signed) one that is valid now goes first, then the order in
+    the drop, which is that of whoever made it.
+    """
+    named = [each for each in others if each.subject == child.issuer and _may_sign(child, each)]
+    named.sort(key=lambda each: not each.not_before <= now < each.not_after)
+    for each in named:
+        if is_signed_by(child, each) is not False:
+            return each, False
+    return None, any(_names_key_of(child, each) for each in named)
+
+
+def _may_sign(child: CertificateFacts, issuer: CertificateFacts) -> bool:
+    """Version 1 roots, which carry no extensions, still sign; everything else has to be a CA."""
+    if not issuer.is_ca and not issuer.is_self_issued:
+        return False
+    if child.authority_key_id is None or issuer.subject_key_id is None:
+        return True
+    return child.authority_key_id == issuer.subject_key_id
+
+
+def _names_key_of(child: CertificateFacts, issuer: CertificateFacts) -> bool:
+    return child.authority_key_id is not None and child.authority_key_id == issuer.subject_key_id

@@ -1,0 +1,298 @@
+"""Recognises what dropped files hold, by content and never by name: certificates, private keys, or neither.
+
+PEM in any mixture, DER, PKCS #12 and PKCS #7; encrypted keys when there is a password. Everything found goes into one
+`Contents`; what belongs to what is for `bundle` to decide. Nothing out of a file ever gets into a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
+
+from certstore.model.certificate.der import ROUNDS_LIMIT, DerKind, derivation_rounds, kind_of
+from certstore.model.certificate.findings import Finding, Refusal, refusal, shown
+from certstore.model.certificate.pem import Block, find_blocks, looks_like_pem, plain_bytes
+from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
+
+FILE_LIMIT = 1_000_000
+"""Bytes of one file; a chain with its key is below ten thousand."""
+PKCS12_LIMIT = 5
+"""Of PKCS #12 files in one drop: each may take seconds."""
+_CERTIFICATES_LIMIT = 200
+_KEYS_LIMIT = 20
+
+_CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
+_KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
+_PKCS7_LABELS = {"PKCS7", "CMS"}
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """One file of a drop; `name` is only for messages."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A private key that could be read. `spki` is its public half in DER."""
+
+    key: PrivateKeyTypes = field(repr=False)
+    spki: bytes = field(repr=False)
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Certificates and keys in the order found, without duplicates.
+
+    `faults` refuse the drop as a whole: something in it is damaged. `locked` are keys that could not be opened, which
+    matters only when no other key fits. `ignored` names the files that hold neither.
+    """
+
+    certificates: dict[CertificateFacts, str]
+    keys: dict[bytes, FoundKey] = field(repr=False)
+    faults: tuple[Finding, ...]
+    locked: tuple[Finding, ...]
+    ignored: tuple[str, ...]
+    is_empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPkcs12:
+    """What a PKCS #12 file holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
+
+    key: bytes | None = field(repr=False)
+    certificates: tuple[bytes, ...]
+
+
+class TooMuchWork(Exception):
+    """A file would take longer to open than anything that comes in may."""
+
+
+type Pkcs12Opener = Callable[[bytes, bytes | None], OpenedPkcs12]
+"""From content and password; raises ValueError when it does not open, TooMuchWork, or OSError."""
+
+
+def open_here(content: bytes, password: bytes | None) -> OpenedPkcs12:
+    """In this process, however long it takes: for files of one's own, or a process that is bounded."""
+    try:
+        opened = pkcs12.load_pkcs12(content, password)
+    except UNREADABLE as error:
+        raise ValueError("it does not open") from error
+    encoding, form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
+    return OpenedPkcs12(
+        None if opened.key is None else opened.key.private_bytes(encoding, form, serialization.NoEncryption()),
+        tuple(each.certificate.public_bytes(encoding) for each in (opened.cert, *opened.additional_certs) if each),
+    )
+
+
+def read_contents(
+    files: Iterable[DroppedFile], password: bytes | None, open_pkcs12: Pkcs12Opener = open_here
+) -> Contents:
+    """Reads every file; never raises."""
+    reader = _Reader(password, open_pkcs12)
+    is_empty = True
+    for file in files:
+        is_empty = is_empty and not file.content.strip()
+        reader.read(file)
+    certificates, keys = reader.certificates, reader.keys
+    if len(certificates) > _CERTIFICATES_LIMIT or len(keys) > _KEYS_LIMIT:
+        message = (
+            f"the drop holds {len(certificates)} certificates and {len(keys)} private keys; "
+            f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: drop only what belongs to this site"
+        )
+        reader.faults.append(refusal(Refusal.TOO_LARGE, message))
+    return Contents(
+        dict(certificates.values()),
+        keys,
+        tuple(dict.fromkeys(reader.faults)),
+        tuple(dict.fromkeys(reader.locked)),
+        tuple(reader.ignored),
+        is_empty,
+    )
+
+
+class _Reader:
+    """Gathers over the files of one drop."""
+
+    def __init__(self, password: bytes | None, open_pkcs12: Pkcs12Opener) -> None:
+        self._password = password
+        self._open_pkcs12 = open_pkcs12
+        self._pkcs12_files = 0
+        self._rounds = 0
+        self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
+        self.keys: dict[bytes, FoundKey] = {}
+        self.faults: list[Finding] = []
+        self.locked: list[Finding] = []
+        self.ignored: list[str] = []
+
+    def read(self, file: DroppedFile) -> None:
+        name = shown(file.name)
+        if len(file.content) > FILE_LIMIT:
+            self._fault(Refusal.TOO_LARGE, f"{name} has {len(file.content)} bytes; at most {FILE_LIMIT} are read")
+            return
+        content = plain_bytes(file.content)
+        if looks_like_pem(content):
+            self._read_pem(name, content)
+        elif (kind := kind_of(content)) is not None:
+            self._read_der(name, kind, content)
+        else:
+            self.ignored.append(name)
+
+    def _fault(self, code: Refusal, message: str) -> None:
+        self.faults.append(refusal(code, message))
+
+    # PEM
+
+    def _read_pem(self, name: str, content: bytes) -> None:
+        found = find_blocks(content)
+        if found.is_incomplete:
+            self._fault(
+                Refusal.INCOMPLETE_PEM,
+                f"{name} holds a PEM block without its beginning or end, as a file does that is still being written; "
+                "it is read again when it changes",
+            )
+        used = [self._read_block(name, block) for block in found.blocks]
+        if not any(used) and not found.is_incomplete:
+            self.ignored.append(name)
+
+    def _read_block(self, name: str, block: Block) -> bool:
+        """False for blocks of no use here (parameters, requests, public keys)."""
+        if block.label in _CERTIFICATE_LABELS and not block.has_headers:
+            self._read_certificate(name, block.der)
+        elif block.label in _KEY_LABELS:
+            self._read_key_block(name, block)
+        elif block.label in _PKCS7_LABELS and block.der is not None:
+            self._read_pkcs7(name, block.der)
+        else:
+            return False
+        return True
+
+    def _read_key_block(self, name: str, block: Block) -> None:
+        if block.has_headers:
+            self._read_key(name, block.text, is_pem=True)
+        elif block.der is None:
+            self._damaged(name, "a private key")
+        else:
+            self._read_key(name, block.der, is_pem=False)
+
+    # Binary files
+
+    def _read_der(self, name: str, kind: DerKind, content: bytes) -> None:
+        if kind is DerKind.PKCS12:
+            self._read_pkcs12(name, content)
+        elif kind is DerKind.PKCS7:
+            self._read_pkcs7(name, content)
+        elif kind is DerKind.KEY or kind is DerKind.ENCRYPTED_KEY:
+            self._read_key(name, content, is_pem=False)
+        else:
+            self._read_certificate(name, content)
+
+    def _read_pkcs12(self, name: str, content: bytes) -> None:
+        self._pkcs12_files += 1
+        if self._pkcs12_files > PKCS12_LIMIT:
+            self._fault(Refusal.TOO_LARGE, f"{name} is one PKCS #12 file too many; at most {PKCS12_LIMIT} are read")
+            return
+        if not self._may_be_opened(name, content):
+            return
+        try:
+            opened = self._open_pkcs12(content, self._password)
+        except ValueError:
+            # The library tells a wrong password from damage as little as the format does.
+            self._locked(name, "the PKCS #12 file")
+            return
+        except TooMuchWork:
+            self._rounds = ROUNDS_LIMIT + 1
+            self._too_much_work(name)
+            return
+        except OSError as error:
+            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
+            return
+        if opened.key is not None:
+            self._read_key(name, opened.key, is_pem=False)
+        for each in opened.certificates:
+            self._read_certificate(name, each)
+
+    def _read_pkcs7(self, name: str, content: bytes) -> None:
+        try:
+            certificates = pkcs7.load_der_pkcs7_certificates(content)
+        except UNREADABLE:
+            self._damaged(name, "a PKCS #7 collection")
+            return
+        for each in certificates:
+            self._read_certificate(name, each.public_bytes(serialization.Encoding.DER))
+
+    # What all formats come down to
+
+    def _read_certificate(self, name: str, der: bytes | None) -> None:
+        try:
+            facts = read_certificate(der or b"")
+        except UNREADABLE:
+            self._damaged(name, "a certificate")
+            return
+        self.certificates.setdefault(facts.der, (facts, name))
+
+    def _read_key(self, name: str, content: bytes, *, is_pem: bool) -> None:
+        load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
+        is_encrypted = b"ENCRYPTED" in content if is_pem else kind_of(content) is DerKind.ENCRYPTED_KEY
+        if is_encrypted and not self._may_be_opened(name, content):
+            return
+        if is_encrypted and not self._password:
+            self._locked(name, "the private key")
+            return
+        try:
+            # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
+            key = load(content, self._password if is_encrypted else None, unsafe_skip_rsa_key_validation=True)
+        except UNREADABLE:
+            if is_encrypted:
+                self._locked(name, "the private key")
+            else:
+                self._damaged(name, "a private key")
+            return
+        self._add_key(name, key)
+
+    def _add_key(self, name: str, key: PrivateKeyTypes) -> None:
+        try:
+            spki = public_key_of(key)
+        except (*UNREADABLE, AttributeError):  # key agreement keys have no certificate; some have no such encoding
+            self._damaged(name, "a private key")
+            return
+        self.keys.setdefault(spki, FoundKey(key, spki, name))
+
+    def _may_be_opened(self, name: str, content: bytes) -> bool:
+        """A drop may ask for so much work and no more, in one file or in many small ones."""
+        self._rounds += derivation_rounds(content)
+        if self._rounds <= ROUNDS_LIMIT:
+            return True
+        self._too_much_work(name)
+        return False
+
+    def _too_much_work(self, name: str) -> None:
+        self._fault(
+            Refusal.UNREADABLE,
+            f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or "
+            "is encoded unusually; write it anew with openssl",
+        )
+
+    def _damaged(self, name: str, what: str) -> None:
+        self._fault(Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written")
+
+    def _locked(self, name: str, what: str) -> None:
+        if self._password:
+            finding = refusal(
+                Refusal.WRONG_PASSWORD, f"{what} in {name} does not open with the password given, or is damaged"
+            )
+        else:
+            finding = refusal(
+                Refusal.ENCRYPTED_KEY,
+                f"{what} in {name} is protected by a password; give it with the password, through `certedge cert "
+                "install --password-file FILE` or the console, or drop the key without one (openssl pkey -in FILE "
+                "-out FILE)",
+            )
+        self.locked.append(finding)

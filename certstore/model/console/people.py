@@ -1,0 +1,143 @@
+"""People who sign in, and the tokens that programs bring: what is kept of each, and what their names may look like.
+
+Values and their JSON form. Hashes and secrets are in them, so none is shown by `repr`; how they are made is no matter
+of this module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from certstore.model.console.authorization import Grant, Scope
+
+PASSWORD_LEAST = 12
+PASSWORD_MOST = 1024
+"""In characters; long enough for any sentence, short enough that hashing one is no work to speak of."""
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?")
+
+
+class Role(StrEnum):
+    """`DOMAIN`: sees and changes its own sites only."""
+
+    ADMIN = "admin"
+    DOMAIN = "domain"
+
+
+class InvalidPerson(ValueError):
+    """A name, role or password that can't be; the message says what is allowed."""
+
+
+def parse_user_name(text: str) -> str:
+    """Lower case, so that nobody can pass for somebody else by a capital. Raises InvalidPerson."""
+    name = text.strip().lower()
+    if not _NAME.fullmatch(name):
+        raise InvalidPerson("a name has 1 to 64 of a-z, 0-9 and . _ @ + -, and begins and ends with a letter or digit")
+    return name
+
+
+def check_password(password: str, name: str) -> None:
+    """Length is what counts (NIST SP 800-63B); no rules on kinds of characters. Raises InvalidPerson."""
+    if len(password) < PASSWORD_LEAST:
+        raise InvalidPerson(f"a password has at least {PASSWORD_LEAST} characters; a short sentence is a good one")
+    if len(password) > PASSWORD_MOST:
+        raise InvalidPerson(f"a password has at most {PASSWORD_MOST} characters")
+    if len(set(password)) < 5 or password.lower().startswith(name):
+        raise InvalidPerson("this password is too easy to guess: it repeats itself, or begins with the name")
+
+
+def check_role(role: Role, sites: tuple[str, ...]) -> None:
+    """Raises InvalidPerson."""
+    if role is Role.DOMAIN and not sites:
+        raise InvalidPerson("a domain administrator needs at least one site")
+    if role is Role.ADMIN and sites:
+        raise InvalidPerson("an administrator has all sites; name sites for the role `domain` only")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`password_hash` is empty until the person has chosen one. `totp_step` is the time step of the last code that was
+    taken: none is taken twice."""
+
+    name: str
+    role: Role
+    sites: tuple[str, ...]
+    made_at: datetime
+    password_hash: str = field(default="", repr=False)
+    totp_secret: str = field(default="", repr=False)
+    totp_step: int = 0
+
+    @property
+    def grant(self) -> Grant:
+        if self.role is Role.ADMIN:
+            return Grant(Scope.ADMIN)
+        return Grant(Scope.OPERATE, frozenset(self.sites))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "role": self.role.value,
+            "sites": list(self.sites),
+            "made_at": self.made_at.isoformat(),
+            "password_hash": self.password_hash,
+            "totp_secret": self.totp_secret,
+            "totp_step": self.totp_step,
+        }
+
+    @classmethod
+    def from_json(cls, name: str, facts: Mapping[str, Any]) -> User:
+        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
+        return cls(
+            name,
+            Role(facts["role"]),
+            tuple(facts["sites"]),
+            datetime.fromisoformat(facts["made_at"]),
+            facts["password_hash"],
+            facts["totp_secret"],
+            facts["totp_step"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token; `digest` is the SHA-256 of its secret half. `sites` None: all."""
+
+    key: str
+    name: str
+    scope: Scope
+    sites: tuple[str, ...] | None
+    made_at: datetime
+    made_by: str
+    digest: str = field(repr=False)
+
+    @property
+    def grant(self) -> Grant:
+        return Grant(self.scope, None if self.sites is None else frozenset(self.sites), is_person=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "scope": self.scope.value,
+            "sites": None if self.sites is None else list(self.sites),
+            "made_at": self.made_at.isoformat(),
+            "made_by": self.made_by,
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_json(cls, key: str, facts: Mapping[str, Any]) -> Token:
+        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
+        sites = facts["sites"]
+        return cls(
+            key,
+            facts["name"],
+            Scope(facts["scope"]),
+            None if sites is None else tuple(sites),
+            datetime.fromisoformat(facts["made_at"]),
+            facts["made_by"],
+            facts["digest"],
+        )

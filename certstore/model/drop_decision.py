@@ -1,0 +1,142 @@
+"""What to do about a drop: the decision of intake, apart from files and clocks.
+
+A drop counts once, a drop that may still be being written waits, and where the certificate comes from elsewhere a drop
+is kept back. Values in, one of five judgements out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from certstore.model.certificate.bundle import CertificateBundle, Refused
+from certstore.model.certificate.findings import Finding, Problem
+from certstore.model.settings.models import Source
+from certstore.store.versions import Version, chain_length
+
+SETTLE = timedelta(seconds=2)
+"""A drop that looks unfinished is judged when nothing in it has changed for this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The drop is the one that was judged last, or there never was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It may be half written: look again after `remaining`."""
+
+    remaining: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There was a drop and there is none now. What it brought stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """`certificate:` in site.yaml names another source: nothing is activated until that changes."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Final for this digest: activate the bundle, or put the refusal on record."""
+
+    verdict: CertificateBundle | Refused
+
+
+Judgement = Unchanged | Wait | Missing | HeldBack | Judged
+
+
+@dataclass(frozen=True, slots=True)
+class LastDrop:
+    """What is remembered of the last drop of a site: its digest, and whether it was held back instead of judged."""
+
+    digest: str
+    is_held: bool
+
+    def to_json(self) -> list[Any]:
+        return [self.digest, self.is_held]
+
+    @classmethod
+    def from_json(cls, value: Any) -> LastDrop:
+        digest, is_held = value
+        return cls(digest, is_held)
+
+
+def is_last_drop(value: Any) -> bool:
+    """Whether `LastDrop.from_json` takes it."""
+    match value:
+        case [str(), bool()]:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class DropFacts:
+    """`unchanged_for` is how long nothing in the drop has changed; `is_steady` that it did not while it was read."""
+
+    digest: str
+    is_absent: bool
+    is_steady: bool
+    unchanged_for: timedelta
+
+
+def is_news(facts: DropFacts, last: LastDrop | None, source: Source) -> bool:
+    """Whether the drop's content has to be looked at: the dear part of judging."""
+    if facts.is_absent or source is not Source.FILE:
+        return False
+    return last is None or last.is_held or last.digest != facts.digest
+
+
+def judge(
+    facts: DropFacts,
+    verdict: CertificateBundle | Refused | None,
+    *,
+    last: LastDrop | None,
+    source: Source,
+    live: Version | None,
+    settle: timedelta = SETTLE,
+) -> Judgement:
+    """`verdict` is what reading the drop came to, None when `is_news` said not to ask."""
+    remaining = settle - facts.unchanged_for
+    is_settled = facts.is_steady and remaining <= timedelta()
+    if facts.is_absent:
+        if last is None:
+            return Unchanged()
+        return Missing() if is_settled else Wait(_at_least(remaining))
+    if source is not Source.FILE:
+        return HeldBack(source) if last is None or last.digest != facts.digest or not last.is_held else Unchanged()
+    if verdict is None:
+        return Unchanged()
+    if not facts.is_steady or (not is_settled and _may_be_unfinished(verdict, live)):
+        return Wait(_at_least(remaining))
+    return Judged(verdict)
+
+
+def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | None) -> bool:
+    """Anything less than what is served, or less than whole, could be a writer's half way mark."""
+    if isinstance(verdict, Refused) or _codes(verdict.problems) & {Problem.MISSING_INTERMEDIATE}:
+        return True
+    if live is None:
+        return False
+    return (
+        chain_length(verdict.primary) < live.chain_length
+        or (live.has_rsa_pair and verdict.rsa is None)
+        or (verdict.primary.not_before < live.not_before and not live.is_self_signed)
+    )
+
+
+def _codes(findings: Collection[Finding]) -> set[str]:
+    return {finding.code for finding in findings}
+
+
+def _at_least(remaining: timedelta) -> timedelta:
+    """A drop that changed under the reader's eyes is looked at again soon, not at once."""
+    return max(remaining, timedelta(milliseconds=50))

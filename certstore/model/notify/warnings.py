@@ -1,0 +1,141 @@
+"""What there is to warn of: one `Matter` per site at most, from how its certificate and its renewal stand.
+
+Early: the second failed attempt, or the first whose cause only a person can mend. Late: the warning window before the
+end of any certificate, ordered or dropped as a file, and the days after it. Pure; who is told when is in `notices`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from certstore.model.renewal.decision import LiveCertificate
+from certstore.model.renewal.state import FRESH, RenewalState
+from certstore.model.settings.models import Source
+
+GATHERING = timedelta(minutes=2)
+"""An early notice waits this long, so that sites that fail together are told of together."""
+
+TOLD_AFTER_END = timedelta(days=5)
+
+
+class MatterKind(StrEnum):
+    """`FAILING` and `DEGRADED` are told once; `EXPIRING`, `EXPIRED` and `STALLED` every day."""
+
+    FAILING = "failing"
+    DEGRADED = "degraded"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    STALLED = "stalled"
+
+    @property
+    def is_daily(self) -> bool:
+        return self in (MatterKind.EXPIRING, MatterKind.EXPIRED, MatterKind.STALLED)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedSite:
+    """A site as warnings see it."""
+
+    site: str
+    names: tuple[str, ...]
+    source: Source
+    live: LiveCertificate | None
+    state: RenewalState
+    contact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """`episode` tells this occurrence from the next; `since` is when it began; `until` when it is no longer told."""
+
+    site: str
+    kind: MatterKind
+    episode: str
+    since: datetime
+    names: tuple[str, ...] = ()
+    source: Source = Source.ACME
+    not_after: datetime | None = None
+    state: RenewalState = FRESH
+    until: datetime | None = None
+    is_hasty: bool = False
+    """The time that is left is too short to wait for the daily hour."""
+
+    @property
+    def host(self) -> str:
+        return self.names[0] if self.names else self.site
+
+    @property
+    def mark(self) -> str:
+        return f"{self.kind} {self.episode}"
+
+
+def decide_matter(site: WatchedSite, now: datetime) -> Matter | None:
+    """The gravest thing there is to say of the site now."""
+    if site.source is Source.MAIN:
+        return None
+    return _of_end(site, now) or _of_failure(site, now) or _of_names(site)
+
+
+def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
+    live = site.live
+    if live is None:
+        return None
+    if now < live.endangered_from:
+        return None
+    is_over = now >= live.not_after
+    return Matter(
+        site.site,
+        MatterKind.EXPIRED if is_over else MatterKind.EXPIRING,
+        live.fingerprint[:16],
+        live.not_after if is_over else live.endangered_from,
+        site.names,
+        site.source,
+        live.not_after,
+        site.state,
+        until=live.not_after + TOLD_AFTER_END,
+        is_hasty=live.not_after - live.endangered_from < timedelta(days=2),
+    )
+
+
+def _of_failure(site: WatchedSite, now: datetime) -> Matter | None:
+    state = site.state
+    if site.source is not Source.ACME or state.failure is None or state.failing_since is None:
+        return None
+    if state.failures < 2 and not state.failure.needs_person:
+        return None
+    if now < state.failing_since + GATHERING:
+        return None
+    return Matter(
+        site.site,
+        MatterKind.FAILING,
+        state.failing_since.isoformat(timespec="seconds"),
+        state.failing_since,
+        site.names,
+        site.source,
+        site.live.not_after if site.live else None,
+        state,
+    )
+
+
+def _of_names(site: WatchedSite) -> Matter | None:
+    """The certificate was renewed without some of the site's names."""
+    missing = tuple(name for name in site.state.left_out if name in site.names)
+    if not missing or site.live is None or site.source is not Source.ACME:
+        return None
+    return Matter(
+        site.site,
+        MatterKind.DEGRADED,
+        " ".join(sorted(missing)),
+        site.live.not_before,
+        site.names,
+        site.source,
+        site.live.not_after,
+        site.state,
+    )
+
+
+def stalled(since: datetime) -> Matter:
+    """The maintenance loop itself has not completed a round since then."""
+    return Matter("", MatterKind.STALLED, since.isoformat(timespec="seconds"), since, is_hasty=True)

@@ -1,0 +1,128 @@
+"""What a CA's problem document means for us: RFC 8555 §6.7 error types to causes, links for people taken out.
+
+Values in, a `Failure` out. Knows nothing of HTTP or of the library that read the document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from certstore.model.renewal.failure import Cause, Failure
+
+_PREFIX = "urn:ietf:params:acme:error:"
+_SHOWN_LIMIT = 600
+_LINK = re.compile(r"https://[^\s<>\"']+")
+
+_CAUSES = {
+    "accountDoesNotExist": Cause.ACCOUNT,
+    "alreadyReplaced": Cause.REQUEST_REFUSED,
+    "badCSR": Cause.REQUEST_REFUSED,
+    "badNonce": Cause.CA_ERROR,
+    "badPublicKey": Cause.REQUEST_REFUSED,
+    "badSignatureAlgorithm": Cause.REQUEST_REFUSED,
+    "caa": Cause.CAA,
+    "connection": Cause.CONNECTION,
+    "dns": Cause.DNS,
+    "dnssec": Cause.DNS,
+    "externalAccountRequired": Cause.EXTERNAL_ACCOUNT,
+    "incorrectResponse": Cause.WRONG_ANSWER,
+    "invalidContact": Cause.SETTINGS,
+    "invalidProfile": Cause.REQUEST_REFUSED,
+    "malformed": Cause.REQUEST_REFUSED,
+    "orderNotReady": Cause.CA_ERROR,
+    "rateLimited": Cause.RATE_LIMITED,
+    "rejectedIdentifier": Cause.REJECTED_NAME,
+    "serverInternal": Cause.CA_ERROR,
+    "tls": Cause.CONNECTION,
+    "unauthorized": Cause.WRONG_ANSWER,
+    "unknownHost": Cause.NO_SUCH_NAME,
+    "unsupportedContact": Cause.SETTINGS,
+    "unsupportedIdentifier": Cause.REJECTED_NAME,
+    "userActionRequired": Cause.TERMS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem document: `name` is the identifier that it is about.
+
+    `status` is the HTTP status of the answer to a request of ours that it came in; None in an authorization or order.
+    """
+
+    type: str
+    detail: str
+    name: str | None = None
+    status: int | None = None
+    subproblems: tuple[Problem, ...] = ()
+
+
+def read_problem(problem: Problem, *, retry_after: datetime | None = None, names: Sequence[str] = ()) -> Failure:
+    """`names` are those that the request was about; subproblems narrow them down (RFC 8555 §6.7.1)."""
+    leading = problem
+    if problem.subproblems:
+        leading = problem.subproblems[0]
+    cause = _cause(leading if problem.type.endswith((":compound", ":malformed")) else problem)
+    if problem.subproblems and cause in (Cause.REQUEST_REFUSED, Cause.CA_ERROR):
+        cause = _cause(leading)
+    detail = "; ".join(dict.fromkeys(_words(each) for each in (problem, *problem.subproblems) if each.detail))
+    link = _LINK.search(detail)
+    if cause is Cause.RATE_LIMITED and "unpause" in detail.lower():
+        cause = Cause.PAUSED
+    return Failure(
+        cause,
+        _short(detail or problem.type),
+        _at_fault(problem) or (_mentioned(names, detail) if cause in _ABOUT_NAMES else ()),
+        retry_after,
+        link[0].rstrip(".,;)") if link and cause in _WITH_LINK else None,
+    )
+
+
+_ABOUT_NAMES = frozenset(
+    {Cause.CAA, Cause.CONNECTION, Cause.DNS, Cause.NO_SUCH_NAME, Cause.REJECTED_NAME, Cause.WRONG_ANSWER}
+)
+_WITH_LINK = frozenset({Cause.PAUSED, Cause.RATE_LIMITED, Cause.TERMS, Cause.ACCOUNT, Cause.EXTERNAL_ACCOUNT})
+
+
+def _cause(problem: Problem) -> Cause:
+    code = problem.type.removeprefix(_PREFIX)
+    if code == "dns" and "nxdomain" in problem.detail.lower():
+        return Cause.NO_SUCH_NAME
+    # Of an answer to our own request it is never about what a name answered, whatever the words.
+    is_ours = problem.status is not None or "account" in problem.detail.lower()
+    if code == "unauthorized" and problem.name is None and is_ours:
+        return Cause.ACCOUNT
+    if code in _CAUSES:
+        return _CAUSES[code]
+    if problem.status == 429:
+        return Cause.RATE_LIMITED
+    if problem.status is not None and 400 <= problem.status < 500:
+        return Cause.REQUEST_REFUSED
+    return Cause.CA_ERROR
+
+
+def _at_fault(problem: Problem) -> tuple[str, ...]:
+    """The names that the documents themselves are about."""
+    return tuple(dict.fromkeys(each.name for each in (*problem.subproblems, problem) if each.name))
+
+
+def _mentioned(names: Sequence[str], detail: str) -> tuple[str, ...]:
+    """Those of the request's names that the text mentions, else all of them.
+
+    Let's Encrypt makes no subproblems where a single name of several is at fault: only its text says which.
+    """
+    text = detail.lower()
+    found = [name for name in names if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text)]
+    return tuple(found or names)
+
+
+def _words(problem: Problem) -> str:
+    return f"{problem.name}: {problem.detail}" if problem.name else problem.detail
+
+
+def _short(text: str) -> str:
+    """A CA's text is a stranger's: one printable line that is not endless."""
+    line = "".join(each if each.isprintable() else " " for each in text)
+    return line if len(line) <= _SHOWN_LIMIT else line[:_SHOWN_LIMIT] + "…"

@@ -1,0 +1,102 @@
+"""One attempt to order a certificate, decided: with which names, at which CA, and what its outcome leaves behind.
+
+Between `decide_renewal` (is one due?) and the CA stand these decisions; `settle_failure` and `settle_success` close the
+attempt. Pure: preflight findings, the outcome and the time are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from certstore.model.names import covers
+from certstore.model.renewal.decision import RenewalReason, SiteToRenew, is_endangered
+from certstore.model.renewal.failure import Failure
+from certstore.model.renewal.partial_order import HoldBack, OrderFor, Standing, select_names
+from certstore.model.renewal.rate_limits import Hold, PlannedOrder
+from certstore.model.renewal.state import RenewalState
+
+FAILURES_BEFORE_SECOND_CA = 3
+
+
+def standing_of(site: SiteToRenew, now: datetime) -> Standing:
+    """A certificate that has ended, or that does not even cover the site's host, is none."""
+    live = site.live
+    if live is None or now >= live.not_after or not covers(live.dns_names, site.host):
+        return Standing.NONE
+    return Standing.ENDANGERED if is_endangered(live, now) else Standing.SAFE
+
+
+def choose_names(site: SiteToRenew, state: RenewalState, fatal: Collection[str], now: datetime) -> OrderFor | HoldBack:
+    """`fatal` are the names that must not go to the CA, by the preflight made just now."""
+    live = site.live
+    return select_names(
+        site.names,
+        fatal=fatal,
+        failed=state.failed_names,
+        standing=standing_of(site, now),
+        was_tried=live is not None and state.tried_all_for == live.fingerprint,
+    )
+
+
+def select_ca(state: RenewalState, cas: Sequence[str]) -> str:
+    """The first CA, until it failed so often in a row that the second gets every other attempt."""
+    surplus = state.ca_failures - FAILURES_BEFORE_SECOND_CA
+    return cas[1] if len(cas) > 1 and surplus >= 0 and surplus % 2 == 0 else cas[0]
+
+
+def plan_order(
+    site: SiteToRenew, names: Sequence[str], now: datetime, *, reason: RenewalReason, replaces: bool
+) -> PlannedOrder:
+    """What the local count of the CA's limits wants to know. `replaces`: the order names the old certificate (ARI)."""
+    live = site.live
+    return PlannedOrder(
+        tuple(names),
+        is_renewal=live is not None and set(live.dns_names) == set(names),
+        is_replacement=replaces and reason is RenewalReason.SUGGESTED_WINDOW,
+        has_priority=reason is RenewalReason.ASKED_FOR or standing_of(site, now) is Standing.ENDANGERED,
+    )
+
+
+def settle_hold(site: SiteToRenew, state: RenewalState, hold: Hold, *, fraction: float) -> RenewalState:
+    """Nothing was tried: our own count says that the CA would refuse."""
+    return state.after_hold(hold.until + hold.crowd * fraction, hold.message, request=site.request)
+
+
+def settle_failure(
+    site: SiteToRenew,
+    state: RenewalState,
+    failure: Failure,
+    now: datetime,
+    *,
+    reason: RenewalReason,
+    order: OrderFor | None,
+    fraction: float,
+) -> RenewalState:
+    """`order` None: nothing was sent to the CA."""
+    if reason is RenewalReason.NAME_RETURNS:
+        return state.after_refused_return(now, is_by_ca=order is not None)
+    live = site.live
+    # The trial counts once the CA has judged the names; a CA that is down has judged nothing.
+    if order is not None and order.is_trial and live is not None and failure.names:
+        state = replace(state, tried_all_for=live.fingerprint)
+    return state.after_failure(
+        failure,
+        now,
+        request=site.request,
+        lifetime=live.lifetime if live is not None else None,
+        fraction=fraction,
+        degrades=_will_degrade(site, failure, order, now),
+    )
+
+
+def _will_degrade(site: SiteToRenew, failure: Failure, order: OrderFor | None, now: datetime) -> bool:
+    """The next order goes without the names at fault, so there is no reason to wait long for it."""
+    if order is None or not failure.names or site.host in failure.names:
+        return False
+    return standing_of(site, now) is not Standing.SAFE
+
+
+def settle_success(state: RenewalState, order: OrderFor, now: datetime) -> RenewalState:
+    return state.after_success(now, left_out=order.left_out)

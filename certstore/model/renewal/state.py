@@ -1,0 +1,182 @@
+"""What renewal remembers of a site between attempts and restarts, and how each outcome changes it.
+
+Values in, values out; `to_json`/`from_json` are what lies in the store. Knows nothing of files, clocks or the CA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from certstore.model.renewal.backoff import select_next_attempt
+from certstore.model.renewal.failure import Failure
+
+ASK_AGAIN_SHORTEST = timedelta(minutes=1)
+ASK_AGAIN_LONGEST = timedelta(days=1)
+ASK_AGAIN_AFTER_ERROR = timedelta(hours=6)
+"""RFC 9773 §4.3: bounds for the CA's Retry-After, and the wait where there is none."""
+
+RECHECK_AFTER_PREFLIGHT = timedelta(hours=1)
+RECHECK_AFTER_ORDER = timedelta(days=1)
+"""A name that was left out is looked at hourly; after the CA itself refused it, a day passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedWindow:
+    """What the CA suggests (RFC 9773 §4.2); `explanation_url` is a page for the administrator."""
+
+    start: datetime
+    end: datetime
+    explanation_url: str | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        return self.end > self.start
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalInfo:
+    """The CA's last word on one certificate: its window (None: it has none to give), and when to ask again."""
+
+    fingerprint: str
+    window: SuggestedWindow | None
+    ask_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalState:
+    """`failures` in a row since `failing_since`; `left_out` are names that the live certificate had to do without.
+
+    `failed_names` are those the CA refused in this row of failures; `waiting` says, where no attempt failed but one is
+    held back until `next_attempt`, what for. `tried_all_for` is the certificate in whose warning
+    window an order with every name was really made; `ca_failures` counts failures in a row that lie at the first CA.
+    """
+
+    failures: int = 0
+    failing_since: datetime | None = None
+    failure: Failure | None = None
+    next_attempt: datetime | None = None
+    request: str = ""
+    failed_names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    recheck_at: datetime | None = None
+    tried_all_for: str | None = None
+    ca_failures: int = 0
+    info: RenewalInfo | None = None
+    waiting: str = ""
+
+    def window_for(self, fingerprint: str) -> SuggestedWindow | None:
+        return self.info.window if self.info is not None and self.info.fingerprint == fingerprint else None
+
+    def ask_at(self, fingerprint: str, now: datetime) -> datetime:
+        """When to ask the CA for its window: at once for a certificate that it was never asked about, or where the
+        instant kept is one that only a clock since set back can have written."""
+        is_kept = self.info is not None and self.info.fingerprint == fingerprint
+        return (
+            self.info.ask_at
+            if self.info is not None and is_kept and self.info.ask_at <= now + ASK_AGAIN_LONGEST
+            else now
+        )
+
+    def after_failure(
+        self,
+        failure: Failure,
+        now: datetime,
+        *,
+        request: str,
+        lifetime: timedelta | None,
+        fraction: float,
+        degrades: bool = False,
+    ) -> RenewalState:
+        """`degrades`: the next order will be made of fewer names, so it starts at the first step again."""
+        failures = self.failures + 1 if request == self.request else 1
+        step = 1 if degrades else failures
+        return replace(
+            self,
+            failures=failures,
+            failing_since=self.failing_since if self.failures else now,
+            failure=failure,
+            next_attempt=select_next_attempt(
+                step, now, fraction=fraction, lifetime=lifetime, retry_after=failure.retry_after
+            ),
+            request=request,
+            failed_names=tuple(dict.fromkeys((*(self.failed_names if failures > 1 else ()), *failure.names))),
+            waiting="",
+            ca_failures=self.ca_failures + 1 if failure.is_at_ca else 0,
+        )
+
+    def after_hold(self, until: datetime, what_for: str, *, request: str) -> RenewalState:
+        """Not a failure: a limit that we count ourselves has no room before `until`."""
+        return replace(self, next_attempt=until, waiting=what_for, request=request)
+
+    def after_refused_return(self, now: datetime, *, is_by_ca: bool) -> RenewalState:
+        """A name that was left out did not come back; the certificate stands, so nothing fails by it."""
+        return replace(self, recheck_at=now + (RECHECK_AFTER_ORDER if is_by_ca else RECHECK_AFTER_PREFLIGHT))
+
+    def after_success(self, now: datetime, *, left_out: Collection[str] = ()) -> RenewalState:
+        """The new certificate's own window is not known yet."""
+        return RenewalState(left_out=tuple(left_out), recheck_at=now + RECHECK_AFTER_PREFLIGHT if left_out else None)
+
+    def after_info(
+        self, fingerprint: str, window: SuggestedWindow | None, now: datetime, retry_after: timedelta | None
+    ) -> RenewalState:
+        """The CA answered (`window`), or did not and the last known window holds on (`window` None)."""
+        wait = ASK_AGAIN_AFTER_ERROR if retry_after is None else retry_after
+        wait = min(max(wait, ASK_AGAIN_SHORTEST), ASK_AGAIN_LONGEST)
+        return replace(self, info=RenewalInfo(fingerprint, window or self.window_for(fingerprint), now + wait))
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what differs from a fresh state."""
+        facts: dict[str, Any] = {}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value in (None, 0, "", ()):
+                continue
+            facts[name] = _encoded(value)
+        return facts
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> RenewalState:
+        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        values = {name: facts[name] for name in cls.__slots__ if name in facts}
+        for name in ("failing_since", "next_attempt", "recheck_at"):
+            if name in values:
+                values[name] = datetime.fromisoformat(values[name])
+        for name in ("failed_names", "left_out"):
+            values[name] = tuple(values.get(name, ()))
+        if "failure" in values:
+            values["failure"] = Failure.from_json(values["failure"])
+        if "info" in values:
+            values["info"] = _info_from_json(values["info"])
+        return cls(**values)
+
+
+FRESH = RenewalState()
+"""Of a site that nothing was ever tried for."""
+
+
+def _encoded(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Failure():
+            return value.to_json()
+        case RenewalInfo(fingerprint, window, ask_at):
+            facts: dict[str, Any] = {"fingerprint": fingerprint, "ask_at": ask_at.isoformat()}
+            if window is not None:
+                facts["window"] = [window.start.isoformat(), window.end.isoformat(), window.explanation_url]
+            return facts
+        case tuple():
+            return list(value)
+        case _:
+            return value
+
+
+def _info_from_json(facts: Mapping[str, Any]) -> RenewalInfo:
+    window = None
+    if (given := facts.get("window")) is not None:
+        start, end, url = given
+        window = SuggestedWindow(datetime.fromisoformat(start), datetime.fromisoformat(end), url)
+    return RenewalInfo(facts["fingerprint"], window, datetime.fromisoformat(facts["ask_at"]))

@@ -1,0 +1,393 @@
+"""The models of `edge.yaml` and `site.yaml`: what may be said, and what holds when nothing is said.
+
+Models are frozen and can only be built valid; text becomes a model in `settings_source`, which adds file and line to
+what is reported here. Paths stay as written: whoever opens one resolves it against the folder of the file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from certstore.model.names import DomainName, InvalidName
+from certstore.model.settings.mail_address import parse_address, parse_sender
+
+ACME_DIRECTORIES = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+
+
+class Source(StrEnum):
+    """Where a site's certificate comes from (`certificate:` in site.yaml)."""
+
+    FILE = "file"
+    ACME = "acme"
+    MAIN = "main"
+
+
+class HostPort(NamedTuple):
+    """An address as written: an IP literal without brackets or a host name, and a port (0 asks the system for one)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_host_port(text: object) -> object:
+    """`host:port`, `[v6]:port` or `:port` (every address); raises ValueError with what is allowed."""
+    if isinstance(text, HostPort):
+        return text
+    host, separator, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    if not separator or not is_port or (":" in host and not bracketed):
+        raise ValueError("expected host:port, for example 127.0.0.1:8080 or [::1]:8080")
+    host = host[1:-1] if bracketed else host
+    if bracketed:
+        ipaddress.IPv6Address(host)
+    return HostPort(host or "::", int(port))
+
+
+def parse_network(text: object) -> object:
+    """An address or network in text; a bare number or boolean, which `ipaddress` would take, is a slip."""
+    if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        raise ValueError("expected an address or network, for example 10.0.0.5 or 10.0.0.0/8")  # noqa: TRY004
+    return text
+
+
+AddressField = Annotated[str, BeforeValidator(parse_address)]
+SenderField = Annotated[str, BeforeValidator(parse_sender)]
+NetworkField = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
+HostPortField = Annotated[HostPort, BeforeValidator(parse_host_port)]
+
+
+class Model(BaseModel):
+    """Frozen, and a misspelt key is an error rather than a setting that silently does nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ListenerKind(StrEnum):
+    """What a listener speaks. Those with an `s` at the end (and https) are TLS from the first byte."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    IMAP = "imap"
+    IMAPS = "imaps"
+    POP3 = "pop3"
+    POP3S = "pop3s"
+    SMTP = "smtp"
+    SUBMISSION = "submission"
+    SUBMISSIONS = "submissions"
+    SIEVE = "sieve"
+    HEALTH = "health"
+
+    @property
+    def is_mail(self) -> bool:
+        return self not in (ListenerKind.HTTP, ListenerKind.HTTPS, ListenerKind.HEALTH)
+
+    @property
+    def is_implicit_tls(self) -> bool:
+        return self in (ListenerKind.HTTPS, ListenerKind.IMAPS, ListenerKind.POP3S, ListenerKind.SUBMISSIONS)
+
+    @property
+    def offers_starttls(self) -> bool:
+        return self.is_mail and not self.is_implicit_tls
+
+
+def _domain_name(text: Any, *, wildcard: bool = False) -> str:
+    if not isinstance(text, str):
+        raise ValueError("expected a host name")  # noqa: TRY004  pydantic turns a ValueError into its own report
+    try:
+        return DomainName.parse(text, wildcard=wildcard).value
+    except InvalidName as error:
+        raise ValueError(str(error)) from error
+
+
+HostName = Annotated[str, BeforeValidator(_domain_name)]
+"""Held as lower-case A-labels."""
+
+
+def _certificate_name(text: Any) -> Any:
+    """Certificates are for addresses too."""
+    try:
+        return str(ipaddress.ip_address(str(text)))
+    except ValueError:
+        return _domain_name(text)
+
+
+CertificateName = Annotated[str, BeforeValidator(_certificate_name)]
+"""What a server's certificate must cover: a host name or an IP address."""
+
+
+class UpstreamTls(StrEnum):
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+class ProxyProtocol(StrEnum):
+    V1 = "v1"
+    V2 = "v2"
+
+
+class ListenerSettings(Model):
+    """One listening address. A mail listener names its own upstream; http and https relay to their site's."""
+
+    kind: ListenerKind
+    listen: HostPortField
+    upstream: HostPortField | None = None
+    upstream_tls: UpstreamTls = UpstreamTls.NONE
+    upstream_ca_file: Path | None = None
+    upstream_name: CertificateName | None = None
+    """The name that the upstream's certificate must cover, where it is not the host of `upstream`."""
+    proxy_protocol: ProxyProtocol | None = None
+    accept_proxy_protocol: bool = False
+
+    @model_validator(mode="after")
+    def _upstream_fits_kind(self) -> Self:
+        if self.kind.is_mail and self.upstream is None:
+            raise ValueError(f"a listener of kind {self.kind} needs `upstream: host:port`, its mail server")
+        if not self.kind.is_mail:
+            given = [name for name in self.model_fields_set if name.startswith("upstream") or name == "proxy_protocol"]
+            if given:
+                raise ValueError(f"{given[0]} is for mail listeners; kind {self.kind} relays to its site's upstream")
+        return self
+
+
+class Upstream(Model):
+    """A web server behind the edge: `http://host:port`, `https://host:port` (verified) or `unix:/path`."""
+
+    url: str
+    ca_file: Path | None = None
+    name: CertificateName | None = None
+    """The name that the server's certificate must cover, where it is not the host of `url`."""
+    client_cert: Path | None = None
+    health: str | None = None
+    """The target of a GET that tells whether the server works, asked where there are several."""
+
+    @field_validator("health")
+    @classmethod
+    def _health(cls, target: str | None) -> str | None:
+        if target is not None and not (
+            target.startswith("/") and target.isascii() and target.isprintable() and " " not in target
+        ):
+            raise ValueError("expected a path, for example /health")
+        return target
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if url.startswith("unix:"):
+            if not url.removeprefix("unix:").startswith("/"):
+                raise ValueError("a Unix socket is written unix:/absolute/path")
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("expected http://host:port, https://host:port or unix:/path, and no path behind it")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("an upstream has no user name, query or fragment")
+        _ = parts.port  # raises ValueError when it is out of range
+        return url
+
+    @model_validator(mode="after")
+    def _name_is_verified(self) -> Self:
+        if self.name is not None and not self.is_tls:
+            raise ValueError("`name` is for https: nothing else shows a certificate")
+        return self
+
+    @property
+    def unix_path(self) -> str | None:
+        return self.url.removeprefix("unix:") if self.url.startswith("unix:") else None
+
+    @property
+    def is_tls(self) -> bool:
+        return self.url.startswith("https:")
+
+    @property
+    def address(self) -> HostPort:
+        """Host and port of an http or https upstream."""
+        parts = urlsplit(self.url)
+        return HostPort(parts.hostname or "", parts.port or (443 if self.is_tls else 80))
+
+
+def _upstream_list(value: object) -> object:
+    """One or a list, each a URL or its long form."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return tuple({"url": item} if isinstance(item, str) else item for item in items)
+
+
+Upstreams = Annotated[tuple[Upstream, ...], BeforeValidator(_upstream_list), Field(min_length=1)]
+
+
+class TlsSettings(Model):
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+    unknown_name: Literal["main", "reject"] = "main"
+    shared_sites: int = Field(100, ge=0, le=1000)
+    """Sites whose TLS sessions resume on any worker; those of main always do."""
+
+
+class HttpSettings(Model):
+    redirect_to_https: bool = True
+    http2: bool = True
+    hsts: str | None = None
+    unknown_challenge: Literal["not_found", "upstream"] = "not_found"
+
+    @field_validator("hsts")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise ValueError("expected the value of the Strict-Transport-Security header, one line of ASCII")
+        return value
+
+
+LONGEST_SECONDS = 1_000_000
+"""Of any time in edge.yaml, eleven days. Loops and timers count in ways that end somewhere: infinity is no deadline."""
+
+
+class Limits(Model):
+    """Sizes in bytes, times in seconds. The idle limits let ActiveSync pings (59 min) and IMAP IDLE (29 min) live."""
+
+    header_bytes: int = Field(65536, ge=1024, le=1 << 20)
+    handshake_seconds: float = Field(10, gt=0, le=LONGEST_SECONDS)
+    head_seconds: float = Field(20, gt=0, le=LONGEST_SECONDS)
+    idle_seconds: float = Field(3900, gt=0, le=LONGEST_SECONDS)
+    mail_idle_seconds: float = Field(2100, gt=0, le=LONGEST_SECONDS)
+    drain_seconds: float = Field(60, ge=0, le=LONGEST_SECONDS)
+    connections: int = Field(20000, ge=1)
+    """Over all workers, as the next."""
+    connections_per_address: int = Field(500, ge=1)
+    """Of one IPv4 address, or of one IPv6 network of 64 bits."""
+
+
+KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]
+
+
+class ExternalAccount(Model):
+    key_id: str
+    hmac_key_file: Path
+
+
+class AcmeSettings(Model):
+    directory: str = "letsencrypt"
+    ca_file: Path | None = None
+    contact: tuple[AddressField, ...] = ()
+    agree_to_terms: bool = False
+    profile: str | None = None
+    key_type: KeyType = "ec256"
+    preferred_chain: str | None = None
+    external_account: ExternalAccount | None = None
+    second_directory: str | None = None
+    resolver: HostPortField | None = None
+
+    @field_validator("directory", "second_directory")
+    @classmethod
+    def _directory(cls, value: str | None) -> str | None:
+        if value is not None and value not in ACME_DIRECTORIES and not value.startswith("https://"):
+            raise ValueError(f"expected {', '.join(ACME_DIRECTORIES)} or an https:// URL")
+        return value
+
+
+class SmtpSettings(Model):
+    host: str
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["none", "starttls", "tls"] = "starttls"
+    username: str | None = None
+    password_file: Path | None = None
+
+
+class NotifySettings(Model):
+    smtp: SmtpSettings | None = None
+    sender: SenderField | None = Field(None, alias="from")
+    to: tuple[AddressField, ...] = ()
+    templates: Path | None = None
+    """A folder whose files replace those of the same name in certstore/notify/templates."""
+
+
+class AdminSettings(Model):
+    listen: HostPortField = HostPort("127.0.0.1", 8443)
+    public_host: HostName | None = None
+
+
+class ArchiveSettings(Model):
+    keep: int = Field(10, ge=2)
+
+
+class InspectionSettings(Model):
+    scripts: tuple[Path, ...] = ()
+
+
+class AccessLogSettings(Model):
+    path: Path | None = None
+    format: Literal["json", "combined"] = "json"
+
+
+class Settings(Model):
+    """The whole of `edge.yaml`."""
+
+    store: Path = Path("store")
+    upstream: Upstreams = (Upstream(url="http://127.0.0.1:8080"),)
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    listeners: tuple[ListenerSettings, ...] = ()
+    tls: TlsSettings = TlsSettings()
+    http: HttpSettings = HttpSettings()
+    trusted_proxies: tuple[NetworkField, ...] = ()
+    inspection: InspectionSettings = InspectionSettings()
+    limits: Limits = Limits()
+    acme: AcmeSettings = AcmeSettings()
+    notify: NotifySettings = NotifySettings()
+    admin: AdminSettings = AdminSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    keys_group: str | None = None
+    sweep_seconds: float = Field(60, gt=0, le=LONGEST_SECONDS)
+    access_log: AccessLogSettings = AccessLogSettings()
+
+    @model_validator(mode="after")
+    def _one_listener_per_address(self) -> Self:
+        seen: dict[HostPort, ListenerKind] = {}
+        for listener in self.listeners:
+            if listener.listen.port and listener.listen in seen:
+                raise ValueError(f"{listener.listen} is listened on twice: {seen[listener.listen]} and {listener.kind}")
+            seen[listener.listen] = listener.kind
+        return self
+
+
+class SiteSettings(Model):
+    """The whole of a `site.yaml`. Names are held as lower-case A-labels."""
+
+    host: HostName
+    additional_names: tuple[str, ...] = ()
+    certificate: Source | None = None
+    """None: `file` once a drop exists, else `main`."""
+    upstream: Upstreams | None = None
+    inspect: bool = False
+    contact: tuple[AddressField, ...] = ()
+    profile: str | None = None
+    key_type: KeyType | None = None
+
+    @field_validator("additional_names", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("expected a list of host names")  # noqa: TRY004
+        return tuple(dict.fromkeys(_domain_name(item, wildcard=True) for item in value))
+
+    @model_validator(mode="after")
+    def _no_wildcard_by_http01(self) -> Self:
+        wildcards = [name for name in self.additional_names if name.startswith("*.")]
+        if self.certificate is Source.ACME and wildcards:
+            raise ValueError(f"{wildcards[0]}: a wildcard can't be ordered, HTTP-01 can't prove it; use a file")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the site declares, its host first."""
+        return (self.host, *(name for name in self.additional_names if name != self.host))

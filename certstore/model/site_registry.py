@@ -1,0 +1,152 @@
+"""All sites as the writer knows them, in memory: settings, what is live, who owns which name, and the entry it makes.
+
+No files here: what is learnt elsewhere is put in, and the sites whose entries may have changed by it come out, because
+one site's names decide about another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from certstore.model.name_ownership import Conflict, Declarations, SiteClaims, implicit_names
+from certstore.model.settings.models import SiteSettings, Source
+from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSite:
+    """`settings` is None for a bare site, `host` its folder's name then. `served` are the facts of the live version.
+
+    `has_drop` says whether a drop was ever seen: it decides where a certificate comes from when nothing else does.
+    """
+
+    site: str
+    host: str
+    settings: SiteSettings | None = None
+    served: ServedCertificate | None = None
+    has_drop: bool = False
+
+    @property
+    def declared_names(self) -> tuple[str, ...]:
+        return self.settings.names if self.settings else (self.host,)
+
+    @property
+    def expected_names(self) -> tuple[str, ...]:
+        """Its certificate has to cover one of these. Nothing is expected of a main site that says nothing."""
+        return () if self.is_unnamed_main else self.declared_names
+
+    @property
+    def is_unnamed_main(self) -> bool:
+        return self.site == MAIN and self.settings is None
+
+    def with_served(self, served: ServedCertificate) -> KnownSite:
+        """The same site with another live version; a main site without a site.yaml is named by its certificate."""
+        hosts = [name for name in served.dns_names if not name.startswith("*.")]
+        host = hosts[0] if self.is_unnamed_main and hosts and not served.is_self_signed else self.host
+        return replace(self, served=served, host=host)
+
+    @property
+    def source(self) -> Source:
+        """Where its certificate comes from. The main site has no other certificate to fall back on."""
+        chosen = self.settings.certificate if self.settings else None
+        if self.site == MAIN:
+            return Source.ACME if chosen is Source.ACME else Source.FILE
+        return chosen or (Source.FILE if self.has_drop or self.served else Source.MAIN)
+
+    @property
+    def claims(self) -> SiteClaims:
+        """A bare site may also stand for names of its certificate that lie beside its own."""
+        implicit: tuple[str, ...] = ()
+        if self.settings is None and self.served is not None and self.site != MAIN:
+            certificate = self.served
+            implicit = implicit_names(self.host, certificate.dns_names, is_self_signed=certificate.is_self_signed)
+        return SiteClaims(self.site, self.host, self.declared_names, implicit)
+
+
+class NumberedDeclarations(Declarations):
+    """Gives out one site's numbers, so that a new declaration is kept by one line and not by writing all of them."""
+
+    def numbers_of(self, site: str) -> dict[str, int]:
+        return {name: self._numbers[name][site] for name in sorted(self._numbered.get(site, ()))}
+
+
+class Roster(Mapping[str, KnownSite]):
+    """The sites by key. `put` and `remove` return the sites whose entries may differ from before, the site included."""
+
+    def __init__(self, declarations: NumberedDeclarations) -> None:
+        self._declarations = declarations
+        self._sites: dict[str, KnownSite] = {}
+        self._site_of_host: dict[str, str] = {}
+
+    def __getitem__(self, site: str) -> KnownSite:
+        return self._sites[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sites)
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def put(self, known: KnownSite) -> set[str]:
+        """Set or replace one site."""
+        return set() if self._sites.get(known.site) == known else self.put_all([known])
+
+    def put_all(self, several: Collection[KnownSite]) -> set[str]:
+        """Sites seen at the same moment: none of them is earlier than the others."""
+        changed = {known.site for known in several}
+        claims = []
+        for known in several:
+            before = self._sites.get(known.site)
+            self._sites[known.site] = known
+            if before is not None and before.host != known.host:
+                self._release_host(before)
+            self._site_of_host.setdefault(known.host, known.site)
+            if before is None or before.claims != known.claims:
+                claims.append(known.claims)
+        if claims:
+            changed |= self._declarations.put_all(claims)
+        main = self._sites.get(MAIN)
+        if main is not None and main.served is not None and MAIN in changed:
+            changed |= self._declarations.set_main_certificate_names(main.served.dns_names)
+        return changed & self._sites.keys()
+
+    def remove(self, site: str) -> set[str]:
+        known = self._sites.pop(site, None)
+        if known is None:
+            return set()
+        self._release_host(known)
+        return set(self._declarations.remove(site)) & self._sites.keys()
+
+    def site_of_host(self, host: str) -> str | None:
+        return self._site_of_host.get(host)
+
+    def entry(self, site: str) -> SiteEntry:
+        """What workers see of the site."""
+        known = self._sites[site]
+        settings = known.settings
+        return SiteEntry(
+            site=site,
+            host=known.host,
+            names=tuple(self._declarations.owned(site)),
+            source=known.source,
+            certificate=None if known.source is Source.MAIN else known.served,
+            inspect=settings.inspect if settings else False,
+            upstreams=settings.upstream if settings else None,
+        )
+
+    def _release_host(self, known: KnownSite) -> None:
+        """The host of `known` goes to another site that has the same one, if there is any: two sites may disagree."""
+        if self._site_of_host.get(known.host) != known.site:
+            return
+        del self._site_of_host[known.host]
+        others = (each.site for each in self._sites.values() if each.host == known.host and each.site != known.site)
+        if (other := next(others, None)) is not None:
+            self._site_of_host[known.host] = other
+
+    def numbers_of(self, site: str) -> dict[str, int]:
+        """When each of its names was first declared, by sequence number; what a restart has to know again."""
+        return self._declarations.numbers_of(site)
+
+    def conflicts(self, site: str) -> tuple[Conflict, ...]:
+        return self._declarations.conflicts(site)

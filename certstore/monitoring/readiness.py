@@ -1,0 +1,43 @@
+"""The facts behind `/readyz`: the store's, the workers', maintenance's. The verdict is `model.readiness`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from certstore.model.layout import Layout
+from certstore.model.readiness import Observed, Position, Readiness, WorkerView
+from certstore.model.readiness import judge as judge_observed
+from certstore.model.settings.models import Settings
+from certstore.model.snapshot import ServedCertificate
+from certstore.monitoring.worker_reports import WorkerReport
+
+
+def judge(
+    settings: Settings,
+    layout: Layout,
+    main: ServedCertificate | None,
+    workers: Iterable[WorkerReport],
+    now: datetime,
+    *,
+    is_maintenance_stalled: bool,
+) -> Readiness:
+    """`main`: what is served as the main certificate; `workers`: those that live (`Gathered.workers`)."""
+    position, changed = _journal(layout)
+    observed = Observed(
+        main=main,
+        journal=position,
+        journal_changed=changed,
+        workers=[WorkerView(each.pid, each.journal, each.is_draining) for each in workers],
+        expects_workers=bool(settings.listeners),
+        is_maintenance_stalled=is_maintenance_stalled,
+    )
+    return judge_observed(observed, now)
+
+
+def _journal(layout: Layout) -> tuple[Position | None, datetime | None]:
+    try:
+        status = layout.snapshot_journal.stat()
+    except OSError:
+        return None, None
+    return (status.st_ino, status.st_size), datetime.fromtimestamp(status.st_mtime, UTC)

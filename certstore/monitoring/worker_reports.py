@@ -1,0 +1,130 @@
+"""The numbers that workers leave in files, gathered; those of workers that have ended are kept as a sum.
+
+So a count never goes back when a worker is replaced, crashes, or the whole service starts again. Workers write, control
+reads and removes; nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from certstore.files.atomic import replace_file
+from certstore.model.layout import Layout
+from certstore.model.metrics import Sample, add_up, bound_sites, lasting
+
+SILENT_AFTER = timedelta(seconds=60)
+"""A worker writes every ten seconds at least: one that has not for so long is gone, whoever has its pid now."""
+SITES = 500
+"""Sites with a label of their own, over all workers that there ever were."""
+_REMEMBERED = 256
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What one worker said last. `journal` is how far it has read: inode and bytes."""
+
+    id: str
+    pid: int
+    at: datetime
+    is_draining: bool
+    journal: tuple[int, int]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Workers that live, and the sum of everything that was counted."""
+
+    workers: tuple[WorkerReport, ...]
+    samples: tuple[Sample, ...]
+
+
+class WorkerReports:
+    """Of one store. `collect` may be called from any thread."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock = threading.Lock()
+
+    def collect(self, now: datetime) -> Gathered:
+        """Read what there is. Files of workers that have ended are added to the sum and removed."""
+        with self._lock:
+            ids, past = self._read_past()
+            living: list[WorkerReport] = []
+            ended: list[tuple[Path, WorkerReport]] = []
+            for path in sorted(self._layout.worker_reports.glob("worker-*.json")):
+                report = read_report(path)
+                if report is None:
+                    continue
+                if now - report.at < SILENT_AFTER and _lives(report.pid):
+                    living.append(report)
+                else:
+                    ended.append((path, report))
+            if ended:
+                new = [report for _, report in ended if report.id not in ids]
+                counted = (sample for report in new for sample in lasting(report.samples))
+                past = bound_sites(add_up([*past, *counted]), SITES)
+                ids = [*ids, *(report.id for report in new)][-_REMEMBERED:]
+                self._keep(ids, past)
+                for path, _ in ended:
+                    path.unlink(missing_ok=True)
+            counts = (sample for report in living for sample in report.samples)
+            return Gathered(tuple(living), tuple(bound_sites(add_up([*past, *counts]), SITES)))
+
+    def _read_past(self) -> tuple[list[str], list[Sample]]:
+        try:
+            facts = json.loads(self._layout.ended_workers.read_bytes())
+            return [str(each) for each in facts["ids"]], _samples(facts["samples"])
+        except _UNREADABLE:
+            return [], []
+
+    def _keep(self, ids: list[str], samples: list[Sample]) -> None:
+        """First the sum, then the files go: a kill in between counts nothing twice, as the sum knows whose it has."""
+        facts = {"ids": ids, "samples": [each.to_json() for each in samples]}
+        content = json.dumps(facts, separators=(",", ":")).encode()
+        replace_file(self._layout.ended_workers, content, 0o600, self._layout.temporary, is_durable=False)
+
+
+def read_report(path: Path) -> WorkerReport | None:
+    """None for what is none, or of another version of ours."""
+    try:
+        facts: dict[str, Any] = json.loads(path.read_bytes())
+        inode, offset = facts["journal"]
+        return WorkerReport(
+            str(facts["id"]),
+            int(facts["pid"]),
+            datetime.fromtimestamp(facts["at"], UTC),
+            bool(facts["is_draining"]),
+            (int(inode), int(offset)),
+            tuple(_samples(facts["samples"])),
+        )
+    except _UNREADABLE:
+        return None
+
+
+def _samples(lines: Iterable[Any]) -> list[Sample]:
+    samples = []
+    for line in lines:
+        try:
+            samples.append(Sample.from_json(line))
+        except (ValueError, KeyError, TypeError):
+            continue  # a metric that this version does not know any more
+    return samples
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

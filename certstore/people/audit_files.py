@@ -1,0 +1,148 @@
+"""The files of the audit log: appended to, and put aside by one rename when they are large; the oldest go in the end.
+
+A place in the log is the number of bytes that were ever written before it. A file that was put aside bears the place at
+which it begins, so places stay good when files are put aside or removed. Knows nothing of what the lines say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from certstore.files.atomic import sync_folder, write_all
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 8 << 20
+KEPT = 12
+"""Put aside; with the one that is written to, some 100 MB or 400,000 entries."""
+
+_CHUNK = 64 * 1024
+_NAME = "audit-{:015d}.jsonl"
+_ASIDE = f"audit-{'[0-9]' * 15}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One file, opened, the place at which it begins, and its size then: behind it a line may be half written."""
+
+    begins: int
+    file: BinaryIO
+    size: int
+
+
+class AuditFiles:
+    """Used from several threads. Writing raises OSError."""
+
+    def __init__(self, folder: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
+        self._folder = folder
+        self._current = folder / "audit.jsonl"
+        self._largest = largest
+        self._kept = kept
+        self._lock = threading.Lock()
+
+    def append(self, line: bytes) -> None:
+        """Durable when this returns."""
+        with self._lock:
+            if self._size() >= self._largest:
+                self._put_aside()
+            descriptor = self._open()
+            try:
+                write_all(descriptor, line)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def lines_backwards(self, before: int | None) -> Generator[tuple[int, bytes]]:
+        """(its place, the line), the newest first. A log of years is not read whole for a page."""
+        with self._opened() as pieces:
+            for piece in reversed(pieces):
+                end = piece.size if before is None else min(max(before - piece.begins, 0), piece.size)
+                for start, line in _backwards(piece.file, end):
+                    yield piece.begins + start, line
+
+    def content(self) -> Iterator[bytes]:
+        """All whole lines that are kept, the oldest first, many at a time."""
+        with self._opened() as pieces:
+            for piece in pieces:
+                while piece.file.tell() < piece.size and (lines := piece.file.readlines(_CHUNK)):
+                    yield b"".join(line for line in lines if line.endswith(b"}\n"))
+
+    def _open(self) -> int:
+        """The file that is written to; a line that a power cut left half is ended, so that it swallows no other."""
+        descriptor = os.open(self._current, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > 0 and os.pread(descriptor, 1, size - 1) != b"\n":
+                write_all(descriptor, b"\n")
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _size(self) -> int:
+        try:
+            return self._current.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _put_aside(self) -> None:
+        """A disk that says no costs the bound, never an entry."""
+        try:
+            os.close(self._open())  # what is put aside ends with a whole line
+            self._current.rename(self._folder / _NAME.format(self._end_of_aside()))
+            sync_folder(self._folder)
+            for oldest in self._aside()[: -self._kept]:
+                oldest.unlink()
+                logger.warning("%s, the oldest part of the audit log, is removed: %d are kept", oldest, self._kept)
+        except OSError as error:
+            logger.error("the audit log can't be put aside, and grows: %s", error.strerror)
+
+    def _aside(self) -> list[Path]:
+        """Ours alone: somebody may keep exports, with dates in their names, beside them."""
+        return sorted(self._folder.glob(_ASIDE))
+
+    def _end_of_aside(self) -> int:
+        aside = self._aside()
+        return _begins(aside[-1]) + aside[-1].stat().st_size if aside else 0
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[list[_Piece]]:
+        """All files as they are now: whatever is renamed or removed meanwhile, an open one stays."""
+        with contextlib.ExitStack() as stack:
+            with self._lock:
+                found = [(_begins(path), path) for path in self._aside()]
+                if self._current.exists():
+                    found.append((self._end_of_aside(), self._current))
+                files = [(begins, stack.enter_context(path.open("rb"))) for begins, path in found]
+                pieces = [_Piece(begins, file, os.fstat(file.fileno()).st_size) for begins, file in files]
+            yield pieces
+
+
+def _begins(path: Path) -> int:
+    return int(path.stem.removeprefix("audit-"))
+
+
+def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
+    """(where it begins, the line), from `end` on."""
+    rest = b""
+    while end > 0:
+        start = max(end - _CHUNK, 0)
+        file.seek(start)
+        block = file.read(end - start) + rest
+        lines = block.split(b"\n")
+        # The first one may have begun before this block.
+        rest = lines[0] if start > 0 else b""
+        place = start + len(block)
+        for line in reversed(lines[1:] if start > 0 else lines):
+            place -= len(line)
+            if line:
+                yield place, line
+            place -= 1
+        end = start

@@ -1,0 +1,143 @@
+"""Who is signed in: sessions by the digest of their secret, so that a copy of the store opens none.
+
+They outlive a restart of control. A disk that says no costs their memory over a restart, never a sign-in: an
+administrator has to be able to come in and see that the disk is full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from certstore.files.keyed_state import KeyedState, is_read_by
+from certstore.model.layout import Layout
+
+logger = logging.getLogger(__name__)
+
+IDLE = timedelta(hours=2)
+LONGEST = timedelta(hours=12)
+_NOTED_EVERY = timedelta(minutes=5)
+_PER_USER = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`secret` is what the cookie holds; it is known only while the request that brought it is answered."""
+
+    user: str
+    made_at: datetime
+    seen_at: datetime
+    address: str
+    digest: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+
+    @property
+    def csrf_token(self) -> str:
+        """Belongs to this session alone, and does not reveal its secret to a page that is read by somebody else."""
+        return hmac.new(self.secret.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+    def is_over(self, now: datetime) -> bool:
+        return now - self.seen_at >= IDLE or now - self.made_at >= LONGEST
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "user": self.user,
+            "made_at": self.made_at.isoformat(),
+            "seen_at": self.seen_at.isoformat(),
+            "address": self.address,
+        }
+
+    @classmethod
+    def from_json(cls, digest: str, facts: dict[str, Any]) -> Session:
+        made_at, seen_at = datetime.fromisoformat(facts["made_at"]), datetime.fromisoformat(facts["seen_at"])
+        return cls(facts["user"], made_at, seen_at, facts["address"], digest)
+
+
+def digest_of(secret: str) -> str:
+    """A plain digest is enough: the secret has 256 random bits, nothing to guess."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Sessions:
+    """Used from several threads."""
+
+    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+        self._lock = threading.RLock()
+        self._kept = KeyedState(
+            layout.admin / "sessions.jsonl",
+            layout.temporary,
+            is_valid=is_read_by(lambda facts: Session.from_json("", facts).is_over(clock())),
+        )
+        self._clock = clock
+        now = clock()
+        found = [Session.from_json(digest, facts) for digest, facts in self._kept.items()]
+        self._sessions = {session.digest: session for session in found if not session.is_over(now)}
+        for session in found:
+            if session.is_over(now):
+                self._forget(session.digest)
+
+    def begin(self, user: str, address: str) -> Session:
+        """Always a fresh secret: whatever cookie came before is worth nothing."""
+        secret, now = secrets.token_urlsafe(32), self._clock()
+        session = Session(user, now, now, address, digest_of(secret))
+        with self._lock:
+            self._keep(session)
+            mine = sorted(self.of(user), key=lambda each: each.seen_at)
+            for oldest in mine[:-_PER_USER]:
+                self._forget(oldest.digest)
+        return replace(session, secret=secret)
+
+    def find(self, secret: str) -> Session | None:
+        """The session of a cookie, while it lasts; it lasts longer by being used."""
+        with self._lock:
+            session, now = self._sessions.get(digest_of(secret)), self._clock()
+            if session is None:
+                return None
+            if session.is_over(now):
+                self._forget(session.digest)
+                return None
+            if now - session.seen_at >= _NOTED_EVERY:
+                session = replace(session, seen_at=now)
+                self._keep(session)
+            return replace(session, secret=secret)
+
+    def of(self, user: str) -> list[Session]:
+        with self._lock:
+            now = self._clock()
+            return [each for each in self._sessions.values() if each.user == user and not each.is_over(now)]
+
+    def end(self, digest: str) -> None:
+        with self._lock:
+            self._forget(digest)
+
+    def end_all(self, user: str, *, but: str | None = None) -> int:
+        """Sign the user out everywhere, save from the session with the digest `but`."""
+        with self._lock:
+            ended = [each.digest for each in self._sessions.values() if each.user == user and each.digest != but]
+            for digest in ended:
+                self._forget(digest)
+        return len(ended)
+
+    def close(self) -> None:
+        self._kept.close()
+
+    def _keep(self, session: Session) -> None:
+        self._sessions[session.digest] = session
+        try:
+            self._kept.put(session.digest, session.to_json(), is_durable=False)
+        except OSError as error:
+            logger.error("a session is kept in memory only: %s", error.strerror)
+
+    def _forget(self, digest: str) -> None:
+        self._sessions.pop(digest, None)
+        try:
+            self._kept.drop(digest, is_durable=True)
+        except OSError as error:
+            logger.error("an ended session could not be removed from disk: %s", error.strerror)

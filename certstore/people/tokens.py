@@ -1,0 +1,82 @@
+"""API tokens: `cet_KEY_SECRET`, shown once when made; the store keeps the digest of the secret half.
+
+The prefix lets scanners for leaked secrets find one; the key lets an administrator see which it was.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from certstore.files.keyed_state import KeyedState, is_read_by
+from certstore.model.console.authorization import Scope
+from certstore.model.console.people import InvalidPerson, Token
+from certstore.model.layout import Layout
+from certstore.people.sessions import digest_of
+
+_TOKEN = re.compile(r"cet_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_NAME_MOST = 80
+
+
+class UnknownToken(LookupError):
+    """There is no such token."""
+
+    def __str__(self) -> str:
+        return "there is no such token"
+
+
+class Tokens:
+    """Used from several threads. Raises OSError where the disk says no."""
+
+    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+        self._lock = threading.RLock()
+        self._kept = KeyedState(
+            layout.admin / "tokens.jsonl",
+            layout.temporary,
+            is_valid=is_read_by(lambda facts: Token.from_json("", facts)),
+        )
+        self._clock = clock
+
+    def all(self) -> list[Token]:
+        with self._lock:
+            found = [Token.from_json(key, facts) for key, facts in self._kept.items()]
+        return sorted(found, key=lambda token: (token.name, token.key))
+
+    def add(self, name: str, scope: Scope, sites: tuple[str, ...] | None, made_by: str) -> tuple[Token, str]:
+        """The token, and its text, which nobody can read again. Raises InvalidPerson."""
+        name = name.strip()
+        if not name or len(name) > _NAME_MOST or not name.isprintable():
+            raise InvalidPerson(f"a token needs a name of 1 to {_NAME_MOST} printable characters: what it is used for")
+        if sites is not None and not sites:
+            raise InvalidPerson("name the sites that the token is for, or make it for all")
+        key, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        token = Token(key, name, scope, sites, self._clock(), made_by, digest_of(secret))
+        with self._lock:
+            self._kept.put(key, token.to_json())
+        return token, f"cet_{key}_{secret}"
+
+    def find(self, text: str) -> Token | None:
+        """Whose text this is."""
+        parts = _TOKEN.fullmatch(text)
+        with self._lock:
+            facts = self._kept.get(parts[1]) if parts else None
+        if parts is None or facts is None:
+            return None
+        token = Token.from_json(parts[1], facts)
+        return token if hmac.compare_digest(token.digest, digest_of(parts[2])) else None
+
+    def remove(self, key: str) -> Token:
+        """Raises UnknownToken."""
+        with self._lock:
+            facts = self._kept.get(key)
+            if facts is None:
+                raise UnknownToken(key)
+            self._kept.drop(key)
+        return Token.from_json(key, facts)
+
+    def close(self) -> None:
+        self._kept.close()

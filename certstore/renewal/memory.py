@@ -1,0 +1,130 @@
+"""What renewal and the CA's limits must remember over restarts: one state per site, one ledger per CA.
+
+Used by several threads at once. A disk that says no is logged and costs memory, never a renewal. Knows no decisions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from certstore.files.keyed_state import KeyedState
+from certstore.model.layout import Layout
+from certstore.model.renewal.ca import Ca
+from certstore.model.renewal.rate_limits import Ledger, limits_of
+from certstore.model.renewal.state import FRESH, RenewalState
+
+logger = logging.getLogger(__name__)
+
+FORGOTTEN_AFTER = timedelta(days=8)
+"""No limit of any CA that we know looks back further than a week."""
+_LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp()
+
+
+def is_counter(value: Any) -> bool:
+    """Instants in seconds since the epoch, as `Ledger.events` has them."""
+    return isinstance(value, list) and all(isinstance(each, float | int) and 0 <= each < _LAST_SECOND for each in value)
+
+
+class RenewalBook:
+    """`close` it when nobody uses it any more."""
+
+    def __init__(self, layout: Layout, now: datetime) -> None:
+        self._lock = threading.RLock()
+        self._states: dict[str, RenewalState] = {}
+        self._kept = KeyedState(layout.renewals, layout.temporary)
+        self._counters = KeyedState(layout.ca_counters, layout.temporary, is_valid=is_counter)
+        self._ledgers: dict[str, Ledger] = {}
+        self._read(now)
+
+    def _read(self, now: datetime) -> None:
+        for site, facts in self._kept.items():
+            try:
+                self._states[site] = RenewalState.from_json(facts)
+            except (KeyError, TypeError, ValueError):
+                logger.warning("what renewal remembered of %s can't be understood; it is begun anew", site)
+        oldest = (now - FORGOTTEN_AFTER).timestamp()
+        for key in [key for key, times in self._counters.items() if not times or times[-1] < oldest]:
+            with _tolerating():
+                self._counters.drop(key, is_durable=False)
+
+    def state(self, site: str) -> RenewalState:
+        with self._lock:
+            return self._states.get(site, FRESH)
+
+    def states(self) -> Mapping[str, RenewalState]:
+        with self._lock:
+            return dict(self._states)
+
+    def put(self, site: str, state: RenewalState, *, is_durable: bool = True) -> None:
+        with self._lock:
+            self._states[site] = state
+            with _tolerating():
+                self._kept.put(site, state.to_json(), is_durable=is_durable)
+
+    def forget(self, site: str) -> None:
+        with self._lock:
+            self._states.pop(site, None)
+            with _tolerating():
+                self._kept.drop(site, is_durable=False)
+
+    @contextlib.contextmanager
+    def ledger(self, ca: Ca) -> Iterator[LedgerPages]:
+        """The CA's ledger, for the time of one question or note."""
+        with self._lock:
+            if ca.key not in self._ledgers:
+                events = {
+                    key.removeprefix(f"{ca.key}|"): times
+                    for key, times in self._counters.items()
+                    if key.startswith(f"{ca.key}|")
+                }
+                self._ledgers[ca.key] = Ledger(limits_of(ca.host), events)
+            yield LedgerPages(self._ledgers[ca.key], ca, self)
+
+    def write_counter(self, ca: Ca, key: str, times: list[float]) -> None:
+        """Not synced each time: a power cut may cost the last count, and the CA counts too."""
+        with _tolerating():
+            self._counters.put(f"{ca.key}|{key}", times, is_durable=False)
+
+    def close(self) -> None:
+        with self._lock:
+            self._kept.close()
+            self._counters.close()
+
+
+@contextlib.contextmanager
+def _tolerating() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        logger.error("what renewal has to remember can't be written: %s: %s", error.filename, error.strerror)
+
+
+class LedgerPages:
+    """A ledger whose notes are kept."""
+
+    def __init__(self, ledger: Ledger, ca: Ca, book: RenewalBook) -> None:
+        self.ledger = ledger
+        self._ca = ca
+        self._book = book
+
+    def note_order(self, now: datetime) -> None:
+        self._keep(self.ledger.note_order(now))
+
+    def note_account(self, now: datetime) -> None:
+        self._keep(self.ledger.note_account(now))
+
+    def note_failed(self, name: str, now: datetime) -> None:
+        self._keep(self.ledger.note_failed(name, now))
+
+    def note_certificate(self, names: tuple[str, ...], now: datetime) -> None:
+        for key in self.ledger.note_certificate(names, now):
+            self._keep(key)
+
+    def _keep(self, key: str) -> None:
+        if times := self.ledger.events(key):
+            self._book.write_counter(self._ca, key, times)

@@ -1,0 +1,99 @@
+"""The sites of a store as renewal and warnings see them: facts put together from the snapshot, site.yaml and versions.
+
+Reads through the writer, which answers from memory and takes its own lock. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+
+from certstore.model.notify.warnings import WatchedSite
+from certstore.model.renewal.ca import Ca
+from certstore.model.renewal.decision import LiveCertificate, Origin, SiteToRenew
+from certstore.model.renewal.state import RenewalState
+from certstore.model.settings.models import AcmeSettings, KeyType, SiteSettings, Source
+from certstore.model.snapshot import SiteEntry
+from certstore.store.writer import StoreWriter, UnknownSite
+
+ACME_SOURCE, IMPORT_SOURCE = "acme:", "import:"
+"""How `source` of a version begins that we ordered (the CA's key follows) or took over from another program."""
+
+
+class RenewalSites:
+    """`cas` are those configured, the first one first."""
+
+    def __init__(self, writer: StoreWriter, acme: AcmeSettings, cas: Sequence[Ca]) -> None:
+        self._writer = writer
+        self._acme = acme
+        self._cas = tuple(ca.key for ca in cas)
+        self._origins: dict[tuple[str, int], tuple[Origin, str | None]] = {}
+
+    def settings(self, site: str) -> SiteSettings | None:
+        with suppress(UnknownSite):
+            return self._writer.settings(site)
+        return None
+
+    def profile(self, site: str) -> str | None:
+        own = self.settings(site)
+        return own.profile if own is not None and own.profile is not None else self._acme.profile
+
+    def key_type(self, site: str) -> KeyType:
+        own = self.settings(site)
+        return own.key_type if own is not None and own.key_type is not None else self._acme.key_type
+
+    def to_renew(self, entry: SiteEntry) -> SiteToRenew | None:
+        """None where nothing can be ordered: its host belongs to another site, or it owns wildcards only."""
+        names = tuple(name for name in entry.names if not name.startswith("*."))
+        if entry.host not in names:
+            return None
+        ordered = (entry.host, *(name for name in names if name != entry.host))
+        return SiteToRenew(
+            entry.site, ordered, entry.source, self.live(entry), self._cas, self._request(entry, ordered)
+        )
+
+    def watched(self, entry: SiteEntry, state: RenewalState) -> WatchedSite:
+        own = self.settings(entry.site)
+        contact = own.contact if own is not None else ()
+        return WatchedSite(entry.site, entry.names or (entry.host,), entry.source, self.live(entry), state, contact)
+
+    def live(self, entry: SiteEntry) -> LiveCertificate | None:
+        served = entry.certificate
+        if served is None:
+            return None
+        origin, ca = self._origin(served.site, served.version, entry.source)
+        return LiveCertificate(served.fingerprint, served.dns_names, served.not_before, served.not_after, origin, ca)
+
+    def _origin(self, site: str, version: int, source: Source) -> tuple[Origin, str | None]:
+        """Read from the version's own facts, once; of no interest for sites that are not ordered for."""
+        if source is not Source.ACME:
+            return Origin.FILE, None
+        key = (site, version)
+        if key not in self._origins:
+            live = self._writer.live_version(site)
+            text = live.source if live is not None and live.number == version else ""
+            self._origins[key] = _parse_origin(text)
+        return self._origins[key]
+
+    def _request(self, entry: SiteEntry, names: Sequence[str]) -> str:
+        """Changes with anything that could make an order succeed that failed before."""
+        acme = self._acme
+        parts = [
+            *names,
+            self.key_type(entry.site),
+            self.profile(entry.site) or "",
+            *self._cas,
+            *acme.contact,
+            str(acme.agree_to_terms),
+            acme.external_account.key_id if acme.external_account else "",
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _parse_origin(source: str) -> tuple[Origin, str | None]:
+    if source.startswith(ACME_SOURCE):
+        return Origin.ACME, source.removeprefix(ACME_SOURCE)
+    if source.startswith(IMPORT_SOURCE):
+        return Origin.IMPORTED, None
+    return Origin.FILE, None

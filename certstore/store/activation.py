@@ -1,0 +1,169 @@
+"""From checked bytes to what is served: the one way in for drops, uploads and answers of a CA, and the way back.
+
+The order is fixed: a complete version in the archive, `live` by one rename, the journal, the record. Where a step fails
+for lack of space or rights, the steps before it are undone, nothing that is served changes, and that is put on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, read_bundle
+from certstore.model.certificate.findings import Finding, listed
+from certstore.model.record import Outcome, Record
+from certstore.model.site_registry import KnownSite
+from certstore.store.pkcs12_process import open_apart
+from certstore.store.versions import (
+    Version,
+    VersionUnusable,
+    digest_of,
+    files_of,
+    live_number,
+    make_live,
+    prune,
+    read_version,
+    remove_live,
+    version_numbers,
+    write_version,
+)
+from certstore.store.writer_state import Books, Standing
+
+INTAKE = "intake"
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeResult:
+    """What became of bytes that came in, or of a version that was to be made live. `message` is for people."""
+
+    site: str
+    outcome: Outcome
+    version: int | None
+    fingerprint: str | None
+    findings: tuple[Finding, ...]
+    message: str
+    reason: str
+
+
+def live_version(books: Books, site: str) -> Version | None:
+    """What is live and whole."""
+    number = live_number(books.layout, site)
+    if number is None:
+        return None
+    try:
+        return read_version(books.layout, site, number)
+    except VersionUnusable:
+        return None
+
+
+def take_in(
+    books: Books,
+    known: KnownSite,
+    files: Iterable[DroppedFile],
+    *,
+    source: str,
+    doing: str = INTAKE,
+    password: bytes | None = None,
+    force: bool = False,
+    now: datetime | None = None,
+) -> IntakeResult:
+    """Read, check and activate. Any outcome is on record when this returns; never raises for what the bytes are."""
+    at = now or books.clock()
+    verdict = read_bundle(
+        files, password=password, now=at, names=known.expected_names, force=force, open_pkcs12=open_apart
+    )
+    return activate_verdict(books, known, verdict, source=source, doing=doing, now=at)
+
+
+def activate_verdict(
+    books: Books,
+    known: KnownSite,
+    verdict: CertificateBundle | Refused,
+    *,
+    source: str,
+    doing: str = INTAKE,
+    now: datetime,
+) -> IntakeResult:
+    """The part after reading; see `take_in`."""
+    site = known.site
+    if isinstance(verdict, Refused):
+        record = Record(now, doing, Outcome.REFUSED, verdict.findings[0].code, verdict.message, source=source)
+        return _recorded(books, site, record, findings=verdict.findings)
+    live = live_version(books, site)
+    if live is not None and live.digest == digest_of(files_of(verdict)):
+        message = f"this certificate is already live as version {live.number}"
+        record = Record(now, doing, Outcome.NOTED, "already_live", message, source=source)
+        return _recorded(books, site, record, version=live)
+    try:
+        version = write_version(books.layout, books.modes, site, verdict, source=source, now=now, at_once=books.at_once)
+    except OSError as error:
+        return _failed(books, site, doing, error, source=source, now=now)
+    return switch_live(books, known, version, doing=doing, source=source, now=now)
+
+
+def switch_live(
+    books: Books, known: KnownSite, version: Version, *, doing: str, source: str, now: datetime
+) -> IntakeResult:
+    """Make an archived version the one that is served."""
+    site, layout = known.site, books.layout
+    before = live_number(layout, site)
+    try:
+        make_live(layout, site, version.number)
+        books.learn(known.with_served(version.served))
+    except OSError as error:
+        _undo(books, site, before)
+        return _failed(books, site, doing, error, source=source, now=now)
+    for code in (Standing.DROP_REFUSED, Standing.LIVE_UNUSABLE):
+        books.set_problem(site, code, None)
+    record = Record(now, doing, Outcome.DONE, "activated", _sentence(version), version.number, source=source)
+    result = _recorded(books, site, record, version=version, findings=version.problems)
+    _prune(books, site, version.number, now)
+    return result
+
+
+def _undo(books: Books, site: str, before: int | None) -> None:
+    """`live` as it was. On a disk where even that fails, the next start holds the journal against `live`."""
+    try:
+        if before is None:
+            remove_live(books.layout, site)
+        elif live_number(books.layout, site) != before:
+            make_live(books.layout, site, before)
+    except OSError as error:
+        message = f"the step back to the version before failed too ({error.strerror}); mended at the next start"
+        books.set_problem(site, Standing.LIVE_UNUSABLE, message)
+
+
+def _prune(books: Books, site: str, live: int, now: datetime) -> None:
+    """Old versions go; one that can't be removed is no reason to call the activation a failure."""
+    older = [number for number in version_numbers(books.layout, site) if number < live]
+    predecessor = books.records(site).predecessor_of(live)
+    protected = {live, *older[-1:]} | ({predecessor} if predecessor is not None else set())
+    try:
+        prune(books.layout, site, protected=protected, keep=books.policy.keep, now=now)
+    except OSError as error:
+        message = f"old versions could not be removed: {error.strerror}"
+        books.record(site, Record(now, "prune", Outcome.FAILED, "disk", message))
+
+
+def _failed(books: Books, site: str, doing: str, error: OSError, *, source: str, now: datetime) -> IntakeResult:
+    root = books.layout.root
+    message = f"nothing was changed: {error.strerror} while writing the store at {root}; free space or mend rights"
+    record = Record(now, doing, Outcome.FAILED, "disk", message, source=source)
+    return _recorded(books, site, record)
+
+
+def _recorded(
+    books: Books, site: str, record: Record, *, version: Version | None = None, findings: Sequence[Finding] = ()
+) -> IntakeResult:
+    books.record(site, record)
+    number, fingerprint = (version.number, version.fingerprint) if version else (None, None)
+    return IntakeResult(site, record.outcome, number, fingerprint, tuple(findings), record.message, record.reason)
+
+
+def _sentence(version: Version) -> str:
+    sentence = (
+        f"version {version.number} is live: {listed(version.dns_names)}, valid until {version.not_after:%Y-%m-%d}"
+    )
+    remarks = "; ".join(problem.message for problem in version.problems)
+    return f"{sentence}; {remarks}" if remarks else sentence

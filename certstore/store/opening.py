@@ -1,0 +1,263 @@
+"""Opens the writer's books: folders with their modes, leftovers swept, and everything held against what is on disk.
+
+`live` is the truth about what is served; the journal follows it, whatever instant the last writer was killed at. Runs
+once, under the lock, before anything else is written. Judges no drop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from certstore.files.atomic import Modes, make_folder
+from certstore.files.keyed_state import KeyedState
+from certstore.model.drop_decision import is_last_drop
+from certstore.model.layout import Layout
+from certstore.model.record import Outcome, Record
+from certstore.model.site_registry import KnownSite, NumberedDeclarations, Roster
+from certstore.model.snapshot import MAIN, ServedCertificate
+from certstore.store.journal import JournalWriter
+from certstore.store.site_settings import is_declaration, is_usable_key, new_site, settings_from
+from certstore.store.site_yaml import FoundSettings
+from certstore.store.versions import (
+    VersionUnusable,
+    live_exists,
+    live_numbers,
+    make_live,
+    read_version,
+    read_versions,
+    remove_live,
+)
+from certstore.store.writer_state import Books, Policy, Standing
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_folders(layout: Layout, modes: Modes) -> None:
+    """Every folder of a store, with its mode; the places where people drop are made and then left to them."""
+    layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for folder in (layout.drop_folder(MAIN), layout.domains):
+        if not os.path.lexists(folder):  # a link to what is not mounted yet, or may not be entered, is theirs too
+            make_folder(folder, 0o755)
+    for folder in (
+        layout.temporary,
+        layout.records_folder,
+        layout.challenges,
+        layout.accounts,
+        layout.state,
+        layout.admin,
+    ):
+        make_folder(folder, 0o700)
+    make_folder(layout.live_folder, modes.key_folder, modes.keys_gid)
+    _give_archive_its_modes(layout, modes)
+
+
+def sweep_temporary(layout: Layout) -> None:
+    """What a kill left half made."""
+    for left in layout.temporary.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def open_books(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[], datetime]) -> Books:
+    """Books that agree with the disk. Raises OSError."""
+    declared = KeyedState(layout.declarations, layout.temporary, is_valid=is_declaration)
+    drops = KeyedState(layout.drop_digests, layout.temporary, is_valid=is_last_drop)
+    tombstones = KeyedState(layout.tombstones, layout.temporary)
+    journal = JournalWriter(layout)
+    is_fit = journal.load()
+    numbers: dict[str, dict[str, int]] = {}
+    for site, kept in declared.items():
+        for name, number in kept["numbers"].items():
+            numbers.setdefault(name, {})[site] = number
+    books = Books(
+        layout, modes, policy, clock, Roster(NumberedDeclarations(numbers)), journal, declared, drops, tombstones
+    )
+    _finish_removals(books)
+    served = _served_certificates(books)
+    fresh = _fill_roster(books, served)
+    for site, found in fresh.items():
+        books.remember(books.roster[site], found.stamp, is_durable=False)
+    declared.sync()
+    unpublished = _unpublished(books, served)
+    _publish(books, is_fit=is_fit)
+    for site in fresh:
+        books.note_conflicts(books.in_conflict_with(site))
+    for site in unpublished:
+        _record_what_a_kill_left(books, site, served[site].version)
+    return books
+
+
+def _give_archive_its_modes(layout: Layout, modes: Modes) -> None:
+    """After `keys_group` was set or taken away, what is there follows; the top folder last, in case of a kill."""
+    if layout.archive.is_dir():
+        status = layout.archive.stat()
+        is_right = status.st_mode & 0o777 == modes.key_folder and modes.keys_gid in (None, status.st_gid)
+        if not is_right:
+            for folder, _, files in os.walk(layout.archive, topdown=False):
+                for path, mode in [(f"{folder}/{name}", modes.key_file) for name in files] + [
+                    (folder, modes.key_folder)
+                ]:
+                    os.chown(path, -1, -1 if modes.keys_gid is None else modes.keys_gid, follow_symlinks=False)
+                    os.chmod(path, mode)  # noqa: PTH101
+    make_folder(layout.archive, modes.key_folder, modes.keys_gid)
+
+
+def _finish_removals(books: Books) -> None:
+    """A removal is decided once its tombstone is written."""
+    for site in books.tombstones:
+        if books.layout.live(site).is_symlink():
+            remove_live(books.layout, site)
+        books.declared.drop(site)
+
+
+def _served_certificates(books: Books) -> dict[str, ServedCertificate]:
+    """Per site what is live. The journal's word is taken where it names the live version: reading 50,000 files that
+    never change would make the start slow.
+    """
+    served: dict[str, ServedCertificate] = {}
+    for site, number in live_numbers(books.layout).items():
+        entry = books.journal.entries.get(site)
+        told = entry.certificate if entry else None
+        if told is not None and told.version == number and live_exists(books.layout, site):
+            served[site] = told
+            continue
+        found = _read_or_replace(books, site, number)
+        if found is not None:
+            served[site] = found
+    for site, entry in books.journal.entries.items():
+        # A removal has its tombstone before the link goes: without one, somebody else has taken the link away.
+        if (
+            entry.certificate is not None
+            and entry.certificate.site == site
+            and site not in {*served, *books.tombstones}
+        ):
+            found = _put_back(books, site, entry.certificate.version)
+            if found is not None:
+                served[site] = found
+    return served
+
+
+def _put_back(books: Books, site: str, number: int) -> ServedCertificate | None:
+    """The version that was served last, or the newest whole one, where `live` does not name it any more: a folder that
+    was copied without its links, or a hand that slipped. It is served even where the link can't be made.
+    """
+    layout = books.layout
+    whole = {version.number: version for version in reversed(read_versions(layout, site))}
+    if not whole:
+        books.set_problem(site, Standing.LIVE_UNUSABLE, f"{layout.live(site)} is lost, and no whole version is left")
+        return None
+    version = whole.get(number) or whole[max(whole)]
+    try:
+        make_live(layout, site, version.number)
+    except OSError as error:
+        message = (
+            f"{layout.live(site)} is no link to a version, and none can be put in its place ({error.strerror}); "
+            f"version {version.number} is served all the same: move away what lies there, then restart"
+        )
+        books.set_problem(site, Standing.LIVE_UNUSABLE, message)
+        return version.served
+    message = f"{layout.live(site)} was lost; version {version.number} was made live again"
+    logger.error("%s: %s", site, message)
+    books.set_problem(site, Standing.LIVE_UNUSABLE, None)
+    books.record(site, Record(books.clock(), "mend", Outcome.DONE, Standing.LIVE_UNUSABLE, message, version.number))
+    return version.served
+
+
+def _read_or_replace(books: Books, site: str, number: int) -> ServedCertificate | None:
+    """The live version, or the newest whole one when somebody has damaged it by hand."""
+    try:
+        return read_version(books.layout, site, number).served
+    except VersionUnusable as error:
+        whole = read_versions(books.layout, site)
+        if not whole:
+            books.set_problem(site, Standing.LIVE_UNUSABLE, f"{error}; no other version is left")
+            return None
+        make_live(books.layout, site, whole[0].number)
+        message = f"{error}; version {whole[0].number} was made live instead"
+        logger.error("%s: %s", site, message)
+        # Done, not failed: the record says what is live now.
+        record = Record(books.clock(), "mend", Outcome.DONE, Standing.LIVE_UNUSABLE, message, whole[0].number)
+        books.record(site, record)
+        return whole[0].served
+
+
+def _fill_roster(books: Books, served: dict[str, ServedCertificate]) -> dict[str, FoundSettings]:
+    """All sites that were known, that have something live, or that have files in the drop places; the new ones out."""
+    sites: list[KnownSite] = []
+    fresh: dict[str, FoundSettings] = {}
+    known = set(books.declared) | set(served) | {MAIN}
+    for site in sorted(known | set(_drop_names(books.layout))):
+        if site in books.tombstones:
+            continue
+        found: FoundSettings | None = None
+        one = _as_declared(books, site)
+        if one is None:
+            one, found = new_site(books.layout, site)
+            if one is None and site in known:
+                one = KnownSite(site, books.policy.main_host if site == MAIN else site)
+        if one is not None:
+            one = replace(one, has_drop=site in books.drops)
+            sites.append(one.with_served(served[site]) if site in served else one)
+            if found is not None:
+                fresh[site] = found
+    books.roster.put_all(sites)
+    return fresh
+
+
+def _as_declared(books: Books, site: str) -> KnownSite | None:
+    """As it was known last; None when it was not, or in words that are settings no more: then its files say it anew."""
+    kept = books.declared.get(site)
+    if kept is None:
+        return None
+    try:
+        return KnownSite(site, kept["host"], settings_from(kept))
+    except ValueError as error:
+        logger.error("%s: what was kept of its site.yaml is not understood (%s)", site, type(error).__name__)
+        return None
+
+
+def _drop_names(layout: Layout) -> list[str]:
+    """Keys that folders and files under domains/ stand for. A file may turn out to be a known site's, by its host."""
+    try:
+        with os.scandir(layout.domains) as entries:
+            # Not DirEntry.is_dir: that raises for a link that can't be followed, and would end the list there.
+            found = [entry.name for entry in entries if is_usable_key(entry.name) and os.path.isdir(entry.path)]  # noqa: PTH112
+    except OSError as error:
+        # What is known is served all the same.
+        logger.error("%s can't be listed: %s", layout.domains, error.strerror)
+        return []
+    return found
+
+
+def _publish(books: Books, *, is_fit: bool) -> None:
+    gone = [site for site in books.journal.entries if site not in books.roster]
+    if is_fit:
+        books.publish(books.roster, removed=gone)
+    else:
+        logger.info("%s is made anew for %d sites", books.layout.snapshot_journal, len(books.roster))
+        books.journal.rewrite([books.roster.entry(site) for site in books.roster])
+
+
+def _unpublished(books: Books, served: dict[str, ServedCertificate]) -> list[str]:
+    """Sites whose live version the journal does not name: the writer was stopped between the two steps."""
+    entries = books.journal.entries
+    return [
+        site
+        for site, certificate in served.items()
+        if (entry := entries.get(site)) is None or entry.certificate is None or entry.certificate != certificate
+    ]
+
+
+def _record_what_a_kill_left(books: Books, site: str, version: int) -> None:
+    """A version that went live and did not get its record any more."""
+    if books.records(site).last_live == version:
+        return
+    message = f"version {version} went live; the process was stopped before it could be recorded"
+    books.record(site, Record(books.clock(), "intake", Outcome.DONE, "activated", message, version))

@@ -1,0 +1,137 @@
+"""Reads and writes `site.yaml`, the one file of a drop folder that the store's own verbs may write.
+
+The folder belongs to whoever drops: it may be read-only, on another file system, or a link. Writing goes by a temporary
+name in the same folder, and refuses where the file is managed by somebody else. Knows nothing of certificates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from certstore.files.atomic import make_folder, sync_folder, temporary_name, write_new_file
+from certstore.files.permissions import repair_command
+from certstore.model.settings.loading import SettingsError, parse_site
+from certstore.model.settings.models import SiteSettings
+from certstore.store.errors import NotWritable
+
+_LIMIT = 256 * 1024
+_FRESH_PREFIX = ".site.yaml."
+
+
+Stamp = tuple[int, int, int]
+"""Inode, size, ctime: an unchanged file need not be read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSettings:
+    """What a site.yaml says: settings, or why it can't be used. Both None when there is no such file."""
+
+    settings: SiteSettings | None
+    problem: str | None
+    stamp: Stamp | None
+    changed_at: float = 0.0
+    """Seconds since the epoch."""
+
+    @property
+    def is_absent(self) -> bool:
+        return self.stamp is None and self.problem is None
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """None when there is no file, or none that can be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def read_site_file(path: Path) -> FoundSettings:
+    """Never raises: a file that can't be used is a result with its reason."""
+    stamp = stamp_of(path)
+    changed_at = stamp[2] / 1e9 if stamp else 0.0
+    try:
+        content = _read(path)
+    except FileNotFoundError:
+        return FoundSettings(None, None, None)
+    except PermissionError:
+        return FoundSettings(None, f"{path} can't be read by the service. {repair_command(path)}", stamp, changed_at)
+    except (OSError, ValueError) as error:
+        return FoundSettings(None, f"{path} can't be read: {error}", stamp, changed_at)
+    try:
+        return FoundSettings(parse_site(content, str(path)), None, stamp, changed_at)
+    except SettingsError as error:
+        return FoundSettings(None, "; ".join(str(error).splitlines()), stamp, changed_at)
+
+
+def _read(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        content = b""
+        while len(content) <= _LIMIT and (part := os.read(descriptor, _LIMIT + 1 - len(content))):
+            content += part
+    finally:
+        os.close(descriptor)
+    if len(content) > _LIMIT:
+        raise ValueError(f"it has more than {_LIMIT} bytes")
+    return content.decode("utf-8-sig")
+
+
+def write_site_file(path: Path, settings: SiteSettings) -> None:
+    """Write what differs from the defaults; comments in the old file are lost. Raises NotWritable."""
+    folder = path.parent
+    if path.is_symlink():
+        raise NotWritable(f"{path} is a link to {os.readlink(path)}: change it there")  # noqa: PTH115
+    fresh = temporary_name(folder).with_name(_FRESH_PREFIX + temporary_name(folder).name)
+    is_new = not folder.is_dir()
+    try:
+        if is_new:
+            make_folder(folder, 0o755)
+        _sweep(folder)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        write_new_file(fresh, _to_yaml(settings), mode)
+        _keep_owner(path, fresh)
+        fresh.replace(path)
+        sync_folder(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+            if is_new:
+                folder.rmdir()  # left there it would be a bare site
+        raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
+
+
+def _keep_owner(path: Path, fresh: Path) -> None:
+    """The file stays its owner's where we may give files away (root); elsewhere it becomes the service's."""
+    if os.geteuid() == 0 and path.exists():
+        status = path.stat()
+        os.chown(fresh, status.st_uid, status.st_gid)
+
+
+def _sweep(folder: Path) -> None:
+    """What a kill left of an earlier write."""
+    for left in folder.glob(f"{_FRESH_PREFIX}*"):
+        left.unlink(missing_ok=True)
+
+
+def _to_yaml(settings: SiteSettings) -> bytes:
+    facts = settings.model_dump(mode="json", exclude_defaults=True)
+    if settings.upstream is not None:
+        facts["upstream"] = [each.model_dump(mode="json", exclude_defaults=True) for each in settings.upstream]
+        short = [each["url"] if len(each) == 1 else each for each in facts["upstream"]]
+        facts["upstream"] = short[0] if len(short) == 1 else short
+    return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).encode()
+
+
+def _advice(folder: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return f"Let the service's user write in {folder}, or change the file as its owner"
+    return "Change it where it comes from: a read-only mount or configuration management"

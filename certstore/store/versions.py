@@ -1,0 +1,269 @@
+"""The versions of a site in the archive, and the one `live` link that says which of them is served.
+
+A version is made complete under tmp/, renamed into the archive, and only then made live by one rename: whatever instant
+a kill picks, the link leads to a whole version. One that was archived and never made live does no harm: its number is
+not used again. Knows nothing of drops, settings or workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from certstore.files.atomic import Modes, make_folder, replace_link, sync_folder, temporary_name, write_new_folder
+from certstore.model import layout as names
+from certstore.model.certificate.bundle import CertificateBundle, KeyPair
+from certstore.model.certificate.findings import Finding
+from certstore.model.layout import Layout
+from certstore.model.snapshot import ServedCertificate
+
+YOUNG = timedelta(hours=1)
+"""A version younger than this is never pruned: whoever looks at it now may still be opening its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What `meta.json` says of a version. `digest` stands for all its files, `source` for where it came from."""
+
+    site: str
+    number: int
+    made_at: datetime
+    source: str
+    digest: str
+    fingerprint: str
+    dns_names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    issuer: str
+    serial: str
+    key_kind: str
+    key_bits: int
+    is_self_signed: bool
+    chain_length: int
+    has_rsa_pair: bool
+    problems: tuple[Finding, ...]
+
+    @property
+    def served(self) -> ServedCertificate:
+        return ServedCertificate(
+            self.site,
+            self.number,
+            self.fingerprint,
+            self.dns_names,
+            self.not_before,
+            self.not_after,
+            self.is_self_signed,
+            self.has_rsa_pair,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but `site` and `number`, which the folder's place says."""
+        facts = {name: getattr(self, name) for name in self.__slots__ if name not in ("site", "number", "problems")}
+        for name in ("made_at", "not_before", "not_after"):
+            facts[name] = facts[name].isoformat()
+        return facts | {"problems": [[problem.code, problem.message] for problem in self.problems]}
+
+    @classmethod
+    def from_json(cls, site: str, number: int, facts: dict[str, Any]) -> Version:
+        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        times = {name: datetime.fromisoformat(facts[name]) for name in ("made_at", "not_before", "not_after")}
+        plain = {name: facts[name] for name in cls.__slots__ if name in facts}
+        problems = tuple(Finding(code, message) for code, message in facts["problems"])
+        return cls(
+            **{**plain, **times, "dns_names": tuple(facts["dns_names"]), "problems": problems}, site=site, number=number
+        )
+
+
+class VersionUnusable(Exception):
+    """A version is not there or not whole; the message says what was found."""
+
+
+def files_of(bundle: CertificateBundle) -> dict[str, bytes]:
+    """The PEM files of a version by name."""
+    primary = bundle.primary
+    files = {
+        names.FULLCHAIN: primary.fullchain_pem,
+        names.PRIVKEY: primary.privkey_pem,
+        names.CERT: primary.cert_pem,
+        names.CHAIN: primary.chain_pem,
+        names.COMBINED: primary.combined_pem,
+    }
+    if bundle.rsa is not None:
+        files |= {names.FULLCHAIN_RSA: bundle.rsa.fullchain_pem, names.PRIVKEY_RSA: bundle.rsa.privkey_pem}
+    return files
+
+
+def chain_length(pair: KeyPair) -> int:
+    """How many intermediates come with the leaf."""
+    return pair.chain_pem.count(b"-----BEGIN CERTIFICATE-----")
+
+
+def digest_of(files: dict[str, bytes]) -> str:
+    """One text that differs when any byte of any file differs. Names what is there without revealing a key."""
+    whole = hashlib.sha256()
+    for name in sorted(files):
+        whole.update(f"{name} {len(files[name])} ".encode())
+        whole.update(hashlib.sha256(files[name]).digest())
+    return whole.hexdigest()
+
+
+def write_version(
+    layout: Layout,
+    modes: Modes,
+    site: str,
+    bundle: CertificateBundle,
+    *,
+    source: str,
+    now: datetime,
+    at_once: Executor,
+) -> Version:
+    """Make the site's next version, complete and synced. Nothing is live by it. Raises OSError and leaves nothing."""
+    files = files_of(bundle)
+    number = max(version_numbers(layout, site), default=0) + 1
+    version = _describe(site, number, bundle.primary, bundle, digest_of(files), source, now)
+    fresh = temporary_name(layout.temporary)
+    try:
+        files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
+        write_new_folder(
+            fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid, at_once=at_once
+        )
+        if not layout.versions(site).is_dir():
+            make_folder(layout.versions(site), modes.key_folder, modes.keys_gid)
+            sync_folder(layout.archive)
+        fresh.rename(layout.version(site, number))
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    sync_folder(layout.versions(site))
+    return version
+
+
+def _describe(
+    site: str, number: int, primary: KeyPair, bundle: CertificateBundle, digest: str, source: str, now: datetime
+) -> Version:
+    return Version(
+        site=site,
+        number=number,
+        made_at=now,
+        source=source,
+        digest=digest,
+        fingerprint=primary.fingerprint,
+        dns_names=primary.dns_names,
+        not_before=primary.not_before,
+        not_after=primary.not_after,
+        issuer=primary.issuer,
+        serial=primary.serial,
+        key_kind=primary.key_kind,
+        key_bits=primary.key_bits,
+        is_self_signed=primary.is_self_signed,
+        chain_length=chain_length(primary),
+        has_rsa_pair=bundle.rsa is not None,
+        problems=bundle.problems,
+    )
+
+
+def version_numbers(layout: Layout, site: str) -> list[int]:
+    """Upwards; only finished versions carry a number for a name."""
+    try:
+        found = [path.name for path in layout.versions(site).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(name) for name in found if name.isascii() and name.isdigit())
+
+
+def read_version(layout: Layout, site: str, number: int) -> Version:
+    """Raises VersionUnusable when a file is missing or meta.json can't be understood."""
+    folder = layout.version(site, number)
+    try:
+        version = Version.from_json(site, number, json.loads((folder / names.META).read_bytes()))
+    except OSError as error:
+        raise VersionUnusable(f"{folder}: {names.META}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise VersionUnusable(f"{folder}: {names.META} can't be understood: {type(error).__name__}") from error
+    needed = [names.FULLCHAIN, names.PRIVKEY, names.CERT, names.CHAIN, names.COMBINED]
+    needed += [names.FULLCHAIN_RSA, names.PRIVKEY_RSA] if version.has_rsa_pair else []
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise VersionUnusable(f"{folder}: missing {', '.join(missing)}")
+    return version
+
+
+def read_versions(layout: Layout, site: str) -> list[Version]:
+    """All that are whole, newest first."""
+    versions = []
+    for number in reversed(version_numbers(layout, site)):
+        try:
+            versions.append(read_version(layout, site, number))
+        except VersionUnusable:
+            continue
+    return versions
+
+
+def live_number(layout: Layout, site: str) -> int | None:
+    """Which version `live` names, whether it is there or not; None without a link of the form that is ours."""
+    try:
+        target = os.readlink(layout.live(site))  # noqa: PTH115
+    except OSError:
+        return None
+    return _number_in(layout, site, target)
+
+
+def _number_in(layout: Layout, site: str, target: str) -> int | None:
+    number = target.rpartition("/")[2]
+    is_ours = number.isascii() and number.isdigit() and target == layout.live_target(site, int(number))
+    return int(number) if is_ours else None
+
+
+def live_numbers(layout: Layout) -> dict[str, int]:
+    """The same for all sites that have a link."""
+    with os.scandir(layout.live_folder) as entries:
+        sites = [entry.name for entry in entries if entry.is_symlink()]
+    found = {site: live_number(layout, site) for site in sites}
+    return {site: number for site, number in found.items() if number is not None}
+
+
+def live_exists(layout: Layout, site: str) -> bool:
+    """Whether the folder that `live` names is there; what is in it is not looked at."""
+    return os.path.isdir(f"{layout.live_folder}/{site}")  # noqa: PTH112  asked for every site at every start
+
+
+def make_live(layout: Layout, site: str, number: int) -> None:
+    """The one step by which anything served changes. Raises OSError."""
+    replace_link(layout.live(site), layout.live_target(site, number), layout.temporary)
+
+
+def remove_live(layout: Layout, site: str) -> None:
+    """The site keeps its versions and serves none of them."""
+    layout.live(site).unlink(missing_ok=True)
+    sync_folder(layout.live_folder)
+
+
+def select_prunable(
+    versions: Sequence[tuple[int, datetime]], *, protected: Collection[int], keep: int, now: datetime
+) -> list[int]:
+    """Which versions (number, made at) go: the oldest beyond `keep`, none that is protected or young.
+
+    Protected are the live version and its predecessors. What can't go still counts towards `keep`.
+    """
+    surplus = len(versions) - keep
+    prunable = [number for number, at in sorted(versions) if number not in protected and now - at >= YOUNG]
+    return prunable[: max(surplus, 0)]
+
+
+def prune(layout: Layout, site: str, *, protected: Collection[int], keep: int, now: datetime) -> list[int]:
+    """Remove what `select_prunable` names; returns it. A version leaves the archive by a rename: never half a one."""
+    if len(version_numbers(layout, site)) <= keep:
+        return []
+    versions = [(version.number, version.made_at) for version in read_versions(layout, site)]
+    gone = select_prunable(versions, protected=protected, keep=keep, now=now)
+    for number in gone:
+        doomed = temporary_name(layout.temporary)
+        layout.version(site, number).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    return gone

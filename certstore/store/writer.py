@@ -1,0 +1,321 @@
+"""The directory store: `Store` reads it, `StoreWriter` is the one that changes it.
+
+Reading takes no lock and needs nobody's leave: workers, CLI and console look at the same files. Writing takes the
+store's lock for as long as the writer lives. The writer is called from several threads (the watcher's, that of the
+control socket's verbs, that of ACME results): every public method takes one internal lock, so calls run one after the
+other; none may be called from an event loop, as all of them do file work. What the writer knows is in its `Books`.
+"""
+
+from __future__ import annotations
+
+import grp
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from certstore.files.atomic import Modes
+from certstore.files.lock import StoreBusy, WriterLock
+from certstore.model.certificate.bundle import DroppedFile
+from certstore.model.certificate.findings import Finding
+from certstore.model.drop_decision import SETTLE
+from certstore.model.layout import Layout
+from certstore.model.record import Outcome, Record
+from certstore.model.settings.models import SiteSettings, Source
+from certstore.model.site_registry import KnownSite
+from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
+from certstore.store.activation import IntakeResult, switch_live, take_in
+from certstore.store.drops.ownership import site_of_place
+from certstore.store.drops.processing import Look, Patience, look_at
+from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
+from certstore.store.journal import JournalReader
+from certstore.store.opening import open_books, prepare_folders, sweep_temporary
+from certstore.store.records import read_records
+from certstore.store.self_signed import make_self_signed
+from certstore.store.site_changes import add_site, remove_site, set_site
+from certstore.store.versions import Version, VersionUnusable, live_number, read_version, read_versions, version_numbers
+from certstore.store.writer_state import Books, Policy, Standing
+
+__all__ = [
+    "IntakeResult",
+    "InvalidSite",
+    "Look",
+    "NotWritable",
+    "Store",
+    "StoreBusy",
+    "StoreWriter",
+    "UnknownSite",
+    "UnknownVersion",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class Store:
+    """The reading side. Answers are as of the moment of the call."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        return cls(Layout(Path(root)))
+
+    def snapshot(self) -> Snapshot:
+        """What workers serve from. Raises JournalUnreadable while there is none."""
+        reader = JournalReader(self.layout)
+        try:
+            return reader.load()
+        finally:
+            reader.close()
+
+    def sites(self) -> tuple[str, ...]:
+        """Keys, main first, then in their order. Raises JournalUnreadable."""
+        return tuple(sorted(self.snapshot().sites, key=lambda site: (site != MAIN, site)))
+
+    def site(self, site: str) -> SiteEntry:
+        """Raises UnknownSite or JournalUnreadable."""
+        entry = self.snapshot().sites.get(site)
+        if entry is None:
+            raise UnknownSite(site)
+        return entry
+
+    def versions(self, site: str) -> tuple[Version, ...]:
+        """Those that are whole, newest first."""
+        return tuple(read_versions(self.layout, site))
+
+    def live_version(self, site: str) -> Version | None:
+        """What `live` names, when it is whole."""
+        number = live_number(self.layout, site)
+        if number is None:
+            return None
+        with suppress(VersionUnusable):
+            return read_version(self.layout, site, number)
+        return None
+
+    def records(self, site: str) -> tuple[Record, ...]:
+        """The last attempts, oldest first."""
+        return read_records(self.layout, site).attempts
+
+    def problems(self, site: str) -> tuple[Finding, ...]:
+        """What stands until somebody does something about it; the certificate's own problems are in its version."""
+        return read_records(self.layout, site).problems
+
+
+class StoreWriter(Store):
+    """The one writer. Made by `acquire`; `close` it, or use it as a context manager."""
+
+    def __init__(self, layout: Layout, lock: WriterLock, books: Books) -> None:
+        super().__init__(layout)
+        self._lock = lock
+        self._books = books
+        self._patience = Patience()
+        self._one_at_a_time = threading.RLock()
+
+    @classmethod
+    def acquire(
+        cls,
+        root: Path,
+        *,
+        keep: int = 10,
+        keys_group: str | None = None,
+        main_host: str | None = None,
+        settle: timedelta = SETTLE,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> StoreWriter:
+        """Take the lock, sweep, mend, and make sure that there is a main certificate. `main_host` names the main site
+        while no main/site.yaml does. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.
+        """
+        layout = Layout(Path(root).absolute())
+        modes = Modes(None if keys_group is None else _gid_of(keys_group))
+        layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = WriterLock.take(layout.lock)
+        try:
+            prepare_folders(layout, modes)
+            sweep_temporary(layout)
+            books = open_books(layout, modes, Policy(keep, settle, main_host or "localhost"), clock)
+            writer = cls(layout, lock, books)
+            writer._ensure_main()
+        except BaseException:
+            lock.release()
+            raise
+        return writer
+
+    def close(self) -> None:
+        """Let go of the lock; nothing has to be written for that."""
+        with self._one_at_a_time:
+            self._books.close()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Certificates
+
+    def take_in(
+        self,
+        site: str,
+        files: Iterable[DroppedFile],
+        *,
+        source: str,
+        password: bytes | None = None,
+        force: bool = False,
+        doing: str = "intake",
+        now: datetime | None = None,
+    ) -> IntakeResult:
+        """Uploads and ACME results; drops come through `look`. `source` says where it came from, for the record.
+
+        Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
+        """
+        with self._one_at_a_time:
+            known = self._known(site)
+            if known.settings is not None and known.source is Source.MAIN and known.settings.certificate is not None:
+                raise InvalidSite(
+                    f"{site} is set to `certificate: main`, so one of its own would not be served; "
+                    f"first `certedge site set {site} --certificate file`"
+                )
+            return take_in(
+                self._books, known, files, source=source, doing=doing, password=password, force=force, now=now
+            )
+
+    def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
+        """Make a kept version live. Raises UnknownSite, UnknownVersion."""
+        with self._one_at_a_time:
+            known = self._known(site)
+            try:
+                chosen = read_version(self.layout, site, version)
+            except VersionUnusable as error:
+                numbers = version_numbers(self.layout, site)
+                found = f"no whole version {version} ({error})" if version in numbers else f"no version {version}"
+                kept = ", ".join(map(str, numbers)) or "none"
+                raise UnknownVersion(f"{site} has {found}; kept: {kept}") from None
+            return switch_live(self._books, known, chosen, doing=doing, source=source, now=self._books.clock())
+
+    def rollback(self, site: str, version: int | None = None, *, source: str = "command") -> IntakeResult:
+        """Back to `version`, or to the one that was live before. Raises UnknownSite, UnknownVersion."""
+        with self._one_at_a_time:
+            self._known(site)
+            chosen = version if version is not None else self._predecessor(site)
+            return self.activate(site, chosen, doing="rollback", source=source)
+
+    # Sites
+
+    def add_site(self, site: str, settings: SiteSettings) -> SiteEntry:
+        """What lies in the drop place is judged with the next look. Raises InvalidSite, NotWritable, OSError."""
+        with self._one_at_a_time:
+            return add_site(self._books, site, settings)
+
+    def set_site(self, site: str, changes: Mapping[str, Any]) -> SiteEntry:
+        """`changes` are keys of site.yaml, None for a key that goes.
+
+        Raises UnknownSite, InvalidSite, NotWritable, OSError.
+        """
+        with self._one_at_a_time:
+            return set_site(self._books, site, changes)
+
+    def remove_site(self, site: str) -> None:
+        """Raises UnknownSite, InvalidSite, OSError."""
+        with self._one_at_a_time:
+            remove_site(self._books, site)
+
+    def settings(self, site: str) -> SiteSettings | None:
+        """What its site.yaml says, None for a bare site. Raises UnknownSite."""
+        with self._one_at_a_time:
+            return self._known(site).settings
+
+    # Drops
+
+    def look(self, site: str) -> Look:
+        """Has anything been dropped for the site, or its site.yaml changed? Take it over if so."""
+        with self._one_at_a_time:
+            return look_at(self._books, self._patience, site)
+
+    def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
+        """The site that an entry of domains/ belongs to, maybe one that is new; None for what can be none."""
+        with self._one_at_a_time:
+            return site_of_place(self._books, name, is_folder=is_folder)
+
+    # What readers ask, answered from memory
+
+    def snapshot(self) -> Snapshot:
+        with self._one_at_a_time:
+            return Snapshot.build(self._books.journal.entries.values())
+
+    def sites(self) -> tuple[str, ...]:
+        with self._one_at_a_time:
+            return tuple(sorted(self._books.roster, key=lambda site: (site != MAIN, site)))
+
+    def site(self, site: str) -> SiteEntry:
+        with self._one_at_a_time:
+            return self._books.roster.entry(self._known(site).site)
+
+    def records(self, site: str) -> tuple[Record, ...]:
+        with self._one_at_a_time:
+            return self._books.records(site).attempts
+
+    def problems(self, site: str) -> tuple[Finding, ...]:
+        with self._one_at_a_time:
+            return self._books.records(site).problems
+
+    def add_record(self, site: str, record: Record) -> None:
+        """Attempts that others make (orders, renewals, warnings) stand in the same records."""
+        with self._one_at_a_time:
+            self._books.record(site, record)
+
+    # Inside
+
+    def _known(self, site: str) -> KnownSite:
+        known = self._books.roster.get(site)
+        if known is None:
+            raise UnknownSite(site)
+        return known
+
+    def _predecessor(self, site: str) -> int:
+        live = live_number(self.layout, site)
+        numbers = version_numbers(self.layout, site)
+        before = self._books.records(site).predecessor_of(live) if live is not None else None
+        if before in numbers:
+            return before
+        older = [number for number in numbers if live is None or number < live]
+        if not older:
+            raise UnknownVersion(f"{site} has no version before the live one")
+        return older[-1]
+
+    def _ensure_main(self) -> None:
+        """Listeners can't open without a main certificate: a drop that lies there, else a self-signed one."""
+        if self._books.roster[MAIN].served is not None:
+            return
+        self.look(MAIN)
+        known = self._books.roster[MAIN]
+        if known.served is not None:
+            return
+        now = self._books.clock()
+        refused = [each for each in self._books.records(MAIN).problems if each.code == Standing.DROP_REFUSED]
+        result = take_in(
+            self._books, known, make_self_signed(known.host, now), source="self-signed", doing="self_signed", now=now
+        )
+        if result.outcome is not Outcome.DONE:
+            raise OSError(result.message)
+        for each in refused:  # what goes live clears this; here it is why there is no better one
+            self._books.set_problem(MAIN, Standing.DROP_REFUSED, each.message)
+        logger.warning(
+            "THE MAIN CERTIFICATE IS SELF-SIGNED, made for %s because there was no other: clients will not trust it. "
+            "Drop a real one into %s, or order one",
+            known.host, self.layout.drop_folder(MAIN),
+        )  # fmt: skip
+
+
+def _gid_of(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise InvalidSite(f"keys_group: there is no group {group!r} on this machine") from None

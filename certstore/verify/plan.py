@@ -1,0 +1,138 @@
+"""What the listeners serve, held against the store: whom to ask what, what must come, and what is wrong with an answer.
+
+`plan` and `difference` decide, `judge` shakes hands. Expectations come from the same choice that the workers make, and
+the bytes from the archive. Shared by `certedge verify` and the console; prints nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, Layout
+from certstore.model.selection import select
+from certstore.model.settings.models import ListenerKind, ListenerSettings
+from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
+from certstore.store.versions import read_versions
+from certstore.verify.probe import Probe, ProbeFailed, http_status, reachable_address, served_chain
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question to one listener; `expected` is None where there is no TLS, only an answer to get."""
+
+    listener: ListenerSettings
+    probe: Probe
+    expected: ServedCertificate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    check: Check
+    served_fingerprint: str | None
+    problem: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        expected = self.check.expected
+        return {
+            "listener": str(self.check.listener.listen),
+            "kind": self.check.listener.kind.value,
+            "server_name": self.check.probe.server_name,
+            "certificate": expected.site if expected else None,
+            "version": expected.version if expected else None,
+            "fingerprint": expected.fingerprint if expected else None,
+            "served_fingerprint": self.served_fingerprint,
+            "ok": self.problem is None,
+            "problem": self.problem,
+        }
+
+
+def plan(
+    listeners: Sequence[ListenerSettings],
+    snapshot: Snapshot,
+    entries: Sequence[SiteEntry],
+    trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network],
+    now: datetime,
+) -> Iterator[Check]:
+    """Every listener with no server name and with each site's host; an RSA client too where a version has two pairs."""
+    for listener in listeners:
+        address = reachable_address(listener.listen)
+        with_header = listener.accept_proxy_protocol and _is_trusted(address.host, trusted_proxies)
+        if listener.kind in (ListenerKind.HTTP, ListenerKind.HEALTH):
+            yield Check(listener, Probe(listener.kind, address, entries[0].host, with_header), None)
+            continue
+        for server_name in (None, *(entry.host for entry in entries)):
+            expected = select(snapshot, server_name, is_mail=listener.kind.is_mail, now=now).certificate
+            for rsa_only in (False, True) if expected.has_rsa_pair else (False,):
+                yield Check(listener, Probe(listener.kind, address, server_name, with_header, rsa_only), expected)
+
+
+def _is_trusted(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether the listener takes us, who connect from the address that we connect to, for a proxy."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def judge(check: Check, chains: Chains, timeout: float) -> Verdict:
+    """Ask, and say in words what is wrong with the answer."""
+    if check.probe.address.port == 0:
+        return Verdict(check, None, "its port is chosen by the system at each start, so it can't be found here")
+    try:
+        if check.expected is None:
+            status = http_status(check.probe, timeout)
+            is_unwell = check.listener.kind.value == "health" and status != 200
+            return Verdict(check, None, f"the answer is {status}, not 200" if is_unwell else None)
+        served = served_chain(check.probe, timeout)
+        wanted = chains.of(check.expected, rsa=check.probe.rsa_only)
+    except ProbeFailed as failure:
+        return Verdict(check, None, str(failure))
+    except OSError as error:
+        return Verdict(check, None, f"the store can't be read: {error.filename}: {error.strerror}")
+    return Verdict(check, fingerprint_of(served), difference(served, wanted, check.expected, chains))
+
+
+class Chains:
+    """The chains that the store holds, as DER, and which version a leaf is of."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def of(self, certificate: ServedCertificate, *, rsa: bool) -> list[bytes]:
+        path = self._layout.version(certificate.site, certificate.version) / (FULLCHAIN_RSA if rsa else FULLCHAIN)
+        return [each.public_bytes(Encoding.DER) for each in x509.load_pem_x509_certificates(path.read_bytes())]
+
+    def version_with(self, site: str, fingerprint: str) -> int | None:
+        found = [each.number for each in read_versions(self._layout, site) if each.fingerprint == fingerprint]
+        return found[0] if found else None
+
+
+def difference(
+    served: Sequence[bytes], wanted: Sequence[bytes], expected: ServedCertificate, chains: Chains
+) -> str | None:
+    """What is wrong with the chain that came, in words; None when it is the expected one to the last byte."""
+    if list(served) == list(wanted):
+        return None
+    if not served:
+        return "it sent no certificate"
+    if served[0] == wanted[0]:
+        return f"the right certificate, but {len(served) - 1} certificates of a chain instead of {len(wanted) - 1}" + (
+            "" if len(served) != len(wanted) else ", not the same ones"
+        )
+    found = fingerprint_of(served) or ""
+    version = chains.version_with(expected.site, found)
+    what = f"version {version}" if version is not None else f"another certificate ({found[:16]}…)"
+    return f"it serves {what}, live is version {expected.version} of {expected.site} ({expected.fingerprint[:16]}…)"
+
+
+def fingerprint_of(chain: Sequence[bytes]) -> str | None:
+    return hashlib.sha256(chain[0]).hexdigest() if chain else None

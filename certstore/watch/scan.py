@@ -1,0 +1,128 @@
+"""What the drop places look like from outside: one pass over names and stat, no file opened, no lock taken.
+
+Two passes compared give the places where anything may have changed; that is how changes are found that inotify can't
+see (network mounts, links, watches that ran out). Knows nothing of sites.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from certstore.model.layout import SITE_YAML, Layout
+from certstore.model.snapshot import MAIN
+from certstore.store.drops.reading import MAX_FILES, is_drop_name
+from certstore.watch.queue import Kind, Place
+
+MAIN_PLACE = Place(Kind.SITE, MAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`signatures` differ when a place may have changed. `linked` are the places with links to elsewhere."""
+
+    signatures: dict[Place, int]
+    linked: tuple[Place, ...]
+    folders: int
+    """How many folders there are to watch."""
+
+    def changed_since(self, before: View | None) -> list[Place]:
+        """Places that are new, other, or gone."""
+        old = before.signatures if before else {}
+        fresh = [place for place, signature in self.signatures.items() if old.get(place) != signature]
+        return fresh + [place for place in old if place not in self.signatures]
+
+
+def take_view(layout: Layout) -> View:
+    """Never raises: a folder that can't be listed looks like an empty one with a mark."""
+    signatures: dict[Place, int] = {}
+    linked: list[Place] = []
+    folders = 0
+    for entry in _entries(layout.domains):
+        if entry.name.startswith("."):
+            continue
+        is_folder = _is_folder(entry)
+        if not is_folder and not entry.name.endswith(".pem"):
+            continue
+        place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
+        parts, has_links = _folder_parts(entry.path) if is_folder else ((_stamp(entry),), False)
+        signatures[place] = hash(parts)
+        folders += is_folder and not entry.is_symlink()
+        if has_links or entry.is_symlink():
+            linked.append(place)
+    parts, has_links = _folder_parts(str(layout.drop_folder(MAIN)))
+    signatures[MAIN_PLACE] = hash((parts, _stamp_of(str(layout.drop_file(MAIN)))))
+    if has_links or layout.drop_file(MAIN).is_symlink():
+        linked.append(MAIN_PLACE)
+    return View(signatures, tuple(linked), folders)
+
+
+def link_folders(path: Path) -> set[Path]:
+    """The folders in which a change of what `path` leads to shows: those of every hop, and the last one's own."""
+    found: set[Path] = set()
+    hop = path
+    for _ in range(8):
+        try:
+            hop = hop.parent / hop.readlink()
+        except OSError:  # no link, or in a folder that may not be entered
+            break
+        found.add(Path(os.path.realpath(hop.parent)))
+    if found and os.path.isdir(hop):  # noqa: PTH112  Path.is_dir raises where a folder on the way can't be entered
+        found.add(Path(os.path.realpath(hop)))
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link to where the service may not look is what its name says, so that its site hears of it.
+
+    `DirEntry.is_dir` raises for such a link, and for one that leads to itself: one of them must not end the pass.
+    """
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        return not entry.name.endswith(".pem")
+    except OSError:
+        return False
+
+
+def _folder_parts(folder: str) -> tuple[tuple[object, ...], bool]:
+    parts: list[object] = []
+    has_links = False
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name != SITE_YAML and not is_drop_name(entry.name):
+                    continue
+                parts.append(_stamp(entry))
+                has_links = has_links or entry.is_symlink()
+                if len(parts) > MAX_FILES:
+                    break
+    except OSError as error:
+        return (error.errno,), False
+    return tuple(sorted(parts, key=repr)) if len(parts) > 1 else tuple(parts), has_links
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[object, ...]:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        return entry.name, error.errno
+    return entry.name, status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _stamp_of(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)  # noqa: PTH116  as for all stamps: what a link leads to counts
+    except OSError as error:
+        return (error.errno or 0,)
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:
+        return

@@ -1,0 +1,54 @@
+"""The server mode `edge` inside mitmproxy: one instance per listener, on a socket that is bound already.
+
+Both classes register themselves with mitmproxy by being defined, so this module must be imported before an option
+names the mode: `edge:INDEX@HOST:PORT`, where INDEX counts the listeners of edge.yaml. Connections never reach
+mitmproxy's layers from here; `addon.Edge` says what is accepted, and how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx
+from mitmproxy.proxy import mode_servers, mode_specs
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
+
+if TYPE_CHECKING:
+    from edge_addon.addon.edge import Edge
+
+PREFIX = "edge:"
+
+
+def mode_spec(index: int, host: str, port: int) -> str:
+    """The mode of the listener with this index. IPv6 hosts stand without brackets: mitmproxy would bind those."""
+    return f"{PREFIX}{index}@{host}:{port}"
+
+
+class EdgeMode(mode_specs.ProxyMode):
+    """mitmproxy derives the name `edge` from the name of the class."""
+
+    description = "certificate edge"
+    transport_protocol = mode_specs.TCP
+
+    def __post_init__(self) -> None:
+        if not self.data.isascii() or not self.data.isdigit():
+            raise ValueError("expected edge:INDEX@HOST:PORT; the addon sets it from edge.yaml")
+
+    @property
+    def index(self) -> int:
+        return int(self.data)
+
+
+class EdgeServer(mode_servers.AsyncioServerInstance[EdgeMode]):
+    """Serves one listener. mitmproxy starts and stops it like any of its own."""
+
+    async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]
+        edge: Edge = ctx.master.addons.get("edge")
+        return [await edge.serve(self.mode)]
+
+    def make_top_layer(self, context: Context) -> Layer:
+        """What mitmproxy would put on a connection of this mode: HTTP, decrypted already."""
+        return HttpLayer(context, HTTPMode.transparent)

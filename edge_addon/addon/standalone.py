@@ -1,0 +1,51 @@
+"""Intake inside a single mitmproxy process, where no control process runs: drops are seen and taken in by threads.
+
+Renewal and warnings need the control process of `certedge run`; that they are missing is said at the start.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from certstore.control.dispatch import acquire_writer
+from certstore.control.protocol import Fault, VerbFailed
+from certstore.model.settings.models import Settings
+from certstore.store.writer import StoreWriter
+from certstore.watch.watcher import DropWatcher
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """The store's writer and the threads that feed it, from `begin` to `stop`."""
+
+    def __init__(self, writer: StoreWriter, watcher: DropWatcher) -> None:
+        self._writer = writer
+        self._watcher = watcher
+
+    @classmethod
+    def begin(cls, settings: Settings, base: Path) -> Intake | None:
+        """Become the store's writer; None when another process is, and this one only reads what that one publishes.
+
+        Raises VerbFailed or OSError when the store can't be opened for another reason.
+        """
+        try:
+            writer = acquire_writer(settings, base)
+        except VerbFailed as failure:
+            if failure.fault is not Fault.BUSY:
+                raise
+            log.info("%s: this process only serves what is published there", failure.found)
+            return None
+        watcher = DropWatcher(writer, sweep_seconds=settings.sweep_seconds)
+        watcher.start()
+        log.warning(
+            "alone in one process: drops are taken in, but certificates are neither ordered nor renewed and no"
+            " warnings are sent; `certedge run` does all of it"
+        )
+        return cls(writer, watcher)
+
+    def stop(self) -> None:
+        """Finish what is under way and let go of the store."""
+        self._watcher.stop()
+        self._writer.close()

@@ -1,0 +1,67 @@
+"""How a message is written towards the other side: the relay's own framing and connection headers. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edge_addon.http.chunks import encode_chunk
+from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
+
+
+class Reframed(NamedTuple):
+    """A response's first bytes, whether more of its body goes in chunks, whether the connection ends with it."""
+
+    data: bytes
+    is_chunked: bool
+    is_last: bool
+
+
+def request_bytes(head: RequestHead, forwarded: bytes, body: bytes) -> bytes:
+    """A request for an upstream, with the first of its body, already framed. Uses the head up."""
+    lines = head.lines
+    if head.is_upgrade:
+        lines += (b"Connection: Upgrade", b"Upgrade: websocket")
+    elif head.accepts_trailers:
+        lines += (b"Connection: TE", b"TE: trailers")
+    if head.expects_continue and head.minor:
+        lines.append(b"Expect: 100-continue")
+    if head.length == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    lines += (forwarded, b"", body)
+    return b"\r\n".join(lines)
+
+
+def response_bytes(
+    head: ResponseHead, body: bytes, minor: int, *, is_complete: bool, is_last: bool, hsts: bytes | None
+) -> Reframed:
+    """A response for a client of HTTP/1.`minor`, with the first (`is_complete`: all) of its body. Uses the head up.
+
+    A body without a length goes in chunks, or to an HTTP/1.0 client until the connection ends.
+    """
+    lines = head.lines
+    is_chunked = False
+    if head.length < 0:
+        if is_complete:
+            lines.append(b"Content-Length: %d" % len(body))
+        elif minor:
+            is_chunked = True
+            lines.append(b"Transfer-Encoding: chunked")
+            body = encode_chunk(body)
+        else:
+            is_last = True
+    if hsts is not None:
+        lines.append(hsts)
+    elif head.hsts is not None:
+        lines.append(b"Strict-Transport-Security: " + head.hsts)
+    if is_last:
+        lines.append(b"Connection: close")
+    elif not minor:
+        lines.append(b"Connection: keep-alive")
+    lines += (b"", body)
+    return Reframed(b"\r\n".join(lines), is_chunked, is_last)
+
+
+def bare_head(head: ResponseHead, *fields: bytes) -> bytes:
+    """A 1xx response. Uses the head up."""
+    head.lines += (*fields, b"", b"")
+    return b"\r\n".join(head.lines)

@@ -1,0 +1,436 @@
+"""One client connection: its socket, its first bytes, TLS, and the session above.
+
+The phases are methods that take the received bytes, one in force at a time: PROXY header → ClientHello → handshake →
+open → closing; listeners in the clear go straight to open. Which session speaks above is `sessions.py`'s to say:
+nothing of HTTP or mail is known here but the one plain answer for a web client on a TLS port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from typing import cast
+
+from certstore.model.names import normalise_server_name
+from certstore.model.selection import Selection, fall_back_to_main
+from certstore.model.settings.models import ListenerKind, ListenerSettings
+from edge_addon.plane.data_plane import Plane
+from edge_addon.transport import proxy_protocol
+from edge_addon.transport.channel import Address, Session
+from edge_addon.transport.tcp import CLOSE_SECONDS
+from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
+
+LINGER_SECONDS = 2.0
+"""How long a closed connection is still read from (RFC 9112 §9.6): a reset would destroy an answer not yet read."""
+
+
+PLAIN_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"This port speaks TLS. Use https:// instead of http://.\n"
+)
+
+
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, for 0 seconds."""
+
+SessionMaker = Callable[["ClientConnection", Plane], Session]
+
+
+class ClientConnection(asyncio.Protocol):
+    """The protocol of an accepted socket, and the `Channel` of its session."""
+
+    __slots__ = (
+        "_busy_answer",
+        "_corked",
+        "_has_gone",
+        "_header",
+        "_hello",
+        "_is_admitted",
+        "_is_closing",
+        "_is_eof",
+        "_is_paused",
+        "_make_session",
+        "_plane",
+        "_receive",
+        "_session",
+        "_stage",
+        "_timer",
+        "_transport",
+        "_unsent",
+        "alpn",
+        "client",
+        "listener",
+        "local",
+        "opened",
+        "secure",
+        "selection",
+        "server_name",
+        "tls_version",
+    )
+
+    def __init__(
+        self, plane: Plane, listener: ListenerSettings, make_session: SessionMaker, busy_answer: bytes = b""
+    ) -> None:
+        self.listener = listener
+        self.secure = False
+        self.server_name: str | None = None
+        self.selection: Selection | None = None
+        self.tls_version: str | None = None
+        self.alpn: str | None = None
+        self._plane = plane
+        self._make_session = make_session
+        self._busy_answer = busy_answer
+        self._session: Session | None = None
+        self._stage: TlsStage | None = None
+        self._hello: HelloReader | None = None
+        self._has_gone = False
+        self._corked = self._is_paused = self._is_eof = self._is_closing = self._is_admitted = False
+        self._header = b""
+        self._unsent = 0
+        self._receive: Callable[[bytes], None] = self._discard
+        self._timer = plane.timers.timer()
+
+    # The socket.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.opened = self._plane.loop.time()
+        self.client = _address(transport.get_extra_info("peername"))
+        self.local = _address(transport.get_extra_info("sockname"))
+        if not self._plane.enter(self):
+            self._refuse_for_load()
+        elif not self.listener.accept_proxy_protocol:
+            self._begin()
+        elif self._plane.is_trusted_proxy(self.client.host):
+            self._receive = self._read_proxy_header
+            self._timer.set(self._plane.settings.limits.handshake_seconds, self._proxy_header_timed_out)
+        else:
+            self._plane.count("proxy_header_untrusted")
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        """The peer sends no more. True keeps our direction open, so that an answer under way still gets there."""
+        had_said_goodbye, self._is_eof = self._is_eof, True
+        if self._is_closing or self._session is None:
+            return False
+        if self._stage is not None:
+            # An end without close_notify is a cut (RFC 8446 §6.1): what was under way can't be trusted to be whole.
+            return had_said_goodbye
+        self._session.eof_received()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._plane.leave(self)
+        if self._is_admitted:
+            self._plane.dismiss(self.client.host)
+        self._is_closing = True
+        self._receive = self._discard
+        session, self._session = self._session, None
+        if self._stage is not None and not self.secure:
+            self._plane.metrics.handshake(self.listener, None, "client_gone")
+        self._stage = self._hello = None
+        if session is not None:
+            if self._has_gone and exc is None:
+                exc = ConnectionResetError("the client has gone while it was not read from")
+            session.connection_lost(exc)
+
+    def fileno(self) -> int:
+        """Of the socket; -1 once it is closed."""
+        bound = self._transport.get_extra_info("socket")
+        return -1 if bound is None or self._transport.is_closing() else int(bound.fileno())
+
+    def has_gone(self) -> None:
+        """Called when nobody is at the other end any more, which reading would have told, were there any."""
+        self._has_gone = True
+        self.abort()
+
+    def pause_writing(self) -> None:
+        if self._session is not None:
+            self._session.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._session is not None:
+            self._session.resume_writing()
+
+    # The channel.
+
+    def write(self, data: bytes, *, more: bool = False) -> None:
+        if self._is_closing:
+            return
+        if self._stage is None:
+            self._transport.write(data)
+            return
+        self._stage.write(data)
+        if not (self._corked or more):
+            self._flush()
+
+    def close(self) -> None:
+        if self._is_closing:
+            return
+        if self._stage is not None:
+            self._stage.close_notify()
+            self._flush()
+        self._is_closing = True
+        self._receive = self._discard
+        if self._is_eof or self._transport.is_closing():
+            self._transport.close()
+            return
+        # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
+        self._transport.write_eof()
+        self._plane.held.discard(self)
+        self._transport.resume_reading()
+        self._wait_for_end()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._receive = self._discard
+        if (bound := self._transport.get_extra_info("socket")) is not None:
+            # A reset, not an end: a client that reads until the end must not take a cut for a whole answer.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        self._is_paused = True
+        if not self._is_closing:
+            self._transport.pause_reading()
+            self._plane.held.add(self)
+
+    def resume_reading(self) -> None:
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        self._plane.held.discard(self)
+        if self._is_closing:
+            return
+        self._transport.resume_reading()
+        if self._stage is not None and self._stage.may_have_more:
+            self._plane.loop.call_soon(self._pump)  # not from here: the session is in the middle of its own work
+
+    def hand_over(self, session: Session, data: bytes) -> None:
+        self._session = session
+        if self._stage is None:
+            self._receive = session.data_received
+        session.data_received(data)
+        if self._is_eof:
+            session.eof_received()
+        if self._plane.is_draining:
+            session.drain()
+
+    def start_tls(self) -> None:
+        self._await_hello()
+
+    def drain(self) -> None:
+        """Finish what is under way, then close; before a session there is nothing to finish."""
+        if self._session is not None:
+            self._session.drain()
+
+    # First bytes and handshake.
+
+    def _begin(self) -> None:
+        """Who the client is, is known now."""
+        self._is_admitted = True
+        if not self._plane.admit(self.client.host):
+            self._refuse_for_load()
+        elif self.listener.kind.is_implicit_tls:
+            self._await_hello()
+        else:
+            self._session = self._make_session(self, self._plane)
+            self._receive = self._session.data_received
+
+    def _read_proxy_header(self, data: bytes) -> None:
+        """The header must be there whole before a byte behind it is looked at (PROXY protocol, section 2)."""
+        self._header += data
+        header = proxy_protocol.parse(self._header)
+        if isinstance(header, proxy_protocol.NeedMore):
+            return
+        if isinstance(header, proxy_protocol.Invalid):
+            self._plane.count("proxy_header_invalid")
+            self.abort()
+            return
+        rest, self._header = self._header[header.consumed :], b""
+        self.client = header.source or self.client
+        self.local = header.destination or self.local
+        self._timer.cancel()
+        self._begin()
+        if rest:
+            self._receive(rest)
+
+    def _await_hello(self) -> None:
+        self._hello = self._plane.hellos.reader()
+        self._receive = self._read_hello
+        self._timer.set(self._plane.settings.limits.handshake_seconds, self._handshake_timed_out)
+
+    def _read_hello(self, data: bytes) -> None:
+        if self._hello is None or self._is_closing:
+            return
+        if data[0] != RECORD_HANDSHAKE and self._hello.is_fresh:
+            self._answer_in_clear(data)
+            return
+        hello = self._hello.feed(data)
+        if hello is None:
+            return
+        self._hello = None
+        if isinstance(hello, Hello):
+            self._choose(hello)
+        else:
+            self._give_up("tls_junk", hello.alert)
+
+    def _choose(self, hello: Hello) -> None:
+        plane = self._plane
+        selection = plane.select(hello.server_name, self.listener)
+        if plane.refuses(selection, self.listener):
+            self._give_up("tls_unknown_name", hello.refusal)
+            return
+        is_mail = self.listener.kind.is_mail
+        context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+        if context is None:
+            plane.count("certificate_unreadable")
+            selection = fall_back_to_main(plane.snapshot, selection)
+            context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+        if context is None:
+            self._give_up("main_certificate_unreadable", b"")
+            return
+        self.server_name = normalise_server_name(hello.server_name)
+        self.selection = selection
+        self._stage = TlsStage(context)
+        self._receive = self._handshake
+        self._handshake(hello.received)
+
+    def _handshake(self, data: bytes) -> None:
+        stage = self._stage
+        if stage is None:
+            return
+        try:
+            stage.feed(data)
+            stage.handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError:
+            self._give_up("tls_handshake_failed", stage.output())
+            return
+        self._timer.cancel()
+        self.secure = True
+        self.tls_version = stage.version
+        self.alpn = stage.alpn
+        self._plane.metrics.handshake(self.listener, self.tls_version, "done", self.selection)
+        self._receive = self._decrypt
+        if self._session is None:
+            self._session = self._make_session(self, self._plane)
+        else:
+            self._session.tls_established()
+        if stage.may_have_more:
+            self._pump()
+        else:
+            self._flush()
+        if self._plane.is_draining and self._session is not None:
+            self._session.drain()
+
+    # Open.
+
+    def _decrypt(self, data: bytes) -> None:
+        if self._stage is not None:
+            self._stage.feed(data)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Hand plaintext to the session, record by record, until there is none or the session wants no more.
+
+        What the session writes meanwhile leaves in one piece at the end.
+        """
+        stage, session = self._stage, self._session
+        if stage is None or session is None:
+            return
+        self._corked = True
+        try:
+            while not (self._is_paused or self._is_closing):
+                plain = stage.read()
+                if not plain:
+                    self._is_eof = True
+                    session.eof_received()
+                    break
+                session.data_received(plain)
+                if not stage.may_have_more:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._corked = False
+            self._give_up("tls_broken", stage.output())
+            return
+        finally:
+            self._corked = False
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._stage is not None and (data := self._stage.output()):
+            self._transport.write(data)
+
+    # Endings.
+
+    def _discard(self, data: bytes) -> None:
+        """What comes after the end is not for us."""
+
+    def _give_up(self, cause: str, alert: bytes) -> None:
+        """TLS can't go on: send the alert if there is one, close."""
+        self._plane.count(cause)
+        if not self.secure:
+            self._plane.metrics.handshake(self.listener, None, cause)
+        if alert:
+            self._transport.write(alert)
+        self._stage = None
+        self.close()
+
+    def _answer_in_clear(self, data: bytes) -> None:
+        """Somebody speaks plain text to a TLS port: a web client is told, others just see the end."""
+        self._plane.count("plain_text_on_tls_port")
+        self._plane.metrics.handshake(self.listener, None, "plain_text_on_tls_port")
+        self._hello = None
+        if self.listener.kind is ListenerKind.HTTPS and data[:1].isalpha():
+            self._transport.write(PLAIN_HTTP_ANSWER)
+        self.close()
+
+    def _refuse_for_load(self) -> None:
+        if self._busy_answer:
+            self._transport.write(self._busy_answer)
+            self.close()
+        else:
+            self.abort()
+
+    def _proxy_header_timed_out(self) -> None:
+        self._plane.count("proxy_header_timed_out")
+        self.abort()
+
+    def _handshake_timed_out(self) -> None:
+        self._plane.count("tls_handshake_timed_out")
+        self._plane.metrics.handshake(self.listener, None, "tls_handshake_timed_out")
+        self._stage = None
+        self.abort()
+
+    def _wait_for_end(self) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._timer.set(CLOSE_SECONDS if self._unsent else LINGER_SECONDS, self._linger)
+
+    def _linger(self) -> None:
+        """Wait on while what was written still leaves; then give the peer one last span to close its side."""
+        unsent = self._transport.get_write_buffer_size()
+        if self._unsent and unsent < self._unsent:
+            self._wait_for_end()
+        else:
+            self._transport.abort()  # with nothing unsent this is a plain close
+
+
+def _address(name: object) -> Address:
+    """An IPv4 client on a dual-stack socket is the IPv4 address that it is."""
+    if not isinstance(name, tuple):
+        return Address("", 0)
+    host = str(name[0])
+    mapped = host.removeprefix("::ffff:")
+    return Address(mapped if "." in mapped else host, int(name[1]))

@@ -1,0 +1,68 @@
+"""The health listener: what a balancer asks to learn whether it may send clients here.
+
+Workers answer it themselves, so the answer is about those who serve: 200 while a snapshot is served from, 503 while the
+service drains. Any method and any path will do; balancers differ in what they send.
+"""
+
+from __future__ import annotations
+
+from edge_addon.plane.data_plane import Plane
+from edge_addon.transport.channel import Channel
+
+REQUEST_LIMIT = 8192
+
+
+class HealthSession:
+    """One request, one answer, then the end."""
+
+    def __init__(self, channel: Channel, plane: Plane) -> None:
+        self._channel = channel
+        self._plane = plane
+        self._received = b""
+        self._timer = plane.timers.timer()
+        self._timer.set(plane.settings.limits.head_seconds, channel.abort)
+
+    @property
+    def is_idle(self) -> bool:
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if b"\r\n\r\n" in self._received or b"\n\n" in self._received:
+            self._answer(is_head=self._received.startswith(b"HEAD "))
+        elif len(self._received) > REQUEST_LIMIT:
+            self._plane.count("health_request_too_long")
+            self._channel.close()
+
+    def eof_received(self) -> None:
+        """A balancer that only looks whether the port is open."""
+        self._channel.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+
+    def pause_writing(self) -> None:
+        """The one answer is small: there is nothing to hold back."""
+
+    def resume_writing(self) -> None: ...
+
+    def tls_established(self) -> None: ...
+
+    def drain(self) -> None:
+        """The answer that is under way says so by itself."""
+
+    def _answer(self, *, is_head: bool) -> None:
+        is_well = not self._plane.does_service_end
+        text = b"serving\n" if is_well else b"draining\n"
+        lines = (
+            b"HTTP/1.1 200 OK" if is_well else b"HTTP/1.1 503 Service Unavailable",
+            b"Content-Type: text/plain",
+            b"Content-Length: %d" % len(text),
+            b"Cache-Control: no-store",
+            b"Connection: close",
+            b"",
+            b"" if is_head else text,
+        )
+        self._timer.cancel()
+        self._channel.write(b"\r\n".join(lines))
+        self._channel.close()

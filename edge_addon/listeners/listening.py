@@ -1,0 +1,87 @@
+"""The supervisor's listening sockets over its whole life: adopted at the start, at each reload, closed at the stop.
+
+A socket that the settings name no more is kept as a spare while a worker may still accept on it: only so can a listener
+that is put back soon be the same socket, with the clients that wait in it, instead of an address in use. After that
+nobody may hold it, or clients would wait in it for nobody. Knows generations of workers only as numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Iterator, Sequence
+
+from certstore.model.settings.models import HostPort, ListenerSettings
+from edge_addon.keepalive import ask_after_peers
+from edge_addon.listeners.sockets import OpenSocket, describe, open_sockets
+
+log = logging.getLogger(__name__)
+
+
+class ListeningSockets:
+    """`listening` holds a socket per listener of the settings adopted last, in their order."""
+
+    def __init__(self, handed_in: Sequence[socket.socket] = ()) -> None:
+        """`handed_in` are sockets of the service manager, which listeners are matched to first.
+
+        They stay spares for good: the manager has copies of its own, so their addresses can't be bound anew.
+        """
+        self.listening: tuple[socket.socket, ...] = ()
+        self._written: dict[socket.socket, HostPort] = {}
+        """For which address of edge.yaml a socket was bound."""
+        self._spares: dict[socket.socket, float] = dict.fromkeys(handed_in, math.inf)
+        """With the last generation of workers that may accept on it."""
+        self._handed_in = frozenset(handed_in)
+        for each in handed_in:
+            ask_after_peers(each)
+        self._is_named = False
+
+    def adopt(self, listeners: Sequence[ListenerSettings], generation: int = 0) -> None:
+        """Listen as these settings say: sockets that fit stay open, others are bound, those left over become spares.
+
+        `generation` is that of the newest workers so far. Raises CannotListen and leaves everything as it was.
+        """
+        available = dict(self._available())
+        sockets, unclaimed = open_sockets(listeners, available)
+        spares = {}
+        for each in unclaimed:
+            is_news = each in self.listening or not self._is_named
+            if is_news and each in self._handed_in:
+                name = each.getsockname()
+                log.warning("no listener in edge.yaml for the socket of the service manager on %s port %d", *name[:2])
+            spares[each] = math.inf if each in self._handed_in else self._spares.get(each, generation)
+        self._is_named = True
+        self._spares = spares
+        self._written |= {each: listener.listen for each, listener in zip(sockets, listeners, strict=True)}
+        self.listening = tuple(sockets)
+
+    def let_go(self, oldest_listening: float) -> None:
+        """Close the spares that nobody accepts on; the number is the oldest generation of which a worker accepts."""
+        for each in [each for each, last in self._spares.items() if last < oldest_listening and last < math.inf]:
+            del self._spares[each]
+            self._written.pop(each, None)
+            each.close()
+
+    def close_spares(self) -> None:
+        """Of this process; in a worker, which must not keep open what it does not accept on."""
+        for each in self._spares:
+            each.close()
+        self._spares = {}
+
+    def close(self) -> None:
+        """Close this process's copies; a worker that has its own serves on."""
+        self.close_spares()
+        for each in self.listening:
+            each.close()
+        self.listening = ()
+
+    def _available(self) -> Iterator[tuple[int, tuple[socket.socket, OpenSocket]]]:
+        for each in (*self.listening, *self._spares):
+            facts = describe(each, self._written.get(each))
+            if facts is not None:
+                yield facts.fd, (each, facts)
+            else:
+                log.warning("a socket of the service manager is none that listens for TCP connections, and is not used")
+                del self._spares[each]
+                each.close()

@@ -1,0 +1,183 @@
+"""Listening sockets: which open socket belongs to which listener, and binding those that are missing.
+
+`plan_sockets` decides from values: sockets may come from systemd or from the settings that were in force before. The
+rest of the module does what the plan says. A socket is bound once and stays open over any replacement of workers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from certstore.model.settings.models import HostPort, ListenerSettings
+from edge_addon.keepalive import ask_after_peers
+from edge_addon.listeners.port_owner import who_listens
+
+BACKLOG = 4096
+"""The kernel caps it at net.core.somaxconn, which is this since Linux 5.4."""
+
+ANY_V4, ANY_V6 = "0.0.0.0", "::"
+
+
+class CannotListen(Exception):
+    """A listener's address could not be bound; the message says which, why, and who has the port if that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """A socket that listens already. `takes_v4`: an IPv6 wildcard that accepts IPv4 too."""
+
+    fd: int
+    host: str
+    port: int
+    takes_v4: bool = False
+    written: HostPort | None = None
+    """The address in edge.yaml that it was bound for: a name or port 0 is known again by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A socket to be bound. Where IPv4 has no listener of its own on the port, an IPv6 wildcard takes IPv4 too."""
+
+    host: str
+    port: int
+    takes_v4: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For each listener, in order, its open socket or the one to bind; then the open sockets that nobody wants."""
+
+    origins: tuple[OpenSocket | Bind, ...]
+    unclaimed: tuple[OpenSocket, ...]
+
+
+def plan_sockets(
+    listens: Sequence[HostPort], available: Sequence[OpenSocket], resolved: Mapping[str, str] | None = None
+) -> Plan:
+    """Match listeners to open sockets by address; `resolved` gives the IP address of each host that is a name.
+
+    First the very address, then, for an IPv4 wildcard, an IPv6 one that takes IPv4: systemd's `ListenStream=443`.
+    """
+    wanted = [HostPort((resolved or {}).get(listen.host, listen.host), listen.port) for listen in listens]
+    free = list(available)
+    origins: dict[int, OpenSocket | Bind] = {}
+    for suits in (_is_written_for, _has_address, _covers_v4_wildcard):
+        for index, (written, address) in enumerate(zip(listens, wanted, strict=True)):
+            if index in origins:
+                continue
+            found = next((each for each in free if suits(each, written, address)), None)
+            if found is not None:
+                origins[index] = found
+                free.remove(found)
+    for index, address in enumerate(wanted):
+        takes_v4 = address.host == ANY_V6 and HostPort(ANY_V4, address.port) not in wanted
+        origins.setdefault(index, Bind(address.host, address.port, takes_v4))
+    return Plan(tuple(origins[index] for index in range(len(wanted))), tuple(free))
+
+
+def _is_written_for(candidate: OpenSocket, written: HostPort, address: HostPort) -> bool:
+    return candidate.written == written
+
+
+def _has_address(candidate: OpenSocket, written: HostPort, address: HostPort) -> bool:
+    # Port 0 asks for any port: a socket that was handed in for another purpose is not an answer to it.
+    return bool(address.port) and (candidate.host, candidate.port) == address
+
+
+def _covers_v4_wildcard(candidate: OpenSocket, written: HostPort, address: HostPort) -> bool:
+    return candidate.takes_v4 and bool(address.port) and address == (ANY_V4, candidate.port)
+
+
+def describe(listener: socket.socket, written: HostPort | None = None) -> OpenSocket | None:
+    """The facts of a socket, or None when it is none that listens for TCP connections."""
+    is_tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
+    if not is_tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return None
+    host, port = listener.getsockname()[:2]
+    takes_v4 = host == ANY_V6 and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return OpenSocket(listener.fileno(), host, port, takes_v4, written)
+
+
+def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
+    """The first address of each host that is a name; raises CannotListen for one that has none."""
+    found: dict[str, str] = {}
+    for host in {listener.listen.host for listener in listeners}:
+        try:
+            first = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        except OSError as error:
+            raise CannotListen(f"can't listen on {host}: the name has no address ({error})") from error
+        found[host] = str(first[4][0])
+    return found
+
+
+def open_sockets(
+    listeners: Sequence[ListenerSettings], available: Mapping[int, tuple[socket.socket, OpenSocket]]
+) -> tuple[list[socket.socket], list[socket.socket]]:
+    """A listening socket for each listener, and the available ones that no listener wants.
+
+    `available` holds open sockets by descriptor. When one can't be bound, those bound here are closed again and
+    CannotListen is raised: what was open before stays as it was.
+    """
+    plan = plan_sockets(
+        [listener.listen for listener in listeners],
+        [facts for _, facts in available.values()],
+        resolve_hosts(listeners),
+    )
+    sockets: list[socket.socket] = []
+    bound: list[socket.socket] = []
+    try:
+        for listener, origin in zip(listeners, plan.origins, strict=True):
+            if isinstance(origin, OpenSocket):
+                sockets.append(available[origin.fd][0])
+            else:
+                bound.append(_bind(listener, origin))
+                sockets.append(bound[-1])
+    except CannotListen:
+        for each in bound:
+            each.close()
+        raise
+    return sockets, [available[each.fd][0] for each in plan.unclaimed]
+
+
+def _bind(listener: ListenerSettings, origin: Bind) -> socket.socket:
+    try:
+        return _bind_one(origin)
+    except OSError as error:
+        if origin.takes_v4 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            # A machine or container without IPv6: every address is every IPv4 address there.
+            return _bind(listener, Bind(ANY_V4, origin.port))
+        raise CannotListen(_explain(listener, error)) from error
+
+
+def _bind_one(origin: Bind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in origin.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port whose last connections are in TIME_WAIT can be bound again; one that is listened on can't.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not origin.takes_v4)
+        ask_after_peers(listener)
+        listener.bind((origin.host, origin.port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _explain(listener: ListenerSettings, error: OSError) -> str:
+    what = f"can't listen on {listener.listen} ({listener.kind})"
+    if error.errno == errno.EADDRINUSE:
+        owner = who_listens(listener.listen.port) or "a process that only root can see"
+        return f"{what}: the port is in use by {owner}; stop it or change `listen`"
+    if error.errno == errno.EACCES:
+        return (
+            f"{what}: ports below 1024 need CAP_NET_BIND_SERVICE; use the systemd unit or its socket activation,"
+            f" or choose a higher port"
+        )
+    return f"{what}: {os.strerror(error.errno or 0)}"

@@ -1,0 +1,34 @@
+"""The control process as a child of the supervisor: certstore's control, tied to its parent's life."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+from pathlib import Path
+
+from certstore.control.process import CannotServe, run_control
+from certstore.model.settings.models import Settings
+from edge_addon.processes.forking import Birth
+
+log = logging.getLogger(__name__)
+
+
+def run(birth: Birth, settings: Settings, base: Path) -> int:
+    """Until SIGTERM, or until the supervisor is gone. SIGQUIT ends it at once: the store bears that at any instant."""
+    signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
+    threading.Thread(target=_end_with_supervisor, args=(birth.lifeline,), name="lifeline", daemon=True).start()
+    try:
+        run_control(settings, base, ready=birth.announce_ready)
+    except CannotServe as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+def _end_with_supervisor(lifeline: int) -> None:
+    # Not by reading: the event loop of a worker has made the pipe, which all children share, non-blocking.
+    select.select([lifeline], [], [])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,58 @@
+"""Ending a worker without cutting anybody off: accept nothing new, let what is under way finish, up to a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from certstore.model.settings.models import ListenerKind
+from edge_addon.plane.data_plane import Plane
+
+if TYPE_CHECKING:
+    from edge_addon.addon.edge import Edge
+    from edge_addon.listeners.connection import ClientConnection
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.05
+
+
+class Drain:
+    """Of one worker, once."""
+
+    def __init__(self, edge: Edge, plane: Plane, seconds: float, on_closed: Callable[[], None] = lambda: None) -> None:
+        """`on_closed` is called once nothing is accepted any more."""
+        self._edge = edge
+        self._plane = plane
+        self._seconds = seconds
+        self._on_closed = on_closed
+
+    async def run(self, *, keeps_health: bool) -> None:
+        """Returns when no client is left or the time is up; those still there then are cut off by the end."""
+        plane = self._plane
+        plane.is_draining, plane.does_service_end = True, keeps_health
+        self._edge.stop_accepting(keeps_health=keeps_health)
+        self._on_closed()
+        deadline = plane.loop.time() + self._seconds
+        told: set[ClientConnection] = set()
+        while True:
+            # At each look, and not at the first alone: a connection that was accepted just before is known to the
+            # plane a moment later.
+            fresh = plane.connections - told
+            told |= fresh
+            for connection in fresh:
+                connection.drain()
+            await asyncio.sleep(LOOK_SECONDS)
+            left = self._clients(with_balancers=not keeps_health)
+            if not left or plane.loop.time() >= deadline:
+                break
+        if left:
+            log.warning("%d connections were still open after %g s and are cut off", left, self._seconds)
+
+    def _clients(self, *, with_balancers: bool) -> int:
+        """Open connections. Balancers come again and again while they are answered: an end can't wait for the last."""
+        if with_balancers:
+            return len(self._plane.connections)
+        return sum(each.listener.kind is not ListenerKind.HEALTH for each in self._plane.connections)

@@ -1,0 +1,292 @@
+"""`certedge run`: binds the sockets, starts control and the workers, keeps them alive, ends them in good order.
+
+A plain synchronous process without threads, so that it can fork at any time: it waits in one `select` for signals and
+for children that become ready, tells its `Fleet` what happened and does what the fleet decides. It serves nothing
+itself, so there is little that could take it down.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from certstore.model.layout import Layout
+from certstore.model.settings.models import Settings
+from edge_addon.addon.edge import Inherited
+from edge_addon.listeners.listening import ListeningSockets
+from edge_addon.listeners.sockets import CannotListen
+from edge_addon.plane.connection_counts import Census, Tally
+from edge_addon.processes import control_process, forking, logs, resource_limits, worker
+from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
+from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
+from edge_addon.settings_file import BadSettings, load_settings
+from edge_addon.transport.tls_contexts import ContextCache
+
+log = logging.getLogger(__name__)
+
+SIGNALS = {
+    Order.RETIRE: signal.SIGUSR2,
+    Order.STOP: signal.SIGTERM,
+    Order.QUIT: signal.SIGQUIT,
+    Order.KILL: signal.SIGKILL,
+}
+"""How an order reaches a process; `worker` and `control_process` answer to these."""
+
+HANDLED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def run(config: Path) -> int:
+    """Serve until told to stop. Exit code: 0 stopped in order, 1 can't listen, 2 bad settings."""
+    logs.configure("supervisor")
+    try:
+        settings = load_settings(config)
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201  the answer to a command, not an event
+        return 2
+    resource_limits.adapt(settings.limits.connections)
+    sockets = ListeningSockets(take_sockets(os.environ))
+    try:
+        sockets.adopt(settings.listeners)
+    except CannotListen as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    supervisor = Supervisor(config, settings, sockets, Notifier(os.environ))
+    with supervisor.signals_handled():
+        supervisor.run()
+    return 0
+
+
+class Supervisor:
+    """The one process that nothing depends on to serve, and everything to be served again."""
+
+    def __init__(self, config: Path, settings: Settings, sockets: ListeningSockets, notifier: Notifier) -> None:
+        self._config = config
+        self._settings = settings
+        self._sockets = sockets
+        self._notifier = notifier
+        self._selector = selectors.DefaultSelector()
+        self._lifeline = forking.Lifeline()
+        # What was served last is served at once; control holds it against the disk meanwhile.
+        self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
+        self._watchdog = watchdog_seconds(os.environ, os.getpid())
+        self._is_announced = False
+        self._contexts = self._make_contexts()
+        self._census = Census()
+        self._tallies: dict[int, Tally] = {}
+        """Of the living children, by pid; control's stays empty."""
+        self._woken, self._waker = socket.socketpair()
+
+    @contextmanager
+    def signals_handled(self) -> Iterator[None]:
+        """Signals become bytes that `_wait` reads; what they did before is put back at the end."""
+        for end in (self._woken, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._on_signals)
+        before = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
+        wakeup = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._release()
+            self._lifeline.close()
+
+    def run(self) -> None:
+        """Until every process has ended after a stop."""
+        log.info("starting %s", self._describe())
+        # What was imported stays as it is for good: children share its memory if nothing ever looks through it again.
+        gc.collect()
+        gc.freeze()
+        while True:
+            self._act()
+            self._announce()
+            self._sockets.let_go(self._fleet.oldest_listening)
+            if self._fleet.is_over:
+                break
+            self._wait()
+        log.info("stopped")
+
+    # Doing what the fleet decides.
+
+    def _act(self) -> None:
+        for action in self._fleet.decide(time.monotonic()):
+            if isinstance(action, Start):
+                self._start(action.slot)
+            else:
+                self._tell(action)
+
+    def _start(self, slot: Slot) -> None:
+        settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
+        contexts = self._contexts
+        if slot.role is Role.WORKER:
+            contexts.warm(settings.tls.shared_sites)
+        tally = self._census.take()
+
+        def main(birth: forking.Birth) -> int:
+            logs.configure(str(slot))
+            if slot.role is Role.CONTROL:
+                self._sockets.close()
+                return control_process.run(birth, settings, base)
+            self._sockets.close_spares()
+            return worker.run(birth, Inherited(settings, base, sockets, contexts, tally))
+
+        try:
+            born = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
+        except OSError as error:
+            log.error("can't start %s: %s", slot, error)
+            self._fleet.failed_to_start(slot, time.monotonic())
+            self._census.give_back(tally)
+            return
+        self._tallies[born.pid] = tally
+        self._fleet.started(slot, born.pid, time.monotonic())
+        self._selector.register(born.news_fd, selectors.EVENT_READ, self._on_news(born))
+
+    def _tell(self, action: Tell) -> None:
+        if action.order is Order.KILL:
+            log.warning("%s (pid %d) does not end and is killed", self._fleet.children[action.pid].slot, action.pid)
+        try:
+            os.kill(action.pid, SIGNALS[action.order])
+        except ProcessLookupError:
+            return  # it has just ended; SIGCHLD tells
+
+    def _release(self) -> None:
+        """Close what only the supervisor uses; called in every child too."""
+        for key in list(self._selector.get_map().values()):
+            if key.fileobj is not self._woken:
+                os.close(key.fd)
+        self._selector.close()
+        self._woken.close()
+        self._waker.close()
+        self._notifier.close()
+
+    # Waiting for what happens.
+
+    def _wait(self) -> None:
+        moment = self._fleet.wakes_at()
+        patience = [] if moment is None else [max(0.0, moment - time.monotonic())]
+        if self._watchdog is not None:
+            patience.append(self._watchdog)
+        for key, _ in self._selector.select(min(patience, default=None)):
+            key.data()
+        if self._watchdog is not None:
+            self._notifier.watchdog()
+
+    def _on_news(self, born: forking.Born) -> Callable[[], None]:
+        def told() -> None:
+            if os.read(born.news_fd, 1):
+                self._fleet.ready(born.pid)
+                return
+            self._selector.unregister(born.news_fd)
+            os.close(born.news_fd)
+            self._fleet.closed_sockets(born.pid)
+
+        return told
+
+    def _on_signals(self) -> None:
+        try:
+            numbers = set(self._woken.recv(4096))
+        except BlockingIOError:
+            return
+        if numbers & {signal.SIGTERM, signal.SIGINT}:
+            self._stop()
+        if signal.SIGHUP in numbers and not self._fleet.is_stopping:
+            self._reload()
+        if signal.SIGUSR1 in numbers:
+            self._reopen_logs()
+        # Always: one byte may stand for several children, and one may have been lost in a full buffer.
+        self._reap()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if (tally := self._tallies.pop(pid, None)) is not None:
+                self._census.give_back(tally)
+            child = self._fleet.exited(pid, time.monotonic())
+            if child is not None:
+                self._note_exit(child, os.waitstatus_to_exitcode(status))
+
+    def _note_exit(self, child: Child, code: int) -> None:
+        if child.last_order is not None or self._fleet.is_stopping:
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        seconds = self._fleet.restarts_at(child.slot) - time.monotonic()
+        when = f"in {seconds:.0f} s" if seconds > 0.5 else "at once"
+        log.warning("%s (pid %d) %s and is started again %s", child.slot, child.pid, how, when)
+        if child.slot.role is Role.CONTROL and self._has_journal():
+            # A worker can serve what was last known; control's message says why it could not come up.
+            self._fleet.is_store_ready = True
+
+    # Reloading and stopping.
+
+    def _reload(self) -> None:
+        log.info("reloading %s", self._config)
+        self._notifier.reloading()
+        self._is_announced = False
+        try:
+            settings = load_settings(self._config)
+            if self._settings.listeners and not settings.listeners:
+                # An empty file is a valid one, and what an editor leaves for a moment.
+                raise CannotListen(f"{self._config} names no listener any more; to serve nobody, stop the service")
+            self._sockets.adopt(settings.listeners, self._fleet.generation)
+        except (BadSettings, CannotListen) as error:
+            log.error("the settings stay as they were: %s", error)
+            return
+        before, self._settings = self._settings, settings
+        if (before.tls, before.http, before.store) != (settings.tls, settings.http, settings.store):
+            self._contexts = self._make_contexts()  # otherwise sessions outlive the reload
+        self._fleet.reload(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
+
+    def _stop(self) -> None:
+        self._fleet.stop()
+        log.info("stopping: open connections have %g s to finish", self._settings.limits.drain_seconds)
+        self._notifier.stopping("draining")
+        # From here on a new client is refused at once instead of waiting for nobody.
+        self._sockets.close()
+
+    def _reopen_logs(self) -> None:
+        for child in self._fleet.children.values():
+            if child.slot.role is Role.WORKER:
+                os.kill(child.pid, signal.SIGUSR1)
+
+    # Saying how things are.
+
+    def _announce(self) -> None:
+        if self._is_announced or self._fleet.is_stopping or not self._fleet.is_settled:
+            return
+        self._is_announced = True
+        without = "" if self._fleet.is_whole else ", without control: nothing is taken in, ordered or renewed"
+        log.info("serving %s%s", self._describe(), without)
+        self._notifier.ready(f"serving {self._describe()}{without}")
+
+    def _describe(self) -> str:
+        listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"
+        count = self._worker_count()
+        return f"{listeners} with {count} worker{'' if count == 1 else 's'}"
+
+    def _make_contexts(self) -> ContextCache:
+        """One for all workers that are forked with these settings."""
+        return ContextCache(Layout(self._config.parent / self._settings.store), self._settings)
+
+    def _worker_count(self) -> int:
+        if not self._settings.listeners:
+            return 0
+        return len(os.sched_getaffinity(0)) if self._settings.workers == "auto" else self._settings.workers
+
+    def _has_journal(self) -> bool:
+        return Layout(self._config.parent / self._settings.store).snapshot_journal.exists()

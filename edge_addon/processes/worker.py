@@ -1,0 +1,130 @@
+"""A worker: one process of the data plane, a mitmproxy with the edge addon and little else, on inherited sockets.
+
+Serves until it is told to drain (`SIGTERM`: the service ends, `SIGUSR2`: a replacement serves) or to end at once
+(`SIGQUIT`), or until its supervisor is gone. Reads the store, never writes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+
+import uvloop
+from mitmproxy import master, options
+from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.utils import asyncio_utils
+
+from certstore.store.journal import JournalUnreadable
+from edge_addon.addon.edge import Edge, Inherited
+from edge_addon.inspection.scripts import load_scripts
+from edge_addon.processes.drain import Drain
+from edge_addon.processes.forking import Birth
+from edge_addon.processes.metrics_file import MetricsFile
+
+log = logging.getLogger(__name__)
+
+GARBAGE_THRESHOLDS = (20_000, 20, 100)
+"""Connections free themselves; the collector only looks for what slipped through, so it need not look often."""
+
+
+class LeanMaster(master.Master):
+    """A mitmproxy without the addons that cost a third of each connection, and without its task factory.
+
+    uvloop hands the factory an argument that the one of Python 3.13.0 does not take; nothing here needs eager tasks.
+    """
+
+    async def run(self) -> None:
+        with asyncio_utils.install_exception_handler(self._asyncio_exception_handler):
+            try:
+                await self.running()
+                await self.should_exit.wait()
+            finally:
+                await self.done()
+
+    def end(self) -> None:
+        """For callers on the loop; `shutdown` is mitmproxy's way in from other threads."""
+        self.should_exit.set()
+
+
+def run(birth: Birth, inherited: Inherited) -> int:
+    """Serve until the end; the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(birth, inherited))
+
+
+async def _serve(birth: Birth, inherited: Inherited) -> int:
+    worker = _Worker(birth, inherited)
+    await worker.run()
+    return worker.code
+
+
+class _Worker:
+    def __init__(self, birth: Birth, inherited: Inherited) -> None:
+        self.code = 0
+        self._birth = birth
+        self._drain_seconds = inherited.settings.limits.drain_seconds
+        self._master = LeanMaster(options.Options())
+        self._master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer())
+        self._master.options.update(mode=[], connection_strategy="lazy", keep_host_header=True)
+        scripts = inherited.settings.inspection.scripts
+        is_whole = not scripts or load_scripts(self._master, inherited.base, scripts)
+        self._edge = Edge(inherited, may_inspect=is_whole)
+        self._edge.on_serving(self._serving)
+        self._master.addons.add(self._edge)
+        self._drain: asyncio.Task[None] | None = None
+        self._metrics_file: MetricsFile | None = None
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._leave, True)
+        loop.add_signal_handler(signal.SIGUSR2, self._leave, False)
+        loop.add_signal_handler(signal.SIGQUIT, self._master.end)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+        loop.add_reader(self._birth.lifeline, self._orphaned)
+        await self._master.run()
+        if self._metrics_file is not None:
+            self._metrics_file.stop()
+        if self._drain is not None:
+            self._drain.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._drain
+
+    def _serving(self, fault: Exception | None) -> None:
+        if fault is not None:
+            if isinstance(fault, JournalUnreadable):
+                log.error("nothing to serve from: %s", fault)
+            else:
+                log.error("can't serve", exc_info=fault)
+            self.code = 1
+            self._master.end()
+            return
+        # The snapshot and everything imported stay: the collector need not walk 10,000 sites again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        assert self._edge.plane is not None  # noqa: S101
+        self._metrics_file = MetricsFile(self._edge.plane)
+        self._metrics_file.start()
+        self._birth.announce_ready()
+
+    def _leave(self, service_ends: bool) -> None:
+        if self._drain is not None:
+            return
+        if self._edge.plane is None:
+            self._master.end()
+            return
+        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._birth.announce_closed)
+        self._drain = asyncio.get_running_loop().create_task(drain.run(keeps_health=service_ends))
+        self._drain.add_done_callback(lambda _: self._master.end())
+
+    def _orphaned(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._birth.lifeline)
+        log.warning("the supervisor is gone: finishing")
+        self._leave(True)
+
+    def _reopen_logs(self) -> None:
+        if self._edge.plane is not None:
+            self._edge.plane.access_log.close()

@@ -1,0 +1,232 @@
+"""HTTP/2 heads as HTTP/1.1 heads and back (RFC 9113 §8.2, §8.3).
+
+Pure. What HTTP/2 itself forbids (upper case, connection headers, pseudo-headers out of place) is refused here; then a
+request is written down as HTTP/1.1 and read by the very reader that HTTP/1.1 clients meet, so each of its rules holds
+for HTTP/2 too and nothing can be smuggled in the translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import NamedTuple
+
+from edge_addon.http.chunks import read_trailers
+from edge_addon.http.fields import TOKEN
+from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.http.refusal import BadMessage, Cause
+from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
+
+_WEBSOCKET = b"websocket"
+_BLANKS = b" \t"
+_LOWER = TOKEN.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_MEMO_NAMES = 4096
+_MEMO_NAME_LENGTH = 64
+
+
+class _Kind(IntEnum):
+    """What a field of a request is. PLAIN is 0, so that the usual case is one truth test."""
+
+    PLAIN = 0
+    PSEUDO = 1
+    HOST = 2
+    COOKIE = 3
+    CONTENT_LENGTH = 4
+    TE = 5
+    CONNECTION = 6
+    WEBSOCKET_KEY = 7
+
+
+_KINDS = {
+    b":method": _Kind.PSEUDO,
+    b":scheme": _Kind.PSEUDO,
+    b":authority": _Kind.PSEUDO,
+    b":path": _Kind.PSEUDO,
+    b":protocol": _Kind.PSEUDO,
+    b"host": _Kind.HOST,
+    b"cookie": _Kind.COOKIE,
+    b"content-length": _Kind.CONTENT_LENGTH,
+    b"te": _Kind.TE,
+    b"sec-websocket-key": _Kind.WEBSOCKET_KEY,
+    # RFC 9113 §8.2.2: a message with one of them is malformed.
+    **dict.fromkeys(
+        (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"), _Kind.CONNECTION
+    ),
+}
+
+
+class _Names(dict[bytes, _Kind]):
+    """`names[name]`; raises BadMessage for what is no name in HTTP/2. A bounded memo of a pure function."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: bytes) -> _Kind:
+        if not name or name.translate(None, _LOWER):
+            raise BadMessage(Cause.BAD_FIELD_NAME)  # unknown pseudo-headers too: a colon is no letter of a name
+        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
+            self[name] = _Kind.PLAIN
+        return _Kind.PLAIN
+
+
+_names = _Names(_KINDS)
+
+
+class Http2Request(NamedTuple):
+    """A request's head; `websocket_key` for an extended CONNECT (RFC 8441), the key that the upstream is asked with."""
+
+    head: RequestHead
+    websocket_key: bytes
+
+
+class _Parts:
+    """A request's fields, sorted."""
+
+    __slots__ = ("cookies", "has_length", "host", "lines", "pseudo")
+
+    def __init__(self) -> None:
+        self.pseudo: dict[bytes, bytes] = {}
+        self.lines: list[bytes] = []
+        self.cookies: list[bytes] = []
+        self.host: bytes | None = None
+        self.has_length = False
+
+    def read(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        pseudo, lines = self.pseudo, self.lines
+        for position, (name, value) in enumerate(fields):
+            if value[:1] in _EDGES or value[-1:] in _EDGES:
+                raise BadMessage(Cause.CONTROL_CHARACTER)  # RFC 9113 §8.2.1: no blank at either end
+            kind = _names[name]
+            if not kind:
+                lines.append(b"%b: %b" % (name, value))
+            elif kind is _Kind.PSEUDO:
+                if name in pseudo or len(pseudo) != position:
+                    raise BadMessage(Cause.BAD_REQUEST_LINE)  # twice, or behind another field
+                pseudo[name] = value
+            else:
+                self._read_special(kind, value)
+
+    def _read_special(self, kind: _Kind, value: bytes) -> None:
+        if kind is _Kind.COOKIE:
+            self.cookies.append(value)
+        elif kind is _Kind.HOST:
+            if self.host is not None:
+                raise BadMessage(Cause.TWO_HOSTS)
+            self.host = value
+        elif kind is _Kind.CONTENT_LENGTH:
+            self.has_length = True
+            self.lines.append(b"content-length: " + value)
+        elif kind is _Kind.TE:
+            self.lines += (b"connection: te", _te(value))
+        elif kind is _Kind.CONNECTION:
+            raise BadMessage(Cause.BAD_CONNECTION_OPTION)
+        elif b":protocol" not in self.pseudo:
+            self.lines.append(b"sec-websocket-key: " + value)  # with :protocol there is one of our own (RFC 8441 §5)
+
+
+def read_request(fields: Iterable[tuple[bytes, bytes]], make_key: Callable[[], bytes], *, is_end: bool) -> Http2Request:
+    """Translate a request's fields; raises BadMessage. `is_end`: no body will follow."""
+    parts = _Parts()
+    parts.read(fields)
+    method, target, key = _start(parts.pseudo, make_key)
+    lines = [b"%b %b HTTP/1.1" % (method, target), b"host: " + _authority(parts), *parts.lines]
+    if parts.cookies:
+        lines.append(b"cookie: " + b"; ".join(parts.cookies))  # RFC 9113 §8.2.3
+    if key:
+        lines += (b"connection: upgrade", b"upgrade: websocket", b"sec-websocket-key: " + key)
+    elif not (is_end or parts.has_length):
+        lines.append(b"transfer-encoding: chunked")
+    text = b"\r\n".join(lines)
+    if text.count(b"\n") != len(lines) - 1:
+        raise BadMessage(Cause.BARE_LF)  # a line end inside a name or value would have become a line of its own
+    head = parse_request(text)
+    if head.length > 0 and (is_end or key):
+        # A body was promised that can't come any more, or where the stream's bytes are a tunnel's.
+        raise BadMessage(Cause.BAD_LENGTH)
+    return Http2Request(head, key)
+
+
+_EDGES = (b" ", b"\t")
+
+
+def _te(value: bytes) -> bytes:
+    if value.lower() != b"trailers":
+        raise BadMessage(Cause.BAD_TRANSFER_CODING)  # RFC 9113 §8.2.2
+    return b"te: trailers"
+
+
+def _start(pseudo: dict[bytes, bytes], make_key: Callable[[], bytes]) -> tuple[bytes, bytes, bytes]:
+    """Method and target as HTTP/1.1 writes them, and a key where a WebSocket is asked for (RFC 9113 §8.3.1, §8.5)."""
+    method, path = pseudo.get(b":method", b""), pseudo.get(b":path")
+    protocol = pseudo.get(b":protocol")
+    if method == b"CONNECT" and protocol is None:
+        if path is not None or b":scheme" in pseudo:
+            raise BadMessage(Cause.BAD_REQUEST_LINE)
+        return method, pseudo.get(b":authority", b""), b""
+    if not method or not path or pseudo.get(b":scheme") not in (b"https", b"http"):
+        raise BadMessage(Cause.BAD_REQUEST_LINE)
+    if path[:1] != b"/" and not (path == b"*" and method == b"OPTIONS"):
+        raise BadMessage(Cause.BAD_TARGET)
+    if protocol is None:
+        return method, path, b""
+    if method != b"CONNECT" or b":authority" not in pseudo:
+        raise BadMessage(Cause.BAD_METHOD)
+    if protocol != _WEBSOCKET:
+        raise BadMessage(Cause.BAD_METHOD, 501)  # RFC 9220 §3
+    return b"GET", path, make_key()
+
+
+def _authority(parts: _Parts) -> bytes:
+    """RFC 9113 §8.3.1: a Host beside :authority must say the same."""
+    authority, host = parts.pseudo.get(b":authority"), parts.host
+    if authority is None:
+        if host is None:
+            raise BadMessage(Cause.NO_HOST)
+        return host
+    if host is not None and host.lower() != authority.lower():
+        raise BadMessage(Cause.HOST_CONFLICT)
+    return authority
+
+
+def response_block(head: ResponseHead, hsts: bytes | None, *, is_tunnel: bool = False) -> bytes:
+    """A response's encoded header block; `hsts` is a whole line of ours that replaces the upstream's."""
+    parts = [encode_status(200 if is_tunnel else head.status)]
+    lines = iter(head.lines)
+    next(lines)
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if is_tunnel and name.lower() in _TUNNEL_DROPS:
+            continue
+        parts.append(encode_field(name, value.strip(_BLANKS)))
+    if hsts is not None:
+        parts.append(encode_line(hsts))
+    elif head.hsts is not None:
+        parts.append(encode_field(b"strict-transport-security", head.hsts))
+    return b"".join(parts)
+
+
+_TUNNEL_DROPS = (b"sec-websocket-accept", b"content-length")
+
+
+def trailer_block(trailers: Iterable[bytes]) -> bytes:
+    """Trailer lines, checked by the upstream's reader."""
+    return b"".join([encode_line(line) for line in trailers])
+
+
+def encode_line(line: bytes) -> bytes:
+    """A header line as an encoded field."""
+    name, _, value = line.partition(b":")
+    return encode_field(name, value.strip(_BLANKS))
+
+
+def read_trailer_fields(fields: Fields) -> list[bytes]:
+    """A request's trailer fields as lines that may be passed on; raises BadMessage."""
+    lines = []
+    for name, value in fields:
+        kind = _names[name]
+        if kind is _Kind.PSEUDO or kind is _Kind.CONNECTION or value[:1] in _EDGES or value[-1:] in _EDGES:
+            raise BadMessage(Cause.BAD_TRAILER)
+        lines.append(b"%b: %b" % (name, value))
+    section = b"\r\n".join(lines)
+    if section.count(b"\n") != max(len(lines) - 1, 0):
+        raise BadMessage(Cause.BARE_LF)
+    return read_trailers(section) if lines else []

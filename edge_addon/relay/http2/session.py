@@ -1,0 +1,356 @@
+"""HTTP/2 towards the client (RFC 9113): the framer reads and writes frames, streams go to the upstreams as HTTP/1.1.
+
+The session owns the connection: who gets what came, what a client may cost, how much waits for it, the end. Each
+request is a `Stream`. What streams send within one turn of the loop leaves in one piece.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from h2.errors import ErrorCodes
+
+from edge_addon.http.limits import STALL_SECONDS
+from edge_addon.http.refusal import BadMessage, Cause
+from edge_addon.http.responses import Answer
+from edge_addon.relay.admission import Gate
+from edge_addon.relay.http2.budget import Budget, Costly
+from edge_addon.relay.http2.framer import Framer
+from edge_addon.relay.http2.frames import Calm
+from edge_addon.relay.http2.heads import encode_line, read_request, read_trailer_fields
+from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
+from edge_addon.relay.http2.stream import Stream
+from edge_addon.relay.report import Report
+from edge_addon.transport.channel import Channel
+from edge_addon.transport.timers import Timer
+
+if TYPE_CHECKING:
+    from edge_addon.plane.data_plane import Plane
+
+MAX_QUEUED: Final = 2 * 1024 * 1024
+"""Bytes of responses that may wait for one client's windows; beyond, none of its streams is read on from upstream."""
+
+MAX_UNSENT: Final = 128 * 1024
+"""Bytes that gather within one turn of the loop. More would leave the processor's cache before it is encrypted."""
+
+
+class Http2Session:
+    """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
+
+    __slots__ = (
+        "_budget",
+        "_channel",
+        "_framer",
+        "_gate",
+        "_head_timer",
+        "_is_closed",
+        "_is_corked",
+        "_is_draining",
+        "_now",
+        "_plane",
+        "_queued",
+        "_spare_timers",
+        "_streams",
+        "_timer",
+        "_will_flush",
+        "hsts",
+        "is_full",
+        "is_write_paused",
+    )
+
+    def __init__(self, channel: Channel, plane: Plane) -> None:
+        self._channel = channel
+        self._plane = plane
+        self._now = plane.timers.time
+        self._gate = Gate(channel, plane)
+        self.hsts = self._gate.hsts
+        self._budget = Budget(self._now())
+        self._streams: dict[int, Stream] = {}
+        self._queued = 0
+        self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
+        self.is_write_paused = self.is_full = False
+        self._head_timer: Timer | None = None
+        self._spare_timers: list[Timer] = []
+        self._timer = plane.timers.timer()
+        self._timer.set(plane.settings.limits.head_seconds, self._idled)
+        self._framer = Framer(self, plane.settings.limits.header_bytes)
+        self._flush()
+
+    # The session, as its channel sees it.
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._streams
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_closed:
+            return
+        self._is_corked = True
+        try:
+            fault = self._framer.receive(data)
+        finally:
+            self._is_corked = False
+        if fault is not None:
+            self._end(f"http2_{fault.name.lower()}" if isinstance(fault, ErrorCodes) else f"http2_flood_{fault}")
+            return
+        self._flush()
+        if self._framer.is_mid_head or self._head_timer is not None:
+            self._watch_head()
+
+    def eof_received(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_closed = True
+        self._stop_timers()
+        for stream in list(self._streams.values()):
+            stream.connection_lost()
+        self._streams.clear()
+
+    def pause_writing(self) -> None:
+        """The client does not read: nothing more is made for it, not even answers to its pings."""
+        self.is_write_paused = True
+        self._channel.pause_reading()
+        for stream in list(self._streams.values()):
+            stream.hold()
+        if not self._streams and not self._is_closed:
+            self._rest()
+
+    def resume_writing(self) -> None:
+        self.is_write_paused = False
+        self._channel.resume_reading()
+        self._read_on()
+        if not self._streams and not self._is_closed:
+            self._rest()
+
+    def tls_established(self) -> None:
+        """HTTP has no STARTTLS."""
+
+    def drain(self) -> None:
+        """GOAWAY: what has come is finished, what comes from now on the client may safely send elsewhere."""
+        if self._is_draining or self._is_closed:
+            return
+        self._is_draining = True
+        if self._streams:
+            self._framer.say_goodbye()
+            self._flush()
+        else:
+            self._leave()
+
+    # What came, as the framer tells it.
+
+    def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
+        if self._is_draining:
+            self._framer.forget(stream_id, ErrorCodes.REFUSED_STREAM)
+            if not self.affords(Costly.RESET):
+                raise Calm("requests_too_late")
+            return
+        self._timer.cancel()
+        report = Report(self._channel, self._plane)
+        try:
+            head, key = read_request(fields, _make_key, is_end=is_end)
+            verdict = self._gate.admit(head)
+        except BadMessage as error:
+            self._refuse(stream_id, report, error, is_end=is_end)
+            return
+        # A timer stays in its wheel for a while after it is cancelled: one for each request would add up.
+        timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
+        stream = self._streams[stream_id] = Stream(
+            self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
+        )
+        if isinstance(verdict, Answer):
+            stream.answer(verdict)
+        else:
+            stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+
+    def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
+        """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""
+        self._plane.count(f"request_{error.cause}")
+        parts = [encode_status(error.status), encode_field(b"content-length", b"0")]
+        if self.hsts is not None:
+            parts.append(encode_line(self.hsts))
+        self._framer.send_head(stream_id, b"".join(parts), is_end=True)
+        self._framer.forget(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        report.answered(error.status)
+        report.write(error.cause, None)
+        if not self.affords(Costly.REFUSED):
+            raise Calm("malformed_requests")
+        self._rest()
+
+    def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._framer.acknowledge(stream_id, flow_size)
+            return
+        stream.body(data, flow_size)
+        if is_end:
+            stream.body_ended([])
+
+    def trailers(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        try:
+            if not is_end:
+                raise BadMessage(Cause.BAD_TRAILER)  # RFC 9113 §8.1: a second head that ends nothing
+            lines = read_trailer_fields(fields)
+        except BadMessage as error:
+            stream.refuse(error.cause)
+            return
+        stream.body_ended(lines)
+
+    def stream_over(self, stream_id: int) -> None:
+        if (stream := self._streams.get(stream_id)) is not None:
+            stream.client_reset()
+        else:
+            self._framer.forget(stream_id)
+
+    def window_opened(self, stream_id: int) -> None:
+        if not stream_id:
+            for stream in list(self._streams.values()):
+                stream.window_opened()
+        elif (of_one := self._streams.get(stream_id)) is not None:
+            of_one.window_opened()
+
+    def client_leaves(self) -> None:
+        self._is_draining = True
+        if not self._streams:
+            self._leave()
+
+    def affords(self, kind: Costly) -> bool:
+        return self._budget.spend(kind, self._now())
+
+    # The frames, as streams see them.
+
+    def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None:
+        if not self._framer.send_head(stream_id, block, is_end=is_end, is_informational=is_informational):
+            self._plane.count("http2_send_failed")
+        self._flush_soon()
+
+    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+        sent = self._framer.send_body(stream_id, data, is_end=is_end)
+        if sent is None:
+            self._plane.count("http2_send_failed")
+            return len(data)
+        self._budget.data_frames += 1
+        if self._framer.unsent > MAX_UNSENT:
+            self._flush()
+        else:
+            self._flush_soon()
+        return sent
+
+    def reset(self, stream_id: int, code: int) -> None:
+        self._framer.reset(stream_id, code)
+        self._flush_soon()
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        self._framer.acknowledge(stream_id, size)
+        self._flush_soon()
+
+    def queue_changed(self, difference: int) -> None:
+        """All streams stop when too much waits, and go on when half of it has gone."""
+        self._queued += difference
+        if self._queued > MAX_QUEUED:
+            if not self.is_full:
+                self.is_full = True
+                for stream in list(self._streams.values()):
+                    stream.hold()
+        elif self.is_full and self._queued <= MAX_QUEUED // 2:
+            self.is_full = False
+            self._read_on()
+
+    def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
+        self._streams.pop(stream.stream_id, None)
+        self._spare_timers.append(stream.timer)
+        self._framer.forget(stream.stream_id)
+        if is_whole:
+            self._budget.responses += 1
+        self._rest()
+
+    def _read_on(self) -> None:
+        """One stream after the other, until the client's connection is full again; whoever had its turn goes last."""
+        for stream_id in list(self._streams):
+            if self._is_closed or self.is_write_paused or self.is_full:
+                return
+            stream = self._streams.pop(stream_id, None)
+            if stream is not None:
+                self._streams[stream_id] = stream
+                stream.read_on()
+                self._flush()
+
+    # Deadlines and ends.
+
+    def _rest(self) -> None:
+        """Without a stream the connection waits for the next one, or has done its work."""
+        if self._streams or self._is_closed:
+            return
+        if self._is_draining:
+            self._leave()
+        else:
+            seconds = STALL_SECONDS if self.is_write_paused else self._plane.settings.limits.idle_seconds
+            self._timer.set(seconds, self._idled)
+
+    def _watch_head(self) -> None:
+        """A header block that has begun must end, or nobody could use the connection any more."""
+        if not self._framer.is_mid_head:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif self._head_timer is None:
+            self._head_timer = self._plane.timers.timer()
+            self._head_timer.set(self._plane.settings.limits.head_seconds, self._head_timed_out)
+
+    def _head_timed_out(self) -> None:
+        self._framer.leave(ErrorCodes.ENHANCE_YOUR_CALM)
+        self._end("http2_head_timed_out")
+
+    def _idled(self) -> None:
+        if self._framer.is_mid_head:
+            self._head_timed_out()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Nothing is under way: say so, close."""
+        if not self._is_closed:
+            self._framer.leave()
+            self._end(None)
+
+    def _end(self, cause: str | None) -> None:
+        """Say what is queued (a GOAWAY, where there was a fault), close; streams under way are given up."""
+        if self._is_closed:
+            return
+        if cause is not None:
+            self._plane.count(cause)
+        self._is_corked = False
+        self._flush()
+        self._is_closed = self._framer.is_over = True
+        self._stop_timers()
+        self._channel.close()
+        for stream in list(self._streams.values()):
+            stream.connection_lost()
+
+    def _stop_timers(self) -> None:
+        self._timer.cancel()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+
+    # Writing.
+
+    def _flush_soon(self) -> None:
+        """At the end of this read, or of this turn of the loop."""
+        if not (self._is_corked or self._will_flush or self._is_closed):
+            self._will_flush = True
+            self._plane.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._will_flush = False
+        if not self._is_closed and (data := self._framer.data_to_send()):
+            self._channel.write(data)
+
+
+def _make_key() -> bytes:
+    """RFC 6455 §4.1."""
+    return base64.b64encode(secrets.token_bytes(16))

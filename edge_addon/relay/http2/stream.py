@@ -1,0 +1,443 @@
+"""One stream of an HTTP/2 connection: a request on its way, its response coming back under flow control.
+
+An `ExchangeClient` like the HTTP/1.1 session. The session owns the connection and the frames; a stream knows its own
+queue: what the client's window does not take yet waits here, and meanwhile the upstream is not read from.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+from edge_addon.http import responses
+from edge_addon.http.body_rate import BodyRate
+from edge_addon.http.chunks import encode_chunk, encode_last_chunk
+from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
+from edge_addon.http.limits import STALL_SECONDS
+from edge_addon.http.reframing import request_bytes
+from edge_addon.http.refusal import Cause
+from edge_addon.http.responses import Answer
+from edge_addon.relay.exchange import Exchange
+from edge_addon.relay.http2.heads import encode_line, response_block, trailer_block
+from edge_addon.relay.http2.hpack import encode_field, encode_status
+from edge_addon.relay.report import Report
+from edge_addon.relay.tunnel import Tunnel
+from edge_addon.transport.timers import Timer
+from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.pool import UpstreamPool
+
+if TYPE_CHECKING:
+    from edge_addon.plane.data_plane import Plane
+
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 §1.3."""
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
+"""RFC 9113 §7."""
+
+
+class Frames(Protocol):
+    """What a stream asks of its connection. Sizes in bytes; what is said of a stream that is over goes nowhere."""
+
+    hsts: bytes | None
+
+    def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
+
+    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+        """Send what the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
+
+    def reset(self, stream_id: int, code: int) -> None: ...
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """The client may send so much more."""
+
+    def queue_changed(self, difference: int) -> None:
+        """So much more waits for the client's windows, or less."""
+
+    def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
+        """Nothing more will come from this stream."""
+
+    @property
+    def is_write_paused(self) -> bool: ...
+
+    @property
+    def is_full(self) -> bool:
+        """Too much waits for this client: no stream reads on."""
+
+
+class Stream:
+    """From the request's head to the last byte of its response."""
+
+    __slots__ = (
+        "_body_left",
+        "_counted",
+        "_early",
+        "_ends_with_queue",
+        "_exchange",
+        "_frames",
+        "_head",
+        "_is_body_paused",
+        "_is_over",
+        "_is_stalling",
+        "_outcome",
+        "_plane",
+        "_queue",
+        "_rate",
+        "_report",
+        "_trailers",
+        "_tunnel",
+        "_unacknowledged",
+        "_upstream",
+        "_websocket_key",
+        "has_answered",
+        "is_request_complete",
+        "stream_id",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        frames: Frames,
+        plane: Plane,
+        report: Report,
+        stream_id: int,
+        head: RequestHead,
+        timer: Timer,
+        *,
+        is_request_complete: bool,
+    ) -> None:
+        self.stream_id = stream_id
+        self.has_answered = False
+        self._frames = frames
+        self._plane = plane
+        self._report = report
+        self._head = head
+        self._body_left = head.length
+        self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
+        self._websocket_key = b""
+        self._early = b""
+        self._queue = b""
+        self._counted = 0
+        self._ends_with_queue = False
+        self._outcome: str | None = None
+        self._upstream: str | None = None
+        self._trailers = b""
+        self._unacknowledged = 0
+        self._rate = BodyRate()
+        self._is_body_paused = self._is_over = self._is_stalling = False
+        self.is_request_complete = is_request_complete
+        self.timer = timer
+        """Its connection's, which takes it back when the stream ends."""
+        report.begin(head)
+
+    # The request.
+
+    def answer(self, answer: Answer) -> None:
+        """Answer without an upstream."""
+        if answer.is_refusal:
+            self._plane.count(answer.cause)
+        self._send_answer(answer, answer.cause)
+
+    def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
+        """Send the request on; its body follows through `body` unless it is complete."""
+        head, is_complete = self._head, self.is_request_complete
+        self._websocket_key = websocket_key
+        exchange = self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
+        self._progress()
+        data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
+        exchange.start(data, length=head.length, is_complete=is_complete or bool(websocket_key))
+        if self._frames.is_full:
+            self.hold()
+
+    def body(self, data: bytes, flow_size: int) -> None:
+        """More of the request's body; its window opens again when the upstream keeps up."""
+        self._unacknowledged += flow_size
+        self._report.bytes_in += len(data)
+        if self._tunnel is not None:
+            self._tunnel.client_data(data)
+        elif self._websocket_key:
+            # Before the upgrade was agreed. The window stays as it is, so this is bounded by it.
+            self._early += data
+            return
+        elif self._takes_length(len(data)) and self._exchange is not None and data:
+            self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
+        self._acknowledge()
+        waits_for_upstream = self._is_body_paused or self.has_answered or self._tunnel is not None
+        if waits_for_upstream or self._rate.has_stepped(self._report.bytes_in):
+            self._progress()
+
+    def body_ended(self, trailers: list[bytes]) -> None:
+        """The request is complete."""
+        self.is_request_complete = True
+        if self._tunnel is not None:
+            self._tunnel.client_ended()
+        elif self._exchange is not None and not self._websocket_key:
+            if self._head.length == CHUNKED:
+                self._exchange.send(encode_last_chunk(trailers))
+            elif self._body_left:
+                self.refuse(Cause.BAD_LENGTH)
+                return
+            self._exchange.finish()
+            self._progress()
+
+    def _takes_length(self, size: int) -> bool:
+        """RFC 9113 §8.1.1: DATA beyond the Content-Length makes a request malformed, and none of it is passed on."""
+        if self._head.length == CHUNKED:
+            return True
+        self._body_left -= size
+        if self._body_left >= 0:
+            return True
+        self.refuse(Cause.BAD_LENGTH)
+        return False
+
+    def refuse(self, cause: str) -> None:
+        """What followed the head was malformed: the upstream sees the request break off, never end."""
+        if not self._is_over:
+            self._plane.count(f"request_{cause}")
+            self._frames.reset(self.stream_id, PROTOCOL_ERROR)
+            self._abandon(cause)
+
+    def client_reset(self) -> None:
+        """The client takes the request back."""
+        self._abandon("client_gone")
+
+    def connection_lost(self) -> None:
+        self._plane.count("client_gone")
+        self._abandon("client_gone")
+
+    # The windows.
+
+    def window_opened(self) -> None:
+        """The client takes more."""
+        if self._is_stalling and not self._is_over:
+            self._send_queue()
+
+    def read_on(self) -> None:
+        """What held all streams of the connection is over."""
+        if not self._is_over:
+            self._send_queue()
+
+    def hold(self) -> None:
+        """Read no more from the upstream."""
+        if self._tunnel is not None:
+            self._tunnel.client_full()
+        elif self._exchange is not None:
+            self._exchange.pause_reading()
+
+    # The response: called by the exchange.
+
+    def informational(self, head: ResponseHead) -> None:
+        if head.status != 100 or self._head.expects_continue:
+            self._frames.send_head(self.stream_id, response_block(head, None), is_end=False, is_informational=True)
+        self._progress()
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        self._report.answered(head.status)
+        self.has_answered = True
+        is_end = is_complete and not body
+        self._early = b""
+        self._frames.send_head(self.stream_id, response_block(head, self._frames.hsts), is_end=is_end)
+        if is_end:
+            self._finish(None)
+        else:
+            self._queue_data(body, is_complete=is_complete)
+
+    def response_data(self, data: bytes) -> None:
+        self._queue_data(data, is_complete=False)
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
+        self._trailers = trailer_block(trailers)
+        self._queue_data(data, is_complete=True)
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+        """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
+        early, self._early = self._early, b""
+        if not self._is_accepted(head):
+            connection.transport.abort()
+            connection.tunnel_ended()
+            self.exchange_failed(502, "upstream_bad_upgrade")
+            return
+        self._websocket_key = b""
+        self._report.answered(200)
+        self.has_answered = True
+        self._frames.send_head(self.stream_id, response_block(head, None, is_tunnel=True), is_end=False)
+        self._tunnel = Tunnel(self, connection, self.timer, self._plane.settings.limits.idle_seconds, self._tunnel_over)
+        self._tunnel.start(rest, early)
+        if self.is_request_complete and self._tunnel is not None:
+            self._tunnel.client_ended()
+        self._acknowledge()
+
+    def _is_accepted(self, head: ResponseHead) -> bool:
+        digest = hashlib.sha1(self._websocket_key + _WEBSOCKET_GUID, usedforsecurity=False).digest()
+        lines = [line.partition(b":") for line in head.lines[1:]]
+        accepts = [value.strip(b" \t") for name, _, value in lines if name.lower() == b"sec-websocket-accept"]
+        return accepts == [base64.b64encode(digest)]
+
+    def exchange_failed(self, status: int, cause: str) -> None:
+        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
+        if self.has_answered:
+            self._frames.reset(self.stream_id, INTERNAL_ERROR)
+            self._end(cause)
+            return
+        self._early = b""
+        self._send_answer(responses.page(status, cause), cause)
+
+    def pause_body(self) -> None:
+        self._is_body_paused = True
+
+    def resume_body(self) -> None:
+        self._is_body_paused = False
+        if not self._is_over:
+            self._acknowledge()
+            self._progress()
+
+    # The tunnel's client side.
+
+    def write(self, data: bytes) -> None:
+        if not self._is_over:
+            self._queue_data(data, is_complete=False)
+
+    def close(self) -> None:
+        """The tunnel is over: what is queued still goes out, then the stream ends."""
+        if not self._is_over and not self._ends_with_queue:
+            self._queue_data(b"", is_complete=True)
+
+    def pause_reading(self) -> None:
+        self.pause_body()
+
+    def resume_reading(self) -> None:
+        self.resume_body()
+
+    def _tunnel_over(self, outcome: str) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            self._report.bytes_in = tunnel.bytes_in
+        if outcome not in ("done", "client_gone") and not self._is_over:
+            self._plane.count(outcome)
+
+    # Sending.
+
+    def _send_answer(self, answer: Answer, outcome: str) -> None:
+        """One of our own pages; then the stream is over, as soon as the client's window has taken it."""
+        self.has_answered = True
+        if self._exchange is not None:
+            self._upstream, self._exchange = self._exchange.upstream, None
+        self._report.answered(answer.status)
+        body = b"" if self._head.method == b"HEAD" else answer.body
+        parts = [encode_status(answer.status), *map(encode_line, answer.fields)]
+        parts.append(encode_field(b"content-length", b"%d" % len(answer.body)))
+        if self._frames.hsts is not None:
+            parts.append(encode_line(self._frames.hsts))
+        self._frames.send_head(self.stream_id, b"".join(parts), is_end=not body)
+        if body:
+            self._outcome = outcome
+            self._queue_data(body, is_complete=True)
+        else:
+            self._finish(outcome)
+
+    def _queue_data(self, data: bytes, *, is_complete: bool) -> None:
+        self._report.bytes_out += len(data)
+        self._ends_with_queue = is_complete
+        self._queue = self._queue + data if self._queue else data
+        self._send_queue()
+
+    def _send_queue(self) -> None:
+        """Send what the windows take; with nothing left go on reading, with something left stop."""
+        queue = self._queue
+        frames = self._frames
+        sent = 0
+        ends = self._ends_with_queue and not self._trailers
+        if not frames.is_write_paused and (queue or ends):
+            sent = frames.send_body(self.stream_id, queue, is_end=ends)
+            queue = self._queue = b"" if sent == len(queue) else queue[sent:]
+            if ends and not queue:
+                self._finish(self._outcome)
+                return
+        if len(queue) != self._counted:
+            self._count_queue()
+        if queue or frames.is_write_paused:
+            self._stall(has_moved=sent > 0)
+        elif self._ends_with_queue:
+            frames.send_head(self.stream_id, self._trailers, is_end=True)
+            self._finish(None)
+        else:
+            self._is_stalling = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._frames.is_full:
+            self.hold()
+        elif self._tunnel is not None:
+            self._tunnel.client_drained()
+        elif self._exchange is not None:
+            self._exchange.resume_reading()
+        self._progress()
+
+    def _count_queue(self) -> None:
+        difference = len(self._queue) - self._counted
+        self._counted = len(self._queue)
+        self._frames.queue_changed(difference)
+
+    def _stall(self, *, has_moved: bool) -> None:
+        """The deadline moves with what the client takes, not with window updates that help nothing."""
+        self.hold()
+        if has_moved or not self._is_stalling:
+            self._is_stalling = True
+            self.timer.set(STALL_SECONDS, self._stalled)
+
+    def _acknowledge(self) -> None:
+        if self._unacknowledged and not self._is_body_paused:
+            size, self._unacknowledged = self._unacknowledged, 0
+            self._frames.acknowledge(self.stream_id, size)
+
+    # Ends and deadlines.
+
+    def _progress(self) -> None:
+        if self._tunnel is not None or self._is_over or self._is_stalling:
+            return
+        if self.is_request_complete or self.has_answered or self._is_body_paused or self._websocket_key:
+            self.timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
+        else:
+            self.timer.set(STALL_SECONDS, self._stalled)
+
+    def _timed_out(self) -> None:
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self.exchange_failed(504, "upstream_timed_out")
+
+    def _stalled(self) -> None:
+        """The client's window stays shut, or the body that it announced does not come: neither would ever end."""
+        self._plane.count("client_stalled")
+        self._frames.reset(self.stream_id, CANCEL)
+        self._abandon("client_stalled")
+
+    def _finish(self, outcome: str | None) -> None:
+        """The response is whole. A request whose body is still coming is not wanted any more (RFC 9113 §8.1)."""
+        if not self.is_request_complete:
+            if self._exchange is not None:
+                self._exchange.cancel()
+            self._frames.reset(self.stream_id, NO_ERROR)
+        self._end(outcome, is_whole=True)
+
+    def _abandon(self, outcome: str) -> None:
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        if self._exchange is not None:
+            self._exchange.cancel()
+        self._end(outcome)
+
+    def _end(self, outcome: str | None, *, is_whole: bool = False) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self.timer.cancel()
+        self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
+        self._exchange = None
+        self._queue = self._early = b""
+        if self._counted:
+            self._count_queue()
+        if self._unacknowledged:
+            size, self._unacknowledged = self._unacknowledged, 0
+            self._frames.acknowledge(self.stream_id, size)
+        self._frames.stream_ended(self, is_whole=is_whole)

@@ -1,0 +1,193 @@
+"""The sending side of one HTTP/2 connection: header blocks, DATA under the client's windows, resets, GOAWAY.
+
+Built on the h2 library, which keeps settings, windows and the states of the streams. What is sent often is written here
+in one go: h2 makes an object of each frame and an event of each step. Nothing here fails for a stream that is over.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import h2.config
+import h2.connection
+import h2.settings
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.stream import H2Stream, StreamClosedBy, StreamInputs, StreamState
+from hyperframe.frame import GoAwayFrame
+
+from edge_addon.relay.http2.frames import (
+    CONNECTION_WINDOW,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_SIZE,
+    HEADER,
+    HEADERS,
+    MAX_STREAMS,
+    RST_STREAM,
+    STREAM_WINDOW,
+    WINDOW_UPDATE,
+    pack,
+    pack_number,
+)
+from edge_addon.relay.http2.hpack import SHRINK_TABLE, TABLE_SIZE
+
+CLOSED_STREAMS: Final = 128
+"""Streams that were reset are remembered, to tell a frame that was on its way from a wrong one."""
+_RESETS = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
+_WRITABLE = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE))
+
+
+class _Values(list[int]):
+    """What h2 keeps of one setting: the value in force, those to come. Its deques take 600 bytes each."""
+
+    __slots__ = ()
+
+    def popleft(self) -> int:
+        return self.pop(0)
+
+
+def _slim(settings: h2.settings.Settings) -> None:
+    values: dict[Any, Any] = settings._settings
+    for code, waiting in values.items():
+        values[code] = _Values(waiting)
+
+
+def takes_more(stream: H2Stream) -> bool:
+    """The client has not ended it."""
+    return stream.state_machine.state in (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
+
+
+class FrameWriter(h2.connection.H2Connection):
+    """What is to be written gathers until `data_to_send` takes it."""
+
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS
+
+    def __init__(self, header_bytes: int) -> None:
+        super().__init__(
+            h2.config.H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        del self.encoder, self.decoder  # ours are used, and an idle connection should weigh little
+        self._announces_table = False
+        codes = h2.settings.SettingCodes
+        self.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                codes.HEADER_TABLE_SIZE: TABLE_SIZE,
+                codes.ENABLE_PUSH: 0,
+                codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                codes.MAX_FRAME_SIZE: FRAME_SIZE,
+                codes.MAX_HEADER_LIST_SIZE: header_bytes,
+                codes.ENABLE_CONNECT_PROTOCOL: 1,
+            },
+        )
+        _slim(self.local_settings)
+        _slim(self.remote_settings)
+        self.initiate_connection()
+        self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that `data_to_send` would give out."""
+        return len(self._data_to_send)
+
+    def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> bool:
+        """An encoded header block: informational, of the response, or of its trailers."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return False
+        if self._announces_table:
+            self._announces_table = False
+            block = SHRINK_TABLE + block
+        machine = stream.state_machine
+        try:
+            machine.process_input(
+                StreamInputs.SEND_INFORMATIONAL_HEADERS if is_informational else StreamInputs.SEND_HEADERS
+            )
+            if is_end:
+                machine.process_input(StreamInputs.SEND_END_STREAM)
+        except ProtocolError:
+            return False
+        flags = END_STREAM if is_end else 0
+        kind = HEADERS
+        while len(block) > FRAME_SIZE:
+            self._data_to_send += pack(kind, flags, stream_id, block[:FRAME_SIZE])
+            block, kind, flags = block[FRAME_SIZE:], CONTINUATION, 0
+        self._data_to_send += pack(kind, flags | END_HEADERS, stream_id, block)
+        return True
+
+    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int | None:
+        """As much as the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.state_machine.state not in _WRITABLE:
+            return None
+        size = max(min(len(data), self.outbound_flow_control_window, stream.outbound_flow_control_window), 0)
+        ends = is_end and size == len(data)
+        if size <= FRAME_SIZE:
+            if size or ends:
+                self._data_to_send += pack(
+                    DATA, END_STREAM if ends else 0, stream_id, data if size == len(data) else data[:size]
+                )
+        else:
+            self._put_large(stream_id, memoryview(data)[:size], END_STREAM if ends else 0)
+        self.outbound_flow_control_window -= size
+        stream.outbound_flow_control_window -= size
+        if ends:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        return size
+
+    def _put_large(self, stream_id: int, data: memoryview, last_flags: int) -> None:
+        """In frames of the usual size; each byte is copied once."""
+        size = len(data)
+        for start in range(0, size, FRAME_SIZE):
+            stop = min(start + FRAME_SIZE, size)
+            length = stop - start
+            flags = last_flags if stop == size else 0
+            self._data_to_send += HEADER.pack(length >> 8, length & 0xFF, DATA, flags, stream_id)
+            self._data_to_send += data[start:stop]
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Nothing happens to a stream that is over."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and not stream.closed:
+            self.reset_stream(stream_id, code)
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """The client may send so much more on the connection, and on the stream while it is open."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and takes_more(stream):
+            self.acknowledge_received_data(size, stream_id)
+        else:
+            self.give_back(size)
+
+    def forget(self, stream_id: int, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
+        """Nothing more is done for this stream; one that is not over yet is reset with this code."""
+        stream = self.streams.pop(stream_id, None)
+        if stream is None:
+            return
+        if not stream.closed:
+            self._data_to_send += pack_number(RST_STREAM, stream_id, int(code))
+            self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
+        elif stream.closed_by in _RESETS:
+            self._closed_streams[stream_id] = stream.closed_by
+
+    def give_back(self, size: int) -> None:
+        """Open the connection's window again for what no stream will acknowledge."""
+        increment = self._inbound_flow_control_window_manager.process_bytes(size)
+        if increment:
+            self._data_to_send += pack_number(WINDOW_UPDATE, 0, increment)
+
+    def say_goodbye(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """Queue a GOAWAY: streams beyond those seen so far have not been looked at and never will be."""
+        frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=int(code))
+        self._data_to_send += frame.serialize()

@@ -1,0 +1,199 @@
+"""TLS towards a server: a transport over a transport, with the stage of `tls` between them.
+
+The loop's own (`ssl=`) won't do: uvloop's takes a close_notify that arrives under back-pressure for the end and drops
+what it holds, and tells a connection that was cut from one that was closed only by luck. Here everything that was
+decrypted is handed on before the end is, and an end without close_notify is a `ConnectionResetError` (RFC 9112 §9.8).
+Certificates are verified, always. Knows nothing of what is said inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from certstore.net.tls_client import verifying_context
+from edge_addon.last_words import last_words
+from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tls_stage import TlsStage
+
+_NOBODY = asyncio.Protocol()
+"""Whom a transport serves that is over: it must not keep its protocol, which keeps it."""
+
+
+def upstream_context(ca_file: Path | None) -> ssl.SSLContext:
+    """For a server behind us, verified. Raises OSError (ssl.SSLError is one) for a file that can't be used."""
+    context = verifying_context(ca_file)
+    # A server that asks for a new handshake in TLS 1.2 gets a no_renegotiation warning (RFC 5246 §7.2.2).
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """Protocol of the connection below, transport of the protocol above, which comes in when the handshake is done.
+
+    `on_handshake` is called once, with None or what went wrong. The protocol's `connection_made` is its owner's to call
+    then, if it wants that; all later events go to it from here, none where the handshake fails.
+    """
+
+    __slots__ = (
+        "_context",
+        "_cut",
+        "_is_closing",
+        "_is_open",
+        "_lower",
+        "_on_handshake",
+        "_stage",
+        "_upper",
+    )
+
+    def __init__(
+        self,
+        upper: asyncio.Protocol,
+        context: ssl.SSLContext,
+        server_name: str,
+        on_handshake: Callable[[OSError | None], None],
+    ) -> None:
+        """`server_name`: a host name, which is sent as SNI, or an IP address; the certificate must be for it."""
+        super().__init__()
+        self._upper = upper
+        self._context = context
+        self._stage = TlsStage(context, server_name)
+        self._on_handshake: Callable[[OSError | None], None] | None = on_handshake
+        self._cut: OSError | None = None
+        self._is_open = self._is_closing = False
+
+    # The connection below.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._lower = cast(asyncio.Transport, transport)
+        self._shake_hands()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_closing:
+            return
+        if not self._is_open:
+            self._stage.feed(data)
+            if not self._shake_hands():
+                return
+            data = b""
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        if not self._stage.is_ended:
+            self._cut = ConnectionResetError("the server ended it without close_notify")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            for data in last_words(self._lower):
+                self.data_received(data)
+        problem = self._stage.problem or self._cut or exc
+        self._is_closing = True
+        upper, self._upper = self._upper, _NOBODY
+        if self._is_open:
+            upper.connection_lost(problem)
+        else:
+            self._tell(problem if isinstance(problem, OSError) else ConnectionResetError("the server ended it"))
+
+    def pause_writing(self) -> None:
+        if self._is_open:
+            self._upper.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._is_open:
+            self._upper.resume_writing()
+
+    # The protocol above.
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._is_closing or not self._is_open:
+            return
+        self._stage.write(data)
+        self._lower.write(self._stage.output())
+
+    def close(self) -> None:
+        """Say goodbye, once everything that was written is out."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._stage.close_notify()
+        self._flush()
+        self._lower.close()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._lower.abort()
+
+    def is_closing(self) -> bool:
+        return self._is_closing or self._lower.is_closing()
+
+    def can_write_eof(self) -> bool:
+        """TLS 1.2 has no half-closed connections, and servers of 1.3 take them for closed ones."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return self._lower.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        # What has been read is decrypted and handed on in the same turn: nothing waits here.
+        self._lower.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._lower.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._context if name == "sslcontext" else self._lower.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._upper = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._upper
+
+    # TLS.
+
+    def _shake_hands(self) -> bool:
+        """Whether the handshake is done, and with a server that is who it should be."""
+        try:
+            self._stage.handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return False
+        except ssl.SSLError as error:
+            self._flush()
+            self._tell(error)
+            close_in_time(self._lower)
+            return False
+        self._flush()
+        self._is_open = True
+        self._tell(None)
+        return True
+
+    def _tell(self, problem: OSError | None) -> None:
+        callback, self._on_handshake = self._on_handshake, None
+        self._is_closing = self._is_closing or problem is not None
+        if callback is not None:
+            callback(problem)
+
+    def _receive(self, data: bytes) -> None:
+        """Hand on all that can be decrypted, in one piece, and then an end if there is one."""
+        stage = self._stage
+        plain = stage.receive(data)
+        if stage.has_output:  # an alert, or the answer to a KeyUpdate
+            self._flush()
+        if plain and not self._is_closing:
+            # What came whole before a broken record counts, but nothing can be said to it any more.
+            self._is_closing = stage.problem is not None
+            self._upper.data_received(plain)
+        if stage.problem is not None:
+            self._is_closing = True
+            close_in_time(self._lower)
+        elif stage.is_ended and not self._is_closing and not self._upper.eof_received():
+            close_in_time(self)
+
+    def _flush(self) -> None:
+        if data := self._stage.output():
+            self._lower.write(data)

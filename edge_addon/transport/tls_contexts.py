@@ -1,0 +1,120 @@
+"""TLS contexts, one per served version and purpose, built when first needed and kept in a bounded cache.
+
+A context of its own per version means ticket keys of its own: a session can only ever resume onto the very
+certificate that it was made with. Knows where a version's files lie; decides nothing about which is served.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from certstore.model import layout as files
+from certstore.model.layout import Layout
+from certstore.model.settings.models import Settings
+from certstore.model.snapshot import MAIN, ServedCertificate
+
+CAPACITY = 1024
+"""Contexts kept. One takes some 26 KB and 0.4 ms, so a busy worker holds those in use and rebuilds the others."""
+
+MAXIMUM_AGE_SECONDS = 24 * 3600
+"""A context is rebuilt after a day, so that its ticket keys do not age (RFC 8446 appendix C.4 on reuse)."""
+
+# Mozilla's "intermediate" list of 2025, less finite-field DHE, which only clients older than TLS 1.2's GCM suites need.
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+
+MINIMUM_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    context: ssl.SSLContext
+    version: int
+    at: float
+
+
+class ContextCache:
+    """Contexts by site, version and purpose (web or mail), the most recently used ones kept."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: Settings,
+        *,
+        capacity: int = CAPACITY,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._layout = layout
+        self._minimum_version = MINIMUM_VERSIONS[settings.tls.minimum_version]
+        self._protocols = ["h2", "http/1.1"] if settings.http.http2 else ["http/1.1"]
+        self._capacity = capacity
+        self._monotonic = monotonic
+        self._built: OrderedDict[tuple[str, bool], _Built] = OrderedDict()
+
+    def get(self, certificate: ServedCertificate, *, is_mail: bool) -> ssl.SSLContext | None:
+        """The context that serves this certificate, or None when its files can't be read and none was built before.
+
+        A site keeps one context per purpose: its newest. When the version named is not readable (pruned while this
+        worker lagged behind, a disk fault), the site's live version is tried once, then the last good context stays.
+        """
+        return self._of(certificate.site, certificate.version, is_mail)
+
+    def warm(self, sites: int) -> None:
+        """Build those of main and of so many other sites, as they are live now.
+
+        Done before workers are forked: they share the ticket keys of these contexts, so a session resumes on any of
+        them. That ends for a site when its certificate is replaced, and for all after a day.
+        """
+        try:
+            names = sorted(path.name for path in self._layout.live_folder.iterdir() if path.name != MAIN)
+        except OSError:
+            return  # nothing is live yet
+        for site in (MAIN, *names[:sites]):
+            try:
+                version = int(self._layout.live(site).readlink().name)
+            except (OSError, ValueError):
+                continue
+            self._of(site, version, is_mail=False)
+            if site == MAIN:
+                self._of(site, version, is_mail=True)
+
+    def _of(self, site: str, version: int, is_mail: bool) -> ssl.SSLContext | None:
+        key = (site, is_mail)
+        built = self._built.get(key)
+        now = self._monotonic()
+        if built is not None and built.version == version and now - built.at < MAXIMUM_AGE_SECONDS:
+            self._built.move_to_end(key)
+            return built.context
+        context = self._build(self._layout.version(site, version), is_mail)
+        if context is None:
+            context = self._build(self._layout.live(site), is_mail)
+        if context is None:
+            return built.context if built is not None else None
+        self._built[key] = _Built(context, version, now)
+        self._built.move_to_end(key)
+        if len(self._built) > self._capacity:
+            self._built.popitem(last=False)
+        return context
+
+    def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext | None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self._minimum_version
+        context.set_ciphers(CIPHERS)
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that wants more connects again
+        if not is_mail:
+            context.set_alpn_protocols(self._protocols)
+        try:
+            context.load_cert_chain(folder / files.FULLCHAIN, folder / files.PRIVKEY)
+            if (folder / files.FULLCHAIN_RSA).exists():
+                context.load_cert_chain(folder / files.FULLCHAIN_RSA, folder / files.PRIVKEY_RSA)
+        except (OSError, ssl.SSLError):
+            return None
+        return context

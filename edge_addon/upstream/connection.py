@@ -1,0 +1,349 @@
+"""One connection to a web server behind the edge: it sends requests as given and reads the responses, strictly.
+
+Knows the framing of responses and which exchange it works for; nothing of clients, sites or TLS (`client_tls` is its
+transport then). A connection that did anything unclean is closed, never used again: a byte too many after one response
+would be the beginning of another client's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol, cast
+
+from edge_addon.http.chunks import ChunkDecoder
+from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
+from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
+from edge_addon.http.partial_head import check_partial_response
+from edge_addon.http.refusal import BadMessage, Cause
+from edge_addon.keepalive import ask_after_peer
+from edge_addon.last_words import last_words
+
+if TYPE_CHECKING:
+    from edge_addon.upstream.pool import Server
+
+
+class ResponseReceiver(Protocol):
+    """Who a connection works for until the response has ended or failed."""
+
+    def informational(self, head: ResponseHead) -> None:
+        """A 1xx response other than 101."""
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        """The final head, and as much of the body as came with it."""
+
+    def response_data(self, data: bytes) -> None: ...
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
+        """The last bytes of the body; the connection has already gone back to its pool, or is closed."""
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+        """101: the connection is the receiver's now; `rest` are the first bytes of the new protocol."""
+
+    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
+        """No (more) response. `is_lost`: the connection ended, as opposed to a response that was refused."""
+
+    def pause_body(self) -> None:
+        """The upstream does not keep up with the request's body."""
+
+    def resume_body(self) -> None: ...
+
+
+class _Stage(Enum):
+    IDLE = auto()
+    HEAD = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    UNTIL_CLOSE = auto()
+    CLOSED = auto()
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Made by its `Server`, which also keeps it while it is idle. Both sides hold nothing of a request afterwards."""
+
+    __slots__ = (
+        "_arrival",
+        "_asks_upgrade",
+        "_buffer",
+        "_decoder",
+        "_head",
+        "_informational",
+        "_is_head_request",
+        "_is_paused",
+        "_is_request_complete",
+        "_left",
+        "_max_head",
+        "_receiver",
+        "_server",
+        "_stage",
+        "_transport",
+        "has_answered",
+        "has_ended",
+        "idle_since",
+        "is_active",
+        "is_reused",
+    )
+
+    def __init__(self, server: Server, max_head: int) -> None:
+        self._server = server
+        self._max_head = max_head
+        self._receiver: ResponseReceiver | None = None
+        self._stage = _Stage.IDLE
+        self._arrival: select.poll | None = None
+        self._buffer = b""
+        self._left = 0
+        self._informational = 0
+        self._decoder: ChunkDecoder | None = None
+        self._head: ResponseHead | None = None
+        self._is_head_request = self._asks_upgrade = self._is_request_complete = self._is_paused = False
+        self.is_active = False
+        """Counted by its server as working; the server's to set."""
+        self.is_reused = False
+        self.has_answered = False
+        """A byte of the response to the present request has come."""
+        self.has_ended = False
+        """The server ended it, as opposed to a reset; known once it is lost."""
+        self.idle_since = 0.0
+
+    @property
+    def name(self) -> str:
+        """The upstream's URL, for logs."""
+        return self._server.name
+
+    @property
+    def server(self) -> Server:
+        return self._server
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self._transport
+
+    @property
+    def is_usable(self) -> bool:
+        return self._stage is _Stage.IDLE and not self._transport.is_closing() and not self._has_unread()
+
+    def _has_unread(self) -> bool:
+        """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
+        if self._arrival is None:
+            self._arrival = select.poll()
+            self._arrival.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._arrival.poll(0))
+
+    # Used by the exchange.
+
+    def begin(
+        self, receiver: ResponseReceiver, data: bytes, *, is_head: bool, asks_upgrade: bool, is_complete: bool
+    ) -> None:
+        """Send a request, as much of it as there is yet."""
+        self._receiver = receiver
+        self._stage = _Stage.HEAD
+        self._is_head_request = is_head
+        self._asks_upgrade = asks_upgrade
+        self._is_request_complete = is_complete
+        self._informational = 0
+        self.has_answered = False
+        self._transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """More of the request's body, framed."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def finish_request(self) -> None:
+        """Everything of the request has been written."""
+        self._is_request_complete = True
+
+    def abandon(self) -> None:
+        """The exchange wants nothing more: a response half read can't be skipped, so the connection goes."""
+        self._receiver = None
+        self._close()
+
+    def pause_reading(self) -> None:
+        if self._stage is not _Stage.CLOSED:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._is_paused and self._stage is not _Stage.CLOSED:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    # Called by the loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        ask_after_peer(transport)
+
+    def data_received(self, data: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            self._close()  # nobody asked
+            return
+        self.has_answered = True
+        try:
+            if self._stage is _Stage.HEAD:
+                self._read_head(receiver, self._buffer + data if self._buffer else data)
+            elif self._stage is _Stage.LENGTH:
+                self._read_length(receiver, data)
+            elif self._stage is _Stage.CHUNKED:
+                self._read_chunked(receiver, data)
+            elif self._stage is _Stage.UNTIL_CLOSE:
+                receiver.response_data(data)
+        except BadMessage as error:
+            self._fail(error.cause, is_lost=False)
+
+    def eof_received(self) -> bool:
+        if self._stage is _Stage.UNTIL_CLOSE and self._receiver is not None:
+            self._complete(self._receiver, b"", is_clean=False)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # In Linux it is EPIPE, not a reset, when a reset came behind a FIN.
+        self.has_ended = exc is None or isinstance(exc, BrokenPipeError)
+        if exc is not None and self._receiver is not None:
+            # An answer that it gave before it closed on our body.
+            for data in last_words(self._transport):
+                self.data_received(data)
+        stage, self._stage = self._stage, _Stage.CLOSED
+        receiver, self._receiver = self._receiver, None
+        self._server.lost(self)
+        if receiver is None:
+            return
+        if stage is _Stage.UNTIL_CLOSE and exc is None:
+            receiver.response_ended(b"", [])
+        else:
+            receiver.upstream_failed("upstream_gone", is_lost=True)
+
+    def pause_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.pause_body()
+
+    def resume_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.resume_body()
+
+    # Reading a response.
+
+    def _read_head(self, receiver: ResponseReceiver, data: bytes) -> None:
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end > self._max_head:
+                raise BadMessage(Cause.HEAD_TOO_LARGE)
+            if end < 0:
+                check_partial_response(data, self._max_head)
+                self._buffer = data
+                return
+            head = parse_response(data[:end], is_head_request=self._is_head_request)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._buffer = b""
+                self._start_body(receiver, head, data)
+                return
+            if head.status == 101:
+                self._switch(receiver, head, data)
+                return
+            self._informational += 1
+            if self._informational > MAX_INFORMATIONAL:
+                raise BadMessage(Cause.TOO_MANY_INFORMATIONAL)
+            receiver.informational(head)
+            if self._receiver is not receiver:
+                return
+
+    def _start_body(self, receiver: ResponseReceiver, head: ResponseHead, data: bytes) -> None:
+        self._head = head
+        length = head.length
+        if length >= 0:
+            if len(data) >= length:
+                self._release(is_clean=len(data) == length)
+                receiver.response_started(head, data[:length], is_complete=True)
+                return
+            self._left = length - len(data)
+            self._stage = _Stage.LENGTH
+            receiver.response_started(head, data, is_complete=False)
+        elif length == UNTIL_CLOSE:
+            self._stage = _Stage.UNTIL_CLOSE
+            receiver.response_started(head, data, is_complete=False)
+        else:
+            assert length == CHUNKED  # noqa: S101
+            self._decoder = ChunkDecoder()
+            self._stage = _Stage.CHUNKED
+            body, rest = self._decoder.feed(data)
+            if rest is not None and not self._decoder.trailers:
+                self._release(is_clean=not rest)
+                receiver.response_started(head, body, is_complete=True)
+                return
+            receiver.response_started(head, body, is_complete=False)
+            if rest is not None:
+                self._complete(receiver, b"", is_clean=not rest)
+
+    def _read_length(self, receiver: ResponseReceiver, data: bytes) -> None:
+        left = self._left - len(data)
+        if left > 0:
+            self._left = left
+            receiver.response_data(data)
+        else:
+            self._complete(receiver, data[: self._left], is_clean=left == 0)
+
+    def _read_chunked(self, receiver: ResponseReceiver, data: bytes) -> None:
+        assert self._decoder is not None  # noqa: S101
+        body, rest = self._decoder.feed(data)
+        if rest is not None:
+            self._complete(receiver, body, is_clean=not rest)
+        elif body:
+            receiver.response_data(body)
+
+    def _complete(self, receiver: ResponseReceiver, data: bytes, *, is_clean: bool) -> None:
+        trailers = self._decoder.trailers if self._decoder is not None else []
+        self._release(is_clean=is_clean)
+        receiver.response_ended(data, trailers)
+
+    def _release(self, *, is_clean: bool) -> None:
+        """The response is whole: back to the pool, unless anything speaks against using the connection again."""
+        self._receiver = None
+        self._decoder = None
+        head = self._head
+        self._head = None
+        is_sent = self._is_request_complete and not self._transport.get_write_buffer_size()
+        if not (is_clean and is_sent and head is not None and head.keep_alive):
+            self._close()
+            return
+        self.resume_reading()
+        self._stage = _Stage.IDLE
+        if self._is_head_request or head.status in BODILESS:
+            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rested)
+        else:
+            self._server.give_back(self)
+
+    def _rested(self) -> None:
+        if self._stage is _Stage.IDLE:
+            self._server.give_back(self)
+
+    def _switch(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
+        if not self._asks_upgrade or head.upgrade is None or head.upgrade.lower() != b"websocket":
+            raise BadMessage(Cause.UNASKED_UPGRADE)
+        self._receiver = None
+        receiver.upgraded(head, rest, self)
+
+    def _fail(self, cause: str, *, is_lost: bool) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._close()
+        if receiver is not None:
+            receiver.upstream_failed(cause, is_lost=is_lost)
+
+    def _close(self) -> None:
+        if self._stage is not _Stage.CLOSED:
+            self._stage = _Stage.CLOSED
+            self._buffer = b""
+            # Not close(): that would wait until a body nobody wants any more has been written.
+            self._transport.abort()
+
+    def leave_pool(self) -> None:
+        """Close an idle connection; everything of it has been read and written."""
+        self._stage = _Stage.CLOSED
+        self._transport.close()
+
+    def tunnel_ended(self) -> None:
+        """The tunnel that took the connection over has closed it."""
+        self._stage = _Stage.CLOSED
+        self._server.lost(self)

@@ -1,0 +1,92 @@
+"""Asks an upstream now and then whether it is well (`health: /path`), so that a sick one gets no requests.
+
+Only where there are several to choose from. 2xx and 3xx within the limit mean well; anything else, or nothing, means
+that the server is passed over until a later answer is good. Each worker asks for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from edge_addon.http.framing import ResponseHead
+from edge_addon.http.limits import HEALTH_SECONDS
+from edge_addon.upstream.connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from edge_addon.plane.data_plane import Plane
+    from edge_addon.upstream.pool import Server
+
+logger = logging.getLogger(__name__)
+
+
+class HealthCheck:
+    """The repeated question to one server: a `ResponseReceiver` for each answer."""
+
+    __slots__ = ("_answer", "_plane", "_request", "_server", "_task")
+
+    def __init__(self, server: Server, path: str, plane: Plane) -> None:
+        self._server = server
+        self._plane = plane
+        host = str(server.upstream.address) if server.upstream.unix_path is None else "localhost"
+        self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii")
+        self._answer: asyncio.Future[int] | None = None
+        self._task = plane.loop.create_task(self._run())
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            problem = await self._ask()
+            if problem is not None and not self._server.is_unwell:
+                logger.warning("upstream %s is not well: %s; it gets no requests", self._server.name, problem)
+            elif problem is None and self._server.is_unwell:
+                logger.warning("upstream %s is well again", self._server.name)
+            self._server.is_unwell = problem is not None
+            await asyncio.sleep(HEALTH_SECONDS)
+
+    async def _ask(self) -> str | None:
+        """What is wrong, in a few words; None when it is well."""
+        connection: UpstreamConnection | None = None
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                connection = await self._server.connect()
+                self._answer = self._plane.loop.create_future()
+                connection.begin(self, self._request, is_head=False, asks_upgrade=False, is_complete=True)
+                status = await self._answer
+        except TimeoutError:
+            return f"no answer within {HEALTH_SECONDS:g} s"
+        except OSError as error:
+            return str(error)
+        finally:
+            if connection is not None:
+                connection.abandon()
+        if status == 0:
+            return "no proper answer"
+        return None if 200 <= status < 400 else f"it answers {status}"
+
+    # Called by the connection. Only the status counts: the rest of the response is not waited for.
+
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        self._settle(head.status)
+
+    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
+        self._settle(0)
+
+    def _settle(self, status: int) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(status)
+
+    def informational(self, head: ResponseHead) -> None: ...
+
+    def response_data(self, data: bytes) -> None: ...
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None: ...
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None: ...
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...

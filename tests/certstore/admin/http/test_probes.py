@@ -1,0 +1,48 @@
+"""What monitoring asks of the admin listener: numbers for those with a token, readiness for anybody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from certstore.control.upkeep import Caretaker
+from certstore.model.console.authorization import Scope
+from tests.certstore.admin.console import RunningConsole, running_console
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[RunningConsole]:
+    with running_console(tmp_path / "store", caretaker=Caretaker) as running:
+        yield running
+
+
+def test_metrics_are_for_a_token_that_may_read_everything(console: RunningConsole) -> None:
+    answer = console.api(Scope.READ).get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    names = {family.name for family in text_string_to_metric_families(answer.text)}
+    assert "certedge_certificate_remaining_seconds" in names
+
+
+def test_metrics_are_for_nobody_else(console: RunningConsole) -> None:
+    assert console.client().get("/metrics").status == 401
+    assert console.client("cet_wrong").get("/metrics").status == 401
+    assert console.api(Scope.ADMIN, "a.test").get("/metrics").status == 403
+
+
+def test_readiness_is_for_anybody_and_says_why_not(console: RunningConsole) -> None:
+    ready = console.client().get("/readyz")
+    assert (ready.status, ready.json) == (200, {"status": "ready", "problems": []})
+    console.clock.forward(days=4000)
+    expired = console.client().get("/readyz")
+    assert expired.status == 503
+    assert "main_expired" in {problem["code"] for problem in expired.json["problems"]}
+    assert expired.headers["Cache-Control"] == "no-store"
+
+
+def test_a_service_with_listeners_needs_workers(tmp_path: Path) -> None:
+    settings = {"listeners": [{"kind": "https", "listen": "127.0.0.1:0"}]}
+    with running_console(tmp_path / "store", settings, caretaker=Caretaker) as console:
+        answer = console.client().get("/readyz")
+    assert [problem["code"] for problem in answer.json["problems"]] == ["no_workers"]

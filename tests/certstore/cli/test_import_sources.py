@@ -1,0 +1,193 @@
+"""Folders as certbot, acme.sh and BlueMind leave them, read into our terms."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from josepy.jwk import JWKEC, JWKRSA
+
+from certstore.acme.account import load_key
+from certstore.cli.import_sources import Found, FoundSite, read_acme_sh, read_bluemind, read_certbot
+from certstore.model.settings.models import Source
+from tests.certificates import CertificateAuthority, Issued
+
+CA = CertificateAuthority()
+DIRECTORY = "acme-v02.api.letsencrypt.org/directory"
+
+
+def certbot_lineage(folder: Path, name: str, issued: Issued, account: str = "one") -> None:
+    """Files in archive/, links in live/, as certbot does."""
+    archive, live = folder / "archive" / name, folder / "live" / name
+    for each in (archive, live, folder / "renewal"):
+        each.mkdir(parents=True, exist_ok=True)
+    for file, content in (("fullchain", issued.fullchain_pem), ("privkey", issued.privkey_pem)):
+        (archive / f"{file}1.pem").write_bytes(content)
+        (live / f"{file}.pem").symlink_to(f"../../archive/{name}/{file}1.pem")
+    (folder / "live" / "README").write_text("not a lineage")
+    (folder / "renewal" / f"{name}.conf").write_text(
+        f"version = 2.9.0\n[renewalparams]\naccount = {account}\nserver = https://{DIRECTORY}\n"
+    )
+
+
+def certbot_account(folder: Path, identity: str = "one", *, kind: str = "rsa", directory: str = DIRECTORY) -> str:
+    key = (
+        JWKRSA(key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
+        if kind == "rsa"
+        else JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+    )
+    place = folder / "accounts" / directory / identity
+    place.mkdir(parents=True)
+    (place / "private_key.json").write_text(key.json_dumps())
+    url = f"https://acme.example/acct/{identity}"
+    body = {"contact": ["mailto:admin@example.org"]}
+    (place / "regr.json").write_text(json.dumps({"body": body, "uri": url}))
+    return url
+
+
+def by_site(found: Found) -> dict[str, FoundSite]:
+    return {each.site: each for each in found.sites}
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_certbot_lineages_become_sites_that_are_ordered_for(tmp_path: Path) -> None:
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test", "www.a.test"))
+    certbot_lineage(tmp_path, "b.test-0001", CA.issue("alias.test", "b.test"))
+    before = contents(tmp_path)
+    found = read_certbot(tmp_path)
+    sites = by_site(found)
+    assert sites["a.test"].additional_names == ("www.a.test",)
+    assert sites["a.test"].certificate is Source.ACME
+    assert sites["b.test"].additional_names == ("alias.test",), (
+        "certbot's mark of a second lineage is no part of a name"
+    )
+    assert found.notes == ()
+    assert contents(tmp_path) == before
+
+
+def test_certbot_account_is_taken_over_with_its_key(tmp_path: Path) -> None:
+    for kind in ("rsa", "ec"):
+        folder = tmp_path / kind
+        certbot_lineage(folder, "a.test", CA.issue("a.test"))
+        url = certbot_account(folder, kind=kind)
+        (account,) = read_certbot(folder).accounts
+        assert (account.directory, account.url) == (f"https://{DIRECTORY}", url)
+        assert account.contact == ("admin@example.org",)
+        load_key(account.key_pem)
+        assert "PRIVATE" not in repr(account)
+
+
+def test_of_two_accounts_at_a_ca_the_one_in_use_is_taken(tmp_path: Path) -> None:
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test"), account="two")
+    certbot_account(tmp_path, "one")
+    url = certbot_account(tmp_path, "two")
+    found = read_certbot(tmp_path)
+    assert [account.url for account in found.accounts] == [url]
+    assert any("one" in note and "left" in note for note in found.notes)
+
+
+def test_wildcard_stays_a_file_and_says_so(tmp_path: Path) -> None:
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test", "*.a.test"))
+    certbot_lineage(tmp_path, "only", CA.issue("*.b.test"))
+    found = read_certbot(tmp_path)
+    assert [(each.site, each.certificate) for each in found.sites] == [("a.test", Source.FILE)]
+    assert len(found.notes) == 2
+
+
+@pytest.mark.parametrize("damage", ["fullchain", "privkey", "account"])
+def test_damaged_piece_is_noted_and_stops_nothing_else(tmp_path: Path, damage: str) -> None:
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test"))
+    certbot_lineage(tmp_path, "b.test", CA.issue("b.test"))
+    certbot_account(tmp_path)
+    if damage == "fullchain":
+        (tmp_path / "archive/a.test/fullchain1.pem").write_text("nonsense")
+    elif damage == "privkey":
+        (tmp_path / "live/a.test/privkey.pem").unlink()
+    else:
+        (tmp_path / "accounts" / DIRECTORY / "one" / "private_key.json").write_text("{}")
+    found = read_certbot(tmp_path)
+    assert "b.test" in by_site(found)
+    assert len(found.notes) == 1
+
+
+def acme_sh_domain(folder: Path, name: str, issued: Issued, *, ecc: bool) -> None:
+    place = folder / (f"{name}_ecc" if ecc else name)
+    place.mkdir(parents=True)
+    (place / f"{name}.conf").write_text(f"Le_Domain='{name}'\nLe_Alt='no'\nLe_Webroot='/var/www'\n")
+    (place / f"{name}.key").write_bytes(issued.privkey_pem)
+    (place / f"{name}.cer").write_bytes(issued.cert_pem)
+    (place / "fullchain.cer").write_bytes(issued.fullchain_pem)
+
+
+def test_acme_sh_domains_and_account(tmp_path: Path) -> None:
+    acme_sh_domain(tmp_path, "a.test", CA.issue("a.test", key_type="rsa2048"), ecc=False)
+    acme_sh_domain(tmp_path, "a.test", CA.issue("a.test"), ecc=True)
+    (tmp_path / "dnsapi").mkdir()
+    account = tmp_path / "ca" / "acme.zerossl.com" / "v2" / "DV90"
+    account.mkdir(parents=True)
+    (account / "account.key").write_bytes(CA.issue("x").privkey_pem)
+    (account / "ca.conf").write_text(
+        "CA_EMAIL='me@example.org'\nACCOUNT_URL='https://acme.zerossl.com/v2/DV90/account/7'\n"
+    )
+    found = read_acme_sh(tmp_path)
+    (site,) = found.sites
+    assert (site.site, site.certificate) == ("a.test", Source.ACME)
+    assert len(site.files) == 4, "both kinds of key are one site"
+    assert len({name for name, _ in site.files}) == 4
+    (taken,) = found.accounts
+    assert taken.directory == "https://acme.zerossl.com/v2/DV90"
+    assert taken.url == "https://acme.zerossl.com/v2/DV90/account/7"
+    assert taken.contact == ("me@example.org",)
+
+
+def test_acme_sh_account_of_the_older_layout(tmp_path: Path) -> None:
+    account = tmp_path / "ca" / "acme-v02.api.letsencrypt.org"
+    account.mkdir(parents=True)
+    (account / "account.key").write_bytes(CA.issue("x").privkey_pem)
+    (account / "ca.conf").write_text("ACCOUNT_URL='https://acme-v02.api.letsencrypt.org/acme/acct/1'\n")
+    (taken,) = read_acme_sh(tmp_path).accounts
+    assert taken.directory == "https://acme-v02.api.letsencrypt.org/directory"
+
+
+def test_bluemind_files_become_main_and_domains(tmp_path: Path) -> None:
+    (tmp_path / "bm_cert.pem").write_bytes(CA.issue("mail.provider.test", "imap.provider.test").combined_pem)
+    (tmp_path / "bm_cert-client-a.test.pem").write_bytes(
+        CA.issue("webmail.client-a.test", "client-a.test").combined_pem
+    )
+    (tmp_path / "bm_cert-8f2c.internal.pem").write_bytes(CA.issue("webmail.client-b.test").combined_pem)
+    (tmp_path / "cacert.pem").write_bytes(CA.root_pem)
+    sites = by_site(read_bluemind(tmp_path))
+    assert set(sites) == {"main", "client-a.test", "webmail.client-b.test"}
+    assert sites["main"].host == "mail.provider.test"
+    assert sites["client-a.test"].additional_names == ("webmail.client-a.test",)
+    assert {each.certificate for each in sites.values()} == {Source.FILE}
+
+
+def test_bluemind_certificate_of_lets_encrypt_goes_on_being_ordered(tmp_path: Path) -> None:
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Let's Encrypt")])
+    issued = CA.issue("mail.a.test")
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(issuer)
+        .public_key(issued.private_key.public_key())
+        .serial_number(7)
+        .not_valid_before(issued.not_before)
+        .not_valid_after(issued.not_after)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mail.a.test")]), critical=False)
+        .sign(key, issued.certificate.signature_hash_algorithm)  # type: ignore[arg-type]
+    )
+    leaf = Issued(certificate, issued.private_key, ())
+    (tmp_path / "bm_cert-a.test.pem").write_bytes(leaf.combined_pem)
+    (site,) = read_bluemind(tmp_path).sites
+    assert site.certificate is Source.ACME
+
+
+def test_folder_of_something_else_is_noted(tmp_path: Path) -> None:
+    assert read_bluemind(tmp_path).notes
+    assert read_acme_sh(tmp_path) == Found((), (), ())

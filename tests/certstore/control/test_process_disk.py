@@ -1,0 +1,43 @@
+"""Control on a file system that is really full, or really read-only: one of its own, in a mount namespace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certstore.control.protocol import Fault, VerbFailed
+from tests.certstore.control.mounted_control import HOST, MountedControl, fill, mounted_control, needs_mounts
+
+pytestmark = needs_mounts
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[MountedControl]:
+    with mounted_control(tmp_path) as control:
+        yield control
+
+
+def test_a_full_disk_leaves_what_is_served_and_the_next_try_succeeds(control: MountedControl) -> None:
+    first = control.install()
+    filler = control.inside / "store/filler"
+    fill(filler)
+    failed = control.install()
+    assert failed["outcome"] == "failed"
+    assert "No space left on device" in str(failed["message"])
+    assert failed["served"] == first["served"]
+    filler.unlink()
+    assert control.install()["outcome"] == "done"
+
+
+def test_a_store_that_became_read_only_is_said_and_survived(control: MountedControl) -> None:
+    first = control.install()
+    control.become_read_only()
+    failed = control.install()
+    assert failed["outcome"] == "failed"
+    assert failed["served"] == first["served"]
+    with pytest.raises(VerbFailed) as caught:
+        control.call("site.remove", site=HOST)
+    assert caught.value.fault is Fault.STORAGE
+    assert "mount it writable" in caught.value.remedy
+    control.become_writable()
+    assert control.install()["outcome"] == "done"

@@ -1,0 +1,74 @@
+import pytest
+
+from certstore.model.renewal.caa import judge_caa
+from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
+
+OURS = ("letsencrypt.org",)
+ACCOUNT = "https://ca.test/acct/7"
+Records = tuple[tuple[bool, str, str], ...]
+
+
+def verdict(records: Records, identities: tuple[str, ...] = OURS) -> str | None:
+    facts = CaaFacts(Lookup.FOUND, "example.test", records)
+    found = judge_caa("a.example.test", facts, identities=identities, account_url=ACCOUNT)
+    return found[0].message if found else None
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        ((False, "issue", "letsencrypt.org"),),
+        ((False, "Issue", " LetsEncrypt.org "),),
+        ((False, "issue", "other.test"), (False, "issue", "letsencrypt.org")),
+        ((False, "issuewild", ";"),),
+        ((True, "iodef", "mailto:x@example.test"),),
+        ((False, "unknown", "x"),),
+        ((False, "issue", "letsencrypt.org; validationmethods=dns-01,http-01"),),
+        ((False, "issue", f"letsencrypt.org; accounturi={ACCOUNT}"),),
+        ((False, "issue", "letsencrypt.org;validationmethods=dns-01"), (False, "issue", "letsencrypt.org")),
+    ],
+    ids=[
+        "allowed",
+        "any case, any space",
+        "one of several",
+        "only wildcards are ruled",
+        "nothing ruled",
+        "an unknown record that is not critical",
+        "our method is among them",
+        "our account",
+        "another record allows it",
+    ],
+)
+def test_records_that_let_us(records: Records) -> None:
+    assert verdict(records) is None
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        (((False, "issue", "other.test"),), "other.test"),
+        (((False, "issue", ";"),), "nobody"),
+        (((False, "issue", "letsencrypt.org; validationmethods=dns-01"),), "http-01 is not among them"),
+        (((False, "issue", "letsencrypt.org; accounturi=https://ca.test/acct/8"),), "acct/8"),
+        (((True, "future", "x"),), "future"),
+        (
+            ((False, "issue", "other.test"), (False, "issue", "letsencrypt.org; validationmethods=dns-01")),
+            "http-01",
+        ),
+    ],
+    ids=["another CA", "nobody", "another method", "another account", "critical and unknown", "nearest miss is told"],
+)
+def test_records_that_forbid_us(records: Records, words: str) -> None:
+    message = verdict(records)
+    assert message is not None
+    assert words in message
+    assert "example.test" in message
+
+
+def test_ca_that_does_not_say_its_name_is_not_judged() -> None:
+    assert verdict(((False, "issue", "other.test"),), identities=()) is None
+
+
+@pytest.mark.parametrize("lookup", [Lookup.NO_DATA, Lookup.NO_SUCH_NAME, Lookup.TIMED_OUT])
+def test_no_records_forbid_nothing(lookup: Lookup) -> None:
+    assert judge_caa("a.test", CaaFacts(lookup), identities=OURS, account_url=None) == []

@@ -1,0 +1,16 @@
+from certstore.model.renewal.failure import REMEDIES, Cause, Failure
+
+
+def test_every_cause_says_what_to_do() -> None:
+    assert set(REMEDIES) == set(Cause)
+    assert all(Failure(cause, "").remedy for cause in Cause)
+
+
+def test_waiting_mends_an_outage_but_not_a_missing_name() -> None:
+    assert not Failure(Cause.CA_UNREACHABLE, "").needs_person
+    assert Failure(Cause.NO_SUCH_NAME, "").needs_person
+
+
+def test_another_ca_helps_against_an_outage_but_not_against_a_closed_port() -> None:
+    assert Failure(Cause.CA_ERROR, "").is_at_ca
+    assert not Failure(Cause.CONNECTION, "").is_at_ca

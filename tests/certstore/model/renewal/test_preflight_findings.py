@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import pytest
+
+from certstore.model.renewal.failure import Cause
+from certstore.model.renewal.preflight_facts import (
+    Answer,
+    CaaFacts,
+    DirectoryFacts,
+    DirectoryStep,
+    Lookup,
+    NameFacts,
+    ProbeFacts,
+    Severity,
+)
+from certstore.model.renewal.preflight_findings import (
+    failure_of,
+    fatal_names,
+    judge_directory,
+    judge_name,
+    judge_order,
+)
+
+PUBLIC, PRIVATE, PUBLIC_V6 = "8.8.8.8", "10.1.2.3", "2606:4700::1111"
+NO_CAA = CaaFacts(Lookup.NO_DATA)
+GOOD = NameFacts("a.test", Lookup.FOUND, Lookup.NO_DATA, (ProbeFacts(PUBLIC, Answer.OURS),), NO_CAA)
+FATAL, DOUBTFUL = Severity.FATAL, Severity.DOUBTFUL
+
+
+def probed(address: str, answer: Answer) -> NameFacts:
+    return replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.OURS), ProbeFacts(address, answer, "seen")))
+
+
+def test_name_that_leads_here_has_no_findings() -> None:
+    assert judge_name(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "code", "severity"),
+    [
+        (replace(GOOD, ipv4=Lookup.NO_SUCH_NAME, ipv6=Lookup.NO_SUCH_NAME, probes=()), "no_such_name", FATAL),
+        (replace(GOOD, ipv4=Lookup.NO_DATA, probes=()), "no_address", FATAL),
+        (replace(GOOD, ipv6=Lookup.SERVER_FAILURE), "dns_server_failure", FATAL),
+        (replace(GOOD, ipv4=Lookup.TIMED_OUT, ipv6=Lookup.TIMED_OUT, probes=()), "dns_timed_out", DOUBTFUL),
+        (probed(PUBLIC, Answer.WRONG), "address_wrong", FATAL),
+        (probed(PUBLIC_V6, Answer.WRONG), "address_wrong", FATAL),
+        (probed(PRIVATE, Answer.WRONG), "address_wrong", DOUBTFUL),
+        (probed(PUBLIC, Answer.REFUSED), "address_refused", DOUBTFUL),
+        (probed(PUBLIC, Answer.TIMED_OUT), "address_timed_out", DOUBTFUL),
+        (probed(PUBLIC_V6, Answer.UNREACHABLE), "address_unreachable", DOUBTFUL),
+        (probed(PUBLIC, Answer.NO_HTTP), "address_no_http", FATAL),
+        (probed(PUBLIC, Answer.REDIRECT_LOOP), "address_redirect_loop", FATAL),
+        (probed(PUBLIC, Answer.TOO_MANY_REDIRECTS), "address_too_many_redirects", FATAL),
+        (probed(PUBLIC, Answer.REDIRECT_ELSEWHERE), "address_redirect_elsewhere", FATAL),
+        (probed(PUBLIC, Answer.REDIRECT_FORBIDDEN), "address_redirect_forbidden", FATAL),
+        (replace(GOOD, caa=CaaFacts(Lookup.SERVER_FAILURE)), "caa_server_failure", FATAL),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_fault_has_its_own_finding(facts: NameFacts, code: str, severity: Severity) -> None:
+    (finding,) = judge_name(facts)
+    assert (finding.code, finding.severity, finding.name) == (code, severity, "a.test")
+    assert finding.remedy.endswith(".")
+    assert "a.test" in finding.message
+
+
+def test_one_address_that_could_not_be_asked_for_does_not_hide_the_other() -> None:
+    assert judge_name(replace(GOOD, ipv6=Lookup.TIMED_OUT)) == []
+
+
+def test_wrong_ipv6_address_alone_is_named() -> None:
+    (finding,) = judge_name(probed(PUBLIC_V6, Answer.WRONG))
+    assert PUBLIC_V6 in finding.message
+    assert "AAAA" in finding.remedy
+
+
+@pytest.mark.parametrize("step", [step for step in DirectoryStep if step is not DirectoryStep.DONE])
+def test_each_step_towards_the_ca_fails_in_its_own_words(step: DirectoryStep) -> None:
+    (finding,) = judge_directory(DirectoryFacts("https://ca.test:14000/dir", step, "seen"))
+    assert finding.code == f"directory_{step}"
+    assert "ca.test" in finding.message
+    assert "seen" in finding.message
+    assert finding.severity is FATAL
+
+
+def test_directory_that_answers_is_no_finding() -> None:
+    assert judge_directory(DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE)) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "profile", "is_fine"),
+    [(100, None, True), (101, None, False), (26, "classic", True), (25, "tlsserver", True), (26, "shortlived", False)],
+)
+def test_profile_limits_the_names_of_a_certificate(count: int, profile: str | None, is_fine: bool) -> None:
+    assert (judge_order(["x.test"] * count, profile) == []) == is_fine
+
+
+def test_fatal_findings_become_one_failure_and_doubtful_ones_none() -> None:
+    findings = [
+        *judge_name(probed(PUBLIC, Answer.REFUSED)),
+        *judge_name(replace(GOOD, name="b.test", ipv4=Lookup.NO_DATA, probes=())),
+        *judge_name(replace(GOOD, name="c.test", ipv4=Lookup.SERVER_FAILURE)),
+    ]
+    assert fatal_names(findings) == {"b.test", "c.test"}
+    failure = failure_of(findings)
+    assert (failure.cause, failure.names) == (Cause.NO_SUCH_NAME, ("b.test", "c.test"))
+    assert "a.test" not in failure.detail

@@ -1,0 +1,332 @@
+"""Mails that come when they should, once, over restarts, kills and servers that are down."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from certstore.model.layout import Layout
+from certstore.model.notify.warnings import Matter, WatchedSite, decide_matter, stalled
+from certstore.model.renewal.decision import LiveCertificate, Origin
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.state import FRESH, RenewalState
+from certstore.model.settings.models import NotifySettings, Source
+from certstore.notify.notifier import Notifier
+from certstore.notify.smtp import MailServerFailed
+from tests.peers.mail_server import MailServer
+
+BEGIN = datetime(2027, 3, 1, 12, tzinfo=UTC)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+
+
+@dataclass
+class Office:
+    """Sites whose certificates end on day 30, and the notifier that watches them; days are counted from BEGIN."""
+
+    folder: Path
+    server: MailServer
+    now: datetime = BEGIN
+    states: dict[str, RenewalState] = field(default_factory=dict)
+    renewed: set[str] = field(default_factory=set)
+    contacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: list[Matter] = field(default_factory=list)
+
+    def notifier(self, **changes: object) -> Notifier:
+        settings = NotifySettings.model_validate({**self.server.settings(), **changes})
+        layout = Layout(self.folder / "store")
+        for each in (layout.state, layout.temporary):
+            each.mkdir(parents=True, exist_ok=True)
+        return Notifier(settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now)
+
+    def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
+        found = [(matter, ()) for matter in self.extra]
+        result: list[tuple[Matter, tuple[str, ...]]] = list(found)
+        for site, state in self.states.items():
+            begin = BEGIN + 25 * DAY if site in self.renewed else BEGIN - 60 * DAY
+            live = LiveCertificate(f"{site}{begin}", (site,), begin, begin + 90 * DAY, Origin.ACME, "ca")
+            watched = WatchedSite(site, (site, f"imap.{site}"), Source.ACME, live, state)
+            if (matter := decide_matter(watched, now)) is not None:
+                result.append((matter, self.contacts.get(site, ())))
+        return result
+
+    def pass_days(self, notifier: Notifier, days: float, *, hours: int = 2) -> None:
+        end = self.now + days * DAY
+        while self.now < end:
+            notifier.round()
+            self.now += timedelta(hours=hours)
+
+    @property
+    def sent(self) -> list[tuple[int, str]]:
+        return [((parsed - BEGIN) // DAY, str(each["Subject"])) for each, parsed in self._dated()]
+
+    def _dated(self) -> list[tuple[EmailMessage, datetime]]:
+        return [(each, each["Date"].datetime) for each in self.server.messages]
+
+
+@pytest.fixture
+def office(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Office]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mail-ca.pem"))
+    with MailServer(tmp_path) as server:
+        yield Office(tmp_path, server)
+
+
+FAILED = RenewalState(
+    failures=3,
+    failing_since=BEGIN - timedelta(hours=1),
+    failure=Failure(Cause.PAUSED, "this name is paused", ("a.test",), link="https://ca.test/unpause"),
+    next_attempt=BEGIN + DAY,
+)
+
+
+def parts(message: EmailMessage) -> tuple[str, str]:
+    text, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    return text.get_content(), html.get_content()
+
+
+def test_five_days_are_five_mails_after_one_notice_and_then_all_is_well(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    notifier = office.notifier()
+    office.pass_days(notifier, 29)
+    office.states["a.test"] = FRESH
+    office.renewed.add("a.test")
+    office.pass_days(notifier, 3)
+    notifier.stop()
+    days = [day for day, _ in office.sent]
+    assert days == [0, 25, 26, 27, 28, 29]
+    subjects = [subject for _, subject in office.sent]
+    assert "can't be ordered" in subjects[0]
+    assert all("ends in" in subject for subject in subjects[1:5])
+    assert "well again" in subjects[5]
+
+
+def test_mail_says_everything_in_text_and_html(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.now = BEGIN + 26 * DAY
+    notifier = office.notifier()
+    notifier.round()
+    notifier.stop()
+    (message,) = office.server.messages
+    assert message["From"] == "Edge <edge@example.org>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    for content in parts(message):
+        for words in (
+            "a.test",
+            "imap.a.test",
+            "Wednesday, 31 March 2027, 12:00 UTC (in 4 days)",
+            "this name is paused",
+            "https://ca.test/unpause",
+            "3 attempts",
+            "Open the CA",
+        ):
+            assert words in content, words
+
+
+def test_strangers_text_is_no_markup(office: Office) -> None:
+    failure = Failure(Cause.CA_ERROR, '<script>alert("x")</script>')
+    office.states["a.test"] = RenewalState(failures=3, failing_since=BEGIN - DAY, failure=failure)
+    notifier = office.notifier()
+    notifier.round()
+    notifier.stop()
+    assert "<script>" not in parts(office.server.messages[0])[1]
+
+
+def test_digest_is_one_mail_for_many_sites_and_contacts_get_theirs(office: Office) -> None:
+    for number in range(250):
+        office.states[f"s{number}.test"] = FAILED
+    office.contacts["s7.test"] = ("owner@example.org",)
+    office.now = BEGIN + 26 * DAY
+    notifier = office.notifier()
+    notifier.round()
+    notifier.stop()
+    assert sorted(str(each["To"]) for each in office.server.messages) == ["admin@example.org", "owner@example.org"]
+    text = parts(next(each for each in office.server.messages if each["To"] == "admin@example.org"))[0]
+    assert "and 50 more sites" in text
+    own = parts(next(each for each in office.server.messages if each["To"] == "owner@example.org"))[0]
+    assert "s7.test" in own
+    assert "s8.test" not in own
+
+
+def test_restart_sends_nothing_again(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    for _ in range(5):
+        notifier = office.notifier()
+        notifier.round()
+        notifier.stop()
+    assert len(office.server.messages) == 1
+
+
+def test_server_that_is_down_is_tried_again_and_shown(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.server.stop()
+    notifier = office.notifier()
+    notifier.round()
+    assert notifier.problem is not None
+    assert "refused" in notifier.problem
+    office.server.start()
+    notifier.round()
+    assert office.server.messages == [], "it is given a minute"
+    office.now += 2 * MINUTE
+    notifier.round()
+    notifier.stop()
+    assert len(office.server.messages) == 1
+    assert notifier.problem is None
+
+
+def test_refused_recipient_is_shown_and_does_not_hold_up_the_others(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.contacts["a.test"] = ("nobody@example.org",)
+    office.server.refuse = {"nobody@example.org"}
+    notifier = office.notifier()
+    for _ in range(5):
+        notifier.round()
+        office.now += MINUTE
+    notifier.stop()
+    assert [str(each["To"]) for each in office.server.messages] == ["admin@example.org"]
+    assert notifier.problem is not None
+    assert "nobody@example.org" in notifier.problem
+
+
+def test_recipient_that_costs_the_connection_keeps_nobody_elses_warning_back(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no second connection can be had: then it is not the first again."""
+    office.states["a.test"] = FAILED
+    office.contacts["a.test"] = ("a-hole@example.org",)
+    office.server.drop = {"a-hole@example.org"}
+    monkeypatch.setattr("certstore.notify.smtp.LOST_AT_MOST", 1)
+    notifier = office.notifier()
+    for _ in range(3):
+        notifier.round()
+        office.now += 5 * MINUTE
+    notifier.stop()
+    assert [str(each["To"]) for each in office.server.messages] == ["admin@example.org"]
+    assert notifier.problem is not None
+    assert "421" in notifier.problem
+
+
+def test_template_of_the_administrator_is_used_and_a_broken_one_is_not(office: Office) -> None:
+    folder = office.folder / "templates"
+    folder.mkdir()
+    (folder / "warning.txt").write_text("{{ subject }} -- call the help desk")
+    office.states["a.test"] = FAILED
+    notifier = office.notifier(templates="templates")
+    notifier.round()
+    notifier.stop()
+    assert "call the help desk" in parts(office.server.messages[0])[0]
+    (folder / "warning.txt").write_text("{{ no_such_thing }}")
+    office.states["b.test"] = FAILED
+    office.now += DAY
+    notifier = office.notifier(templates="templates")
+    notifier.round()
+    notifier.stop()
+    assert "b.test" in parts(office.server.messages[1])[0]
+
+
+@pytest.mark.parametrize("content", ["{{ 1 / 0 }}", "{% include 'test.txt' %}", "{{ edge.no.such }}", "{% if %}"])
+def test_test_mail_says_that_a_template_is_at_fault(office: Office, content: str) -> None:
+    (office.folder / "templates").mkdir()
+    (office.folder / "templates" / "test.txt").write_text(content)
+    notifier = office.notifier(templates="templates")
+    with pytest.raises(MailServerFailed, match=r"a template in notify\.templates templates can't be used"):
+        notifier.send_test()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["Grüße {{ edge }}".encode("latin-1"), b"{{ 1 / 0 }}", b"{{ 1 + edge }}"],
+    ids=["not UTF-8", "an arithmetic error", "a wrong type"],
+)
+def test_no_fault_in_a_template_keeps_a_warning_back(office: Office, content: bytes) -> None:
+    (office.folder / "templates").mkdir()
+    (office.folder / "templates" / "warning.txt").write_bytes(content)
+    office.states["a.test"] = FAILED
+    notifier = office.notifier(templates="templates")
+    notifier.round()
+    notifier.stop()
+    assert "a.test" in parts(office.server.messages[0])[0]
+
+
+def test_address_that_the_server_has_no_extension_for_holds_up_nobody(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.contacts["a.test"] = ("jörg@example.org",)  # settings refuse such a one; a verb may still be given it
+    office.server.stop()
+    office.server.takes_utf8 = False
+    office.server.start()
+    notifier = office.notifier()
+    for _ in range(3):
+        notifier.round()
+        office.now += MINUTE
+    notifier.stop()
+    assert [str(each["To"]) for each in office.server.messages] == ["admin@example.org"]
+
+
+def test_loop_that_stands_still_is_told(office: Office) -> None:
+    office.extra = [stalled(BEGIN - timedelta(hours=1))]
+    notifier = office.notifier()
+    notifier.round()
+    notifier.stop()
+    (message,) = office.server.messages
+    assert "stands still" in str(message["Subject"])
+    assert "has not completed a round since Monday, 1 March 2027, 11:00 UTC" in parts(message)[0]
+
+
+def test_nothing_is_sent_without_a_mail_server(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    notifier = office.notifier(smtp=None)
+    notifier.round()
+    notifier.stop()
+    assert office.server.messages == []
+
+
+def test_test_mail_goes_to_everybody(office: Office) -> None:
+    notifier = office.notifier(to=["one@example.org", "two@example.org"])
+    assert notifier.send_test() == []
+    notifier.stop()
+    assert [str(each["To"]) for each in office.server.messages] == ["one@example.org", "two@example.org"]
+
+
+_CHILD = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from certstore.model.layout import Layout
+from certstore.model.settings.models import NotifySettings
+from certstore.model.notify.warnings import stalled
+from certstore.notify.notifier import Notifier
+from certstore.notify.smtp import MailServerFailed
+import json
+folder = Path(sys.argv[1])
+settings = NotifySettings.model_validate(json.loads(sys.argv[2]))
+now = datetime(2027, 3, 1, 12, tzinfo=UTC)
+matters = lambda at: [(stalled(now - timedelta(hours=1)), ())]
+notifier = Notifier(settings, folder, Layout(folder / "store"), matters, edge="edge.test", clock=lambda: now)
+notifier.round()
+notifier.stop()
+"""
+
+
+def test_kill_at_any_point_costs_no_mail_and_repeats_none_under_another_id(office: Office) -> None:
+    """Killed as the server has the message, before its 250: the mail comes again, recognisable by its Message-ID."""
+    import json
+
+    office.notifier().stop()
+    command = [sys.executable, "-c", _CHILD, str(office.folder), json.dumps(office.server.settings())]
+    children: list[subprocess.Popen[bytes]] = []
+    office.server.after_data = lambda message: os.kill(children[-1].pid, signal.SIGKILL)
+    for expected in (-signal.SIGKILL, -signal.SIGKILL):
+        children.append(subprocess.Popen(command))
+        assert children[-1].wait(60) == expected
+    office.server.after_data = lambda message: None
+    for _ in range(2):
+        assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert len(office.server.messages) == 3, "twice before its 250, once taken, then never again"
+    assert len({each["Message-ID"] for each in office.server.messages}) == 1

@@ -1,0 +1,401 @@
+"""The maintenance loop on a real store against a real Pebble."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certstore.acme.renewal_info import RenewalInfoAnswer
+from certstore.model.record import Outcome
+from certstore.model.renewal.ca import Ca
+from certstore.model.renewal.failure import Cause
+from certstore.model.renewal.state import RenewalState
+from certstore.model.settings.models import Settings
+from certstore.renewal.loop import STALLED_AFTER
+from certstore.renewal.renewal_windows import WindowDesk
+from tests.certificates import CertificateAuthority
+from tests.certstore.renewal.care import Scene, make_settings, scene
+from tests.deadlines import wait_for
+from tests.peers.renewal_windows import RenewalWindows
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as made:
+        yield made
+        assert made.tokens() == []
+
+
+def drop(stage: Scene, site: str, *names: str) -> None:
+    """A file certificate, taken in by hand."""
+    from certstore.model.certificate.contents import DroppedFile
+
+    issued = CertificateAuthority().issue(*names)
+    stage.writer.take_in(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
+
+
+def test_site_that_says_acme_is_ordered_within_seconds(stage: Scene) -> None:
+    with stage.running():
+        stage.add("a.test", "b.a.test")
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        live = stage.writer.live_version("a.test")
+    assert live is not None
+    assert set(live.dns_names) == {"a.test", "b.a.test"}
+    assert live.source.startswith("acme:")
+    (record,) = stage.attempts("a.test")
+    assert (record.doing, record.outcome) == ("order", Outcome.DONE)
+    assert list(stage.writer.layout.orders.iterdir()) == []
+
+
+def test_window_that_can_not_be_asked_for_is_not_asked_for_without_end(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def stumble(self: WindowDesk, ca: Ca, certificate: str) -> RenewalInfoAnswer:
+        asked.append(certificate)
+        raise RecursionError
+
+    monkeypatch.setattr(WindowDesk, "ask", stumble)
+    with stage.running() as caretaker:
+        stage.add("a.test")
+        wait_for(lambda: asked, "the first question", seconds=20)
+        began = stage.clock()
+        wait_for(lambda: caretaker.maintenance.last_round > began + timedelta(seconds=2), "more rounds")
+    assert len(asked) == 1
+
+
+def test_switching_a_site_from_file_to_acme_orders_and_a_file_site_is_left_alone(stage: Scene) -> None:
+    stage.add("file.test", certificate="file")
+    stage.add("switched.test", certificate="file")
+    for site in ("file.test", "switched.test"):
+        drop(stage, site, site)
+    with stage.running() as caretaker:
+        wait_for(lambda: caretaker.maintenance.last_round > stage.clock() - timedelta(seconds=1), "a round")
+        stage.writer.set_site("switched.test", {"certificate": "acme"})
+        wait_for(lambda: stage.version("switched.test") == 2, "an order", seconds=20)
+    assert stage.version("file.test") == 1
+    assert stage.pebble.orders() == 1
+
+
+def test_restart_loses_no_schedule_and_orders_nothing_twice(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    for _ in range(2):
+        with stage.running() as caretaker:
+            began = stage.clock()
+            wait_for(lambda: caretaker.maintenance.last_round > began, "a round")  # noqa: B023  waited for here
+    assert stage.pebble.orders() == 1
+    assert stage.version("a.test") == 1
+
+
+def test_renewal_comes_when_its_time_has_come(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running() as caretaker:
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        live = stage.writer.live_version("a.test")
+        assert live is not None
+        # Pebble's certificates live for five years.
+        stage.clock.offset = (live.not_after - live.not_before) * 0.75
+        caretaker.maintenance.look_again("a.test")
+        wait_for(lambda: stage.version("a.test") == 2, "a renewal", seconds=20)
+    assert [record.doing for record in stage.attempts("a.test")] == ["order", "renew"]
+
+
+def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene) -> None:
+    stage.responder.unhelpful = {"a.test"}
+    with stage.running() as caretaker:
+        stage.add("a.test")
+        wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+        record = stage.attempts("a.test")[0]
+        assert (record.outcome, record.reason) == (Outcome.FAILED, Cause.OWN_LISTENER.value)
+        assert record.next_attempt is not None
+        state = caretaker.maintenance.book.state("a.test")
+        assert (state.failures, state.next_attempt) == (1, record.next_attempt)
+        stage.responder.unhelpful.clear()
+        stage.clock.forward(minutes=2)
+        caretaker.maintenance.look_again("a.test")
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(
+            lambda: (
+                caretaker.maintenance.book.state("a.test") == RenewalState()
+                or caretaker.maintenance.book.state("a.test").failures == 0
+            ),
+            "nothing fails any more",
+        )
+
+
+def test_validations_that_fail_half_of_the_time_cost_a_minute_each(stage: Scene) -> None:
+    """Of each name's first token our own look (the first request) is answered, the CA's are not."""
+    first_tokens: dict[str, str] = {}
+    looked_at: set[str] = set()
+
+    def is_moody(host: str, token: str) -> bool:
+        if first_tokens.setdefault(host, token) != token:
+            return False
+        was_looked_at = host in looked_at
+        looked_at.add(host)
+        return was_looked_at
+
+    stage.responder.is_moody = is_moody
+    sites = [stage.add(f"s{number}.test") for number in range(6)]
+    with stage.running() as caretaker:
+        book = caretaker.maintenance.book
+        wait_for(lambda: all(stage.attempts(site) for site in sites), "every first order fails", seconds=60)
+        assert {stage.attempts(site)[0].reason for site in sites} <= {"wrong_answer", "connection"}
+        with book.ledger(caretaker.maintenance.tools.cas[0]) as pages:
+            assert {len(pages.ledger.events(f"failed:{site}")) for site in sites} == {1}
+        stage.clock.forward(minutes=2)
+        for site in sites:
+            caretaker.maintenance.look_again(site)
+        wait_for(lambda: all(stage.version(site) == 1 for site in sites), "every second order succeeds", seconds=40)
+
+
+def test_failing_state_survives_a_restart(stage: Scene) -> None:
+    stage.responder.unhelpful = {"a.test"}
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+    with stage.running() as caretaker:
+        state = caretaker.maintenance.book.state("a.test")
+        assert state.failures == 1
+        assert state.failure is not None
+        assert state.failure.cause is Cause.OWN_LISTENER
+        began = stage.clock()
+        wait_for(lambda: caretaker.maintenance.last_round > began, "a round")
+    assert len(stage.attempts("a.test")) == 1, "the wait goes on where it was"
+
+
+def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scene) -> None:
+    stage.pebble.dns.set_servfail("broken.a.test")
+    with stage.running() as caretaker:
+        stage.add("a.test", "broken.a.test")
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate without it", seconds=40)
+        live = stage.writer.live_version("a.test")
+        assert live is not None
+        assert live.dns_names == ("a.test",)
+        assert caretaker.maintenance.book.state("a.test").left_out == ("broken.a.test",)
+        stage.pebble.dns.clear_servfail("broken.a.test")
+        stage.clock.forward(hours=2)
+        caretaker.maintenance.look_again("a.test")
+        wait_for(lambda: stage.version("a.test") == 2, "the name is back", seconds=40)
+        live = stage.writer.live_version("a.test")
+        assert live is not None
+        assert set(live.dns_names) == {"a.test", "broken.a.test"}
+
+
+def test_ca_out_of_reach_is_said_with_the_step_and_others_are_not_touched(tmp_path: Path) -> None:
+    with scene(tmp_path) as stage:
+        stage.pebble.stop()
+        stage.add("a.test")
+        with stage.running() as caretaker:
+            wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+        assert "no connection to it comes about" in stage.attempts("a.test")[0].message
+        assert caretaker.maintenance.book.state("a.test").ca_failures == 1
+
+
+def test_ca_that_is_down_is_not_waited_for_once_per_site(tmp_path: Path) -> None:
+    asked = []
+    with socket.create_server(("localhost", 0)) as listener, scene(tmp_path) as stage:
+
+        def answer_nothing() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    asked.append(connection)
+                    connection.close()
+
+        thread = threading.Thread(target=answer_nothing)
+        thread.start()
+        acme = stage.settings.acme.model_copy(
+            update={"directory": f"https://localhost:{listener.getsockname()[1]}/dir"}
+        )
+        stage.settings = stage.settings.model_copy(update={"acme": acme})
+        sites = [stage.add(f"s{number}.test") for number in range(12)]
+        with stage.running():
+            wait_for(lambda: all(stage.attempts(site) for site in sites), "every site's failure", seconds=40)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert len(asked) <= 2 * 4, "the first four orders, each with one look at what is wrong"
+
+
+def test_terms_that_nobody_agreed_to_are_a_matter_for_a_person(tmp_path: Path) -> None:
+    with scene(tmp_path, agree_to_terms=False) as stage:
+        stage.add("a.test")
+        with stage.running() as caretaker:
+            wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+            assert stage.attempts("a.test")[0].reason == Cause.TERMS.value
+            caretaker.perform("account.register", {"agree_to_terms": True})
+            wait_for(lambda: stage.version("a.test") == 1, "ordered as soon as there is an account", seconds=20)
+
+
+def test_ca_that_forgot_our_account_gets_it_again(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        stage.pebble.stop()
+        stage.pebble.start()
+        stage.clock.forward(minutes=1)
+        stage.add("b.test")
+        wait_for(lambda: stage.version("b.test") == 1, "a certificate", seconds=20)
+
+
+def test_many_sites_run_a_few_at_once(stage: Scene) -> None:
+    sites = [stage.add(f"s{number}.test") for number in range(12)]
+    with stage.running() as caretaker:
+        most = 0
+
+        def all_done() -> bool:
+            nonlocal most
+            most = max(most, caretaker.maintenance.under_way)
+            return all(stage.version(site) == 1 for site in sites)
+
+        wait_for(all_done, "all certificates", seconds=60)
+    assert 2 <= most <= 4
+    assert stage.pebble.orders() == 12
+    assert stage.pebble.accounts() == 1
+
+
+def test_stop_in_the_middle_of_an_order_leaves_it_to_the_next_start(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.responder.asked, "an order has begun", seconds=20)
+    assert stage.tokens() == []
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    assert stage.pebble.orders() == 1
+
+
+def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running() as caretaker:
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        (thumbprint,) = caretaker.maintenance.tools.accounts.thumbprints()
+    folder = stage.writer.layout.challenges
+    (folder / ("o" * 43)).write_text(f"{'o' * 43}.{thumbprint}")
+    (folder / ("p" * 43)).write_text("certedge-preflight.abc")
+    others = folder / ("c" * 43)
+    others.write_text(f"{'c' * 43}.{'x' * 43}")
+    with stage.running():
+        assert stage.tokens() == [others], "another client's token is its own affair"
+    others.unlink()
+
+
+def test_removed_site_is_forgotten(stage: Scene) -> None:
+    stage.responder.unhelpful = {"a.test"}
+    with stage.running() as caretaker:
+        stage.add("a.test")
+        wait_for(lambda: caretaker.maintenance.book.state("a.test").failures, "a failed attempt", seconds=20)
+        stage.writer.remove_site("a.test")
+        wait_for(lambda: "a.test" not in caretaker.maintenance.book.states(), "nothing is remembered")
+
+
+def test_key_pair_of_the_site_and_its_own_contact_count(stage: Scene) -> None:
+    with stage.running():
+        stage.add("a.test", key_type="ec256+rsa2048")
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=30)
+    live = stage.writer.live_version("a.test")
+    assert live is not None
+    assert live.has_rsa_pair
+
+
+def test_window_of_the_ca_moves_the_renewal_and_the_order_says_what_it_replaces(tmp_path: Path) -> None:
+    with scene(tmp_path) as stage, RenewalWindows(stage.pebble, tmp_path) as front:
+        facts = make_settings(stage.pebble, stage.responder.port)
+        facts["acme"] |= {"directory": front.directory, "ca_file": str(front.ca_file)}
+        stage.settings = Settings.model_validate(facts)
+        future = stage.clock() + timedelta(days=30)
+        front.window = (future, future + timedelta(days=1))
+        front.explanation_url = "https://ca.test/why"
+        stage.add("a.test")
+        with stage.running() as caretaker:
+            wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+            book = caretaker.maintenance.book
+            wait_for(lambda: book.state("a.test").info is not None, "its window")
+            info = book.state("a.test").info
+            assert info is not None
+            assert info.window is not None
+            assert info.window.explanation_url == "https://ca.test/why"
+            (told,) = [each for each in stage.writer.records("a.test") if each.doing == "renewal_info"]
+            assert "https://ca.test/why" in told.message
+            stage.clock.forward(days=29.5)
+            caretaker.maintenance.look_again("a.test")
+            wait_for(lambda: len(front.asked) >= 2, "asked again")
+            assert stage.version("a.test") == 1
+            stage.clock.forward(days=2)
+            caretaker.maintenance.look_again("a.test")
+            wait_for(lambda: stage.version("a.test") == 2, "renewed in its window", seconds=20)
+        assert front.replaced == [front.asked[0]]
+
+
+def test_contact_that_changed_reaches_the_ca_at_the_next_start(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    acme = stage.settings.acme.model_copy(update={"contact": ("new@example.org",)})
+    stage.settings = stage.settings.model_copy(update={"acme": acme})
+    with stage.running() as caretaker:
+        tools = caretaker.maintenance.tools
+
+        def contact() -> tuple[str, ...]:
+            account = tools.accounts.load(tools.cas[0])
+            return account.contact if account is not None else ()
+
+        wait_for(lambda: contact() == ("new@example.org",), "the new contact")
+
+
+def test_second_ca_is_asked_when_the_first_keeps_failing(tmp_path: Path) -> None:
+    with scene(tmp_path) as stage:
+        dead = "https://localhost:1/dir"
+        acme = stage.settings.acme.model_copy(
+            update={"directory": dead, "second_directory": stage.settings.acme.directory}
+        )
+        stage.settings = stage.settings.model_copy(update={"acme": acme})
+        stage.add("a.test")
+        with stage.running() as caretaker:
+            for failures in (1, 2, 3):
+                wait_for(
+                    lambda failures=failures: caretaker.maintenance.book.state("a.test").failures == failures,  # type: ignore[misc]
+                    f"failure {failures}",
+                    seconds=20,
+                )
+                stage.clock.forward(hours=3)
+                caretaker.maintenance.look_again("a.test")
+            wait_for(lambda: stage.version("a.test") == 1, "the second CA's certificate", seconds=20)
+
+
+def test_limits_are_counted_over_restarts(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    caretaker = stage.caretaker()
+    with caretaker.maintenance.book.ledger(caretaker.maintenance.tools.cas[0]) as pages:
+        assert len(pages.ledger.events("orders:")) == 1
+    caretaker.stop()
+
+
+def test_loop_that_stands_still_is_a_matter_and_one_that_runs_is_none(stage: Scene) -> None:
+    with stage.running() as caretaker:
+        maintenance = caretaker.maintenance
+        wait_for(lambda: maintenance.last_round > stage.clock() - timedelta(seconds=5), "a round")
+        assert maintenance.matters(stage.clock()) == []
+        late = stage.clock() + STALLED_AFTER + timedelta(minutes=1)
+        assert [matter.kind.value for matter, _ in maintenance.matters(late)] == ["stalled"]
+
+
+def test_what_is_kept_holds_no_key(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    for path in stage.writer.layout.state.iterdir():
+        if path.is_file():
+            assert "PRIVATE KEY" not in path.read_text(), path
+    assert json.loads(stage.writer.layout.records("a.test").read_text())

@@ -1,0 +1,88 @@
+import threading
+import time
+
+import pytest
+
+from certstore.watch.queue import Kind, LookQueue, Place
+from tests.deadlines import wait_for
+
+A, B = Place(Kind.FOLDER, "a"), Place(Kind.FILE, "b")
+
+
+@pytest.fixture
+def queue() -> LookQueue:
+    return LookQueue(quiet=0.05, longest=0.3)
+
+
+def test_a_touched_place_is_due_after_a_quiet_moment_and_once(queue: LookQueue) -> None:
+    began = time.monotonic()
+    for _ in range(5):
+        queue.touch(A)
+    assert queue.take() == A
+    assert time.monotonic() - began >= 0.05
+    threading.Timer(0.2, queue.close).start()
+    assert queue.take() is None
+
+
+def test_a_place_that_never_rests_is_due_all_the_same(queue: LookQueue) -> None:
+    stop = threading.Event()
+
+    def touch_on() -> None:
+        while not stop.wait(0.01):
+            queue.touch(A)
+
+    toucher = threading.Thread(target=touch_on)
+    began = time.monotonic()
+    toucher.start()
+    try:
+        assert queue.take() == A
+        assert 0.2 < time.monotonic() - began < 5
+    finally:
+        stop.set()
+        toucher.join()
+
+
+def test_what_was_just_touched_goes_before_a_backlog(queue: LookQueue) -> None:
+    queue.add_backlog(Place(Kind.SITE, str(number)) for number in range(1000))
+    queue.touch(A)
+    time.sleep(0.06)
+    assert queue.take() == A
+    assert queue.backlog == 1000
+    assert queue.take() == Place(Kind.SITE, "0")
+
+
+def test_a_place_in_the_backlog_that_is_touched_is_looked_at_once(queue: LookQueue) -> None:
+    queue.add_backlog([A])
+    queue.touch(A)
+    assert queue.take() == A
+    queue.add_backlog([B])
+    assert {queue.take(), queue.take()} == {A, B}
+    queue.add_backlog([A])
+    queue.touch(A)
+    time.sleep(0.06)
+    assert queue.take() == A
+    assert queue.backlog == 0
+
+
+def test_looking_later_does_not_put_off_what_is_due_before(queue: LookQueue) -> None:
+    queue.touch(A)
+    queue.look_later(A, 60)
+    began = time.monotonic()
+    assert queue.take() == A
+    assert time.monotonic() - began < 5
+
+
+def test_idle_means_nothing_waits_and_nothing_is_in_hand(queue: LookQueue) -> None:
+    def is_idle() -> bool:
+        return queue.is_idle
+
+    assert is_idle()
+    queue.add_backlog([A])
+    assert not is_idle()
+    queue.take()
+    assert not is_idle()
+    taker = threading.Thread(target=queue.take)
+    taker.start()
+    wait_for(is_idle, "asking for the next place to mean that the one before is done with")
+    queue.close()
+    taker.join()

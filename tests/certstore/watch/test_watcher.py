@@ -1,0 +1,426 @@
+"""Drops are noticed: at once by notifications, later by the sweep, and what one site does holds up no other."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from certstore.model.layout import Layout
+from certstore.model.record import Outcome
+from certstore.model.snapshot import MAIN
+from certstore.store.drops.processing import Look
+from certstore.store.journal import JournalReader
+from certstore.store.writer import StoreWriter
+from certstore.watch.inotify import Notifications, count_watches
+from certstore.watch.scan import take_view
+from certstore.watch.watcher import DropWatcher
+from tests.certificates import CertificateAuthority
+from tests.certstore.stores import OTHER, SITE, acquire, drop, drop_pair, problem_codes, served
+from tests.deadlines import wait_for
+
+ONLY_NOTIFICATIONS = 3600.0
+ONLY_SWEEP = 0.1
+
+
+@contextmanager
+def watching(writer: StoreWriter, sweep_seconds: float = ONLY_NOTIFICATIONS) -> Iterator[DropWatcher]:
+    watcher = DropWatcher(writer, sweep_seconds=sweep_seconds)
+    watcher.start()
+    try:
+        wait_for(lambda: watcher.is_idle, "the first sweep to be worked through")
+        yield watcher
+    finally:
+        watcher.stop()
+
+
+def wait_served(root: Path, site: str, fingerprint: str) -> None:
+    reader = JournalReader(Layout(root))
+
+    def is_served() -> bool:
+        entry = reader.load().sites.get(site)
+        return entry is not None and entry.certificate is not None and entry.certificate.fingerprint == fingerprint
+
+    try:
+        wait_for(is_served, f"the drop for {site} to be published", pause=0.002)
+    finally:
+        reader.close()
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[StoreWriter]:
+    with acquire(tmp_path / "store") as writer:
+        yield writer
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No notification at all, as on a network mount."""
+    monkeypatch.setattr(Notifications, "happened", lambda *_, **__: None)
+
+
+def test_what_lies_there_at_the_start_is_taken_in(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    issued = ca.issue(SITE)
+    drop_pair(writer, SITE, issued)
+    with watching(writer):
+        assert served(writer.layout.root, SITE) == issued.fingerprint
+
+
+def test_a_new_folder_a_changed_file_and_a_file_beside_are_noticed(
+    writer: StoreWriter, ca: CertificateAuthority
+) -> None:
+    root, first, second, third = writer.layout.root, ca.issue(SITE), ca.issue(SITE), ca.issue(OTHER)
+    with watching(writer) as watcher:
+        assert watcher.problem is None
+        drop_pair(writer, SITE, first)
+        wait_served(root, SITE, first.fingerprint)
+        drop_pair(writer, SITE, second)
+        wait_served(root, SITE, second.fingerprint)
+        (root / "domains" / f"{OTHER}.pem").write_bytes(third.combined_pem)
+        wait_served(root, OTHER, third.fingerprint)
+
+
+def test_main_is_watched_as_folder_and_as_file(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    root, first, second = writer.layout.root, ca.issue("mail.install.test"), ca.issue("mail.install.test")
+    with watching(writer):
+        drop_pair(writer, MAIN, first)
+        wait_served(root, MAIN, first.fingerprint)
+        shutil.rmtree(root / "main")
+        (root / "main.pem").write_bytes(second.combined_pem)
+        wait_served(root, MAIN, second.fingerprint)
+
+
+def test_a_file_that_is_moved_into_place_is_noticed(
+    writer: StoreWriter, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    issued = ca.issue(SITE)
+    with watching(writer):
+        folder = drop(writer, SITE, {})
+        (tmp_path / "outside.pem").write_bytes(issued.combined_pem)
+        (tmp_path / "outside.pem").rename(folder / "all.pem")
+        wait_served(writer.layout.root, SITE, issued.fingerprint)
+
+
+def test_a_whole_folder_that_is_moved_into_place_is_noticed(
+    writer: StoreWriter, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    issued = ca.issue(SITE)
+    issued.write_to(tmp_path / "prepared")
+    with watching(writer):
+        (tmp_path / "prepared").rename(writer.layout.domains / SITE)
+        wait_served(writer.layout.root, SITE, issued.fingerprint)
+
+
+def test_a_turn_of_kubernetes_data_link_is_noticed(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    first, second = ca.issue(SITE), ca.issue(SITE)
+    folder = drop(writer, SITE, {})
+
+    def turn(number: int, pem: bytes) -> None:
+        (folder / f"..{number}").mkdir()
+        (folder / f"..{number}" / "tls.pem").write_bytes(pem)
+        (folder / "..data_tmp").symlink_to(f"..{number}")
+        (folder / "..data_tmp").rename(folder / "..data")
+
+    turn(1, first.combined_pem)
+    (folder / "tls.pem").symlink_to("..data/tls.pem")
+    with watching(writer):
+        assert served(writer.layout.root, SITE) == first.fingerprint
+        turn(2, second.combined_pem)
+        wait_served(writer.layout.root, SITE, second.fingerprint)
+
+
+def test_a_turn_of_certbots_links_is_noticed_where_they_lead_to(
+    writer: StoreWriter, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    first, second = ca.issue(SITE), ca.issue(SITE)
+    live = tmp_path / "letsencrypt" / "live" / SITE
+    live.mkdir(parents=True)
+
+    def renew(number: int, pem: bytes) -> None:
+        (live.parent / f"{number}.pem").write_bytes(pem)
+        (live / "all.pem").unlink(missing_ok=True)
+        (live / "all.pem").symlink_to(f"../{number}.pem")
+
+    renew(1, first.combined_pem)
+    drop(writer, SITE, {})
+    (writer.layout.domains / SITE / "all.pem").symlink_to(live / "all.pem")
+    with watching(writer):
+        assert served(writer.layout.root, SITE) == first.fingerprint
+        renew(2, second.combined_pem)
+        wait_served(writer.layout.root, SITE, second.fingerprint)
+
+
+def test_a_right_that_is_granted_later_is_noticed(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    """Root reads everything, so the change of mode alone has to bring the look."""
+    drop_pair(writer, SITE, ca.issue(SITE))
+    looks: list[Look] = []
+    look = writer.look
+
+    def spy(site: str) -> Look:
+        looks.append(look(site))
+        return looks[-1]
+
+    with pytest.MonkeyPatch.context() as patch, watching(writer):
+        patch.setattr(writer, "look", spy)
+        (writer.layout.domains / SITE / "privkey.pem").chmod(0o640)
+        wait_for(lambda: SITE in {each.site for each in looks}, "a look after chmod")
+
+
+@pytest.mark.usefixtures("deaf")
+def test_the_sweep_finds_what_no_notification_told(
+    writer: StoreWriter, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    root, issued = writer.layout.root, ca.issue(SITE)
+    with watching(writer, ONLY_SWEEP):
+        folder = drop_pair(writer, SITE, issued)
+        wait_served(root, SITE, issued.fingerprint)
+        folder.rename(tmp_path / "away")
+        wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be said")
+        (tmp_path / "away").rename(folder)
+        wait_for(lambda: problem_codes(writer, SITE) == set(), "the source to be back")
+        again = ca.issue(SITE)
+        drop_pair(writer, SITE, again)
+        wait_served(root, SITE, again.fingerprint)
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_sweep_over_unchanged_places_looks_at_nothing(
+    writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_pair(writer, SITE, ca.issue(SITE))
+    with watching(writer) as watcher:
+        looks: list[str] = []
+        monkeypatch.setattr(writer, "look", looks.append)
+        for _ in range(3):
+            watcher.sweep_soon()
+            wait_for(lambda: watcher.is_idle, "the sweep")
+        assert looks == []
+
+
+def test_a_site_whose_place_is_gone_at_the_start_is_said_to_be_without_source(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    root = tmp_path / "store"
+    with acquire(root) as writer:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        with watching(writer):
+            pass
+        shutil.rmtree(writer.layout.domains / SITE)
+    with acquire(root) as writer, watching(writer):
+        wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be said")
+
+
+def test_a_drop_that_is_rewritten_without_end_holds_up_no_other_site_and_is_judged_now_and_then(
+    writer: StoreWriter, ca: CertificateAuthority
+) -> None:
+    root, restless, calm = writer.layout.root, ca.issue(SITE), ca.issue(OTHER)
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        place = writer.layout.drop_file(SITE)
+        while not stop.wait(0.005):
+            place.with_suffix(".tmp").write_bytes(restless.combined_pem)
+            place.with_suffix(".tmp").rename(place)
+
+    with watching(writer):
+        rewriter = threading.Thread(target=rewrite)
+        rewriter.start()
+        try:
+            wait_served(root, SITE, restless.fingerprint)
+            drop_pair(writer, OTHER, calm)
+            wait_served(root, OTHER, calm.fingerprint)
+        finally:
+            stop.set()
+            rewriter.join()
+
+
+def test_without_enough_watches_it_is_said_once_and_the_sweep_carries_on(
+    writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("certstore.watch.inotify.count_watches", lambda: 1)
+    for number in range(5):
+        drop(writer, f"client-{number}.test", {})
+    with caplog.at_level(logging.WARNING), watching(writer, ONLY_SWEEP) as watcher:
+        assert watcher.problem is not None
+        assert "4 of 5 folders can't be watched" in watcher.problem
+        issued = ca.issue(SITE)
+        drop_pair(writer, SITE, issued)
+        wait_served(writer.layout.root, SITE, issued.fingerprint)
+        for _ in range(3):
+            watcher.sweep_soon()
+            wait_for(lambda: watcher.is_idle, "the sweep")
+    assert caplog.text.count("4 of 5 folders") == 1
+
+
+def test_without_any_inotify_it_is_said_and_the_sweep_carries_on(
+    writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(24, "inotify instance limit reached")
+
+    monkeypatch.setattr("certstore.watch.inotify.Observer", none_left)
+    with watching(writer, ONLY_SWEEP) as watcher:
+        assert watcher.problem is not None
+        assert "instance limit" in watcher.problem
+        issued = ca.issue(SITE)
+        drop_pair(writer, SITE, issued)
+        wait_served(writer.layout.root, SITE, issued.fingerprint)
+
+
+def test_the_kernels_count_of_watches_is_the_number_of_folders(writer: StoreWriter) -> None:
+    before = count_watches()
+    assert before is not None
+    for number in range(7):
+        drop(writer, f"client-{number}.test", {})
+    with watching(writer):
+        # The root, main/, domains/ and what is below it.
+        assert count_watches() == before + 3 + 7
+    assert count_watches() == before
+
+
+def test_one_sites_trouble_does_not_end_the_watching(
+    writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = writer.look
+
+    def troubled(site: str) -> Look:
+        if site == SITE:
+            raise OSError(5, "Input/output error")
+        return look(site)
+
+    monkeypatch.setattr(writer, "look", troubled)
+    issued = ca.issue(OTHER)
+    with watching(writer):
+        drop_pair(writer, SITE, ca.issue(SITE))
+        wait_for(lambda: f"looking at {SITE} failed" in caplog.text, "the trouble to be logged")
+        drop_pair(writer, OTHER, issued)
+        wait_served(writer.layout.root, OTHER, issued.fingerprint)
+
+
+@pytest.mark.parametrize("name", ["loop.test", "loop.test.pem"])
+def test_a_link_that_leads_nowhere_ends_the_sweep_for_nobody(
+    writer: StoreWriter, ca: CertificateAuthority, name: str
+) -> None:
+    (writer.layout.domains / name).symlink_to(name)
+    issued = ca.issue(OTHER)
+    # By a path that inotify does not see: only a sweep that gets to its end finds it.
+    elsewhere = writer.layout.root / "elsewhere"
+    elsewhere.mkdir()
+    (writer.layout.domains / f"{OTHER}.pem").symlink_to(elsewhere / "other.pem")
+    with watching(writer, ONLY_SWEEP):
+        (elsewhere / "other.pem").write_bytes(issued.combined_pem)
+        wait_served(writer.layout.root, OTHER, issued.fingerprint)
+
+
+LOOK_AS_NOBODY = """
+import os, sys, time
+from pathlib import Path
+from certstore.model.names import is_public_suffix
+from certstore.store.writer import StoreWriter
+from certstore.watch.watcher import DropWatcher
+is_public_suffix("example.com")
+os.setgid(65534); os.setuid(65534)
+with StoreWriter.acquire(Path(sys.argv[1]), main_host="mail.install.test") as writer:
+    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher.start()
+    deadline = time.monotonic() + 20
+    while not watcher.is_idle and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for site in writer.sites():
+        print(site, *(problem.code for problem in writer.problems(site)))
+    watcher.stop()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone() -> None:
+    with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as name:
+        root, shut = Path(name) / "store", Path(name) / "shut"
+        (root / "domains" / "mail.fine.test").mkdir(parents=True)
+        (shut / "folder").mkdir(parents=True)
+        (root / "main").symlink_to(shut / "folder")
+        (root / "domains" / "file.test.pem").symlink_to(shut / "bm_cert.pem")
+        (root / "domains" / "folder.test").symlink_to(shut / "folder")
+        (root / "domains" / "inside.test").mkdir()
+        (root / "domains" / "inside.test" / "fullchain.pem").symlink_to(shut / "fullchain.pem")
+        for folder in (Path(name), root, root / "domains"):
+            os.chown(folder, 65534, 65534)
+        shut.chmod(0o700)
+        command = [sys.executable, "-c", LOOK_AS_NOBODY, str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    problems = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    assert problems == {
+        "main": "settings_invalid drop_refused",
+        "file.test": "drop_refused",
+        "inside.test": "drop_refused",
+        "mail.fine.test": "",
+    }
+    assert "folder.test/site.yaml can't be read by the service. As root: setfacl" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reading_a_drop_does_not_set_off_another_look(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    looks: list[float] = []
+    look = writer.look
+
+    def count(site: str) -> Look:
+        looks.append(time.monotonic())
+        return look(site)
+
+    with pytest.MonkeyPatch.context() as patch, watching(writer):
+        patch.setattr(writer, "look", count)
+        issued = ca.issue(SITE)
+        drop_pair(writer, SITE, issued)
+        wait_served(writer.layout.root, SITE, issued.fingerprint)
+        settled = len(looks)
+        other = ca.issue(OTHER)
+        drop_pair(writer, OTHER, other)
+        wait_served(writer.layout.root, OTHER, other.fingerprint)
+        # A look that set off looks would have made dozens by now.
+        assert len(looks) - settled <= 4
+
+
+def test_stopping_is_quick_and_may_be_done_twice(writer: StoreWriter) -> None:
+    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher.start()
+    began = time.monotonic()
+    watcher.stop()
+    watcher.stop()
+    assert time.monotonic() - began < 10
+
+
+def test_results_are_told_to_who_asked(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    told: list[Look] = []
+    watcher = DropWatcher(writer, sweep_seconds=3600, on_look=told.append)
+    watcher.start()
+    try:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        wait_for(lambda: told, "the result of the drop")
+    finally:
+        watcher.stop()
+    assert told[0].result is not None
+    assert (told[0].site, told[0].result.outcome) == (SITE, Outcome.DONE)
+
+
+def test_a_view_differs_exactly_where_something_changed(writer: StoreWriter) -> None:
+    for site in (SITE, OTHER):
+        drop(writer, site, {"x.pem": b"x", "site.yaml": b"host: x"})
+    (writer.layout.domains / "beside.test.pem").write_bytes(b"x")
+    before = take_view(writer.layout)
+    assert take_view(writer.layout).changed_since(before) == []
+    (writer.layout.domains / SITE / "x.pem").write_bytes(b"y")
+    os.utime(writer.layout.domains / SITE / "x.pem", (0, 0))
+    assert [place.name for place in take_view(writer.layout).changed_since(before)] == [SITE]
+    (writer.layout.domains / OTHER / ".x.pem.swp").write_bytes(b"y")
+    (writer.layout.domains / OTHER / "site.yaml").write_bytes(b"host: y")
+    (writer.layout.domains / "beside.test.pem").unlink()
+    changed = {place.name for place in take_view(writer.layout).changed_since(before)}
+    assert changed == {SITE, OTHER, "beside.test.pem"}

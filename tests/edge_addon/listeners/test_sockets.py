@@ -1,0 +1,129 @@
+import os
+import socket
+from collections.abc import Sequence
+
+import pytest
+
+from certstore.model.settings.models import HostPort, ListenerSettings
+from edge_addon.listeners.sockets import Bind, CannotListen, OpenSocket, describe, open_sockets, plan_sockets
+from tests.ports import listening_socket
+
+V4 = OpenSocket(3, "0.0.0.0", 443)
+V6 = OpenSocket(4, "::", 443)
+DUAL = OpenSocket(5, "::", 443, takes_v4=True)
+LOCAL = OpenSocket(6, "127.0.0.1", 8081)
+ANY_PORT = OpenSocket(7, "127.0.0.1", 40000, written=HostPort("127.0.0.1", 0))
+NAMED = OpenSocket(8, "127.0.0.1", 8081, written=HostPort("localhost", 8081))
+
+
+@pytest.mark.parametrize(
+    ("listens", "available", "origins"),
+    [
+        pytest.param([], [], [], id="nothing asked, nothing done"),
+        pytest.param(["0.0.0.0:443"], [], [Bind("0.0.0.0", 443)], id="bound when nobody hands it in"),
+        pytest.param(["127.0.0.1:8081"], [LOCAL], [LOCAL], id="taken when handed in"),
+        pytest.param(["127.0.0.2:8081"], [LOCAL], [Bind("127.0.0.2", 8081)], id="another address is another socket"),
+        pytest.param(["[::]:443"], [], [Bind("::", 443, takes_v4=True)], id="IPv6 alone takes IPv4 too"),
+        pytest.param(
+            ["[::]:443", "0.0.0.0:443"],
+            [],
+            [Bind("::", 443, takes_v4=False), Bind("0.0.0.0", 443)],
+            id="each of two wildcards takes its own",
+        ),
+        pytest.param(
+            ["[::]:443", "0.0.0.0:80"],
+            [],
+            [Bind("::", 443, takes_v4=True), Bind("0.0.0.0", 80)],
+            id="IPv4 on another port is no rival",
+        ),
+        pytest.param(["0.0.0.0:443"], [DUAL], [DUAL], id="systemd's ListenStream=443 serves an IPv4 wildcard"),
+        pytest.param(["0.0.0.0:443"], [V6], [Bind("0.0.0.0", 443)], id="a socket of IPv6 alone does not"),
+        pytest.param(["0.0.0.0:443", "[::]:443"], [DUAL, V4], [V4, DUAL], id="the very address goes first"),
+        pytest.param(["[::]:443", "0.0.0.0:443"], [V4, V6], [V6, V4], id="order does not matter"),
+        pytest.param(["127.0.0.1:0"], [ANY_PORT], [ANY_PORT], id="port 0 keeps the port that it got"),
+        pytest.param(["127.0.0.1:0"], [LOCAL], [Bind("127.0.0.1", 0)], id="port 0 takes nobody else's"),
+        pytest.param(["localhost:8081"], [NAMED], [NAMED], id="a name keeps its socket"),
+        pytest.param(["localhost:8081"], [LOCAL], [LOCAL], id="a name stands for its address"),
+        pytest.param(["localhost:9000"], [], [Bind("127.0.0.1", 9000)], id="a name is bound by its address"),
+    ],
+)
+def test_each_listener_gets_its_socket(
+    listens: Sequence[str], available: Sequence[OpenSocket], origins: Sequence[OpenSocket | Bind]
+) -> None:
+    plan = plan_sockets([_address(each) for each in listens], available, {"localhost": "127.0.0.1"})
+    assert list(plan.origins) == origins
+    assert set(plan.unclaimed) == set(available) - set(origins)
+
+
+def test_one_socket_serves_one_listener() -> None:
+    plan = plan_sockets([HostPort("127.0.0.1", 0)] * 2, [ANY_PORT])
+    assert plan.origins == (ANY_PORT, Bind("127.0.0.1", 0))
+
+
+def test_a_bound_socket_listens() -> None:
+    (bound,), unclaimed = open_sockets([_listener("127.0.0.1:0")], {})
+    with bound:
+        assert unclaimed == []
+        with socket.create_connection(bound.getsockname(), timeout=5):
+            bound.accept()[0].close()
+        facts = describe(bound)
+        assert facts == OpenSocket(bound.fileno(), "127.0.0.1", bound.getsockname()[1])
+
+
+def test_both_wildcards_on_one_port() -> None:
+    with listening_socket("0.0.0.0") as probe:
+        port = probe.getsockname()[1]
+    listeners = [_listener(f"[::]:{port}"), _listener(f"0.0.0.0:{port}")]
+    sockets, _ = open_sockets(listeners, {})
+    for bound, address in zip(sockets, ("::1", "127.0.0.1"), strict=True):
+        with socket.create_connection((address, port), timeout=5):
+            bound.accept()[0].close()
+        bound.close()
+
+
+def test_an_ipv6_wildcard_alone_takes_ipv4() -> None:
+    (bound,), _ = open_sockets([_listener("[::]:0")], {})
+    with bound, socket.create_connection(("127.0.0.1", bound.getsockname()[1]), timeout=5):
+        bound.accept()[0].close()
+
+
+def test_a_port_in_use_is_told_with_the_process_that_has_it() -> None:
+    with listening_socket() as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListen) as raised:
+            open_sockets([_listener(f"127.0.0.1:{port}", "http")], {})
+        message = str(raised.value)
+        assert f"127.0.0.1:{port} (http)" in message
+        assert f"(pid {os.getpid()})" in message
+
+
+def test_what_was_bound_is_closed_again_when_another_can_not_be() -> None:
+    with listening_socket() as probe:
+        free = probe.getsockname()[1]
+    with listening_socket() as taken:
+        with pytest.raises(CannotListen):
+            open_sockets([_listener(f"127.0.0.1:{free}"), _listener(f"127.0.0.1:{taken.getsockname()[1]}")], {})
+        (bound,), _ = open_sockets([_listener(f"127.0.0.1:{free}")], {})
+        bound.close()
+
+
+def test_a_name_without_address_is_told() -> None:
+    with pytest.raises(CannotListen, match=r"no-such-host\.invalid"):
+        open_sockets([_listener("no-such-host.invalid:8081")], {})
+
+
+def test_only_what_listens_for_tcp_is_of_use() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as silent:
+        datagrams.bind(("127.0.0.1", 0))
+        silent.bind(("127.0.0.1", 0))
+        assert describe(datagrams) is None
+        assert describe(silent) is None
+
+
+def _address(text: str) -> HostPort:
+    host, _, port = text.rpartition(":")
+    return HostPort(host.strip("[]"), int(port))
+
+
+def _listener(listen: str, kind: str = "https") -> ListenerSettings:
+    return ListenerSettings.model_validate({"kind": kind, "listen": listen})

@@ -1,0 +1,204 @@
+"""HTTP/2 clients that stop in the middle: what waits for them is bounded in bytes and in time."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_addon.http import body_rate
+from edge_addon.relay.http2 import session as http2_session
+from edge_addon.relay.http2 import stream
+from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.relay.edge import Edge, relay_edge, stands_still
+from tests.edge_addon.relay.http2.raw import (
+    CANCEL,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    NO_ERROR,
+    PREFACE,
+    START,
+    RawHttp2,
+    frame,
+    get,
+    head,
+    post,
+    settings,
+    window_update,
+)  # fmt: skip
+from tests.loops import in_loop
+from tests.peers.recorder import Connection, Recorder, ok, silent
+
+MEGABYTE = 2**20
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stall is one after a second, not after minutes."""
+    monkeypatch.setattr(http2_session, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(stream, "STALL_SECONDS", 1.0)
+
+
+async def large(connection: Connection) -> None:
+    while True:
+        path = (await connection.read_head()).split()[1]
+        await connection.write(ok(bytes(MEGABYTE) if path == b"/large" else b"ok"))
+
+
+def edge_for(recorder: Recorder, folder: Path):  # type: ignore[no-untyped-def]
+    return relay_edge(folder, recorder.url, kind="https")
+
+
+def session_of(edge: Edge) -> http2_session.Http2Session:
+    (connection,) = edge.plane.connections
+    found = connection._session
+    assert isinstance(found, http2_session.Http2Session)
+    return found
+
+
+@in_loop
+async def test_a_response_that_nobody_takes_is_given_up(tmp_path: Path) -> None:
+    """Window updates that do not help it buy no time; the connection goes on."""
+    with Recorder(large) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + get(1, b"/large"))
+            await wait_for_in_loop(lambda: len(client.seen.bodies.get(1, b"")) == 65535, "a full window")
+            for _ in range(30):
+                await client.send(window_update(100))  # of the connection; the stream's stays shut
+                if client.seen.resets:
+                    break
+                await stands_still(lambda: len(client.seen.bodies[1]), 0.1)
+            await client.send(get(3))
+            seen = await client.until_ended(3)
+            await edge.counted("client_stalled")
+
+    assert (seen.resets, seen.status(3), seen.goaway) == ({1: CANCEL}, 200, None)
+
+
+@in_loop
+async def test_a_response_that_is_taken_slowly_is_not_given_up(tmp_path: Path) -> None:
+    """Negative control: a byte now and then is progress."""
+    with Recorder(large) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + get(1, b"/large"))
+            await wait_for_in_loop(lambda: len(client.seen.bodies.get(1, b"")) == 65535, "a full window")
+            for _ in range(8):
+                before = len(client.seen.bodies[1])
+                await client.send(window_update(1) + window_update(1, 1))
+                await wait_for_in_loop(lambda: len(client.seen.bodies[1]) == before + 1, "a byte")  # noqa: B023
+                await stands_still(lambda: len(client.seen.bodies[1]), 0.4)
+
+    assert not client.seen.resets
+
+
+@in_loop
+async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + post(1, b"/", (b"content-length", b"10")) + frame(DATA, b"12345", stream=1))
+            seen = await client.until_ended(1)
+            await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end at the upstream")
+
+    assert (seen.resets, seen.goaway) == ({1: CANCEL}, None)
+
+
+@in_loop
+async def test_a_body_that_trickles_in_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then would hold the stream for ever."""
+    monkeypatch.setattr(body_rate, "BODY_STEP", 50)
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + post(1, b"/"))
+            ended = asyncio.ensure_future(client.until_ended(1))
+            while not (await asyncio.wait({ended}, timeout=0.1))[0]:
+                await client.send(frame(DATA, b"x", stream=1))
+    assert (await ended).resets == {1: CANCEL}
+
+
+@in_loop
+async def test_an_upstream_that_thinks_longer_is_waited_for(tmp_path: Path) -> None:
+    """Negative control: it is the client's stalls that are counted."""
+
+    async def slow(connection: Connection) -> None:
+        await connection.read_head()
+        due = time.monotonic() + 3
+        await wait_for_in_loop(lambda: time.monotonic() > due, "three seconds")
+        await connection.write(ok())
+
+    with Recorder(slow) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + get(1))
+            assert (await client.until_ended(1)).status(1) == 200
+
+
+@in_loop
+async def test_what_waits_for_one_client_has_a_bound_however_many_streams_it_has(tmp_path: Path) -> None:
+    with Recorder(large) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + b"".join(get(each) for each in range(1, 257, 2)))  # so many connections are open
+            await wait_for_in_loop(lambda: len(client.seen.ended) == 128, "128 answers")
+            await client.send(settings((4, 0)) + b"".join(get(each, b"/large") for each in range(257, 513, 2)))
+            session = session_of(edge)
+            await stands_still(lambda: session._queued)
+
+            assert session.is_full
+            assert session._queued == sum(len(each._queue) for each in session._streams.values())
+            # What was being read in the very turn of the loop that went over the bound comes on top.
+            assert session._queued < http2_session.MAX_QUEUED + 40 * 65536
+            await wait_for_in_loop(lambda: session._queued == 0, "all of it given up", seconds=30)
+            assert not session.is_full
+
+
+@in_loop
+async def test_full_streams_go_on_when_the_client_takes_them(tmp_path: Path) -> None:
+    with Recorder(large) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(PREFACE + settings((4, 0)) + b"".join(get(each, b"/large") for each in range(1, 101, 2)))
+            await wait_for_in_loop(lambda: client.seen.heads, "the first answers")
+            session = session_of(edge)
+            await wait_for_in_loop(lambda: session.is_full, "a full connection")
+            await client.send(settings((4, 2**20)) + window_update(2**30))
+            await wait_for_in_loop(lambda: len(client.seen.ended) == 50, "every answer", seconds=60)
+
+    assert {len(body) for body in client.seen.bodies.values()} == {MEGABYTE}
+    assert (client.seen.resets, client.seen.goaway) == ({}, None)
+
+
+@in_loop
+async def test_data_before_an_upgrade_is_agreed_waits_within_its_window(tmp_path: Path) -> None:
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            opening = head(b"/ws", method=b"CONNECT", protocol=b"websocket")
+            await client.send(START + frame(HEADERS, opening, stream=1, flags=END_HEADERS))
+            await client.send(frame(DATA, bytes(16384), stream=1) * 16)
+            seen = await client.until_answered()
+            (stream,) = session_of(edge)._streams.values()
+
+            assert len(stream._early) == 256 * 1024
+            assert seen.goaway is None
+
+
+@in_loop
+async def test_an_idle_websocket_outlives_what_would_be_a_stall(tmp_path: Path) -> None:
+    """ActiveSync, notifications: silence is not a stall."""
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            opening = head(b"/ws", method=b"CONNECT", protocol=b"websocket")
+            await client.send(START + frame(HEADERS, opening, stream=1, flags=END_HEADERS) + get(3, b"/ping"))
+            await stands_still(lambda: len(edge.plane.counters), 3)
+            assert not client.seen.is_closed
+            assert not client.seen.resets
+
+
+@in_loop
+async def test_a_client_that_ends_its_side_is_let_go(tmp_path: Path) -> None:
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            await client.send(START + get(1) + frame(HEADERS, head(), stream=3, flags=END_HEADERS | END_STREAM))
+            await wait_for_in_loop(lambda: len(recorder.connections) == 2, "both requests")
+            client.writer.transport.close()
+            await wait_for_in_loop(lambda: all(each.is_over for each in recorder.connections), "the end upstream")
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
+    assert client.seen.goaway in (None, NO_ERROR)

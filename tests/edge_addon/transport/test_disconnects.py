@@ -1,0 +1,173 @@
+"""Clients that go while they are not read from: both sides end soon, whatever hangs behind the edge."""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_addon.keepalive import IDLE_SECONDS
+from edge_addon.listeners.connection import ClientConnection
+from edge_addon.transport import disconnects, tcp
+from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.mail.edge import MAIN_HOST, Peer, Upstream, client_context, mail_edge
+from tests.edge_addon.relay.edge import relay_edge
+from tests.loops import in_loop
+from tests.peers.recorder import Connection, Recorder, answering, ok
+
+POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000000\r\n\r\n"
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def stuck(connection: Connection) -> None:
+    """Reads no more, as a server whose threads all hang."""
+    connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.sleep(60)
+
+
+async def stuck_behind_upgrade(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.write(SWITCH)
+    await stuck(connection)
+
+
+async def fill(client: asyncio.StreamWriter, connection: ClientConnection) -> None:
+    """Send until the edge reads no more for good; what was sent has all arrived at its socket."""
+    loop, since = asyncio.get_running_loop(), connection._plane.held._since
+    while loop.time() - since.get(connection, loop.time()) < 0.2:
+        if not connection._is_paused:
+            client.write(bytes(50_000))
+            await client.drain()
+        await asyncio.sleep(0.001)
+
+
+def reset(client: asyncio.StreamWriter) -> None:
+    bound = client.get_extra_info("socket")
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.transport.abort()
+
+
+def end(client: asyncio.StreamWriter) -> None:
+    """A FIN, without the goodbye of TLS if there is any: the loop's would wait for an answer to it."""
+    with socket.socket(fileno=os.dup(client.get_extra_info("socket").fileno())) as bound:
+        bound.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("go", [reset, end])
+@pytest.mark.parametrize("kind", ["request", "tunnel"])
+@in_loop
+async def test_web_client_that_goes_behind_a_server_that_hangs_is_noticed(
+    kind: str, go: Callable[[asyncio.StreamWriter], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disconnects, "GONE_SECONDS", 0.5)
+    with Recorder(stuck if kind == "request" else stuck_behind_upgrade) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, client = await edge.connect()
+            client.write(POST if kind == "request" else UPGRADE)
+            if kind == "tunnel":
+                await reader.readuntil(b"\r\n\r\n")
+            await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
+            await fill(client, next(iter(edge.plane.connections)))
+            go(client)
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection", seconds=5)
+            server = edge.plane.upstream_pool("main").servers[0]
+            await wait_for_in_loop(lambda: server.active == 0, "the end of the upstream's connection")
+
+
+@in_loop
+async def test_web_client_that_has_said_all_gets_its_answer_from_a_server_that_is_slow_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is there long before the last byte has been read from it."""
+    monkeypatch.setattr(disconnects, "GONE_SECONDS", 3)
+
+    async def slow(connection: Connection) -> None:
+        await connection.read_until(b"end")
+        await connection.write(ok())
+
+    size = 3_000_000
+    head = POST.replace(b"100000000", b"%d" % size)
+    with Recorder(slow) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            assert (await edge.send(head + bytes(size - 3) + b"end", end=True)).endswith(b"ok")
+
+
+@in_loop
+async def test_client_that_ends_while_the_end_of_its_answer_is_on_its_way_gets_all_of_it(tmp_path: Path) -> None:
+    """What is closed is read from again: its end is no news for whoever looks after those that are not."""
+    size = 5_000_000
+    async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
+        reader, client = await edge.connect()
+        await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
+        connection, clients = next(iter(edge.plane.connections)), edge.plane.held
+        connection.pause_reading()
+        clients._since[connection] -= disconnects.GONE_SECONDS
+        connection.write(bytes(size))
+        connection.close()
+        end(client)
+        clients._look()
+        assert len(await asyncio.wait_for(reader.read(), 20)) == size
+
+
+@asynccontextmanager
+async def mail_tunnel(folder: Path) -> AsyncIterator[tuple[ClientConnection, asyncio.StreamWriter, Upstream]]:
+    async def hang(peer: Peer) -> None:
+        peer.say(b"* OK here\r\n")
+        await peer.line()
+        peer.say(b"a OK in\r\n")
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while not peer.writer.transport.is_closing():
+            peer.say(b"\0")  # fails as soon as the edge has closed
+            await asyncio.sleep(0.05)
+
+    async with Upstream(hang) as upstream, mail_edge(folder, "imaps", upstream.port) as edge:
+        client = await edge.connect(client_context(), MAIN_HOST)
+        await client.line()
+        await client.ask(b"a LOGIN a b\r\n", b"a ")
+        connection = next(iter(edge.plane.connections))
+        yield connection, client.writer, upstream
+
+
+@pytest.mark.parametrize("go", [reset, end])
+@in_loop
+async def test_mail_client_that_goes_behind_a_server_that_hangs_is_noticed(
+    go: Callable[[asyncio.StreamWriter], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disconnects, "GONE_SECONDS", 0.5)
+    monkeypatch.setattr(tcp, "CLOSE_SECONDS", 0.5)
+    async with mail_tunnel(tmp_path) as (connection, client, upstream):
+        await fill(client, connection)
+        go(client)
+        await wait_for_in_loop(lambda: connection._is_closing, "the end of the client's connection", seconds=5)
+        await upstream.done()
+
+
+@in_loop
+async def test_both_sides_are_asked_for_peers_that_vanish_without_a_word(tmp_path: Path) -> None:
+    from certstore.model.settings.models import ListenerSettings
+    from edge_addon.listeners.listening import ListeningSockets
+
+    sockets = ListeningSockets()
+    sockets.adopt([ListenerSettings.model_validate({"kind": "http", "listen": "127.0.0.1:0"})])
+    listener = sockets.listening[0]
+    with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+        assert _asks(accepted)
+    sockets.close()
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            await edge.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", end=True)
+            idle = edge.plane.upstream_pool("main").servers[0].idle
+            assert _asks(next(iter(idle)).transport.get_extra_info("socket"))
+
+
+def _asks(each: socket.socket) -> bool:
+    is_on = each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    return bool(is_on) and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == IDLE_SECONDS

@@ -1,0 +1,126 @@
+"""The context cache: one context per version and purpose, bounded, and steady when files can't be read."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from certstore.model.layout import Layout
+from certstore.model.settings.models import Settings
+from certstore.model.snapshot import ServedCertificate
+from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, ContextCache
+from tests.certificates import CertificateAuthority, Issued
+
+CA = CertificateAuthority()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cache(layout: Layout, clock: Clock) -> ContextCache:
+    return ContextCache(layout, Settings(), capacity=2, monotonic=clock)
+
+
+def publish(layout: Layout, site: str, version: int, issued: Issued, *, rsa: Issued | None = None) -> ServedCertificate:
+    """Write a version's files and make it live."""
+    folder = layout.version(site, version)
+    issued.write_to(folder)
+    if rsa is not None:
+        (folder / "fullchain-rsa.pem").write_bytes(rsa.fullchain_pem)
+        (folder / "privkey-rsa.pem").write_bytes(rsa.privkey_pem)
+    layout.live_folder.mkdir(exist_ok=True)
+    layout.live(site).unlink(missing_ok=True)
+    layout.live(site).symlink_to(layout.live_target(site, version))
+    return ServedCertificate(
+        site, version, issued.fingerprint, issued.dns_names, issued.not_before, issued.not_after, False, rsa is not None
+    )
+
+
+def test_the_same_version_gives_the_same_context(layout: Layout, cache: ContextCache) -> None:
+    served = publish(layout, "a.test", 1, CA.issue("a.test"))
+
+    assert cache.get(served, is_mail=False) is cache.get(served, is_mail=False)
+
+
+def test_another_version_site_or_purpose_gives_another_context(layout: Layout, cache: ContextCache) -> None:
+    a1 = publish(layout, "a.test", 1, CA.issue("a.test"))
+    a2 = publish(layout, "a.test", 2, CA.issue("a.test"))
+    b1 = publish(layout, "b.test", 1, CA.issue("b.test"))
+
+    contexts = [cache.get(a1, is_mail=False), cache.get(a2, is_mail=False), cache.get(b1, is_mail=False)]
+    contexts.append(cache.get(b1, is_mail=True))
+
+    assert None not in contexts
+    assert len({id(context) for context in contexts}) == len(contexts)
+
+
+def test_the_cache_is_bounded_and_drops_the_least_recently_used(layout: Layout, cache: ContextCache) -> None:
+    sites = {site: publish(layout, site, 1, CA.issue(site)) for site in ("a.test", "b.test", "c.test")}
+    first = {site: cache.get(sites[site], is_mail=False) for site in ("a.test", "b.test")}
+    cache.get(sites["a.test"], is_mail=False)
+    cache.get(sites["c.test"], is_mail=False)
+
+    assert cache.get(sites["a.test"], is_mail=False) is first["a.test"]
+    assert cache.get(sites["b.test"], is_mail=False) is not first["b.test"]
+
+
+def test_a_day_old_context_is_rebuilt_for_fresh_ticket_keys(layout: Layout, cache: ContextCache, clock: Clock) -> None:
+    served = publish(layout, "a.test", 1, CA.issue("a.test"))
+    first = cache.get(served, is_mail=False)
+    clock.now += MAXIMUM_AGE_SECONDS - 1
+    assert cache.get(served, is_mail=False) is first
+
+    clock.now += 2
+
+    assert cache.get(served, is_mail=False) is not first
+
+
+def test_a_pruned_version_is_replaced_by_the_live_one(layout: Layout, cache: ContextCache) -> None:
+    old = publish(layout, "a.test", 1, CA.issue("a.test"))
+    publish(layout, "a.test", 2, CA.issue("a.test"))
+    shutil.rmtree(layout.version("a.test", 1))
+
+    assert cache.get(old, is_mail=False) is not None
+
+
+def test_unreadable_files_keep_the_last_good_context(layout: Layout, cache: ContextCache) -> None:
+    good = publish(layout, "a.test", 1, CA.issue("a.test"))
+    first = cache.get(good, is_mail=False)
+    bad = publish(layout, "a.test", 2, CA.issue("a.test"))
+    (layout.version("a.test", 2) / "privkey.pem").write_bytes(CA.issue("a.test").privkey_pem)
+
+    assert cache.get(bad, is_mail=False) is first
+
+
+def test_unreadable_files_without_a_last_context_give_none(layout: Layout, cache: ContextCache) -> None:
+    served = publish(layout, "a.test", 1, CA.issue("a.test"))
+    (layout.version("a.test", 1) / "privkey.pem").write_bytes(b"")
+
+    assert cache.get(served, is_mail=False) is None
+
+
+def test_an_rsa_pair_beside_the_first_is_loaded(layout: Layout, cache: ContextCache) -> None:
+    pair = publish(layout, "a.test", 1, CA.issue("a.test"), rsa=CA.issue("a.test", key_type="rsa2048"))
+    context = cache.get(pair, is_mail=False)
+    assert context is not None
+
+    broken = publish(layout, "b.test", 1, CA.issue("b.test"), rsa=CA.issue("b.test", key_type="rsa2048"))
+    (layout.version("b.test", 1) / "privkey-rsa.pem").write_bytes(b"")
+
+    assert cache.get(broken, is_mail=False) is None, "half a pair is not served"
