@@ -91,7 +91,7 @@ def take_in_drops(store: Path, sites: Iterable[str]) -> None:
     """Judge what was dropped before the service runs, so that it serves it from its first moment on."""
     with StoreWriter.acquire(store, settle=timedelta(0)) as writer:
         for site in sites:
-            writer.look(site)
+            writer.check(site)
 
 
 def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0.0.1") -> str:

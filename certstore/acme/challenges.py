@@ -158,5 +158,5 @@ def _is_trusted(listen: HostPort, settings: Settings) -> bool:
     return any(address in network for network in settings.trusted_proxies)
 
 
-Look = Callable[[str, str, str], Failure | None]
+SelfCheck = Callable[[str, str, str], Failure | None]
 """name, token, key authorization: what `look_at_own` says of them."""

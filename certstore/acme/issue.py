@@ -20,7 +20,7 @@ from josepy.json_util import field as json_field
 from certstore.acme import keys
 from certstore.acme.account import Account
 from certstore.acme.chains import alternate_links, select_chain
-from certstore.acme.challenges import Challenges, Look
+from certstore.acme.challenges import Challenges, SelfCheck
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after, to_problem, told
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay, Part
 from certstore.model.certificate.contents import DroppedFile
@@ -50,13 +50,13 @@ class NewOrder(messages.NewOrder):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class OrderContext:
     """What an order needs besides the CA. `wait` returns True when the process is to stop; `tell` is for a person who
     watches; `note_order` and `note_failed` are for counting the CA's limits."""
 
     journal: OrderJournal
     challenges: Challenges
-    look: Look
+    look: SelfCheck
     wait: Callable[[float], bool]
     tell: Callable[[str], None] = lambda message: None
     note_order: Callable[[], None] = lambda: None
@@ -69,11 +69,11 @@ class Issuer:
     """Orders at one CA in the name of one account. One thread, one order at a time."""
 
     def __init__(
-        self, conversation: Conversation, account: Account, around: Surroundings, preferred_chain: str | None = None
+        self, conversation: Conversation, account: Account, context: OrderContext, preferred_chain: str | None = None
     ) -> None:
         self._ca = conversation
         self._account = account
-        self._around = around
+        self._context = context
         self._preferred_chain = preferred_chain
 
     def issue(self, request: OrderRequest) -> list[DroppedFile]:
@@ -81,16 +81,16 @@ class Issuer:
 
         Raises OrderFailed, Interrupted, OSError.
         """
-        journal = self._around.journal
+        journal = self._context.journal
         left = journal.load(request.site)
         # The CA may be looking at an interrupted order's tokens at this moment: they stay until it is settled.
-        with self._around.challenges.hidden_after(left.tokens if left is not None else ()):
-            return self._issued(request, journal.find(request, self._around.clock()))
+        with self._context.challenges.hidden_after(left.tokens if left is not None else ()):
+            return self._issued(request, journal.find(request, self._context.clock()))
 
     def _issued(self, request: OrderRequest, known: OrderUnderWay | None) -> list[DroppedFile]:
-        journal = self._around.journal
+        journal = self._context.journal
         if known is not None:
-            self._around.tell("an order that was interrupted is picked up")
+            self._context.tell("an order that was interrupted is picked up")
             try:
                 return self._complete(known)
             except OrderDead:
@@ -102,7 +102,7 @@ class Issuer:
                 # The CA does not know it, or it is none any more: begun anew, once.
                 journal.remove(request.site)
         parts = tuple(Part(part, keys.to_pem(keys.make_key(part))) for part in _parts(request))
-        order = journal.keep(OrderUnderWay(request, self._around.clock(), parts))
+        order = journal.keep(OrderUnderWay(request, self._context.clock(), parts))
         try:
             return self._complete(order)
         except OrderFailed as failed:
@@ -111,7 +111,7 @@ class Issuer:
 
     def _give_up(self, request: OrderRequest, failure: Failure) -> None:
         if failure.cause not in _WORTH_PICKING_UP:
-            self._around.journal.remove(request.site)
+            self._context.journal.remove(request.site)
 
     def _complete(self, order: OrderUnderWay) -> list[DroppedFile]:
         files = []
@@ -128,10 +128,10 @@ class Issuer:
         request = order.request
         if part.url is None:
             part = replace(part, url=self._open(request, replaces=request.replaces if is_first else None))
-            order = self._around.journal.keep(order.with_part(part))
+            order = self._context.journal.keep(order.with_part(part))
         assert part.url is not None, "an opened order has its URL"  # noqa: S101
         part = replace(part, fullchain=self._follow(part.url, order, part))
-        return self._around.journal.keep(replace(order.with_part(part), tokens=())), part
+        return self._context.journal.keep(replace(order.with_part(part), tokens=())), part
 
     def _open(self, request: OrderRequest, *, replaces: str | None) -> str:
         """A new order at the CA; its URL."""
@@ -142,8 +142,8 @@ class Issuer:
             profile=self._profile(request.profile),
             replaces=replaces,
         )
-        self._around.tell(f"ordering {', '.join(request.names)}")
-        self._around.note_order()
+        self._context.tell(f"ordering {', '.join(request.names)}")
+        self._context.note_order()
         try:
             response = self._ca.post(self._ca.directory["newOrder"], body, names=request.names)
         except OrderFailed:
@@ -174,7 +174,7 @@ class Issuer:
     def _follow(self, url: str, under_way: OrderUnderWay, part: Part) -> str:
         """Do what the order's status asks for until there is a chain (RFC 8555 §7.1.6)."""
         request = under_way.request
-        pauses = _Pauses(self._around, "the CA is busy with the order")
+        pauses = _Pauses(self._context, "the CA is busy with the order")
         is_proven = is_touched = False
         while True:
             order = self._order(url, request)
@@ -202,7 +202,7 @@ class Issuer:
         return order
 
     def _finalize(self, url: str, order: messages.Order, request: OrderRequest, part: Part) -> None:
-        self._around.tell(f"all names are proven; the {part.key_type} certificate is requested")
+        self._context.tell(f"all names are proven; the {part.key_type} certificate is requested")
         csr = keys.make_csr(keys.from_pem(part.key_pem), request.names)
         try:
             self._ca.post(order.finalize, messages.CertificateRequest(csr=csr), names=request.names)
@@ -221,12 +221,12 @@ class Issuer:
             elif authorization.status != messages.STATUS_VALID:
                 raise OrderDead(_authorization_failure(authorization))
         shown = [(str(body.chall.encode("token")), self._key_authorization(body)) for _, _, body in open_ones]
-        self._around.journal.keep(replace(under_way, tokens=tuple(token for token, _ in shown)))
+        self._context.journal.keep(replace(under_way, tokens=tuple(token for token, _ in shown)))
         # Those that a killed process showed stay on, to the end of the order: a CA that was asked twice may look twice.
-        with self._around.challenges.shown(shown, kept=under_way.tokens):
+        with self._context.challenges.shown(shown, kept=under_way.tokens):
             for (url, name, body), (token, key_authorization) in zip(open_ones, shown, strict=True):
-                self._around.tell(f"{name}: the token is looked at through our own port 80")
-                if (failure := self._around.look(name, token, key_authorization)) is not None:
+                self._context.tell(f"{name}: the token is looked at through our own port 80")
+                if (failure := self._context.look(name, token, key_authorization)) is not None:
                     raise OrderFailed(failure)
                 self._answer(url, name, body)
             self._wait_for_verdicts([(url, name) for url, name, _ in open_ones])
@@ -247,7 +247,7 @@ class Issuer:
         """Every name's verdict is heard, so that all that fail are known at once."""
         failures = []
         # The CA is looking: a token taken away now would count as a failed validation.
-        pauses = _Pauses(self._around, "the CA looks at the names", grace=GRACE)
+        pauses = _Pauses(self._context, "the CA looks at the names", grace=GRACE)
         while waiting:
             response: requests.Response | None = None
             still = []
@@ -257,10 +257,10 @@ class Issuer:
                 if authorization.status in (messages.STATUS_PENDING, messages.STATUS_PROCESSING):
                     still.append((url, name))
                 elif authorization.status == messages.STATUS_VALID:
-                    self._around.tell(f"{name}: the CA is satisfied")
+                    self._context.tell(f"{name}: the CA is satisfied")
                 else:
-                    self._around.tell(f"{name}: the CA is not satisfied")
-                    self._around.note_failed(name)
+                    self._context.tell(f"{name}: the CA is not satisfied")
+                    self._context.note_failed(name)
                     failures.append(_authorization_failure(authorization))
             waiting = still
             if waiting:
@@ -280,7 +280,7 @@ class Issuer:
         name = authorization.identifier.value
         for body in authorization.challenges:
             if isinstance(body.chall, acme_challenges.HTTP01):
-                if self._around.challenges.is_token(str(body.chall.encode("token"))):
+                if self._context.challenges.is_token(str(body.chall.encode("token"))):
                     return body
                 raise OrderFailed(Failure(Cause.CA_ERROR, f"the CA's token for {name} is none", (name,)))
         raise OrderFailed(Failure(Cause.REQUEST_REFUSED, f"the CA offers no http-01 challenge for {name}", (name,)))
@@ -306,25 +306,25 @@ def _need(facts: Any, *fields: str) -> None:
 class _Pauses:
     """Ever longer pauses, within what the CA asks for, up to the end of patience."""
 
-    def __init__(self, around: Surroundings, what: str, *, grace: timedelta = timedelta()) -> None:
+    def __init__(self, context: OrderContext, what: str, *, grace: timedelta = timedelta()) -> None:
         """For the time of `grace` the wish to stop is not heard."""
-        self._around = around
+        self._context = context
         self._what = what
-        self._grace_ends = around.clock() + grace
+        self._grace_ends = context.clock() + grace
         self._pause = _FIRST_PAUSE
-        self._deadline = around.clock() + PATIENCE
+        self._deadline = context.clock() + PATIENCE
 
     def take(self, response: requests.Response | None) -> None:
-        now = self._around.clock()
+        now = self._context.clock()
         if now >= self._deadline:
             raise OrderFailed(Failure(Cause.CA_ERROR, f"{self._what} for more than {PATIENCE.seconds // 60} minutes"))
         wanted = read_retry_after(response)
         pause = self._pause if wanted is None else max(self._pause, min((wanted - now).total_seconds(), 60.0))
         self._pause = min(self._pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
-        if self._around.wait(pause):
+        if self._context.wait(pause):
             if now >= self._grace_ends:
                 raise Interrupted
-            self._around.sleep(min(pause, _LONGEST_PAUSE))
+            self._context.sleep(min(pause, _LONGEST_PAUSE))
 
 
 def _parts(request: OrderRequest) -> Sequence[str]:

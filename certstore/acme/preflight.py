@@ -75,12 +75,12 @@ class Preflight:
         content = f"{PREFLIGHT_MARK}{secrets.token_urlsafe(24)}"
         probe = NameProbe(self.resolver, token, content.encode(), self.ports)
 
-        def look_at(name: str) -> NameFacts:
+        def check_site(name: str) -> NameFacts:
             tell(f"{name}: DNS, port 80, CAA")
             return self._facts(name, probe)
 
         with self.challenges.shown([(token, content)]), ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
-            yield from pool.map(look_at, names)
+            yield from pool.map(check_site, names)
 
     def _facts(self, name: str, probe: NameProbe) -> NameFacts:
         ipv4, ipv4_addresses = self.resolver.addresses(name, version=4)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from certstore.admin.actions.action import Desk
+from certstore.admin.actions.action import Actions
 from certstore.admin.api import certificates, myself, people, service, sites
 from certstore.admin.api.examples import add_examples
 from certstore.admin.api.models import ProblemDocument
@@ -39,7 +39,7 @@ Errors are problem documents (RFC 9457): `detail` says what was found, `remedy` 
 """
 
 
-def build_app(desk: Desk) -> Guard:
+def build_app(actions: Actions) -> Guard:
     app = FastAPI(
         title="certedge",
         version="1",
@@ -48,7 +48,7 @@ def build_app(desk: Desk) -> Guard:
         docs_url=None,  # its page loads scripts from a CDN
         redoc_url=None,
     )
-    app.state.desk = desk
+    app.state.actions = actions
     app.state.flashes = Flashes()
     describe = app.openapi
     app.openapi = lambda: add_examples(describe())  # type: ignore[method-assign]
@@ -57,15 +57,16 @@ def build_app(desk: Desk) -> Guard:
         app.include_router(each.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_api_route("/healthz", healthz, include_in_schema=False)
-    app.include_router(observing(desk))
+    app.include_router(observing(actions))
     for error in EXPECTED:
         app.add_exception_handler(error, on_expected)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_unforeseen)
-    writer = desk.around.writer
+    writer = actions.context.writer
     return Guard(
-        app, Origins.of(desk.around.settings, lambda: desk.index.view().main.names or (writer.site("main").host,))
+        app,
+        Origins.of(actions.context.settings, lambda: actions.index.view().main.names or (writer.site("main").host,)),
     )
 
 

@@ -15,7 +15,7 @@ from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
-    from certstore.control.upkeep import Caretaker
+    from certstore.control.upkeep import Upkeep
 
 Tell = Callable[[str], None]
 
@@ -23,16 +23,16 @@ Tell = Callable[[str], None]
 class Perform(Protocol):
     """From any thread but the loop's. Raises VerbFailed."""
 
-    def __call__(self, verb: str, args: Mapping[str, Any], tell: Tell = ...) -> dict[str, Any]: ...
+    def __call__(self, command: str, args: Mapping[str, Any], tell: Tell = ...) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ConsoleContext:
     """`caretaker` gives None where orders and warnings could not begin."""
 
     writer: StoreWriter
     settings: Settings
     base: Path
     perform: Perform
-    caretaker: Callable[[], Caretaker | None]
+    upkeep: Callable[[], Upkeep | None]
     clock: Callable[[], datetime]

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 
-from certstore.admin.actions.action import Desk
+from certstore.admin.actions.action import Actions
 from certstore.admin.actions.orders import take_up_left_over
 from certstore.admin.app import build_app
-from certstore.admin.context import Surroundings
+from certstore.admin.context import ConsoleContext
 from certstore.admin.http.connections import LIMIT, BoundedProtocol
 from certstore.admin.http.tls import LiveContext
 from certstore.admin.live.broadcast import Broadcast
@@ -45,44 +45,44 @@ _ROUNDS = 10
 
 
 @contextlib.asynccontextmanager
-async def console(around: Surroundings, access: Access) -> AsyncIterator[str]:
+async def console(context: ConsoleContext, access: Access) -> AsyncIterator[str]:
     """The console, for as long as the context lasts; its address. Raises OSError, ssl.SSLError."""
-    desk = make_desk(around, access)
-    listener = _listen(around.settings.admin.listen)
+    actions = make_actions(context, access)
+    listener = _listen(context.settings.admin.listen)
     # It would log exceptions with their messages, which could quote what was sent; `app` logs them without.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    server = _Server(_config(build_app(desk), LiveContext(around.writer.layout)))
+    server = _Server(_config(build_app(actions), LiveContext(context.writer.layout)))
     address = f"https://{HostPort(*listener.getsockname()[:2])}"
     serving = asyncio.create_task(server.serve([listener]), name="console")
-    looking = asyncio.create_task(_keep_looking(desk.index), name="console-index")
+    looking = asyncio.create_task(_keep_looking(actions.index), name="console-index")
     try:
         logger.info("the console is on %s", address)
         await asyncio.to_thread(_announce_set_up, access, address)
-        await asyncio.to_thread(take_up_left_over, desk)
+        await asyncio.to_thread(take_up_left_over, actions)
         yield address
     finally:
         looking.cancel()
-        desk.news.close()
+        actions.news.close()
         server.should_exit = True
         await asyncio.gather(serving, looking, return_exceptions=True)
         await server.abort_rest()
-        desk.jobs.stop()
-        desk.index.close()
+        actions.jobs.stop()
+        actions.index.close()
 
 
-def make_desk(around: Surroundings, access: Access) -> Desk:
+def make_actions(context: ConsoleContext, access: Access) -> Actions:
     """In a running loop. Its jobs are to be stopped and its index closed."""
-    news, layout = Broadcast(), around.writer.layout
+    news, layout = Broadcast(), context.writer.layout
     kept = KeyedState(layout.admin / "jobs.jsonl", layout.temporary, is_valid=is_kept_job)
-    return Desk(
-        around,
+    return Actions(
+        context,
         access,
-        SiteIndex(around, news.tell),
-        Jobs(around.clock, news.tell, kept),
-        Uploads(around.clock),
+        SiteIndex(context, news.tell),
+        Jobs(context.clock, news.tell, kept),
+        Uploads(context.clock),
         Passwords(),
-        Throttle(around.clock),
-        Reachability(around),
+        Throttle(context.clock),
+        Reachability(context),
         news,
         Streams(),
     )

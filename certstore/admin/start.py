@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certstore.admin.context import Surroundings, Tell
+from certstore.admin.context import ConsoleContext, Tell
 from certstore.admin.server import console
 from certstore.control.protocol import Answer, Request, Result
 from certstore.model.settings.models import Settings
@@ -23,7 +23,7 @@ from certstore.people.access import Access, present
 from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
-    from certstore.control.upkeep import Caretaker
+    from certstore.control.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +36,16 @@ async def console_beside(
     settings: Settings,
     base: Path,
     perform: PerformInLoop,
-    caretaker: Callable[[], Caretaker | None],
+    upkeep: Callable[[], Upkeep | None],
 ) -> AsyncIterator[Access | None]:
     """Serve for as long as the context lasts. Gives what the verbs on users and tokens work on, None where that can't
     be opened."""
-    around = Surroundings(writer, settings, base, _from_threads(perform), caretaker, present)
+    context = ConsoleContext(writer, settings, base, _from_threads(perform), upkeep, present)
     async with contextlib.AsyncExitStack() as stack:
         access: Access | None = None
         try:
             access = stack.enter_context(Access.opened(writer.layout))
-            await stack.enter_async_context(console(around, access))
+            await stack.enter_async_context(console(context, access))
         except (OSError, ssl.SSLError) as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
             logger.error("there is no console on %s: %s", settings.admin.listen, what)

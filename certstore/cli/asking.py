@@ -10,30 +10,30 @@ from typing import Any
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.did_you_mean import site_advice
 
 ONCE_IT_RUNS = "once the service runs (certedge run)"
 
 
-def ask(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
+def ask(edge: Edge, command: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
     """Perform a verb through control, or under the lock; raises CommandFailed."""
     from certstore.control.client import call
 
     # Where no control runs the store's own log would say the same as this command, beside it.
     logging.getLogger("certstore").setLevel(logging.ERROR)
     try:
-        return call(edge.settings, edge.base, verb, args, on_progress=_show_progress)
-    except VerbFailed as failure:
+        return call(edge.settings, edge.base, command, args, on_progress=_show_progress)
+    except RequestFailed as failure:
         raise failed(edge, args, attempted, failure) from None
 
 
-def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: VerbFailed) -> CommandFailed:
+def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: RequestFailed) -> CommandFailed:
     """The failure of a verb; an unknown site is told here with those there are.
 
     The verbs don't name them: the console performs the same ones for people who are not to know of each other's sites.
     """
-    told = CommandFailed.from_verb(attempted, failure)
+    told = CommandFailed.from_request(attempted, failure)
     if failure.fault is Fault.NOT_FOUND and "site" in args:
         known = known_sites(edge)
         if known and args["site"] not in known:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 
 
 class Exit(IntEnum):
@@ -33,7 +33,7 @@ class CommandFailed(Exception):
         self.exit_code = exit_code
 
     @classmethod
-    def from_verb(cls, attempted: str, error: VerbFailed) -> CommandFailed:
+    def from_request(cls, attempted: str, error: RequestFailed) -> CommandFailed:
         is_usage = error.fault is Fault.INVALID
         return cls(attempted, error.found, error.remedy, Exit.USAGE if is_usage else Exit.FAILED)
 

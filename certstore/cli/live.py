@@ -13,10 +13,10 @@ from certstore.cli.asking import failed, service_runs
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
 from certstore.cli.output import BAD, WARNING, Cell, print_lines, utc
-from certstore.control.protocol import VerbFailed
+from certstore.control.protocol import RequestFailed
 
 
-def ask_live(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
+def ask_live(edge: Edge, command: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
     """Perform a verb through control, or under the lock; raises CommandFailed."""
     from certstore.control.client import call
 
@@ -29,8 +29,8 @@ def ask_live(edge: Edge, verb: str, args: Mapping[str, Any], attempted: str) -> 
             sys.stderr.write(f"{time.monotonic() - begun:6.1f} s  {printable(message)}\n")
 
     try:
-        return call(edge.settings, edge.base, verb, args, on_progress=show)
-    except VerbFailed as failure:
+        return call(edge.settings, edge.base, command, args, on_progress=show)
+    except RequestFailed as failure:
         raise failed(edge, args, attempted, failure) from None
 
 

@@ -22,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Sites: which there are, what they declare.", epilog="Example: certedge site list"
 )
 
-_UNSETTABLE = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
+CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
 
 
 def _key_types() -> Iterable[str]:
@@ -149,10 +149,10 @@ def set_site(
     unset: Annotated[
         list[str] | None,
         typer.Option(
-            autocompletion=words(lambda: _UNSETTABLE),
+            autocompletion=words(lambda: CAN_BE_UNSET),
             metavar="KEY",
             show_default=False,
-            help=f"Back to the default: {', '.join(_UNSETTABLE)}.",
+            help=f"Back to the default: {', '.join(CAN_BE_UNSET)}.",
         ),
     ] = None,
     config: Config = None,
@@ -171,8 +171,8 @@ def set_site(
         "add_names": add_name or [],
         "remove_names": remove_name or [],
     }
-    if unknown := [key for key in unset or () if key not in _UNSETTABLE]:
-        raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed are {', '.join(_UNSETTABLE)}", "", Exit.USAGE)
+    if unknown := [key for key in unset or () if key not in CAN_BE_UNSET]:
+        raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed are {', '.join(CAN_BE_UNSET)}", "", Exit.USAGE)
     if not any(value for key, value in args.items() if key != "site"):
         raise CommandFailed(attempted, "no change was named", "see: certedge site set --help", Exit.USAGE)
     edge = open_edge(config)

@@ -23,8 +23,8 @@ from certstore.control.protocol import (
     Fault,
     Progress,
     Request,
+    RequestFailed,
     Result,
-    VerbFailed,
     decode_answer,
     encode_answer,
     encode_request,
@@ -62,7 +62,7 @@ class Owner:
             status = root.stat()
         except FileNotFoundError:
             found = f"{root}: there is no store"
-            raise VerbFailed(Fault.NOT_FOUND, found, "make one with: certedge init --host YOUR.HOST.NAME") from None
+            raise RequestFailed(Fault.NOT_FOUND, found, "make one with: certedge init --host YOUR.HOST.NAME") from None
         try:
             user = pwd.getpwuid(status.st_uid)
         except KeyError:
@@ -80,18 +80,18 @@ class Owner:
 
 
 def call(
-    settings: Settings, base: Path, verb: str, args: Mapping[str, Any], *, on_progress: OnProgress = ignore_progress
+    settings: Settings, base: Path, command: str, args: Mapping[str, Any], *, on_progress: OnProgress = ignore_progress
 ) -> dict[str, Any]:
     """Perform `verb` on the store of `settings` (relative to `base`) and return its facts; raises VerbFailed."""
     layout = Layout(base / settings.store)
     owner = Owner.of(layout.root)
     if os.geteuid() not in (0, owner.uid):
-        raise VerbFailed(
+        raise RequestFailed(
             Fault.FORBIDDEN,
             f"the store {layout.root} belongs to {owner.name}, and you are neither that user nor root",
             f"run the same command with sudo, or as {owner.name}",
         )
-    request = Request(verb, args)
+    request = Request(command, args)
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -103,8 +103,8 @@ def call(
         except BlockingIOError:
             # So many wait for it already that the kernel queues no more.
             if time.monotonic() > deadline:
-                raise VerbFailed(Fault.BUSY, "the control process takes no connection", "look at its log") from None
-        except VerbFailed as failure:
+                raise RequestFailed(Fault.BUSY, "the control process takes no connection", "look at its log") from None
+        except RequestFailed as failure:
             if failure.fault is not Fault.BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(_BUSY_PAUSE)
@@ -138,7 +138,7 @@ def ask(connection: socket.socket, request: Request, on_progress: OnProgress) ->
         _silent(connection)
     except ConnectionError:
         pass
-    raise VerbFailed(
+    raise RequestFailed(
         Fault.UNREACHABLE,
         "the control process closed the connection without an answer",
         "look at its log; what is served now: certedge status",
@@ -152,13 +152,13 @@ def _facts(answer: Answer, on_progress: OnProgress) -> dict[str, Any] | None:
             return None
         case Result(facts):
             return facts
-        case VerbFailed():
+        case RequestFailed():
             raise answer
 
 
 def _silent(connection: socket.socket) -> NoReturn:
     pid, _ = peer_pid_and_uid(connection)
-    raise VerbFailed(
+    raise RequestFailed(
         Fault.UNREACHABLE,
         f"the control process (pid {pid}) has not answered for {SILENCE_SECONDS:.0f} seconds",
         "look at its log; it may still do what was asked. What is served now: certedge status",
@@ -195,7 +195,7 @@ def _perform_as(
                     return facts
     finally:
         os.waitpid(child, 0)
-    raise VerbFailed(Fault.INTERNAL, f"the child that acted as {owner.name} ended without an answer")
+    raise RequestFailed(Fault.INTERNAL, f"the child that acted as {owner.name} ended without an answer")
 
 
 def _child(owner: Owner, settings: Settings, base: Path, request: Request, theirs: socket.socket) -> None:
@@ -208,7 +208,7 @@ def _child(owner: Owner, settings: Settings, base: Path, request: Request, their
 
         owner.become()
         tell(Result(perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))))
-    except VerbFailed as failure:
+    except RequestFailed as failure:
         tell(failure)
     except Exception as error:  # noqa: BLE001  the parent must hear of it; a message could hold contents
-        tell(VerbFailed(Fault.INTERNAL, f"{type(error).__name__} while acting as {owner.name}"))
+        tell(RequestFailed(Fault.INTERNAL, f"{type(error).__name__} while acting as {owner.name}"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certstore.control.commands.on_store import VERBS, perform
-from certstore.control.protocol import Answer, Fault, Request, Result, VerbFailed
+from certstore.control.protocol import Answer, Fault, Request, RequestFailed, Result
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.store.writer import InvalidSite, StoreBusy, StoreWriter
@@ -35,13 +35,13 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
         return StoreWriter.acquire(layout.root, keep=settings.archive.keep, keys_group=settings.keys_group)
     except StoreBusy as busy:
         holder = f"process {busy.pid}" if busy.pid is not None else "another process"
-        raise VerbFailed(
+        raise RequestFailed(
             Fault.BUSY,
             f"{holder} writes the store {layout.root} and takes no requests",
             "wait until it has ended, or stop it",
         ) from None
     except InvalidSite as error:
-        raise VerbFailed(Fault.INVALID, str(error)) from None
+        raise RequestFailed(Fault.INVALID, str(error)) from None
     except OSError as error:
         raise _storage_failure(error) from None
 
@@ -49,35 +49,35 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
 def perform_under_lock(settings: Settings, base: Path, request: Request, tell: Callable[[str], None]) -> dict[str, Any]:
     """Be the writer for the time of one verb; raises VerbFailed."""
     with closing(acquire_writer(settings, base)) as writer:
-        if request.verb in VERBS:
+        if request.command in VERBS:
             answer = perform_safely(writer, request, tell)
-        elif request.verb.startswith(ADMIN_PREFIX):
+        elif request.command.startswith(ADMIN_PREFIX):
             answer = _people_once(writer, request)
         else:
             answer = _care_once(writer, settings, base, request, tell)
     if isinstance(answer, Result):
         return answer.facts
-    assert isinstance(answer, VerbFailed), "a verb ends in a result or a failure"  # noqa: S101
+    assert isinstance(answer, RequestFailed), "a verb ends in a result or a failure"  # noqa: S101
     raise answer
 
 
 def perform_safely(writer: StoreWriter, request: Request, tell: Callable[[str], None]) -> Answer:
     """Perform a verb that changes the store; whatever goes wrong is an answer."""
-    return answer_safely(request.verb, lambda: perform(writer, request.verb, request.args, tell))
+    return answer_safely(request.command, lambda: perform(writer, request.command, request.args, tell))
 
 
 def _care_once(
     writer: StoreWriter, settings: Settings, base: Path, request: Request, tell: Callable[[str], None]
 ) -> Answer:
     """A verb of those that wait for networks, by somebody who looks after certificates for its time only."""
-    from certstore.control.upkeep import Caretaker  # its imports take as long as most commands
+    from certstore.control.upkeep import Upkeep  # its imports take as long as most commands
 
-    caretaker = Caretaker(writer, settings, base)
+    upkeep = Upkeep(writer, settings, base)
     try:
-        caretaker.maintenance.sweep()
-        return answer_safely(request.verb, lambda: caretaker.perform(request.verb, request.args, tell))
+        upkeep.maintenance.sweep()
+        return answer_safely(request.command, lambda: upkeep.perform(request.command, request.args, tell))
     finally:
-        caretaker.stop()
+        upkeep.stop()
 
 
 def _people_once(writer: StoreWriter, request: Request) -> Answer:
@@ -88,7 +88,7 @@ def _people_once(writer: StoreWriter, request: Request) -> Answer:
         with Access.opened(writer.layout) as access:
             return perform_people(access, writer, request)
 
-    return answer_safely(request.verb, act)
+    return answer_safely(request.command, act)
 
 
 def perform_people(access: Access | None, writer: StoreWriter, request: Request) -> dict[str, Any]:
@@ -96,28 +96,30 @@ def perform_people(access: Access | None, writer: StoreWriter, request: Request)
     from certstore.control.commands.on_people import perform_admin
 
     if access is None:
-        raise VerbFailed(Fault.STORAGE, "users and tokens can't be read or written", "the log of control says why")
-    return perform_admin(access, writer.sites(), request.verb, request.args)
+        raise RequestFailed(Fault.STORAGE, "users and tokens can't be read or written", "the log of control says why")
+    return perform_admin(access, writer.sites(), request.command, request.args)
 
 
-def answer_safely(verb: str, act: Callable[[], dict[str, Any]]) -> Answer:
+def answer_safely(command: str, act: Callable[[], dict[str, Any]]) -> Answer:
     """What a verb came to; whatever goes wrong is an answer. Nothing out of a file reaches the log or the answer."""
     try:
         return Result(act())
-    except VerbFailed as failure:
+    except RequestFailed as failure:
         return failure
     except OSError as error:
         storage = _storage_failure(error)
-        logger.error("%s: %s", verb, storage.found)
+        logger.error("%s: %s", command, storage.found)
         return storage
     except Exception as error:  # noqa: BLE001  one verb's fault must not take the writer away from all others
         # Where, and of what kind; not the message, which may quote what was read.
         where = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("%s: %s at\n%s", verb, type(error).__name__, where)
-        return VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where")
+        logger.error("%s: %s at\n%s", command, type(error).__name__, where)
+        return RequestFailed(
+            Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where"
+        )
 
 
-def _storage_failure(error: OSError) -> VerbFailed:
+def _storage_failure(error: OSError) -> RequestFailed:
     """The disk says no: where, why, and what a person can do about it."""
     remedies = {
         errno.ENOSPC: "free some space; what is served has not changed",
@@ -126,4 +128,4 @@ def _storage_failure(error: OSError) -> VerbFailed:
         errno.EACCES: "the store's owner has to be able to write everything in it",
     }
     found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return VerbFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "how everything stands: certedge status"))
+    return RequestFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "how everything stands: certedge status"))

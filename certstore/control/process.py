@@ -22,14 +22,14 @@ from certstore.control import protocol
 from certstore.control.commands.on_store import VERBS
 from certstore.control.dispatch import ADMIN_PREFIX, acquire_writer, answer_safely, perform_people, perform_safely
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
-from certstore.control.protocol import Answer, Fault, Progress, Request, VerbFailed
+from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from certstore.watch.watcher import DropWatcher
 
 if TYPE_CHECKING:
-    from certstore.control.upkeep import Caretaker
+    from certstore.control.upkeep import Upkeep
     from certstore.people.access import Access
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ REQUEST_SECONDS = 10.0
 HEARTBEAT_SECONDS = 10.0
 """While a verb waits or works, its client hears at least so often that it does (client.SILENCE_SECONDS is longer)."""
 
-FIRST_LOOK_SECONDS = 5.0
+FIRST_CHECK_SECONDS = 5.0
 """How long the very first start waits for the drops that are there already."""
 
 SOCKET_SECONDS = 5.0
@@ -80,7 +80,7 @@ async def _serve_until_stopped(
         control = _Control(writer, writer_thread)
         async with control.listening(), control.watching(settings.sweep_seconds) as watcher:
             if is_first_start:
-                await _first_look(watcher)
+                await _first_check(watcher)
             logger.info("control is ready on %s", writer.layout.root)
             ready()
             async with control.caring(settings, base), control.receiving(settings, base):
@@ -90,13 +90,13 @@ async def _serve_until_stopped(
         await loop.run_in_executor(writer_thread, writer.close)
 
 
-async def _first_look(watcher: DropWatcher) -> None:
+async def _first_check(watcher: DropWatcher) -> None:
     """Let the drops that wait be taken in before the first client comes, so that none gets main in their place.
 
     Bounded: thousands of them go on in the background, as do those that have not settled.
     """
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+        async with asyncio.timeout(FIRST_CHECK_SECONDS):
             while not watcher.is_idle:  # noqa: ASYNC110  it works in threads and knows of no loop
                 await asyncio.sleep(0.01)
 
@@ -104,7 +104,7 @@ async def _first_look(watcher: DropWatcher) -> None:
 def _acquire(settings: Settings, base: Path) -> StoreWriter:
     try:
         return acquire_writer(settings, base)
-    except VerbFailed as failure:
+    except RequestFailed as failure:
         raise CannotServe(str(failure)) from None
 
 
@@ -118,7 +118,7 @@ class _Control:
         self._owner = writer.layout.root.stat().st_uid
         self._connections: set[asyncio.Task[None]] = set()
         self._performing: set[asyncio.Task[None]] = set()
-        self._caretaker: asyncio.Future[Caretaker | None] = self._loop.create_future()
+        self._upkeep: asyncio.Future[Upkeep | None] = self._loop.create_future()
         self._access: asyncio.Future[Access | None] = self._loop.create_future()
 
     @contextlib.asynccontextmanager
@@ -188,20 +188,20 @@ class _Control:
         Where they can't begin, certificates are taken in and served all the same.
         """
         try:
-            caretaker = await asyncio.to_thread(_start_caretaker, self._writer, settings, base)
+            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base)
         except Exception as error:  # noqa: BLE001  whatever it is, drops have to be taken in
             where = "".join(traceback.format_tb(error.__traceback__))
             # The message of another exception could hold what must not be logged.
             found = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
             logger.error("no certificate is ordered or renewed: %s at\n%s", found, where)
-            self._caretaker.set_result(None)
+            self._upkeep.set_result(None)
             yield
             return
-        self._caretaker.set_result(caretaker)
+        self._upkeep.set_result(upkeep)
         try:
             yield
         finally:
-            await asyncio.to_thread(caretaker.stop)
+            await asyncio.to_thread(upkeep.stop)
 
     @contextlib.asynccontextmanager
     async def receiving(self, settings: Settings, base: Path) -> AsyncIterator[None]:
@@ -213,9 +213,7 @@ class _Control:
             self._access.set_result(None)
             yield
             return
-        async with beside.console_beside(
-            self._writer, settings, base, self._performed, self._caretaker.result
-        ) as access:
+        async with beside.console_beside(self._writer, settings, base, self._performed, self._upkeep.result) as access:
             self._access.set_result(access)
             yield
 
@@ -234,7 +232,9 @@ class _Control:
             pass  # it went away, or takes no answer: what was done stays done
         except asyncio.CancelledError:
             # By `listening`, its only owner, while it waits for a request: nothing has been done.
-            writer.write(protocol.encode_answer(VerbFailed(Fault.BUSY, "the control process is ending", "try again")))
+            writer.write(
+                protocol.encode_answer(RequestFailed(Fault.BUSY, "the control process is ending", "try again"))
+            )
         finally:
             writer.transport.abort()
             self._connections.discard(task)
@@ -243,12 +243,14 @@ class _Control:
         pid, uid = peer_pid_and_uid(writer.get_extra_info("socket"))
         if uid not in (0, self._owner):
             logger.warning("control socket: refused process %d of uid %d", pid, uid)
-            return VerbFailed(Fault.FORBIDDEN, f"uid {uid} is neither root nor the store's owner (uid {self._owner})")
+            return RequestFailed(
+                Fault.FORBIDDEN, f"uid {uid} is neither root nor the store's owner (uid {self._owner})"
+            )
         if len(self._connections) > CONNECTIONS:
-            return VerbFailed(Fault.BUSY, f"{CONNECTIONS} requests are under way", "try again in a moment")
+            return RequestFailed(Fault.BUSY, f"{CONNECTIONS} requests are under way", "try again in a moment")
         try:
             request = protocol.decode_request(await _read_line(reader))
-        except VerbFailed as failure:
+        except RequestFailed as failure:
             logger.warning("control socket: process %d sent no usable request: %s", pid, failure.found)
             return failure
         task = _this_task()
@@ -270,31 +272,31 @@ class _Control:
             _tell(writer, Progress("still at work"))
 
     async def _performed(self, request: Request, tell: Callable[[str], None]) -> Answer:
-        if request.verb in VERBS:
+        if request.command in VERBS:
             return await self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
-        if request.verb.startswith(ADMIN_PREFIX):
+        if request.command.startswith(ADMIN_PREFIX):
             access = await self._access
             return await asyncio.to_thread(
-                answer_safely, request.verb, lambda: perform_people(access, self._writer, request)
+                answer_safely, request.command, lambda: perform_people(access, self._writer, request)
             )
         return await self._care(request, tell)
 
     async def _care(self, request: Request, tell: Callable[[str], None]) -> Answer:
         """Verbs that wait for networks get threads of their own: the writer's is for everybody."""
-        caretaker = await self._caretaker
-        if caretaker is None:
-            return VerbFailed(Fault.INTERNAL, "orders and warnings could not begin", "the log of control says why")
+        upkeep = await self._upkeep
+        if upkeep is None:
+            return RequestFailed(Fault.INTERNAL, "orders and warnings could not begin", "the log of control says why")
         return await asyncio.to_thread(
-            answer_safely, request.verb, lambda: caretaker.perform(request.verb, request.args, tell)
+            answer_safely, request.command, lambda: upkeep.perform(request.command, request.args, tell)
         )
 
 
-def _start_caretaker(writer: StoreWriter, settings: Settings, base: Path) -> Caretaker:
-    from certstore.control.upkeep import Caretaker
+def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
+    from certstore.control.upkeep import Upkeep
 
-    caretaker = Caretaker(writer, settings, base)
-    caretaker.start()
-    return caretaker
+    upkeep = Upkeep(writer, settings, base)
+    upkeep.start()
+    return upkeep
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
@@ -306,11 +308,11 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
         # StreamReader's word for a line beyond its limit. What follows is left unread: the connection ends.
         raise protocol.too_large() from None
     except TimeoutError:
-        raise VerbFailed(Fault.BAD_REQUEST, f"no complete line within {REQUEST_SECONDS:.0f} seconds") from None
+        raise RequestFailed(Fault.BAD_REQUEST, f"no complete line within {REQUEST_SECONDS:.0f} seconds") from None
     if not line:
         raise ConnectionResetError("somebody only looked whether we are there")
     if not line.endswith(b"\n"):
-        raise VerbFailed(Fault.BAD_REQUEST, "the connection ended before the line did")
+        raise RequestFailed(Fault.BAD_REQUEST, "the connection ended before the line did")
     return line
 
 

@@ -40,7 +40,7 @@ class Fault(StrEnum):
     INTERNAL = "internal"
 
 
-class VerbFailed(Exception):
+class RequestFailed(Exception):
     """A verb failed: `found` says what is so, `remedy` what to do about it (may be empty). Nothing secret in either."""
 
     def __init__(self, fault: Fault, found: str, remedy: str = "") -> None:
@@ -52,7 +52,7 @@ class VerbFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    verb: str
+    command: str
     args: Mapping[str, Any] = field(repr=False)
 
 
@@ -68,12 +68,12 @@ class Result:
     facts: dict[str, Any]
 
 
-Answer = Progress | Result | VerbFailed
+Answer = Progress | Result | RequestFailed
 
 
 def encode_request(request: Request) -> bytes:
     """Raises VerbFailed when the line would be longer than the other side reads."""
-    line = _line({"version": VERSION, "verb": request.verb, "args": request.args})
+    line = _line({"version": VERSION, "verb": request.command, "args": request.args})
     if len(line) > REQUEST_LIMIT:
         raise too_large()
     return line
@@ -83,15 +83,15 @@ def decode_request(line: bytes) -> Request:
     """Raises VerbFailed on anything that is no request of this version."""
     fields = _object(line)
     if fields.get("version") != VERSION:
-        raise VerbFailed(
+        raise RequestFailed(
             Fault.OTHER_VERSION,
             f"the request is of version {fields.get('version')!r:.20} of the control protocol, control of {VERSION}",
             "restart the service after an update, so that both sides are of one release",
         )
-    verb, args = fields.get("verb"), fields.get("args", {})
-    if not isinstance(verb, str) or not isinstance(args, dict):
-        raise VerbFailed(Fault.BAD_REQUEST, "a request needs `verb`, a text, and `args`, an object")
-    return Request(verb, args)
+    command, args = fields.get("verb"), fields.get("args", {})
+    if not isinstance(command, str) or not isinstance(args, dict):
+        raise RequestFailed(Fault.BAD_REQUEST, "a request needs `verb`, a text, and `args`, an object")
+    return Request(command, args)
 
 
 def encode_answer(answer: Answer) -> bytes:
@@ -100,7 +100,7 @@ def encode_answer(answer: Answer) -> bytes:
             return _line({"version": VERSION, "progress": message})
         case Result(facts):
             return _line({"version": VERSION, "result": facts})
-        case VerbFailed():
+        case RequestFailed():
             error = {"fault": answer.fault.value, "found": answer.found, "remedy": answer.remedy}
             return _line({"version": VERSION, "error": error})
 
@@ -114,8 +114,8 @@ def decode_answer(line: bytes) -> Answer:
         return Result(facts)
     match fields.get("error"):
         case {"fault": str(fault), "found": str(found), "remedy": str(remedy)}:
-            return VerbFailed(Fault(fault) if fault in Fault else Fault.INTERNAL, found, remedy)
-    raise VerbFailed(Fault.BAD_REQUEST, "the answer is neither progress, result nor error")
+            return RequestFailed(Fault(fault) if fault in Fault else Fault.INTERNAL, found, remedy)
+    raise RequestFailed(Fault.BAD_REQUEST, "the answer is neither progress, result nor error")
 
 
 def pack_files(files: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
@@ -126,14 +126,14 @@ def pack_files(files: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
 def unpack_files(packed: object) -> list[tuple[str, bytes]]:
     """The inverse of `pack_files`; raises VerbFailed, without a byte of what was sent, on anything else."""
     if not isinstance(packed, list):
-        raise VerbFailed(Fault.BAD_REQUEST, "`files` is not a list")
+        raise RequestFailed(Fault.BAD_REQUEST, "`files` is not a list")
     files = []
     for item in packed:
         match item:
             case {"name": str(name), "content": str(content)}:
                 files.append((name, unpack_bytes(content)))
             case _:
-                raise VerbFailed(Fault.BAD_REQUEST, "each of `files` needs `name` and `content`, both text")
+                raise RequestFailed(Fault.BAD_REQUEST, "each of `files` needs `name` and `content`, both text")
     return files
 
 
@@ -145,11 +145,11 @@ def unpack_bytes(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise VerbFailed(Fault.BAD_REQUEST, "a content is not base64") from None
+        raise RequestFailed(Fault.BAD_REQUEST, "a content is not base64") from None
 
 
-def too_large() -> VerbFailed:
-    return VerbFailed(
+def too_large() -> RequestFailed:
+    return RequestFailed(
         Fault.TOO_LARGE,
         f"the request is larger than {REQUEST_LIMIT >> 20} MB",
         "a certificate with its key and chain has a few kilobytes: check which files were given",
@@ -164,7 +164,7 @@ def _object(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
-        raise VerbFailed(Fault.BAD_REQUEST, "the line is not JSON") from None
+        raise RequestFailed(Fault.BAD_REQUEST, "the line is not JSON") from None
     if not isinstance(fields, dict):
-        raise VerbFailed(Fault.BAD_REQUEST, "the line is not a JSON object")
+        raise RequestFailed(Fault.BAD_REQUEST, "the line is not a JSON object")
     return fields

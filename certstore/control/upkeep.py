@@ -20,7 +20,7 @@ from certstore.store.writer import StoreWriter
 Tell = Callable[[str], None]
 
 
-class Caretaker:
+class Upkeep:
     """`start` and `stop` once each; without `start` only what is asked for is done."""
 
     def __init__(
@@ -53,8 +53,8 @@ class Caretaker:
         self.notifier.stop()
         self.maintenance.stop()
 
-    def perform(self, verb: str, args: Mapping[str, Any], tell: Tell = lambda message: None) -> dict[str, Any]:
+    def perform(self, command: str, args: Mapping[str, Any], tell: Tell = lambda message: None) -> dict[str, Any]:
         """One of `care_verbs.CARE_VERBS`. Raises VerbFailed, OSError."""
         from certstore.control.commands.on_network import perform_care
 
-        return perform_care(self, verb, args, tell)
+        return perform_care(self, command, args, tell)

@@ -52,7 +52,7 @@ def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None
 
 
 def write_new_folder(
-    folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None, at_once: Executor
+    folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None, sync_pool: Executor
 ) -> None:
     """Make a folder with these files in it, all of it durable but its own name. Raises OSError; what is left then is
     for the caller to remove.
@@ -69,7 +69,7 @@ def write_new_folder(
         if gid is not None:
             os.fchown(descriptors[-1], -1, gid)
         os.fchmod(descriptors[-1], mode)
-        syncs = [at_once.submit(os.fsync, descriptor) for descriptor in descriptors]
+        syncs = [sync_pool.submit(os.fsync, descriptor) for descriptor in descriptors]
         # All of them first: no descriptor may be closed under a sync that still runs.
         wait(syncs)
         for sync in syncs:

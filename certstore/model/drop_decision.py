@@ -51,7 +51,7 @@ class Judged:
     verdict: CertificateBundle | Refused
 
 
-Judgement = Unchanged | Wait | Missing | HeldBack | Judged
+DropDecision = Unchanged | Wait | Missing | HeldBack | Judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def is_news(facts: DropFacts, last: LastDrop | None, source: Source) -> bool:
     return last is None or last.is_held or last.digest != facts.digest
 
 
-def judge(
+def decide_drop(
     facts: DropFacts,
     verdict: CertificateBundle | Refused | None,
     *,
@@ -103,7 +103,7 @@ def judge(
     source: Source,
     live: Version | None,
     settle: timedelta = SETTLE,
-) -> Judgement:
+) -> DropDecision:
     """`verdict` is what reading the drop came to, None when `is_news` said not to ask."""
     remaining = settle - facts.unchanged_for
     is_settled = facts.is_steady and remaining <= timedelta()

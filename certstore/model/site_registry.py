@@ -71,7 +71,7 @@ class NumberedDeclarations(Declarations):
         return {name: self._numbers[name][site] for name in sorted(self._numbered.get(site, ()))}
 
 
-class Roster(Mapping[str, KnownSite]):
+class SiteRegistry(Mapping[str, KnownSite]):
     """The sites by key. `put` and `remove` return the sites whose entries may differ from before, the site included."""
 
     def __init__(self, declarations: NumberedDeclarations) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from certstore.acme.account import Account, Accounts, AccountWishes, read_mac_key
 from certstore.acme.challenges import Challenges, look_at_own, own_listeners
 from certstore.acme.dns_facts import Resolver
-from certstore.acme.issue import Interrupted, Issuer, Surroundings
+from certstore.acme.issue import Interrupted, Issuer, OrderContext
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.acme.preflight import Preflight
@@ -42,7 +42,7 @@ from certstore.model.renewal.preflight_findings import failure_of, fatal_names
 from certstore.model.renewal.rate_limits import Hold
 from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings
-from certstore.renewal.memory import RenewalBook
+from certstore.renewal.memory import RenewalMemory
 from certstore.renewal.sites import ACME_SOURCE, RenewalSites
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
 
@@ -80,7 +80,7 @@ class Tools:
     writer: StoreWriter
     settings: Settings
     base: Path
-    book: RenewalBook
+    memory: RenewalMemory
     wait: Callable[[float], bool]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     cas: tuple[Ca, ...] = field(init=False)
@@ -147,7 +147,7 @@ class Tools:
 
         def before_new() -> None:
             now = self.clock()
-            with self.book.ledger(ca) as pages:
+            with self.memory.ledger(ca) as pages:
                 if (hold := pages.ledger.find_account_hold(now)) is not None:
                     raise OrderFailed(Failure(Cause.RATE_LIMITED, hold.message, retry_after=hold.until))
                 pages.note_account(now)
@@ -176,7 +176,7 @@ class Attempt:
         self._reason = reason
         self._tell = tell
         self._ignores_limits = ignores_limits
-        self._state = tools.book.state(site.site)
+        self._state = tools.memory.state(site.site)
         self._ca = tools.ca(select_ca(self._state, [ca.key for ca in tools.cas]))
         self._order: OrderFor | None = None
         self._findings: list[PreflightFinding] = []
@@ -259,14 +259,14 @@ class Attempt:
         listeners = own_listeners(tools.settings)
 
         def note_order() -> None:
-            with tools.book.ledger(self._ca) as pages:
+            with tools.memory.ledger(self._ca) as pages:
                 pages.note_order(tools.clock())
 
         def note_failed(name: str) -> None:
-            with tools.book.ledger(self._ca) as pages:
+            with tools.memory.ledger(self._ca) as pages:
                 pages.note_failed(name, tools.clock())
 
-        around = Surroundings(
+        context = OrderContext(
             tools.journal,
             tools.challenges,
             lambda name, token, content: look_at_own(listeners, name, token, content),
@@ -276,7 +276,7 @@ class Attempt:
             note_failed,
             tools.clock,
         )
-        return Issuer(account.speak(anonymous), account, around, tools.settings.acme.preferred_chain)
+        return Issuer(account.speak(anonymous), account, context, tools.settings.acme.preferred_chain)
 
     def _replaces(self, conversation: Conversation) -> str | None:
         live = self._site.live
@@ -290,10 +290,10 @@ class Attempt:
         now = tools.clock()
         state = settle_success(self._state, chosen, now)
         # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
-        tools.book.put(site.site, state)
+        tools.memory.put(site.site, state)
         result = tools.writer.take_in(site.site, files, source=f"{ACME_SOURCE}{self._ca.key}", doing=doing)
         tools.journal.remove(site.site)
-        with tools.book.ledger(self._ca) as pages:
+        with tools.memory.ledger(self._ca) as pages:
             pages.note_certificate(chosen.names, now)
         if result.outcome not in (Outcome.DONE, Outcome.NOTED):
             cause = Cause.STORAGE if result.outcome is Outcome.FAILED else Cause.INTAKE
@@ -308,13 +308,13 @@ class Attempt:
         now = self._tools.clock()
         window = self._state.window_for(self._site.live.fingerprint) if self._site.live is not None else None
         planned = plan_order(self._site, names, now, reason=self._reason, replaces=window is not None)
-        with self._tools.book.ledger(self._ca) as pages:
+        with self._tools.memory.ledger(self._ca) as pages:
             return pages.ledger.find_hold(planned, now)
 
     def _held(self, hold: Hold) -> Attempted:
         site, now = self._site, self._tools.clock()
         state = settle_hold(site, self._state, hold, fraction=place_of(f"{site.site} {now.isoformat()}"))
-        self._tools.book.put(site.site, state)
+        self._tools.memory.put(site.site, state)
         logger.info("%s: waits until %s: %s", site.site, hold.until.isoformat(timespec="seconds"), hold.message)
         return Attempted(site.site, state, hold=hold, findings=tuple(self._findings))
 
@@ -329,7 +329,7 @@ class Attempt:
             order=self._order,
             fraction=place_of(f"{site.site} {now.isoformat()}"),
         )
-        tools.book.put(site.site, state)
+        tools.memory.put(site.site, state)
         next_attempt = state.next_attempt if state.failure is failure else state.recheck_at
         record = Record(
             now,

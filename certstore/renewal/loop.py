@@ -26,8 +26,8 @@ from certstore.model.renewal.state import SuggestedWindow
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
 from certstore.renewal.attempt import Attempt, Attempted, Tell, Tools, live_certificate_id
-from certstore.renewal.memory import RenewalBook
-from certstore.renewal.renewal_windows import NO_ANSWER, WindowDesk
+from certstore.renewal.memory import RenewalMemory
+from certstore.renewal.renewal_windows import NO_ANSWER, AriClient
 from certstore.renewal.sites import ACME_SOURCE
 from certstore.store.journal import JournalReader, JournalUnreadable
 from certstore.store.writer import StoreWriter, UnknownSite
@@ -68,8 +68,8 @@ class Maintenance:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self.clock = clock
-        self.book = RenewalBook(writer.layout, clock())
-        self.tools = Tools(writer, settings, base, self.book, self._stopping.wait, clock)
+        self.memory = RenewalMemory(writer.layout, clock())
+        self.tools = Tools(writer, settings, base, self.memory, self._stopping.wait, clock)
         self.writer = writer
         self.last_round = clock()
         self._started_at = clock()
@@ -82,7 +82,7 @@ class Maintenance:
         self._lock = threading.RLock()
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
         self._windows = ThreadPoolExecutor(1, "window")
-        self._desk = WindowDesk(self.tools.begin, clock)
+        self._desk = AriClient(self.tools.begin, clock)
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
     # Life
@@ -116,7 +116,7 @@ class Maintenance:
         self._windows.shutdown(wait=True, cancel_futures=True)
         self._desk.close()
         self._reader.close()
-        self.book.close()
+        self.memory.close()
 
     def wake(self) -> None:
         """Something changed that the loop should look at now."""
@@ -145,7 +145,7 @@ class Maintenance:
         """What there is to warn of, each with the site's own contacts."""
         found = []
         for entry in self.entries().values():
-            watched = self.tools.sites.watched(entry, self.book.state(entry.site))
+            watched = self.tools.sites.watched(entry, self.memory.state(entry.site))
             if (matter := decide_matter(watched, now)) is not None:
                 found.append((matter, watched.contact))
         if self._thread.ident is not None and self.is_stalled(now):
@@ -205,7 +205,7 @@ class Maintenance:
             if before is None or before.sites.get(site) is not entry:
                 self._schedule(site, now)
         for site in set(before.sites) - set(snapshot.sites) if before is not None else ():
-            self.book.forget(site)
+            self.memory.forget(site)
             self._when.pop(site, None)
 
     def _schedule(self, site: str, at: datetime) -> None:
@@ -231,7 +231,7 @@ class Maintenance:
         target = self.tools.sites.to_renew(entry) if entry is not None and entry.source is Source.ACME else None
         if target is None:
             return  # looked at again when it changes
-        state = self.book.state(site)
+        state = self.memory.state(site)
         live = target.live
         if live is not None and now < live.not_after and state.ask_at(live.fingerprint, now) <= now:
             self._ask_window(site, live)
@@ -294,9 +294,9 @@ class Maintenance:
             answer = self._answer(site, ca)
             now = self.clock()
             with self._lock:
-                before = self.book.state(site)
+                before = self.memory.state(site)
                 state = before.after_info(live.fingerprint, answer.window, now, answer.retry_after)
-                self.book.put(site, state, is_durable=False)
+                self.memory.put(site, state, is_durable=False)
             self._tell_explanation(site, ca, before.window_for(live.fingerprint), answer.window)
         finally:
             with self._lock:

@@ -30,7 +30,7 @@ def is_counter(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, float | int) and 0 <= each < _LAST_SECOND for each in value)
 
 
-class RenewalBook:
+class RenewalMemory:
     """`close` it when nobody uses it any more."""
 
     def __init__(self, layout: Layout, now: datetime) -> None:
@@ -107,10 +107,10 @@ def _tolerating() -> Iterator[None]:
 class LedgerPages:
     """A ledger whose notes are kept."""
 
-    def __init__(self, ledger: Ledger, ca: Ca, book: RenewalBook) -> None:
+    def __init__(self, ledger: Ledger, ca: Ca, memory: RenewalMemory) -> None:
         self.ledger = ledger
         self._ca = ca
-        self._book = book
+        self._memory = memory
 
     def note_order(self, now: datetime) -> None:
         self._keep(self.ledger.note_order(now))
@@ -127,4 +127,4 @@ class LedgerPages:
 
     def _keep(self, key: str) -> None:
         if times := self.ledger.events(key):
-            self._book.write_counter(self._ca, key, times)
+            self._memory.write_counter(self._ca, key, times)

@@ -21,7 +21,7 @@ DOWN_FOR = timedelta(minutes=1)
 NO_ANSWER = RenewalInfoAnswer(None, None, "the certificate has no name that a CA knows")
 
 
-class WindowDesk:
+class AriClient:
     """`begin` opens a conversation with a CA, or raises OrderFailed."""
 
     def __init__(self, begin: Callable[[Ca], Conversation], clock: Callable[[], datetime]) -> None:

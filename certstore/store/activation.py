@@ -28,7 +28,7 @@ from certstore.store.versions import (
     version_numbers,
     write_version,
 )
-from certstore.store.writer_state import Books, Standing
+from certstore.store.writer_state import SiteProblem, WriterState
 
 INTAKE = "intake"
 
@@ -46,19 +46,19 @@ class IntakeResult:
     reason: str
 
 
-def live_version(books: Books, site: str) -> Version | None:
+def live_version(state: WriterState, site: str) -> Version | None:
     """What is live and whole."""
-    number = live_number(books.layout, site)
+    number = live_number(state.layout, site)
     if number is None:
         return None
     try:
-        return read_version(books.layout, site, number)
+        return read_version(state.layout, site, number)
     except VersionUnusable:
         return None
 
 
 def take_in(
-    books: Books,
+    state: WriterState,
     known: KnownSite,
     files: Iterable[DroppedFile],
     *,
@@ -69,15 +69,15 @@ def take_in(
     now: datetime | None = None,
 ) -> IntakeResult:
     """Read, check and activate. Any outcome is on record when this returns; never raises for what the bytes are."""
-    at = now or books.clock()
+    at = now or state.clock()
     verdict = read_bundle(
         files, password=password, now=at, names=known.expected_names, force=force, open_pkcs12=open_apart
     )
-    return activate_verdict(books, known, verdict, source=source, doing=doing, now=at)
+    return activate_verdict(state, known, verdict, source=source, doing=doing, now=at)
 
 
 def activate_verdict(
-    books: Books,
+    state: WriterState,
     known: KnownSite,
     verdict: CertificateBundle | Refused,
     *,
@@ -89,74 +89,76 @@ def activate_verdict(
     site = known.site
     if isinstance(verdict, Refused):
         record = Record(now, doing, Outcome.REFUSED, verdict.findings[0].code, verdict.message, source=source)
-        return _recorded(books, site, record, findings=verdict.findings)
-    live = live_version(books, site)
+        return _recorded(state, site, record, findings=verdict.findings)
+    live = live_version(state, site)
     if live is not None and live.digest == digest_of(files_of(verdict)):
         message = f"this certificate is already live as version {live.number}"
         record = Record(now, doing, Outcome.NOTED, "already_live", message, source=source)
-        return _recorded(books, site, record, version=live)
+        return _recorded(state, site, record, version=live)
     try:
-        version = write_version(books.layout, books.modes, site, verdict, source=source, now=now, at_once=books.at_once)
+        version = write_version(
+            state.layout, state.modes, site, verdict, source=source, now=now, sync_pool=state.sync_pool
+        )
     except OSError as error:
-        return _failed(books, site, doing, error, source=source, now=now)
-    return switch_live(books, known, version, doing=doing, source=source, now=now)
+        return _failed(state, site, doing, error, source=source, now=now)
+    return switch_live(state, known, version, doing=doing, source=source, now=now)
 
 
 def switch_live(
-    books: Books, known: KnownSite, version: Version, *, doing: str, source: str, now: datetime
+    state: WriterState, known: KnownSite, version: Version, *, doing: str, source: str, now: datetime
 ) -> IntakeResult:
     """Make an archived version the one that is served."""
-    site, layout = known.site, books.layout
+    site, layout = known.site, state.layout
     before = live_number(layout, site)
     try:
         make_live(layout, site, version.number)
-        books.learn(known.with_served(version.served))
+        state.learn(known.with_served(version.served))
     except OSError as error:
-        _undo(books, site, before)
-        return _failed(books, site, doing, error, source=source, now=now)
-    for code in (Standing.DROP_REFUSED, Standing.LIVE_UNUSABLE):
-        books.set_problem(site, code, None)
+        _undo(state, site, before)
+        return _failed(state, site, doing, error, source=source, now=now)
+    for code in (SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNUSABLE):
+        state.set_problem(site, code, None)
     record = Record(now, doing, Outcome.DONE, "activated", _sentence(version), version.number, source=source)
-    result = _recorded(books, site, record, version=version, findings=version.problems)
-    _prune(books, site, version.number, now)
+    result = _recorded(state, site, record, version=version, findings=version.problems)
+    _prune(state, site, version.number, now)
     return result
 
 
-def _undo(books: Books, site: str, before: int | None) -> None:
+def _undo(state: WriterState, site: str, before: int | None) -> None:
     """`live` as it was. On a disk where even that fails, the next start holds the journal against `live`."""
     try:
         if before is None:
-            remove_live(books.layout, site)
-        elif live_number(books.layout, site) != before:
-            make_live(books.layout, site, before)
+            remove_live(state.layout, site)
+        elif live_number(state.layout, site) != before:
+            make_live(state.layout, site, before)
     except OSError as error:
         message = f"the step back to the version before failed too ({error.strerror}); mended at the next start"
-        books.set_problem(site, Standing.LIVE_UNUSABLE, message)
+        state.set_problem(site, SiteProblem.LIVE_UNUSABLE, message)
 
 
-def _prune(books: Books, site: str, live: int, now: datetime) -> None:
+def _prune(state: WriterState, site: str, live: int, now: datetime) -> None:
     """Old versions go; one that can't be removed is no reason to call the activation a failure."""
-    older = [number for number in version_numbers(books.layout, site) if number < live]
-    predecessor = books.records(site).predecessor_of(live)
+    older = [number for number in version_numbers(state.layout, site) if number < live]
+    predecessor = state.records(site).predecessor_of(live)
     protected = {live, *older[-1:]} | ({predecessor} if predecessor is not None else set())
     try:
-        prune(books.layout, site, protected=protected, keep=books.policy.keep, now=now)
+        prune(state.layout, site, protected=protected, keep=state.policy.keep, now=now)
     except OSError as error:
         message = f"old versions could not be removed: {error.strerror}"
-        books.record(site, Record(now, "prune", Outcome.FAILED, "disk", message))
+        state.record(site, Record(now, "prune", Outcome.FAILED, "disk", message))
 
 
-def _failed(books: Books, site: str, doing: str, error: OSError, *, source: str, now: datetime) -> IntakeResult:
-    root = books.layout.root
+def _failed(state: WriterState, site: str, doing: str, error: OSError, *, source: str, now: datetime) -> IntakeResult:
+    root = state.layout.root
     message = f"nothing was changed: {error.strerror} while writing the store at {root}; free space or mend rights"
     record = Record(now, doing, Outcome.FAILED, "disk", message, source=source)
-    return _recorded(books, site, record)
+    return _recorded(state, site, record)
 
 
 def _recorded(
-    books: Books, site: str, record: Record, *, version: Version | None = None, findings: Sequence[Finding] = ()
+    state: WriterState, site: str, record: Record, *, version: Version | None = None, findings: Sequence[Finding] = ()
 ) -> IntakeResult:
-    books.record(site, record)
+    state.record(site, record)
     number, fingerprint = (version.number, version.fingerprint) if version else (None, None)
     return IntakeResult(site, record.outcome, number, fingerprint, tuple(findings), record.message, record.reason)
 

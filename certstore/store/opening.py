@@ -18,7 +18,7 @@ from certstore.files.keyed_state import KeyedState
 from certstore.model.drop_decision import is_last_drop
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome, Record
-from certstore.model.site_registry import KnownSite, NumberedDeclarations, Roster
+from certstore.model.site_registry import KnownSite, NumberedDeclarations, SiteRegistry
 from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.store.journal import JournalWriter
 from certstore.store.site_settings import is_declaration, is_usable_key, new_site, settings_from
@@ -32,7 +32,7 @@ from certstore.store.versions import (
     read_versions,
     remove_live,
 )
-from certstore.store.writer_state import Books, Policy, Standing
+from certstore.store.writer_state import Policy, SiteProblem, WriterState
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def sweep_temporary(layout: Layout) -> None:
             left.unlink()
 
 
-def open_books(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[], datetime]) -> Books:
+def open_state(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[], datetime]) -> WriterState:
     """Books that agree with the disk. Raises OSError."""
     declared = KeyedState(layout.declarations, layout.temporary, is_valid=is_declaration)
     drops = KeyedState(layout.drop_digests, layout.temporary, is_valid=is_last_drop)
@@ -76,22 +76,22 @@ def open_books(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[],
     for site, kept in declared.items():
         for name, number in kept["numbers"].items():
             numbers.setdefault(name, {})[site] = number
-    books = Books(
-        layout, modes, policy, clock, Roster(NumberedDeclarations(numbers)), journal, declared, drops, tombstones
+    state = WriterState(
+        layout, modes, policy, clock, SiteRegistry(NumberedDeclarations(numbers)), journal, declared, drops, tombstones
     )
-    _finish_removals(books)
-    served = _served_certificates(books)
-    fresh = _fill_roster(books, served)
+    _finish_removals(state)
+    served = _served_certificates(state)
+    fresh = _fill_registry(state, served)
     for site, found in fresh.items():
-        books.remember(books.roster[site], found.stamp, is_durable=False)
+        state.remember(state.registry[site], found.stamp, is_durable=False)
     declared.sync()
-    unpublished = _unpublished(books, served)
-    _publish(books, is_fit=is_fit)
+    unpublished = _unpublished(state, served)
+    _publish(state, is_fit=is_fit)
     for site in fresh:
-        books.note_conflicts(books.in_conflict_with(site))
+        state.note_conflicts(state.in_conflict_with(site))
     for site in unpublished:
-        _record_what_a_kill_left(books, site, served[site].version)
-    return books
+        _record_what_a_kill_left(state, site, served[site].version)
+    return state
 
 
 def _give_archive_its_modes(layout: Layout, modes: Modes) -> None:
@@ -109,49 +109,49 @@ def _give_archive_its_modes(layout: Layout, modes: Modes) -> None:
     make_folder(layout.archive, modes.key_folder, modes.keys_gid)
 
 
-def _finish_removals(books: Books) -> None:
+def _finish_removals(state: WriterState) -> None:
     """A removal is decided once its tombstone is written."""
-    for site in books.tombstones:
-        if books.layout.live(site).is_symlink():
-            remove_live(books.layout, site)
-        books.declared.drop(site)
+    for site in state.tombstones:
+        if state.layout.live(site).is_symlink():
+            remove_live(state.layout, site)
+        state.declared.drop(site)
 
 
-def _served_certificates(books: Books) -> dict[str, ServedCertificate]:
+def _served_certificates(state: WriterState) -> dict[str, ServedCertificate]:
     """Per site what is live. The journal's word is taken where it names the live version: reading 50,000 files that
     never change would make the start slow.
     """
     served: dict[str, ServedCertificate] = {}
-    for site, number in live_numbers(books.layout).items():
-        entry = books.journal.entries.get(site)
+    for site, number in live_numbers(state.layout).items():
+        entry = state.journal.entries.get(site)
         told = entry.certificate if entry else None
-        if told is not None and told.version == number and live_exists(books.layout, site):
+        if told is not None and told.version == number and live_exists(state.layout, site):
             served[site] = told
             continue
-        found = _read_or_replace(books, site, number)
+        found = _read_or_replace(state, site, number)
         if found is not None:
             served[site] = found
-    for site, entry in books.journal.entries.items():
+    for site, entry in state.journal.entries.items():
         # A removal has its tombstone before the link goes: without one, somebody else has taken the link away.
         if (
             entry.certificate is not None
             and entry.certificate.site == site
-            and site not in {*served, *books.tombstones}
+            and site not in {*served, *state.tombstones}
         ):
-            found = _put_back(books, site, entry.certificate.version)
+            found = _put_back(state, site, entry.certificate.version)
             if found is not None:
                 served[site] = found
     return served
 
 
-def _put_back(books: Books, site: str, number: int) -> ServedCertificate | None:
+def _put_back(state: WriterState, site: str, number: int) -> ServedCertificate | None:
     """The version that was served last, or the newest whole one, where `live` does not name it any more: a folder that
     was copied without its links, or a hand that slipped. It is served even where the link can't be made.
     """
-    layout = books.layout
+    layout = state.layout
     whole = {version.number: version for version in reversed(read_versions(layout, site))}
     if not whole:
-        books.set_problem(site, Standing.LIVE_UNUSABLE, f"{layout.live(site)} is lost, and no whole version is left")
+        state.set_problem(site, SiteProblem.LIVE_UNUSABLE, f"{layout.live(site)} is lost, and no whole version is left")
         return None
     version = whole.get(number) or whole[max(whole)]
     try:
@@ -161,59 +161,59 @@ def _put_back(books: Books, site: str, number: int) -> ServedCertificate | None:
             f"{layout.live(site)} is no link to a version, and none can be put in its place ({error.strerror}); "
             f"version {version.number} is served all the same: move away what lies there, then restart"
         )
-        books.set_problem(site, Standing.LIVE_UNUSABLE, message)
+        state.set_problem(site, SiteProblem.LIVE_UNUSABLE, message)
         return version.served
     message = f"{layout.live(site)} was lost; version {version.number} was made live again"
     logger.error("%s: %s", site, message)
-    books.set_problem(site, Standing.LIVE_UNUSABLE, None)
-    books.record(site, Record(books.clock(), "mend", Outcome.DONE, Standing.LIVE_UNUSABLE, message, version.number))
+    state.set_problem(site, SiteProblem.LIVE_UNUSABLE, None)
+    state.record(site, Record(state.clock(), "mend", Outcome.DONE, SiteProblem.LIVE_UNUSABLE, message, version.number))
     return version.served
 
 
-def _read_or_replace(books: Books, site: str, number: int) -> ServedCertificate | None:
+def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertificate | None:
     """The live version, or the newest whole one when somebody has damaged it by hand."""
     try:
-        return read_version(books.layout, site, number).served
+        return read_version(state.layout, site, number).served
     except VersionUnusable as error:
-        whole = read_versions(books.layout, site)
+        whole = read_versions(state.layout, site)
         if not whole:
-            books.set_problem(site, Standing.LIVE_UNUSABLE, f"{error}; no other version is left")
+            state.set_problem(site, SiteProblem.LIVE_UNUSABLE, f"{error}; no other version is left")
             return None
-        make_live(books.layout, site, whole[0].number)
+        make_live(state.layout, site, whole[0].number)
         message = f"{error}; version {whole[0].number} was made live instead"
         logger.error("%s: %s", site, message)
         # Done, not failed: the record says what is live now.
-        record = Record(books.clock(), "mend", Outcome.DONE, Standing.LIVE_UNUSABLE, message, whole[0].number)
-        books.record(site, record)
+        record = Record(state.clock(), "mend", Outcome.DONE, SiteProblem.LIVE_UNUSABLE, message, whole[0].number)
+        state.record(site, record)
         return whole[0].served
 
 
-def _fill_roster(books: Books, served: dict[str, ServedCertificate]) -> dict[str, FoundSettings]:
+def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> dict[str, FoundSettings]:
     """All sites that were known, that have something live, or that have files in the drop places; the new ones out."""
     sites: list[KnownSite] = []
     fresh: dict[str, FoundSettings] = {}
-    known = set(books.declared) | set(served) | {MAIN}
-    for site in sorted(known | set(_drop_names(books.layout))):
-        if site in books.tombstones:
+    known = set(state.declared) | set(served) | {MAIN}
+    for site in sorted(known | set(_drop_names(state.layout))):
+        if site in state.tombstones:
             continue
         found: FoundSettings | None = None
-        one = _as_declared(books, site)
+        one = _as_declared(state, site)
         if one is None:
-            one, found = new_site(books.layout, site)
+            one, found = new_site(state.layout, site)
             if one is None and site in known:
-                one = KnownSite(site, books.policy.main_host if site == MAIN else site)
+                one = KnownSite(site, state.policy.main_host if site == MAIN else site)
         if one is not None:
-            one = replace(one, has_drop=site in books.drops)
+            one = replace(one, has_drop=site in state.drops)
             sites.append(one.with_served(served[site]) if site in served else one)
             if found is not None:
                 fresh[site] = found
-    books.roster.put_all(sites)
+    state.registry.put_all(sites)
     return fresh
 
 
-def _as_declared(books: Books, site: str) -> KnownSite | None:
+def _as_declared(state: WriterState, site: str) -> KnownSite | None:
     """As it was known last; None when it was not, or in words that are settings no more: then its files say it anew."""
-    kept = books.declared.get(site)
+    kept = state.declared.get(site)
     if kept is None:
         return None
     try:
@@ -236,18 +236,18 @@ def _drop_names(layout: Layout) -> list[str]:
     return found
 
 
-def _publish(books: Books, *, is_fit: bool) -> None:
-    gone = [site for site in books.journal.entries if site not in books.roster]
+def _publish(state: WriterState, *, is_fit: bool) -> None:
+    gone = [site for site in state.journal.entries if site not in state.registry]
     if is_fit:
-        books.publish(books.roster, removed=gone)
+        state.publish(state.registry, removed=gone)
     else:
-        logger.info("%s is made anew for %d sites", books.layout.snapshot_journal, len(books.roster))
-        books.journal.rewrite([books.roster.entry(site) for site in books.roster])
+        logger.info("%s is made anew for %d sites", state.layout.snapshot_journal, len(state.registry))
+        state.journal.rewrite([state.registry.entry(site) for site in state.registry])
 
 
-def _unpublished(books: Books, served: dict[str, ServedCertificate]) -> list[str]:
+def _unpublished(state: WriterState, served: dict[str, ServedCertificate]) -> list[str]:
     """Sites whose live version the journal does not name: the writer was stopped between the two steps."""
-    entries = books.journal.entries
+    entries = state.journal.entries
     return [
         site
         for site, certificate in served.items()
@@ -255,9 +255,9 @@ def _unpublished(books: Books, served: dict[str, ServedCertificate]) -> list[str
     ]
 
 
-def _record_what_a_kill_left(books: Books, site: str, version: int) -> None:
+def _record_what_a_kill_left(state: WriterState, site: str, version: int) -> None:
     """A version that went live and did not get its record any more."""
-    if books.records(site).last_live == version:
+    if state.records(site).last_live == version:
         return
     message = f"version {version} went live; the process was stopped before it could be recorded"
-    books.record(site, Record(books.clock(), "intake", Outcome.DONE, "activated", message, version))
+    state.record(site, Record(state.clock(), "intake", Outcome.DONE, "activated", message, version))

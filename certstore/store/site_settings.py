@@ -20,7 +20,7 @@ from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
 from certstore.store.site_yaml import FoundSettings, read_site_file, stamp_of
-from certstore.store.writer_state import Books, Standing
+from certstore.store.writer_state import SiteProblem, WriterState
 
 SETTINGS = "settings"
 
@@ -29,30 +29,30 @@ UnchangedFor = Callable[[str, float], timedelta]
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsLook:
+class SettingsCheck:
     """`again_in`: the file may be half written. `missing`: what to say when it is gone."""
 
     again_in: timedelta | None = None
     missing: str | None = None
 
 
-def look_at_settings(books: Books, site: str, unchanged_for: UnchangedFor) -> SettingsLook:
+def check_settings(state: WriterState, site: str, unchanged_for: UnchangedFor) -> SettingsCheck:
     """Take over what is new; afterwards the site is in the roster, or there is no such site."""
-    path, known = books.layout.site_yaml(site), books.roster.get(site)
-    kept = books.declared.get(site)
+    path, known = state.layout.site_yaml(site), state.registry.get(site)
+    kept = state.declared.get(site)
     stamp = stamp_of(path)
     if known is not None and stamp is not None and kept is not None and kept["stamp"] == list(stamp):
-        books.set_problem(site, Standing.SETTINGS_INVALID, None)
-        return SettingsLook()
+        state.set_problem(site, SiteProblem.SETTINGS_INVALID, None)
+        return SettingsCheck()
     found = read_site_file(path)
     if found.is_absent:
-        return _without_file(books, site, known)
+        return _without_file(state, site, known)
     if found.settings is None or _is_less(known, found.settings):
-        remaining = books.policy.settle - unchanged_for(repr(found.stamp), found.changed_at)
+        remaining = state.policy.settle - unchanged_for(repr(found.stamp), found.changed_at)
         if remaining > timedelta():
-            return SettingsLook(again_in=remaining)
-    _take_over(books, site, known, found)
-    return SettingsLook()
+            return SettingsCheck(again_in=remaining)
+    _take_over(state, site, known, found)
+    return SettingsCheck()
 
 
 def new_site(layout: Layout, site: str) -> tuple[KnownSite | None, FoundSettings]:
@@ -101,16 +101,16 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _without_file(books: Books, site: str, known: KnownSite | None) -> SettingsLook:
+def _without_file(state: WriterState, site: str, known: KnownSite | None) -> SettingsCheck:
     if known is None:
-        fresh, _ = new_site(books.layout, site)
+        fresh, _ = new_site(state.layout, site)
         if fresh is not None:
-            books.learn(fresh)
+            state.learn(fresh)
     elif known.settings is not None:
-        return SettingsLook(missing=f"{books.layout.site_yaml(site)} is gone; its last settings hold")
-    elif site != MAIN and not _has_place(books.layout, site) and site not in books.drops:
-        return SettingsLook(missing=f"{books.layout.drop_folder(site)} is gone; the site stays as it was")
-    return SettingsLook()
+        return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings hold")
+    elif site != MAIN and not _has_place(state.layout, site) and site not in state.drops:
+        return SettingsCheck(missing=f"{state.layout.drop_folder(site)} is gone; the site stays as it was")
+    return SettingsCheck()
 
 
 def _is_less(known: KnownSite | None, settings: SiteSettings) -> bool:
@@ -118,25 +118,25 @@ def _is_less(known: KnownSite | None, settings: SiteSettings) -> bool:
     return known is not None and not set(known.declared_names) <= set(settings.names)
 
 
-def _take_over(books: Books, site: str, known: KnownSite | None, found: FoundSettings) -> None:
+def _take_over(state: WriterState, site: str, known: KnownSite | None, found: FoundSettings) -> None:
     if found.settings is None:
-        _refuse(books, site, known, found.problem or "")
+        _refuse(state, site, known, found.problem or "")
         return
     fresh = replace(known, host=found.settings.host, settings=found.settings) if known else None
     fresh = fresh or KnownSite(site, found.settings.host, found.settings)
-    books.learn(fresh, found.stamp)
-    books.set_problem(site, Standing.SETTINGS_INVALID, None)
+    state.learn(fresh, found.stamp)
+    state.set_problem(site, SiteProblem.SETTINGS_INVALID, None)
     if known is not None and known.settings != found.settings:
         message = f"site.yaml taken over: {', '.join(found.settings.names)}"
-        books.record(site, Record(books.clock(), SETTINGS, Outcome.DONE, "changed", message))
+        state.record(site, Record(state.clock(), SETTINGS, Outcome.DONE, "changed", message))
 
 
-def _refuse(books: Books, site: str, known: KnownSite | None, problem: str) -> None:
+def _refuse(state: WriterState, site: str, known: KnownSite | None, problem: str) -> None:
     """On record once per fault, not once per look."""
-    standing = {each.code: each.message for each in books.records(site).problems}
-    if standing.get(Standing.SETTINGS_INVALID) == problem:
+    standing = {each.code: each.message for each in state.records(site).problems}
+    if standing.get(SiteProblem.SETTINGS_INVALID) == problem:
         return
     kept = "the site is kept as it was" if known else "there is no such site until it is mended"
-    record = Record(books.clock(), SETTINGS, Outcome.REFUSED, Standing.SETTINGS_INVALID, f"{problem}; {kept}")
-    books.record(site, record)
-    books.set_problem(site, Standing.SETTINGS_INVALID, problem)
+    record = Record(state.clock(), SETTINGS, Outcome.REFUSED, SiteProblem.SETTINGS_INVALID, f"{problem}; {kept}")
+    state.record(site, record)
+    state.set_problem(site, SiteProblem.SETTINGS_INVALID, problem)

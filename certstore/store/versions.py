@@ -122,7 +122,7 @@ def write_version(
     *,
     source: str,
     now: datetime,
-    at_once: Executor,
+    sync_pool: Executor,
 ) -> Version:
     """Make the site's next version, complete and synced. Nothing is live by it. Raises OSError and leaves nothing."""
     files = files_of(bundle)
@@ -132,7 +132,7 @@ def write_version(
     try:
         files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
         write_new_folder(
-            fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid, at_once=at_once
+            fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid, sync_pool=sync_pool
         )
         if not layout.versions(site).is_dir():
             make_folder(layout.versions(site), modes.key_folder, modes.keys_gid)

@@ -30,20 +30,20 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.store.activation import IntakeResult, switch_live, take_in
 from certstore.store.drops.ownership import site_of_place
-from certstore.store.drops.processing import Look, Patience, look_at
+from certstore.store.drops.processing import DropCheck, SettleTimer, check_site
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.store.journal import JournalReader
-from certstore.store.opening import open_books, prepare_folders, sweep_temporary
+from certstore.store.opening import open_state, prepare_folders, sweep_temporary
 from certstore.store.records import read_records
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
 from certstore.store.versions import Version, VersionUnusable, live_number, read_version, read_versions, version_numbers
-from certstore.store.writer_state import Books, Policy, Standing
+from certstore.store.writer_state import Policy, SiteProblem, WriterState
 
 __all__ = [
+    "DropCheck",
     "IntakeResult",
     "InvalidSite",
-    "Look",
     "NotWritable",
     "Store",
     "StoreBusy",
@@ -109,11 +109,11 @@ class Store:
 class StoreWriter(Store):
     """The one writer. Made by `acquire`; `close` it, or use it as a context manager."""
 
-    def __init__(self, layout: Layout, lock: WriterLock, books: Books) -> None:
+    def __init__(self, layout: Layout, lock: WriterLock, state: WriterState) -> None:
         super().__init__(layout)
         self._lock = lock
-        self._books = books
-        self._patience = Patience()
+        self._books = state
+        self._settle_timer = SettleTimer()
         self._one_at_a_time = threading.RLock()
 
     @classmethod
@@ -137,8 +137,8 @@ class StoreWriter(Store):
         try:
             prepare_folders(layout, modes)
             sweep_temporary(layout)
-            books = open_books(layout, modes, Policy(keep, settle, main_host or "localhost"), clock)
-            writer = cls(layout, lock, books)
+            state = open_state(layout, modes, Policy(keep, settle, main_host or "localhost"), clock)
+            writer = cls(layout, lock, state)
             writer._ensure_main()
         except BaseException:
             lock.release()
@@ -234,10 +234,10 @@ class StoreWriter(Store):
 
     # Drops
 
-    def look(self, site: str) -> Look:
+    def check(self, site: str) -> DropCheck:
         """Has anything been dropped for the site, or its site.yaml changed? Take it over if so."""
         with self._one_at_a_time:
-            return look_at(self._books, self._patience, site)
+            return check_site(self._books, self._settle_timer, site)
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, maybe one that is new; None for what can be none."""
@@ -252,11 +252,11 @@ class StoreWriter(Store):
 
     def sites(self) -> tuple[str, ...]:
         with self._one_at_a_time:
-            return tuple(sorted(self._books.roster, key=lambda site: (site != MAIN, site)))
+            return tuple(sorted(self._books.registry, key=lambda site: (site != MAIN, site)))
 
     def site(self, site: str) -> SiteEntry:
         with self._one_at_a_time:
-            return self._books.roster.entry(self._known(site).site)
+            return self._books.registry.entry(self._known(site).site)
 
     def records(self, site: str) -> tuple[Record, ...]:
         with self._one_at_a_time:
@@ -274,7 +274,7 @@ class StoreWriter(Store):
     # Inside
 
     def _known(self, site: str) -> KnownSite:
-        known = self._books.roster.get(site)
+        known = self._books.registry.get(site)
         if known is None:
             raise UnknownSite(site)
         return known
@@ -292,21 +292,21 @@ class StoreWriter(Store):
 
     def _ensure_main(self) -> None:
         """Listeners can't open without a main certificate: a drop that lies there, else a self-signed one."""
-        if self._books.roster[MAIN].served is not None:
+        if self._books.registry[MAIN].served is not None:
             return
-        self.look(MAIN)
-        known = self._books.roster[MAIN]
+        self.check(MAIN)
+        known = self._books.registry[MAIN]
         if known.served is not None:
             return
         now = self._books.clock()
-        refused = [each for each in self._books.records(MAIN).problems if each.code == Standing.DROP_REFUSED]
+        refused = [each for each in self._books.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
         result = take_in(
             self._books, known, make_self_signed(known.host, now), source="self-signed", doing="self_signed", now=now
         )
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
         for each in refused:  # what goes live clears this; here it is why there is no better one
-            self._books.set_problem(MAIN, Standing.DROP_REFUSED, each.message)
+            self._books.set_problem(MAIN, SiteProblem.DROP_REFUSED, each.message)
         logger.warning(
             "THE MAIN CERTIFICATE IS SELF-SIGNED, made for %s because there was no other: clients will not trust it. "
             "Drop a real one into %s, or order one",

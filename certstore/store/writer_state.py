@@ -20,7 +20,7 @@ from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import LastDrop
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome, Record
-from certstore.model.site_registry import KnownSite, Roster
+from certstore.model.site_registry import KnownSite, SiteRegistry
 from certstore.store.journal import JournalWriter
 from certstore.store.records import SiteRecords, read_records, same_findings, write_records
 from certstore.store.site_yaml import Stamp
@@ -35,7 +35,7 @@ _LEVELS = {
 }
 
 
-class Standing(StrEnum):
+class SiteProblem(StrEnum):
     """Problems that last until somebody does something; kept beside the records, so that every reader sees them."""
 
     SOURCE_MISSING = "source_missing"
@@ -59,19 +59,19 @@ class Policy:
 
 
 @dataclass(slots=True)
-class Books:
+class WriterState:
     """Opened and mended by `startup.open_books`."""
 
     layout: Layout
     modes: Modes
     policy: Policy
     clock: Callable[[], datetime]
-    roster: Roster
+    registry: SiteRegistry
     journal: JournalWriter
     declared: KeyedState
     drops: KeyedState
     tombstones: KeyedState
-    at_once: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="sync"))
+    sync_pool: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="sync"))
     """Syncs the files of a version side by side; its threads start with the first."""
     unsaved: dict[str, SiteRecords] = field(default_factory=dict)
     """Records that a full disk did not take."""
@@ -84,9 +84,9 @@ class Books:
         """Take over what is new about a site and publish what follows from it. `stamp` is that of the site.yaml that
         the settings come from, where they are new. Raises OSError and then changes nothing.
         """
-        before = self.roster.get(known.site)
+        before = self.registry.get(known.site)
         affected = self.in_conflict_with(known.site)
-        changed = self.roster.put(known)
+        changed = self.registry.put(known)
         try:
             self.publish(changed)
         except OSError:
@@ -101,9 +101,9 @@ class Books:
 
     def forget(self, site: str) -> None:
         """The site's names go back to main or to whoever else declares them. Raises OSError."""
-        before = self.roster[site]
+        before = self.registry[site]
         affected = self.in_conflict_with(site) - {site}
-        changed = self.roster.remove(site)
+        changed = self.registry.remove(site)
         try:
             self.publish(changed, removed=[site])
         except OSError:
@@ -124,13 +124,13 @@ class Books:
             "host": known.host,
             "settings": settings,
             "stamp": list(stamp) if stamp else kept and kept["stamp"],
-            "numbers": self.roster.numbers_of(known.site),
+            "numbers": self.registry.numbers_of(known.site),
         }
         self.declared.put(known.site, facts, is_durable=is_durable)
 
     def publish(self, sites: Iterable[str], removed: Iterable[str] = ()) -> None:
         """Tell the workers what differs from what they were told last. Raises OSError."""
-        entries = [self.roster.entry(site) for site in sorted(sites)]
+        entries = [self.registry.entry(site) for site in sorted(sites)]
         entries = [entry for entry in entries if self.journal.entries.get(entry.site) != entry]
         self.journal.publish(entries, [site for site in removed if site in self.journal.entries])
 
@@ -143,7 +143,7 @@ class Books:
         self._save(site, self.records(site).with_attempt(record))
         return record
 
-    def set_problem(self, site: str, code: Standing, message: str | None) -> None:
+    def set_problem(self, site: str, code: SiteProblem, message: str | None) -> None:
         """The problem stands with this message from now on, or, with None, no longer."""
         known = self.problems.get(site)
         if known is None:
@@ -171,7 +171,7 @@ class Books:
         return None if value is None else LastDrop.from_json(value)
 
     def close(self) -> None:
-        self.at_once.shutdown()
+        self.sync_pool.shutdown()
         for each in (self.journal, self.declared, self.drops, self.tombstones):
             each.close()
 
@@ -187,20 +187,20 @@ class Books:
     def _unlearn(self, site: str, before: KnownSite | None) -> None:
         """Back to what workers know; they were told nothing."""
         if before is None:
-            self.roster.remove(site)
+            self.registry.remove(site)
         else:
-            self.roster.put(before)
+            self.registry.put(before)
 
     def in_conflict_with(self, site: str) -> set[str]:
         """The site and those with which it shares a name, if there are any."""
-        return {each for conflict in self.roster.conflicts(site) for each in (conflict.owner, conflict.loser)}
+        return {each for conflict in self.registry.conflicts(site) for each in (conflict.owner, conflict.loser)}
 
     def note_conflicts(self, sites: Iterable[str]) -> None:
         """Set or clear the problem of these sites; both sides of a conflict are told."""
         for site in sites:
-            if site in self.roster:
+            if site in self.registry:
                 messages = [
                     f"{conflict.name} is declared by {conflict.owner}, which has it, and by {conflict.loser}"
-                    for conflict in self.roster.conflicts(site)
+                    for conflict in self.registry.conflicts(site)
                 ]
-                self.set_problem(site, Standing.NAME_CONFLICT, "; ".join(messages) or None)
+                self.set_problem(site, SiteProblem.NAME_CONFLICT, "; ".join(messages) or None)

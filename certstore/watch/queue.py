@@ -27,7 +27,7 @@ class Place(NamedTuple):
     name: str
 
 
-class LookQueue:
+class CheckQueue:
     """Times in seconds. `quiet` is how long nothing may happen to a place, `longest` when it is due all the same."""
 
     def __init__(self, *, quiet: float, longest: float) -> None:
@@ -48,7 +48,7 @@ class LookQueue:
             first = self._first_touch.setdefault(place, now)
             self._put(place, min(now + self._quiet, first + self._longest))
 
-    def look_later(self, place: Place, seconds: float) -> None:
+    def check_later(self, place: Place, seconds: float) -> None:
         """Unless it is due before that anyway."""
         with self._changed:
             at = time.monotonic() + seconds

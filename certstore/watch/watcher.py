@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 
 from certstore.model.names import is_public_suffix
-from certstore.store.drops.processing import Look
+from certstore.store.drops.processing import DropCheck
 from certstore.store.writer import StoreWriter
 from certstore.watch.inotify import Notifications
-from certstore.watch.queue import Kind, LookQueue, Place
+from certstore.watch.queue import CheckQueue, Kind, Place
 from certstore.watch.scan import View, take_view
 
 logger = logging.getLogger(__name__)
@@ -35,12 +35,12 @@ class DropWatcher:
         writer: StoreWriter,
         *,
         sweep_seconds: float = 60.0,
-        on_look: Callable[[Look], None] | None = None,
+        on_check: Callable[[DropCheck], None] | None = None,
     ) -> None:
         self._writer = writer
         self._sweep_seconds = sweep_seconds
-        self._on_look = on_look
-        self._queue = LookQueue(quiet=QUIET_SECONDS, longest=LONGEST_SECONDS)
+        self._on_look = on_check
+        self._queue = CheckQueue(quiet=QUIET_SECONDS, longest=LONGEST_SECONDS)
         self._notifications = Notifications(writer.layout, self._queue.touch)
         self._view: View | None = None
         self._sweep_wanted = threading.Event()
@@ -128,7 +128,7 @@ class DropWatcher:
                 self._look(place)
             except Exception:  # one site's trouble must not end the watching of all others
                 logger.exception("looking at %s failed; tried again in %g s", place.name, _AGAIN_SECONDS)
-                self._queue.look_later(place, _AGAIN_SECONDS)
+                self._queue.check_later(place, _AGAIN_SECONDS)
             looked += 1
             left = self._queue.backlog
             if not left:
@@ -143,8 +143,8 @@ class DropWatcher:
             if found is None:
                 return
             site = found
-        look = self._writer.look(site)
-        if look.again_in is not None:
-            self._queue.look_later(place, look.again_in.total_seconds())
-        if look.result is not None and self._on_look is not None:
-            self._on_look(look)
+        check = self._writer.check(site)
+        if check.again_in is not None:
+            self._queue.check_later(place, check.again_in.total_seconds())
+        if check.result is not None and self._on_look is not None:
+            self._on_look(check)

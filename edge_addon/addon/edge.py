@@ -20,18 +20,18 @@ from mitmproxy import connection, ctx, optmanager, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
-from certstore.control.protocol import VerbFailed
+from certstore.control.protocol import RequestFailed
 from certstore.model.layout import Layout
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.store.journal import JournalReader, JournalUnreadable
 from edge_addon.addon.mode import PREFIX, EdgeMode, mode_spec
 from edge_addon.inspection.inspector import Inspector
-from edge_addon.listeners.accept_balance import Turns
+from edge_addon.listeners.accept_balance import AcceptBalance
 from edge_addon.listeners.listening import ListeningSockets
 from edge_addon.listeners.sessions import connection_factory
 from edge_addon.listeners.sockets import BACKLOG, CannotListen
 from edge_addon.plane.connection_counts import Tally
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.transport.tls_contexts import ContextCache
 
@@ -65,14 +65,14 @@ class Edge:
     def __init__(self, inherited: Inherited | None = None, *, may_inspect: bool = True) -> None:
         """`may_inspect`: False when a script of the inspection did not load."""
         self.addons: list[Any] = []
-        self.plane: Plane | None = None
+        self.plane: DataPlane | None = None
         self._inherited = inherited
         self._is_lean = inherited is not None
         self._may_inspect = may_inspect
         self._intake: Intake | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
-        self._turns: Turns | None = None
+        self._turns: AcceptBalance | None = None
         """None: there is no other worker."""
         self._bars_forward_proxy = False
         self._on_serving: Callable[[Exception | None], None] = lambda _: None
@@ -110,7 +110,7 @@ class Edge:
                 self._lend_hooks(settings, config.parent)
             else:
                 self._serve_alone(settings, config.parent)
-        except (BadSettings, CannotListen, JournalUnreadable, VerbFailed, OSError) as error:
+        except (BadSettings, CannotListen, JournalUnreadable, RequestFailed, OSError) as error:
             log.error("the certificate edge does not start: %s", error)
 
     def done(self) -> None:
@@ -178,7 +178,7 @@ class Edge:
         self._serve_with(self._inherited)
 
     def _serve_with(self, inherited: Inherited) -> None:
-        self.plane = Plane(
+        self.plane = DataPlane(
             inherited.settings,
             inherited.base,
             JournalReader(_layout(inherited)),
@@ -187,7 +187,7 @@ class Edge:
         )
         self.plane.start()
         if inherited.tally is not None and inherited.settings.workers != 1:
-            self._turns = Turns(self.plane.loop, inherited.tally)
+            self._turns = AcceptBalance(self.plane.loop, inherited.tally)
         if self._may_inspect:
             self.plane.inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
             if not self._is_lean:
@@ -203,7 +203,7 @@ class Edge:
         from edge_addon.addon.standalone import Intake
 
         self._intake = Intake.begin(settings, base)
-        self.plane = Plane(settings, base, JournalReader(Layout(base / settings.store)))
+        self.plane = DataPlane(settings, base, JournalReader(Layout(base / settings.store)))
         self.plane.start()
         hooks = EdgeHooks(self.plane)
         ctx.master.addons.register(hooks)

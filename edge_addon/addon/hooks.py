@@ -19,7 +19,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.selection import Reason, Selection, fall_back_to_main, select
 from edge_addon.addon.hook_contexts import HookContexts
 from edge_addon.http.http01 import answer_challenge
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class EdgeHooks:
     """mitmproxy knows it as `edgehooks`. The methods without a docstring are mitmproxy's events."""
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._contexts = HookContexts(plane.layout, plane.settings)
         self._mail_ports = {each.listen.port for each in plane.settings.listeners if each.kind.is_mail}

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from certstore.control.dispatch import acquire_writer
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from certstore.watch.watcher import DropWatcher
@@ -32,7 +32,7 @@ class Intake:
         """
         try:
             writer = acquire_writer(settings, base)
-        except VerbFailed as failure:
+        except RequestFailed as failure:
             if failure.fault is not Fault.BUSY:
                 raise
             log.info("%s: this process only serves what is published there", failure.found)

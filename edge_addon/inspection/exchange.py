@@ -94,7 +94,7 @@ class InspectedExchange:
                 self._head = read_request(
                     request_fields_of(flow.request), _no_key, is_end=self.is_request_complete
                 ).head
-            verdict = self._session.gate.admit(self._head)
+            verdict = self._session.admission.admit(self._head)
         except BadMessage as error:
             self._session.plane.count(f"request_{error.cause}")
             self._is_malformed = True
@@ -106,7 +106,7 @@ class InspectedExchange:
             self._answer(flow, verdict)
             return
         self._pool = verdict
-        rewrite_request(flow.request, self._head, self._session.gate.forwarded(self._head))
+        rewrite_request(flow.request, self._head, self._session.admission.forwarded(self._head))
         flow.request.stream = True
         self._aim(flow.request)
         if self._server is not None and self._server.upstream.unix_path is not None:
@@ -165,7 +165,7 @@ class InspectedExchange:
             minor=1 if head is None else head.minor,
             keeps_alive=head is not None and head.keep_alive,
             is_last=session.is_draining or self._is_malformed,
-            hsts=session.gate.hsts,
+            hsts=session.admission.hsts,
         )
 
     def page(self, status: int) -> http.Response:

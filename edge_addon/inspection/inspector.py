@@ -23,7 +23,7 @@ from edge_addon.transport.channel import Channel
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Inspector:
     """`keeps_messages`: a WebSocket's messages stay with their flow, for somebody who looks at flows (mitmweb)."""
 
-    def __init__(self, master: Master, plane: Plane, *, keeps_messages: bool) -> None:
+    def __init__(self, master: Master, plane: DataPlane, *, keeps_messages: bool) -> None:
         self.master = master
         self.options: options.Options = master.options
         self.manager: Proxyserver = cast(Any, master).addons.get("proxyserver")

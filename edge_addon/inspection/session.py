@@ -19,7 +19,7 @@ from edge_addon.http.refusal import BadMessage
 from edge_addon.inspection.handler import InspectingHandler
 from edge_addon.inspection.plain import PlainWriter, plain_reader
 from edge_addon.inspection.stream import InspectingLayer
-from edge_addon.relay.admission import Gate
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget
 from edge_addon.relay.report import build_entry
 from edge_addon.transport.channel import Channel
@@ -27,16 +27,16 @@ from edge_addon.transport.channel import Channel
 if TYPE_CHECKING:
     from edge_addon.inspection.exchange import InspectedExchange
     from edge_addon.inspection.inspector import Inspector
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 
 class InspectedSession:
     """Reads from the channel once mitmproxy's handler runs, some turns of the loop from now."""
 
-    def __init__(self, channel: Channel, plane: Plane, inspector: Inspector) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane, inspector: Inspector) -> None:
         self.channel = channel
         self.plane = plane
-        self.gate = Gate(channel, plane, is_inspecting=True)
+        self.admission = Admission(channel, plane, is_inspecting=True)
         self.is_http2 = channel.alpn == "h2"
         self.is_draining = False
         self.keeps_messages = inspector.keeps_messages
@@ -174,7 +174,7 @@ class InspectedSession:
             self.plane.clock(),
             is_head=False,
             connection=b"close",
-            hsts=self.gate.hsts,
+            hsts=self.admission.hsts,
         )
 
     def flooded(self, cause: str) -> None:
@@ -197,7 +197,7 @@ class InspectedSession:
             answer = responses.page(408, cause)
             self.channel.write(
                 responses.encode_answer(
-                    answer, self.plane.clock(), is_head=False, connection=b"close", hsts=self.gate.hsts
+                    answer, self.plane.clock(), is_head=False, connection=b"close", hsts=self.admission.hsts
                 )
             )
         self.channel.close()

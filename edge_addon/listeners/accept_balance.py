@@ -18,7 +18,7 @@ YIELD_SECONDS = 1e-5
 """With the timer's slack some 60 µs: what a worker that has nothing to do needs to wake up and accept."""
 
 
-class Turns:
+class AcceptBalance:
     """Of one worker, over its listening sockets."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tally: Tally) -> None:

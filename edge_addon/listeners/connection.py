@@ -17,7 +17,7 @@ from typing import cast
 from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings.models import ListenerKind, ListenerSettings
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
@@ -36,7 +36,7 @@ PLAIN_HTTP_ANSWER = (
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER, on, for 0 seconds."""
 
-SessionMaker = Callable[["ClientConnection", Plane], Session]
+SessionMaker = Callable[["ClientConnection", DataPlane], Session]
 
 
 class ClientConnection(asyncio.Protocol):
@@ -72,7 +72,7 @@ class ClientConnection(asyncio.Protocol):
     )
 
     def __init__(
-        self, plane: Plane, listener: ListenerSettings, make_session: SessionMaker, busy_answer: bytes = b""
+        self, plane: DataPlane, listener: ListenerSettings, make_session: SessionMaker, busy_answer: bytes = b""
     ) -> None:
         self.listener = listener
         self.secure = False
@@ -146,7 +146,7 @@ class ClientConnection(asyncio.Protocol):
         bound = self._transport.get_extra_info("socket")
         return -1 if bound is None or self._transport.is_closing() else int(bound.fileno())
 
-    def has_gone(self) -> None:
+    def on_peer_gone(self) -> None:
         """Called when nobody is at the other end any more, which reading would have told, were there any."""
         self._has_gone = True
         self.abort()
@@ -184,7 +184,7 @@ class ClientConnection(asyncio.Protocol):
             return
         # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
         self._transport.write_eof()
-        self._plane.held.discard(self)
+        self._plane.disconnects.discard(self)
         self._transport.resume_reading()
         self._wait_for_end()
 
@@ -200,13 +200,13 @@ class ClientConnection(asyncio.Protocol):
         self._is_paused = True
         if not self._is_closing:
             self._transport.pause_reading()
-            self._plane.held.add(self)
+            self._plane.disconnects.add(self)
 
     def resume_reading(self) -> None:
         if not self._is_paused:
             return
         self._is_paused = False
-        self._plane.held.discard(self)
+        self._plane.disconnects.discard(self)
         if self._is_closing:
             return
         self._transport.resume_reading()

@@ -6,7 +6,7 @@ service drains. Any method and any path will do; balancers differ in what they s
 
 from __future__ import annotations
 
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport.channel import Channel
 
 REQUEST_LIMIT = 8192
@@ -15,7 +15,7 @@ REQUEST_LIMIT = 8192
 class HealthSession:
     """One request, one answer, then the end."""
 
-    def __init__(self, channel: Channel, plane: Plane) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._received = b""

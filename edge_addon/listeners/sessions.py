@@ -10,13 +10,13 @@ from edge_addon.listeners.connection import ClientConnection
 from edge_addon.listeners.health import HealthSession
 from edge_addon.mail.dialogue import PROTOCOLS, goodbye
 from edge_addon.mail.relay import MailSession
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.relay.http1 import Http1Session
 from edge_addon.relay.http2.session import Http2Session
 from edge_addon.transport.channel import Session
 
 
-def make_session(connection: ClientConnection, plane: Plane) -> Session:
+def make_session(connection: ClientConnection, plane: DataPlane) -> Session:
     """The session for the connection's kind of listener."""
     kind = connection.listener.kind
     if kind.is_mail:
@@ -30,7 +30,7 @@ def make_session(connection: ClientConnection, plane: Plane) -> Session:
     return Http1Session(connection, plane)
 
 
-def busy_answer(plane: Plane, listener: ListenerSettings) -> bytes:
+def busy_answer(plane: DataPlane, listener: ListenerSettings) -> bytes:
     """What a client hears that is one too many; nothing where TLS would have to come first."""
     kind = listener.kind
     if kind.offers_starttls:
@@ -41,7 +41,7 @@ def busy_answer(plane: Plane, listener: ListenerSettings) -> bytes:
     return b""
 
 
-def connection_factory(plane: Plane, listener: ListenerSettings) -> Callable[[], ClientConnection]:
+def connection_factory(plane: DataPlane, listener: ListenerSettings) -> Callable[[], ClientConnection]:
     """What `create_server` calls for each accepted socket of this listener."""
     busy = busy_answer(plane, listener)
     return lambda: ClientConnection(plane, listener, make_session, busy)

@@ -29,7 +29,7 @@ from edge_addon.mail.smtp import SmtpRelay
 from edge_addon.mail.starttls import BeforeTls
 from edge_addon.mail.upstream import UpstreamLeg
 from edge_addon.plane.access_log import AccessEntry
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.proxy_protocol import build_v1, build_v2
 
@@ -84,7 +84,7 @@ class MailSession:
         "_upstream_duration",
     )
 
-    def __init__(self, channel: Channel, plane: Plane) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._protocol = PROTOCOLS[channel.listener.kind]

@@ -36,7 +36,7 @@ def client_key(host: str) -> str | bytes:
     return packed if packed.startswith(_V4_MAPPED) else packed[:8]
 
 
-class Census:
+class ConnectionCounts:
     """The memory, and whose row is whose. Only the process that made it takes rows and gives them back."""
 
     def __init__(self, rows: int = ROWS) -> None:
@@ -49,7 +49,7 @@ class Census:
     def take(self) -> Tally:
         """A row for one more worker."""
         if not self._free:
-            return Census(1).take()
+            return ConnectionCounts(1).take()
         row = min(self._free)
         self._free.remove(row)
         self._taken.add(row)
@@ -58,7 +58,7 @@ class Census:
 
     def give_back(self, tally: Tally) -> None:
         """The row's worker is gone, however it went: what it counted is over."""
-        if tally.census is not self:
+        if tally.connection_counts is not self:
             return
         start = mmap.PAGESIZE + tally.row * _ROW * _CELL
         self._memory[start : start + _ROW * _CELL] = bytes(_ROW * _CELL)
@@ -73,8 +73,8 @@ class Census:
 class Tally:
     """One worker's row, and its view of all."""
 
-    def __init__(self, census: Census, row: int, cells: memoryview) -> None:
-        self.census = census
+    def __init__(self, connection_counts: ConnectionCounts, row: int, cells: memoryview) -> None:
+        self.connection_counts = connection_counts
         self.row = row
         self._cells = cells
         self._rows = cells[mmap.PAGESIZE // _CELL :]

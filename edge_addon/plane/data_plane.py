@@ -21,9 +21,9 @@ from certstore.model.snapshot import Snapshot
 from certstore.store.journal import JournalReader
 from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
-from edge_addon.plane.connection_counts import Census, Tally
+from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.metrics import Metrics
-from edge_addon.transport.disconnects import HeldClients
+from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
@@ -41,7 +41,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Plane:
+class DataPlane:
     """Made on the worker's loop, before the first connection; `start` begins to follow the journal."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Plane:
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
         self.timers = Timers(self.loop)
-        self.held = HeldClients(self.loop)
+        self.disconnects = Disconnects(self.loop)
         self.connections: set[ClientConnection] = set()
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics()
@@ -75,7 +75,7 @@ class Plane:
         """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspector | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
-        self.tally = tally or Census(1).take()
+        self.tally = tally or ConnectionCounts(1).take()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
         self._poll: asyncio.TimerHandle | None = None
@@ -100,7 +100,7 @@ class Plane:
         for pool in self._pools.values():
             pool.close()
         self.timers.stop()
-        self.held.stop()
+        self.disconnects.stop()
         self.access_log.close()
 
     @property
@@ -132,7 +132,7 @@ class Plane:
     def leave(self, connection: ClientConnection) -> None:
         """An accepted connection has ended."""
         self.connections.discard(connection)
-        self.held.discard(connection)
+        self.disconnects.discard(connection)
         self.tally.leave()
 
     def admit(self, host: str) -> bool:

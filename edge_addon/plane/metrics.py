@@ -17,7 +17,7 @@ from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import MAIN
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 SITES = 200
 """Sites with a label of their own, the first that are asked for; a page of Prometheus must not grow with customers."""
@@ -74,7 +74,7 @@ class Metrics:
         self._requests[site] = [0] * len(CODES)
         return self._requests[site]
 
-    def samples(self, plane: Plane) -> Iterator[Sample]:
+    def samples(self, plane: DataPlane) -> Iterator[Sample]:
         """Everything as it is now."""
         for name, value in self._connections.items():
             yield Sample("certedge_connections_total", (name,), value)
@@ -105,7 +105,7 @@ def name_of(listener: ListenerSettings) -> str:
     return f"{listener.kind.value} {listener.listen}"
 
 
-def _pools(plane: Plane) -> Iterator[Sample]:
+def _pools(plane: DataPlane) -> Iterator[Sample]:
     used: Counter[tuple[str, str]] = Counter()
     for server in plane.upstream_servers():
         used[server.name, "idle"] += len(server.idle)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from certstore.model.settings.models import ListenerKind
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 
 if TYPE_CHECKING:
     from edge_addon.addon.edge import Edge
@@ -22,7 +22,9 @@ LOOK_SECONDS = 0.05
 class Drain:
     """Of one worker, once."""
 
-    def __init__(self, edge: Edge, plane: Plane, seconds: float, on_closed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, edge: Edge, plane: DataPlane, seconds: float, on_closed: Callable[[], None] = lambda: None
+    ) -> None:
         """`on_closed` is called once nothing is accepted any more."""
         self._edge = edge
         self._plane = plane

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ HEARTBEAT_SECONDS = 10.0
 class MetricsFile:
     """Of one worker; `start` once its plane runs, `stop` at its end."""
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._path = plane.layout.worker_report(os.getpid())
         self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid comes again

@@ -24,7 +24,7 @@ from certstore.model.settings.models import Settings
 from edge_addon.addon.edge import Inherited
 from edge_addon.listeners.listening import ListeningSockets
 from edge_addon.listeners.sockets import CannotListen
-from edge_addon.plane.connection_counts import Census, Tally
+from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.processes import control_process, forking, logs, resource_limits, worker
 from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
 from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
@@ -80,7 +80,7 @@ class Supervisor:
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
         self._contexts = self._make_contexts()
-        self._census = Census()
+        self._census = ConnectionCounts()
         self._tallies: dict[int, Tally] = {}
         """Of the living children, by pid; control's stays empty."""
         self._woken, self._waker = socket.socketpair()

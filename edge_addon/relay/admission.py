@@ -21,7 +21,7 @@ from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.inspection.inspector import Inspector
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 
 class HandOver(Exception):
@@ -40,7 +40,7 @@ REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
 
 
-class Gate:
+class Admission:
     """Decides for the requests of one connection."""
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Gate:
         "hsts",
     )
 
-    def __init__(self, channel: Channel, plane: Plane, *, is_inspecting: bool = False) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
         """`is_inspecting`: the connection is mitmproxy's already."""
         self._channel = channel
         self._plane = plane

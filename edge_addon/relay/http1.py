@@ -19,16 +19,16 @@ from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
-from edge_addon.relay.admission import Gate, HandOver
+from edge_addon.relay.admission import Admission, HandOver
 from edge_addon.relay.exchange import Exchange
-from edge_addon.relay.read_pause import Hold, Reason
+from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 
 class _Phase(Enum):
@@ -65,15 +65,15 @@ class Http1Session:
         "_tunnel",
     )
 
-    def __init__(self, channel: Channel, plane: Plane) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._limits = plane.settings.limits
-        self._gate = Gate(channel, plane)
+        self._gate = Admission(channel, plane)
         self._phase = _Phase.HEAD
         self._buffer = b""
         self._empty_lines = 0
-        self._hold = Hold(channel)
+        self._hold = ReadPause(channel)
         self._report = Report(channel, plane)
         self._is_draining = self._is_eof = self._is_write_paused = False
         self._tunnel: Tunnel | None = None

@@ -14,7 +14,7 @@ class Reason(IntFlag):
     """The client has sent too far ahead."""
 
 
-class Hold:
+class ReadPause:
     """The held state of one channel's reading side."""
 
     __slots__ = ("_channel", "_reasons")

@@ -11,7 +11,7 @@ from edge_addon.plane.metrics import NO_UPSTREAM
 from edge_addon.transport.channel import Channel
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 _PROTOCOLS = ("HTTP/1.0", "HTTP/1.1")
 
@@ -21,7 +21,7 @@ class Report:
 
     __slots__ = ("_channel", "_plane", "bytes_in", "bytes_out", "head", "responded", "started", "status")
 
-    def __init__(self, channel: Channel, plane: Plane) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self.begin(None)

@@ -20,29 +20,29 @@ _ENDED = select.POLLRDHUP
 _BROKEN = select.POLLHUP | select.POLLERR
 
 
-class Held(Protocol):
+class PausedClient(Protocol):
     def fileno(self) -> int:
         """The socket's descriptor; -1 when it is closed already."""
 
-    def has_gone(self) -> None:
+    def on_peer_gone(self) -> None:
         """Close the connection: nobody is at its other end."""
 
 
-class HeldClients:
+class Disconnects:
     """Those of one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._since: dict[Held, float] = {}
+        self._since: dict[PausedClient, float] = {}
         self._tick: asyncio.TimerHandle | None = None
 
-    def add(self, client: Held) -> None:
+    def add(self, client: PausedClient) -> None:
         """It is not read from, from now on."""
         self._since[client] = self._loop.time()
         if self._tick is None:
             self._tick = self._loop.call_later(LOOK_SECONDS, self._look)
 
-    def discard(self, client: Held) -> None:
+    def discard(self, client: PausedClient) -> None:
         """It is read from again, or gone."""
         self._since.pop(client, None)
 
@@ -65,6 +65,6 @@ class HeldClients:
             client = sockets[descriptor]
             if events & _BROKEN or (client in self._since and now - self._since[client] >= GONE_SECONDS):
                 self.discard(client)
-                client.has_gone()
+                client.on_peer_gone()
         if self._since:
             self._tick = self._loop.call_later(LOOK_SECONDS, self._look)

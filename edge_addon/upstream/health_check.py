@@ -15,7 +15,7 @@ from edge_addon.http.limits import HEALTH_SECONDS
 from edge_addon.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
     from edge_addon.upstream.pool import Server
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class HealthCheck:
 
     __slots__ = ("_answer", "_plane", "_request", "_server", "_task")
 
-    def __init__(self, server: Server, path: str, plane: Plane) -> None:
+    def __init__(self, server: Server, path: str, plane: DataPlane) -> None:
         self._server = server
         self._plane = plane
         host = str(server.upstream.address) if server.upstream.unix_path is None else "localhost"

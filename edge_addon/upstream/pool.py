@@ -28,7 +28,7 @@ from edge_addon.upstream.connection import UpstreamConnection
 from edge_addon.upstream.health_check import HealthCheck
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Server:
 
     __slots__ = ("_context", "_plane", "active", "failed_until", "idle", "is_retired", "is_unwell", "name", "upstream")
 
-    def __init__(self, upstream: Upstream, plane: Plane) -> None:
+    def __init__(self, upstream: Upstream, plane: DataPlane) -> None:
         self.upstream = upstream
         self.name = upstream.url
         self.idle: dict[UpstreamConnection, None] = {}
@@ -175,7 +175,7 @@ class Opening:
 class UpstreamPool:
     """The servers of one site and the connections to them."""
 
-    def __init__(self, upstreams: tuple[Upstream, ...], plane: Plane) -> None:
+    def __init__(self, upstreams: tuple[Upstream, ...], plane: DataPlane) -> None:
         self._plane = plane
         self._servers = self.servers = tuple(Server(upstream, plane) for upstream in upstreams)
         self._tasks: set[asyncio.Task[None]] = set()

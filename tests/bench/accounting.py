@@ -41,16 +41,16 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def wait_until_started(pids: Iterable[int]) -> None:
     """Wait for what a server still does after it began to serve: look through its store, start a console."""
-    settled_cpu_seconds(pids, patience=90.0, moment=1.0)
+    settled_cpu_seconds(pids, settle_timer=90.0, moment=1.0)
 
 
-def settled_cpu_seconds(pids: Iterable[int], patience: float = 2.0, moment: float = _QUIET_SECONDS) -> float:
+def settled_cpu_seconds(pids: Iterable[int], settle_timer: float = 2.0, moment: float = _QUIET_SECONDS) -> float:
     """The same once the processes have been at rest for a moment: what a load left to be done belongs to it.
 
     They are waited for at most `patience` seconds, for a `moment` of (nearly) no work.
     """
     pids = list(pids)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + settle_timer
     last = cpu_seconds(pids)
     while time.monotonic() < deadline:
         time.sleep(moment)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from certstore.model.layout import Layout
-from certstore.store.drops.processing import Look
+from certstore.store.drops.processing import DropCheck
 from certstore.store.versions import live_number
 from certstore.store.writer import Store, StoreWriter
 from tests.certificates import CertificateAuthority, Issued
@@ -48,13 +48,13 @@ def drop_pair(writer: Store, site: str, issued: Issued) -> Path:
     return drop(writer, site, {"fullchain.pem": issued.fullchain_pem, "privkey.pem": issued.privkey_pem})
 
 
-def look_until_judged(writer: StoreWriter, site: str) -> Look:
+def look_until_judged(writer: StoreWriter, site: str) -> DropCheck:
     """As the watcher does: look again as long as the writer asks for it."""
 
-    looks: list[Look] = []
+    looks: list[DropCheck] = []
 
     def is_judged() -> bool:
-        looks.append(writer.look(site))
+        looks.append(writer.check(site))
         return looks[-1].again_in is None or looks[-1].result is not None
 
     wait_for(is_judged, f"a judgement on the drop of {site}")

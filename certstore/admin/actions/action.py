@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from certstore.admin.context import Surroundings
+from certstore.admin.context import ConsoleContext
 from certstore.admin.live.broadcast import Broadcast
 from certstore.admin.live.jobs import Jobs
 from certstore.admin.live.reachability import Reachability
 from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.findings import shown
 from certstore.model.console.authorization import Action, Grant, Verdict, authorize
 from certstore.model.snapshot import SiteEntry
@@ -53,7 +53,7 @@ class Conflict(Exception):
 
 
 @dataclass(slots=True)
-class Deed:
+class AuditedAction:
     """One action under way: what will stand in the audit log about it."""
 
     outcome: str = "done"
@@ -61,10 +61,10 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Actions:
     """Made once per control process."""
 
-    around: Surroundings
+    context: ConsoleContext
     access: Access
     index: SiteIndex
     jobs: Jobs
@@ -88,26 +88,28 @@ class Desk:
         raise Denied(action)
 
     @contextmanager
-    def deed(self, actor: Actor, action: Action, site: str | None = None, detail: str = "") -> Iterator[Deed]:
+    def audited(
+        self, actor: Actor, action: Action, site: str | None = None, detail: str = ""
+    ) -> Iterator[AuditedAction]:
         """An action that changes something, or tells secrets of the whole: it is on record however it ends."""
         self.check(actor, action, site)
-        deed = Deed(detail=detail)
+        audited = AuditedAction(detail=detail)
         try:
-            yield deed
-        except VerbFailed as failure:
+            yield audited
+        except RequestFailed as failure:
             self._note(actor, action, site, "failed", f"{detail} {failure.found}")
             raise
         except Exception as error:
             self._note(actor, action, site, "failed", f"{detail} {type(error).__name__}")
             raise
-        self._note(actor, action, site, deed.outcome, deed.detail)
+        self._note(actor, action, site, audited.outcome, audited.detail)
         self.index.refresh()
 
     def entry(self, actor: Actor, action: Action, site: str) -> SiteEntry:
         """The site, when the actor may do this to it. Raises Denied, VerbFailed (not found)."""
         self.check(actor, action, site)
         try:
-            return self.around.writer.site(site)
+            return self.context.writer.site(site)
         except UnknownSite:
             raise no_site(site) from None
 
@@ -115,5 +117,5 @@ class Desk:
         self.access.audit.note(actor.who, actor.address, action.value, site, outcome, detail)
 
 
-def no_site(site: str) -> VerbFailed:
-    return VerbFailed(Fault.NOT_FOUND, f"there is no site {shown(site)}", "look for it in the overview")
+def no_site(site: str) -> RequestFailed:
+    return RequestFailed(Fault.NOT_FOUND, f"there is no site {shown(site)}", "look for it in the overview")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from certstore.admin.actions.action import Actor, Desk
-from certstore.control.protocol import Fault, VerbFailed, pack_bytes, pack_files
+from certstore.admin.actions.action import Actions, Actor
+from certstore.control.protocol import Fault, RequestFailed, pack_bytes, pack_files
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.certificate.findings import Finding
@@ -65,17 +65,17 @@ class Preview:
         }
 
 
-def preview(desk: Desk, actor: Actor, site: str, files: Sequence[DroppedFile], password: bytes | None) -> Preview:
+def preview(actions: Actions, actor: Actor, site: str, files: Sequence[DroppedFile], password: bytes | None) -> Preview:
     """Look, and change nothing."""
-    desk.entry(actor, Action.CERT_PREVIEW, site)
-    return _look(desk, site, files, password)
+    actions.entry(actor, Action.CERT_PREVIEW, site)
+    return _look(actions, site, files, password)
 
 
-def _look(desk: Desk, site: str, files: Sequence[DroppedFile], password: bytes | None) -> Preview:
+def _look(actions: Actions, site: str, files: Sequence[DroppedFile], password: bytes | None) -> Preview:
     check_size(files)
-    entry, now = desk.around.writer.site(site), desk.around.clock()
-    is_unnamed_main = site == MAIN and desk.around.writer.settings(site) is None
-    settings = desk.around.writer.settings(site)
+    entry, now = actions.context.writer.site(site), actions.context.clock()
+    is_unnamed_main = site == MAIN and actions.context.writer.settings(site) is None
+    settings = actions.context.writer.settings(site)
     names = () if is_unnamed_main else settings.names if settings is not None else (entry.host,)
     verdict = read_bundle(files, password=password, now=now, names=names, open_pkcs12=open_apart)
     refused = verdict if isinstance(verdict, Refused) else None
@@ -101,26 +101,32 @@ def _look(desk: Desk, site: str, files: Sequence[DroppedFile], password: bytes |
 def check_size(files: Sequence[DroppedFile]) -> None:
     """Raises VerbFailed."""
     if len(files) > FILES_MOST:
-        raise VerbFailed(Fault.TOO_LARGE, f"{len(files)} files were given; at most {FILES_MOST} are read at once")
+        raise RequestFailed(Fault.TOO_LARGE, f"{len(files)} files were given; at most {FILES_MOST} are read at once")
     for file in files:
         if len(file.content) > FILE_MOST:
             remedy = "a certificate with its key and chain has a few kilobytes: check which file was chosen"
-            raise VerbFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
+            raise RequestFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
 
 
 def install(
-    desk: Desk, actor: Actor, site: str, files: Sequence[DroppedFile], password: bytes | None, *, force: bool = False
+    actions: Actions,
+    actor: Actor,
+    site: str,
+    files: Sequence[DroppedFile],
+    password: bytes | None,
+    *,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Take files in, and serve them. A site that was ordered for, or used main, gets its certificate from files from
     now on. Files that would be refused change nothing; that is a result, with its findings.
     """
-    desk.entry(actor, Action.CERT_INSTALL, site)
-    with desk.deed(actor, Action.CERT_INSTALL, site) as deed, desk.edits:
-        looked = _look(desk, site, files, password)
-        settings = desk.around.writer.settings(site)
+    actions.entry(actor, Action.CERT_INSTALL, site)
+    with actions.audited(actor, Action.CERT_INSTALL, site) as audited, actions.edits:
+        looked = _look(actions, site, files, password)
+        settings = actions.context.writer.settings(site)
         has_other_source = settings is not None and settings.certificate in (Source.ACME, Source.MAIN)
         if has_other_source and (not looked.is_refused or (force and looked.is_forcible)):
-            desk.around.perform("site.set", {"site": site, "changes": {"certificate": Source.FILE.value}})
+            actions.context.perform("site.set", {"site": site, "changes": {"certificate": Source.FILE.value}})
         args: dict[str, Any] = {
             "site": site,
             "files": pack_files([(file.name, file.content) for file in files]),
@@ -130,11 +136,11 @@ def install(
             # The verb would refuse it too, in words about the source instead of about the files.
             facts = _refused_facts(site, looked)
         else:
-            facts = desk.around.perform(
+            facts = actions.context.perform(
                 "cert.install", args if password is None else args | {"password": pack_bytes(password)}
             )
-        deed.detail = str(facts["message"])
-        deed.outcome = "done" if facts["outcome"] in ("done", "noted") else str(facts["outcome"])
+        audited.detail = str(facts["message"])
+        audited.outcome = "done" if facts["outcome"] in ("done", "noted") else str(facts["outcome"])
     return facts
 
 
@@ -153,19 +159,19 @@ def _refused_facts(site: str, looked: Preview) -> dict[str, Any]:
     }
 
 
-def activate(desk: Desk, actor: Actor, site: str, version: int | None) -> dict[str, Any]:
+def activate(actions: Actions, actor: Actor, site: str, version: int | None) -> dict[str, Any]:
     """Make a kept version live again; None: the one that was before."""
-    desk.entry(actor, Action.CERT_ACTIVATE, site)
-    with desk.deed(actor, Action.CERT_ACTIVATE, site, f"version {version}") as deed:
-        facts = desk.around.perform("cert.rollback", {"site": site, "version": version})
-        deed.detail = str(facts["message"])
+    actions.entry(actor, Action.CERT_ACTIVATE, site)
+    with actions.audited(actor, Action.CERT_ACTIVATE, site, f"version {version}") as audited:
+        facts = actions.context.perform("cert.rollback", {"site": site, "version": version})
+        audited.detail = str(facts["message"])
     return facts
 
 
-def public_chain(desk: Desk, actor: Actor, site: str) -> bytes:
+def public_chain(actions: Actions, actor: Actor, site: str) -> bytes:
     """Leaf and chain as they are served; no key."""
-    desk.entry(actor, Action.SITE_VIEW, site)
-    layout, live = desk.around.writer.layout, desk.around.writer.live_version(site)
+    actions.entry(actor, Action.SITE_VIEW, site)
+    layout, live = actions.context.writer.layout, actions.context.writer.live_version(site)
     if live is None:
-        raise VerbFailed(Fault.NOT_FOUND, f"{site} has no certificate of its own", "it is served main's")
+        raise RequestFailed(Fault.NOT_FOUND, f"{site} has no certificate of its own", "it is served main's")
     return (layout.version(site, live.number) / FULLCHAIN).read_bytes()

@@ -7,8 +7,8 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from certstore.admin.actions.action import Actor, Desk
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.admin.actions.action import Actions, Actor
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console import totp
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role, Token, User, check_password, parse_user_name
@@ -39,201 +39,201 @@ class MadeToken:
 # Coming in
 
 
-def sign_in(desk: Desk, name: str, password: str, code: str, address: str) -> Session:
+def sign_in(actions: Actions, name: str, password: str, code: str, address: str) -> Session:
     """A fresh session. Raises SignInFailed, with the same words whichever of name and password is wrong."""
     name = name.strip().lower()[:80]
-    if (wait := desk.throttle.wait(name, address)) is not None:
+    if (wait := actions.throttle.wait(name, address)) is not None:
         seconds = max(1, round(wait.total_seconds()))
         raise SignInFailed(f"Too many failed attempts. Try again in {seconds} seconds.", wait=wait)
-    user = _find(desk, name)
-    is_right = desk.passwords.is_right(user.password_hash if user else "", password[:1100])
+    user = _find(actions, name)
+    is_right = actions.passwords.is_right(user.password_hash if user else "", password[:1100])
     if user is None or not is_right:
-        _refuse(desk, name, address, "wrong name or password")
+        _refuse(actions, name, address, "wrong name or password")
         raise SignInFailed("Name or password is wrong.")
     if user.totp_secret:
         if not code:
             raise SignInFailed("Enter the code that your authenticator app shows.", needs_code=True)
-        step = totp.matching_step(user.totp_secret, code, desk.around.clock(), last_step=user.totp_step)
-        if step is None or not desk.access.users.use_totp_step(name, step):
-            _refuse(desk, name, address, "wrong code")
+        step = totp.matching_step(user.totp_secret, code, actions.context.clock(), last_step=user.totp_step)
+        if step is None or not actions.access.users.use_totp_step(name, step):
+            _refuse(actions, name, address, "wrong code")
             raise SignInFailed("The code is wrong or was used before; wait for the next one.", needs_code=True)
-    desk.throttle.succeeded(name, address)
-    desk.access.audit.note(f"user {name}", address, "sign_in", None, "done")
-    return desk.access.sessions.begin(name, address)
+    actions.throttle.succeeded(name, address)
+    actions.access.audit.note(f"user {name}", address, "sign_in", None, "done")
+    return actions.access.sessions.begin(name, address)
 
 
-def _find(desk: Desk, name: str) -> User | None:
+def _find(actions: Actions, name: str) -> User | None:
     try:
-        return desk.access.users.get(name)
+        return actions.access.users.get(name)
     except UnknownUser:
         return None
 
 
-def _refuse(desk: Desk, name: str, address: str, why: str) -> None:
-    desk.throttle.failed(name, address)
-    desk.access.audit.note("nobody", address, "sign_in", None, "refused", f"{why}: {name}")
+def _refuse(actions: Actions, name: str, address: str, why: str) -> None:
+    actions.throttle.failed(name, address)
+    actions.access.audit.note("nobody", address, "sign_in", None, "refused", f"{why}: {name}")
 
 
-def sign_out(desk: Desk, actor: Actor, *, everywhere: bool = False) -> None:
-    desk.check(actor, Action.PROFILE_CHANGE)
+def sign_out(actions: Actions, actor: Actor, *, everywhere: bool = False) -> None:
+    actions.check(actor, Action.PROFILE_CHANGE)
     if actor.session is None:
         return
     if everywhere:
-        desk.access.sessions.end_all(actor.name)
-    desk.access.sessions.end(actor.session.digest)
+        actions.access.sessions.end_all(actor.name)
+    actions.access.sessions.end(actor.session.digest)
     detail = "everywhere" if everywhere else ""
-    desk.access.audit.note(actor.who, actor.address, "sign_out", None, "done", detail)
+    actions.access.audit.note(actor.who, actor.address, "sign_out", None, "done", detail)
 
 
-def whom_link_is_for(desk: Desk, secret: str) -> str | None:
+def whom_link_is_for(actions: Actions, secret: str) -> str | None:
     """The user's name, or FIRST; None where the link is not good any more.
 
     The first one ends with the first administrator, however that one came: by the command line too.
     """
-    invited = desk.access.invitations.find(secret)
-    return None if invited == FIRST and not desk.access.users.is_empty else invited
+    invited = actions.access.invitations.find(secret)
+    return None if invited == FIRST and not actions.access.users.is_empty else invited
 
 
-def use_set_up_link(desk: Desk, secret: str, name: str, password: str, address: str) -> Session:
+def use_set_up_link(actions: Actions, secret: str, name: str, password: str, address: str) -> Session:
     """Choose a password by a set-up link; by the first one also a name. Raises VerbFailed, InvalidPerson."""
-    invited = whom_link_is_for(desk, secret)
+    invited = whom_link_is_for(actions, secret)
     if invited is None:
         found = "this link is not good any more: it was used, has run out, or was replaced by a newer one"
-        raise VerbFailed(Fault.NOT_FOUND, found, "ask an administrator for another one, or: certedge admin user add")
+        raise RequestFailed(Fault.NOT_FOUND, found, "ask an administrator for another one, or: certedge admin user add")
     chosen = parse_user_name(name) if invited == FIRST else invited
     check_password(password, chosen)
-    password_hash = desk.passwords.hash(password)
+    password_hash = actions.passwords.hash(password)
     # Used up only now: a password that was too short costs nobody the link.
-    if desk.access.invitations.use(secret) is None:
-        raise VerbFailed(Fault.NOT_FOUND, "this link was used a moment ago")
+    if actions.access.invitations.use(secret) is None:
+        raise RequestFailed(Fault.NOT_FOUND, "this link was used a moment ago")
     if invited == FIRST:
         try:
-            desk.access.users.add(chosen, Role.ADMIN, (), password_hash)
+            actions.access.users.add(chosen, Role.ADMIN, (), password_hash)
         except UserExists:
             raise InvalidPerson(f"there is a user {chosen} already; choose another name") from None
     else:
-        desk.access.users.set_password(chosen, password_hash)
-        desk.access.users.set_totp(chosen, "", 0)
-        desk.access.sessions.end_all(chosen)
-    desk.access.audit.note(f"user {chosen}", address, "set_up", None, "done")
-    return desk.access.sessions.begin(chosen, address)
+        actions.access.users.set_password(chosen, password_hash)
+        actions.access.users.set_totp(chosen, "", 0)
+        actions.access.sessions.end_all(chosen)
+    actions.access.audit.note(f"user {chosen}", address, "set_up", None, "done")
+    return actions.access.sessions.begin(chosen, address)
 
 
 # One's own account
 
 
-def change_password(desk: Desk, actor: Actor, old: str, new: str) -> None:
+def change_password(actions: Actions, actor: Actor, old: str, new: str) -> None:
     """Signs out everywhere else. Raises InvalidPerson."""
-    with desk.deed(actor, Action.PROFILE_CHANGE, detail="password"):
-        _check_present(desk, actor, old)
+    with actions.audited(actor, Action.PROFILE_CHANGE, detail="password"):
+        _check_present(actions, actor, old)
         check_password(new, actor.name)
-        desk.access.users.set_password(actor.name, desk.passwords.hash(new))
-        desk.access.sessions.end_all(actor.name, but=actor.session.digest if actor.session else None)
+        actions.access.users.set_password(actor.name, actions.passwords.hash(new))
+        actions.access.sessions.end_all(actor.name, but=actor.session.digest if actor.session else None)
 
 
-def _check_present(desk: Desk, actor: Actor, password: str) -> None:
+def _check_present(actions: Actions, actor: Actor, password: str) -> None:
     """Whoever found a browser signed in must not guess here without the back-off of the entrance."""
-    if (wait := desk.throttle.wait(actor.name, actor.address)) is not None:
+    if (wait := actions.throttle.wait(actor.name, actor.address)) is not None:
         raise InvalidPerson(f"too many failed attempts; try again in {max(1, round(wait.total_seconds()))} seconds")
-    if not desk.passwords.is_right(desk.access.users.get(actor.name).password_hash, password[:1100]):
-        desk.throttle.failed(actor.name, actor.address)
+    if not actions.passwords.is_right(actions.access.users.get(actor.name).password_hash, password[:1100]):
+        actions.throttle.failed(actor.name, actor.address)
         raise InvalidPerson("the present password is wrong")
 
 
-def list_sessions(desk: Desk, actor: Actor) -> list[Session]:
+def list_sessions(actions: Actions, actor: Actor) -> list[Session]:
     """The last used first."""
-    desk.check(actor, Action.PROFILE_VIEW)
-    return sorted(desk.access.sessions.of(actor.name), key=lambda each: each.seen_at, reverse=True)
+    actions.check(actor, Action.PROFILE_VIEW)
+    return sorted(actions.access.sessions.of(actor.name), key=lambda each: each.seen_at, reverse=True)
 
 
-def offer_totp(desk: Desk, actor: Actor, secret: str = "") -> tuple[str, str]:
+def offer_totp(actions: Actions, actor: Actor, secret: str = "") -> tuple[str, str]:
     """A secret, fresh unless one is given, and its address for authenticator apps. Changes nothing."""
-    desk.check(actor, Action.PROFILE_VIEW)
+    actions.check(actor, Action.PROFILE_VIEW)
     secret = secret or base64.b32encode(secrets.token_bytes(totp.SECRET_BYTES)).decode()
-    return secret, totp.provisioning_uri(secret, actor.name, desk.around.writer.site(MAIN).host)
+    return secret, totp.provisioning_uri(secret, actor.name, actions.context.writer.site(MAIN).host)
 
 
-def switch_totp_on(desk: Desk, actor: Actor, secret: str, code: str) -> None:
+def switch_totp_on(actions: Actions, actor: Actor, secret: str, code: str) -> None:
     """Only with a code made from it: nobody locks themselves out. Raises InvalidPerson.
 
     Another secret in place of one takes `switch_totp_off` first, and so the password.
     """
-    with desk.deed(actor, Action.PROFILE_CHANGE, detail="one-time codes on"):
-        if desk.access.users.get(actor.name).totp_secret:
+    with actions.audited(actor, Action.PROFILE_CHANGE, detail="one-time codes on"):
+        if actions.access.users.get(actor.name).totp_secret:
             raise InvalidPerson("sign-in asks for codes already; switch that off first")
         try:
-            step = totp.matching_step(secret, code, desk.around.clock(), last_step=0)
+            step = totp.matching_step(secret, code, actions.context.clock(), last_step=0)
         except ValueError:
             raise InvalidPerson("this is no secret of ours; begin again") from None
         if step is None or len(secret) < 32:
             raise InvalidPerson("the code does not match; check the clock of your phone, and take the next code")
-        desk.access.users.set_totp(actor.name, secret, step)
+        actions.access.users.set_totp(actor.name, secret, step)
 
 
-def switch_totp_off(desk: Desk, actor: Actor, password: str) -> None:
+def switch_totp_off(actions: Actions, actor: Actor, password: str) -> None:
     """Raises InvalidPerson."""
-    with desk.deed(actor, Action.PROFILE_CHANGE, detail="one-time codes off"):
-        _check_present(desk, actor, password)
-        desk.access.users.set_totp(actor.name, "", 0)
+    with actions.audited(actor, Action.PROFILE_CHANGE, detail="one-time codes off"):
+        _check_present(actions, actor, password)
+        actions.access.users.set_totp(actor.name, "", 0)
 
 
 # Users and tokens, by administrators
 
 
-def list_users(desk: Desk, actor: Actor) -> list[User]:
-    desk.check(actor, Action.USERS_VIEW)
-    return desk.access.users.all()
+def list_users(actions: Actions, actor: Actor) -> list[User]:
+    actions.check(actor, Action.USERS_VIEW)
+    return actions.access.users.all()
 
 
-def put_user(desk: Desk, actor: Actor, name: str, role: Role, sites: tuple[str, ...]) -> tuple[User, bool]:
+def put_user(actions: Actions, actor: Actor, name: str, role: Role, sites: tuple[str, ...]) -> tuple[User, bool]:
     """Add or change; whether the user is new. Raises InvalidPerson, VerbFailed for a site that there is not."""
     name = parse_user_name(name)
-    is_new = _find(desk, name) is None
-    with desk.deed(actor, Action.USER_ADD if is_new else Action.USER_CHANGE, detail=name) as deed:
-        known = set(desk.around.writer.sites())
+    is_new = _find(actions, name) is None
+    with actions.audited(actor, Action.USER_ADD if is_new else Action.USER_CHANGE, detail=name) as audited:
+        known = set(actions.context.writer.sites())
         if unknown := [site for site in sites if site not in known]:
-            raise VerbFailed(Fault.INVALID, f"there is no site {unknown[0]!r:.80}")
+            raise RequestFailed(Fault.INVALID, f"there is no site {unknown[0]!r:.80}")
         sites = tuple(sorted(set(sites)))
-        user = desk.access.users.add(name, role, sites) if is_new else desk.access.users.change(name, role, sites)
-        deed.detail = f"{name}: {role.value}" + (f" of {', '.join(sites)}" if sites else "")
+        user = actions.access.users.add(name, role, sites) if is_new else actions.access.users.change(name, role, sites)
+        audited.detail = f"{name}: {role.value}" + (f" of {', '.join(sites)}" if sites else "")
     return user, is_new
 
 
-def invite(desk: Desk, actor: Actor, name: str) -> str:
+def invite(actions: Actions, actor: Actor, name: str) -> str:
     """The secret of a set-up link for the user, who is to choose a new password. Raises UnknownUser."""
-    with desk.deed(actor, Action.USER_INVITE, detail=name):
-        return desk.access.invitations.make(desk.access.users.get(name).name)
+    with actions.audited(actor, Action.USER_INVITE, detail=name):
+        return actions.access.invitations.make(actions.access.users.get(name).name)
 
 
-def remove_user(desk: Desk, actor: Actor, name: str) -> None:
+def remove_user(actions: Actions, actor: Actor, name: str) -> None:
     """Signed out at once. Raises UnknownUser, InvalidPerson for the last administrator."""
-    with desk.deed(actor, Action.USER_REMOVE, detail=name):
-        desk.access.users.remove(name)
-        desk.access.invitations.withdraw(name)
-        desk.access.sessions.end_all(name)
+    with actions.audited(actor, Action.USER_REMOVE, detail=name):
+        actions.access.users.remove(name)
+        actions.access.invitations.withdraw(name)
+        actions.access.sessions.end_all(name)
 
 
-def list_tokens(desk: Desk, actor: Actor) -> list[Token]:
-    desk.check(actor, Action.TOKENS_VIEW)
-    return desk.access.tokens.all()
+def list_tokens(actions: Actions, actor: Actor) -> list[Token]:
+    actions.check(actor, Action.TOKENS_VIEW)
+    return actions.access.tokens.all()
 
 
-def add_token(desk: Desk, actor: Actor, name: str, scope: Scope, sites: tuple[str, ...] | None) -> MadeToken:
+def add_token(actions: Actions, actor: Actor, name: str, scope: Scope, sites: tuple[str, ...] | None) -> MadeToken:
     """Raises InvalidPerson."""
-    with desk.deed(actor, Action.TOKEN_ADD, detail=name[:80]) as deed:
-        known = set(desk.around.writer.sites())
+    with actions.audited(actor, Action.TOKEN_ADD, detail=name[:80]) as audited:
+        known = set(actions.context.writer.sites())
         if unknown := [site for site in sites or () if site not in known]:
-            raise VerbFailed(Fault.INVALID, f"there is no site {unknown[0]!r:.80}")
-        token, text = desk.access.tokens.add(name, scope, sites, actor.who)
-        deed.detail = f"{token.name} ({token.key}), scope {scope.value}"
+            raise RequestFailed(Fault.INVALID, f"there is no site {unknown[0]!r:.80}")
+        token, text = actions.access.tokens.add(name, scope, sites, actor.who)
+        audited.detail = f"{token.name} ({token.key}), scope {scope.value}"
     return MadeToken(token, text)
 
 
-def remove_token(desk: Desk, actor: Actor, key: str) -> None:
+def remove_token(actions: Actions, actor: Actor, key: str) -> None:
     """Raises UnknownToken."""
-    with desk.deed(actor, Action.TOKEN_REMOVE, detail=key[:20]) as deed:
+    with actions.audited(actor, Action.TOKEN_REMOVE, detail=key[:20]) as audited:
         try:
-            token = desk.access.tokens.remove(key)
+            token = actions.access.tokens.remove(key)
         except UnknownToken:
-            raise VerbFailed(Fault.NOT_FOUND, "there is no such token") from None
-        deed.detail = f"{token.name} ({token.key})"
+            raise RequestFailed(Fault.NOT_FOUND, "there is no such token") from None
+        audited.detail = f"{token.name} ({token.key})"

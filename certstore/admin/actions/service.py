@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from certstore.admin.actions.action import Actor, Desk
+from certstore.admin.actions.action import Actions, Actor
 from certstore.model.console.authorization import Action
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
-def show_service(desk: Desk, actor: Actor) -> dict[str, Any]:
+def show_service(actions: Actions, actor: Actor) -> dict[str, Any]:
     """What edge.yaml says that matters to certificates, and the accounts at the CAs."""
-    desk.check(actor, Action.SERVICE_VIEW)
-    settings = desk.around.settings
+    actions.check(actor, Action.SERVICE_VIEW)
+    settings = actions.context.settings
     smtp = settings.notify.smtp
     return {
         "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
@@ -30,15 +30,15 @@ def show_service(desk: Desk, actor: Actor) -> dict[str, Any]:
             "from": settings.notify.sender,
             "server": f"{smtp.host}:{smtp.port} ({smtp.security})" if smtp is not None else None,
         },
-        "accounts": _accounts(desk),
-        "workers": list_workers(desk, actor),
+        "accounts": _accounts(actions),
+        "workers": list_workers(actions, actor),
     }
 
 
-def list_workers(desk: Desk, actor: Actor) -> list[dict[str, Any]]:
+def list_workers(actions: Actions, actor: Actor) -> list[dict[str, Any]]:
     """Those that were heard of lately, and whether each has read everything that was published."""
-    desk.check(actor, Action.SERVICE_VIEW)
-    layout, now = desk.around.writer.layout, desk.around.clock()
+    actions.check(actor, Action.SERVICE_VIEW)
+    layout, now = actions.context.writer.layout, actions.context.clock()
     reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
     journal = layout.snapshot_journal.stat()
     return [
@@ -53,32 +53,34 @@ def list_workers(desk: Desk, actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
-def _accounts(desk: Desk) -> list[dict[str, Any]]:
+def _accounts(actions: Actions) -> list[dict[str, Any]]:
     """From disk, without the network; none while orders could not begin."""
-    caretaker = desk.around.caretaker()
-    if caretaker is None:
+    upkeep = actions.context.upkeep()
+    if upkeep is None:
         return []
-    accounts: list[dict[str, Any]] = caretaker.perform("account.show", {})["accounts"]
+    accounts: list[dict[str, Any]] = upkeep.perform("account.show", {})["accounts"]
     return accounts
 
 
-def register_account(desk: Desk, actor: Actor, *, agree_to_terms: bool) -> dict[str, Any]:
-    with desk.deed(actor, Action.ACCOUNT_REGISTER, detail="terms agreed to" if agree_to_terms else ""):
-        return desk.around.perform("account.register", {"agree_to_terms": agree_to_terms})
+def register_account(actions: Actions, actor: Actor, *, agree_to_terms: bool) -> dict[str, Any]:
+    with actions.audited(actor, Action.ACCOUNT_REGISTER, detail="terms agreed to" if agree_to_terms else ""):
+        return actions.context.perform("account.register", {"agree_to_terms": agree_to_terms})
 
 
-def test_notification(desk: Desk, actor: Actor, to: list[str]) -> dict[str, Any]:
-    with desk.deed(actor, Action.NOTIFY_TEST) as deed:
-        facts = desk.around.perform("notify.test", {"to": to})
-        deed.detail = f"sent to {', '.join(facts['sent']) or 'nobody'}"
+def test_notification(actions: Actions, actor: Actor, to: list[str]) -> dict[str, Any]:
+    with actions.audited(actor, Action.NOTIFY_TEST) as audited:
+        facts = actions.context.perform("notify.test", {"to": to})
+        audited.detail = f"sent to {', '.join(facts['sent']) or 'nobody'}"
     return facts
 
 
-def read_audit(desk: Desk, actor: Actor, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
-    desk.check(actor, Action.AUDIT_VIEW)
-    return desk.access.audit.page(before, limit)
+def read_audit(
+    actions: Actions, actor: Actor, before: int | None, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    actions.check(actor, Action.AUDIT_VIEW)
+    return actions.access.audit.page(before, limit)
 
 
-def export_audit(desk: Desk, actor: Actor) -> Iterator[bytes]:
-    with desk.deed(actor, Action.AUDIT_VIEW, detail="exported"):
-        return desk.access.audit.export()
+def export_audit(actions: Actions, actor: Actor) -> Iterator[bytes]:
+    with actions.audited(actor, Action.AUDIT_VIEW, detail="exported"):
+        return actions.access.audit.export()

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from certstore.admin.actions.action import Actor, Conflict, Desk, no_site
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.admin.actions.action import Actions, Actor, Conflict, no_site
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, action_for_change
 from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
 from certstore.model.record import Record
@@ -58,38 +58,38 @@ class SiteDetail:
         return {**UNSAID, **self.settings}
 
 
-def list_sites(desk: Desk, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:
+def list_sites(actions: Actions, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:
     """The main site, where the actor reaches it, and the page of domains' sites that the query asks for."""
-    desk.check(actor, Action.SITES_LIST)
-    view = desk.index.view()
+    actions.check(actor, Action.SITES_LIST)
+    view = actions.index.view()
     own = actor.grant.sites
     table = view.table if own is None else Table(row for row in view.table.rows if row.site in own)
     return view.main if actor.grant.reaches(MAIN) else None, select_page(table, query)
 
 
-def show_site(desk: Desk, actor: Actor, site: str) -> SiteDetail:
+def show_site(actions: Actions, actor: Actor, site: str) -> SiteDetail:
     """Raises VerbFailed where there is none, or none that the actor is to know of."""
-    entry = desk.entry(actor, Action.SITE_VIEW, site)
-    writer = desk.around.writer
+    entry = actions.entry(actor, Action.SITE_VIEW, site)
+    writer = actions.context.writer
     try:
-        facts = site_facts(writer, site, desk.around.clock())
-        settings = settings_of(desk, site)
+        facts = site_facts(writer, site, actions.context.clock())
+        settings = settings_of(actions, site)
     except UnknownSite:
         raise no_site(site) from None
-    row = desk.index.view().by_site.get(site)
+    row = actions.index.view().by_site.get(site)
     if row is None:
-        desk.index.refresh()
-        row = desk.index.view().by_site.get(site)
+        actions.index.refresh()
+        row = actions.index.view().by_site.get(site)
         if row is None:
             raise no_site(site)
     attempts = writer.records(site)[::-1]
     versions = tuple(history(writer, site))
-    return SiteDetail(row, facts, entry, settings, etag_of(settings), versions, attempts, _renewal(desk, entry))
+    return SiteDetail(row, facts, entry, settings, etag_of(settings), versions, attempts, _renewal(actions, entry))
 
 
-def settings_of(desk: Desk, site: str) -> dict[str, Any]:
+def settings_of(actions: Actions, site: str) -> dict[str, Any]:
     """Raises UnknownSite."""
-    settings = desk.around.writer.settings(site)
+    settings = actions.context.writer.settings(site)
     return {} if settings is None else settings.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -98,14 +98,14 @@ def etag_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _renewal(desk: Desk, entry: SiteEntry) -> Renewal | None:
-    caretaker = desk.around.caretaker()
-    if entry.source is not Source.ACME or caretaker is None:
+def _renewal(actions: Actions, entry: SiteEntry) -> Renewal | None:
+    upkeep = actions.context.upkeep()
+    if entry.source is not Source.ACME or upkeep is None:
         return None
     from certstore.renewal.loop import site_fraction
 
-    state = caretaker.maintenance.book.states().get(entry.site, FRESH)
-    live = caretaker.maintenance.tools.sites.live(entry)
+    state = upkeep.maintenance.memory.states().get(entry.site, FRESH)
+    live = upkeep.maintenance.tools.sites.live(entry)
     if live is None:
         return Renewal(state, state.next_attempt, None)
     due, reason = renewal_instant(live, state, site_fraction(entry.site, live))
@@ -113,7 +113,7 @@ def _renewal(desk: Desk, entry: SiteEntry) -> Renewal | None:
 
 
 def put_settings(
-    desk: Desk,
+    actions: Actions,
     actor: Actor,
     site: str,
     wanted: Mapping[str, Any],
@@ -125,12 +125,12 @@ def put_settings(
 
     Raises Conflict where the settings are not those of `if_match` any more, Denied, VerbFailed.
     """
-    with desk.edits:
+    with actions.edits:
         try:
-            before = settings_of(desk, site)
+            before = settings_of(actions, site)
         except UnknownSite:
-            return _add(desk, actor, site, wanted, if_match), True
-        desk.check(actor, Action.SITE_VIEW, site)
+            return _add(actions, actor, site, wanted, if_match), True
+        actions.check(actor, Action.SITE_VIEW, site)
         if must_be_new:
             raise Conflict(f"there is a site {site} already")
         if if_match is not None and if_match != etag_of(before):
@@ -141,28 +141,28 @@ def put_settings(
         changes = {key: value for key, value in changes.items() if value is not None or key in before}
         action = action_for_change(frozenset(changes))
         if not changes:
-            desk.check(actor, action, site)
-            return _unchanged(desk, site), False
-        with desk.deed(actor, action, site, _listed(changes)) as deed:
-            facts = desk.around.perform("site.set", {"site": site, "changes": changes})
-            deed.detail = str(facts["message"])
+            actions.check(actor, action, site)
+            return _unchanged(actions, site), False
+        with actions.audited(actor, action, site, _listed(changes)) as audited:
+            facts = actions.context.perform("site.set", {"site": site, "changes": changes})
+            audited.detail = str(facts["message"])
     return facts, False
 
 
-def _add(desk: Desk, actor: Actor, site: str, wanted: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
+def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
     if actor.grant.sites is not None:
         # Whoever is bound to sites is told the same of one that there is not and one that there is.
-        desk.check(actor, Action.SITE_VIEW, site)
+        actions.check(actor, Action.SITE_VIEW, site)
     if if_match is not None:
         raise Conflict(f"the site {site} was removed meanwhile")
-    with desk.deed(actor, Action.SITE_ADD, site) as deed:
-        facts = desk.around.perform("site.add", {"site": site, "settings": dict(wanted)})
-        deed.detail = str(facts["message"])
+    with actions.audited(actor, Action.SITE_ADD, site) as audited:
+        facts = actions.context.perform("site.add", {"site": site, "settings": dict(wanted)})
+        audited.detail = str(facts["message"])
     return facts
 
 
-def _unchanged(desk: Desk, site: str) -> dict[str, Any]:
-    entry = desk.around.writer.site(site)
+def _unchanged(actions: Actions, site: str) -> dict[str, Any]:
+    entry = actions.context.writer.site(site)
     facts = {"site": site, "host": entry.host, "names": list(entry.names), "source": entry.source.value}
     return {**facts, "message": "nothing was to be changed", "problems": []}
 
@@ -172,24 +172,24 @@ def _listed(changes: Mapping[str, Any]) -> str:
     return ", ".join(sorted(key if key in known else "an unknown key" for key in changes))
 
 
-def remove_site(desk: Desk, actor: Actor, site: str) -> dict[str, Any]:
-    desk.entry(actor, Action.SITE_REMOVE, site)
-    with desk.deed(actor, Action.SITE_REMOVE, site) as deed:
-        facts = desk.around.perform("site.remove", {"site": site})
-        deed.detail = str(facts["message"])
+def remove_site(actions: Actions, actor: Actor, site: str) -> dict[str, Any]:
+    actions.entry(actor, Action.SITE_REMOVE, site)
+    with actions.audited(actor, Action.SITE_REMOVE, site) as audited:
+        facts = actions.context.perform("site.remove", {"site": site})
+        audited.detail = str(facts["message"])
     return facts
 
 
-def verify_site(desk: Desk, actor: Actor, site: str) -> list[Verdict]:
+def verify_site(actions: Actions, actor: Actor, site: str) -> list[Verdict]:
     """Shake hands with every listener for this site's host, as a client would."""
-    entry = desk.entry(actor, Action.SITE_VERIFY, site)
-    around = desk.around
-    snapshot = around.writer.snapshot()
-    settings = around.settings
-    every = plan(settings.listeners, snapshot, [entry], settings.trusted_proxies, around.clock())
+    entry = actions.entry(actor, Action.SITE_VERIFY, site)
+    context = actions.context
+    snapshot = context.writer.snapshot()
+    settings = context.settings
+    every = plan(settings.listeners, snapshot, [entry], settings.trusted_proxies, context.clock())
     checks = [check for check in every if check.probe.server_name is not None]
     if not checks:
-        raise VerbFailed(Fault.INVALID, "edge.yaml has no listeners", "add some under `listeners:`")
-    chains = Chains(around.writer.layout)
+        raise RequestFailed(Fault.INVALID, "edge.yaml has no listeners", "add some under `listeners:`")
+    chains = Chains(context.writer.layout)
     with ThreadPoolExecutor(_HANDSHAKES_AT_ONCE, thread_name_prefix="handshake") as pool:
         return list(pool.map(lambda check: judge(check, chains, HANDSHAKE_SECONDS), checks))

@@ -9,14 +9,14 @@ from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
 
 from certstore.admin.actions import certificates, orders
-from certstore.admin.actions.action import Actor, Desk
+from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.api.events import event_response, follow_job
 from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Taken, Upload
 from certstore.admin.api.sites import SiteKey
 from certstore.admin.http.identity import ApiActor, TheDesk
 from certstore.admin.http.problems import Problem, response_of
 from certstore.admin.live.jobs import Job
-from certstore.control.protocol import Fault, VerbFailed, unpack_bytes
+from certstore.control.protocol import Fault, RequestFailed, unpack_bytes
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.console.authorization import Action
 
@@ -27,21 +27,21 @@ _REFUSED: dict[int | str, dict[str, Any]] = {422: {"model": ProblemDocument, "de
 
 
 @router.post("/sites/{site}/certificate/preview", summary="What is in these files; changes nothing")
-def preview(desk: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> PreviewShape:
-    looked = certificates.preview(desk, actor, site, _files(upload), _password(upload))
+def preview(actions: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> PreviewShape:
+    looked = certificates.preview(actions, actor, site, _files(upload), _password(upload))
     return PreviewShape.model_validate(looked.to_json())
 
 
 @router.put("/sites/{site}/certificate", summary="Take a certificate in and serve it", responses=_REFUSED)
-def install(desk: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> Taken:
+def install(actions: TheDesk, actor: ApiActor, site: SiteKey, upload: Upload) -> Taken:
     """Idempotent: the certificate that is live already is `noted`. Refused files change nothing."""
-    facts = certificates.install(desk, actor, site, _files(upload), _password(upload), force=upload.force)
+    facts = certificates.install(actions, actor, site, _files(upload), _password(upload), force=upload.force)
     return _taken(facts)
 
 
 @router.get("/sites/{site}/certificate/chain.pem", summary="Leaf and chain, PEM; no key")
-def chain(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
-    content = certificates.public_chain(desk, actor, site)
+def chain(actions: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
+    content = certificates.public_chain(actions, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
     return PlainResponse(content, media_type="application/pem-certificate-chain", headers=headers)
 
@@ -50,41 +50,41 @@ def chain(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
     "/sites/{site}/versions/{version}/live", summary="Make a kept version live (a rollback)", responses=_REFUSED
 )
 def activate(
-    desk: TheDesk, actor: ApiActor, site: SiteKey, version: Annotated[int, Path(ge=1, le=1_000_000_000)]
+    actions: TheDesk, actor: ApiActor, site: SiteKey, version: Annotated[int, Path(ge=1, le=1_000_000_000)]
 ) -> Taken:
-    return _taken(certificates.activate(desk, actor, site, version))
+    return _taken(certificates.activate(actions, actor, site, version))
 
 
 @router.post("/sites/{site}/orders", status_code=202, summary="Order a certificate now")
-def order(desk: TheDesk, actor: ApiActor, site: SiteKey, request: OrderRequest, response: Response) -> JobShape:
+def order(actions: TheDesk, actor: ApiActor, site: SiteKey, request: OrderRequest, response: Response) -> JobShape:
     """Takes up to some minutes: follow the job. Agreeing to the CA's terms needs the scope `admin`."""
-    job = orders.begin_order(desk, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
+    job = orders.begin_order(actions, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
     return _begun(job, response)
 
 
 @router.post("/sites/{site}/preflights", status_code=202, summary="Look for what would stand in an order's way")
-def preflight(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> JobShape:
-    return _begun(orders.begin_preflight(desk, actor, site), response)
+def preflight(actions: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> JobShape:
+    return _begun(orders.begin_preflight(actions, actor, site), response)
 
 
 @router.get("/jobs/{key}", tags=["jobs"], summary="How an order or a preflight goes on")
-def show_job(desk: TheDesk, actor: ApiActor, key: JobKey) -> JobShape:
-    return JobShape.model_validate(find_job(desk, actor, key).to_json())
+def show_job(actions: TheDesk, actor: ApiActor, key: JobKey) -> JobShape:
+    return JobShape.model_validate(find_job(actions, actor, key).to_json())
 
 
 @router.get(
     "/jobs/{key}/events", tags=["jobs"], summary="The same as server-sent events", response_class=StreamingResponse
 )
-def follow(desk: TheDesk, actor: ApiActor, key: JobKey) -> StreamingResponse:
-    return event_response(desk, actor, follow_job(find_job(desk, actor, key), desk.news))
+def follow(actions: TheDesk, actor: ApiActor, key: JobKey) -> StreamingResponse:
+    return event_response(actions, actor, follow_job(find_job(actions, actor, key), actions.news))
 
 
-def find_job(desk: Desk, actor: Actor, key: str) -> Job:
+def find_job(actions: Actions, actor: Actor, key: str) -> Job:
     """A job of a site that the actor may not see is one that there is not."""
-    job = desk.jobs.get(key)
+    job = actions.jobs.get(key)
     if job is None or not actor.grant.reaches(job.site):
-        raise VerbFailed(Fault.NOT_FOUND, "there is no such job", "after a restart look at the site's attempts")
-    desk.check(actor, Action.SITE_VIEW, job.site)
+        raise RequestFailed(Fault.NOT_FOUND, "there is no such job", "after a restart look at the site's attempts")
+    actions.check(actor, Action.SITE_VIEW, job.site)
     return job
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from certstore.admin.actions.action import Actor, Desk
+from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.live.broadcast import Broadcast
 from certstore.admin.live.jobs import Job
 from certstore.admin.live.site_index import SiteIndex
@@ -22,11 +22,13 @@ LONGEST_ROUNDS = 240
 """Of quiet: after an hour the browser comes again, and shows its cookie again."""
 
 
-def event_response(desk: Desk, actor: Actor, messages: AsyncGenerator[str]) -> StreamingResponse:
+def event_response(actions: Actions, actor: Actor, messages: AsyncGenerator[str]) -> StreamingResponse:
     """Raises VerbFailed (busy) where the actor, or all together, have too many open."""
-    desk.streams.check(actor.who)
+    actions.streams.check(actor.who)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(desk.streams.counted(actor.who, messages), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        actions.streams.counted(actor.who, messages), media_type="text/event-stream", headers=headers
+    )
 
 
 async def follow_job(job: Job, news: Broadcast) -> AsyncGenerator[str]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from certstore.model.console.authorization import Scope
 from certstore.model.console.listing import SiteRow
 from certstore.model.console.people import Role, Token, User
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
 HOST = "webmail.client-a.example"
@@ -36,7 +36,7 @@ class SiteSummary(Shape):
     host: str = Field(examples=[HOST])
     names: list[str] = Field(examples=[[HOST, "autodiscover.client-a.example"]])
     source: Source | None
-    standing: Standing
+    standing: SiteStatus
     not_before: datetime | None
     not_after: datetime | None
     renews_at: datetime | None = Field(description="When the next order is due, where the certificate is ordered.")
@@ -56,7 +56,7 @@ class SiteList(Shape):
     sites: list[SiteSummary]
     total: int
     offset: int
-    standings: dict[Standing, int]
+    standings: dict[SiteStatus, int]
 
 
 class FindingShape(BaseModel):
@@ -100,7 +100,7 @@ class SiteShape(BaseModel):
     host: str = Field(examples=[HOST])
     names: list[str]
     source: Source | None
-    standing: Standing
+    standing: SiteStatus
     state: str
     version: int | None
     fingerprint: str | None = Field(examples=[_FINGERPRINT])

@@ -50,39 +50,39 @@ def me(actor: ApiActor) -> Me:
 
 
 @router.get("/sessions", summary="Where you are signed in, the last used first")
-def sessions(desk: TheDesk, actor: ApiActor) -> list[SessionShape]:
+def sessions(actions: TheDesk, actor: ApiActor) -> list[SessionShape]:
     own = actor.session.digest if actor.session is not None else ""
     return [
         SessionShape(address=each.address, made_at=each.made_at, seen_at=each.seen_at, is_this=each.digest == own)
-        for each in people.list_sessions(desk, actor)
+        for each in people.list_sessions(actions, actor)
     ]
 
 
 @router.delete("/sessions", status_code=204, summary="Sign out everywhere, here too")
-def end_sessions(desk: TheDesk, actor: ApiActor) -> Response:
-    people.sign_out(desk, actor, everywhere=True)
+def end_sessions(actions: TheDesk, actor: ApiActor) -> Response:
+    people.sign_out(actions, actor, everywhere=True)
     return Response(status_code=204)
 
 
 @router.put("/password", status_code=204, summary="Another password; signs out everywhere else")
-def change_password(desk: TheDesk, actor: ApiActor, change: PasswordChange) -> Response:
-    people.change_password(desk, actor, change.present, change.new)
+def change_password(actions: TheDesk, actor: ApiActor, change: PasswordChange) -> Response:
+    people.change_password(actions, actor, change.present, change.new)
     return Response(status_code=204)
 
 
 @router.post("/codes", summary="A fresh secret for one-time codes; changes nothing")
-def codes_secret(desk: TheDesk, actor: ApiActor) -> CodesSecret:
-    secret, uri = people.offer_totp(desk, actor)
+def codes_secret(actions: TheDesk, actor: ApiActor) -> CodesSecret:
+    secret, uri = people.offer_totp(actions, actor)
     return CodesSecret(secret=secret, uri=uri)
 
 
 @router.put("/codes", status_code=204, summary="Sign-in asks for one-time codes of this secret")
-def switch_on(desk: TheDesk, actor: ApiActor, codes: CodesOn) -> Response:
-    people.switch_totp_on(desk, actor, codes.secret, codes.code)
+def switch_on(actions: TheDesk, actor: ApiActor, codes: CodesOn) -> Response:
+    people.switch_totp_on(actions, actor, codes.secret, codes.code)
     return Response(status_code=204)
 
 
 @router.post("/codes/off", status_code=204, summary="Sign-in asks for no code any more")
-def switch_off(desk: TheDesk, actor: ApiActor, codes: CodesOff) -> Response:
-    people.switch_totp_off(desk, actor, codes.password)
+def switch_off(actions: TheDesk, actor: ApiActor, codes: CodesOff) -> Response:
+    people.switch_totp_off(actions, actor, codes.password)
     return Response(status_code=204)

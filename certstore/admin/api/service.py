@@ -17,41 +17,41 @@ router = APIRouter(tags=["service"])
 
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
-def show(desk: TheDesk, actor: ApiActor) -> dict[str, Any]:
-    return service.show_service(desk, actor)
+def show(actions: TheDesk, actor: ApiActor) -> dict[str, Any]:
+    return service.show_service(actions, actor)
 
 
 @router.post("/service/account", summary="Register an account at every configured CA")
-def register(desk: TheDesk, actor: ApiActor, terms: Terms) -> dict[str, Any]:
-    return service.register_account(desk, actor, agree_to_terms=terms.agree_to_terms)
+def register(actions: TheDesk, actor: ApiActor, terms: Terms) -> dict[str, Any]:
+    return service.register_account(actions, actor, agree_to_terms=terms.agree_to_terms)
 
 
 @router.post("/service/test-mail", summary="Send a test notification")
-def test_mail(desk: TheDesk, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
-    return service.test_notification(desk, actor, recipients.to)
+def test_mail(actions: TheDesk, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
+    return service.test_notification(actions, actor, recipients.to)
 
 
 @router.get("/audit", summary="Who did what, newest first")
 def audit(
-    desk: TheDesk,
+    actions: TheDesk,
     actor: ApiActor,
     before: Annotated[int | None, Query(ge=0)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> AuditPage:
-    entries, earlier = service.read_audit(desk, actor, before, limit)
+    entries, earlier = service.read_audit(actions, actor, before, limit)
     return AuditPage.model_validate({"entries": entries, "before": earlier})
 
 
 @router.get("/audit.jsonl", summary="The whole audit log, one JSON object per line", response_class=StreamingResponse)
-def export(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
+def export(actions: TheDesk, actor: ApiActor) -> StreamingResponse:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
-    content = service.export_audit(desk, actor)
+    content = service.export_audit(actions, actor)
     return StreamingResponse(content, media_type="application/x-ndjson", headers=headers)
 
 
 @router.get(
     "/events", summary="Server-sent: that something about the sites has changed", response_class=StreamingResponse
 )
-def events(desk: TheDesk, actor: ApiActor) -> StreamingResponse:
-    desk.check(actor, Action.SITES_LIST)
-    return event_response(desk, actor, follow_sites(desk.index, desk.news))
+def events(actions: TheDesk, actor: ApiActor) -> StreamingResponse:
+    actions.check(actor, Action.SITES_LIST)
+    return event_response(actions, actor, follow_sites(actions.index, actions.news))

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.responses import Response as PlainResponse
 
 from certstore.admin.actions import sites
-from certstore.admin.actions.action import Desk
+from certstore.admin.actions.action import Actions
 from certstore.admin.actions.sites import SiteDetail, etag_of
 from certstore.admin.api.models import (
     HOST,
@@ -28,7 +28,7 @@ from certstore.admin.api.tags import UNCHANGED, IfNoneMatch, tagged
 from certstore.admin.http.identity import ApiActor, TheDesk
 from certstore.model.console import listing
 from certstore.model.console.listing import Order
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
 router = APIRouter(prefix="/sites", tags=["sites"])
@@ -40,10 +40,10 @@ SiteKey = Annotated[
 
 @router.get("", summary="All sites that the actor may see, a page of them", responses=UNCHANGED)
 def list_sites(
-    desk: TheDesk,
+    actions: TheDesk,
     actor: ApiActor,
     search: Annotated[str, Query(max_length=200, description="Words that key or names contain.")] = "",
-    standing: Standing | None = None,
+    standing: SiteStatus | None = None,
     source: Source | None = None,
     order: Order = Order.SITE,
     descending: bool = False,
@@ -56,7 +56,7 @@ def list_sites(
     query = listing.Query(
         search, standing, source, order, descending, aware(ends_from), aware(ends_before), offset, limit
     )
-    main, page = sites.list_sites(desk, actor, query)
+    main, page = sites.list_sites(actions, actor, query)
     found = SiteList(
         main=SiteSummary.of(main) if main is not None else None,
         sites=[SiteSummary.of(row) for row in page.rows],
@@ -75,9 +75,9 @@ def aware(instant: datetime | None) -> datetime | None:
 
 
 @router.get("/{site}", summary="One site", responses=UNCHANGED)
-def show_site(desk: TheDesk, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
+def show_site(actions: TheDesk, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
     """For `If-Match` take the ETag of the site's settings."""
-    detail = sites.show_site(desk, actor, site)
+    detail = sites.show_site(actions, actor, site)
     return tagged(SiteShape.model_validate(site_facts(detail)), if_none_match)  # type: ignore[return-value]
 
 
@@ -107,8 +107,8 @@ def site_facts(detail: SiteDetail) -> dict[str, Any]:
 
 
 @router.get("/{site}/settings", summary="What its site.yaml says")
-def show_settings(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
-    detail = sites.show_site(desk, actor, site)
+def show_settings(actions: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
+    detail = sites.show_site(actions, actor, site)
     response.headers["ETag"] = f'"{detail.etag}"'
     return detail.settings
 
@@ -119,7 +119,7 @@ def show_settings(desk: TheDesk, actor: ApiActor, site: SiteKey, response: Respo
     responses={201: {"model": Changed, "description": "The site is new"}},
 )
 def put_settings(
-    desk: TheDesk,
+    actions: TheDesk,
     actor: ApiActor,
     site: SiteKey,
     settings: SettingsShape,
@@ -130,36 +130,36 @@ def put_settings(
     wanted = settings.model_dump(mode="json", exclude_unset=True)
     tag = if_match.strip().strip('"') if if_match is not None and if_match.strip() != "*" else None
     is_new_only = if_none_match is not None and if_none_match.strip() == "*"
-    facts, is_new = sites.put_settings(desk, actor, site, wanted, if_match=tag, must_be_new=is_new_only)
+    facts, is_new = sites.put_settings(actions, actor, site, wanted, if_match=tag, must_be_new=is_new_only)
     # A response of its own: the status differs, and FastAPI would drop what the verb says beyond the model.
-    return _answer(desk, site, facts, 201 if is_new else 200)  # type: ignore[return-value]
+    return _answer(actions, site, facts, 201 if is_new else 200)  # type: ignore[return-value]
 
 
-def _answer(desk: Desk, site: str, facts: dict[str, Any], status: int) -> JSONResponse:
-    etag = etag_of(sites.settings_of(desk, site))
+def _answer(actions: Actions, site: str, facts: dict[str, Any], status: int) -> JSONResponse:
+    etag = etag_of(sites.settings_of(actions, site))
     return JSONResponse(json.loads(json.dumps(facts, default=str)), status, {"ETag": f'"{etag}"'})
 
 
 @router.delete("/{site}", status_code=204, summary="Remove a site")
-def remove_site(desk: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
+def remove_site(actions: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
     """Its names get the main certificate, its versions stay in the archive, and what lies in its drop place is left
     alone."""
-    sites.remove_site(desk, actor, site)
+    sites.remove_site(actions, actor, site)
     return PlainResponse(status_code=204)
 
 
 @router.get("/{site}/versions", summary="The versions that can be made live again, newest first")
-def show_versions(desk: TheDesk, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
-    detail = sites.show_site(desk, actor, site)
+def show_versions(actions: TheDesk, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
+    detail = sites.show_site(actions, actor, site)
     return [VersionShape.model_validate(version.to_json()) for version in detail.versions]
 
 
 @router.get("/{site}/attempts", summary="The last attempts, newest first")
-def show_attempts(desk: TheDesk, actor: ApiActor, site: SiteKey) -> list[Attempt]:
-    detail = sites.show_site(desk, actor, site)
+def show_attempts(actions: TheDesk, actor: ApiActor, site: SiteKey) -> list[Attempt]:
+    detail = sites.show_site(actions, actor, site)
     return [Attempt.model_validate(record.to_json()) for record in detail.attempts]
 
 
 @router.post("/{site}/handshakes", summary="What each listener serves for its host right now, by real handshakes")
-def verify_site(desk: TheDesk, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
-    return [CheckShape.model_validate(verdict.to_json()) for verdict in sites.verify_site(desk, actor, site)]
+def verify_site(actions: TheDesk, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
+    return [CheckShape.model_validate(verdict.to_json()) for verdict in sites.verify_site(actions, actor, site)]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from certstore.admin.actions.action import Actor, Desk
+from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.http.problems import CsrfRefused, NotSignedIn
 from certstore.people.sessions import Session
 from certstore.people.users import UnknownUser
@@ -24,8 +24,8 @@ CSRF_HEADER = "X-CSRF-Token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def desk_of(request: Request) -> Desk:
-    return cast(Desk, request.app.state.desk)
+def actions_of(request: Request) -> Actions:
+    return cast(Actions, request.app.state.actions)
 
 
 def address_of(request: Request) -> str:
@@ -34,11 +34,11 @@ def address_of(request: Request) -> str:
 
 def find_actor(request: Request) -> Actor | None:
     """By token, else by session; None for neither, or one that is not good."""
-    desk = desk_of(request)
+    actions = actions_of(request)
     header = request.headers.get("authorization")
     if header is not None:
         scheme, _, text = header.partition(" ")
-        token = desk.access.tokens.find(text.strip()) if scheme.lower() == "bearer" else None
+        token = actions.access.tokens.find(text.strip()) if scheme.lower() == "bearer" else None
         if token is None:
             return None
         return Actor(f"token {token.name} ({token.key})", token.name, token.grant, address_of(request))
@@ -46,7 +46,7 @@ def find_actor(request: Request) -> Actor | None:
     if session is None:
         return None
     try:
-        user = desk.access.users.get(session.user)
+        user = actions.access.users.get(session.user)
     except UnknownUser:
         return None
     return Actor(f"user {user.name}", user.name, user.grant, address_of(request), session)
@@ -54,7 +54,7 @@ def find_actor(request: Request) -> Actor | None:
 
 def find_session(request: Request) -> Session | None:
     secret = request.cookies.get(COOKIE, "")
-    return desk_of(request).access.sessions.find(secret) if secret else None
+    return actions_of(request).access.sessions.find(secret) if secret else None
 
 
 def check_origin(request: Request) -> None:
@@ -83,5 +83,5 @@ def api_actor(request: Request) -> Actor:
     return actor
 
 
-TheDesk = Annotated[Desk, Depends(desk_of)]
+TheDesk = Annotated[Actions, Depends(actions_of)]
 ApiActor = Annotated[Actor, Depends(api_actor)]

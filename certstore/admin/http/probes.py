@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from certstore.admin.actions.action import Desk
+from certstore.admin.actions.action import Actions
 from certstore.admin.http.identity import find_actor
 from certstore.model.console.authorization import Action
 from certstore.model.snapshot import MAIN
@@ -18,10 +18,10 @@ from certstore.monitoring.worker_reports import WorkerReports
 from certstore.store.status import status
 
 
-def observing(desk: Desk) -> APIRouter:
+def observing(actions: Actions) -> APIRouter:
     """The two routes; both run on threads, as they read files."""
-    around = desk.around
-    reports = WorkerReports(around.writer.layout)
+    context = actions.context
+    reports = WorkerReports(context.writer.layout)
     router = APIRouter(include_in_schema=False)
 
     @router.get("/metrics")
@@ -30,22 +30,22 @@ def observing(desk: Desk) -> APIRouter:
         if actor is None:
             # Not the redirect to the entrance that people get: a program would follow it and read a page.
             return Response("a token is needed\n", 401, headers={"WWW-Authenticate": "Bearer"}, media_type="text/plain")
-        desk.check(actor, Action.SERVICE_VIEW)
-        now = around.clock()
-        page = render(status(around.writer, now), reports.collect(now), now)
+        actions.check(actor, Action.SERVICE_VIEW)
+        now = context.clock()
+        page = render(status(context.writer, now), reports.collect(now), now)
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")
     def readyz() -> Response:
-        now = around.clock()
-        caretaker = around.caretaker()
+        now = context.clock()
+        upkeep = context.upkeep()
         readiness = judge(
-            around.settings,
-            around.writer.layout,
-            around.writer.site(MAIN).certificate,
+            context.settings,
+            context.writer.layout,
+            context.writer.site(MAIN).certificate,
             reports.collect(now).workers,
             now,
-            is_maintenance_stalled=caretaker is None or caretaker.maintenance.is_stalled(now),
+            is_maintenance_stalled=upkeep is None or upkeep.maintenance.is_stalled(now),
         )
         problems = [{"code": code.value, "message": words} for code, words in readiness.problems]
         facts = {"status": "ready" if readiness.ok else "not ready", "problems": problems}

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from certstore.admin.actions.action import Conflict, Denied
 from certstore.admin.http.guard import BodyTooLarge
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.people import InvalidPerson
 from certstore.people.users import UnknownUser
 from certstore.store.errors import UnknownSite
@@ -83,7 +83,7 @@ class CsrfRefused(Exception):
 
 
 EXPECTED: tuple[type[Exception], ...] = (
-    VerbFailed, Denied, Conflict, NotSignedIn, CsrfRefused, InvalidPerson, UnknownUser, UnknownSite, BodyTooLarge,
+    RequestFailed, Denied, Conflict, NotSignedIn, CsrfRefused, InvalidPerson, UnknownUser, UnknownSite, BodyTooLarge,
     JournalUnreadable, OSError,
 )  # fmt: skip
 """What actions raise, each with its own words below."""
@@ -91,7 +91,7 @@ EXPECTED: tuple[type[Exception], ...] = (
 
 def problem_of(error: Exception) -> Problem:
     match error:
-        case VerbFailed():
+        case RequestFailed():
             return Problem(STATUS[error.fault], error.fault.value, error.found, error.remedy)
         case NotSignedIn():
             return Problem(401, "not_signed_in", "sign in, or send a token: Authorization: Bearer cet_…")

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certstore.admin.context import Tell
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.files.keyed_state import KeyedState
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _STEPS_KEPT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class JobRequest:
     """What was asked for, by whom, from where: enough to do it again. JSON-able."""
 
     site: str
@@ -42,7 +42,7 @@ class Errand:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-Act = Callable[[Errand, Tell], dict[str, Any]]
+Act = Callable[[JobRequest, Tell], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class LeftOver:
     """A job that the last process did not bring to an end."""
 
     key: str
-    errand: Errand
+    job_request: JobRequest
     begun_at: datetime
     times: int
 
     @classmethod
     def parse(cls, key: str, facts: Any) -> LeftOver:
         """As `Jobs` keeps it. Raises KeyError, TypeError, ValueError for what another release may have left."""
-        return cls(key, Errand(**facts["errand"]), datetime.fromisoformat(facts["begun_at"]), int(facts["times"]))
+        return cls(key, JobRequest(**facts["errand"]), datetime.fromisoformat(facts["begun_at"]), int(facts["times"]))
 
     def is_worth_it(self, now: datetime) -> bool:
         return self.times < BEGUN_AGAIN_MOST and now - self.begun_at < BEGUN_AGAIN_WITHIN
@@ -82,7 +82,7 @@ class Job:
     begun_at: datetime
     steps: list[tuple[datetime, str]] = field(default_factory=list)
     result: dict[str, Any] | None = None
-    failure: VerbFailed | None = None
+    failure: RequestFailed | None = None
 
     @property
     def is_over(self) -> bool:
@@ -125,24 +125,31 @@ class Jobs:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="console-job")
 
     def begin(
-        self, errand: Errand, act: Act, ended: Callable[[Errand, Job], None], *, after: LeftOver | None = None
+        self,
+        job_request: JobRequest,
+        act: Act,
+        ended: Callable[[JobRequest, Job], None],
+        *,
+        after: LeftOver | None = None,
     ) -> Job:
         """Raises VerbFailed (busy) while the same work for the same site is under way, or too much is."""
         with self._lock:
             running = [job for job in self._jobs.values() if not job.is_over]
-            if any(job.site == errand.site and job.action == errand.action for job in running):
-                raise VerbFailed(Fault.BUSY, f"this is under way for {errand.site} already", "look at how it goes on")
+            if any(job.site == job_request.site and job.action == job_request.action for job in running):
+                raise RequestFailed(
+                    Fault.BUSY, f"this is under way for {job_request.site} already", "look at how it goes on"
+                )
             if len(running) >= AT_ONCE:
-                raise VerbFailed(Fault.BUSY, f"{AT_ONCE} orders and checks are under way", "try again in a minute")
-            job = Job(secrets.token_hex(16), errand.site, errand.action, self._clock())
+                raise RequestFailed(Fault.BUSY, f"{AT_ONCE} orders and checks are under way", "try again in a minute")
+            job = Job(secrets.token_hex(16), job_request.site, job_request.action, self._clock())
             if after is not None:
                 job.key, job.begun_at = after.key, after.begun_at
                 job.steps.append((self._clock(), "the service was restarted meanwhile: this is taken up again"))
             self._jobs[job.key] = job
             for key in [key for key, each in self._jobs.items() if each.is_over][: max(len(self._jobs) - _KEPT, 0)]:
                 del self._jobs[key]
-            self._keep(job, errand, after.times + 1 if after is not None else 0)
-        self._threads.submit(self._run, job, errand, act, ended)
+            self._keep(job, job_request, after.times + 1 if after is not None else 0)
+        self._threads.submit(self._run, job, job_request, act, ended)
         return job
 
     def left_over(self) -> list[LeftOver]:
@@ -170,7 +177,7 @@ class Jobs:
             self._kept.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, job: Job, errand: Errand, act: Act, ended: Callable[[Errand, Job], None]) -> None:
+    def _run(self, job: Job, job_request: JobRequest, act: Act, ended: Callable[[JobRequest, Job], None]) -> None:
         def tell(message: str) -> None:
             if len(job.steps) < _STEPS_KEPT:
                 job.steps.append((self._clock(), message))
@@ -178,24 +185,26 @@ class Jobs:
 
         result, failure = None, None
         try:
-            result = act(errand, tell)
-        except VerbFailed as error:
+            result = act(job_request, tell)
+        except RequestFailed as error:
             failure = error
         except Exception as error:  # noqa: BLE001  whoever looks on has to hear of the end, whatever it was
-            failure = VerbFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)")
+            failure = RequestFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)")
         with self._lock:
             if self._is_stopping and failure is not None:
                 return
             job.result, job.failure = result, failure
             self._forget(job.key)
         try:
-            ended(errand, job)
+            ended(job_request, job)
         finally:
             self._changed()
 
-    def _keep(self, job: Job, errand: Errand, times: int) -> None:
+    def _keep(self, job: Job, job_request: JobRequest, times: int) -> None:
         try:
-            self._kept.put(job.key, {"errand": asdict(errand), "begun_at": job.begun_at.isoformat(), "times": times})
+            self._kept.put(
+                job.key, {"errand": asdict(job_request), "begun_at": job.begun_at.isoformat(), "times": times}
+            )
         except OSError as error:
             logger.error("a restart would not take up %s of %s: %s", job.action, job.site, error.strerror)
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from certstore.admin.context import Surroundings
+from certstore.admin.context import ConsoleContext
 from certstore.model.certificate.expiry import CertificateState, certificate_state
 from certstore.model.console.listing import SiteRow, Table
-from certstore.model.console.standing import GRAVE, judge_standing
+from certstore.model.console.standing import GRAVE, decide_status
 from certstore.model.renewal.decision import renewal_instant
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
@@ -55,11 +55,11 @@ class _Known:
 class SiteIndex:
     """`refresh` and `view` from any thread."""
 
-    def __init__(self, around: Surroundings, changed: Callable[[], None]) -> None:
-        self._around = around
+    def __init__(self, context: ConsoleContext, changed: Callable[[], None]) -> None:
+        self._context = context
         self._changed = changed
         self._lock = threading.Lock()
-        self._reader = JournalReader(around.writer.layout)
+        self._reader = JournalReader(context.writer.layout)
         self._snapshot: Snapshot | None = None
         self._known: dict[str, _Known] = {}
         self._stamps: dict[str, int] = {}
@@ -81,7 +81,7 @@ class SiteIndex:
         """Take over what changed. Cheap when nothing has."""
         with self._lock:
             stale = self._changed_entries() | self._changed_records()
-            minute = self._around.clock().replace(second=0, microsecond=0)
+            minute = self._context.clock().replace(second=0, microsecond=0)
             if self._snapshot is None or not (stale or minute != self._minute):
                 return
             if minute != self._minute:
@@ -111,14 +111,14 @@ class SiteIndex:
         return gone | {site for site, entry in snapshot.sites.items() if before.sites.get(site) is not entry}
 
     def _changed_records(self) -> set[str]:
-        folder = self._around.writer.layout.records_folder
+        folder = self._context.writer.layout.records_folder
         try:
             stamp = os.stat(folder).st_mtime_ns  # noqa: PTH116  asked every second
         except OSError:
             return set()
         if stamp == self._folder_stamp:
             return set()
-        now = self._around.clock().timestamp() * 1e9
+        now = self._context.clock().timestamp() * 1e9
         self._folder_stamp = stamp if now - stamp > _STAMP_SETTLES_NS else -1
         found: dict[str, int] = {}
         with os.scandir(folder) as entries:
@@ -146,8 +146,8 @@ class SiteIndex:
         return stale
 
     def _renewal_states(self) -> Mapping[str, RenewalState]:
-        caretaker = self._around.caretaker()
-        return caretaker.maintenance.book.states() if caretaker is not None else {}
+        upkeep = self._context.upkeep()
+        return upkeep.maintenance.memory.states() if upkeep is not None else {}
 
     # Putting together
 
@@ -175,7 +175,7 @@ class SiteIndex:
 
     def _look(self, site: str, entry: SiteEntry | None, renewal: RenewalState) -> _Known | None:
         """None for what is no site, and has no problem by which it could not become one."""
-        writer, now = self._around.writer, self._around.clock()
+        writer, now = self._context.writer, self._context.clock()
         if entry is None:
             records = read_records(writer.layout, site)
             if not records.problems:
@@ -203,7 +203,7 @@ class SiteIndex:
             host=facts.host or facts.site,
             names=facts.names,
             source=source,
-            standing=judge_standing(source, facts.state, codes, is_order_failing=is_failing),
+            standing=decide_status(source, facts.state, codes, is_order_failing=is_failing),
             not_before=certificate.not_before if certificate is not None else None,
             not_after=certificate.not_after if certificate is not None else None,
             renews_at=self._renews_at(entry, renewal) if entry is not None and is_ordered else None,
@@ -216,12 +216,12 @@ class SiteIndex:
         """When the next order is due: the failed one's next attempt, else the certificate's own time."""
         if renewal.next_attempt is not None:
             return renewal.next_attempt
-        caretaker = self._around.caretaker()
-        if caretaker is None:
+        upkeep = self._context.upkeep()
+        if upkeep is None:
             return None
         from certstore.renewal.loop import site_fraction
 
-        live = caretaker.maintenance.tools.sites.live(entry)
+        live = upkeep.maintenance.tools.sites.live(entry)
         if live is None:
             return None
         instant, _ = renewal_instant(live, renewal, site_fraction(entry.site, live))

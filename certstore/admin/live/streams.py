@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 
 PER_ACTOR = 20
 """Pages that one person keeps open; a browser has six to a server before it waits by itself."""
@@ -24,7 +24,9 @@ class Streams:
     def check(self, who: str) -> None:
         """Raises VerbFailed (busy)."""
         if not self._has_room(who):
-            raise VerbFailed(Fault.BUSY, "too many event streams are open", "close some, or ask now and then instead")
+            raise RequestFailed(
+                Fault.BUSY, "too many event streams are open", "close some, or ask now and then instead"
+            )
 
     async def counted(self, who: str, messages: AsyncGenerator[str]) -> AsyncIterator[str]:
         """The messages. It may turn out only here that there is no room: many at once pass `check` together."""

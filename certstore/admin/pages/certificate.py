@@ -8,13 +8,13 @@ from fastapi import APIRouter, Form, Request, UploadFile
 from starlette.responses import Response
 
 from certstore.admin.actions import certificates, orders, sites
-from certstore.admin.actions.action import Actor, Conflict, Desk
+from certstore.admin.actions.action import Actions, Actor, Conflict
 from certstore.admin.http.identity import TheDesk
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
 from certstore.admin.pages.site import KEY_TYPES
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.console.authorization import Action
 from certstore.model.renewal.ca import configured_cas
@@ -24,15 +24,15 @@ router = APIRouter(prefix="/sites/{site}")
 
 
 @router.get("/certificate")
-def show(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
-    desk.check(actor, Action.CERT_PREVIEW, site)
-    return _choices(request, desk, actor, site)
+def show(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+    actions.check(actor, Action.CERT_PREVIEW, site)
+    return _choices(request, actions, actor, site)
 
 
 @router.post("/certificate/files")
 def look_at_files(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     site: str,
     files: list[UploadFile],
@@ -46,24 +46,24 @@ def look_at_files(
     )
     secret = password.encode() or None
     if not dropped:
-        return _choices(request, desk, actor, site, "Choose at least one file.", 422)
+        return _choices(request, actions, actor, site, "Choose at least one file.", 422)
     try:
-        looked = certificates.preview(desk, actor, site, dropped, secret)
-    except VerbFailed as failure:
+        looked = certificates.preview(actions, actor, site, dropped, secret)
+    except RequestFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
-        return _choices(request, desk, actor, site, str(failure), problem_of(failure).status)
+        return _choices(request, actions, actor, site, str(failure), problem_of(failure).status)
     key = ""
     if not looked.is_refused or looked.is_forcible:
-        key = desk.uploads.keep(actor.name, site, dropped, secret)
-    pair, now = looked.pair, desk.around.clock()
+        key = actions.uploads.keep(actor.name, site, dropped, secret)
+    pair, now = looked.pair, actions.context.clock()
     return render(
         request,
         actor,
         "preview.html",
         422 if looked.is_refused else 200,
         site=site,
-        detail=sites.show_site(desk, actor, site),
+        detail=sites.show_site(actions, actor, site),
         looked=looked,
         key=key,
         file_names=[file.name for file in dropped],
@@ -72,9 +72,9 @@ def look_at_files(
 
 
 @router.get("/chain.pem")
-def chain(desk: TheDesk, actor: Viewer, site: str) -> Response:
+def chain(actions: TheDesk, actor: Viewer, site: str) -> Response:
     """Leaf and chain; no key."""
-    content = certificates.public_chain(desk, actor, site)
+    content = certificates.public_chain(actions, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
     return Response(content, 200, headers, "application/pem-certificate-chain")
 
@@ -82,21 +82,21 @@ def chain(desk: TheDesk, actor: Viewer, site: str) -> Response:
 @router.post("/certificate/take")
 def take_files(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     flashes: TheFlashes,
     site: str,
     key: Annotated[str, Form()] = "",
     force: Annotated[bool, Form()] = False,
 ) -> Response:
-    desk.check(actor, Action.CERT_INSTALL, site)
-    upload = desk.uploads.take(key, actor.name, site)
+    actions.check(actor, Action.CERT_INSTALL, site)
+    upload = actions.uploads.take(key, actor.name, site)
     if upload is None:
         message = "The files you looked at are not kept any more (they are for 15 minutes). Choose them again."
-        return _choices(request, desk, actor, site, message, 410)
-    facts = certificates.install(desk, actor, site, upload.files, upload.password, force=force)
+        return _choices(request, actions, actor, site, message, 410)
+    facts = certificates.install(actions, actor, site, upload.files, upload.password, force=force)
     if facts["outcome"] not in ("done", "noted"):
-        return _choices(request, desk, actor, site, facts["message"], 422)
+        return _choices(request, actions, actor, site, facts["message"], 422)
     flashes.add(actor, "ok", facts["message"])
     for problem in facts["problems"]:
         flashes.add(actor, "warning", problem["message"])
@@ -104,10 +104,10 @@ def take_files(
 
 
 @router.post("/certificate/main")
-def use_main(desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> Response:
-    settings = sites.show_site(desk, actor, site)
+def use_main(actions: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> Response:
+    settings = sites.show_site(actions, actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
-    facts, _ = sites.put_settings(desk, actor, site, wanted)
+    facts, _ = sites.put_settings(actions, actor, site, wanted)
     flashes.add(actor, "ok", facts["message"])
     return see_other(f"/sites/{site}")
 
@@ -115,7 +115,7 @@ def use_main(desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> Resp
 @router.post("/certificate/order")
 def order(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     site: str,
     contact: Annotated[str, Form(max_length=4000)] = "",
@@ -125,8 +125,8 @@ def order(
     force: Annotated[bool, Form()] = False,
 ) -> Response:
     """Have it ordered from now on, and order it now."""
-    desk.check(actor, Action.CERT_ORDER, site)
-    detail = sites.show_site(desk, actor, site)
+    actions.check(actor, Action.CERT_ORDER, site)
+    detail = sites.show_site(actions, actor, site)
     own = {
         "certificate": Source.ACME.value,
         "contact": contact.replace(",", " ").split() or None,
@@ -135,29 +135,29 @@ def order(
     }
     wanted = (detail.settings or {"host": detail.entry.host}) | own
     try:
-        sites.put_settings(desk, actor, site, {key: value for key, value in wanted.items() if value is not None})
-        job = orders.begin_order(desk, actor, site, force=force, agree_to_terms=agree)
-    except (VerbFailed, Conflict) as error:
-        return _choices(request, desk, actor, site, problem_of(error).detail, problem_of(error).status)
+        sites.put_settings(actions, actor, site, {key: value for key, value in wanted.items() if value is not None})
+        job = orders.begin_order(actions, actor, site, force=force, agree_to_terms=agree)
+    except (RequestFailed, Conflict) as error:
+        return _choices(request, actions, actor, site, problem_of(error).detail, problem_of(error).status)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/renew")
-def renew(desk: TheDesk, actor: Doer, site: str, force: Annotated[bool, Form()] = False) -> Response:
-    job = orders.begin_order(desk, actor, site, force=force)
+def renew(actions: TheDesk, actor: Doer, site: str, force: Annotated[bool, Form()] = False) -> Response:
+    job = orders.begin_order(actions, actor, site, force=force)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/preflight")
-def preflight(desk: TheDesk, actor: Doer, site: str) -> Response:
-    job = orders.begin_preflight(desk, actor, site)
+def preflight(actions: TheDesk, actor: Doer, site: str) -> Response:
+    job = orders.begin_preflight(actions, actor, site)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.get("/jobs/{key}")
-def show_job(request: Request, desk: TheDesk, actor: Viewer, flashes: TheFlashes, site: str, key: str) -> Response:
-    detail = sites.show_site(desk, actor, site)
-    job = desk.jobs.get(key)
+def show_job(request: Request, actions: TheDesk, actor: Viewer, flashes: TheFlashes, site: str, key: str) -> Response:
+    detail = sites.show_site(actions, actor, site)
+    job = actions.jobs.get(key)
     if job is None or job.site != site:
         flashes.add(
             actor,
@@ -169,12 +169,14 @@ def show_job(request: Request, desk: TheDesk, actor: Viewer, flashes: TheFlashes
     return render(request, actor, "job.html", site=site, job=job, detail=detail)
 
 
-def _choices(request: Request, desk: Desk, actor: Actor, site: str, message: str = "", status: int = 200) -> Response:
-    detail = sites.show_site(desk, actor, site)
-    acme = desk.around.settings.acme
-    caretaker = desk.around.caretaker()
+def _choices(
+    request: Request, actions: Actions, actor: Actor, site: str, message: str = "", status: int = 200
+) -> Response:
+    detail = sites.show_site(actions, actor, site)
+    acme = actions.context.settings.acme
+    upkeep = actions.context.upkeep()
     cas = configured_cas(acme)
-    has_account = caretaker is not None and caretaker.maintenance.tools.accounts.load(cas[0]) is not None
+    has_account = upkeep is not None and upkeep.maintenance.tools.accounts.load(cas[0]) is not None
     return render(
         request,
         actor,
@@ -186,7 +188,7 @@ def _choices(request: Request, desk: Desk, actor: Actor, site: str, message: str
         ca=cas[0],
         acme=acme,
         needs_terms=not (acme.agree_to_terms or has_account),
-        can_order=caretaker is not None,
+        can_order=upkeep is not None,
         key_types=KEY_TYPES,
         wildcards=[name for name in detail.facts.names if name.startswith("*.")],
     )

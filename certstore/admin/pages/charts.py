@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from certstore.model.console.listing import LATEST, Order, SiteRow, Table
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 
 WIDTH = 1000
 HEIGHT = 120
 _BUCKETS = 48
 _NAMED = 8
-_STACK = (Standing.OK, Standing.MAIN_USED, Standing.NO_CERTIFICATE, Standing.WARNING, Standing.FAILING)
+_STACK = (SiteStatus.OK, SiteStatus.MAIN_USED, SiteStatus.NO_CERTIFICATE, SiteStatus.WARNING, SiteStatus.FAILING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def _percent(start: datetime, end: datetime, at: datetime) -> int:
 class Piece:
     """One colour's part of a column, top down coordinates."""
 
-    standing: Standing
+    standing: SiteStatus
     y: float
     height: float
 

@@ -14,7 +14,7 @@ from certstore.admin.actions.people import SignInFailed
 from certstore.admin.http.identity import COOKIE, TheDesk, address_of, check_origin, find_actor
 from certstore.admin.http.problems import CsrfRefused
 from certstore.admin.pages.rendering import Doer, render, see_other
-from certstore.control.protocol import VerbFailed
+from certstore.control.protocol import RequestFailed
 from certstore.model.console.people import InvalidPerson
 from certstore.people.invitations import FIRST
 from certstore.people.sessions import LONGEST, Session
@@ -26,7 +26,7 @@ _BEFORE = "__Host-certedge-form"
 
 
 @router.get("/signin")
-def show_sign_in(request: Request, desk: TheDesk, next: str = "/", ended: bool = False) -> Response:  # noqa: A002
+def show_sign_in(request: Request, actions: TheDesk, next: str = "/", ended: bool = False) -> Response:  # noqa: A002
     if find_actor(request) is not None:
         return see_other(_inside(next))
     message = (
@@ -38,7 +38,7 @@ def show_sign_in(request: Request, desk: TheDesk, next: str = "/", ended: bool =
 @router.post("/signin")
 def sign_in(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     name: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
     code: Annotated[str, Form()] = "",
@@ -47,7 +47,7 @@ def sign_in(
 ) -> Response:
     _check_before(request, csrf)
     try:
-        session = people.sign_in(desk, name, password, code, address_of(request))
+        session = people.sign_in(actions, name, password, code, address_of(request))
     except SignInFailed as failed:
         status = 429 if failed.wait is not None else 401
         response = _form(
@@ -67,8 +67,8 @@ def sign_in(
 
 
 @router.get("/setup")
-def show_set_up(request: Request, desk: TheDesk, link: str = "") -> Response:
-    invited = people.whom_link_is_for(desk, link)
+def show_set_up(request: Request, actions: TheDesk, link: str = "") -> Response:
+    invited = people.whom_link_is_for(actions, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "message": "", "is_good": True}
     return _form(
         request, "setup.html", 200 if invited is not None else 404, **(facts | {"is_good": invited is not None})
@@ -78,7 +78,7 @@ def show_set_up(request: Request, desk: TheDesk, link: str = "") -> Response:
 @router.post("/setup")
 def set_up(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     link: Annotated[str, Form()] = "",
     name: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
@@ -86,20 +86,20 @@ def set_up(
     csrf: Annotated[str, Form()] = "",
 ) -> Response:
     _check_before(request, csrf)
-    invited = people.whom_link_is_for(desk, link)
+    invited = people.whom_link_is_for(actions, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or name[:80], "is_good": invited is not None}
     try:
         if password != again:
             raise InvalidPerson("the two passwords differ")
-        session = people.use_set_up_link(desk, link, name, password, address_of(request))
-    except (InvalidPerson, VerbFailed) as error:
+        session = people.use_set_up_link(actions, link, name, password, address_of(request))
+    except (InvalidPerson, RequestFailed) as error:
         return _form(request, "setup.html", 422, message=str(error), **facts)
     return _enter(session, "/")
 
 
 @router.post("/signout")
-def sign_out(actor: Doer, desk: TheDesk, everywhere: Annotated[bool, Form()] = False) -> Response:
-    people.sign_out(desk, actor, everywhere=everywhere)
+def sign_out(actor: Doer, actions: TheDesk, everywhere: Annotated[bool, Form()] = False) -> Response:
+    people.sign_out(actions, actor, everywhere=everywhere)
     response = see_other("/signin")
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return response

@@ -16,7 +16,7 @@ from certstore.admin.pages.rendering import Viewer, render
 from certstore.model.console import listing
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.console.listing import Order
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
 router = APIRouter()
@@ -27,7 +27,7 @@ PER_PAGE = 50
 @router.get("/")
 def overview(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Viewer,
     search: Annotated[str, Query(max_length=200)] = "",
     standing: str = "",
@@ -41,7 +41,7 @@ def overview(
     number = int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1
     query = listing.Query(
         search=search,
-        standing=Standing(standing) if standing in list(Standing) else None,
+        standing=SiteStatus(standing) if standing in list(SiteStatus) else None,
         source=Source(source) if source in list(Source) else None,
         order=Order(order) if order in list(Order) else Order.PROBLEMS,
         ends_from=_instant(ends_from),
@@ -49,8 +49,8 @@ def overview(
         offset=(max(number, 1) - 1) * PER_PAGE,
         limit=PER_PAGE,
     )
-    main, found = sites.list_sites(desk, actor, query)
-    now = desk.around.clock()
+    main, found = sites.list_sites(actions, actor, query)
+    now = actions.context.clock()
     pages = max(1, -(-found.total // PER_PAGE))
     given = {"search": search, "standing": standing, "source": source, "order": order}
     given |= {"ends_from": ends_from, "ends_before": ends_before}
@@ -67,9 +67,9 @@ def overview(
         timeline=build_timeline(found.found, now),
         bar=lambda row: validity_bar(row.not_before, row.not_after, row.renews_at, now),
         address=lambda **changes: _address(given, changes),
-        reached=desk.reachability.now() if sees_service else None,
-        workers=service.list_workers(desk, actor) if sees_service else [],
-        generation=desk.index.view().generation,
+        reached=actions.reachability.now() if sees_service else None,
+        workers=service.list_workers(actions, actor) if sees_service else [],
+        generation=actions.index.view().generation,
         orders=list(Order),
     )
 

@@ -20,11 +20,11 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from certstore.admin.actions.action import Actor
-from certstore.admin.http.identity import check_csrf, check_origin, desk_of, find_actor
+from certstore.admin.http.identity import actions_of, check_csrf, check_origin, find_actor
 from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
 from certstore.model.console.authorization import Action, Verdict, authorize
-from certstore.model.console.standing import LABELS, Standing
+from certstore.model.console.standing import LABELS, SiteStatus
 from certstore.model.settings.models import Source
 
 _HERE = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ def _environment() -> Environment:
         "doings": words.DOINGS,
         "outcomes": words.OUTCOMES,
         "labels": LABELS,
-        "Standing": Standing,
+        "Standing": SiteStatus,
         "Source": Source,
         "Action": Action,
         "stamp": _stamp(),
@@ -106,7 +106,7 @@ def flashes_of(request: Request) -> Flashes:
 
 
 def render(request: Request, actor: Actor | None, template: str, status: int = 200, **facts: Any) -> HTMLResponse:
-    desk = desk_of(request)
+    actions = actions_of(request)
 
     def may(action: Action, site: str | None = None) -> bool:
         return actor is not None and authorize(actor.grant, action, site) is Verdict.ALLOWED
@@ -119,7 +119,7 @@ def render(request: Request, actor: Actor | None, template: str, status: int = 2
             may=may,
             csrf=actor.session.csrf_token if actor is not None and actor.session is not None else "",
             flashes=[] if "x-part" in request.headers else flashes_of(request).take(actor),
-            now=desk.around.clock(),
+            now=actions.context.clock(),
             path=request.url.path,
             **facts,
         )

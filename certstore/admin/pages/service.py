@@ -12,7 +12,7 @@ from certstore.admin.actions.action import Actor
 from certstore.admin.http.identity import TheDesk
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
-from certstore.control.protocol import VerbFailed
+from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role
 from certstore.people.users import UnknownUser
@@ -21,18 +21,18 @@ router = APIRouter()
 
 
 @router.get("/service")
-def show_service(request: Request, desk: TheDesk, actor: Viewer) -> Response:
-    facts = service.show_service(desk, actor)
-    return render(request, actor, "service.html", facts=facts, reached=desk.reachability.now())
+def show_service(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+    facts = service.show_service(actions, actor)
+    return render(request, actor, "service.html", facts=facts, reached=actions.reachability.now())
 
 
 @router.post("/service/test-mail")
 def send_test_mail(
-    desk: TheDesk, actor: Doer, flashes: TheFlashes, to: Annotated[str, Form(max_length=500)] = ""
+    actions: TheDesk, actor: Doer, flashes: TheFlashes, to: Annotated[str, Form(max_length=500)] = ""
 ) -> Response:
     try:
-        facts = service.test_notification(desk, actor, to.replace(",", " ").split())
-    except VerbFailed as failure:
+        facts = service.test_notification(actions, actor, to.replace(",", " ").split())
+    except RequestFailed as failure:
         flashes.add(actor, "failing", f"No mail was sent: {failure}")
         return see_other("/service")
     if facts["sent"]:
@@ -43,10 +43,10 @@ def send_test_mail(
 
 
 @router.post("/service/account")
-def register(desk: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotated[bool, Form()] = False) -> Response:
+def register(actions: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotated[bool, Form()] = False) -> Response:
     try:
-        service.register_account(desk, actor, agree_to_terms=agree)
-    except VerbFailed as failure:
+        service.register_account(actions, actor, agree_to_terms=agree)
+    except RequestFailed as failure:
         flashes.add(actor, "failing", f"No account was registered: {failure}")
     else:
         flashes.add(actor, "ok", "The account is registered.")
@@ -57,14 +57,14 @@ def register(desk: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotated[b
 
 
 @router.get("/people")
-def show_people(request: Request, desk: TheDesk, actor: Viewer) -> Response:
-    return _people(request, desk, actor)
+def show_people(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+    return _people(request, actions, actor)
 
 
 @router.post("/people/users")
 def put_user(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     flashes: TheFlashes,
     name: Annotated[str, Form(max_length=200)] = "",
@@ -72,24 +72,26 @@ def put_user(
     sites: Annotated[str, Form(max_length=20_000)] = "",
 ) -> Response:
     try:
-        user, is_new = people.put_user(desk, actor, name, role, tuple(sites.replace(",", " ").lower().split()))
-    except (InvalidPerson, VerbFailed) as error:
-        return _people(request, desk, actor, problem_of(error).detail, 422)
+        user, is_new = people.put_user(actions, actor, name, role, tuple(sites.replace(",", " ").lower().split()))
+    except (InvalidPerson, RequestFailed) as error:
+        return _people(request, actions, actor, problem_of(error).detail, 422)
     if not is_new:
         flashes.add(actor, "ok", f"{user.name} has other rights now.")
         return see_other("/people")
-    return _people(request, desk, actor, link=_link(request, people.invite(desk, actor, user.name)), user=user.name)
+    return _people(
+        request, actions, actor, link=_link(request, people.invite(actions, actor, user.name)), user=user.name
+    )
 
 
 @router.post("/people/users/{name}/invite")
-def invite(request: Request, desk: TheDesk, actor: Doer, name: str) -> Response:
-    return _people(request, desk, actor, link=_link(request, people.invite(desk, actor, name)), user=name)
+def invite(request: Request, actions: TheDesk, actor: Doer, name: str) -> Response:
+    return _people(request, actions, actor, link=_link(request, people.invite(actions, actor, name)), user=name)
 
 
 @router.post("/people/users/{name}/remove")
-def remove_user(desk: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -> Response:
+def remove_user(actions: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -> Response:
     try:
-        people.remove_user(desk, actor, name)
+        people.remove_user(actions, actor, name)
         flashes.add(actor, "ok", f"{name} is removed, and signed out.")
     except (InvalidPerson, UnknownUser) as error:
         flashes.add(actor, "failing", str(error))
@@ -99,7 +101,7 @@ def remove_user(desk: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -> R
 @router.post("/people/tokens")
 def add_token(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     name: Annotated[str, Form(max_length=200)] = "",
     scope: Annotated[Scope, Form()] = Scope.READ,
@@ -107,22 +109,22 @@ def add_token(
 ) -> Response:
     try:
         chosen = tuple(sites.replace(",", " ").lower().split()) or None
-        made = people.add_token(desk, actor, name, scope, chosen)
-    except (InvalidPerson, VerbFailed) as error:
-        return _people(request, desk, actor, problem_of(error).detail, 422)
-    return _people(request, desk, actor, token=made.text)
+        made = people.add_token(actions, actor, name, scope, chosen)
+    except (InvalidPerson, RequestFailed) as error:
+        return _people(request, actions, actor, problem_of(error).detail, 422)
+    return _people(request, actions, actor, token=made.text)
 
 
 @router.post("/people/tokens/{key}/remove")
-def remove_token(desk: TheDesk, actor: Doer, flashes: TheFlashes, key: str) -> Response:
-    people.remove_token(desk, actor, key)
+def remove_token(actions: TheDesk, actor: Doer, flashes: TheFlashes, key: str) -> Response:
+    people.remove_token(actions, actor, key)
     flashes.add(actor, "ok", "The token is worth nothing any more.")
     return see_other("/people")
 
 
 def _people(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Actor,
     message: str = "",
     status: int = 200,
@@ -132,7 +134,7 @@ def _people(
     token: str = "",
 ) -> Response:
     """A link and a token are shown in the answer to the request that made them, and never again."""
-    users, tokens = people.list_users(desk, actor), people.list_tokens(desk, actor)
+    users, tokens = people.list_users(actions, actor), people.list_tokens(actions, actor)
     facts = {"users": users, "tokens": tokens, "message": message, "link": link, "user": user, "token": token}
     return render(request, actor, "people.html", status, **facts)
 
@@ -145,14 +147,14 @@ def _link(request: Request, secret: str) -> str:
 
 
 @router.get("/profile")
-def show_profile(request: Request, desk: TheDesk, actor: Viewer) -> Response:
-    return _profile(request, desk, actor)
+def show_profile(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+    return _profile(request, actions, actor)
 
 
 @router.post("/profile/password")
 def change_password(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     flashes: TheFlashes,
     old: Annotated[str, Form()] = "",
@@ -162,9 +164,9 @@ def change_password(
     try:
         if new != again:
             raise InvalidPerson("the two new passwords differ")
-        people.change_password(desk, actor, old, new)
+        people.change_password(actions, actor, old, new)
     except InvalidPerson as error:
-        return _profile(request, desk, actor, str(error), 422)
+        return _profile(request, actions, actor, str(error), 422)
     flashes.add(actor, "ok", "Your password is changed, and you are signed out everywhere else.")
     return see_other("/profile")
 
@@ -172,7 +174,7 @@ def change_password(
 @router.post("/profile/codes")
 def switch_codes(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     flashes: TheFlashes,
     secret: Annotated[str, Form(max_length=100)] = "",
@@ -181,23 +183,23 @@ def switch_codes(
 ) -> Response:
     try:
         if secret:
-            people.switch_totp_on(desk, actor, secret, code)
+            people.switch_totp_on(actions, actor, secret, code)
             flashes.add(actor, "ok", "From now on sign-in asks for a code.")
         else:
-            people.switch_totp_off(desk, actor, password)
+            people.switch_totp_off(actions, actor, password)
             flashes.add(actor, "ok", "Sign-in asks for no code any more.")
     except InvalidPerson as error:
-        return _profile(request, desk, actor, str(error), 422, secret=secret)
+        return _profile(request, actions, actor, str(error), 422, secret=secret)
     return see_other("/profile")
 
 
 def _profile(
-    request: Request, desk: TheDesk, actor: Actor, message: str = "", status: int = 200, secret: str = ""
+    request: Request, actions: TheDesk, actor: Actor, message: str = "", status: int = 200, secret: str = ""
 ) -> Response:
-    desk.check(actor, Action.PROFILE_VIEW)
-    user = desk.access.users.get(actor.name)
-    secret, uri = ("", "") if user.totp_secret else people.offer_totp(desk, actor, secret)
-    sessions = people.list_sessions(desk, actor)
+    actions.check(actor, Action.PROFILE_VIEW)
+    user = actions.access.users.get(actor.name)
+    secret, uri = ("", "") if user.totp_secret else people.offer_totp(actions, actor, secret)
+    sessions = people.list_sessions(actions, actor)
     facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
     return render(request, actor, "profile.html", status, **facts)
 
@@ -206,13 +208,13 @@ def _profile(
 
 
 @router.get("/audit")
-def show_audit(request: Request, desk: TheDesk, actor: Viewer, before: str = "") -> Response:
+def show_audit(request: Request, actions: TheDesk, actor: Viewer, before: str = "") -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-    entries, earlier = service.read_audit(desk, actor, place, 100)
+    entries, earlier = service.read_audit(actions, actor, place, 100)
     return render(request, actor, "audit.html", entries=entries, earlier=earlier, is_first=place is None)
 
 
 @router.get("/audit/export")
-def export_audit(desk: TheDesk, actor: Viewer) -> Response:
+def export_audit(actions: TheDesk, actor: Viewer) -> Response:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
-    return StreamingResponse(service.export_audit(desk, actor), 200, headers, "application/x-ndjson")
+    return StreamingResponse(service.export_audit(actions, actor), 200, headers, "application/x-ndjson")

@@ -16,7 +16,7 @@ from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
 from certstore.admin.pages.words import key_in_words
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.findings import listed
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.names import DomainName, InvalidName, covers
@@ -69,33 +69,33 @@ GivenSettings = Annotated[SettingsForm, Depends()]
 
 
 @router.get("/sites/new")
-def show_new(request: Request, desk: TheDesk, actor: Viewer) -> Response:
-    desk.check(actor, Action.SITE_ADD)
+def show_new(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+    actions.check(actor, Action.SITE_ADD)
     return _form(request, actor, None, {"certificate": "acme"}, "")
 
 
 @router.post("/sites/new")
-def add(request: Request, desk: TheDesk, actor: Doer, flashes: TheFlashes, given: GivenSettings) -> Response:
-    desk.check(actor, Action.SITE_ADD)
+def add(request: Request, actions: TheDesk, actor: Doer, flashes: TheFlashes, given: GivenSettings) -> Response:
+    actions.check(actor, Action.SITE_ADD)
     wanted = given.wanted({})
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
     try:
         site = DomainName.parse(site).value
-        facts, _ = sites.put_settings(desk, actor, site, wanted, must_be_new=True)
+        facts, _ = sites.put_settings(actions, actor, site, wanted, must_be_new=True)
     except InvalidName as error:
         return _form(request, actor, None, wanted, "", f"host: {error}", 422)
-    except (VerbFailed, Conflict) as error:
+    except (RequestFailed, Conflict) as error:
         return _form(request, actor, None, wanted, "", problem_of(error).detail, problem_of(error).status)
     flashes.add(actor, "ok", facts["message"])
     return see_other(f"/sites/{site}")
 
 
 @router.get("/sites/{site}")
-def show(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
-    detail = sites.show_site(desk, actor, site)
-    now = desk.around.clock()
+def show(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+    detail = sites.show_site(actions, actor, site)
+    now = actions.context.clock()
     live = next((each.version for each in detail.versions if each.is_live), None)
-    choice = select(desk.around.writer.snapshot(), detail.entry.host, is_mail=False, now=now)
+    choice = select(actions.context.writer.snapshot(), detail.entry.host, is_mail=False, now=now)
     certificate = detail.facts.certificate
     names = [(name, certificate is not None and covers(certificate.dns_names, name)) for name in detail.facts.names]
     return render(
@@ -109,19 +109,19 @@ def show(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
         bar=validity_bar(detail.row.not_before, detail.row.not_after, detail.row.renews_at, now),
         choice=choice,
         why=EXPLANATIONS[choice.reason],
-        running=desk.jobs.running(site),
+        running=actions.jobs.running(site),
         differences=_differences(detail.versions),
-        generation=desk.index.view().generation,
+        generation=actions.index.view().generation,
     )
 
 
 @router.get("/sites/{site}/handshakes")
-def handshakes(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
+def handshakes(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
     """A piece of the site's page, asked for by it; a page of its own where scripts are off."""
     message, verdicts = "", []
     try:
-        verdicts = sites.verify_site(desk, actor, site)
-    except VerbFailed as failure:
+        verdicts = sites.verify_site(actions, actor, site)
+    except RequestFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
         message = str(failure)
@@ -129,69 +129,69 @@ def handshakes(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Res
 
 
 @router.get("/sites/{site}/settings")
-def show_settings(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
-    detail = sites.show_site(desk, actor, site)
-    desk.check(actor, Action.SITE_SET_SOURCE, site)
+def show_settings(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+    detail = sites.show_site(actions, actor, site)
+    actions.check(actor, Action.SITE_SET_SOURCE, site)
     return _form(request, actor, site, detail.settings or {"host": detail.entry.host}, detail.etag)
 
 
 @router.post("/sites/{site}/settings")
 def change_settings(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     flashes: TheFlashes,
     site: str,
     given: GivenSettings,
     etag: Annotated[str, Form()] = "",
 ) -> Response:
-    before = sites.show_site(desk, actor, site)
+    before = sites.show_site(actions, actor, site)
     may_declare = authorize(actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
     wanted = given.wanted(before.settings or {"host": before.entry.host}, may_declare=may_declare)
     try:
-        facts, _ = sites.put_settings(desk, actor, site, wanted, if_match=etag)
+        facts, _ = sites.put_settings(actions, actor, site, wanted, if_match=etag)
     except Conflict as conflict:
         # With the present ETag: who has read both versions may save theirs.
         return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
-    except VerbFailed as error:
+    except RequestFailed as error:
         return _form(request, actor, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
     flashes.add(actor, "ok", facts["message"])
     return see_other(f"/sites/{site}")
 
 
 @router.get("/sites/{site}/remove")
-def show_remove(request: Request, desk: TheDesk, actor: Viewer, site: str) -> Response:
-    desk.entry(actor, Action.SITE_REMOVE, site)
-    return render(request, actor, "remove.html", site=site, detail=sites.show_site(desk, actor, site), message="")
+def show_remove(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+    actions.entry(actor, Action.SITE_REMOVE, site)
+    return render(request, actor, "remove.html", site=site, detail=sites.show_site(actions, actor, site), message="")
 
 
 @router.post("/sites/{site}/remove")
 def remove(
     request: Request,
-    desk: TheDesk,
+    actions: TheDesk,
     actor: Doer,
     flashes: TheFlashes,
     site: str,
     typed: Annotated[str, Form()] = "",
 ) -> Response:
-    detail = sites.show_site(desk, actor, site)
-    desk.check(actor, Action.SITE_REMOVE, site)
+    detail = sites.show_site(actions, actor, site)
+    actions.check(actor, Action.SITE_REMOVE, site)
     message = f"type {site} to confirm" if typed.strip().lower() != site else ""
     if not message:
         try:
-            facts = sites.remove_site(desk, actor, site)
+            facts = sites.remove_site(actions, actor, site)
             flashes.add(actor, "ok", facts["message"])
             return see_other("/")
-        except VerbFailed as error:
+        except RequestFailed as error:
             message = str(error)
     return render(request, actor, "remove.html", 422, site=site, detail=detail, message=message)
 
 
 @router.post("/sites/{site}/rollback")
 def rollback(
-    desk: TheDesk, actor: Doer, flashes: TheFlashes, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
+    actions: TheDesk, actor: Doer, flashes: TheFlashes, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
 ) -> Response:
-    facts = certificates.activate(desk, actor, site, version)
+    facts = certificates.activate(actions, actor, site, version)
     flashes.add(actor, "ok" if facts["outcome"] in ("done", "noted") else "failing", facts["message"])
     return see_other(f"/sites/{site}")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
 from certstore.control.commands.on_store import VERBS, Arguments, intake_facts
-from certstore.control.protocol import Fault, VerbFailed, unpack_bytes
+from certstore.control.protocol import Fault, RequestFailed, unpack_bytes
 from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, renewal_instant
 from certstore.model.renewal.failure import Cause, Failure
@@ -28,77 +28,77 @@ from certstore.renewal.sites import IMPORT_SOURCE
 from certstore.store.writer import InvalidSite, NotWritable, UnknownSite
 
 if TYPE_CHECKING:
-    from certstore.control.upkeep import Caretaker
+    from certstore.control.upkeep import Upkeep
 
-Verb = Callable[["Caretaker", Arguments, Tell], dict[str, Any]]
+Command = Callable[["Upkeep", Arguments, Tell], dict[str, Any]]
 
 _ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT})
 
 
-def perform_care(caretaker: Caretaker, verb: str, args: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+def perform_care(upkeep: Upkeep, command: str, args: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Raises VerbFailed, OSError."""
-    act = CARE_VERBS.get(verb)
+    act = CARE_VERBS.get(command)
     if act is None:
         there_are = ", ".join((*VERBS, *CARE_VERBS))
-        raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {there_are}")
+        raise RequestFailed(Fault.BAD_REQUEST, f"there is no verb {command!r:.60}; there are: {there_are}")
     arguments = Arguments(args)
     try:
-        return act(caretaker, arguments, tell)
+        return act(upkeep, arguments, tell)
     except Interrupted:
         found = "the control process is ending; an order under way is picked up when it runs again"
-        raise VerbFailed(Fault.BUSY, found, "see how it ended: certedge status") from None
+        raise RequestFailed(Fault.BUSY, found, "see how it ended: certedge status") from None
     except UnknownSite:
         raise _no_site(arguments.text("site")) from None
     except (InvalidSite, NotWritable) as error:
-        raise VerbFailed(Fault.INVALID, str(error)) from None
+        raise RequestFailed(Fault.INVALID, str(error)) from None
     except OrderFailed as failed:
-        raise VerbFailed(Fault.REFUSED, failed.failure.detail, failed.failure.remedy) from None
+        raise RequestFailed(Fault.REFUSED, failed.failure.detail, failed.failure.remedy) from None
     except MailServerFailed as failed:
-        raise VerbFailed(Fault.UNREACHABLE, str(failed), "correct notify.smtp in edge.yaml") from None
+        raise RequestFailed(Fault.UNREACHABLE, str(failed), "correct notify.smtp in edge.yaml") from None
 
 
-def _request(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+def _request(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """Order now, whether it is due or not."""
-    entry = _acme_entry(caretaker, arguments.site())
-    return _attempted(caretaker, entry, tell, force=arguments.flag("force"))
+    entry = _acme_entry(upkeep, arguments.site())
+    return _attempted(upkeep, entry, tell, force=arguments.flag("force"))
 
 
-def _renew(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+def _renew(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """The named sites, or all that are ordered for: those due, or with `force` every one."""
     named, force = arguments.texts("sites"), arguments.flag("force")
-    entries = caretaker.maintenance.entries()
-    chosen = [_acme_entry(caretaker, site) for site in named] or [
+    entries = upkeep.maintenance.entries()
+    chosen = [_acme_entry(upkeep, site) for site in named] or [
         entry for entry in entries.values() if entry.source is Source.ACME
     ]
     results = []
     for entry in chosen:
-        target = _target(caretaker, entry)
-        if not force and (until := _not_due_until(caretaker, target)) is not None:
+        target = _target(upkeep, entry)
+        if not force and (until := _not_due_until(upkeep, target)) is not None:
             results.append(
                 {"site": entry.site, "outcome": "not_due", "due": until, "message": f"not due before {until}"}
             )
             continue
         tell(f"{entry.site}:")
-        results.append(_attempted(caretaker, entry, tell, force=force))
+        results.append(_attempted(upkeep, entry, tell, force=force))
     return {"sites": results}
 
 
-def _not_due_until(caretaker: Caretaker, target: SiteToRenew) -> str | None:
+def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     """A person who asks does not wait out a failed attempt: only a certificate that is fine is left alone."""
-    maintenance = caretaker.maintenance
-    state = replace(maintenance.book.state(target.site), next_attempt=None)
+    maintenance = upkeep.maintenance
+    state = replace(maintenance.memory.state(target.site), next_attempt=None)
     decision = decide_renewal(target, state, maintenance.clock(), fraction=site_fraction(target.site, target.live))
     if isinstance(decision, Keep):
         return decision.until.isoformat(timespec="seconds") if decision.until is not None else "it changes"
     return None
 
 
-def _attempted(caretaker: Caretaker, entry: SiteEntry, tell: Tell, *, force: bool) -> dict[str, Any]:
+def _attempted(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool) -> dict[str, Any]:
     try:
-        attempted = caretaker.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
+        attempted = upkeep.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
     except SiteBusy:
         found = f"an order for {entry.site} is under way"
-        raise VerbFailed(Fault.BUSY, found, f"see how it ended: certedge site show {entry.site}") from None
+        raise RequestFailed(Fault.BUSY, found, f"see how it ended: certedge site show {entry.site}") from None
     return _attempt_facts(attempted)
 
 
@@ -127,10 +127,10 @@ def failure_facts(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _preflight(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+def _preflight(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """Looks and orders nothing, for any site, whatever its certificate comes from."""
-    entry, tools = _entry(caretaker, arguments.site()), caretaker.maintenance.tools
-    target = _target(caretaker, entry)
+    entry, tools = _entry(upkeep, arguments.site()), upkeep.maintenance.tools
+    target = _target(upkeep, entry)
     ca = tools.cas[0]
     tell(f"{ca.host}: the CA's directory")
     directory: DirectoryFacts = tools.preflight.look_at_directory(ca)
@@ -159,8 +159,8 @@ def _findings(findings: tuple[PreflightFinding, ...] | list[PreflightFinding]) -
     ]
 
 
-def _show_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
-    tools = caretaker.maintenance.tools
+def _show_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    tools = upkeep.maintenance.tools
     accounts = []
     for ca in tools.cas:
         account = tools.accounts.load(ca)
@@ -176,60 +176,60 @@ def _show_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dic
     return {"accounts": accounts}
 
 
-def _register_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+def _register_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """At every configured CA. Sites that waited for an account are tried at once."""
-    maintenance = caretaker.maintenance
+    maintenance = upkeep.maintenance
     for ca in maintenance.tools.cas:
         tell(f"{ca.host}: account")
         conversation = maintenance.tools.begin(ca, is_patient=False)
         maintenance.tools.account(ca, conversation, agrees=arguments.flag("agree_to_terms"))
         conversation.close()
-    for site, state in maintenance.book.states().items():
+    for site, state in maintenance.memory.states().items():
         if state.failure is not None and state.failure.cause in _ACCOUNT_CAUSES:
-            maintenance.book.put(site, replace(state, next_attempt=None))
+            maintenance.memory.put(site, replace(state, next_attempt=None))
             maintenance.look_again(site)
-    return _show_account(caretaker, arguments, tell)
+    return _show_account(upkeep, arguments, tell)
 
 
-def _test_mail(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
-    notify = caretaker.settings.notify
+def _test_mail(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+    notify = upkeep.settings.notify
     try:
         recipients = [parse_address(each) for each in arguments.texts("to")] or list(notify.to)
     except ValueError as error:
-        raise VerbFailed(Fault.INVALID, str(error)) from None
+        raise RequestFailed(Fault.INVALID, str(error)) from None
     if not recipients:
-        raise VerbFailed(
+        raise RequestFailed(
             Fault.INVALID, "notify.to in edge.yaml names nobody", "add an address and reload, or give one with --to"
         )
-    refused = caretaker.notifier.send_test(recipients)
+    refused = upkeep.notifier.send_test(recipients)
     return {
         "sent": [each for each in recipients if each not in {item.recipient for item in refused}],
         "refused": [{"recipient": each.recipient, "reason": each.reason} for each in refused],
     }
 
 
-def _import_certificate(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+def _import_certificate(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """A certificate that another program ordered or was given: renewed when its time comes, not before."""
     source = f"{IMPORT_SOURCE}{arguments.text('program')}"
-    site, writer = arguments.site(), caretaker.writer
+    site, writer = arguments.site(), upkeep.writer
     result = writer.take_in(site, arguments.files(), source=source, doing="import")
     return intake_facts(writer, result)
 
 
-def _adopt_account(caretaker: Caretaker, arguments: Arguments, tell: Tell) -> dict[str, Any]:
+def _adopt_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """Another program's account at a CA, unless we have one there."""
-    accounts, ca = caretaker.maintenance.tools.accounts, find_ca(arguments.text("directory"))
+    accounts, ca = upkeep.maintenance.tools.accounts, find_ca(arguments.text("directory"))
     if accounts.load(ca) is not None:
         return {"ca": ca.key, "outcome": "kept", "message": f"there is an account at {ca.key} already; it is kept"}
     key = unpack_bytes(arguments.text("key"))
     try:
         accounts.adopt(ca, key, arguments.text("url"), tuple(arguments.texts("contact")))
     except ValueError:
-        raise VerbFailed(Fault.INVALID, f"the account key for {ca.key} is none that can be used") from None
+        raise RequestFailed(Fault.INVALID, f"the account key for {ca.key} is none that can be used") from None
     return {"ca": ca.key, "outcome": "adopted", "message": f"the account at {ca.key} is taken over"}
 
 
-CARE_VERBS: dict[str, Verb] = {
+CARE_VERBS: dict[str, Command] = {
     "cert.request": _request,
     "cert.renew": _renew,
     "site.preflight": _preflight,
@@ -241,37 +241,37 @@ CARE_VERBS: dict[str, Verb] = {
 }
 
 
-def _entry(caretaker: Caretaker, site: str) -> SiteEntry:
-    entry = caretaker.maintenance.entries().get(site)
+def _entry(upkeep: Upkeep, site: str) -> SiteEntry:
+    entry = upkeep.maintenance.entries().get(site)
     if entry is None:
         raise _no_site(site)
     return entry
 
 
-def _no_site(site: str) -> VerbFailed:
-    return VerbFailed(Fault.NOT_FOUND, f"there is no site {site}", "see: certedge site list, certedge site add")
+def _no_site(site: str) -> RequestFailed:
+    return RequestFailed(Fault.NOT_FOUND, f"there is no site {site}", "see: certedge site list, certedge site add")
 
 
-def _acme_entry(caretaker: Caretaker, site: str) -> SiteEntry:
-    entry = _entry(caretaker, site)
+def _acme_entry(upkeep: Upkeep, site: str) -> SiteEntry:
+    entry = _entry(upkeep, site)
     if entry.source is not Source.ACME:
         found = f"the certificate of {site} comes from: {entry.source}"
-        raise VerbFailed(Fault.INVALID, found, f"have it ordered: certedge site set {site} --certificate acme")
+        raise RequestFailed(Fault.INVALID, found, f"have it ordered: certedge site set {site} --certificate acme")
     return entry
 
 
-def _target(caretaker: Caretaker, entry: SiteEntry) -> SiteToRenew:
-    target = caretaker.maintenance.tools.sites.to_renew(entry)
+def _target(upkeep: Upkeep, entry: SiteEntry) -> SiteToRenew:
+    target = upkeep.maintenance.tools.sites.to_renew(entry)
     if target is None:
         found = f"{entry.site} does not own its host {entry.host}: another site declares it"
-        raise VerbFailed(Fault.INVALID, found, f"see: certedge explain {entry.host}")
+        raise RequestFailed(Fault.INVALID, found, f"see: certedge explain {entry.host}")
     return target
 
 
-def due_at(caretaker: Caretaker, target: SiteToRenew) -> str | None:
+def due_at(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     """When the live certificate is to be renewed, for status pages."""
     if target.live is None or target.source is not Source.ACME:
         return None
-    state = caretaker.maintenance.book.state(target.site)
+    state = upkeep.maintenance.memory.state(target.site)
     instant, _ = renewal_instant(target.live, state, site_fraction(target.site, target.live))
     return instant.isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from certstore.control.commands.on_store import Arguments
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.findings import shown
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import InvalidPerson, Role, check_password, parse_user_name
@@ -23,20 +23,20 @@ from certstore.people.users import UnknownUser, UserExists
 COMMAND = "command line"
 
 
-def perform_admin(access: Access, sites: Collection[str], verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
+def perform_admin(access: Access, sites: Collection[str], command: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """`sites` are the keys of those there are. Raises VerbFailed, OSError."""
-    act = ADMIN_VERBS.get(verb)
+    act = ADMIN_VERBS.get(command)
     if act is None:
-        raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {', '.join(ADMIN_VERBS)}")
+        raise RequestFailed(Fault.BAD_REQUEST, f"there is no verb {command!r:.60}; there are: {', '.join(ADMIN_VERBS)}")
     arguments = Arguments(args)
     for unknown in (site for site in arguments.texts("sites") if site not in sites):
-        raise VerbFailed(Fault.INVALID, f"there is no site {shown(unknown)}", site_advice(unknown, sites))
+        raise RequestFailed(Fault.INVALID, f"there is no site {shown(unknown)}", site_advice(unknown, sites))
     try:
         return act(access, arguments)
     except InvalidPerson as error:
-        raise VerbFailed(Fault.INVALID, str(error)) from None
+        raise RequestFailed(Fault.INVALID, str(error)) from None
     except (UnknownUser, UnknownToken) as error:
-        raise VerbFailed(Fault.NOT_FOUND, str(error), "the command `list` beside this one names them") from None
+        raise RequestFailed(Fault.NOT_FOUND, str(error), "the command `list` beside this one names them") from None
 
 
 def _list_users(access: Access, _: Arguments) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _add_user(access: Access, arguments: Arguments) -> dict[str, Any]:
         message = f"user {name} added"
     except UserExists as error:
         if not arguments.flag("replace"):
-            raise VerbFailed(Fault.EXISTS, str(error), "give a new password with --replace") from None
+            raise RequestFailed(Fault.EXISTS, str(error), "give a new password with --replace") from None
         access.users.change(name, role, sites)
         access.users.set_password(name, password_hash)
         access.users.set_totp(name, "", 0)
@@ -123,7 +123,7 @@ def _remove_token(access: Access, arguments: Arguments) -> dict[str, Any]:
 def _one_of(text: str, kind: type[Role] | type[Scope]) -> str:
     allowed = [each.value for each in kind]
     if text not in allowed:
-        raise VerbFailed(Fault.INVALID, f"{text!r:.40} is none of {', '.join(allowed)}")
+        raise RequestFailed(Fault.INVALID, f"{text!r:.40} is none of {', '.join(allowed)}")
     return text
 
 

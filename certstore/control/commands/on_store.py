@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from certstore.control.protocol import Fault, VerbFailed, unpack_bytes, unpack_files
+from certstore.control.protocol import Fault, RequestFailed, unpack_bytes, unpack_files
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.certificate.findings import Finding, listed
 from certstore.model.names import is_site_key
@@ -24,32 +24,32 @@ from certstore.store.activation import IntakeResult
 from certstore.store.writer import InvalidSite, NotWritable, StoreWriter, UnknownSite, UnknownVersion
 
 Tell = Callable[[str], None]
-Verb = Callable[["Arguments", StoreWriter, Tell], dict[str, Any]]
+Command = Callable[["Arguments", StoreWriter, Tell], dict[str, Any]]
 
 UPLOAD = "upload"
 """The source of what a person handed in, as it stands in records."""
 
 
 def perform(
-    writer: StoreWriter, verb: str, args: Mapping[str, Any], tell: Tell = lambda message: None
+    writer: StoreWriter, command: str, args: Mapping[str, Any], tell: Tell = lambda message: None
 ) -> dict[str, Any]:
     """Perform one verb; `tell` takes progress of long ones. Raises VerbFailed, and OSError where the disk says no."""
-    act = VERBS.get(verb)
+    act = VERBS.get(command)
     if act is None:
-        raise VerbFailed(Fault.BAD_REQUEST, f"there is no verb {verb!r:.60}; there are: {', '.join(VERBS)}")
+        raise RequestFailed(Fault.BAD_REQUEST, f"there is no verb {command!r:.60}; there are: {', '.join(VERBS)}")
     arguments = Arguments(args)
     try:
         return act(arguments, writer, tell)
     except UnknownSite:
         found = f"there is no site {arguments.text('site')}"
-        raise VerbFailed(Fault.NOT_FOUND, found, "see: certedge site list, certedge site add") from None
+        raise RequestFailed(Fault.NOT_FOUND, found, "see: certedge site list, certedge site add") from None
     except UnknownVersion as error:
         remedy = f"see: certedge cert history {arguments.text('site')}"
-        raise VerbFailed(Fault.NOT_FOUND, str(error), remedy) from None
+        raise RequestFailed(Fault.NOT_FOUND, str(error), remedy) from None
     except InvalidSite as error:
-        raise VerbFailed(Fault.INVALID, str(error)) from None
+        raise RequestFailed(Fault.INVALID, str(error)) from None
     except NotWritable as error:
-        raise VerbFailed(Fault.STORAGE, str(error)) from None
+        raise RequestFailed(Fault.STORAGE, str(error)) from None
 
 
 class Arguments:
@@ -62,7 +62,7 @@ class Arguments:
         site = self.text("site")
         if not is_site_key(site):
             allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
-            raise VerbFailed(Fault.INVALID, f"{site!r:.100} can be no site's key", allowed)
+            raise RequestFailed(Fault.INVALID, f"{site!r:.100} can be no site's key", allowed)
         return site
 
     def text(self, key: str) -> str:
@@ -77,7 +77,7 @@ class Arguments:
     def texts(self, key: str) -> list[str]:
         values = self._typed(key, list) if key in self._values else []
         if not all(isinstance(value, str) for value in values):
-            raise VerbFailed(Fault.BAD_REQUEST, f"`{key}` has to be a list of texts")
+            raise RequestFailed(Fault.BAD_REQUEST, f"`{key}` has to be a list of texts")
         return values
 
     def mapping(self, key: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Arguments:
     def _typed[T](self, key: str, kind: type[T]) -> T:
         value = self._values.get(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise VerbFailed(Fault.BAD_REQUEST, f"`{key}` has to be a {kind.__name__}")
+            raise RequestFailed(Fault.BAD_REQUEST, f"`{key}` has to be a {kind.__name__}")
         return value
 
 
@@ -112,10 +112,12 @@ def _rollback(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str
 def _add_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
     site, settings = arguments.site(), arguments.mapping("settings")
     if site in writer.sites():
-        raise VerbFailed(Fault.EXISTS, f"there is a site {site} already", f"change it with: certedge site set {site}")
+        raise RequestFailed(
+            Fault.EXISTS, f"there is a site {site} already", f"change it with: certedge site set {site}"
+        )
     writer.add_site(site, _parsed(settings))
     # What was dropped before the site was declared is taken in at once.
-    writer.look(site)
+    writer.check(site)
     return _site_facts(writer, site, f"site {site} added: {listed(writer.site(site).names)}")
 
 
@@ -128,12 +130,12 @@ def _set_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str
         settings = writer.settings(site)
         names = changes.get("additional_names") or list(settings.additional_names if settings else ())
         if missing := [name for name in removed if name not in names]:
-            raise VerbFailed(Fault.INVALID, f"{missing[0]} is none of the site's additional names: {listed(names)}")
+            raise RequestFailed(Fault.INVALID, f"{missing[0]} is none of the site's additional names: {listed(names)}")
         changes["additional_names"] = [*(name for name in names if name not in removed), *added]
     before = writer.site(site)
     _parsed(_current(writer, site) | changes)
     writer.set_site(site, changes)
-    writer.look(site)
+    writer.check(site)
     after = writer.site(site)
     return _site_facts(writer, site, _difference(site, before.names, after.names, list(changes)))
 
@@ -147,7 +149,7 @@ def _remove_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[
     return {"site": site, "message": message, "served": _served(writer, host)}
 
 
-VERBS: dict[str, Verb] = {
+VERBS: dict[str, Command] = {
     "cert.install": _install,
     "cert.rollback": _rollback,
     "site.add": _add_site,
@@ -159,7 +161,7 @@ VERBS: dict[str, Verb] = {
 def _discover(writer: StoreWriter, site: str) -> None:
     """A folder that was made a moment ago may not have been looked at yet."""
     if site not in writer.sites():
-        writer.look(site)
+        writer.check(site)
 
 
 def _current(writer: StoreWriter, site: str) -> dict[str, Any]:
@@ -179,13 +181,13 @@ def _parsed(settings: Mapping[str, Any]) -> SiteSettings:
         raise invalid_settings(error) from None
 
 
-def invalid_settings(error: SettingsError) -> VerbFailed:
+def invalid_settings(error: SettingsError) -> RequestFailed:
     """The faults without file and line: these settings come from options, not from a file."""
     faults = [
         f"{fault.key or 'settings'}: {fault.found}" + (f"; allowed: {fault.allowed}" if fault.allowed else "")
         for fault in error.faults
     ]
-    return VerbFailed(Fault.INVALID, "\n".join(faults))
+    return RequestFailed(Fault.INVALID, "\n".join(faults))
 
 
 def intake_facts(writer: StoreWriter, result: IntakeResult) -> dict[str, Any]:

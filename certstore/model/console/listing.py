@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
 PAGE_MOST = 200
@@ -36,7 +36,7 @@ class SiteRow:
     host: str
     names: tuple[str, ...]
     source: Source | None
-    standing: Standing
+    standing: SiteStatus
     not_before: datetime | None
     not_after: datetime | None
     renews_at: datetime | None
@@ -66,10 +66,10 @@ class Table:
     def where(self, is_found: Callable[[SiteRow], bool]) -> Table:
         return _Part(self, is_found)
 
-    def standings(self) -> dict[Standing, int]:
+    def standings(self) -> dict[SiteStatus, int]:
         """How many stand how. Counted without hashing: an enum's hash is slow, its identity is not."""
         all_of_them = [row.standing for row in self.rows]
-        return {each: all_of_them.count(each) for each in Standing}
+        return {each: all_of_them.count(each) for each in SiteStatus}
 
     def _sorted(self, order: Order) -> tuple[SiteRow, ...]:
         return tuple(sorted(self.rows, key=_KEYS[order]))
@@ -90,7 +90,7 @@ class _Part(Table):
 @dataclass(frozen=True, slots=True)
 class Query:
     search: str = ""
-    standing: Standing | None = None
+    standing: SiteStatus | None = None
     source: Source | None = None
     order: Order = Order.PROBLEMS
     is_descending: bool = False
@@ -106,7 +106,7 @@ class Page:
 
     rows: tuple[SiteRow, ...]
     total: int
-    standings: dict[Standing, int]
+    standings: dict[SiteStatus, int]
     found: Table
     """All that were found: what a chart is drawn from."""
 

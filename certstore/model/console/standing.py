@@ -12,7 +12,7 @@ from certstore.model.certificate.expiry import CertificateState
 from certstore.model.settings.models import Source
 
 
-class Standing(StrEnum):
+class SiteStatus(StrEnum):
     """In the order in which an administrator wants to see them."""
 
     FAILING = "failing"
@@ -26,33 +26,33 @@ class Standing(StrEnum):
         return _RANKS[self]
 
 
-_RANKS = {standing: rank for rank, standing in enumerate(Standing)}
+_RANKS = {standing: rank for rank, standing in enumerate(SiteStatus)}
 """Asked for every row of every overview."""
 
 LABELS = {
-    Standing.FAILING: "Failing",
-    Standing.WARNING: "Warning",
-    Standing.NO_CERTIFICATE: "No certificate",
-    Standing.MAIN_USED: "Main used",
-    Standing.OK: "OK",
+    SiteStatus.FAILING: "Failing",
+    SiteStatus.WARNING: "Warning",
+    SiteStatus.NO_CERTIFICATE: "No certificate",
+    SiteStatus.MAIN_USED: "Main used",
+    SiteStatus.OK: "OK",
 }
 
 GRAVE = frozenset({"settings_invalid", "live_unusable", "expired", "not_yet_valid", "wrong_name"})
 """Problems by which clients are refused, or a site is not what its settings say."""
 
 
-def judge_standing(
+def decide_status(
     source: Source | None, state: CertificateState, problems: Collection[str], *, is_order_failing: bool
-) -> Standing:
+) -> SiteStatus:
     """`problems` are codes; `is_order_failing`: the last order failed and no later one succeeded."""
     if source is None or state.is_fault or not GRAVE.isdisjoint(problems):
-        return Standing.FAILING
+        return SiteStatus.FAILING
     if is_order_failing and state in (CertificateState.WARNING, CertificateState.NONE):
-        return Standing.FAILING
+        return SiteStatus.FAILING
     if is_order_failing or problems or state is CertificateState.WARNING:
-        return Standing.WARNING
+        return SiteStatus.WARNING
     if source is Source.MAIN:
-        return Standing.MAIN_USED
+        return SiteStatus.MAIN_USED
     if state is CertificateState.NONE:
-        return Standing.NO_CERTIFICATE
-    return Standing.OK
+        return SiteStatus.NO_CERTIFICATE
+    return SiteStatus.OK

@@ -13,19 +13,19 @@ from datetime import datetime
 from certstore.model.names import covers
 from certstore.model.renewal.decision import RenewalReason, SiteToRenew, is_endangered
 from certstore.model.renewal.failure import Failure
-from certstore.model.renewal.partial_order import HoldBack, OrderFor, Standing, select_names
+from certstore.model.renewal.partial_order import HoldBack, OrderFor, Urgency, select_names
 from certstore.model.renewal.rate_limits import Hold, PlannedOrder
 from certstore.model.renewal.state import RenewalState
 
 FAILURES_BEFORE_SECOND_CA = 3
 
 
-def standing_of(site: SiteToRenew, now: datetime) -> Standing:
+def urgency_of(site: SiteToRenew, now: datetime) -> Urgency:
     """A certificate that has ended, or that does not even cover the site's host, is none."""
     live = site.live
     if live is None or now >= live.not_after or not covers(live.dns_names, site.host):
-        return Standing.NONE
-    return Standing.ENDANGERED if is_endangered(live, now) else Standing.SAFE
+        return Urgency.NONE
+    return Urgency.ENDANGERED if is_endangered(live, now) else Urgency.SAFE
 
 
 def choose_names(site: SiteToRenew, state: RenewalState, fatal: Collection[str], now: datetime) -> OrderFor | HoldBack:
@@ -35,7 +35,7 @@ def choose_names(site: SiteToRenew, state: RenewalState, fatal: Collection[str],
         site.names,
         fatal=fatal,
         failed=state.failed_names,
-        standing=standing_of(site, now),
+        urgency=urgency_of(site, now),
         was_tried=live is not None and state.tried_all_for == live.fingerprint,
     )
 
@@ -55,7 +55,7 @@ def plan_order(
         tuple(names),
         is_renewal=live is not None and set(live.dns_names) == set(names),
         is_replacement=replaces and reason is RenewalReason.SUGGESTED_WINDOW,
-        has_priority=reason is RenewalReason.ASKED_FOR or standing_of(site, now) is Standing.ENDANGERED,
+        has_priority=reason is RenewalReason.ASKED_FOR or urgency_of(site, now) is Urgency.ENDANGERED,
     )
 
 
@@ -95,7 +95,7 @@ def _will_degrade(site: SiteToRenew, failure: Failure, order: OrderFor | None, n
     """The next order goes without the names at fault, so there is no reason to wait long for it."""
     if order is None or not failure.names or site.host in failure.names:
         return False
-    return standing_of(site, now) is not Standing.SAFE
+    return urgency_of(site, now) is not Urgency.SAFE
 
 
 def settle_success(state: RenewalState, order: OrderFor, now: datetime) -> RenewalState:

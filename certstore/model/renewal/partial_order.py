@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Standing(StrEnum):
+class Urgency(StrEnum):
     """How the site's present certificate stands."""
 
     NONE = "none"
@@ -41,7 +41,7 @@ def select_names(
     *,
     fatal: Collection[str],
     failed: Collection[str],
-    standing: Standing,
+    urgency: Urgency,
     was_tried: bool,
 ) -> OrderFor | HoldBack:
     """`names` has the host first; `fatal` failed the preflight now, `failed` at the CA at the last attempt.
@@ -49,9 +49,9 @@ def select_names(
     `was_tried`: an order with every name was made since the certificate became endangered.
     """
     at_fault = tuple(name for name in names if name in fatal)
-    if standing is Standing.SAFE:
+    if urgency is Urgency.SAFE:
         return HoldBack(at_fault) if at_fault else OrderFor(tuple(names))
-    if standing is Standing.ENDANGERED and not was_tried:
+    if urgency is Urgency.ENDANGERED and not was_tried:
         return OrderFor(tuple(names), is_trial=True)
     host = names[0]
     if host in fatal:

@@ -15,7 +15,7 @@ from h2.errors import ErrorCodes
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.admission import Gate
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import Calm
@@ -27,7 +27,7 @@ from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 MAX_QUEUED: Final = 2 * 1024 * 1024
 """Bytes of responses that may wait for one client's windows; beyond, none of its streams is read on from upstream."""
@@ -60,11 +60,11 @@ class Http2Session:
         "is_write_paused",
     )
 
-    def __init__(self, channel: Channel, plane: Plane) -> None:
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._now = plane.timers.time
-        self._gate = Gate(channel, plane)
+        self._gate = Admission(channel, plane)
         self.hsts = self._gate.hsts
         self._budget = Budget(self._now())
         self._streams: dict[int, Stream] = {}

@@ -28,7 +28,7 @@ from edge_addon.upstream.connection import UpstreamConnection
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import Plane
+    from edge_addon.plane.data_plane import DataPlane
 
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §1.3."""
@@ -98,7 +98,7 @@ class Stream:
     def __init__(
         self,
         frames: Frames,
-        plane: Plane,
+        plane: DataPlane,
         report: Report,
         stream_id: int,
         head: RequestHead,

@@ -48,7 +48,7 @@ class Certedge(Peer):
             self._dropped[host] = sites.fingerprints[host]
         with StoreWriter.acquire(self._store, settle=timedelta(0)) as writer:
             for site in ("main", *fresh):
-                writer.look(site)
+                writer.check(site)
         self._taken_in = sites.count
 
     def command(self, setting: Setting, port: int) -> Sequence[str]:

@@ -84,7 +84,7 @@ def test_key_is_new_for_every_order(shop: Workshop) -> None:
 def test_names_that_fail_are_all_named_and_counted(shop: Workshop) -> None:
     shop.responder.unhelpful = {"bad1.test", "bad2.test"}
     with (
-        shop.issuer(around=replace(shop.around(), look=lambda *_: None)) as issuer,
+        shop.issuer(context=replace(shop.context(), look=lambda *_: None)) as issuer,
         pytest.raises(OrderFailed) as failed,
     ):
         issuer.issue(shop.request("good.test", "bad1.test", "bad2.test"))
@@ -122,7 +122,7 @@ def test_order_interrupted_anywhere_is_picked_up_and_not_made_again(shop: Worksh
                 raise Interrupted
 
         try:
-            with shop.issuer(around=replace(shop.around(), tell=stop_or_go)) as issuer:
+            with shop.issuer(context=replace(shop.context(), tell=stop_or_go)) as issuer:
                 files = issuer.issue(request)
         except Interrupted:
             interruptions += 1
@@ -184,7 +184,7 @@ def test_wish_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) ->
             shop.stopping.set()
 
     request = shop.request("stopped.test")
-    with shop.issuer(around=replace(shop.around(), tell=tell)) as issuer, pytest.raises(Interrupted):
+    with shop.issuer(context=replace(shop.context(), tell=tell)) as issuer, pytest.raises(Interrupted):
         issuer.issue(request)
     assert "stopped.test: the CA is satisfied" in told
     shop.stopping.clear()
@@ -196,7 +196,7 @@ def test_wish_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) ->
 def test_order_whose_proof_a_kill_spoilt_is_begun_anew_and_no_failure(shop: Workshop) -> None:
     request = shop.request("spoilt.test")
     shop.responder.unhelpful = {"spoilt.test"}
-    with shop.issuer(around=replace(shop.around(), look=lambda *_: None)) as issuer, pytest.raises(OrderFailed):
+    with shop.issuer(context=replace(shop.context(), look=lambda *_: None)) as issuer, pytest.raises(OrderFailed):
         issuer.issue(request)
     spoilt = [line for line in shop.pebble.log.splitlines() if "Added order" in line][-1].split('"')[1]
     shop.responder.unhelpful.clear()
@@ -228,7 +228,7 @@ def test_tokens_that_a_kill_left_for_an_order_stay_until_it_is_settled(shop: Wor
     def tell(_: str) -> None:
         shown.append(token in [path.name for path in shop.tokens()])
 
-    with shop.issuer(around=replace(shop.around(), tell=tell)) as issuer:
+    with shop.issuer(context=replace(shop.context(), tell=tell)) as issuer:
         issuer.issue(request)
     assert shown
     assert all(shown)
@@ -244,7 +244,7 @@ def test_tokens_are_in_the_journal_before_they_are_shown(shop: Workshop) -> None
         assert order is not None
         seen.append(({path.name for path in shop.tokens()}, set(order.tokens)))
 
-    with shop.issuer(around=replace(shop.around(), look=look)) as issuer:
+    with shop.issuer(context=replace(shop.context(), look=look)) as issuer:
         issuer.issue(request)
     ((shown, known),) = seen
     assert shown

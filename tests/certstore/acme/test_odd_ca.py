@@ -12,7 +12,7 @@ import pytest
 
 from certstore.acme.account import Accounts
 from certstore.acme.challenges import Challenges
-from certstore.acme.issue import Issuer, Surroundings
+from certstore.acme.issue import Issuer, OrderContext
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.model.renewal.ca import find_ca
@@ -79,10 +79,10 @@ def order_at(directory: str, root: Path) -> None:
     layout, ca = make_layout(root), find_ca(directory)
     anonymous = Conversation.begin(directory)
     account = Accounts(layout).ensure(ca, anonymous, AGREED)
-    around = Surroundings(OrderJournal(layout), Challenges(layout), lambda *_: None, lambda seconds: False)
+    context = OrderContext(OrderJournal(layout), Challenges(layout), lambda *_: None, lambda seconds: False)
     own = account.speak(anonymous)
     try:
-        Issuer(own, account, around).issue(OrderRequest("a.test", ca.key, ("a.test",), "ec256"))
+        Issuer(own, account, context).issue(OrderRequest("a.test", ca.key, ("a.test",), "ec256"))
     finally:
         own.close()
         anonymous.close()

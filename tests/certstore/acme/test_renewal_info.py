@@ -44,7 +44,7 @@ def issuer_at(shop: Workshop, front: RenewalWindows) -> Iterator[Issuer]:
     account = shop.accounts.ensure(find_ca(front.directory), anonymous, AGREED)
     own = account.speak(anonymous)
     try:
-        yield Issuer(own, account, shop.around())
+        yield Issuer(own, account, shop.context())
     finally:
         own.close()
         anonymous.close()

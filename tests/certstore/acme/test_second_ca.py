@@ -124,7 +124,7 @@ def test_ca_that_was_set_up_anew_gets_the_account_again(tmp_path: Path) -> None:
 
 
 @dataclass
-class Desk:
+class Actions:
     """Accounts at a CA that wants an external account."""
 
     server: Acme2certifier
@@ -143,9 +143,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def actions(tmp_path: Path) -> Iterator[Actions]:
     with Acme2certifier(1, external_accounts={"customer-1": HMAC_KEY}) as server:
-        yield Desk(server, make_layout(tmp_path / "store"))
+        yield Actions(server, make_layout(tmp_path / "store"))
 
 
 def as_customer(key_id: str, mac_key: str, *contact: str) -> AccountWishes:
@@ -155,26 +155,26 @@ def as_customer(key_id: str, mac_key: str, *contact: str) -> AccountWishes:
 @pytest.mark.parametrize(
     ("key_id", "mac_key"), [("customer-1", OTHER_KEY), ("nobody", HMAC_KEY)], ids=["another key", "an unknown key id"]
 )
-def test_external_account_that_is_not_let_in_is_named_as_such(desk: Desk, key_id: str, mac_key: str) -> None:
+def test_external_account_that_is_not_let_in_is_named_as_such(actions: Actions, key_id: str, mac_key: str) -> None:
     with pytest.raises(OrderFailed) as failed:
-        desk.register(as_customer(key_id, mac_key))
+        actions.register(as_customer(key_id, mac_key))
     assert failed.value.failure.cause is Cause.EXTERNAL_ACCOUNT
     assert mac_key not in failed.value.failure.detail
-    assert Accounts(desk.layout).load(desk.ca) is None
-    assert desk.register(as_customer("customer-1", HMAC_KEY)).url
+    assert Accounts(actions.layout).load(actions.ca) is None
+    assert actions.register(as_customer("customer-1", HMAC_KEY)).url
 
 
-def test_contact_of_an_external_account_is_changed(desk: Desk) -> None:
-    first = desk.register(as_customer("customer-1", HMAC_KEY))
-    changed = desk.register(as_customer("customer-1", HMAC_KEY, "new@example.org", "more@example.org"))
+def test_contact_of_an_external_account_is_changed(actions: Actions) -> None:
+    first = actions.register(as_customer("customer-1", HMAC_KEY))
+    changed = actions.register(as_customer("customer-1", HMAC_KEY, "new@example.org", "more@example.org"))
     assert changed.url == first.url
     assert changed.contact == ("new@example.org", "more@example.org")
 
 
-def test_contact_changed_at_a_ca_that_was_set_up_anew(desk: Desk) -> None:
-    desk.register(as_customer("customer-1", HMAC_KEY))
-    desk.server.stop()
-    desk.server.forget()
-    desk.server.start()
-    changed = desk.register(as_customer("customer-1", HMAC_KEY, "new@example.org"))
+def test_contact_changed_at_a_ca_that_was_set_up_anew(actions: Actions) -> None:
+    actions.register(as_customer("customer-1", HMAC_KEY))
+    actions.server.stop()
+    actions.server.forget()
+    actions.server.start()
+    changed = actions.register(as_customer("customer-1", HMAC_KEY, "new@example.org"))
     assert changed.contact == ("new@example.org",)

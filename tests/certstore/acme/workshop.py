@@ -11,7 +11,7 @@ from pathlib import Path
 
 from certstore.acme.account import Accounts, AccountWishes
 from certstore.acme.challenges import WELL_KNOWN, Challenges, OwnListener, look_at_own
-from certstore.acme.issue import Issuer, Surroundings
+from certstore.acme.issue import Issuer, OrderContext
 from certstore.acme.network import Conversation
 from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.model.layout import Layout
@@ -101,12 +101,12 @@ class Workshop:
     def request(self, *names: str, key_type: str = "ec256", replaces: str | None = None) -> OrderRequest:
         return OrderRequest(names[0], self.ca.key, names, key_type, replaces=replaces)
 
-    def around(self) -> Surroundings:
+    def context(self) -> OrderContext:
         def note_order() -> None:
             self.ordered += 1
 
         listeners = (OwnListener(HostPort("127.0.0.1", self.responder.port)),)
-        return Surroundings(
+        return OrderContext(
             self.journal,
             Challenges(self.layout),
             lambda name, token, content: look_at_own(listeners, name, token, content),
@@ -118,13 +118,13 @@ class Workshop:
 
     @contextmanager
     def issuer(
-        self, preferred_chain: str | None = None, around: Surroundings | None = None, wishes: AccountWishes = AGREED
+        self, preferred_chain: str | None = None, context: OrderContext | None = None, wishes: AccountWishes = AGREED
     ) -> Iterator[Issuer]:
         anonymous = self.conversation()
         account = self.accounts.ensure(self.ca, anonymous, wishes)
         own = account.speak(anonymous)
         try:
-            yield Issuer(own, account, around or self.around(), preferred_chain)
+            yield Issuer(own, account, context or self.context(), preferred_chain)
         finally:
             own.close()
             anonymous.close()

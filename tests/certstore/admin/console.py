@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from certstore.admin.context import Surroundings
+from certstore.admin.context import ConsoleContext
 from certstore.admin.http.identity import COOKIE
 from certstore.admin.server import console
 from certstore.control.commands.on_store import VERBS
 from certstore.control.dispatch import answer_safely, perform_safely
-from certstore.control.protocol import Fault, Request, Result, VerbFailed
+from certstore.control.protocol import Fault, Request, RequestFailed, Result
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
 from certstore.model.settings.models import Settings
@@ -38,7 +38,7 @@ from certstore.store.writer import StoreWriter
 from tests.certstore.stores import acquire
 
 if TYPE_CHECKING:
-    from certstore.control.upkeep import Caretaker
+    from certstore.control.upkeep import Upkeep
 
 PASSWORD = "a calm afternoon by the sea"
 
@@ -138,7 +138,7 @@ class RunningConsole:
     clock: Clock
     address: str
     performed: list[str]
-    around: Surroundings
+    context: ConsoleContext
 
     @property
     def port(self) -> int:
@@ -174,40 +174,42 @@ def running_console(
     root: Path,
     settings: Mapping[str, Any] | None = None,
     *,
-    caretaker: Callable[[StoreWriter, Settings, Path], Caretaker] | None = None,
+    upkeep: Callable[[StoreWriter, Settings, Path], Upkeep] | None = None,
 ) -> Iterator[RunningConsole]:
     """`root` is the store's folder, whose parent stands for that of edge.yaml."""
     chosen = Settings.model_validate({"admin": {"listen": "127.0.0.1:0"}, **(settings or {})})
     clock, performed = Clock(), list[str]()
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(acquire(root))
-        care = caretaker(writer, chosen, root.parent) if caretaker is not None else None
+        care = upkeep(writer, chosen, root.parent) if upkeep is not None else None
         if care is not None:
             stack.callback(care.stop)
         turns = threading.Lock()
 
-        def perform(verb: str, args: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-            performed.append(verb)
-            if verb in VERBS:
+        def perform(
+            command: str, args: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None
+        ) -> dict[str, Any]:
+            performed.append(command)
+            if command in VERBS:
                 with turns:
-                    answer = perform_safely(writer, Request(verb, args), tell)
+                    answer = perform_safely(writer, Request(command, args), tell)
             else:
                 if care is None:
-                    raise VerbFailed(Fault.INTERNAL, f"{verb} needs a caretaker, and this test has none")
-                answer = answer_safely(verb, lambda: care.perform(verb, args, tell))
+                    raise RequestFailed(Fault.INTERNAL, f"{command} needs a caretaker, and this test has none")
+                answer = answer_safely(command, lambda: care.perform(command, args, tell))
             if isinstance(answer, Result):
                 return answer.facts
             assert isinstance(answer, Exception)
             raise answer
 
-        around = Surroundings(writer, chosen, root.parent, perform, lambda: care, clock)
+        context = ConsoleContext(writer, chosen, root.parent, perform, lambda: care, clock)
         access = stack.enter_context(Access.opened(writer.layout, clock))
-        address = stack.enter_context(_in_thread(around, access))
-        yield RunningConsole(writer, access, clock, address, performed, around)
+        address = stack.enter_context(_in_thread(context, access))
+        yield RunningConsole(writer, access, clock, address, performed, context)
 
 
 @contextlib.contextmanager
-def _in_thread(around: Surroundings, access: Access) -> Iterator[str]:
+def _in_thread(context: ConsoleContext, access: Access) -> Iterator[str]:
     """The loop lives and ends in its own thread: the test's may be busy with a loop of a browser's driver."""
     loop = asyncio.new_event_loop()
 
@@ -220,7 +222,7 @@ def _in_thread(around: Surroundings, access: Access) -> Iterator[str]:
     thread = threading.Thread(target=live, name="console-loop")
     thread.start()
     try:
-        opened = console(around, access)
+        opened = console(context, access)
         address = asyncio.run_coroutine_threadsafe(opened.__aenter__(), loop).result(30)
         try:
             yield address

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certstore.control.upkeep import Caretaker
+from certstore.control.upkeep import Upkeep
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
@@ -37,20 +37,20 @@ ACCOUNT = "acme:letsencrypt"
 @contextlib.contextmanager
 def filled_console(base: Path, settings: Mapping[str, Any] | None = None) -> Iterator[RunningConsole]:
     """A running console over them; anna is an administrator."""
-    caretakers: list[Caretaker] = []
+    caretakers: list[Upkeep] = []
 
-    def make(writer: StoreWriter, settings: Settings, base: Path) -> Caretaker:
-        caretakers.append(Caretaker(writer, settings, base))
+    def make(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
+        caretakers.append(Upkeep(writer, settings, base))
         return caretakers[0]
 
-    with running_console(base / "store", settings, caretaker=make) as console:
+    with running_console(base / "store", settings, upkeep=make) as console:
         fill(console, caretakers[0], CertificateAuthority("Example Trust"))
         console.add_user("anna")
         _people(console)
         yield console
 
 
-def fill(console: RunningConsole, caretaker: Caretaker, ca: CertificateAuthority) -> None:
+def fill(console: RunningConsole, upkeep: Upkeep, ca: CertificateAuthority) -> None:
     """Main with a certificate, and the 49 others."""
     writer, clock = console.writer, console.clock
     main = ca.issue("mail.install.test", "autodiscover.install.test", not_after=clock() + timedelta(days=71))
@@ -61,7 +61,7 @@ def fill(console: RunningConsole, caretaker: Caretaker, ca: CertificateAuthority
         match number % 10:
             case 0 if number < 40:
                 _failing(
-                    caretaker,
+                    upkeep,
                     writer,
                     clock,
                     host,
@@ -85,7 +85,7 @@ def fill(console: RunningConsole, caretaker: Caretaker, ca: CertificateAuthority
                 _add(writer, host, names, "file")
             case 7 if number in (7, 27):
                 _failing(
-                    caretaker,
+                    upkeep,
                     writer,
                     clock,
                     host,
@@ -99,7 +99,7 @@ def fill(console: RunningConsole, caretaker: Caretaker, ca: CertificateAuthority
                 _add(writer, host, names, "acme" if number % 3 else "file")
                 source = ACCOUNT if number % 3 else "upload"
                 _serve(writer, ca, clock, host, (host, *names), 18 + (number * 37) % 71, source=source)
-    _suggest(caretaker, writer, clock)
+    _suggest(upkeep, writer, clock)
     _renewed_before(writer, ca, clock)
     _refused_drop(writer, ca)
 
@@ -129,7 +129,7 @@ def _serve(
 
 
 def _failing(
-    caretaker: Caretaker,
+    upkeep: Upkeep,
     writer: StoreWriter,
     clock: Clock,
     host: str,
@@ -143,7 +143,7 @@ def _failing(
     failure = Failure(cause, detail, (host,))
     state = RenewalState().after_failure(failure, now - timedelta(hours=30), request="r", lifetime=None, fraction=0.3)
     state = state.after_failure(failure, now - timedelta(minutes=4), request="r", lifetime=None, fraction=0.5)
-    caretaker.maintenance.book.put(host, state)
+    upkeep.maintenance.memory.put(host, state)
     doing = "renew" if days else "order"
     writer.add_record(
         host, Record(now, doing, Outcome.FAILED, cause.value, detail, next_attempt=state.next_attempt, source=ACCOUNT)
@@ -181,7 +181,7 @@ def _people(console: RunningConsole) -> None:
     bound.send("PUT", f"/api/v1/sites/{site}/versions/7/live")
 
 
-def _suggest(caretaker: Caretaker, writer: StoreWriter, clock: Clock) -> None:
+def _suggest(upkeep: Upkeep, writer: StoreWriter, clock: Clock) -> None:
     """A window of the CA's, with a page about it, for one site."""
     host = f"webmail.{NAMES[8]}.test"
     entry = writer.site(host)
@@ -189,4 +189,4 @@ def _suggest(caretaker: Caretaker, writer: StoreWriter, clock: Clock) -> None:
     start = clock() + timedelta(days=9)
     window = SuggestedWindow(start, start + timedelta(days=2), "https://ca.example/why-now")
     info = RenewalInfo(entry.certificate.fingerprint, window, clock() + timedelta(hours=6))
-    caretaker.maintenance.book.put(host, RenewalState(info=info))
+    upkeep.maintenance.memory.put(host, RenewalState(info=info))

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from certstore.control.upkeep import Caretaker
+from certstore.control.upkeep import Upkeep
 from certstore.model.console.people import Role
 from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority, Issued
@@ -172,7 +172,7 @@ def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser:
         stack.enter_context(responder.running())
         pebble = stack.enter_context(Pebble(responder.port))
         settings = make_settings(pebble, responder.port)
-        console = stack.enter_context(running_console(root, settings, caretaker=Caretaker))
+        console = stack.enter_context(running_console(root, settings, upkeep=Upkeep))
         console.add_user("anna")
         pebble.dns.set_servfail(SITE)
         page = stack.enter_context(browsing(browser, console))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from certstore.admin.live.jobs import BEGUN_AGAIN_MOST, Errand, LeftOver
+from certstore.admin.live.jobs import BEGUN_AGAIN_MOST, JobRequest, LeftOver
 from certstore.files.keyed_state import KeyedState
 from certstore.model.console.people import Role
 from certstore.model.layout import Layout
@@ -121,7 +121,7 @@ def test_page_of_a_job_that_ended_before_the_restart_leads_to_its_outcome(stage:
 
 
 def left_over(times: int, age: timedelta) -> LeftOver:
-    return LeftOver("0" * 32, Errand(SITE, "cert.order", "user anna", "192.0.2.1"), datetime.now(UTC) - age, times)
+    return LeftOver("0" * 32, JobRequest(SITE, "cert.order", "user anna", "192.0.2.1"), datetime.now(UTC) - age, times)
 
 
 def test_what_is_old_or_ended_the_service_each_time_is_not_begun_again() -> None:
@@ -132,10 +132,10 @@ def test_what_is_old_or_ended_the_service_each_time_is_not_begun_again() -> None
 
 
 def test_what_is_not_begun_again_is_in_the_audit_log_and_its_page_leads_to_the_site(tmp_path: Path) -> None:
-    errand: dict[str, Any] = {"site": SITE, "action": "cert.order", "who": "user anna", "address": "192.0.2.1"}
+    job_request: dict[str, Any] = {"site": SITE, "action": "cert.order", "who": "user anna", "address": "192.0.2.1"}
     with writing(tmp_path / "store") as writer:
         kept = KeyedState(writer.layout.admin / "jobs.jsonl", writer.layout.temporary)
-        kept.put("0" * 32, {"errand": errand, "begun_at": "2020-01-01T00:00:00+00:00", "times": 0})
+        kept.put("0" * 32, {"errand": job_request, "begun_at": "2020-01-01T00:00:00+00:00", "times": 0})
         kept.close()
     with running_console(tmp_path / "store") as console:
         (entry,) = console.audit()

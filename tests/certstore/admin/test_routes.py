@@ -17,7 +17,7 @@ import pytest
 from fastapi import FastAPI
 
 from certstore.admin.app import build_app
-from certstore.admin.server import make_desk
+from certstore.admin.server import make_actions
 from certstore.model.console.authorization import Action, Grant, Scope, Verdict, authorize
 from certstore.model.console.people import Role
 from tests.certstore.admin.browser import submit, upload
@@ -181,14 +181,14 @@ def addresses_of(routes: Iterable[Any], prefix: str = "") -> Iterator[str]:
 
 def test_every_address_is_in_the_table(console: RunningConsole, tmp_path: Path) -> None:
     async def addresses() -> list[str]:
-        desk = make_desk(console.around, console.access)
-        app = build_app(desk).app
+        actions = make_actions(console.context, console.access)
+        app = build_app(actions).app
         assert isinstance(app, FastAPI)
         try:
             return list(addresses_of(app.routes))
         finally:
-            desk.jobs.stop()
-            desk.index.close()
+            actions.jobs.stop()
+            actions.index.close()
 
     found = asyncio.run(addresses())
     assert len(found) == len(set(found))

@@ -5,7 +5,7 @@ import pytest
 
 from certstore.cli.failure import CommandFailed, Exit, run_app
 from certstore.cli.output import print_lines
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import certedge, install, open_folder, write_edge
 
@@ -91,5 +91,5 @@ def test_a_permission_that_is_missing_comes_with_who_has_it(capsys: pytest.Captu
 
 
 def test_settings_that_a_verb_refused_are_wrong_usage_and_the_rest_is_failure() -> None:
-    codes = {fault: CommandFailed.from_verb("x", VerbFailed(fault, "y")).exit_code for fault in Fault}
+    codes = {fault: CommandFailed.from_request("x", RequestFailed(fault, "y")).exit_code for fault in Fault}
     assert {fault for fault, code in codes.items() if code == Exit.USAGE} == {Fault.INVALID}

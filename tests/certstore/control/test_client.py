@@ -10,7 +10,7 @@ import pytest
 
 from certstore.control import client
 from certstore.control.client import Owner
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
@@ -60,7 +60,7 @@ def test_a_socket_that_a_killed_control_left_is_no_obstacle(tmp_path: Path) -> N
 def test_a_writer_that_takes_no_requests_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_edge(tmp_path)
     monkeypatch.setattr(client, "BUSY_SECONDS", 0.1)
-    with StoreWriter.acquire(tmp_path / "store"), pytest.raises(VerbFailed) as caught:
+    with StoreWriter.acquire(tmp_path / "store"), pytest.raises(RequestFailed) as caught:
         client.call(SETTINGS, tmp_path, "site.add", SITE)
     assert caught.value.fault is Fault.BUSY
     assert f"process {os.getpid()} writes the store" in caught.value.found
@@ -88,14 +88,14 @@ def test_a_store_deeper_than_a_socket_address_is_long_is_served_too(tmp_path: Pa
 
 
 def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
-    with pytest.raises(VerbFailed) as caught:
+    with pytest.raises(RequestFailed) as caught:
         client.call(SETTINGS, tmp_path, "site.add", SITE)
     assert caught.value.fault is Fault.NOT_FOUND
     assert not (tmp_path / "store").exists()
 
 
 def test_a_failure_of_the_verb_is_the_callers(tmp_path: Path) -> None:
-    with running_control(tmp_path), pytest.raises(VerbFailed) as caught:
+    with running_control(tmp_path), pytest.raises(RequestFailed) as caught:
         client.call(SETTINGS, tmp_path, "site.remove", {"site": HOST})
     assert caught.value.fault is Fault.NOT_FOUND
 
@@ -172,7 +172,7 @@ def test_a_control_that_hangs_is_named_instead_of_waited_for(tmp_path: Path, mon
     with running_control(tmp_path) as control:
         control.process.send_signal(signal.SIGSTOP)
         try:
-            with pytest.raises(VerbFailed) as caught:
+            with pytest.raises(RequestFailed) as caught:
                 client.call(SETTINGS, tmp_path, "site.add", SITE)
         finally:
             control.process.send_signal(signal.SIGCONT)

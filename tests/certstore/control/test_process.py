@@ -22,8 +22,8 @@ from certstore.control.protocol import (
     VERSION,
     Fault,
     Request,
+    RequestFailed,
     Result,
-    VerbFailed,
     decode_answer,
     encode_request,
     pack_files,
@@ -48,7 +48,7 @@ def install(control: ControlProcess, issued: Issued, site: str = HOST) -> dict[s
     return client.call(control.settings, control.folder, "cert.install", args)
 
 
-def answer_to(control: ControlProcess, sent: bytes) -> VerbFailed:
+def answer_to(control: ControlProcess, sent: bytes) -> RequestFailed:
     """The failure with which control answers these bytes."""
     with control.connect() as connection:
         try:
@@ -58,7 +58,7 @@ def answer_to(control: ControlProcess, sent: bytes) -> VerbFailed:
             pass  # it had read enough
         with connection.makefile("rb") as lines:
             answer = decode_answer(lines.readline())
-    assert isinstance(answer, VerbFailed)
+    assert isinstance(answer, RequestFailed)
     return answer
 
 
@@ -165,7 +165,7 @@ def test_a_client_that_says_nothing_is_let_go(tmp_path: Path) -> None:
     with running_control(tmp_path) as control, control.connect() as silent:
         started = time.monotonic()
         answer = decode_answer(silent.recv(65536))
-        assert isinstance(answer, VerbFailed)
+        assert isinstance(answer, RequestFailed)
         assert "no complete line" in answer.found
         assert silent.recv(1) == b""
         assert REQUEST_SECONDS - 1 < time.monotonic() - started < REQUEST_SECONDS + 10
@@ -190,7 +190,7 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
             with connection.makefile("rb") as lines:
                 answer = decode_answer(lines.readline())
             told = decode_answer(idle.recv(65536))
-            assert isinstance(told, VerbFailed)
+            assert isinstance(told, RequestFailed)
             assert told.fault is Fault.BUSY
         assert control.wait() == 0
         # The request may have come too late to be read, but never is a change made without its answer.
@@ -269,7 +269,7 @@ def test_a_user_who_is_neither_root_nor_owner_is_refused_by_the_peer_credentials
         os.waitpid(child, 0)
         said_end.close()
         answer = decode_answer(said)
-        assert isinstance(answer, VerbFailed)
+        assert isinstance(answer, RequestFailed)
         assert answer.fault is Fault.FORBIDDEN
         control.says("refused process")
         add_site(control)

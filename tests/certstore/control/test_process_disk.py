@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.control.protocol import Fault, VerbFailed
+from certstore.control.protocol import Fault, RequestFailed
 from tests.certstore.control.mounted_control import HOST, MountedControl, fill, mounted_control, needs_mounts
 
 pytestmark = needs_mounts
@@ -35,7 +35,7 @@ def test_a_store_that_became_read_only_is_said_and_survived(control: MountedCont
     failed = control.install()
     assert failed["outcome"] == "failed"
     assert failed["served"] == first["served"]
-    with pytest.raises(VerbFailed) as caught:
+    with pytest.raises(RequestFailed) as caught:
         control.call("site.remove", site=HOST)
     assert caught.value.fault is Fault.STORAGE
     assert "mount it writable" in caught.value.remedy

@@ -12,8 +12,8 @@ from certstore.control.protocol import (
     Fault,
     Progress,
     Request,
+    RequestFailed,
     Result,
-    VerbFailed,
     decode_answer,
     decode_request,
     encode_answer,
@@ -43,14 +43,14 @@ def test_an_answer_arrives_as_it_was_sent(answer: Progress | Result) -> None:
 
 
 def test_a_failure_arrives_with_fault_words_and_remedy() -> None:
-    arrived = decode_answer(encode_answer(VerbFailed(Fault.NOT_FOUND, "no site x", "see the list")))
-    assert isinstance(arrived, VerbFailed)
+    arrived = decode_answer(encode_answer(RequestFailed(Fault.NOT_FOUND, "no site x", "see the list")))
+    assert isinstance(arrived, RequestFailed)
     assert (arrived.fault, arrived.found, arrived.remedy) == (Fault.NOT_FOUND, "no site x", "see the list")
 
 
 def test_a_fault_of_a_newer_release_is_still_a_failure() -> None:
     arrived = decode_answer(line(version=VERSION, error={"fault": "brand_new", "found": "x", "remedy": ""}))
-    assert isinstance(arrived, VerbFailed)
+    assert isinstance(arrived, RequestFailed)
     assert arrived.fault is Fault.INTERNAL
 
 
@@ -76,7 +76,7 @@ def test_files_arrive_byte_for_byte() -> None:
     ids=["empty", "words", "bytes", "a list", "deep", "no version", "a newer one", "no verb", "list verb", "list args"],
 )
 def test_what_is_no_request_is_refused_with_its_reason(sent: bytes, fault: Fault) -> None:
-    with pytest.raises(VerbFailed) as caught:
+    with pytest.raises(RequestFailed) as caught:
         decode_request(sent)
     assert caught.value.fault is fault
 
@@ -87,12 +87,12 @@ def test_what_is_no_request_is_refused_with_its_reason(sent: bytes, fault: Fault
     ids=["nothing", "an object", "a number", "no content", "name no text", "no base64"],
 )
 def test_what_are_no_files_is_refused(packed: object) -> None:
-    with pytest.raises(VerbFailed):
+    with pytest.raises(RequestFailed):
         unpack_files(packed)
 
 
 def test_a_request_too_large_is_refused_before_it_is_sent() -> None:
-    with pytest.raises(VerbFailed) as caught:
+    with pytest.raises(RequestFailed) as caught:
         encode_request(Request("cert.install", {"files": pack_files([("big", bytes(REQUEST_LIMIT))])}))
     assert caught.value.fault is Fault.TOO_LARGE
 
@@ -100,7 +100,7 @@ def test_a_request_too_large_is_refused_before_it_is_sent() -> None:
 def test_no_content_shows_in_repr_or_message() -> None:
     packed = pack_files([("k.pem", SECRET)])
     assert base64.b64encode(SECRET).decode() not in repr(Request("cert.install", {"files": packed}))
-    with pytest.raises(VerbFailed) as caught:
+    with pytest.raises(RequestFailed) as caught:
         unpack_files([{"name": "k.pem", "content": SECRET.decode()}])
     assert "PRIVATE" not in str(caught.value)
 
@@ -109,7 +109,7 @@ def test_no_content_shows_in_repr_or_message() -> None:
 def test_any_bytes_are_a_request_or_refused(sent: bytes) -> None:
     try:
         assert isinstance(decode_request(sent), Request)
-    except VerbFailed:
+    except RequestFailed:
         pass
 
 
@@ -117,5 +117,5 @@ def test_any_bytes_are_a_request_or_refused(sent: bytes) -> None:
 def test_any_object_is_an_answer_or_refused(fields: dict[str, object]) -> None:
     try:
         assert decode_answer(json.dumps(fields).encode()) is not None
-    except VerbFailed:
+    except RequestFailed:
         pass

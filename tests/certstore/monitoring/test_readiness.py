@@ -26,8 +26,8 @@ def test_a_worker_that_has_read_the_journal_to_its_end_is_up_to_date(tmp_path: P
         for workers, expected in (([good], []), ([good, half], [Unreadiness.WORKERS_BEHIND])):
             found = judge(LISTENING, writer.layout, main, workers, later, is_maintenance_stalled=False)
             assert [code for code, _ in found.problems] == expected
-        at_once = judge(LISTENING, writer.layout, main, [half], datetime.now(UTC), is_maintenance_stalled=False)
-        assert at_once.ok
+        sync_pool = judge(LISTENING, writer.layout, main, [half], datetime.now(UTC), is_maintenance_stalled=False)
+        assert sync_pool.ok
 
 
 def test_a_store_without_anything_is_not_ready(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from certstore.control.upkeep import Caretaker
+from certstore.control.upkeep import Upkeep
 from certstore.model.record import Record
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
@@ -41,17 +41,17 @@ class Scene:
     responder: Responder
     clock: Clock
 
-    def caretaker(self) -> Caretaker:
-        return Caretaker(self.writer, self.settings, self.base, clock=self.clock)
+    def upkeep(self) -> Upkeep:
+        return Upkeep(self.writer, self.settings, self.base, clock=self.clock)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Caretaker]:
-        caretaker = self.caretaker()
-        caretaker.start()
+    def running(self) -> Iterator[Upkeep]:
+        upkeep = self.upkeep()
+        upkeep.start()
         try:
-            yield caretaker
+            yield upkeep
         finally:
-            caretaker.stop()
+            upkeep.stop()
 
     def add(self, host: str, *additional: str, **settings: Any) -> str:
         given = {"host": host, "additional_names": additional, "certificate": "acme", **settings}

@@ -17,7 +17,7 @@ from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings
 from certstore.renewal.loop import STALLED_AFTER
-from certstore.renewal.renewal_windows import WindowDesk
+from certstore.renewal.renewal_windows import AriClient
 from tests.certificates import CertificateAuthority
 from tests.certstore.renewal.care import Scene, make_settings, scene
 from tests.deadlines import wait_for
@@ -59,16 +59,16 @@ def test_window_that_can_not_be_asked_for_is_not_asked_for_without_end(
 ) -> None:
     asked: list[str] = []
 
-    def stumble(self: WindowDesk, ca: Ca, certificate: str) -> RenewalInfoAnswer:
+    def stumble(self: AriClient, ca: Ca, certificate: str) -> RenewalInfoAnswer:
         asked.append(certificate)
         raise RecursionError
 
-    monkeypatch.setattr(WindowDesk, "ask", stumble)
-    with stage.running() as caretaker:
+    monkeypatch.setattr(AriClient, "ask", stumble)
+    with stage.running() as upkeep:
         stage.add("a.test")
         wait_for(lambda: asked, "the first question", seconds=20)
         began = stage.clock()
-        wait_for(lambda: caretaker.maintenance.last_round > began + timedelta(seconds=2), "more rounds")
+        wait_for(lambda: upkeep.maintenance.last_round > began + timedelta(seconds=2), "more rounds")
     assert len(asked) == 1
 
 
@@ -77,8 +77,8 @@ def test_switching_a_site_from_file_to_acme_orders_and_a_file_site_is_left_alone
     stage.add("switched.test", certificate="file")
     for site in ("file.test", "switched.test"):
         drop(stage, site, site)
-    with stage.running() as caretaker:
-        wait_for(lambda: caretaker.maintenance.last_round > stage.clock() - timedelta(seconds=1), "a round")
+    with stage.running() as upkeep:
+        wait_for(lambda: upkeep.maintenance.last_round > stage.clock() - timedelta(seconds=1), "a round")
         stage.writer.set_site("switched.test", {"certificate": "acme"})
         wait_for(lambda: stage.version("switched.test") == 2, "an order", seconds=20)
     assert stage.version("file.test") == 1
@@ -90,44 +90,44 @@ def test_restart_loses_no_schedule_and_orders_nothing_twice(stage: Scene) -> Non
     with stage.running():
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
     for _ in range(2):
-        with stage.running() as caretaker:
+        with stage.running() as upkeep:
             began = stage.clock()
-            wait_for(lambda: caretaker.maintenance.last_round > began, "a round")  # noqa: B023  waited for here
+            wait_for(lambda: upkeep.maintenance.last_round > began, "a round")  # noqa: B023  waited for here
     assert stage.pebble.orders() == 1
     assert stage.version("a.test") == 1
 
 
 def test_renewal_comes_when_its_time_has_come(stage: Scene) -> None:
     stage.add("a.test")
-    with stage.running() as caretaker:
+    with stage.running() as upkeep:
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
         live = stage.writer.live_version("a.test")
         assert live is not None
         # Pebble's certificates live for five years.
         stage.clock.offset = (live.not_after - live.not_before) * 0.75
-        caretaker.maintenance.look_again("a.test")
+        upkeep.maintenance.look_again("a.test")
         wait_for(lambda: stage.version("a.test") == 2, "a renewal", seconds=20)
     assert [record.doing for record in stage.attempts("a.test")] == ["order", "renew"]
 
 
 def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene) -> None:
     stage.responder.unhelpful = {"a.test"}
-    with stage.running() as caretaker:
+    with stage.running() as upkeep:
         stage.add("a.test")
         wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
         record = stage.attempts("a.test")[0]
         assert (record.outcome, record.reason) == (Outcome.FAILED, Cause.OWN_LISTENER.value)
         assert record.next_attempt is not None
-        state = caretaker.maintenance.book.state("a.test")
+        state = upkeep.maintenance.memory.state("a.test")
         assert (state.failures, state.next_attempt) == (1, record.next_attempt)
         stage.responder.unhelpful.clear()
         stage.clock.forward(minutes=2)
-        caretaker.maintenance.look_again("a.test")
+        upkeep.maintenance.look_again("a.test")
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
         wait_for(
             lambda: (
-                caretaker.maintenance.book.state("a.test") == RenewalState()
-                or caretaker.maintenance.book.state("a.test").failures == 0
+                upkeep.maintenance.memory.state("a.test") == RenewalState()
+                or upkeep.maintenance.memory.state("a.test").failures == 0
             ),
             "nothing fails any more",
         )
@@ -147,15 +147,15 @@ def test_validations_that_fail_half_of_the_time_cost_a_minute_each(stage: Scene)
 
     stage.responder.is_moody = is_moody
     sites = [stage.add(f"s{number}.test") for number in range(6)]
-    with stage.running() as caretaker:
-        book = caretaker.maintenance.book
+    with stage.running() as upkeep:
+        memory = upkeep.maintenance.memory
         wait_for(lambda: all(stage.attempts(site) for site in sites), "every first order fails", seconds=60)
         assert {stage.attempts(site)[0].reason for site in sites} <= {"wrong_answer", "connection"}
-        with book.ledger(caretaker.maintenance.tools.cas[0]) as pages:
+        with memory.ledger(upkeep.maintenance.tools.cas[0]) as pages:
             assert {len(pages.ledger.events(f"failed:{site}")) for site in sites} == {1}
         stage.clock.forward(minutes=2)
         for site in sites:
-            caretaker.maintenance.look_again(site)
+            upkeep.maintenance.look_again(site)
         wait_for(lambda: all(stage.version(site) == 1 for site in sites), "every second order succeeds", seconds=40)
 
 
@@ -164,28 +164,28 @@ def test_failing_state_survives_a_restart(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
         wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
-    with stage.running() as caretaker:
-        state = caretaker.maintenance.book.state("a.test")
+    with stage.running() as upkeep:
+        state = upkeep.maintenance.memory.state("a.test")
         assert state.failures == 1
         assert state.failure is not None
         assert state.failure.cause is Cause.OWN_LISTENER
         began = stage.clock()
-        wait_for(lambda: caretaker.maintenance.last_round > began, "a round")
+        wait_for(lambda: upkeep.maintenance.last_round > began, "a round")
     assert len(stage.attempts("a.test")) == 1, "the wait goes on where it was"
 
 
 def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scene) -> None:
     stage.pebble.dns.set_servfail("broken.a.test")
-    with stage.running() as caretaker:
+    with stage.running() as upkeep:
         stage.add("a.test", "broken.a.test")
         wait_for(lambda: stage.version("a.test") == 1, "a certificate without it", seconds=40)
         live = stage.writer.live_version("a.test")
         assert live is not None
         assert live.dns_names == ("a.test",)
-        assert caretaker.maintenance.book.state("a.test").left_out == ("broken.a.test",)
+        assert upkeep.maintenance.memory.state("a.test").left_out == ("broken.a.test",)
         stage.pebble.dns.clear_servfail("broken.a.test")
         stage.clock.forward(hours=2)
-        caretaker.maintenance.look_again("a.test")
+        upkeep.maintenance.look_again("a.test")
         wait_for(lambda: stage.version("a.test") == 2, "the name is back", seconds=40)
         live = stage.writer.live_version("a.test")
         assert live is not None
@@ -196,10 +196,10 @@ def test_ca_out_of_reach_is_said_with_the_step_and_others_are_not_touched(tmp_pa
     with scene(tmp_path) as stage:
         stage.pebble.stop()
         stage.add("a.test")
-        with stage.running() as caretaker:
+        with stage.running() as upkeep:
             wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
         assert "no connection to it comes about" in stage.attempts("a.test")[0].message
-        assert caretaker.maintenance.book.state("a.test").ca_failures == 1
+        assert upkeep.maintenance.memory.state("a.test").ca_failures == 1
 
 
 def test_ca_that_is_down_is_not_waited_for_once_per_site(tmp_path: Path) -> None:
@@ -230,10 +230,10 @@ def test_ca_that_is_down_is_not_waited_for_once_per_site(tmp_path: Path) -> None
 def test_terms_that_nobody_agreed_to_are_a_matter_for_a_person(tmp_path: Path) -> None:
     with scene(tmp_path, agree_to_terms=False) as stage:
         stage.add("a.test")
-        with stage.running() as caretaker:
+        with stage.running() as upkeep:
             wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
             assert stage.attempts("a.test")[0].reason == Cause.TERMS.value
-            caretaker.perform("account.register", {"agree_to_terms": True})
+            upkeep.perform("account.register", {"agree_to_terms": True})
             wait_for(lambda: stage.version("a.test") == 1, "ordered as soon as there is an account", seconds=20)
 
 
@@ -250,12 +250,12 @@ def test_ca_that_forgot_our_account_gets_it_again(stage: Scene) -> None:
 
 def test_many_sites_run_a_few_at_once(stage: Scene) -> None:
     sites = [stage.add(f"s{number}.test") for number in range(12)]
-    with stage.running() as caretaker:
+    with stage.running() as upkeep:
         most = 0
 
         def all_done() -> bool:
             nonlocal most
-            most = max(most, caretaker.maintenance.under_way)
+            most = max(most, upkeep.maintenance.under_way)
             return all(stage.version(site) == 1 for site in sites)
 
         wait_for(all_done, "all certificates", seconds=60)
@@ -276,9 +276,9 @@ def test_stop_in_the_middle_of_an_order_leaves_it_to_the_next_start(stage: Scene
 
 def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
     stage.add("a.test")
-    with stage.running() as caretaker:
+    with stage.running() as upkeep:
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
-        (thumbprint,) = caretaker.maintenance.tools.accounts.thumbprints()
+        (thumbprint,) = upkeep.maintenance.tools.accounts.thumbprints()
     folder = stage.writer.layout.challenges
     (folder / ("o" * 43)).write_text(f"{'o' * 43}.{thumbprint}")
     (folder / ("p" * 43)).write_text("certedge-preflight.abc")
@@ -291,11 +291,11 @@ def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
 
 def test_removed_site_is_forgotten(stage: Scene) -> None:
     stage.responder.unhelpful = {"a.test"}
-    with stage.running() as caretaker:
+    with stage.running() as upkeep:
         stage.add("a.test")
-        wait_for(lambda: caretaker.maintenance.book.state("a.test").failures, "a failed attempt", seconds=20)
+        wait_for(lambda: upkeep.maintenance.memory.state("a.test").failures, "a failed attempt", seconds=20)
         stage.writer.remove_site("a.test")
-        wait_for(lambda: "a.test" not in caretaker.maintenance.book.states(), "nothing is remembered")
+        wait_for(lambda: "a.test" not in upkeep.maintenance.memory.states(), "nothing is remembered")
 
 
 def test_key_pair_of_the_site_and_its_own_contact_count(stage: Scene) -> None:
@@ -316,22 +316,22 @@ def test_window_of_the_ca_moves_the_renewal_and_the_order_says_what_it_replaces(
         front.window = (future, future + timedelta(days=1))
         front.explanation_url = "https://ca.test/why"
         stage.add("a.test")
-        with stage.running() as caretaker:
+        with stage.running() as upkeep:
             wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
-            book = caretaker.maintenance.book
-            wait_for(lambda: book.state("a.test").info is not None, "its window")
-            info = book.state("a.test").info
+            memory = upkeep.maintenance.memory
+            wait_for(lambda: memory.state("a.test").info is not None, "its window")
+            info = memory.state("a.test").info
             assert info is not None
             assert info.window is not None
             assert info.window.explanation_url == "https://ca.test/why"
             (told,) = [each for each in stage.writer.records("a.test") if each.doing == "renewal_info"]
             assert "https://ca.test/why" in told.message
             stage.clock.forward(days=29.5)
-            caretaker.maintenance.look_again("a.test")
+            upkeep.maintenance.look_again("a.test")
             wait_for(lambda: len(front.asked) >= 2, "asked again")
             assert stage.version("a.test") == 1
             stage.clock.forward(days=2)
-            caretaker.maintenance.look_again("a.test")
+            upkeep.maintenance.look_again("a.test")
             wait_for(lambda: stage.version("a.test") == 2, "renewed in its window", seconds=20)
         assert front.replaced == [front.asked[0]]
 
@@ -342,8 +342,8 @@ def test_contact_that_changed_reaches_the_ca_at_the_next_start(stage: Scene) -> 
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
     acme = stage.settings.acme.model_copy(update={"contact": ("new@example.org",)})
     stage.settings = stage.settings.model_copy(update={"acme": acme})
-    with stage.running() as caretaker:
-        tools = caretaker.maintenance.tools
+    with stage.running() as upkeep:
+        tools = upkeep.maintenance.tools
 
         def contact() -> tuple[str, ...]:
             account = tools.accounts.load(tools.cas[0])
@@ -360,15 +360,15 @@ def test_second_ca_is_asked_when_the_first_keeps_failing(tmp_path: Path) -> None
         )
         stage.settings = stage.settings.model_copy(update={"acme": acme})
         stage.add("a.test")
-        with stage.running() as caretaker:
+        with stage.running() as upkeep:
             for failures in (1, 2, 3):
                 wait_for(
-                    lambda failures=failures: caretaker.maintenance.book.state("a.test").failures == failures,  # type: ignore[misc]
+                    lambda failures=failures: upkeep.maintenance.memory.state("a.test").failures == failures,  # type: ignore[misc]
                     f"failure {failures}",
                     seconds=20,
                 )
                 stage.clock.forward(hours=3)
-                caretaker.maintenance.look_again("a.test")
+                upkeep.maintenance.look_again("a.test")
             wait_for(lambda: stage.version("a.test") == 1, "the second CA's certificate", seconds=20)
 
 
@@ -376,15 +376,15 @@ def test_limits_are_counted_over_restarts(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
-    caretaker = stage.caretaker()
-    with caretaker.maintenance.book.ledger(caretaker.maintenance.tools.cas[0]) as pages:
+    upkeep = stage.upkeep()
+    with upkeep.maintenance.memory.ledger(upkeep.maintenance.tools.cas[0]) as pages:
         assert len(pages.ledger.events("orders:")) == 1
-    caretaker.stop()
+    upkeep.stop()
 
 
 def test_loop_that_stands_still_is_a_matter_and_one_that_runs_is_none(stage: Scene) -> None:
-    with stage.running() as caretaker:
-        maintenance = caretaker.maintenance
+    with stage.running() as upkeep:
+        maintenance = upkeep.maintenance
         wait_for(lambda: maintenance.last_round > stage.clock() - timedelta(seconds=5), "a round")
         assert maintenance.matters(stage.clock()) == []
         late = stage.clock() + STALLED_AFTER + timedelta(minutes=1)

@@ -5,7 +5,7 @@ import pytest
 
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import find_ca
-from certstore.renewal.memory import RenewalBook
+from certstore.renewal.memory import RenewalMemory
 from tests.certstore.acme.workshop import make_layout
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -18,11 +18,11 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_counts_outlive_a_restart(layout: Layout) -> None:
-    book = RenewalBook(layout, NOW)
-    with book.ledger(CA) as pages:
+    memory = RenewalMemory(layout, NOW)
+    with memory.ledger(CA) as pages:
         pages.note_order(NOW)
-    book.close()
-    again = RenewalBook(layout, NOW)
+    memory.close()
+    again = RenewalMemory(layout, NOW)
     with again.ledger(CA) as pages:
         assert pages.ledger.events("orders:") == [NOW.timestamp()]
     again.close()
@@ -30,13 +30,13 @@ def test_counts_outlive_a_restart(layout: Layout) -> None:
 
 @pytest.mark.parametrize("times", ["5", '"x"', '["x"]', "[null]", "[1e30]", "[NaN]", "[[1]]", "{}"])
 def test_counter_that_is_none_stops_neither_renewals_nor_the_other_counters(layout: Layout, times: str) -> None:
-    book = RenewalBook(layout, NOW)
-    with book.ledger(CA) as pages:
+    memory = RenewalMemory(layout, NOW)
+    with memory.ledger(CA) as pages:
         pages.note_order(NOW)
-    book.close()
+    memory.close()
     with layout.ca_counters.open("a") as file:
         file.write(f'["{CA.key}|failed:a.test",{times}]\n')
-    again = RenewalBook(layout, NOW)
+    again = RenewalMemory(layout, NOW)
     with again.ledger(CA) as pages:
         pages.note_failed("a.test", NOW)
         assert pages.ledger.events("failed:a.test") == [NOW.timestamp()]

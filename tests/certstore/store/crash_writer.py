@@ -37,7 +37,7 @@ def write_until_killed(root: Path, contents: list[bytes]) -> None:
         # Where the one before was killed does not matter: every content differs from the last.
         for number in itertools.count(os.getpid()):
             place.write_bytes(contents[number % len(contents)])
-            writer.look(SITE)
+            writer.check(SITE)
             if number % 7 == 6 and len(writer.versions(SITE)) > 1:
                 writer.rollback(SITE)
 
@@ -56,7 +56,7 @@ def write_once(root: Path, contents: list[bytes], steps: int) -> None:
         live = (writer.layout.live(SITE) / COMBINED).read_bytes()
         pair = next(each for each in contents if each != live)
         writer.layout.drop_file(SITE).write_bytes(b"%d\n%b" % (steps, pair))
-        writer.look(SITE)
+        writer.check(SITE)
         writer.rollback(SITE)
 
 

@@ -60,7 +60,7 @@ def test_on_a_full_disk_the_old_version_or_the_new_one_is_served_whole(
             look_until_judged(writer, site)
         drop_pair(writer, SITE, new)
         ballast = fill(small_disk, leave=pages * 4096)
-        result = writer.look(SITE).result
+        result = writer.check(SITE).result
         assert result is not None
         is_new = result.outcome is Outcome.DONE
         assert served(small_disk, SITE) == (new if is_new else old).fingerprint

@@ -23,10 +23,10 @@ def layout(tmp_path: Path) -> Layout:
     write_site(root, MAIN, Site(AUTHORITY.issue("edge.test")))
     write_site(root, "a.test", AUTHORITY.issue("a.test"))
     with writing(root) as writer:
-        writer.look(MAIN)
-        writer.look("a.test")
+        writer.check(MAIN)
+        writer.check("a.test")
         write_site(root, "a.test", AUTHORITY.issue("a.test"))
-        writer.look("a.test")
+        writer.check("a.test")
     return Layout(root)
 
 

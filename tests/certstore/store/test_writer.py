@@ -225,7 +225,7 @@ def test_added_site_is_served_its_names_and_set_changes_them(tmp_path: Path) -> 
         entry = Store.open(tmp_path).site("client-a")
         assert (entry.names, entry.inspect) == ((SITE,), True)
         assert "inspect: true" in (tmp_path / "domains" / "client-a" / "site.yaml").read_text()
-        assert writer.look("client-a").again_in is None  # what the verb wrote is nothing new to intake
+        assert writer.check("client-a").again_in is None  # what the verb wrote is nothing new to intake
 
 
 @pytest.mark.parametrize("key", ["main", "../x", "a/b", "Client-A", "", ".hidden", "x" * 300])
@@ -267,7 +267,7 @@ def test_removed_site_gives_its_names_back_keeps_its_versions_and_stays_removed(
 
         # Neither the drop that remains nor a change of it brings the site back, nor does a restart.
         drop_pair(writer, SITE, ca.issue(SITE))
-        assert writer.look(SITE).result is None
+        assert writer.check(SITE).result is None
         assert writer.site_of_place(SITE, is_folder=True) is None
     with writing(tmp_path) as writer:
         assert writer.sites() == (MAIN,)

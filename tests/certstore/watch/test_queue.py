@@ -3,18 +3,18 @@ import time
 
 import pytest
 
-from certstore.watch.queue import Kind, LookQueue, Place
+from certstore.watch.queue import CheckQueue, Kind, Place
 from tests.deadlines import wait_for
 
 A, B = Place(Kind.FOLDER, "a"), Place(Kind.FILE, "b")
 
 
 @pytest.fixture
-def queue() -> LookQueue:
-    return LookQueue(quiet=0.05, longest=0.3)
+def queue() -> CheckQueue:
+    return CheckQueue(quiet=0.05, longest=0.3)
 
 
-def test_a_touched_place_is_due_after_a_quiet_moment_and_once(queue: LookQueue) -> None:
+def test_a_touched_place_is_due_after_a_quiet_moment_and_once(queue: CheckQueue) -> None:
     began = time.monotonic()
     for _ in range(5):
         queue.touch(A)
@@ -24,7 +24,7 @@ def test_a_touched_place_is_due_after_a_quiet_moment_and_once(queue: LookQueue) 
     assert queue.take() is None
 
 
-def test_a_place_that_never_rests_is_due_all_the_same(queue: LookQueue) -> None:
+def test_a_place_that_never_rests_is_due_all_the_same(queue: CheckQueue) -> None:
     stop = threading.Event()
 
     def touch_on() -> None:
@@ -42,7 +42,7 @@ def test_a_place_that_never_rests_is_due_all_the_same(queue: LookQueue) -> None:
         toucher.join()
 
 
-def test_what_was_just_touched_goes_before_a_backlog(queue: LookQueue) -> None:
+def test_what_was_just_touched_goes_before_a_backlog(queue: CheckQueue) -> None:
     queue.add_backlog(Place(Kind.SITE, str(number)) for number in range(1000))
     queue.touch(A)
     time.sleep(0.06)
@@ -51,7 +51,7 @@ def test_what_was_just_touched_goes_before_a_backlog(queue: LookQueue) -> None:
     assert queue.take() == Place(Kind.SITE, "0")
 
 
-def test_a_place_in_the_backlog_that_is_touched_is_looked_at_once(queue: LookQueue) -> None:
+def test_a_place_in_the_backlog_that_is_touched_is_looked_at_once(queue: CheckQueue) -> None:
     queue.add_backlog([A])
     queue.touch(A)
     assert queue.take() == A
@@ -64,15 +64,15 @@ def test_a_place_in_the_backlog_that_is_touched_is_looked_at_once(queue: LookQue
     assert queue.backlog == 0
 
 
-def test_looking_later_does_not_put_off_what_is_due_before(queue: LookQueue) -> None:
+def test_looking_later_does_not_put_off_what_is_due_before(queue: CheckQueue) -> None:
     queue.touch(A)
-    queue.look_later(A, 60)
+    queue.check_later(A, 60)
     began = time.monotonic()
     assert queue.take() == A
     assert time.monotonic() - began < 5
 
 
-def test_idle_means_nothing_waits_and_nothing_is_in_hand(queue: LookQueue) -> None:
+def test_idle_means_nothing_waits_and_nothing_is_in_hand(queue: CheckQueue) -> None:
     def is_idle() -> bool:
         return queue.is_idle
 

@@ -17,7 +17,7 @@ import pytest
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome
 from certstore.model.snapshot import MAIN
-from certstore.store.drops.processing import Look
+from certstore.store.drops.processing import DropCheck
 from certstore.store.journal import JournalReader
 from certstore.store.writer import StoreWriter
 from certstore.watch.inotify import Notifications, count_watches
@@ -161,11 +161,11 @@ def test_a_turn_of_certbots_links_is_noticed_where_they_lead_to(
 def test_a_right_that_is_granted_later_is_noticed(writer: StoreWriter, ca: CertificateAuthority) -> None:
     """Root reads everything, so the change of mode alone has to bring the look."""
     drop_pair(writer, SITE, ca.issue(SITE))
-    looks: list[Look] = []
-    look = writer.look
+    looks: list[DropCheck] = []
+    check = writer.check
 
-    def spy(site: str) -> Look:
-        looks.append(look(site))
+    def spy(site: str) -> DropCheck:
+        looks.append(check(site))
         return looks[-1]
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
@@ -289,12 +289,12 @@ def test_the_kernels_count_of_watches_is_the_number_of_folders(writer: StoreWrit
 def test_one_sites_trouble_does_not_end_the_watching(
     writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    look = writer.look
+    check = writer.check
 
-    def troubled(site: str) -> Look:
+    def troubled(site: str) -> DropCheck:
         if site == SITE:
             raise OSError(5, "Input/output error")
-        return look(site)
+        return check(site)
 
     monkeypatch.setattr(writer, "look", troubled)
     issued = ca.issue(OTHER)
@@ -369,11 +369,11 @@ def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone()
 
 def test_reading_a_drop_does_not_set_off_another_look(writer: StoreWriter, ca: CertificateAuthority) -> None:
     looks: list[float] = []
-    look = writer.look
+    check = writer.check
 
-    def count(site: str) -> Look:
+    def count(site: str) -> DropCheck:
         looks.append(time.monotonic())
-        return look(site)
+        return check(site)
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
         patch.setattr(writer, "look", count)
@@ -398,8 +398,8 @@ def test_stopping_is_quick_and_may_be_done_twice(writer: StoreWriter) -> None:
 
 
 def test_results_are_told_to_who_asked(writer: StoreWriter, ca: CertificateAuthority) -> None:
-    told: list[Look] = []
-    watcher = DropWatcher(writer, sweep_seconds=3600, on_look=told.append)
+    told: list[DropCheck] = []
+    watcher = DropWatcher(writer, sweep_seconds=3600, on_check=told.append)
     watcher.start()
     try:
         drop_pair(writer, SITE, ca.issue(SITE))

@@ -290,7 +290,7 @@ def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_
         "limits": {"connections_per_address": 3},
     }
     with running_edge(tmp_path, settings, {"main": MAIN}) as edge:
-        held = [connect(edge, "http") for _ in range(3)]
+        disconnects = [connect(edge, "http") for _ in range(3)]
         with closing(connect(edge, "http")) as fourth:
             assert read_to_end(fourth).startswith(b"HTTP/1.1 503 ")
         for kind, words in {"imap": b"* BYE", "pop3": b"-ERR", "submission": b"421", "sieve": b"BYE"}.items():
@@ -302,7 +302,7 @@ def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_
         with closing(connect(edge, "http", source="127.0.0.3")) as other:
             other.sendall(request("edge.test"))
             assert read_to_end(other).startswith(b"HTTP/1.1 30")
-        for peer in held:
+        for peer in disconnects:
             peer.close()
 
         wait_for(lambda: edge.fingerprint("https", "edge.test") == MAIN.fingerprint, "places are free again")

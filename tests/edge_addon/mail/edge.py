@@ -21,7 +21,7 @@ from certstore.model.settings.models import ListenerSettings, Settings, Source
 from certstore.model.snapshot import ServedCertificate, SiteEntry, encode_entry
 from certstore.store.journal import JournalReader
 from edge_addon.listeners.sessions import connection_factory
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for_in_loop
 from tests.ports import listening_socket
@@ -159,7 +159,7 @@ class Upstream:
 @dataclass
 class MailEdge:
     port: int
-    plane: Plane
+    plane: DataPlane
     log: Path
     clients: list[Peer] = field(default_factory=list)
 
@@ -212,7 +212,7 @@ async def mail_edge(
     entries = [_entry("main", MAIN, layout), _entry(DOMAIN_HOST, DOMAIN, layout)]
     layout.snapshot_journal.write_text("".join(json.dumps(encode_entry(each)) + "\n" for each in entries))
     journal = JournalReader(layout)
-    plane = Plane(settings, folder, journal)
+    plane = DataPlane(settings, folder, journal)
     with listening_socket() as bound:
         port = bound.getsockname()[1]
         whole = {"kind": kind, "listen": f"127.0.0.1:{port}", "upstream": f"127.0.0.1:{upstream_port}", **listener}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.plane.connection_counts import ROWS, Census, client_key
+from edge_addon.plane.connection_counts import ROWS, ConnectionCounts, client_key
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for
 from tests.running import running_edge
@@ -18,26 +18,26 @@ HOST, OTHER = "192.0.2.1", "192.0.2.2"
 
 
 def test_what_another_worker_counts_is_seen_and_a_row_given_back_is_over() -> None:
-    census = Census()
-    first, second = census.take(), census.take()
+    connection_counts = ConnectionCounts()
+    first, second = connection_counts.take(), connection_counts.take()
 
     assert [first.enter(), second.enter(), first.enter()] == [1, 2, 3]
     assert [first.admit(HOST), second.admit(HOST), second.admit(OTHER)] == [1, 2, 1]
 
-    census.give_back(second)
+    connection_counts.give_back(second)
     assert first.enter() == 3
     assert first.admit(HOST) == 2
     first.dismiss(HOST)
     first.leave()
-    third = census.take()
+    third = connection_counts.take()
     assert third.row == second.row
     assert third.enter() == 3
     assert third.admit(HOST) == 2
 
 
 def test_a_count_survives_a_fork_both_ways() -> None:
-    census = Census()
-    ours, childs = census.take(), census.take()
+    connection_counts = ConnectionCounts()
+    ours, childs = connection_counts.take(), connection_counts.take()
     ours.admit(HOST)
     pid = os.fork()
     if not pid:
@@ -49,8 +49,8 @@ def test_a_count_survives_a_fork_both_ways() -> None:
 
 
 def test_a_worker_knows_how_far_it_leads_those_that_accept() -> None:
-    census = Census()
-    control, first, second = census.take(), census.take(), census.take()
+    connection_counts = ConnectionCounts()
+    control, first, second = connection_counts.take(), connection_counts.take(), connection_counts.take()
     first.enter()
     assert first.lead() == 0
 
@@ -67,19 +67,19 @@ def test_a_worker_knows_how_far_it_leads_those_that_accept() -> None:
 
 
 def test_more_workers_than_rows_count_for_themselves() -> None:
-    census = Census()
-    tallies = [census.take() for _ in range(ROWS + 1)]
+    connection_counts = ConnectionCounts()
+    tallies = [connection_counts.take() for _ in range(ROWS + 1)]
     last = tallies.pop()
 
     assert [each.enter() for each in tallies] == list(range(1, ROWS + 1))
     assert last.enter() == 1
-    census.give_back(last)
+    connection_counts.give_back(last)
     assert tallies[0].enter() == ROWS + 1
 
 
 def test_counts_are_never_below_the_truth_and_rarely_above_it() -> None:
-    census = Census()
-    workers = [census.take(), census.take()]
+    connection_counts = ConnectionCounts()
+    workers = [connection_counts.take(), connection_counts.take()]
     hosts = [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(20_000)]
     for number, host in enumerate(hosts):
         workers[number % 2].admit(host)

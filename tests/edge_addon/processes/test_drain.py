@@ -17,8 +17,8 @@ WEB: Mapping[str, Any] = {"listeners": [{"kind": "http"}, {"kind": "https"}]}
 
 @pytest.fixture
 def upstream() -> Iterator[HeldUpstream]:
-    with HeldUpstream() as held:
-        yield held
+    with HeldUpstream() as disconnects:
+        yield disconnects
 
 
 def test_sigterm_lets_a_request_under_way_finish_and_refuses_new_clients(

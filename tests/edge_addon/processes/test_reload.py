@@ -27,8 +27,8 @@ WEB: Mapping[str, Any] = {"listeners": [{"kind": "http"}, {"kind": "https"}]}
 
 @pytest.fixture
 def upstream() -> Iterator[HeldUpstream]:
-    with HeldUpstream() as held:
-        yield held
+    with HeldUpstream() as disconnects:
+        yield disconnects
 
 
 def rewrite(edge: RunningEdge, change: Callable[[dict[str, Any]], object]) -> None:

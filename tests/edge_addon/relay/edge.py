@@ -18,7 +18,7 @@ from certstore.model.settings.models import ListenerSettings, Settings, Source, 
 from certstore.model.snapshot import ServedCertificate, SiteEntry, encode_entry
 from certstore.store.journal import JournalReader
 from edge_addon.listeners.sessions import connection_factory
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
 from tests.ports import listening_socket
@@ -41,7 +41,7 @@ class Edge:
     """A listener and the plane behind it."""
 
     port: int
-    plane: Plane
+    plane: DataPlane
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     """Of the test's own connections; those still open at the end are dropped."""
 
@@ -92,7 +92,7 @@ async def relay_edge(
     entries = [entry("main", MAIN_HOST), *sites]
     layout.snapshot_journal.write_text("".join(json.dumps(encode_entry(each)) + "\n" for each in entries))
     journal = JournalReader(layout)
-    plane = Plane(whole, folder, journal)
+    plane = DataPlane(whole, folder, journal)
     with listening_socket() as bound:
         port = bound.getsockname()[1]
         listener = ListenerSettings.model_validate({"kind": kind, "listen": f"127.0.0.1:{port}"})

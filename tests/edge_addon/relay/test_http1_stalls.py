@@ -24,10 +24,10 @@ async def hanging(connection: Connection) -> None:
     await asyncio.sleep(60)
 
 
-@pytest.mark.parametrize("has_gone", [False, True], ids=["waits", "has gone"])
+@pytest.mark.parametrize("on_peer_gone", [False, True], ids=["waits", "has gone"])
 @in_loop
 async def test_upstream_that_takes_no_body_is_given_up(
-    has_gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_peer_gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client is not read from meanwhile, so that it has gone can't be heard."""
     monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
@@ -36,7 +36,7 @@ async def test_upstream_that_takes_no_body_is_given_up(
             reader, writer = await edge.connect()
             writer.write(POST + b"x" * SIZE)
             await stands_still(writer.transport.get_write_buffer_size, 0.2)
-            if has_gone:
+            if on_peer_gone:
                 writer.transport.abort()
             else:
                 assert (await reader.readline()).startswith(b"HTTP/1.1 504 ")

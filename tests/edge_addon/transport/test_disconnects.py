@@ -41,7 +41,7 @@ async def stuck_behind_upgrade(connection: Connection) -> None:
 
 async def fill(client: asyncio.StreamWriter, connection: ClientConnection) -> None:
     """Send until the edge reads no more for good; what was sent has all arrived at its socket."""
-    loop, since = asyncio.get_running_loop(), connection._plane.held._since
+    loop, since = asyncio.get_running_loop(), connection._plane.disconnects._since
     while loop.time() - since.get(connection, loop.time()) < 0.2:
         if not connection._is_paused:
             client.write(bytes(50_000))
@@ -107,7 +107,7 @@ async def test_client_that_ends_while_the_end_of_its_answer_is_on_its_way_gets_a
     async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
         reader, client = await edge.connect()
         await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
-        connection, clients = next(iter(edge.plane.connections)), edge.plane.held
+        connection, clients = next(iter(edge.plane.connections)), edge.plane.disconnects
         connection.pause_reading()
         clients._since[connection] -= disconnects.GONE_SECONDS
         connection.write(bytes(size))

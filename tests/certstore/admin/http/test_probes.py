@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from certstore.control.upkeep import Caretaker
+from certstore.control.upkeep import Upkeep
 from certstore.model.console.authorization import Scope
 from tests.certstore.admin.console import RunningConsole, running_console
 
 
 @pytest.fixture
 def console(tmp_path: Path) -> Iterator[RunningConsole]:
-    with running_console(tmp_path / "store", caretaker=Caretaker) as running:
+    with running_console(tmp_path / "store", upkeep=Upkeep) as running:
         yield running
 
 
@@ -43,6 +43,6 @@ def test_readiness_is_for_anybody_and_says_why_not(console: RunningConsole) -> N
 
 def test_a_service_with_listeners_needs_workers(tmp_path: Path) -> None:
     settings = {"listeners": [{"kind": "https", "listen": "127.0.0.1:0"}]}
-    with running_console(tmp_path / "store", settings, caretaker=Caretaker) as console:
+    with running_console(tmp_path / "store", settings, upkeep=Upkeep) as console:
         answer = console.client().get("/readyz")
     assert [problem["code"] for problem in answer.json["problems"]] == ["no_workers"]

@@ -6,14 +6,14 @@ import pytest
 
 from certstore.admin.pages.charts import HEIGHT, WIDTH, Bar, build_timeline, validity_bar
 from certstore.model.console.listing import SiteRow, Table
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def row(
-    host: str, ends_in: float | None, *, renews_in: float | None = None, standing: Standing = Standing.OK
+    host: str, ends_in: float | None, *, renews_in: float | None = None, standing: SiteStatus = SiteStatus.OK
 ) -> SiteRow:
     ends = NOW + timedelta(days=ends_in) if ends_in is not None else None
     renews = NOW + timedelta(days=renews_in) if renews_in is not None else None
@@ -47,13 +47,13 @@ def test_what_lies_beyond_an_edge_counts_in_the_column_at_that_edge() -> None:
 
 
 def test_states_are_stacked_and_the_fullest_column_has_the_whole_height() -> None:
-    rows = [row(f"{number}.test", 20.1) for number in range(3)] + [row("x.test", 20.2, standing=Standing.FAILING)]
+    rows = [row(f"{number}.test", 20.1) for number in range(3)] + [row("x.test", 20.2, standing=SiteStatus.FAILING)]
     timeline = build_timeline(Table(rows), NOW)
     assert timeline is not None
     (column,) = timeline.columns
     assert [(piece.standing, piece.height) for piece in column.pieces] == [
-        (Standing.OK, 0.75 * HEIGHT),
-        (Standing.FAILING, 0.25 * HEIGHT),
+        (SiteStatus.OK, 0.75 * HEIGHT),
+        (SiteStatus.FAILING, 0.25 * HEIGHT),
     ]
     assert column.pieces[-1].y == 0
 

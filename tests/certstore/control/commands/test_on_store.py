@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from certstore.control.commands.on_store import perform
-from certstore.control.protocol import Fault, VerbFailed, pack_bytes, pack_files
+from certstore.control.protocol import Fault, RequestFailed, pack_bytes, pack_files
 from certstore.model.layout import Layout
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
@@ -33,8 +33,8 @@ def install(writer: StoreWriter, site: str, issued: Issued, **more: Any) -> dict
     return perform(writer, "cert.install", {"site": site, "files": files, **more})
 
 
-def failure(writer: StoreWriter, verb: str, args: dict[str, Any]) -> VerbFailed:
-    with pytest.raises(VerbFailed) as caught:
+def failure(writer: StoreWriter, verb: str, args: dict[str, Any]) -> RequestFailed:
+    with pytest.raises(RequestFailed) as caught:
         perform(writer, verb, args)
     return caught.value
 
@@ -153,11 +153,11 @@ def test_settings_that_are_not_allowed_change_nothing(
 def test_a_removed_site_is_served_main_and_its_drop_does_not_bring_it_back(writer: StoreWriter, site: str) -> None:
     issued = CA.issue(HOST)
     issued.write_to(writer.layout.drop_folder(site))
-    writer.look(site)
+    writer.check(site)
     install(writer, site, CA.issue(HOST))
     facts = perform(writer, "site.remove", {"site": site})
     assert (facts["served"]["certificate"], facts["served"]["reason"]) == ("main", "unknown_name")
-    writer.look(site)
+    writer.check(site)
     assert site not in writer.sites()
 
 

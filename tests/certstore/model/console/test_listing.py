@@ -5,13 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certstore.model.console.listing import Order, Query, SiteRow, Table, select_page
-from certstore.model.console.standing import Standing
+from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def row(site: str, standing: Standing = Standing.OK, days: int | None = 30, source: Source = Source.FILE) -> SiteRow:
+def row(
+    site: str, standing: SiteStatus = SiteStatus.OK, days: int | None = 30, source: Source = Source.FILE
+) -> SiteRow:
     ends = NOW + timedelta(days=days) if days is not None else None
     return SiteRow(site, site, (site,), source, standing, None, ends, None, "", 0, f"{site} autodiscover.{site}")
 
@@ -19,9 +21,9 @@ def row(site: str, standing: Standing = Standing.OK, days: int | None = 30, sour
 ROWS = Table(
     (
         row("b.test"),
-        row("a.test", Standing.FAILING, -1),
-        row("d.test", Standing.WARNING, 3, Source.ACME),
-        row("c.test", Standing.NO_CERTIFICATE, None, Source.ACME),
+        row("a.test", SiteStatus.FAILING, -1),
+        row("d.test", SiteStatus.WARNING, 3, Source.ACME),
+        row("c.test", SiteStatus.NO_CERTIFICATE, None, Source.ACME),
     )
 )
 
@@ -41,7 +43,7 @@ def sites(query: Query) -> list[str]:
         pytest.param(Query(search="b autodiscover"), ["b.test"], id="all words, in any order"),
         pytest.param(Query(search="nothing"), [], id="nothing found"),
         pytest.param(Query(source=Source.ACME), ["d.test", "c.test"], id="by source"),
-        pytest.param(Query(standing=Standing.FAILING), ["a.test"], id="by standing"),
+        pytest.param(Query(standing=SiteStatus.FAILING), ["a.test"], id="by standing"),
         pytest.param(Query(ends_before=NOW + timedelta(days=5)), ["a.test", "d.test"], id="that end soon"),
         pytest.param(Query(offset=99, limit=3), ["b.test"], id="a page behind the last is the last"),
     ],
@@ -51,8 +53,8 @@ def test_query(query: Query, expected: list[str]) -> None:
 
 
 def test_numbers_beside_the_filters_do_not_depend_on_the_chosen_one() -> None:
-    page = select_page(ROWS, Query(standing=Standing.OK))
-    assert (page.total, page.standings[Standing.FAILING], page.standings[Standing.OK]) == (1, 1, 1)
+    page = select_page(ROWS, Query(standing=SiteStatus.OK))
+    assert (page.total, page.standings[SiteStatus.FAILING], page.standings[SiteStatus.OK]) == (1, 1, 1)
 
 
 @given(st.text(), st.integers(), st.integers())

@@ -1,7 +1,7 @@
 import pytest
 
 from certstore.model.certificate.expiry import CertificateState
-from certstore.model.console.standing import LABELS, Standing, judge_standing
+from certstore.model.console.standing import LABELS, SiteStatus, decide_status
 from certstore.model.settings.models import Source
 
 OK, WARNING, EXPIRED, NONE = (
@@ -15,24 +15,24 @@ OK, WARNING, EXPIRED, NONE = (
 @pytest.mark.parametrize(
     ("source", "state", "problems", "failing", "standing"),
     [
-        pytest.param(Source.FILE, OK, [], False, Standing.OK, id="all is well"),
-        pytest.param(Source.FILE, WARNING, ["expires_soon"], False, Standing.WARNING, id="ends soon"),
-        pytest.param(Source.FILE, EXPIRED, ["expired"], False, Standing.FAILING, id="has ended"),
-        pytest.param(Source.FILE, OK, ["name_not_covered"], False, Standing.WARNING, id="a name is not covered"),
-        pytest.param(Source.ACME, OK, [], True, Standing.WARNING, id="renewal fails with time left"),
-        pytest.param(Source.ACME, WARNING, [], True, Standing.FAILING, id="renewal fails and time runs out"),
-        pytest.param(Source.ACME, NONE, [], True, Standing.FAILING, id="first order fails"),
-        pytest.param(Source.ACME, NONE, [], False, Standing.NO_CERTIFICATE, id="not ordered yet"),
-        pytest.param(Source.MAIN, NONE, [], False, Standing.MAIN_USED, id="main is used"),
-        pytest.param(Source.MAIN, NONE, ["not_activated"], False, Standing.WARNING, id="a drop that does not count"),
-        pytest.param(None, NONE, ["settings_invalid"], False, Standing.FAILING, id="could not become a site"),
+        pytest.param(Source.FILE, OK, [], False, SiteStatus.OK, id="all is well"),
+        pytest.param(Source.FILE, WARNING, ["expires_soon"], False, SiteStatus.WARNING, id="ends soon"),
+        pytest.param(Source.FILE, EXPIRED, ["expired"], False, SiteStatus.FAILING, id="has ended"),
+        pytest.param(Source.FILE, OK, ["name_not_covered"], False, SiteStatus.WARNING, id="a name is not covered"),
+        pytest.param(Source.ACME, OK, [], True, SiteStatus.WARNING, id="renewal fails with time left"),
+        pytest.param(Source.ACME, WARNING, [], True, SiteStatus.FAILING, id="renewal fails and time runs out"),
+        pytest.param(Source.ACME, NONE, [], True, SiteStatus.FAILING, id="first order fails"),
+        pytest.param(Source.ACME, NONE, [], False, SiteStatus.NO_CERTIFICATE, id="not ordered yet"),
+        pytest.param(Source.MAIN, NONE, [], False, SiteStatus.MAIN_USED, id="main is used"),
+        pytest.param(Source.MAIN, NONE, ["not_activated"], False, SiteStatus.WARNING, id="a drop that does not count"),
+        pytest.param(None, NONE, ["settings_invalid"], False, SiteStatus.FAILING, id="could not become a site"),
     ],
 )
 def test_standing(
-    source: Source | None, state: CertificateState, problems: list[str], failing: bool, standing: Standing
+    source: Source | None, state: CertificateState, problems: list[str], failing: bool, standing: SiteStatus
 ) -> None:
-    assert judge_standing(source, state, problems, is_order_failing=failing) is standing
+    assert decide_status(source, state, problems, is_order_failing=failing) is standing
 
 
 def test_every_standing_has_words() -> None:
-    assert set(LABELS) == set(Standing)
+    assert set(LABELS) == set(SiteStatus)

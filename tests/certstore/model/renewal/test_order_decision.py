@@ -11,9 +11,9 @@ from certstore.model.renewal.order_decision import (
     select_ca,
     settle_failure,
     settle_hold,
-    standing_of,
+    urgency_of,
 )
-from certstore.model.renewal.partial_order import HoldBack, OrderFor, Standing
+from certstore.model.renewal.partial_order import HoldBack, OrderFor, Urgency
 from certstore.model.renewal.rate_limits import Hold, Limit
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
@@ -28,17 +28,17 @@ REFUSED = Failure(Cause.CONNECTION, "refused", ("b.test",))
 @pytest.mark.parametrize(
     ("site", "day", "expected"),
     [
-        (SITE, 84, Standing.SAFE),
-        (SITE, 85, Standing.ENDANGERED),
-        (SITE, 90, Standing.NONE),
-        (replace(SITE, live=None), 1, Standing.NONE),
-        (replace(SITE, live=replace(LIVE, dns_names=("other.test",))), 1, Standing.NONE),
-        (replace(SITE, live=replace(LIVE, dns_names=("*.test",))), 1, Standing.SAFE),
+        (SITE, 84, Urgency.SAFE),
+        (SITE, 85, Urgency.ENDANGERED),
+        (SITE, 90, Urgency.NONE),
+        (replace(SITE, live=None), 1, Urgency.NONE),
+        (replace(SITE, live=replace(LIVE, dns_names=("other.test",))), 1, Urgency.NONE),
+        (replace(SITE, live=replace(LIVE, dns_names=("*.test",))), 1, Urgency.SAFE),
     ],
     ids=["young", "in its last days", "ended", "there is none", "it does not cover the host", "a wildcard covers it"],
 )
-def test_how_the_present_certificate_stands(site: SiteToRenew, day: int, expected: Standing) -> None:
-    assert standing_of(site, BORN + day * DAY) is expected
+def test_how_the_present_certificate_stands(site: SiteToRenew, day: int, expected: Urgency) -> None:
+    assert urgency_of(site, BORN + day * DAY) is expected
 
 
 def settle(state: RenewalState, failure: Failure, order: OrderFor | None, day: float = 86) -> RenewalState:

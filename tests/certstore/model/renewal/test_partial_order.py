@@ -4,27 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certstore.model.renewal.partial_order import HoldBack, OrderFor, Standing, select_names
+from certstore.model.renewal.partial_order import HoldBack, OrderFor, Urgency, select_names
 
 HOST, B, C = NAMES = ("host.test", "b.test", "c.test")
 
 
 @pytest.mark.parametrize(
-    ("fatal", "failed", "standing", "was_tried", "expected"),
+    ("fatal", "failed", "urgency", "was_tried", "expected"),
     [
-        ((), (), Standing.SAFE, False, OrderFor(NAMES)),
-        ((B,), (), Standing.SAFE, False, HoldBack((B,))),
-        ((), (B,), Standing.SAFE, False, OrderFor(NAMES)),
-        ((B,), (), Standing.ENDANGERED, False, OrderFor(NAMES, is_trial=True)),
-        ((HOST,), (), Standing.ENDANGERED, False, OrderFor(NAMES, is_trial=True)),
-        ((B,), (), Standing.ENDANGERED, True, OrderFor((HOST, C), (B,))),
-        ((), (C,), Standing.ENDANGERED, True, OrderFor((HOST, B), (C,))),
-        ((B,), (C,), Standing.ENDANGERED, True, OrderFor((HOST,), (B, C))),
-        ((HOST, B), (), Standing.ENDANGERED, True, HoldBack((HOST, B))),
-        ((), (HOST,), Standing.ENDANGERED, True, OrderFor(NAMES)),
-        ((), (), Standing.NONE, False, OrderFor(NAMES)),
-        ((B,), (), Standing.NONE, False, OrderFor((HOST, C), (B,))),
-        ((HOST,), (), Standing.NONE, False, HoldBack((HOST,))),
+        ((), (), Urgency.SAFE, False, OrderFor(NAMES)),
+        ((B,), (), Urgency.SAFE, False, HoldBack((B,))),
+        ((), (B,), Urgency.SAFE, False, OrderFor(NAMES)),
+        ((B,), (), Urgency.ENDANGERED, False, OrderFor(NAMES, is_trial=True)),
+        ((HOST,), (), Urgency.ENDANGERED, False, OrderFor(NAMES, is_trial=True)),
+        ((B,), (), Urgency.ENDANGERED, True, OrderFor((HOST, C), (B,))),
+        ((), (C,), Urgency.ENDANGERED, True, OrderFor((HOST, B), (C,))),
+        ((B,), (C,), Urgency.ENDANGERED, True, OrderFor((HOST,), (B, C))),
+        ((HOST, B), (), Urgency.ENDANGERED, True, HoldBack((HOST, B))),
+        ((), (HOST,), Urgency.ENDANGERED, True, OrderFor(NAMES)),
+        ((), (), Urgency.NONE, False, OrderFor(NAMES)),
+        ((B,), (), Urgency.NONE, False, OrderFor((HOST, C), (B,))),
+        ((HOST,), (), Urgency.NONE, False, HoldBack((HOST,))),
     ],
     ids=[
         "all well",
@@ -45,18 +45,18 @@ HOST, B, C = NAMES = ("host.test", "b.test", "c.test")
 def test_names_of_an_order(
     fatal: Collection[str],
     failed: Collection[str],
-    standing: Standing,
+    urgency: Urgency,
     was_tried: bool,
     expected: OrderFor | HoldBack,
 ) -> None:
-    assert select_names(NAMES, fatal=fatal, failed=failed, standing=standing, was_tried=was_tried) == expected
+    assert select_names(NAMES, fatal=fatal, failed=failed, urgency=urgency, was_tried=was_tried) == expected
 
 
-@given(st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)), st.sampled_from(Standing), st.booleans())
+@given(st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)), st.sampled_from(Urgency), st.booleans())
 def test_every_order_has_the_host_and_loses_no_name_in_silence(
-    fatal: set[str], failed: set[str], standing: Standing, was_tried: bool
+    fatal: set[str], failed: set[str], urgency: Urgency, was_tried: bool
 ) -> None:
-    chosen = select_names(NAMES, fatal=fatal, failed=failed, standing=standing, was_tried=was_tried)
+    chosen = select_names(NAMES, fatal=fatal, failed=failed, urgency=urgency, was_tried=was_tried)
     if isinstance(chosen, OrderFor):
         assert chosen.names[0] == HOST
         assert set(chosen.names) | set(chosen.left_out) == set(NAMES)

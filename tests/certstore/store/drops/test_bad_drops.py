@@ -156,10 +156,10 @@ def test_a_bad_drop_changes_nothing_but_the_record(
         others = (tmp_path / "records" / f"{OTHER}.json").read_bytes()
 
         spoil(tmp_path / "domains" / SITE, ca)
-        look = look_until_judged(writer, SITE)
+        check = look_until_judged(writer, SITE)
 
-        assert look.result is not None
-        assert look.result.outcome is Outcome.REFUSED
+        assert check.result is not None
+        assert check.result.outcome is Outcome.REFUSED
         assert os.readlink(tmp_path / "live" / SITE) == live  # noqa: PTH115
         assert {site: served(tmp_path, site) for site in good} == {
             site: issued.fingerprint for site, issued in good.items()
@@ -171,7 +171,7 @@ def test_a_bad_drop_changes_nothing_but_the_record(
         assert (tmp_path / "records" / f"{OTHER}.json").read_bytes() == others
         assert len(writer.versions(SITE)) == 1
         # Once is enough, and what is mended is taken.
-        assert writer.look(SITE).result is None
+        assert writer.check(SITE).result is None
         shutil.rmtree(tmp_path / "domains" / SITE)
         mended = ca.issue(SITE)
         drop_pair(writer, SITE, mended)

@@ -189,16 +189,16 @@ def test_a_drop_that_still_lies_there_does_not_undo_a_rollback_or_an_upload(
             drop_pair(writer, SITE, issued)
             look_until_judged(writer, SITE)
         writer.rollback(SITE)
-        assert writer.look(SITE).result is None
+        assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == first.fingerprint
     with writing(tmp_path) as writer:
         # A restart judges it no second time, and neither does a note beside it or a new date.
         (tmp_path / "domains" / SITE / "README").write_text("rolled back on Monday")
         os.utime(tmp_path / "domains" / SITE / "privkey.pem")
-        assert writer.look(SITE).result is None
+        assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == first.fingerprint
         writer.take_in(SITE, [DroppedFile("all", uploaded.combined_pem)], source="upload")
-        assert writer.look(SITE).result is None
+        assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == uploaded.fingerprint
         # A drop that is another one counts.
         third = ca.issue(SITE)
@@ -214,14 +214,14 @@ def test_an_unfinished_drop_waits_and_is_taken_when_it_is_whole(tmp_path: Path, 
     issued = ca.issue(SITE)
     with writing(tmp_path, settle=timedelta(hours=1)) as writer:
         drop(writer, SITE, {"privkey.pem": issued.privkey_pem})
-        look = writer.look(SITE)
-        assert look.result is None
-        assert look.again_in is not None
+        check = writer.check(SITE)
+        assert check.result is None
+        assert check.again_in is not None
         drop(writer, SITE, {"fullchain.pem": issued.fullchain_pem[:-30]})
-        assert writer.look(SITE).result is None
+        assert writer.check(SITE).result is None
         assert writer.records(SITE) == ()
         drop(writer, SITE, {"fullchain.pem": issued.fullchain_pem})
-        result = writer.look(SITE).result
+        result = writer.check(SITE).result
         assert result is not None
         assert result.outcome is Outcome.DONE
 
@@ -232,8 +232,8 @@ def test_a_leaf_without_its_chain_waits_before_it_is_served(tmp_path: Path, ca: 
         drop_pair(writer, SITE, old)
         look_until_judged(writer, SITE)
         drop(writer, SITE, {"privkey.pem": new.privkey_pem, "fullchain.pem": new.cert_pem})
-        look = writer.look(SITE)
-        assert (look.result, look.again_in is not None) == (None, True)
+        check = writer.check(SITE)
+        assert (check.result, check.again_in is not None) == (None, True)
         assert served(tmp_path, SITE) == old.fingerprint
         # Nobody completes it: it was meant so, and the chain's absence is a problem of the version.
         look_until_judged(writer, SITE)
@@ -251,7 +251,7 @@ def test_a_drop_that_never_comes_to_rest_is_said(
         drop(writer, SITE, {"privkey.pem": ca.issue(SITE).privkey_pem})
 
         def is_said() -> bool:
-            writer.look(SITE)
+            writer.check(SITE)
             return "unsettled" in problem_codes(writer, SITE)
 
         wait_for(is_said, "the problem `unsettled`")
@@ -332,7 +332,7 @@ def test_a_site_yaml_that_was_cut_off_does_not_lose_names_for_a_moment(tmp_path:
     with writing(tmp_path, settle=timedelta(hours=1)) as writer:
         writer.add_site("client-a", SiteSettings(host=SITE, additional_names=("x.client-a.test",)))
         (tmp_path / "domains" / "client-a" / "site.yaml").write_text(f"host: {SITE}\n")
-        assert writer.look("client-a").again_in is not None
+        assert writer.check("client-a").again_in is not None
         assert Store.open(tmp_path).site("client-a").names == (SITE, "x.client-a.test")
 
 
@@ -344,12 +344,12 @@ def test_a_drop_is_kept_back_where_the_certificate_comes_from_elsewhere_and_take
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE, certificate=source))
         drop_pair(writer, SITE, issued)
-        writer.look(SITE)
+        writer.check(SITE)
         assert served(tmp_path, SITE) is None
         assert problem_codes(writer, SITE) == {"not_activated"}
         assert f"certificate: {source.value}" in writer.records(SITE)[-1].message
         count = len(writer.records(SITE))
-        writer.look(SITE)
+        writer.check(SITE)
         assert len(writer.records(SITE)) == count
 
         writer.set_site(SITE, {"certificate": "file"})
@@ -376,9 +376,9 @@ def test_setting_a_site_to_main_takes_its_certificate_out_of_use_and_file_brings
 def test_two_sites_that_declare_one_name_are_both_told(tmp_path: Path, ca: CertificateAuthority) -> None:
     with writing(tmp_path) as writer:
         drop(writer, "client-a", {"site.yaml": f"host: {SITE}\n".encode()})
-        writer.look("client-a")
+        writer.check("client-a")
         drop(writer, "client-b", {"site.yaml": f"host: {OTHER}\nadditional_names: [{SITE}]\n".encode()})
-        writer.look("client-b")
+        writer.check("client-b")
         for site in ("client-a", "client-b"):
             (problem,) = writer.problems(site)
             assert (str(problem.code), SITE in problem.message) == ("name_conflict", True)
@@ -405,7 +405,7 @@ def test_what_can_be_no_site_is_said_once(
         for _ in range(3):
             site = writer.site_of_place(name, is_folder=is_folder)
             if site is not None:
-                writer.look(site)
+                writer.check(site)
     assert caplog.text.count(f"domains/{name} is") == 1
     assert words in caplog.text
 

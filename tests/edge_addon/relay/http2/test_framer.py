@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from certstore.model.selection import Selection
 from certstore.model.settings.models import ListenerSettings
-from edge_addon.plane.data_plane import Plane
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.relay.http2.budget import Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import FRAME_SIZE, MAX_STREAMS
@@ -105,7 +105,7 @@ class MemoryChannel:
 class Bench:
     """A loop with a plane in it; upstream is a port that refuses every connection."""
 
-    def __init__(self, runner: asyncio.Runner, plane: Plane) -> None:
+    def __init__(self, runner: asyncio.Runner, plane: DataPlane) -> None:
         self._runner = runner
         self._plane = plane
 
@@ -165,9 +165,9 @@ def read_frames(written: bytes) -> list[tuple[int, int, bytes]]:
 
 @ANY
 @given(st.lists(FRAMES, max_size=25), st.booleans(), st.booleans())
-def test_frames_of_every_kind_in_any_order(bench: Bench, frames: list[bytes], at_once: bool, pauses: bool) -> None:
+def test_frames_of_every_kind_in_any_order(bench: Bench, frames: list[bytes], sync_pool: bool, pauses: bool) -> None:
     sent = [raw.START, *frames]
-    channel = bench.take(*([b"".join(sent)] if at_once else sent), pauses=pauses)
+    channel = bench.take(*([b"".join(sent)] if sync_pool else sent), pauses=pauses)
     written = read_frames(channel.written)
     assert channel.is_closed
     assert written[0][0] == raw.SETTINGS
@@ -193,9 +193,11 @@ def test_how_the_bytes_are_cut_changes_nothing(bench: Bench, frames: list[bytes]
     for size in cuts:
         pieces.append(rest[:size])
         rest = rest[size:]
-    at_once = [each for each in read_frames(bench.take(whole).written) if each[0] in (raw.GOAWAY, raw.RST_STREAM)]
+    sync_pool = [each for each in read_frames(bench.take(whole).written) if each[0] in (raw.GOAWAY, raw.RST_STREAM)]
     in_pieces = read_frames(bench.take(*(each for each in (*pieces, rest) if each)).written)
-    assert [each for each in at_once if each[0] == raw.GOAWAY] == [each for each in in_pieces if each[0] == raw.GOAWAY]
+    assert [each for each in sync_pool if each[0] == raw.GOAWAY] == [
+        each for each in in_pieces if each[0] == raw.GOAWAY
+    ]
 
 
 def test_a_request_that_nobody_can_answer_is_answered(bench: Bench) -> None:
