@@ -44,7 +44,7 @@ def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: Request
 def known_sites(edge: Edge) -> Sequence[str]:
     """Their keys; none where the store is new, or can't be read by this user."""
     from certstore.store.journal import JournalUnreadable
-    from certstore.store.writer import Store
+    from certstore.store.reader import Store
 
     try:
         return Store(edge.layout).sites()

@@ -77,8 +77,8 @@ def install(
 @app.command(epilog="Example: certedge cert history webmail.example.com")
 def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
     """The site's versions, which of them is live, and the last attempts."""
+    from certstore.store.reader import Store
     from certstore.store.status import history as versions_of
-    from certstore.store.writer import Store
 
     store = Store(_edge_with_site(site, config, f"read the history of {site}").layout)
     versions, attempts = versions_of(store, site), store.records(site)[::-1]

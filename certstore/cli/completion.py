@@ -56,7 +56,7 @@ def _edge(context: typer.Context) -> Edge | None:
 
 def _snapshot(edge: Edge) -> Snapshot | None:
     from certstore.store.journal import JournalUnreadable
-    from certstore.store.writer import Store
+    from certstore.store.reader import Store
 
     try:
         return Store(edge.layout).snapshot()

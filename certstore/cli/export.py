@@ -14,7 +14,8 @@ from pathlib import Path
 from certstore.files.atomic import replace_link, write_new_file
 from certstore.model import layout as names
 from certstore.model.layout import Layout
-from certstore.store.versions import Version, VersionUnusable, live_number, read_version
+from certstore.model.version import Version
+from certstore.store.versions import VersionUnusable, live_number, read_version
 
 CURRENT = ".current"
 _SET = ".set-"

@@ -104,7 +104,7 @@ def _take_over(edge: Edge, program: str, found: Found) -> list[dict[str, Any]]:
 def _known_sites(edge: Edge) -> dict[str, str]:
     """Hosts of the sites there are, and their keys; none in a store that is new."""
     from certstore.store.journal import JournalUnreadable
-    from certstore.store.writer import Store
+    from certstore.store.reader import Store
 
     try:
         return {entry.host: entry.site for entry in Store(edge.layout).snapshot().sites.values()}

@@ -27,8 +27,8 @@ from certstore.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from certstore.store.reader import Store
     from certstore.store.status import SiteFacts
-    from certstore.store.writer import Store
 
 _STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid": BAD, "none": QUIET}
 
@@ -81,7 +81,7 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
 
 def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
     from certstore.store.journal import JournalUnreadable
-    from certstore.store.writer import Store
+    from certstore.store.reader import Store
 
     try:
         return ask(Store(edge.layout))

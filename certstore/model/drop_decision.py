@@ -14,7 +14,7 @@ from typing import Any
 from certstore.model.certificate.bundle import CertificateBundle, Refused
 from certstore.model.certificate.findings import Finding, Problem
 from certstore.model.settings.models import Source
-from certstore.store.versions import Version, chain_length
+from certstore.model.version import Version, chain_length
 
 SETTLE = timedelta(seconds=2)
 """A drop that looks unfinished is judged when nothing in it has changed for this long."""

@@ -16,8 +16,8 @@ from datetime import datetime
 from typing import Any
 
 from certstore.files.line_log import encode_line
-from certstore.model.certificate.findings import shown
 from certstore.model.layout import Layout
+from certstore.model.text import shown
 from certstore.people.audit_files import AuditFiles
 
 logger = logging.getLogger(__name__)

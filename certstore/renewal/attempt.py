@@ -23,7 +23,6 @@ from certstore.acme.preflight import Preflight
 from certstore.acme.renewal_info import certificate_id
 from certstore.model import layout as names_of
 from certstore.model.certificate.contents import DroppedFile
-from certstore.model.certificate.findings import listed
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca, configured_cas
 from certstore.model.renewal.decision import Origin, RenewalReason, SiteToRenew, place_of
@@ -42,6 +41,7 @@ from certstore.model.renewal.preflight_findings import failure_of, fatal_names
 from certstore.model.renewal.rate_limits import Hold
 from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings
+from certstore.model.text import listed
 from certstore.renewal.memory import RenewalMemory
 from certstore.renewal.sites import ACME_SOURCE, RenewalSites
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite

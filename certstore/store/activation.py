@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, read_bundle
-from certstore.model.certificate.findings import Finding, listed
+from certstore.model.certificate.findings import Finding
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
+from certstore.model.text import listed
+from certstore.model.version import Version
 from certstore.store.pkcs12_process import open_apart
 from certstore.store.versions import (
-    Version,
     VersionUnusable,
     digest_of,
     files_of,

@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from certstore.model.certificate.expiry import CertificateState, certificate_state
-from certstore.model.certificate.findings import Finding, Problem, listed
+from certstore.model.certificate.findings import Finding, Problem
 from certstore.model.names import covers
 from certstore.model.record import Record
 from certstore.model.snapshot import ServedCertificate, SiteEntry
+from certstore.model.text import listed
+from certstore.model.version import Version
+from certstore.store.reader import Store
 from certstore.store.records import read_records
-from certstore.store.versions import Version
-from certstore.store.writer import Store
 
 
 @dataclass(frozen=True, slots=True)

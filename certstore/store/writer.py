@@ -12,7 +12,6 @@ import grp
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -32,12 +31,11 @@ from certstore.store.activation import IntakeResult, switch_live, take_in
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import DropCheck, SettleTimer, check_site
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
-from certstore.store.journal import JournalReader
 from certstore.store.opening import open_state, prepare_folders, sweep_temporary
-from certstore.store.records import read_records
+from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
-from certstore.store.versions import Version, VersionUnusable, live_number, read_version, read_versions, version_numbers
+from certstore.store.versions import VersionUnusable, live_number, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteProblem, WriterState
 
 __all__ = [
@@ -53,57 +51,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-class Store:
-    """The reading side. Answers are as of the moment of the call."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-
-    @classmethod
-    def open(cls, root: Path) -> Store:
-        return cls(Layout(Path(root)))
-
-    def snapshot(self) -> Snapshot:
-        """What workers serve from. Raises JournalUnreadable while there is none."""
-        reader = JournalReader(self.layout)
-        try:
-            return reader.load()
-        finally:
-            reader.close()
-
-    def sites(self) -> tuple[str, ...]:
-        """Keys, main first, then in their order. Raises JournalUnreadable."""
-        return tuple(sorted(self.snapshot().sites, key=lambda site: (site != MAIN, site)))
-
-    def site(self, site: str) -> SiteEntry:
-        """Raises UnknownSite or JournalUnreadable."""
-        entry = self.snapshot().sites.get(site)
-        if entry is None:
-            raise UnknownSite(site)
-        return entry
-
-    def versions(self, site: str) -> tuple[Version, ...]:
-        """Those that are whole, newest first."""
-        return tuple(read_versions(self.layout, site))
-
-    def live_version(self, site: str) -> Version | None:
-        """What `live` names, when it is whole."""
-        number = live_number(self.layout, site)
-        if number is None:
-            return None
-        with suppress(VersionUnusable):
-            return read_version(self.layout, site, number)
-        return None
-
-    def records(self, site: str) -> tuple[Record, ...]:
-        """The last attempts, oldest first."""
-        return read_records(self.layout, site).attempts
-
-    def problems(self, site: str) -> tuple[Finding, ...]:
-        """What stands until somebody does something about it; the certificate's own problems are in its version."""
-        return read_records(self.layout, site).problems
 
 
 class StoreWriter(Store):

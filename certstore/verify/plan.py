@@ -20,8 +20,9 @@ from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, Layout
 from certstore.model.selection import select
 from certstore.model.settings.models import ListenerKind, ListenerSettings
 from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
+from certstore.net.own_address import reachable_address
 from certstore.store.versions import read_versions
-from certstore.verify.probe import Probe, ProbeFailed, http_status, reachable_address, served_chain
+from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 
 
 @dataclass(frozen=True, slots=True)

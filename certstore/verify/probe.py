@@ -7,7 +7,6 @@ nothing of stores; `verify` compares.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import ssl
 import sys
@@ -74,17 +73,6 @@ def http_status(probe: Probe, timeout: float) -> int:
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise ProbeFailed("the answer is no HTTP")
     return int(words[1])
-
-
-def reachable_address(listen: HostPort) -> HostPort:
-    """Where a client on this machine reaches what listens on `listen`: a wildcard address is no destination."""
-    try:
-        address = ipaddress.ip_address(listen.host)
-    except ValueError:
-        return listen
-    if not address.is_unspecified:
-        return listen
-    return HostPort("127.0.0.1" if address.version == 4 else "::1", listen.port)
 
 
 def _connect(probe: Probe, timeout: float) -> socket.socket:

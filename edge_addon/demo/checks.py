@@ -13,7 +13,7 @@ from functools import partial
 from ssl import SSLContext, SSLSocket
 
 from certstore.model.record import Outcome, Record
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from edge_addon.demo import client
 from edge_addon.demo.arrangement import MAIN_HOST, OWN, OWN_ADDITIONAL, REPLACED, WITHOUT, Arrangement
 

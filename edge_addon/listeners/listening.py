@@ -13,8 +13,8 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from edge_addon.keepalive import ask_after_peers
 from edge_addon.listeners.sockets import OpenSocket, describe, open_sockets
+from edge_addon.transport.tcp import ask_after_peers
 
 log = logging.getLogger(__name__)
 

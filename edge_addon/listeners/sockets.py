@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from edge_addon.keepalive import ask_after_peers
 from edge_addon.listeners.port_owner import who_listens
+from edge_addon.transport.tcp import ask_after_peers
 
 BACKLOG = 4096
 """The kernel caps it at net.core.somaxconn, which is this since Linux 5.4."""

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from certstore.model.settings.models import HostPort, ListenerSettings, UpstreamTls
-from edge_addon.keepalive import ask_after_peer
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
-from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tcp import ask_after_peer, close_in_time
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from certstore.net.tls_client import verifying_context
-from edge_addon.last_words import last_words
-from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tcp import close_in_time, last_words
 from edge_addon.transport.tls_stage import TlsStage
 
 _NOBODY = asyncio.Protocol()

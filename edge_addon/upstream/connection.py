@@ -17,8 +17,7 @@ from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead
 from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
-from edge_addon.keepalive import ask_after_peer
-from edge_addon.last_words import last_words
+from edge_addon.transport.tcp import ask_after_peer, last_words
 
 if TYPE_CHECKING:
     from edge_addon.upstream.pool import Server

@@ -12,8 +12,9 @@ from typing import Any
 
 from certstore.model.layout import Layout
 from certstore.store.drops.processing import DropCheck
+from certstore.store.reader import Store
 from certstore.store.versions import live_number
-from certstore.store.writer import Store, StoreWriter
+from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for
 

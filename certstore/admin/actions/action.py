@@ -19,9 +19,9 @@ from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.findings import shown
 from certstore.model.console.authorization import Action, Grant, Verdict, authorize
 from certstore.model.snapshot import SiteEntry
+from certstore.model.text import shown
 from certstore.people.access import Access
 from certstore.people.passwords import Passwords
 from certstore.people.sessions import Session

@@ -16,8 +16,8 @@ from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
+from certstore.model.version import chain_length
 from certstore.store.pkcs12_process import open_apart
-from certstore.store.versions import chain_length
 
 FILES_MOST = 20
 FILE_MOST = 1_000_000

@@ -17,10 +17,10 @@ from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
 from certstore.admin.pages.words import key_in_words
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.findings import listed
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.names import DomainName, InvalidName, covers
 from certstore.model.selection import EXPLANATIONS, select
+from certstore.model.text import listed
 from certstore.store.status import VersionFacts
 
 router = APIRouter()

@@ -11,10 +11,10 @@ from typing import Any
 
 from certstore.control.commands.on_store import Arguments
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.findings import shown
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import InvalidPerson, Role, check_password, parse_user_name
 from certstore.model.did_you_mean import site_advice
+from certstore.model.text import shown
 from certstore.people.access import Access
 from certstore.people.passwords import Passwords
 from certstore.people.tokens import UnknownToken

@@ -14,12 +14,13 @@ import yaml
 
 from certstore.control.protocol import Fault, RequestFailed, unpack_bytes, unpack_files
 from certstore.model.certificate.contents import DroppedFile
-from certstore.model.certificate.findings import Finding, listed
+from certstore.model.certificate.findings import Finding
 from certstore.model.names import is_site_key
 from certstore.model.record import Outcome
 from certstore.model.selection import select
 from certstore.model.settings.loading import SettingsError, parse_site
 from certstore.model.settings.models import SiteSettings
+from certstore.model.text import listed
 from certstore.store.activation import IntakeResult
 from certstore.store.writer import InvalidSite, NotWritable, StoreWriter, UnknownSite, UnknownVersion
 

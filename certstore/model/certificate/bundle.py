@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
 from certstore.model.certificate.contents import Contents, DroppedFile, FoundKey, Pkcs12Opener, open_here, read_contents
-from certstore.model.certificate.findings import FORCIBLE, Finding, Refusal, Refused, listed, refusal
+from certstore.model.certificate.findings import FORCIBLE, Finding, Refusal, Refused, refusal
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
+from certstore.model.text import listed
 
 __all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "read_bundle"]
 

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from certstore.model.certificate.chain import Chain
-from certstore.model.certificate.findings import Finding, Problem, Refusal, listed, refusal, shown
+from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
 from certstore.model.certificate.x509_facts import UNKNOWN_HASH, UNREADABLE, CertificateFacts
 from certstore.model.names import covers
+from certstore.model.text import listed, shown
 
 _RSA_LEAST = 2048
 _RSA_MOST = 8192

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-_SHOWN_LIMIT = 120
-
 
 class Problem(StrEnum):
     """Noted; does not stop a certificate from being served."""
@@ -82,18 +80,3 @@ class Refused:
 
 def refusal(code: Refusal, message: str) -> Finding:
     return Finding(code, message, is_forcible=code in FORCIBLE)
-
-
-def shown(text: str) -> str:
-    """Text of strangers (file names, subjects) made fit for a log line: printable, and not endless."""
-    if len(text) > _SHOWN_LIMIT:
-        text = text[:_SHOWN_LIMIT] + "…"
-    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
-
-
-def listed(items: list[str] | tuple[str, ...], limit: int = 5) -> str:
-    """`a, b and 3 more`, so that a message stays a message when there are a hundred names."""
-    texts = [shown(each) for each in items[:limit]]
-    if (left := len(items) - limit) > 0:
-        return f"{', '.join(texts)} and {left} more"
-    return ", ".join(texts)

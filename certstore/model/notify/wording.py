@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from certstore.model.certificate.findings import listed
 from certstore.model.notify.due_mails import Mail, MailKind
 from certstore.model.notify.warnings import Matter, MatterKind
 from certstore.model.settings.models import Source
+from certstore.model.text import listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from certstore.model.certificate.findings import shown
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.model.settings.yaml_lines import YamlDocument, YamlFault, YamlPath, read_document
+from certstore.model.text import shown
 
 _VALUE_LIMIT = 80
 _EXPECTED = "expected "

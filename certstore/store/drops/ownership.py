@@ -5,7 +5,7 @@ Answers from the books; looks at no file. What can be no site is not passed over
 
 from __future__ import annotations
 
-from certstore.model.certificate.findings import shown
+from certstore.model.text import shown
 from certstore.store.site_settings import is_usable_key, may_be_bare
 from certstore.store.writer_state import WriterState
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from certstore.model.layout import Layout
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.cli.command import Ran, certedge

@@ -21,7 +21,7 @@ import yaml
 from certstore.acme.order_journal import OrderJournal, OrderUnderWay
 from certstore.model import layout as names
 from certstore.model.layout import Layout
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.renewal.care import make_settings
 from tests.deadlines import wait_for

@@ -16,8 +16,8 @@ import pytest
 
 from certstore.model.layout import Layout
 from certstore.model.snapshot import MAIN
+from certstore.store.reader import Store
 from certstore.store.versions import live_number, version_numbers
-from certstore.store.writer import Store
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import SITE, assert_live_is_whole, writing
 from tests.deadlines import wait_for

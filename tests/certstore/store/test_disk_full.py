@@ -15,7 +15,7 @@ from certstore.model.certificate.contents import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import OTHER, SITE, acquire, assert_live_is_whole, drop_pair, look_until_judged, served
 

@@ -8,7 +8,7 @@ import pytest
 
 from certstore.model.layout import Layout
 from certstore.model.snapshot import MAIN
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import writing
 from tests.running import Site, write_site

@@ -8,8 +8,9 @@ from certstore.model.certificate.contents import DroppedFile
 from certstore.model.certificate.expiry import CertificateState
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
+from certstore.store.reader import Store
 from certstore.store.status import history, site_facts, status
-from certstore.store.writer import Store, UnknownSite
+from certstore.store.writer import UnknownSite
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import OTHER, SITE, acquire, drop, drop_pair, look_until_judged
 

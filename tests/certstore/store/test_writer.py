@@ -12,7 +12,8 @@ from certstore.model.layout import Layout
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
-from certstore.store.writer import InvalidSite, Store, UnknownSite, UnknownVersion
+from certstore.store.reader import Store
+from certstore.store.writer import InvalidSite, UnknownSite, UnknownVersion
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     MAIN_HOST,

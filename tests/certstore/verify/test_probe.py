@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore.model.settings.models import HostPort, ListenerKind
-from certstore.verify.probe import Probe, ProbeFailed, http_status, reachable_address, served_chain
+from certstore.net.own_address import reachable_address
+from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 from tests.certificates import CertificateAuthority, Issued
 from tests.peers.dovecot import Dovecot, running_dovecot
 from tests.peers.postfix import Postfix, running_postfix

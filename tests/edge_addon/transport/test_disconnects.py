@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.keepalive import IDLE_SECONDS
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.transport import disconnects, tcp
+from edge_addon.transport.tcp import IDLE_SECONDS
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.mail.edge import MAIN_HOST, Peer, Upstream, client_context, mail_edge
 from tests.edge_addon.relay.edge import relay_edge

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 
 from certstore.model.certificate.chain import Chain
 from certstore.model.certificate.checks import chain_problems, check_pair
-from certstore.model.certificate.findings import Finding, Problem, Refusal, Refused, listed, refusal, shown
+from certstore.model.certificate.findings import Finding, Problem, Refusal, Refused, refusal
 from certstore.model.certificate.x509_facts import read_certificate
+from certstore.model.text import listed, shown
 from tests.certificates import make_key
 from tests.certstore.model.bundles import CA, DAY, NOW, ONE, PASSWORD, accepted, is_whole, refused
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from certstore.model.record import Outcome
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,

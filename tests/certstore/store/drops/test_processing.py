@@ -12,7 +12,7 @@ from certstore.model.certificate.contents import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
-from certstore.store.writer import Store
+from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,

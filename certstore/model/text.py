@@ -1,0 +1,20 @@
+"""Text for people out of text from strangers: printable, bounded, safe in a log line."""
+
+from __future__ import annotations
+
+_SHOWN_LIMIT = 120
+
+
+def shown(text: str) -> str:
+    """Text of strangers (file names, subjects) made fit for a log line: printable, and not endless."""
+    if len(text) > _SHOWN_LIMIT:
+        text = text[:_SHOWN_LIMIT] + "…"
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
+def listed(items: list[str] | tuple[str, ...], limit: int = 5) -> str:
+    """`a, b and 3 more`, so that a message stays a message when there are a hundred names."""
+    texts = [shown(each) for each in items[:limit]]
+    if (left := len(items) - limit) > 0:
+        return f"{', '.join(texts)} and {left} more"
+    return ", ".join(texts)

@@ -1,0 +1,67 @@
+"""Reading a store: needs no lock and no running service. Answers are as of the moment of the call."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from certstore.model.certificate.findings import Finding
+from certstore.model.layout import Layout
+from certstore.model.record import Record
+from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
+from certstore.model.version import Version
+from certstore.store.errors import UnknownSite
+from certstore.store.journal import JournalReader
+from certstore.store.records import read_records
+from certstore.store.versions import VersionUnusable, live_number, read_version, read_versions
+
+
+class Store:
+    """The reading side. Answers are as of the moment of the call."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        return cls(Layout(Path(root)))
+
+    def snapshot(self) -> Snapshot:
+        """What workers serve from. Raises JournalUnreadable while there is none."""
+        reader = JournalReader(self.layout)
+        try:
+            return reader.load()
+        finally:
+            reader.close()
+
+    def sites(self) -> tuple[str, ...]:
+        """Keys, main first, then in their order. Raises JournalUnreadable."""
+        return tuple(sorted(self.snapshot().sites, key=lambda site: (site != MAIN, site)))
+
+    def site(self, site: str) -> SiteEntry:
+        """Raises UnknownSite or JournalUnreadable."""
+        entry = self.snapshot().sites.get(site)
+        if entry is None:
+            raise UnknownSite(site)
+        return entry
+
+    def versions(self, site: str) -> tuple[Version, ...]:
+        """Those that are whole, newest first."""
+        return tuple(read_versions(self.layout, site))
+
+    def live_version(self, site: str) -> Version | None:
+        """What `live` names, when it is whole."""
+        number = live_number(self.layout, site)
+        if number is None:
+            return None
+        with suppress(VersionUnusable):
+            return read_version(self.layout, site, number)
+        return None
+
+    def records(self, site: str) -> tuple[Record, ...]:
+        """The last attempts, oldest first."""
+        return read_records(self.layout, site).attempts
+
+    def problems(self, site: str) -> tuple[Finding, ...]:
+        """What stands until somebody does something about it; the certificate's own problems are in its version."""
+        return read_records(self.layout, site).problems
