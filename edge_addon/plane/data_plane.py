@@ -22,11 +22,12 @@ from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.metrics import Metrics
-from edge_addon.transport.channel import Connection, Inspection
+from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
+from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
 
 POLL_SECONDS = 0.025
@@ -70,7 +71,7 @@ class DataPlane:
         self.does_service_end = False
         """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspection | None = None
-        """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
+        """What inspected requests go through; None: there is no mitmproxy around, or a script did not load."""
         self.tally = tally or ConnectionCounts(1).take()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}

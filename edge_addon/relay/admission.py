@@ -16,24 +16,13 @@ from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
 from edge_addon.http.target import parse_host
-from edge_addon.transport.channel import Channel, Inspection
+from edge_addon.relay.exchange import Exchange
+from edge_addon.transport.channel import Channel
+from edge_addon.upstream.interfaces import ExchangeMaker, InspectedClient
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
-
-
-class HandOver(Exception):
-    """The request's site is inspected and this connection is not: it becomes mitmproxy's from this request on."""
-
-    def __init__(self, inspector: Inspection) -> None:
-        super().__init__()
-        self._inspector = inspector
-
-    def follow(self, channel: Channel, data: bytes) -> None:
-        """`data`: what has come from the beginning of the request on."""
-        channel.hand_over(self._inspector.session(channel), data)
-
 
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
@@ -46,26 +35,28 @@ class Admission:
         "_channel",
         "_forwarded",
         "_host",
-        "_is_inspecting",
+        "_inspected",
         "_is_trusted",
         "_needs_inspection",
         "_plane",
         "_pool",
         "_site",
         "_snapshot",
+        "exchange",
         "hsts",
     )
 
-    def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
-        """`is_inspecting`: the connection is mitmproxy's already."""
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._host: bytes | None = None
         self._snapshot: Snapshot | None = None
         self._pool: UpstreamPool | None = None
         self._forwarded = b""
-        self._is_inspecting = is_inspecting
+        self._inspected: InspectedClient | None = None
         self._needs_inspection = False
+        self.exchange: ExchangeMaker = Exchange
+        """How a request that `admit` let through is relayed."""
         self._site = ""
         trusted = plane.settings.trusted_proxies
         self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
@@ -73,7 +64,7 @@ class Admission:
         self.hsts = b"Strict-Transport-Security: " + hsts.encode("ascii") if hsts and channel.secure else None
 
     def admit(self, head: RequestHead) -> Answer | UpstreamPool:
-        """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none, or HandOver.
+        """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none.
 
         A head without a host (HTTP/1.0) gets the one that the connection stands for.
         """
@@ -93,7 +84,7 @@ class Admission:
         if not self._channel.secure and self._redirects(head):
             return self._redirect(head)
         if self._needs_inspection:
-            return self._hand_over()
+            return self._inspect(self._pool)
         return self._pool
 
     def forwarded(self, head: RequestHead) -> bytes:
@@ -111,16 +102,19 @@ class Admission:
             return None
         return responses.challenge(answer)
 
-    def _hand_over(self) -> Answer:
-        """No request gets round the inspection of its site.
+    def _inspect(self, pool: UpstreamPool) -> Answer | UpstreamPool:
+        """No request gets round the inspection of its site."""
+        if self._inspected is None:
+            if self._plane.inspector is None:
+                return responses.page(503, "inspection_unavailable")
+            self._inspected = self._plane.inspector.client(self._channel)
+        self.exchange = self._inspected.exchange
+        return pool
 
-        HTTP/1 goes on as an inspected connection. One of HTTP/2 can't be split: the client comes again by that name.
-        """
-        if self._plane.inspector is None:
-            return responses.page(503, "inspection_unavailable")
-        if self._channel.alpn == "h2":
-            return responses.page(421, "inspected_elsewhere")
-        raise HandOver(self._plane.inspector)
+    def gone(self) -> None:
+        """The connection has ended."""
+        if self._inspected is not None:
+            self._inspected.gone()
 
     def _give_host(self, head: RequestHead) -> None:
         name = self._channel.server_name or self._plane.snapshot.main.host
@@ -142,7 +136,8 @@ class Admission:
         )
         self._pool = None if is_misdirected else plane.upstream_pool(choice.entry.site)
         self._site = choice.entry.site
-        self._needs_inspection = choice.entry.inspect and not self._is_inspecting
+        self._needs_inspection = choice.entry.inspect
+        self.exchange = Exchange
         self._host = host
         self._snapshot = snapshot
         self._forwarded = forwarded.build_forwarded(

@@ -6,10 +6,9 @@ bytes as HTTP/1.1 wants them and gets body bytes back.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import Opening, UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
 
@@ -21,27 +20,6 @@ IDEMPOTENT = frozenset(
 KEPT_BYTES = 65536
 """Of a request that is complete at once; a larger one is not kept for a second try. One with a larger body gets a
 connection of its own: that costs little beside it, and servers close connections that have answered, not fresh ones."""
-
-
-class ExchangeClient(Protocol):
-    """The session that an exchange works for. Nothing is called any more after the end, a failure or a cancel."""
-
-    def informational(self, head: ResponseHead) -> None: ...
-
-    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None: ...
-
-    def response_data(self, data: bytes) -> None: ...
-
-    def response_ended(self, data: bytes, trailers: list[bytes]) -> None: ...
-
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None: ...
-
-    def exchange_failed(self, status: int, cause: str) -> None:
-        """No (more) response; `status` is what to answer where nothing has been answered yet."""
-
-    def pause_body(self) -> None: ...
-
-    def resume_body(self) -> None: ...
 
 
 class Exchange:

@@ -19,13 +19,12 @@ from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
-from edge_addon.relay.admission import Admission, HandOver
-from edge_addon.relay.exchange import Exchange
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import RequestExchange, UpgradedConnection
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -77,7 +76,7 @@ class Http1Session:
         self._report = Report(channel, plane)
         self._is_draining = self._is_eof = self._is_write_paused = False
         self._tunnel: Tunnel | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: RequestExchange | None = None
         self._body: RequestBody | None = None
         self._has_answered = self._is_chunked = self._is_closing = False
         self._timer = plane.timers.timer()
@@ -121,6 +120,7 @@ class Http1Session:
             self._log("client_gone")
         self._phase = _Phase.CLOSED
         self._exchange = None
+        self._gate.gone()
 
     def pause_writing(self) -> None:
         self._is_write_paused = True
@@ -172,11 +172,6 @@ class Http1Session:
             except BadMessage as error:
                 self._refuse(error)
                 return
-            except HandOver as order:
-                self._phase = _Phase.CLOSED
-                self._timer.cancel()
-                order.follow(self._channel, data)
-                return
         if self._phase is not _Phase.CLOSED:
             self._keep(data)
 
@@ -211,7 +206,7 @@ class Http1Session:
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
-        self._exchange = exchange = Exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
+        self._exchange = exchange = self._gate.exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
         data = request_bytes(head, self._gate.forwarded(head), body)
         exchange.start(data, length=head.length, is_complete=is_complete)
         self._progress()
@@ -330,7 +325,7 @@ class Http1Session:
             self._channel.write(data, more=self._is_closing)
         self._finish()
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
@@ -347,9 +342,9 @@ class Http1Session:
     def exchange_failed(self, status: int, cause: str) -> None:
         """The upstream gave no response, or stopped in the middle of one."""
         self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
-        if self._has_answered:
+        if self._has_answered or not status:
             # A client that counts chunks sees that some are missing; one that reads to the end must see a reset.
-            self._end_early(cause, is_cut=self._is_closing and not self._is_chunked)
+            self._end_early(cause, is_cut=not status or (self._is_closing and not self._is_chunked))
             return
         request = self._report.head
         assert request is not None  # noqa: S101

@@ -15,7 +15,7 @@ from typing import Protocol
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
 from edge_addon.transport.tcp import close_in_time
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import UpgradedConnection
 
 
 class ClientEnd(Protocol):
@@ -51,7 +51,7 @@ class Tunnel(asyncio.Protocol):
     def __init__(
         self,
         channel: ClientEnd,
-        connection: UpstreamConnection,
+        connection: UpgradedConnection,
         timer: Timer,
         idle_seconds: float,
         on_end: Callable[[str], None],

@@ -53,9 +53,6 @@ class Channel(Protocol):
 
     def resume_reading(self) -> None: ...
 
-    def hand_over(self, session: Session, data: bytes) -> None:
-        """Give the channel to another session; `data` is what the one before has received and not handled."""
-
     def start_tls(self) -> None:
         """STARTTLS, server side, called right after the go-ahead was written.
 
@@ -110,10 +107,3 @@ class Connection(PausedClient, Protocol):
 
     def abort(self) -> None:
         """Drop it at once."""
-
-
-class Inspection(Protocol):
-    """Where connections go whose requests mitmproxy's addons are to see."""
-
-    def session(self, channel: Channel) -> Session:
-        """Take the connection over: the session that it has from now on."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -232,10 +232,6 @@ class UpstreamPool:
             taker.connected(connection)
             return
         taker.not_connected(cause)
-
-    def best(self, tried: Container[Server]) -> Server:
-        """For somebody who makes connections of his own: the best server not yet tried, of all when all are."""
-        return self._best([server for server in self.servers if server not in tried])
 
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work; of all of them when none does."""

@@ -108,6 +108,7 @@ class Http2Session:
         for stream in list(self._streams.values()):
             stream.connection_lost()
         self._streams.clear()
+        self._gate.gone()
 
     def pause_writing(self) -> None:
         """The client does not read: nothing more is made for it, not even answers to its pings."""
@@ -163,7 +164,7 @@ class Http2Session:
         if isinstance(verdict, Answer):
             stream.answer(verdict)
         else:
-            stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+            stream.relay(self._gate.exchange, verdict, self._gate.forwarded(head), websocket_key=key)
 
     def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
         """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""

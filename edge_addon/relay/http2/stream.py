@@ -18,13 +18,12 @@ from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.http2.heads import encode_line, response_block, trailer_block
 from edge_addon.relay.http2.hpack import encode_field, encode_status
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange, UpgradedConnection
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Stream:
         self._report = report
         self._head = head
         self._body_left = head.length
-        self._exchange: Exchange | None = None
+        self._exchange: RequestExchange | None = None
         self._tunnel: Tunnel | None = None
         self._websocket_key = b""
         self._early = b""
@@ -139,11 +138,13 @@ class Stream:
             self._plane.count(answer.cause)
         self._send_answer(answer, answer.cause)
 
-    def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
+    def relay(
+        self, make_exchange: ExchangeMaker, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes
+    ) -> None:
         """Send the request on; its body follows through `body` unless it is complete."""
         head, is_complete = self._head, self.is_request_complete
         self._websocket_key = websocket_key
-        exchange = self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
+        exchange = self._exchange = make_exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
         self._progress()
         data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
         exchange.start(data, length=head.length, is_complete=is_complete or bool(websocket_key))
@@ -250,7 +251,7 @@ class Stream:
         self._trailers = trailer_block(trailers)
         self._queue_data(data, is_complete=True)
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
         early, self._early = self._early, b""
         if not self._is_accepted(head):
@@ -276,7 +277,7 @@ class Stream:
 
     def exchange_failed(self, status: int, cause: str) -> None:
         self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
-        if self.has_answered:
+        if self.has_answered or not status:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return
