@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.admin.context import Tell
 from certstore.admin.live.jobs import Job, JobRequest, LeftOver
+from certstore.control.commands.requests import OrderRequest, PreflightRequest, RegisterAccountsRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
+from certstore.model.progress import Tell
 from certstore.model.record import Record
 
 FOLLOWED_FOR = timedelta(minutes=10)
@@ -50,7 +51,7 @@ def _begin(actions: Actions, job_request: JobRequest, *, after: LeftOver | None 
     def act(job_request: JobRequest, tell: Tell) -> dict[str, Any]:
         if job_request.action == Action.CERT_ORDER.value:
             return _order(actions, job_request, tell)
-        return actions.context.perform("site.preflight", {"site": job_request.site}, tell)
+        return actions.context.perform(PreflightRequest(job_request.site), tell).to_json()
 
     def ended(job_request: JobRequest, job: Job) -> None:
         detail = job.failure.found if job.failure is not None else str((job.result or {}).get("message", ""))
@@ -64,12 +65,11 @@ def _begin(actions: Actions, job_request: JobRequest, *, after: LeftOver | None 
 
 def _order(actions: Actions, job_request: JobRequest, tell: Tell) -> dict[str, Any]:
     if job_request.options["agree_to_terms"]:
-        actions.context.perform("account.register", {"agree_to_terms": True}, tell)
+        actions.context.perform(RegisterAccountsRequest(agree_to_terms=True), tell)
     begun = actions.context.clock()
     try:
-        return actions.context.perform(
-            "cert.request", {"site": job_request.site, "force": job_request.options["force"]}, tell
-        )
+        order = OrderRequest(job_request.site, job_request.options["force"])
+        return actions.context.perform(order, tell).to_json()
     except RequestFailed as failure:
         if failure.fault is not Fault.BUSY or actions.news.is_closed:
             raise

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from certstore.admin.context import Tell
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.files.keyed_state import KeyedState
+from certstore.model.progress import Tell
 
 logger = logging.getLogger(__name__)
 
