@@ -41,7 +41,7 @@ class MailChannel:
     def deliver(
         self, notices: Sequence[Notice], now: datetime, delivered: Callable[[Notice], None]
     ) -> Sequence[Refused]:
-        by_id = {notice.message_id(self._domain): notice for notice in notices}
+        by_id = {f"<{notice.id}@{self._domain}>": notice for notice in notices}
         messages = [
             self._message(self._words(notice, now), notice.recipient, id_, now) for id_, notice in by_id.items()
         ]
@@ -58,10 +58,7 @@ class MailChannel:
             # Warnings fall back to our own templates; a test is there to show the fault.
             found = f"a template in notify.templates {self._settings.templates} can't be used"
             raise ChannelFailed(f"{found}: {type(error).__name__}: {error}") from error
-        messages = [
-            self._message(words, recipient, make_msgid(domain=self._domain), now)
-            for recipient in recipients
-        ]
+        messages = [self._message(words, recipient, make_msgid(domain=self._domain), now) for recipient in recipients]
         return deliver(self._smtp, self._base, messages)
 
     def _message(self, words: tuple[str, str, str], recipient: str, message_id: str, now: datetime) -> EmailMessage:

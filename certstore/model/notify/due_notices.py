@@ -65,9 +65,10 @@ class Notice:
     resolved: tuple[str, ...]
     told: Told
 
-    def message_id(self, domain: str) -> str:
-        digest = hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()
-        return f"<{digest[:32]}@{domain}>"
+    @property
+    def id(self) -> str:
+        """The same each time the notice is sent."""
+        return hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()[:32]
 
 
 def day_of(now: datetime) -> date:
