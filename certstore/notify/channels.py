@@ -7,6 +7,7 @@ from pathlib import Path
 from certstore.model.settings.models import NotifySettings
 from certstore.notify.channel import Channel
 from certstore.notify.mail import MailChannel
+from certstore.notify.webhook import WebhookChannel
 
 
 def open_channels(settings: NotifySettings, base: Path, edge: str) -> list[Channel]:
@@ -14,4 +15,6 @@ def open_channels(settings: NotifySettings, base: Path, edge: str) -> list[Chann
     channels: list[Channel] = []
     if settings.smtp is not None:
         channels.append(MailChannel(settings.smtp, settings, base, edge))
+    if settings.webhook is not None:
+        channels.append(WebhookChannel(settings.webhook, base, edge))
     return channels
