@@ -304,8 +304,26 @@ class SmtpSettings(Model):
     password_file: Path | None = None
 
 
+class WebhookSettings(Model):
+    """Where to POST each warning as a JSON document, and the secret that signs it."""
+
+    url: str
+    secret_file: Path
+    ca_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or is_local) or "@" in parts.netloc:
+            raise ValueError("expected an https:// URL without a user name (http:// only to this machine)")
+        return value
+
+
 class NotifySettings(Model):
     smtp: SmtpSettings | None = None
+    webhook: WebhookSettings | None = None
     sender: SenderField | None = Field(None, alias="from")
     to: tuple[AddressField, ...] = ()
     templates: Path | None = None
