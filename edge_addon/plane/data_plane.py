@@ -143,12 +143,15 @@ class DataPlane:
         self.tally.dismiss(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
-        """Whether `trusted_proxies` holds this IP address; a text that is none is not trusted."""
+        """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
+        networks = self.settings.trusted_proxies
+        if not networks:
+            return False
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False
-        return any(address in network for network in self.settings.trusted_proxies)
+        return any(address in network for network in networks)
 
     def upstream_pool(self, site: str) -> UpstreamPool:
         """The pool of the site's web servers; sites with the same servers share one."""

@@ -67,8 +67,7 @@ class Admission:
         self._is_inspecting = is_inspecting
         self._needs_inspection = False
         self._site = ""
-        trusted = plane.settings.trusted_proxies
-        self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
+        self._is_trusted = plane.is_trusted_proxy(channel.client.host)
         hsts = plane.settings.http.hsts
         self.hsts = b"Strict-Transport-Security: " + hsts.encode("ascii") if hsts and channel.secure else None
 

@@ -6,11 +6,12 @@ bytes as HTTP/1.1 wants them and gets body bytes back.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
-from edge_addon.upstream.pool import Opening, UpstreamPool
+from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
 
 IDEMPOTENT = frozenset(
@@ -68,7 +69,7 @@ class Exchange:
         self._may_resend = method in IDEMPOTENT
         self._asks_upgrade = asks_upgrade
         self._connection: UpstreamConnection | None = None
-        self._opening: Opening | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._unsent = b""
         self._is_complete = True
         self._is_kept = False
