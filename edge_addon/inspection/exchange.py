@@ -165,7 +165,7 @@ class InspectedExchange:
             minor=1 if head is None else head.minor,
             keeps_alive=head is not None and head.keep_alive,
             is_last=session.is_draining or self._is_malformed,
-            hsts=session.admission.hsts,
+            own_fields=session.admission.own_fields,
         )
 
     def page(self, status: int) -> http.Response:

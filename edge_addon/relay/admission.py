@@ -12,6 +12,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
+from edge_addon.http.fields import Field, response_fields
 from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
@@ -54,7 +55,8 @@ class Admission:
         "_pool",
         "_site",
         "_snapshot",
-        "hsts",
+        "own_fields",
+        "response_fields",
     )
 
     def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
@@ -70,8 +72,11 @@ class Admission:
         self._site = ""
         trusted = plane.settings.trusted_proxies
         self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
-        hsts = plane.settings.http.hsts
-        self.hsts = b"Strict-Transport-Security: " + hsts.encode("ascii") if hsts and channel.secure else None
+        self.own_fields: tuple[Field, ...] = ()
+        """Fields of our own on every answer; in clear text there are none."""
+        self.response_fields = response_fields
+        if channel.secure:
+            self.own_fields, self.response_fields = plane.own_fields, plane.response_fields
 
     def admit(self, head: RequestHead) -> Answer | UpstreamPool:
         """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none, or HandOver.

@@ -211,7 +211,9 @@ class Http1Session:
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
-        self._exchange = exchange = Exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
+        self._exchange = exchange = Exchange(
+            self, verdict, head.method, self._gate.response_fields, asks_upgrade=head.is_upgrade
+        )
         data = request_bytes(head, self._gate.forwarded(head), body)
         exchange.start(data, length=head.length, is_complete=is_complete)
         self._progress()
@@ -279,7 +281,7 @@ class Http1Session:
         self._has_answered = True
         self._channel.write(
             responses.encode_answer(
-                answer, self._plane.clock(), is_head=is_head, connection=connection, hsts=self._gate.hsts
+                answer, self._plane.clock(), is_head=is_head, connection=connection, own_fields=self._gate.own_fields
             ),
             more=is_last,
         )
@@ -307,7 +309,7 @@ class Http1Session:
         self._report.bytes_out = len(body)
         self._has_answered = True
         data, self._is_chunked, self._is_closing = response_bytes(
-            head, body, request.minor, is_complete=is_complete, is_last=is_last, hsts=self._gate.hsts
+            head, body, request.minor, is_complete=is_complete, is_last=is_last, own_fields=self._gate.own_fields
         )
         self._channel.write(data, more=is_complete and self._is_closing)
         if is_complete:
@@ -334,7 +336,8 @@ class Http1Session:
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
-        self._channel.write(bare_head(head, b"Connection: Upgrade", b"Upgrade: websocket"))
+        own = [field.line for field in self._gate.own_fields]
+        self._channel.write(bare_head(head, *own, b"Connection: Upgrade", b"Upgrade: websocket"))
         early, self._buffer = self._buffer, b""
         self._hold.clear()
         self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)

@@ -248,6 +248,11 @@ class HttpSettings(Model):
             raise ValueError("expected the value of the Strict-Transport-Security header, one line of ASCII")
         return value
 
+    @property
+    def own_fields(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of the fields that every answer over https gets, in place of the upstream's."""
+        return (("Strict-Transport-Security", self.hsts),) if self.hsts else ()
+
 
 LONGEST_SECONDS = 1_000_000
 """Of any time in edge.yaml, eleven days. Loops and timers count in ways that end somewhere: infinity is no deadline."""
