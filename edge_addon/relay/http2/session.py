@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
+from edge_addon.http import responses
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.admission import Admission
+from edge_addon.relay.admission import Admission, HandOver
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import Calm
@@ -25,6 +26,7 @@ from edge_addon.relay.http2.stream import Stream
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -161,10 +163,10 @@ class Http2Session:
         stream = self._streams[stream_id] = Stream(
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
-        if isinstance(verdict, Answer):
-            stream.answer(verdict)
-        else:
+        if isinstance(verdict, UpstreamPool):
             stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+        else:
+            stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
 
     def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
         """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""
