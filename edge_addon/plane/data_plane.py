@@ -18,6 +18,7 @@ from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from certstore.store.journal import JournalReader
+from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
@@ -59,6 +60,9 @@ class DataPlane:
         self.snapshot: Snapshot = journal.load()
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
+        self.own_fields = build_fields(settings.http.own_fields)
+        """What every answer over https gets."""
+        self.response_fields = replacing_table(self.own_fields)
         self.timers = Timers(self.loop)
         self.disconnects = Disconnects(self.loop)
         self.connections: set[Connection] = set()
