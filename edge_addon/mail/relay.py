@@ -7,25 +7,20 @@ and the tunnel. What is said and what may pass is decided there, not here.
 
 from __future__ import annotations
 
-from certstore.model.settings.models import ListenerKind, ProxyProtocol, UpstreamTls
+from certstore.model.settings.models import ProxyProtocol, UpstreamTls
 from edge_addon.mail.dialogue import (
-    PROTOCOLS,
+    LINE_TOO_LONG,
     Action,
     Count,
     Dialogue,
     Ended,
-    MailProtocol,
     Ready,
     Step,
     ToClient,
     ToUpstream,
-    goodbye,
 )
-from edge_addon.mail.imap import ImapLogin
 from edge_addon.mail.opening import Opening
-from edge_addon.mail.pop3 import Pop3Login
-from edge_addon.mail.sieve import SieveLogin
-from edge_addon.mail.smtp import SmtpRelay
+from edge_addon.mail.protocols import PROTOCOLS
 from edge_addon.mail.starttls import BeforeTls
 from edge_addon.mail.upstream import UpstreamLeg
 from edge_addon.plane.access_log import AccessEntry
@@ -101,15 +96,14 @@ class MailSession:
         self._outcome: str | None = None
         self._opening_since = plane.loop.time()
         self._upstream_duration: float | None = None
-        limit = SMTP_SECONDS if self._protocol is MailProtocol.SMTP else LOGIN_SECONDS
+        limit = LOGIN_SECONDS if self._protocol.has_login else SMTP_SECONDS
         self._idle_seconds = min(limit, plane.settings.limits.mail_idle_seconds)
         self._timer = plane.timers.timer()
         self._drain_timer = plane.timers.timer()
-        if channel.secure or channel.listener.kind is ListenerKind.SMTP:
+        if channel.secure or self._protocol.before_tls is None:
             self._open_upstream(client_awaits_greeting=True)
         else:
-            dialogue = BeforeTls(self._protocol, self._host)
-            self._dialogue = dialogue
+            self._dialogue = dialogue = BeforeTls(self._protocol.before_tls, self._host)
             self._perform(dialogue.greet())
             self._touch()
 
@@ -165,8 +159,7 @@ class MailSession:
 
     def tls_established(self) -> None:
         self._ends_with_newline = True
-        # Only ManageSieve's server speaks first behind STARTTLS (RFC 5804 §2.2).
-        self._open_upstream(client_awaits_greeting=self._protocol is MailProtocol.SIEVE)
+        self._open_upstream(client_awaits_greeting=self._protocol.greets_again)
 
     def drain(self) -> None:
         """A session with a mail server is left alone until just before the deadline; one without is over now."""
@@ -267,9 +260,9 @@ class MailSession:
     def _open_upstream(self, *, client_awaits_greeting: bool) -> None:
         channel = self._channel
         listener = channel.listener
-        self._dialogue = _dialogue_for(self._protocol, self._host, is_secure=channel.secure)
+        self._dialogue = self._protocol.dialogue(is_secure=channel.secure)
         self._opening = Opening(
-            self._protocol,
+            self._protocol.opening,
             self._host,
             needs_starttls=listener.upstream_tls is UpstreamTls.STARTTLS,
             client_awaits_greeting=client_awaits_greeting,
@@ -331,7 +324,7 @@ class MailSession:
 
     def _note_word(self) -> None:
         """Something was said in a dialogue: with SMTP's server that may go on, any other has its one deadline."""
-        if self._opening is None and self._leg is not None and self._protocol is MailProtocol.SMTP:
+        if self._opening is None and self._leg is not None and not self._protocol.has_login:
             self._touch()
 
     def _touch(self) -> None:
@@ -346,11 +339,15 @@ class MailSession:
             return
         self._outcome = ended.cause
         self._plane.count(ended.cause)
-        is_unasked = self._is_tunnel and self._protocol is MailProtocol.POP3
+        is_unasked = self._is_tunnel and not self._protocol.can_speak_unasked
         if self._ends_with_newline and not is_unasked:
-            why = _WHY.get(ended.cause, _WHY_ELSE)
-            self._say(ended.answer or goodbye(self._protocol, self._host, why))
+            self._say(ended.answer or self._last_words(ended.cause))
         self._finish()
+
+    def _last_words(self, cause: str) -> bytes:
+        if cause == LINE_TOO_LONG:
+            return self._protocol.too_long.encode("ascii")
+        return self._protocol.goodbye(self._host, _WHY.get(cause, _WHY_ELSE))
 
     def _finish(self) -> None:
         self._is_finished = True
@@ -378,15 +375,3 @@ class MailSession:
                 outcome=self._outcome,
             )
         )
-
-
-def _dialogue_for(protocol: MailProtocol, host: str, *, is_secure: bool) -> Dialogue:
-    match protocol:
-        case MailProtocol.IMAP:
-            return ImapLogin()
-        case MailProtocol.POP3:
-            return Pop3Login()
-        case MailProtocol.SIEVE:
-            return SieveLogin()
-        case MailProtocol.SMTP:
-            return SmtpRelay(host, is_secure=is_secure)
