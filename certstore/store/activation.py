@@ -6,17 +6,16 @@ for lack of space or rights, the steps before it are undone, nothing that is ser
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, read_bundle
+from certstore.model.certificate.bundle import CertificateBundle, Refused
 from certstore.model.certificate.findings import Finding
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.model.text import listed
 from certstore.model.version import Version
-from certstore.store.pkcs12_process import open_apart
 from certstore.store.versions import (
     VersionUnusable,
     digest_of,
@@ -58,25 +57,6 @@ def live_version(state: WriterState, site: str) -> Version | None:
         return None
 
 
-def take_in(
-    state: WriterState,
-    known: KnownSite,
-    files: Iterable[DroppedFile],
-    *,
-    source: str,
-    doing: str = INTAKE,
-    password: bytes | None = None,
-    force: bool = False,
-    now: datetime | None = None,
-) -> IntakeResult:
-    """Read, check and activate. Any outcome is on record when this returns; never raises for what the bytes are."""
-    at = now or state.clock()
-    verdict = read_bundle(
-        files, password=password, now=at, names=known.expected_names, force=force, open_pkcs12=open_apart
-    )
-    return activate_verdict(state, known, verdict, source=source, doing=doing, now=at)
-
-
 def activate_verdict(
     state: WriterState,
     known: KnownSite,
@@ -86,7 +66,7 @@ def activate_verdict(
     doing: str = INTAKE,
     now: datetime,
 ) -> IntakeResult:
-    """The part after reading; see `take_in`."""
+    """Make what was read the live version. Any outcome is on record when this returns."""
     site = known.site
     if isinstance(verdict, Refused):
         record = Record(now, doing, Outcome.REFUSED, verdict.findings[0].code, verdict.message, source=source)

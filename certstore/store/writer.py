@@ -19,7 +19,8 @@ from typing import Any, Self
 
 from certstore.files.atomic import Modes
 from certstore.files.lock import StoreBusy, WriterLock
-from certstore.model.certificate.bundle import DroppedFile
+from certstore.model.certificate.bundle import DroppedFile, choose_bundle
+from certstore.model.certificate.contents import OpenedPkcs12
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
 from certstore.model.layout import Layout
@@ -27,11 +28,13 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
-from certstore.store.activation import IntakeResult, switch_live, take_in
+from certstore.store.activation import IntakeResult, activate_verdict, switch_live
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import DropCheck, SettleTimer, check_site
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.store.opening import open_state, prepare_folders, sweep_temporary
+from certstore.store.pkcs12_process import open_apart
+from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
@@ -43,6 +46,7 @@ __all__ = [
     "IntakeResult",
     "InvalidSite",
     "NotWritable",
+    "Preview",
     "Store",
     "StoreBusy",
     "StoreWriter",
@@ -51,6 +55,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+PKCS12_UPLOADS_AT_ONCE = 2
+"""Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
 
 
 class StoreWriter(Store):
@@ -62,6 +69,7 @@ class StoreWriter(Store):
         self._books = state
         self._settle_timer = SettleTimer()
         self._one_at_a_time = threading.RLock()
+        self._pkcs12_uploads = threading.BoundedSemaphore(PKCS12_UPLOADS_AT_ONCE)
 
     @classmethod
     def acquire(
@@ -108,6 +116,43 @@ class StoreWriter(Store):
 
     # Certificates
 
+    def preview(self, site: str, files: Iterable[DroppedFile], *, password: bytes | None = None) -> Preview:
+        """Read uploaded files and check them for `site`; nothing changes. `install` takes the answer and reads nothing
+        again, so that a person can look first:
+
+            preview = writer.preview("mail.example.com", files, password=password)
+            match preview.verdict:
+                case CertificateBundle(primary=pair, problems=problems): ...   # show what would be installed
+                case Refused(findings=findings): ...                           # show why not, and preview.forced
+            result = writer.install(preview, source="upload")                  # or force=True, where forced is not None
+
+        The slow part runs without the writer's lock: however long these files take, nobody else waits for them.
+        Raises UnknownSite.
+        """
+        with self._one_at_a_time:
+            known = self._known(site)
+        live, now = self.live_version(site), self._books.clock()
+        return read_upload(known, files, password, live=live, now=now, open_pkcs12=self._open_uploaded)
+
+    def install(
+        self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
+    ) -> IntakeResult:
+        """Make what was read the site's live version. `source` is where it came from, for the record; `force` overrules
+        what a person may overrule. A refusal is a result too, and on record.
+
+        The site may have changed since the preview, and the certificate may have expired: both are checked again.
+        Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
+        """
+        while True:
+            with self._one_at_a_time:
+                names = self._installable(preview.site).expected_names
+            at = now or self._books.clock()
+            verdict = choose_bundle(preview.contents, now=at, names=names, force=force)
+            with self._one_at_a_time:
+                known = self._installable(preview.site)
+                if known.expected_names == names:
+                    return activate_verdict(self._books, known, verdict, source=source, doing=doing, now=at)
+
     def take_in(
         self,
         site: str,
@@ -119,20 +164,11 @@ class StoreWriter(Store):
         doing: str = "intake",
         now: datetime | None = None,
     ) -> IntakeResult:
-        """Uploads and ACME results; drops come through `look`. `source` says where it came from, for the record.
-
-        Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
-        """
+        """`preview` and `install` in one, for uploads that nobody looks at first and for answers of a CA."""
         with self._one_at_a_time:
-            known = self._known(site)
-            if known.settings is not None and known.source is Source.MAIN and known.settings.certificate is not None:
-                raise InvalidSite(
-                    f"{site} is set to `certificate: main`, so one of its own would not be served; "
-                    f"first `certedge site set {site} --certificate file`"
-                )
-            return take_in(
-                self._books, known, files, source=source, doing=doing, password=password, force=force, now=now
-            )
+            self._installable(site)  # a site that takes no files has none opened for it
+        preview = self.preview(site, files, password=password)
+        return self.install(preview, source=source, force=force, doing=doing, now=now)
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a kept version live. Raises UnknownSite, UnknownVersion."""
@@ -226,6 +262,19 @@ class StoreWriter(Store):
             raise UnknownSite(site)
         return known
 
+    def _open_uploaded(self, content: bytes, password: bytes | None) -> OpenedPkcs12:
+        with self._pkcs12_uploads:
+            return open_apart(content, password)
+
+    def _installable(self, site: str) -> KnownSite:
+        known = self._known(site)
+        if known.settings is not None and known.settings.certificate is Source.MAIN and site != MAIN:
+            raise InvalidSite(
+                f"{site} is set to `certificate: main`, so one of its own would not be served; "
+                f"first `certedge site set {site} --certificate file`"
+            )
+        return known
+
     def _predecessor(self, site: str) -> int:
         live = live_number(self.layout, site)
         numbers = version_numbers(self.layout, site)
@@ -247,9 +296,8 @@ class StoreWriter(Store):
             return
         now = self._books.clock()
         refused = [each for each in self._books.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
-        result = take_in(
-            self._books, known, make_self_signed(known.host, now), source="self-signed", doing="self_signed", now=now
-        )
+        files = make_self_signed(known.host, now)
+        result = self.take_in(MAIN, files, source="self-signed", doing="self_signed", now=now)
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
         for each in refused:  # what goes live clears this; here it is why there is no better one
