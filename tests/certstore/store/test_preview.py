@@ -15,7 +15,7 @@ from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.store.writer import InvalidSite, StoreWriter, UnknownSite
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, drop_pair, look_until_judged, served, writing
+from tests.certstore.stores import OTHER, SITE, drop, drop_pair, look_until_judged, served, writing
 
 PASSWORD = b"secret"
 
@@ -131,6 +131,23 @@ def test_a_site_that_was_removed_or_set_to_main_since_the_preview_is_not_install
     writer.remove_site(SITE)
     with pytest.raises(UnknownSite):
         writer.install(preview, source="upload")
+
+
+def test_a_drop_that_takes_long_to_read_delays_no_upload_and_no_command(
+    writer: StoreWriter, ca: CertificateAuthority, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certstore.store.drops.processing.open_apart", opener)
+    drop(writer, SITE, {"a.p12": ca.issue(SITE).pkcs12(None)})
+    uploaded = ca.issue(OTHER)
+    with ThreadPoolExecutor(1) as pool, opener.holding():
+        check = pool.submit(writer.check, SITE)
+        assert opener.has_begun.wait(30)
+        writer.add_site(OTHER, SiteSettings(host=OTHER))
+        writer.take_in(OTHER, [DroppedFile("all.pem", uploaded.combined_pem)], source="upload")
+        assert served(writer.layout.root, OTHER) == uploaded.fingerprint
+        assert not check.done()
+        opener.may_end.set()
+        assert check.result(30).site == SITE
 
 
 def test_uploads_that_take_long_to_read_delay_nobody_elses_drop(
