@@ -16,18 +16,17 @@ from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
 from edge_addon.http.target import parse_host
-from edge_addon.transport.channel import Channel
+from edge_addon.transport.channel import Channel, Inspection
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
-    from edge_addon.inspection.inspector import Inspector
     from edge_addon.plane.data_plane import DataPlane
 
 
 class HandOver(Exception):
     """The request's site is inspected and this connection is not: it becomes mitmproxy's from this request on."""
 
-    def __init__(self, inspector: Inspector) -> None:
+    def __init__(self, inspector: Inspection) -> None:
         super().__init__()
         self._inspector = inspector
 

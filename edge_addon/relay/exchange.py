@@ -138,7 +138,7 @@ class Exchange:
 
     def _send_on(self, connection: UpstreamConnection) -> None:
         self._connection = connection
-        self.upstream = connection.name
+        self.upstream = connection.owner.name
         data = self._unsent
         if not self._is_kept:
             self._unsent = b""
@@ -174,7 +174,7 @@ class Exchange:
         if is_lost and self._is_kept and not connection.has_answered and self._may_go_again(connection):
             # A fresh connection, and no third try.
             self._is_kept = False
-            self._opening = self._pool.open(self, avoid=connection.server)
+            self._opening = self._pool.open(self, avoid=connection.owner)
             return
         self._client.exchange_failed(502, cause)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from edge_addon.http.chunks import ChunkDecoder
 from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
@@ -19,8 +19,18 @@ from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.transport.tcp import ask_after_peer, last_words
 
-if TYPE_CHECKING:
-    from edge_addon.upstream.pool import Server
+
+class PoolOwner(Protocol):
+    """What made a connection and gets it back: a server of the pool."""
+
+    name: str
+    """The upstream's URL, for logs."""
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """The connection is clean and has nothing to do."""
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is closed, whether it was idle or in use."""
 
 
 class ResponseReceiver(Protocol):
@@ -73,8 +83,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_request_complete",
         "_left",
         "_max_head",
+        "_owner",
         "_receiver",
-        "_server",
         "_stage",
         "_transport",
         "has_answered",
@@ -84,8 +94,8 @@ class UpstreamConnection(asyncio.Protocol):
         "is_reused",
     )
 
-    def __init__(self, server: Server, max_head: int) -> None:
-        self._server = server
+    def __init__(self, owner: PoolOwner, max_head: int) -> None:
+        self._owner = owner
         self._max_head = max_head
         self._receiver: ResponseReceiver | None = None
         self._stage = _Stage.IDLE
@@ -106,13 +116,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
 
     @property
-    def name(self) -> str:
-        """The upstream's URL, for logs."""
-        return self._server.name
-
-    @property
-    def server(self) -> Server:
-        return self._server
+    def owner(self) -> PoolOwner:
+        return self._owner
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -206,7 +211,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self.data_received(data)
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
-        self._server.lost(self)
+        self._owner.lost(self)
         if receiver is None:
             return
         if stage is _Stage.UNTIL_CLOSE and exc is None:
@@ -312,11 +317,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._is_head_request or head.status in BODILESS:
             asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rested)
         else:
-            self._server.give_back(self)
+            self._owner.give_back(self)
 
     def _rested(self) -> None:
         if self._stage is _Stage.IDLE:
-            self._server.give_back(self)
+            self._owner.give_back(self)
 
     def _switch(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
         if not self._asks_upgrade or head.upgrade is None or head.upgrade.lower() != b"websocket":
@@ -345,4 +350,4 @@ class UpstreamConnection(asyncio.Protocol):
     def tunnel_ended(self) -> None:
         """The tunnel that took the connection over has closed it."""
         self._stage = _Stage.CLOSED
-        self._server.lost(self)
+        self._owner.lost(self)
