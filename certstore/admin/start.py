@@ -1,6 +1,6 @@
 """The console beside the control process: opened with what control has, and never in its way.
 
-Control is handed `console_beside` by the process that starts it. What the console is made of is imported when control
+Control is handed `serve_console` by the process that starts it. What the console is made of is imported when control
 is ready, as that takes as long as a start may. What can't be had (a port, a part of the installation) is logged, and
 everything else goes on.
 """
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from certstore.admin.context import ConsoleContext
 from certstore.control.commands.requests import Perform
+from certstore.files.clock import utc_now
 from certstore.model.settings.models import Settings
-from certstore.people.access import Access, present
+from certstore.people.access import Access
 from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ type Serve = Callable[[ConsoleContext, Access], contextlib.AbstractAsyncContextM
 
 
 @contextlib.asynccontextmanager
-async def console_beside(
+async def serve_console(
     writer: StoreWriter,
     settings: Settings,
     base: Path,
@@ -40,7 +41,7 @@ async def console_beside(
     upkeep: Callable[[], Upkeep | None],
 ) -> AsyncIterator[None]:
     """Serve for as long as the context lasts; a `certstore.control.process.Console`."""
-    context = ConsoleContext(writer, settings, base, perform, upkeep, present)
+    context = ConsoleContext(writer, settings, base, perform, upkeep, utc_now)
     async with contextlib.AsyncExitStack() as stack:
         try:
             serve = await asyncio.to_thread(_import_server)

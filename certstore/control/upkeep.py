@@ -7,9 +7,10 @@ command (`commands.on_network`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from certstore.files.clock import utc_now
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN
 from certstore.notify.notifier import Notifier
@@ -26,7 +27,7 @@ class Upkeep:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.writer = writer
         self.settings = settings

@@ -195,18 +195,14 @@ def register_accounts(upkeep: Upkeep, request: RegisterAccountsRequest, tell: Te
 
 def send_test_mail(upkeep: Upkeep, request: TestMailRequest, tell: Tell) -> MailResult:
     try:
-        recipients = [parse_address(each) for each in request.to] or list(upkeep.settings.notify.to)
+        recipients = [parse_address(each) for each in request.to]
     except ValueError as error:
         raise RequestFailed(Fault.INVALID, str(error)) from None
-    if not recipients:
+    sent, refused = upkeep.notifier.test(recipients)
+    if not sent and not refused:
         remedy = "add an address and reload, or give one with --to"
         raise RequestFailed(Fault.INVALID, "notify.to in edge.yaml names nobody", remedy)
-    refused = upkeep.notifier.send_test(recipients)
-    failing = {each.recipient for each in refused}
-    return MailResult(
-        tuple(each for each in recipients if each not in failing),
-        tuple(RefusedRecipient(each.recipient, each.reason) for each in refused),
-    )
+    return MailResult(tuple(sent), tuple(RefusedRecipient(each.recipient, each.reason) for each in refused))
 
 
 def import_certificate(upkeep: Upkeep, request: ImportRequest, tell: Tell) -> InstallResult:

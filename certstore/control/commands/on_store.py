@@ -6,7 +6,6 @@ They run on the writer's thread, one at a time; they know no sockets and print n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -20,6 +19,7 @@ from certstore.control.commands.requests import (
 )
 from certstore.control.commands.results import InstallResult, RemoveResult, Served, SiteResult
 from certstore.control.protocol import Fault, RequestFailed
+from certstore.files.clock import utc_now
 from certstore.model.progress import Tell
 from certstore.model.record import Outcome
 from certstore.model.selection import select
@@ -137,6 +137,6 @@ def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], chan
 
 
 def _served(writer: StoreWriter, host: str) -> Served:
-    selection = select(writer.snapshot(), host, is_mail=False, now=datetime.now(UTC))
+    selection = select(writer.snapshot(), host, is_mail=False, now=utc_now())
     certificate = selection.certificate
     return Served(host, certificate.site, certificate.version, certificate.fingerprint, selection.reason)

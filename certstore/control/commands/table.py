@@ -127,7 +127,7 @@ def _network_failure(error: Exception) -> RequestFailed | None:
     # Imported already where one of these was raised; other commands start sooner without.
     from certstore.acme.issue import Interrupted
     from certstore.acme.network import OrderFailed
-    from certstore.notify.smtp import MailServerFailed
+    from certstore.notify.channel import ChannelFailed
     from certstore.renewal.loop import SiteBusy
 
     match error:
@@ -139,7 +139,7 @@ def _network_failure(error: Exception) -> RequestFailed | None:
             return RequestFailed(Fault.BUSY, found, "see how it ended: certedge status")
         case OrderFailed():
             return RequestFailed(Fault.REFUSED, error.failure.detail, error.failure.remedy)
-        case MailServerFailed():
+        case ChannelFailed():
             return RequestFailed(Fault.UNREACHABLE, str(error), "correct notify.smtp in edge.yaml")
     return None
 
