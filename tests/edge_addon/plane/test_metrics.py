@@ -161,7 +161,7 @@ def test_sites_beyond_the_bound_share_a_label() -> None:
         metrics.request(f"{number}.test", 200, -1.0, 0, 0)
     metrics.request("0.test", 999, -1.0, 0, 0)  # a status that some upstream makes up
     assert len(metrics.requests) == SITES
-    assert sum(metrics.others) == 50
+    assert sum(metrics.other_sites) == 50
 
 
 CA = CertificateAuthority()

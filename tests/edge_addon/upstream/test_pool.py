@@ -143,7 +143,7 @@ async def test_request_that_may_not_be_sent_twice_takes_no_connection_that_was_l
 @in_loop
 async def test_idle_connections_are_closed_after_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_module, "POOL_IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(upstream_module, "POOL_SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(upstream_module, "POOL_CLEANUP_SECONDS", 0.2)
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await get(edge)
@@ -270,11 +270,11 @@ async def test_server_whose_health_check_fails_gets_no_requests_until_it_is_well
     with Recorder(handle) as first, Recorder(answering(ok(b"second"))) as second:
         async with relay_edge(tmp_path, [{"url": first.url, "health": "/health"}, second.url]) as edge:
             pool = edge.plane.upstream_pool("main")
-            await wait_for_in_loop(lambda: pool.servers[0].is_unwell, "a failed check")
+            await wait_for_in_loop(lambda: pool.servers[0].is_unhealthy, "a failed check")
             for _ in range(3):
                 assert (await get(edge)).endswith(b"second")
             is_well.set()
-            await wait_for_in_loop(lambda: not pool.servers[0].is_unwell, "a good check")
+            await wait_for_in_loop(lambda: not pool.servers[0].is_unhealthy, "a good check")
             assert (await get(edge)).endswith(b"first")
 
 
@@ -288,7 +288,7 @@ async def test_server_that_does_not_answer_its_health_check_is_not_well(
         async with relay_edge(tmp_path, [{"url": mute.url, "health": "/"}, missing, well.url]) as edge:
             pool = edge.plane.upstream_pool("main")
             await wait_for_in_loop(
-                lambda: [server.is_unwell for server in pool.servers] == [True, True, False],
+                lambda: [server.is_unhealthy for server in pool.servers] == [True, True, False],
                 "two failed checks",
             )
             assert (await get(edge)).endswith(b"well")
