@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
 from edge_addon.upstream.pool import UpstreamPool
@@ -52,6 +53,7 @@ class Exchange:
         "_asks_upgrade",
         "_client",
         "_connection",
+        "_fields",
         "_is_complete",
         "_is_head",
         "_is_kept",
@@ -62,9 +64,13 @@ class Exchange:
         "upstream",
     )
 
-    def __init__(self, client: ExchangeClient, pool: UpstreamPool, method: bytes, *, asks_upgrade: bool) -> None:
+    def __init__(
+        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
+    ) -> None:
+        """`fields`: what happens to each field of the response."""
         self._client = client
         self._pool = pool
+        self._fields = fields
         self._is_head = method == b"HEAD"
         self._may_resend = method in IDEMPOTENT
         self._asks_upgrade = asks_upgrade
@@ -144,7 +150,12 @@ class Exchange:
         if not self._is_kept:
             self._unsent = b""
         connection.begin(
-            self, data, is_head=self._is_head, asks_upgrade=self._asks_upgrade, is_complete=self._is_complete
+            self,
+            data,
+            self._fields,
+            is_head=self._is_head,
+            asks_upgrade=self._asks_upgrade,
+            is_complete=self._is_complete,
         )
 
     # Called by the connection.

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Protocol, cast
 
 from edge_addon.http.chunks import ChunkDecoder
+from edge_addon.http.fields import FieldTable, response_fields
 from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
 from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
@@ -89,6 +90,7 @@ class UpstreamConnection(asyncio.Protocol):
     _left: int
     _informational: int
     _decoder: ChunkDecoder | None
+    _fields: FieldTable
     _head: ResponseHead | None
     _is_head_request: bool
     _asks_upgrade: bool
@@ -103,6 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._stage = _Stage.IDLE
         self._buffer = b""
         self._left = self._informational = 0
+        self._fields = response_fields
         self._is_head_request = self._asks_upgrade = self._is_request_complete = self._is_paused = False
         self.is_active = self.is_reused = self.has_answered = self.has_ended = False
         self.idle_since = 0.0
@@ -121,10 +124,18 @@ class UpstreamConnection(asyncio.Protocol):
     # Used by the exchange.
 
     def begin(
-        self, receiver: ResponseReceiver, data: bytes, *, is_head: bool, asks_upgrade: bool, is_complete: bool
+        self,
+        receiver: ResponseReceiver,
+        data: bytes,
+        fields: FieldTable = response_fields,
+        *,
+        is_head: bool,
+        asks_upgrade: bool,
+        is_complete: bool,
     ) -> None:
-        """Send a request, as much of it as there is yet."""
+        """Send a request, as much of it as there is yet. `fields`: what happens to each field of the response."""
         self._receiver = receiver
+        self._fields = fields
         self._stage = _Stage.HEAD
         self._is_head_request = is_head
         self._asks_upgrade = asks_upgrade
@@ -222,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
                 check_partial_response(data, self._max_head)
                 self._buffer = data
                 return
-            head = parse_response(data[:end], is_head_request=self._is_head_request)
+            head = parse_response(data[:end], is_head_request=self._is_head_request, fields=self._fields)
             data = data[end + 4 :]
             if head.status >= 200:
                 self._buffer = b""
