@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
-from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tcp import close_with_deadline
 from edge_addon.transport.timers import Timer
 from edge_addon.upstream.connection import UpstreamConnection
 
@@ -153,7 +153,7 @@ class Tunnel(asyncio.Protocol):
             return
         self._is_over = True
         self._timer.cancel()
-        close_in_time(self._transport)
+        close_with_deadline(self._transport)
         self._connection.tunnel_ended()
         self._channel.close()
         self._on_end(outcome)
