@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from certstore.model.settings.models import Limits
 from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
@@ -25,6 +26,7 @@ from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
+from edge_addon.transport.timers import Timer
 from edge_addon.upstream.connection import UpstreamConnection
 from edge_addon.upstream.pool import UpstreamPool
 
@@ -43,28 +45,27 @@ class _Phase(Enum):
 class Http1Session:
     """One client connection's HTTP/1: a `Session` for its channel, an `ExchangeClient` for the present exchange."""
 
-    __slots__ = (
-        "_body",
-        "_buffer",
-        "_channel",
-        "_empty_lines",
-        "_exchange",
-        "_gate",
-        "_has_answered",
-        "_hold",
-        "_is_chunked",
-        "_is_closing",
-        "_is_draining",
-        "_is_eof",
-        "_is_write_paused",
-        "_limits",
-        "_phase",
-        "_plane",
-        "_rate",
-        "_report",
-        "_timer",
-        "_tunnel",
-    )
+    _body: RequestBody | None
+    _buffer: bytes
+    _channel: Channel
+    _empty_lines: int
+    _exchange: Exchange | None
+    _gate: Admission
+    _has_answered: bool
+    _hold: ReadPause
+    _is_chunked: bool
+    _is_closing: bool
+    _is_draining: bool
+    _is_eof: bool
+    _is_write_paused: bool
+    _limits: Limits
+    _phase: _Phase
+    _plane: DataPlane
+    _rate: BodyRate
+    _report: Report
+    _timer: Timer
+    _tunnel: Tunnel | None
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
@@ -77,10 +78,8 @@ class Http1Session:
         self._hold = ReadPause(channel)
         self._report = Report(channel, plane)
         self._is_draining = self._is_eof = self._is_write_paused = False
-        self._tunnel: Tunnel | None = None
-        self._exchange: Exchange | None = None
-        self._body: RequestBody | None = None
         self._has_answered = self._is_chunked = self._is_closing = False
+        self._tunnel = self._exchange = self._body = None
         self._timer = plane.timers.timer()
         # A connection on which nothing is ever asked is worth less than one that was in use.
         self._timer.set(self._limits.head_seconds, self._close)

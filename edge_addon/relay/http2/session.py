@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
 from edge_addon.http import responses
+from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
@@ -41,27 +43,26 @@ MAX_UNSENT: Final = 128 * 1024
 class Http2Session:
     """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
 
-    __slots__ = (
-        "_budget",
-        "_channel",
-        "_framer",
-        "_gate",
-        "_head_timer",
-        "_is_closed",
-        "_is_corked",
-        "_is_draining",
-        "_now",
-        "_plane",
-        "_queued",
-        "_spare_timers",
-        "_streams",
-        "_timer",
-        "_will_flush",
-        "is_full",
-        "is_write_paused",
-        "own_fields",
-        "response_fields",
-    )
+    is_full: bool
+    is_write_paused: bool
+    own_fields: tuple[Field, ...]
+    response_fields: FieldTable
+    _budget: Budget
+    _channel: Channel
+    _framer: Framer
+    _gate: Admission
+    _head_timer: Timer | None
+    _is_closed: bool
+    _is_corked: bool
+    _is_draining: bool
+    _now: Callable[[], float]
+    _plane: DataPlane
+    _queued: int
+    _spare_timers: list[Timer]
+    _streams: dict[int, Stream]
+    _timer: Timer
+    _will_flush: bool
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
@@ -70,12 +71,12 @@ class Http2Session:
         self._gate = Admission(channel, plane)
         self.own_fields, self.response_fields = self._gate.own_fields, self._gate.response_fields
         self._budget = Budget(self._now())
-        self._streams: dict[int, Stream] = {}
+        self._streams = {}
         self._queued = 0
         self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
         self.is_write_paused = self.is_full = False
-        self._head_timer: Timer | None = None
-        self._spare_timers: list[Timer] = []
+        self._head_timer = None
+        self._spare_timers = []
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
         self._framer = Framer(self, plane.settings.limits.header_bytes)
