@@ -69,6 +69,7 @@ class Edge:
         self._inherited = inherited
         self._is_lean = inherited is not None
         self._may_inspect = may_inspect
+        self._inspector: Inspector | None = None
         self._intake: Intake | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
@@ -92,8 +93,8 @@ class Edge:
             client.error = "the certificate edge is no forward proxy"
 
     def tls_start_server(self, data: tls.TlsData) -> None:
-        if self.plane is not None and self.plane.inspector is not None:
-            self.plane.inspector.start_upstream_tls(data)
+        if self._inspector is not None:
+            self._inspector.start_upstream_tls(data)
 
     def running(self) -> None:
         if self._inherited is not None:
@@ -121,8 +122,8 @@ class Edge:
         if self.plane is not None:
             for each in list(self.plane.connections):
                 each.abort()
-            if self.plane.inspector is not None:
-                self.plane.inspector.stop()
+            if self._inspector is not None:
+                self._inspector.stop()
             self.plane.stop()
         if self._intake is not None:
             self._intake.stop()
@@ -135,8 +136,8 @@ class Edge:
         inherited, plane = self._inherited, self.plane
         assert inherited is not None and plane is not None, "modes are set after both"  # noqa: S101, PT018
         listener = inherited.settings.listeners[index]
-        if plane.inspector is not None:
-            plane.inspector.know_mode(listener, mode)
+        if self._inspector is not None:
+            self._inspector.know_mode(listener, mode)
         try:
             server = await plane.loop.create_server(
                 connection_factory(plane, listener), sock=inherited.sockets[index], backlog=BACKLOG
@@ -189,7 +190,7 @@ class Edge:
         if inherited.tally is not None and inherited.settings.workers != 1:
             self._turns = AcceptBalance(self.plane.loop, inherited.tally)
         if self._may_inspect:
-            self.plane.inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
+            self.plane.inspector = self._inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
             if not self._is_lean:
                 # Clients come from anywhere, which mitmproxy refuses unless told.
                 ctx.options.update(connection_strategy="lazy", block_global=False)

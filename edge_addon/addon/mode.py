@@ -8,16 +8,13 @@ mitmproxy's layers from here; `addon.Edge` says what is accepted, and how.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mitmproxy import ctx
 from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
-
-if TYPE_CHECKING:
-    from edge_addon.addon.edge import Edge
 
 PREFIX = "edge:"
 
@@ -42,11 +39,18 @@ class EdgeMode(mode_specs.ProxyMode):
         return int(self.data)
 
 
+class Listeners(Protocol):
+    """The addon `edge`: what is accepted on a listener's socket, and how."""
+
+    async def serve(self, mode: EdgeMode) -> asyncio.Server:
+        """Accept on the socket of this mode's listener."""
+
+
 class EdgeServer(mode_servers.AsyncioServerInstance[EdgeMode]):
     """Serves one listener. mitmproxy starts and stops it like any of its own."""
 
     async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]
-        edge: Edge = ctx.master.addons.get("edge")
+        edge: Listeners = ctx.master.addons.get("edge")
         return [await edge.serve(self.mode)]
 
     def make_top_layer(self, context: Context) -> Layer:

@@ -12,26 +12,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from certstore.model.layout import Layout
 from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from certstore.store.journal import JournalReader
+from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.metrics import Metrics
+from edge_addon.transport.channel import Connection, Inspection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
 from edge_addon.upstream.pool import Server, UpstreamPool
-
-if TYPE_CHECKING:
-    from edge_addon.inspection.inspector import Inspector
-    from edge_addon.listeners.connection import ClientConnection
 
 POLL_SECONDS = 0.025
 """How often the journal is looked at. A stat costs some 2 µs, so 40 a second are nothing; a drop waits 12 ms."""
@@ -63,9 +60,12 @@ class DataPlane:
         self.snapshot: Snapshot = journal.load()
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
+        self.own_fields = build_fields(settings.http.own_fields)
+        """What every answer over https gets."""
+        self.response_fields = replacing_table(self.own_fields)
         self.timers = Timers(self.loop)
         self.disconnects = Disconnects(self.loop)
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[Connection] = set()
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics()
         log = settings.access_log
@@ -73,7 +73,7 @@ class DataPlane:
         self.is_draining = False
         self.does_service_end = False
         """It drains and no other worker takes its place: balancers are told."""
-        self.inspector: Inspector | None = None
+        self.inspector: Inspection | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
         self.tally = tally or ConnectionCounts(1).take()
         self._journal = journal
@@ -120,7 +120,7 @@ class DataPlane:
             and not listener.kind.is_mail
         )
 
-    def enter(self, connection: ClientConnection) -> bool:
+    def enter(self, connection: Connection) -> bool:
         """Note an accepted connection; False when the workers have more than `limits.connections`. `leave` ends it."""
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
@@ -129,7 +129,7 @@ class DataPlane:
             return False
         return True
 
-    def leave(self, connection: ClientConnection) -> None:
+    def leave(self, connection: Connection) -> None:
         """An accepted connection has ended."""
         self.connections.discard(connection)
         self.disconnects.discard(connection)
@@ -147,12 +147,15 @@ class DataPlane:
         self.tally.dismiss(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
-        """Whether `trusted_proxies` holds this IP address; a text that is none is not trusted."""
+        """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
+        networks = self.settings.trusted_proxies
+        if not networks:
+            return False
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False
-        return any(address in network for network in self.settings.trusted_proxies)
+        return any(address in network for network in networks)
 
     def upstream_pool(self, site: str) -> UpstreamPool:
         """The pool of the site's web servers; sites with the same servers share one."""
@@ -160,7 +163,9 @@ class DataPlane:
         upstreams = (entry.upstreams if entry is not None else None) or self.settings.upstream
         pool = self._pools.get(upstreams)
         if pool is None:
-            pool = self._pools[upstreams] = UpstreamPool(upstreams, self)
+            pool = self._pools[upstreams] = UpstreamPool(
+                upstreams, self.timers, self.settings.limits, self.base, self.count
+            )
         return pool
 
     def upstream_servers(self) -> Iterator[Server]:

@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from certstore.model.settings.models import ListenerKind
 from edge_addon.plane.data_plane import DataPlane
-
-if TYPE_CHECKING:
-    from edge_addon.addon.edge import Edge
-    from edge_addon.listeners.connection import ClientConnection
+from edge_addon.transport.channel import Connection
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 
 
+class Acceptor(Protocol):
+    """What accepts connections: the addon."""
+
+    def stop_accepting(self, *, keeps_health: bool) -> None:
+        """Close the listening sockets; `keeps_health`: all but those that balancers ask."""
+
+
 class Drain:
-    """Of one worker, once."""
+    """The end of one worker."""
 
     def __init__(
-        self, edge: Edge, plane: DataPlane, seconds: float, on_closed: Callable[[], None] = lambda: None
+        self, acceptor: Acceptor, plane: DataPlane, seconds: float, on_closed: Callable[[], None] = lambda: None
     ) -> None:
-        """`on_closed` is called once nothing is accepted any more."""
-        self._edge = edge
+        """`on_closed` is called once the worker accepts no more connections."""
+        self._acceptor = acceptor
         self._plane = plane
         self._seconds = seconds
         self._on_closed = on_closed
@@ -35,10 +39,10 @@ class Drain:
         """Returns when no client is left or the time is up; those still there then are cut off by the end."""
         plane = self._plane
         plane.is_draining, plane.does_service_end = True, keeps_health
-        self._edge.stop_accepting(keeps_health=keeps_health)
+        self._acceptor.stop_accepting(keeps_health=keeps_health)
         self._on_closed()
         deadline = plane.loop.time() + self._seconds
-        told: set[ClientConnection] = set()
+        told: set[Connection] = set()
         while True:
             # At each look, and not at the first alone: a connection that was accepted just before is known to the
             # plane a moment later.

@@ -11,16 +11,22 @@ import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import DataPlane
+from certstore.model.metrics import OTHER_SITES, Sample
+from edge_addon.plane.data_plane import DataPlane
+from edge_addon.plane.metrics import CODES, label_of
 
 log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
 """How often the file is written though nothing has changed: it says that the worker lives."""
+UPSTREAMS = 100
+"""Upstreams whose connections are listed."""
+UNKNOWN_SITE = "unknown"
+"""Requests that were refused before their site was known."""
 
 
 class MetricsFile:
@@ -56,7 +62,7 @@ class MetricsFile:
     def _write(self) -> None:
         plane = self._plane
         facts = {
-            "samples": [sample.to_json() for sample in plane.metrics.samples(plane)],
+            "samples": [sample.to_json() for sample in samples(plane)],
             "journal": plane.journal_position,
             "is_draining": plane.is_draining,
         }
@@ -74,3 +80,39 @@ class MetricsFile:
             self._written = -HEARTBEAT_SECONDS
             return
         self._last, self._written = text, now
+
+
+def samples(plane: DataPlane) -> Iterator[Sample]:
+    """Everything that the worker has counted, as it is now."""
+    metrics = plane.metrics
+    for name, value in metrics.connections.items():
+        yield Sample("certedge_connections_total", (name,), value)
+    open_now = Counter(label_of(each.listener) for each in plane.connections)
+    for name in metrics.connections:
+        yield Sample("certedge_connections_open", (name,), open_now[name])
+    for handshake, value in metrics.handshakes.items():
+        yield Sample("certedge_handshakes_total", handshake, value)
+    for choice, value in metrics.chosen.items():
+        yield Sample("certedge_certificates_chosen_total", choice, value)
+    for site, counts in (*metrics.requests.items(), (OTHER_SITES, metrics.others)):
+        for code, value in zip(CODES, counts, strict=True):
+            if value:
+                yield Sample("certedge_requests_total", (site or UNKNOWN_SITE, code), value)
+    yield Sample("certedge_upstream_seconds", (), metrics.latency_sum, tuple(metrics.latency))
+    for direction, value in zip(("in", "out"), metrics.sizes, strict=True):
+        yield Sample("certedge_body_bytes_total", (direction,), value)
+    for cause, value in plane.counters.items():
+        yield Sample("certedge_events_total", (cause,), value)
+    yield from _pools(plane)
+    yield Sample("certedge_snapshot_sites", (), len(plane.snapshot.sites))
+    yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.seen_at), 1))
+    yield Sample("certedge_workers", (), int(not plane.is_draining))
+
+
+def _pools(plane: DataPlane) -> Iterator[Sample]:
+    used: Counter[tuple[str, str]] = Counter()
+    for server in plane.upstream_servers():
+        used[server.name, "idle"] += len(server.idle)
+        used[server.name, "active"] += server.active
+    for labels, value in list(used.items())[: 2 * UPSTREAMS]:
+        yield Sample("certedge_upstream_connections", labels, value)

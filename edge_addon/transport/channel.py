@@ -88,3 +88,32 @@ class Session(Protocol):
 
     def drain(self) -> None:
         """Finish what is under way, begin nothing new, then close."""
+
+
+class PausedClient(Protocol):
+    """A connection that is not read from: `transport.disconnects` asks after its peer."""
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 when it is closed already."""
+
+    def on_peer_gone(self) -> None:
+        """Close the connection: nobody is at its other end."""
+
+
+class Connection(PausedClient, Protocol):
+    """One accepted connection, as the process that serves it sees it."""
+
+    listener: ListenerSettings
+
+    def drain(self) -> None:
+        """Finish what is under way, then close."""
+
+    def abort(self) -> None:
+        """Drop it at once."""
+
+
+class Inspection(Protocol):
+    """Where connections go whose requests mitmproxy's addons are to see."""
+
+    def session(self, channel: Channel) -> Session:
+        """Take the connection over: the session that it has from now on."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import Protocol
+
+from edge_addon.transport.channel import PausedClient
 
 LOOK_SECONDS = 1.0
 GONE_SECONDS = 20.0
@@ -18,14 +19,6 @@ GONE_SECONDS = 20.0
 
 _ENDED = select.POLLRDHUP
 _BROKEN = select.POLLHUP | select.POLLERR
-
-
-class PausedClient(Protocol):
-    def fileno(self) -> int:
-        """The socket's descriptor; -1 when it is closed already."""
-
-    def on_peer_gone(self) -> None:
-        """Close the connection: nobody is at its other end."""
 
 
 class Disconnects:

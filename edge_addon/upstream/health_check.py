@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from certstore.model.settings.models import Upstream
 from edge_addon.http.framing import ResponseHead
 from edge_addon.http.limits import HEALTH_SECONDS
 from edge_addon.upstream.connection import UpstreamConnection
 
-if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import DataPlane
-    from edge_addon.upstream.pool import Server
-
 logger = logging.getLogger(__name__)
+
+
+class CheckedServer(Protocol):
+    """What a health check needs of the server that it asks."""
+
+    name: str
+    upstream: Upstream
+    is_unwell: bool
+    """The check's to set."""
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection; raises OSError."""
 
 
 class HealthCheck:
     """The repeated question to one server: a `ResponseReceiver` for each answer."""
 
-    __slots__ = ("_answer", "_plane", "_request", "_server", "_task")
-
-    def __init__(self, server: Server, path: str, plane: DataPlane) -> None:
+    def __init__(self, server: CheckedServer, path: str) -> None:
         self._server = server
-        self._plane = plane
         host = str(server.upstream.address) if server.upstream.unix_path is None else "localhost"
         self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii")
         self._answer: asyncio.Future[int] | None = None
-        self._task = plane.loop.create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
         self._task.cancel()
@@ -53,7 +59,7 @@ class HealthCheck:
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
                 connection = await self._server.connect()
-                self._answer = self._plane.loop.create_future()
+                self._answer = asyncio.get_running_loop().create_future()
                 connection.begin(self, self._request, is_head=False, asks_upgrade=False, is_complete=True)
                 status = await self._answer
         except TimeoutError:

@@ -20,6 +20,7 @@ from edge_addon.addon.edge import Edge as EdgeAddon
 from edge_addon.addon.edge import Inherited
 from edge_addon.processes.worker import LeanMaster
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.planes import inspector_of
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, PLAIN_RELAY, Edge, entry
 from tests.ports import listening_socket
 
@@ -77,7 +78,7 @@ async def inspecting_edge(
                 writer.transport.abort()
             await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")
             if plane.inspector is not None:
-                inspector = plane.inspector
+                inspector = inspector_of(plane)
                 await wait_for_in_loop(lambda: not inspector.running, "the end of every inspected connection's task")
                 assert not inspector.manager.connections
         finally:

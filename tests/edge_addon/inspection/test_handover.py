@@ -10,6 +10,7 @@ from mitmproxy import http
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import SiteEntry
 from tests.edge_addon.inspection.edge import inspected, inspecting_edge
+from tests.edge_addon.planes import inspector_of
 from tests.edge_addon.relay.edge import MAIN_HOST, entry
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
@@ -83,8 +84,7 @@ async def test_a_redirect_to_https_needs_no_inspection(tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         async with inspecting_edge(tmp_path, recorder.url, sites=SITES, kind="http", http={}) as edge:
             assert b" 301 " in await edge.send(get("seen.test", last=True))
-            assert edge.plane.inspector is not None
-            assert edge.plane.inspector.running == 0
+            assert inspector_of(edge.plane).running == 0
 
 
 @pytest.mark.parametrize("is_http2", [False, True])

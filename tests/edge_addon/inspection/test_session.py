@@ -13,6 +13,7 @@ from edge_addon.inspection import exchange, handler
 from edge_addon.inspection.inspector import Inspector
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.inspection.edge import SITE, inspected, inspecting_edge
+from tests.edge_addon.planes import inspector_of
 from tests.edge_addon.relay.edge import entry, stands_still
 from tests.edge_addon.relay.http2.client import Http2Client, client_context
 from tests.loops import in_loop
@@ -267,8 +268,7 @@ async def test_many_streams_that_are_not_read_wait_in_bounds_and_leave_nothing_t
     try:
         with Recorder(flood) as recorder:
             async with inspecting_edge(tmp_path, recorder.url) as edge:
-                inspector = edge.plane.inspector
-                assert inspector is not None
+                inspector = inspector_of(edge.plane)
                 async with Http2Client(edge, SITE, reads_body=False) as client:
                     for _ in range(60):
                         client.request()

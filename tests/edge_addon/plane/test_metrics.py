@@ -19,6 +19,7 @@ from certstore.model.layout import Layout
 from certstore.model.metrics import FAMILIES, Sample
 from certstore.monitoring.worker_reports import Gathered, WorkerReports
 from edge_addon.plane.metrics import SITES, Metrics
+from edge_addon.processes.metrics_file import samples
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for, wait_for_in_loop
 from tests.edge_addon.inspection.edge import inspecting_edge
@@ -35,7 +36,7 @@ HANDSHAKES = "certedge_handshakes_total"
 
 
 def values(edge: Edge, name: str) -> dict[tuple[str, ...], float]:
-    return {each.labels: each.value for each in edge.plane.metrics.samples(edge.plane) if each.name == name}
+    return {each.labels: each.value for each in samples(edge.plane) if each.name == name}
 
 
 @in_loop
@@ -68,7 +69,7 @@ async def test_inspected_requests_are_counted_alike(tmp_path: Path) -> None:
             await edge.send(LAST, server_name="a.test")
             await edge.send(LAST.replace(b"a.test", MAIN_HOST.encode()), server_name="a.test")
             assert values(edge, REQUESTS) == {("a.test", "2xx"): 1, ("main", "4xx"): 1}
-            (latency,) = [each for each in edge.plane.metrics.samples(edge.plane) if each.counts]
+            (latency,) = [each for each in samples(edge.plane) if each.counts]
             assert sum(latency.counts) == 1
 
 
@@ -134,7 +135,7 @@ async def test_latency_falls_into_its_bucket_and_pools_are_seen(tmp_path: Path) 
     with Recorder(slow) as recorder:
         async with relay_edge(tmp_path, recorder.url, sites=[entry("a.test", "a.test")]) as edge:
             await edge.send(LAST)
-            (latency,) = [each for each in edge.plane.metrics.samples(edge.plane) if each.counts]
+            (latency,) = [each for each in samples(edge.plane) if each.counts]
             assert latency.counts[6] == 1  # above 0.25 s, at most 0.5 s
             assert 0.3 <= latency.value < 0.5
             assert values(edge, "certedge_upstream_connections") == {
@@ -149,7 +150,7 @@ async def test_a_refused_input_is_counted_by_its_cause_and_every_name_is_in_the_
         async with relay_edge(tmp_path, recorder.url) as edge:
             await edge.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: +1\r\n\r\n")
             assert values(edge, "certedge_events_total") == {("request_bad_length",): 1}
-            for sample in edge.plane.metrics.samples(edge.plane):
+            for sample in samples(edge.plane):
                 assert Sample.from_json(sample.to_json()) == sample
                 assert sample.name in FAMILIES
 
@@ -159,8 +160,8 @@ def test_sites_beyond_the_bound_share_a_label() -> None:
     for number in range(SITES + 50):
         metrics.request(f"{number}.test", 200, -1.0, 0, 0)
     metrics.request("0.test", 999, -1.0, 0, 0)  # a status that some upstream makes up
-    assert len(metrics._requests) == SITES
-    assert sum(metrics._others) == 50
+    assert len(metrics.requests) == SITES
+    assert sum(metrics.others) == 50
 
 
 CA = CertificateAuthority()

@@ -270,11 +270,11 @@ async def test_server_whose_health_check_fails_gets_no_requests_until_it_is_well
     with Recorder(handle) as first, Recorder(answering(ok(b"second"))) as second:
         async with relay_edge(tmp_path, [{"url": first.url, "health": "/health"}, second.url]) as edge:
             pool = edge.plane.upstream_pool("main")
-            await wait_for_in_loop(lambda: pool._servers[0].is_unwell, "a failed check")
+            await wait_for_in_loop(lambda: pool.servers[0].is_unwell, "a failed check")
             for _ in range(3):
                 assert (await get(edge)).endswith(b"second")
             is_well.set()
-            await wait_for_in_loop(lambda: not pool._servers[0].is_unwell, "a good check")
+            await wait_for_in_loop(lambda: not pool.servers[0].is_unwell, "a good check")
             assert (await get(edge)).endswith(b"first")
 
 
@@ -288,7 +288,7 @@ async def test_server_that_does_not_answer_its_health_check_is_not_well(
         async with relay_edge(tmp_path, [{"url": mute.url, "health": "/"}, missing, well.url]) as edge:
             pool = edge.plane.upstream_pool("main")
             await wait_for_in_loop(
-                lambda: [server.is_unwell for server in pool._servers] == [True, True, False],
+                lambda: [server.is_unwell for server in pool.servers] == [True, True, False],
                 "two failed checks",
             )
             assert (await get(edge)).endswith(b"well")
@@ -410,7 +410,7 @@ async def test_connection_that_had_its_rest_is_used_again(tmp_path: Path) -> Non
     with Recorder(answering(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await get(edge)
-            idle = edge.plane.upstream_pool("main")._servers[0].idle
+            idle = edge.plane.upstream_pool("main").servers[0].idle
             await wait_for_in_loop(lambda: idle, "the connection in the pool")
             await get(edge)
             assert len(recorder.connections) == 1
@@ -433,7 +433,7 @@ async def test_connection_in_which_something_lies_unread_is_not_used_again(late:
     with Recorder(handle) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             assert (await get(edge)).endswith(b"ok")
-            server = edge.plane.upstream_pool("main")._servers[0]
+            server = edge.plane.upstream_pool("main").servers[0]
             connection = next(iter(server.idle))
             assert connection.is_usable
             may_speak.set()
