@@ -13,9 +13,12 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TextIO
+
+from certstore.files.clock import utc_now
+from edge_addon.transport.channel import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,19 @@ class AccessEntry:
     referer: str | None = None
     outcome: str | None = None
     """Why it ended, where that is not the usual way: a refusal's cause, `client_gone`, `upstream_gone`, …"""
+
+    @classmethod
+    def of(cls, channel: Channel) -> AccessEntry:
+        """What the connection says; the request or the mail session adds the rest."""
+        selection = channel.selection
+        return cls(
+            kind=channel.listener.kind.value,
+            client=channel.client.host,
+            server_name=channel.server_name,
+            certificate=None if selection is None else selection.certificate.site,
+            reason=None if selection is None else selection.reason.value,
+            tls_version=channel.tls_version,
+        )
 
 
 def format_json(entry: AccessEntry, at: datetime) -> str:
@@ -90,7 +106,7 @@ class AccessLog:
         self.is_enabled = path is not None
         self._path = path
         self._format = format_json if style == "json" else format_combined
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._clock = clock or utc_now
         self._file: TextIO | None = None
         self._pending: list[str] = []
 

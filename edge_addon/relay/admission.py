@@ -68,8 +68,7 @@ class Admission:
         self._is_inspecting = is_inspecting
         self._needs_inspection = False
         self._site = ""
-        trusted = plane.settings.trusted_proxies
-        self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
+        self._is_trusted = plane.is_trusted_proxy(channel.client.host)
         self.own_fields = plane.own_fields if channel.secure else ()
         self.response_fields = plane.response_fields if channel.secure else response_fields
 

@@ -6,12 +6,13 @@ bytes as HTTP/1.1 wants them and gets body bytes back.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
-from edge_addon.upstream.pool import Opening, UpstreamPool
+from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
 
 IDEMPOTENT = frozenset(
@@ -59,7 +60,7 @@ class Exchange:
     _is_kept: bool
     """`_unsent` is the whole request, for a second try."""
     _may_resend: bool
-    _opening: Opening | None
+    _opening: asyncio.Task[None] | None
     _pool: UpstreamPool
     _unsent: bytes
     __slots__ = tuple(__annotations__)

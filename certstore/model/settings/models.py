@@ -79,7 +79,7 @@ class Model(BaseModel):
 
 
 class ListenerKind(StrEnum):
-    """What a listener speaks. Those with an `s` at the end (and https) are TLS from the first byte."""
+    """What a listener speaks. Those with an `s` at the end are TLS from the first byte."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -99,11 +99,35 @@ class ListenerKind(StrEnum):
 
     @property
     def is_implicit_tls(self) -> bool:
-        return self in (ListenerKind.HTTPS, ListenerKind.IMAPS, ListenerKind.POP3S, ListenerKind.SUBMISSIONS)
+        return self.endswith("s")
 
     @property
     def offers_starttls(self) -> bool:
         return self.is_mail and not self.is_implicit_tls
+
+    @property
+    def is_clear_text(self) -> bool:
+        """TLS never comes."""
+        return self in (ListenerKind.HTTP, ListenerKind.HEALTH)
+
+    @property
+    def usual_port(self) -> int:
+        return _USUAL_PORTS[self]
+
+
+_USUAL_PORTS = {
+    ListenerKind.HTTP: 80,
+    ListenerKind.HTTPS: 443,
+    ListenerKind.IMAP: 143,
+    ListenerKind.IMAPS: 993,
+    ListenerKind.POP3: 110,
+    ListenerKind.POP3S: 995,
+    ListenerKind.SMTP: 25,
+    ListenerKind.SUBMISSION: 587,
+    ListenerKind.SUBMISSIONS: 465,
+    ListenerKind.SIEVE: 4190,
+    ListenerKind.HEALTH: 8081,
+}
 
 
 def _domain_name(text: Any, *, wildcard: bool = False) -> str:
@@ -320,8 +344,26 @@ class SmtpSettings(Model):
     password_file: Path | None = None
 
 
+class WebhookSettings(Model):
+    """Where to POST each warning as a JSON document, and the secret that signs it."""
+
+    url: str
+    secret_file: Path
+    ca_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or is_local) or "@" in parts.netloc:
+            raise ValueError("expected an https:// URL without a user name (http:// only to this machine)")
+        return value
+
+
 class NotifySettings(Model):
     smtp: SmtpSettings | None = None
+    webhook: WebhookSettings | None = None
     sender: SenderField | None = Field(None, alias="from")
     to: tuple[AddressField, ...] = ()
     templates: Path | None = None

@@ -311,7 +311,7 @@ def test_a_client_hears_that_its_verb_is_still_at_work(tmp_path: Path, monkeypat
                 return facts
 
     def hold(writer: StoreWriter) -> None:
-        with writer._one_at_a_time:
+        with writer._lock:
             held.set()
             assert heard.wait(20)
 
