@@ -133,9 +133,9 @@ class Tunnel(asyncio.Protocol):
 
     def _moved(self) -> None:
         if not self._is_over:
-            self._timer.set(min(self._idle_seconds, self._settle_timer()), self._idled)
+            self._timer.set(min(self._idle_seconds, self._limit()), self._idled)
 
-    def _settle_timer(self) -> float:
+    def _limit(self) -> float:
         if self._client_ended:
             return HALF_CLOSED_SECONDS
         return STALL_SECONDS if self._is_client_full or self._is_upstream_full else self._idle_seconds

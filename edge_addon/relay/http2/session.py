@@ -6,8 +6,6 @@ request is a `Stream`. What streams send within one turn of the loop leaves in o
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +23,7 @@ from edge_addon.relay.http2.frames import Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
+from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
@@ -50,7 +49,7 @@ class Http2Session:
     _budget: Budget
     _channel: Channel
     _framer: Framer
-    _gate: Admission
+    _admission: Admission
     _head_timer: Timer | None
     _is_closed: bool
     _is_corked: bool
@@ -68,8 +67,8 @@ class Http2Session:
         self._channel = channel
         self._plane = plane
         self._now = plane.timers.time
-        self._gate = Admission(channel, plane)
-        self.own_fields, self.response_fields = self._gate.own_fields, self._gate.response_fields
+        self._admission = Admission(channel, plane)
+        self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
         self._budget = Budget(self._now())
         self._streams = {}
         self._queued = 0
@@ -118,7 +117,7 @@ class Http2Session:
         self.is_write_paused = True
         self._channel.pause_reading()
         for stream in list(self._streams.values()):
-            stream.hold()
+            stream.pause_upstream()
         if not self._streams and not self._is_closed:
             self._rest()
 
@@ -154,8 +153,8 @@ class Http2Session:
         self._timer.cancel()
         report = Report(self._channel, self._plane)
         try:
-            head, key = read_request(fields, _make_key, is_end=is_end)
-            verdict = self._gate.admit(head)
+            head, key = read_request(fields, make_key, is_end=is_end)
+            verdict = self._admission.admit(head)
         except BadMessage as error:
             self._refuse(stream_id, report, error, is_end=is_end)
             return
@@ -165,7 +164,7 @@ class Http2Session:
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
         if isinstance(verdict, UpstreamPool):
-            stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+            stream.relay(verdict, self._admission.forwarded(head), websocket_key=key)
         else:
             stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
 
@@ -258,7 +257,7 @@ class Http2Session:
             if not self.is_full:
                 self.is_full = True
                 for stream in list(self._streams.values()):
-                    stream.hold()
+                    stream.pause_upstream()
         elif self.is_full and self._queued <= MAX_QUEUED // 2:
             self.is_full = False
             self._read_on()
@@ -351,8 +350,3 @@ class Http2Session:
         self._will_flush = False
         if not self._is_closed and (data := self._framer.data_to_send()):
             self._channel.write(data)
-
-
-def _make_key() -> bytes:
-    """RFC 6455 §4.1."""
-    return base64.b64encode(secrets.token_bytes(16))

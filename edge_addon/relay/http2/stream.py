@@ -6,8 +6,6 @@ queue: what the client's window does not take yet waits here, and meanwhile the 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +20,7 @@ from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
 from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
+from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
@@ -31,8 +30,6 @@ from edge_addon.upstream.pool import UpstreamPool
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
-_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 §1.3."""
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
 """RFC 9113 §7."""
 
@@ -160,7 +157,7 @@ class Stream:
         data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
         exchange.start(data, length=head.length, is_complete=is_complete or bool(websocket_key))
         if self._frames.is_full:
-            self.hold()
+            self.pause_upstream()
 
     def body(self, data: bytes, flow_size: int) -> None:
         """More of the request's body; its window opens again when the upstream keeps up."""
@@ -230,7 +227,7 @@ class Stream:
         if self._stage is not OVER:
             self._send_queue()
 
-    def hold(self) -> None:
+    def pause_upstream(self) -> None:
         """Read no more from the upstream."""
         if self._tunnel is not None:
             self._tunnel.client_full()
@@ -265,7 +262,7 @@ class Stream:
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
         """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
         early, self._early = self._early, b""
-        if not self._is_accepted(head):
+        if not is_accepted(self._websocket_key, head):
             connection.transport.abort()
             connection.tunnel_ended()
             self.exchange_failed(502, "upstream_bad_upgrade")
@@ -280,12 +277,6 @@ class Stream:
         if self._is_request_complete and self._tunnel is not None:
             self._tunnel.client_ended()
         self._acknowledge()
-
-    def _is_accepted(self, head: ResponseHead) -> bool:
-        digest = hashlib.sha1(self._websocket_key + _WEBSOCKET_GUID, usedforsecurity=False).digest()
-        lines = [line.partition(b":") for line in head.lines[1:]]
-        accepts = [value.strip(b" \t") for name, _, value in lines if name.lower() == b"sec-websocket-accept"]
-        return accepts == [base64.b64encode(digest)]
 
     def exchange_failed(self, status: int, cause: str) -> None:
         self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
@@ -377,7 +368,7 @@ class Stream:
 
     def _go_on(self) -> None:
         if self._frames.is_full:
-            self.hold()
+            self.pause_upstream()
         elif self._tunnel is not None:
             self._tunnel.client_drained()
         elif self._exchange is not None:
@@ -391,7 +382,7 @@ class Stream:
 
     def _stall(self, *, has_moved: bool) -> None:
         """The deadline moves with what the client takes, not with window updates that help nothing."""
-        self.hold()
+        self.pause_upstream()
         if has_moved or not self._is_stalling:
             self._is_stalling = True
             self.timer.set(STALL_SECONDS, self._stalled)
