@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor, Conflict, no_site
@@ -15,7 +16,7 @@ from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, action_for_change
 from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
 from certstore.model.record import Record
-from certstore.model.renewal.decision import RenewalReason, renewal_instant
+from certstore.model.renewal.decision import RenewalReason
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN, SiteEntry
@@ -32,7 +33,7 @@ class Renewal:
     """`reason` says on whose word `due` rests; `next_attempt` is set while something failed or has to wait."""
 
     state: RenewalState
-    due: Any
+    due: datetime | None
     reason: RenewalReason | None
 
 
@@ -103,13 +104,8 @@ def _renewal(actions: Actions, entry: SiteEntry) -> Renewal | None:
     upkeep = actions.context.upkeep()
     if entry.source is not Source.ACME or upkeep is None:
         return None
-    from certstore.renewal.loop import site_fraction
-
     state = upkeep.maintenance.memory.states().get(entry.site, FRESH)
-    live = upkeep.maintenance.tools.sites.live(entry)
-    if live is None:
-        return Renewal(state, state.next_attempt, None)
-    due, reason = renewal_instant(live, state, site_fraction(entry.site, live))
+    due, reason = upkeep.maintenance.renewal_due(entry, state) or (state.next_attempt, None)
     return Renewal(state, due, reason)
 
 
