@@ -23,6 +23,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 from mitmproxy.websocket import WebSocketData
 
 from edge_addon.http.chunks import ChunkDecoder, encode_chunk, encode_last_chunk
+from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.inspection.hooks import Hooks
@@ -59,6 +60,7 @@ class InspectedExchange:
         client: ExchangeClient,
         pool: UpstreamPool,
         method: bytes,
+        fields: FieldTable,
         *,
         asks_upgrade: bool,
     ) -> None:
@@ -69,6 +71,7 @@ class InspectedExchange:
         self._find_pool = find_pool
         self._client = client
         self._pool = pool
+        self._fields = fields
         self._is_head = method == b"HEAD"
         self._asks_upgrade = asks_upgrade
         self._length = 0
@@ -206,7 +209,7 @@ class InspectedExchange:
         request = self._flow.request
         target = (request.scheme, request.host, request.port)
         pool = self._pool if target == self._target else self._find_pool(*target)
-        self._exchange = Exchange(self, pool, request.data.method, asks_upgrade=self._asks_upgrade)
+        self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self._asks_upgrade)
         self._exchange.start(data, length=length, is_complete=is_complete)
         return self._exchange
 
@@ -273,14 +276,18 @@ class InspectedExchange:
         trailers = trailer_lines(response)
         if self._is_head or response.status_code in BODILESS:
             content, trailers = b"", []
-        head = read_response(response, UNTIL_CLOSE if trailers else len(content), is_head_request=self._is_head)
+        head = read_response(
+            response, UNTIL_CLOSE if trailers else len(content), is_head_request=self._is_head, fields=self._fields
+        )
         self._close()
         self._client.response_started(head, content, is_complete=not trailers)
         if trailers:
             self._client.response_ended(b"", trailers)
 
     async def _stream_response(self, response: http.Response, length: int) -> None:
-        head = read_response(response, UNTIL_CLOSE if callable(response.stream) else length, is_head_request=False)
+        head = read_response(
+            response, UNTIL_CLOSE if callable(response.stream) else length, is_head_request=False, fields=self._fields
+        )
         body = Streamed(response, is_kept=self._hooks.stores_bodies)
         client = self._client
         client.response_started(head, body.piece(self._response.take()), is_complete=False)

@@ -14,6 +14,7 @@ from typing import TypedDict
 
 from mitmproxy import http
 
+from edge_addon.http.fields import FieldTable, response_fields
 from edge_addon.http.framing import BODILESS, CHUNKED, ResponseHead, parse_response, split_lines
 from edge_addon.http.refusal import BadMessage, Cause
 
@@ -58,8 +59,6 @@ def build_response(head: ResponseHead) -> http.Response:
     """The response with this head."""
     version, _, rest = head.lines[0].partition(b" ")
     lines = head.lines[1:]
-    if head.hsts is not None:
-        lines.append(b"Strict-Transport-Security: " + head.hsts)
     if head.status == 101:
         lines += (b"Connection: Upgrade", b"Upgrade: websocket")
     response = http.Response(
@@ -72,7 +71,9 @@ def build_response(head: ResponseHead) -> http.Response:
     return _streaming(response)
 
 
-def read_response(response: http.Response, length: int, *, is_head_request: bool) -> ResponseHead:
+def read_response(
+    response: http.Response, length: int, *, is_head_request: bool, fields: FieldTable = response_fields
+) -> ResponseHead:
     """The head to answer with, for a body of `length` bytes, negative when it is not known; raises BadMessage."""
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.data.reason)]
     if is_head_request or response.status_code in BODILESS:
@@ -84,7 +85,7 @@ def read_response(response: http.Response, length: int, *, is_head_request: bool
     text = b"\r\n".join(lines)
     if text.count(b"\n") != len(lines) - 1:
         raise BadMessage(Cause.BARE_LF)
-    return parse_response(text, is_head_request=is_head_request)
+    return parse_response(text, is_head_request=is_head_request, fields=fields)
 
 
 def add_trailers(message: http.Message, lines: list[bytes]) -> None:

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from certstore.model.settings.models import HostPort, ListenerSettings, UpstreamTls
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
-from edge_addon.transport.tcp import ask_after_peer, close_in_time
+from edge_addon.transport.tcp import close_with_deadline, enable_keepalive_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +52,23 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
 class UpstreamLeg(asyncio.Protocol):
     """One connection, from `open` to `close`."""
 
-    __slots__ = ("_ca_file", "_header", "_listener", "_loop", "_owner", "_task", "_transport")
+    _owner: Owner | None
+    _loop: asyncio.AbstractEventLoop
+    _listener: ListenerSettings
+    _ca_file: Path | None
+    _header: bytes
+    _task: asyncio.Task[None] | None
+    _transport: asyncio.Transport | None
+
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, listener: ListenerSettings, base: Path) -> None:
-        self._owner: Owner | None = owner
+        self._owner = owner
         self._loop = loop
         self._listener = listener
         self._ca_file = base / listener.upstream_ca_file if listener.upstream_ca_file is not None else None
-        self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[None] | None = None
         self._header = b""
+        self._task = self._transport = None
 
     @property
     def address(self) -> HostPort:
@@ -113,7 +120,7 @@ class UpstreamLeg(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
-            close_in_time(self._transport)
+            close_with_deadline(self._transport)
 
     # asyncio's side
 
@@ -122,7 +129,7 @@ class UpstreamLeg(asyncio.Protocol):
         if self._owner is None:
             self._transport.abort()
             return
-        ask_after_peer(transport)
+        enable_keepalive_of(transport)
         if self._header:
             self._transport.write(self._header)
         if self._listener.upstream_tls is UpstreamTls.TLS:

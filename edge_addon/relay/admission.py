@@ -12,6 +12,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
+from edge_addon.http.fields import Field, FieldTable, response_fields
 from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
@@ -24,6 +25,7 @@ from edge_addon.upstream.pool import UpstreamPool
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
+
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
 
@@ -31,37 +33,35 @@ REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 class Admission:
     """Decides for the requests of one connection."""
 
-    __slots__ = (
-        "_channel",
-        "_forwarded",
-        "_host",
-        "_inspected",
-        "_is_trusted",
-        "_needs_inspection",
-        "_plane",
-        "_pool",
-        "_site",
-        "_snapshot",
-        "exchange",
-        "hsts",
-    )
+    own_fields: tuple[Field, ...]
+    """What every answer of this connection gets; in clear text nothing."""
+    response_fields: FieldTable
+    exchange: ExchangeMaker
+    """What relays a request that `admit` let through."""
+    _channel: Channel
+    _forwarded: bytes
+    _host: bytes | None
+    _inspected: InspectedClient | None
+    _is_trusted: bool
+    _needs_inspection: bool
+    _plane: DataPlane
+    _pool: UpstreamPool | None
+    _site: str
+    _snapshot: Snapshot | None
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
-        self._host: bytes | None = None
-        self._snapshot: Snapshot | None = None
-        self._pool: UpstreamPool | None = None
+        self._host = self._snapshot = self._pool = None
         self._forwarded = b""
-        self._inspected: InspectedClient | None = None
+        self._inspected = None
         self._needs_inspection = False
-        self.exchange: ExchangeMaker = Exchange
-        """How a request that `admit` let through is relayed."""
+        self.exchange = Exchange
         self._site = ""
-        trusted = plane.settings.trusted_proxies
-        self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
-        hsts = plane.settings.http.hsts
-        self.hsts = b"Strict-Transport-Security: " + hsts.encode("ascii") if hsts and channel.secure else None
+        self._is_trusted = plane.is_trusted_proxy(channel.client.host)
+        self.own_fields = plane.own_fields if channel.secure else ()
+        self.response_fields = plane.response_fields if channel.secure else response_fields
 
     def admit(self, head: RequestHead) -> Answer | UpstreamPool:
         """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none.

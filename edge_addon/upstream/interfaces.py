@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import ResponseHead
 from edge_addon.transport.channel import Channel
 from edge_addon.upstream.pool import UpstreamPool
@@ -66,10 +67,10 @@ class RequestExchange(Protocol):
 
 
 class ExchangeMaker(Protocol):
-    """What makes the exchange of a request."""
+    """What makes the exchange of a request; `fields` are what happens to each field of its response."""
 
     def __call__(
-        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, *, asks_upgrade: bool
+        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
     ) -> RequestExchange: ...
 
 

@@ -21,7 +21,7 @@ from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.text import listed
 
-__all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "read_bundle"]
+__all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "choose_bundle", "read_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,15 @@ def read_bundle(
     `force` turns what a person may overrule (`FORCIBLE`) into problems. `open_pkcs12` is for files of other people: one
     that bounds the work.
     """
-    contents = read_contents(files, password, open_pkcs12)
+    return choose_bundle(read_contents(files, password, open_pkcs12), now=now, names=names, force=force)
+
+
+def choose_bundle(
+    contents: Contents, *, now: datetime, names: Collection[str] = (), force: bool = False
+) -> CertificateBundle | Refused:
+    """The second half of `read_bundle`: the same contents can be judged again for other names or with `force`, without
+    opening any file again.
+    """
     if contents.faults:
         return Refused(contents.faults)
     candidates = _candidates(contents, now, names, force=force)

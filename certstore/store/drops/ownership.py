@@ -20,9 +20,9 @@ def site_of_place(state: WriterState, name: str, *, is_folder: bool) -> str | No
     site = _site(state, name, is_folder=is_folder)
     path = f"{state.layout.domains}/{shown(name)}"  # whoever may drop here is not to write lines of the log
     if site is None and (is_folder or name.endswith(_SUFFIX)):
-        state.say_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
+        state.log_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
     elif site in state.tombstones:
-        state.say_once(f"{path} is ignored: the site {site} was removed; `certedge site add {site}` brings it back")
+        state.log_once(f"{path} is ignored: the site {site} was removed; `certedge site add {site}` brings it back")
         return None
     return site
 

@@ -169,7 +169,7 @@ def test_a_right_that_is_granted_later_is_noticed(writer: StoreWriter, ca: Certi
         return looks[-1]
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
-        patch.setattr(writer, "look", spy)
+        patch.setattr(writer, "check", spy)
         (writer.layout.domains / SITE / "privkey.pem").chmod(0o640)
         wait_for(lambda: SITE in {each.site for each in looks}, "a look after chmod")
 
@@ -198,7 +198,7 @@ def test_a_sweep_over_unchanged_places_looks_at_nothing(
     drop_pair(writer, SITE, ca.issue(SITE))
     with watching(writer) as watcher:
         looks: list[str] = []
-        monkeypatch.setattr(writer, "look", looks.append)
+        monkeypatch.setattr(writer, "check", looks.append)
         for _ in range(3):
             watcher.sweep_soon()
             wait_for(lambda: watcher.is_idle, "the sweep")
@@ -296,7 +296,7 @@ def test_one_sites_trouble_does_not_end_the_watching(
             raise OSError(5, "Input/output error")
         return check(site)
 
-    monkeypatch.setattr(writer, "look", troubled)
+    monkeypatch.setattr(writer, "check", troubled)
     issued = ca.issue(OTHER)
     with watching(writer):
         drop_pair(writer, SITE, ca.issue(SITE))
@@ -376,7 +376,7 @@ def test_reading_a_drop_does_not_set_off_another_look(writer: StoreWriter, ca: C
         return check(site)
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
-        patch.setattr(writer, "look", count)
+        patch.setattr(writer, "check", count)
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
         wait_served(writer.layout.root, SITE, issued.fingerprint)
