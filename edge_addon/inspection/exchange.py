@@ -122,7 +122,7 @@ class InspectedExchange:
     def cancel(self) -> None:
         """The client has gone, or wants no more of the response."""
         if not self._is_over:
-            self._end("Client disconnected.")
+            self._end("The client has gone, or a time limit is over.")
 
     def pause_reading(self) -> None:
         self._is_client_full = True
@@ -222,8 +222,8 @@ class InspectedExchange:
                 self._fail(status, "inspection_body_too_large", "the body exceeds mitmproxy's body_size_limit")
                 raise BrokenOff
         message.timestamp_end = time.time()
-        add_trailers(message, pieces.trailers)
         if message.data.content is None:
+            add_trailers(message, pieces.trailers)
             if content and message.stream:
                 body = Streamed(message, is_kept=self._hooks.stores_bodies)
                 return body.piece(content) + body.rest()
@@ -238,7 +238,7 @@ class InspectedExchange:
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._response.put(body)
         if is_complete:
-            self._response.end([])
+            self._end_response([])
         elif self._is_client_full:
             self._pause_upstream()
         self._flow.response = build_response(head)
@@ -249,7 +249,12 @@ class InspectedExchange:
 
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
         self._response.put(data)
+        self._end_response(trailers)
+
+    def _end_response(self, trailers: list[bytes]) -> None:
         self._response.end(trailers)
+        if not self._request.is_complete:
+            self._request.break_off()  # the upstream wants no more of it
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._websocket = WebSocketRelay(self._hooks, self._flow, connection, rest)
@@ -263,9 +268,10 @@ class InspectedExchange:
         """Answer with the flow's response; `length` of the body that comes from the upstream."""
         await self._tell(HttpResponseHeadersHook(self._flow))
         response = self._present_response()
+        has_body = not (self._is_head or response.status_code in BODILESS)
         if self._exchange is None:
             self._response.end([])
-        elif response.stream and not self._response.is_complete:
+        elif response.stream and has_body and not self._response.is_complete:
             await self._stream_response(response, length)
             return
         content = await self._read_whole(response, self._response, status=502)
@@ -276,18 +282,14 @@ class InspectedExchange:
         trailers = trailer_lines(response)
         if self._is_head or response.status_code in BODILESS:
             content, trailers = b"", []
-        head = read_response(
-            response, UNTIL_CLOSE if trailers else len(content), is_head_request=self._is_head, fields=self._fields
-        )
+        head = self._read_head(response, UNTIL_CLOSE if trailers else len(content))
         self._close()
         self._client.response_started(head, content, is_complete=not trailers)
         if trailers:
             self._client.response_ended(b"", trailers)
 
     async def _stream_response(self, response: http.Response, length: int) -> None:
-        head = read_response(
-            response, UNTIL_CLOSE if callable(response.stream) else length, is_head_request=False, fields=self._fields
-        )
+        head = self._read_head(response, UNTIL_CLOSE if callable(response.stream) else length)
         body = Streamed(response, is_kept=self._hooks.stores_bodies)
         client = self._client
         client.response_started(head, body.piece(self._response.take()), is_complete=False)
@@ -307,9 +309,15 @@ class InspectedExchange:
         await self._tell(HttpResponseHook(flow))
         head = read_response(self._present_response(), UNTIL_CLOSE, is_head_request=False)
         if head.status != 101:
-            raise BadMessage(Cause.UNASKED_UPGRADE)
-        self._is_over = True
+            raise BadMessage(Cause.BAD_STATUS_LINE)
+        self._close()
+        flow.live = True
         self._client.upgraded(head, b"", relay)
+
+    def _read_head(self, response: http.Response, length: int) -> ResponseHead:
+        if response.status_code < 200:
+            raise BadMessage(Cause.BAD_STATUS_LINE)
+        return read_response(response, length, is_head_request=self._is_head, fields=self._fields)
 
     def _present_response(self) -> http.Response:
         """An addon may have put another one in its place."""
@@ -359,6 +367,7 @@ class InspectedExchange:
         if self._websocket is not None:
             self._websocket.abort()
             self._websocket.tunnel_ended()
+        self._flow.resume()  # where the user holds it, for nobody now
         if self._owes_outcome:
             self._flow.error = flow.Error(reason)
             self._hooks.run(self._hooks.tell(HttpErrorHook(self._flow), self._flow))

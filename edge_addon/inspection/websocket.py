@@ -32,6 +32,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._connection = connection
         self._upstream = connection.transport
         self._upstream.set_protocol(self)
+        self._upstream.pause_reading()
         self._tunnel: asyncio.Protocol | None = None
         self._early = rest
         self._lost: Exception | None = None
@@ -57,6 +58,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._tunnel = protocol
         self._hooks.injectable[self._flow.id] = self._feed
         self._feed(events.Start())
+        self.resume_reading()
         if self._early:
             self._feed(events.DataReceived(self._flow.server_conn, self._early))
             self._early = b""
@@ -85,12 +87,11 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
 
     def pause_reading(self) -> None:
         self._is_client_full = True
-        self._upstream.pause_reading()
+        self._pause_or_resume()
 
     def resume_reading(self) -> None:
         self._is_client_full = False
-        if not self._is_held:
-            self._upstream.resume_reading()
+        self._pause_or_resume()
 
     # The protocol, as the upstream's transport uses it.
 
@@ -173,13 +174,20 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
             self._waiting_bytes += size
             if self._waiting_bytes > HELD_BYTES and not self._is_held and self._tunnel is not None:
                 self._is_held = True
-                self._upstream.pause_reading()
+                self._pause_or_resume()
                 self._tunnel.pause_writing()
+
+    def _pause_or_resume(self) -> None:
+        if self._upstream.is_closing():
+            return
+        if self._is_client_full or self._is_held:
+            self._upstream.pause_reading()
+        else:
+            self._upstream.resume_reading()
 
     def _let_go_on(self) -> None:
         if self._is_held and self._tunnel is not None:
             self._is_held = False
-            if not (self._is_client_full or self._upstream.is_closing()):
-                self._upstream.resume_reading()
+            self._pause_or_resume()
             if not self._is_upstream_full:
                 self._tunnel.resume_writing()

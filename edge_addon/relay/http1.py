@@ -347,7 +347,7 @@ class Http1Session:
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """The upstream gave no response, or stopped in the middle of one."""
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
         if self._has_answered or not status:
             # A client that counts chunks sees that some are missing; one that reads to the end must see a reset.
             self._end_early(cause, is_cut=not status or (self._is_closing and not self._is_chunked))
