@@ -73,7 +73,7 @@ async def console(context: ConsoleContext, access: Access) -> AsyncIterator[str]
 def make_actions(context: ConsoleContext, access: Access) -> Actions:
     """In a running loop. Its jobs are to be stopped and its index closed."""
     news, layout = Broadcast(), context.writer.layout
-    kept = KeyedState(layout.admin / "jobs.jsonl", layout.temporary, is_valid=is_kept_job)
+    kept = KeyedState(layout.jobs, layout.temporary, is_valid=is_kept_job)
     return Actions(
         context,
         access,

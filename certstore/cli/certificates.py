@@ -21,6 +21,7 @@ from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.control.protocol import pack_bytes, pack_files
 from certstore.files.clock import utc_now
+from certstore.model.certificate.pem import FILE_LIMIT
 
 if TYPE_CHECKING:
     from certstore.model.record import Record
@@ -32,7 +33,6 @@ app = typer.Typer(
     epilog="Example: certedge cert history webmail.example.com",
 )
 
-_FILE_LIMIT = 1_000_000
 _PASSWORD_LIMIT = 4096
 _SHOWN_ATTEMPTS = 10
 _OUTCOME_STYLES = {"refused": BAD, "failed": BAD, "noted": WARNING, "done": GOOD}
@@ -65,7 +65,7 @@ def install(
     paths = _given_files(fullchain, privkey, pem, p12, attempted)
     check_site_key(site, attempted)
     edge = open_edge(config)
-    files = [(path.name, _read(path, _FILE_LIMIT, attempted)) for path in paths]
+    files = [(path.name, _read(path, FILE_LIMIT, attempted)) for path in paths]
     args: dict[str, Any] = {"site": site, "files": pack_files(files), "force": force}
     if password_file is not None:
         args["password"] = pack_bytes(_read_password(password_file, attempted))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from certstore.model.layout import SITE_YAML, Layout
+from certstore.model.layout import DROP_SUFFIX, SITE_YAML, Layout
 from certstore.model.snapshot import MAIN
 from certstore.store.drops.reading import MAX_FILES, is_drop_name
 from certstore.watch.queue import Kind, Place
@@ -44,7 +44,7 @@ def take_view(layout: Layout) -> View:
         if entry.name.startswith("."):
             continue
         is_folder = _is_folder(entry)
-        if not is_folder and not entry.name.endswith(".pem"):
+        if not is_folder and not entry.name.endswith(DROP_SUFFIX):
             continue
         place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
         parts, has_links = _folder_parts(entry.path) if is_folder else ((_stamp(entry),), False)
@@ -82,7 +82,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except PermissionError:
-        return not entry.name.endswith(".pem")
+        return not entry.name.endswith(DROP_SUFFIX)
     except OSError:
         return False
 

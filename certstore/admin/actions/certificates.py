@@ -11,6 +11,7 @@ from certstore.control.protocol import Fault, RequestFailed, pack_bytes, pack_fi
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.certificate.findings import Finding
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers
@@ -20,7 +21,6 @@ from certstore.model.version import chain_length
 from certstore.store.pkcs12_process import open_apart
 
 FILES_MOST = 20
-FILE_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def check_size(files: Sequence[DroppedFile]) -> None:
     if len(files) > FILES_MOST:
         raise RequestFailed(Fault.TOO_LARGE, f"{len(files)} files were given; at most {FILES_MOST} are read at once")
     for file in files:
-        if len(file.content) > FILE_MOST:
+        if len(file.content) > FILE_LIMIT:
             remedy = "a certificate with its key and chain has a few kilobytes: check which file was chosen"
             raise RequestFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
 

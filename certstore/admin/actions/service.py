@@ -7,6 +7,7 @@ from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
 from certstore.model.console.authorization import Action
+from certstore.model.layout import WORKER_REPORTS
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
@@ -39,7 +40,7 @@ def list_workers(actions: Actions, actor: Actor) -> list[dict[str, Any]]:
     """Those that were heard of lately, and whether each has read everything that was published."""
     actions.check(actor, Action.SERVICE_VIEW)
     layout, now = actions.context.writer.layout, actions.context.clock()
-    reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
+    reports = [read_report(path) for path in sorted(layout.worker_reports.glob(WORKER_REPORTS))]
     journal = layout.snapshot_journal.stat()
     return [
         {

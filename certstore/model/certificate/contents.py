@@ -15,12 +15,10 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 from certstore.model.certificate.der import ROUNDS_LIMIT, DerKind, derivation_rounds, kind_of
 from certstore.model.certificate.findings import Finding, Refusal, refusal
-from certstore.model.certificate.pem import Block, find_blocks, looks_like_pem, plain_bytes
+from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
 from certstore.model.text import shown
 
-FILE_LIMIT = 1_000_000
-"""Bytes of one file; a chain with its key is below ten thousand."""
 PKCS12_LIMIT = 5
 """Of PKCS #12 files in one drop: each may take seconds."""
 _CERTIFICATES_LIMIT = 200
