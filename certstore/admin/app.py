@@ -21,7 +21,7 @@ from certstore.admin.api.examples import add_examples
 from certstore.admin.api.models import ProblemDocument
 from certstore.admin.http.guard import BodyTooLarge, Guard, Origins
 from certstore.admin.http.identity import find_actor
-from certstore.admin.http.probes import observing
+from certstore.admin.http.probes import probe_routes
 from certstore.admin.http.problems import EXPECTED, NotSignedIn, Problem, problem_of, response_of
 from certstore.admin.pages import certificate, entrance, overview, site
 from certstore.admin.pages import service as page_service
@@ -57,7 +57,7 @@ def build_app(actions: Actions) -> Guard:
         app.include_router(each.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_api_route("/healthz", healthz, include_in_schema=False)
-    app.include_router(observing(actions))
+    app.include_router(probe_routes(actions))
     for error in EXPECTED:
         app.add_exception_handler(error, on_expected)
     app.add_exception_handler(HTTPException, on_http)

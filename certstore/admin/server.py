@@ -16,18 +16,16 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 
 from certstore.admin.actions.action import Actions
-from certstore.admin.actions.orders import take_up_left_over
 from certstore.admin.app import build_app
 from certstore.admin.context import ConsoleContext
 from certstore.admin.http.connections import LIMIT, BoundedProtocol
-from certstore.admin.http.tls import LiveContext
+from certstore.admin.http.tls import LiveTlsContext
 from certstore.admin.live.broadcast import Broadcast
-from certstore.admin.live.jobs import Jobs, is_kept_job
+from certstore.admin.live.jobs import Jobs
 from certstore.admin.live.reachability import Reachability
 from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
-from certstore.files.keyed_state import KeyedState
 from certstore.model.settings.models import HostPort
 from certstore.people.access import Access
 from certstore.people.invitations import FIRST
@@ -36,7 +34,7 @@ from certstore.people.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 """How soon an open overview hears of a change."""
 
 _END_SECONDS = 1
@@ -47,18 +45,17 @@ _ROUNDS = 10
 @contextlib.asynccontextmanager
 async def console(context: ConsoleContext, access: Access) -> AsyncIterator[str]:
     """The console, for as long as the context lasts; its address. Raises OSError, ssl.SSLError."""
-    actions = make_actions(context, access)
+    actions = build_actions(context, access)
     listener = _listen(context.settings.admin.listen)
     # It would log exceptions with their messages, which could quote what was sent; `app` logs them without.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    server = _Server(_config(build_app(actions), LiveContext(context.writer.layout)))
+    server = _Server(_config(build_app(actions), LiveTlsContext(context.writer.layout)))
     address = f"https://{HostPort(*listener.getsockname()[:2])}"
     serving = asyncio.create_task(server.serve([listener]), name="console")
-    looking = asyncio.create_task(_keep_looking(actions.index), name="console-index")
+    looking = asyncio.create_task(_keep_index_fresh(actions.index), name="console-index")
     try:
         logger.info("the console is on %s", address)
         await asyncio.to_thread(_announce_set_up, access, address)
-        await asyncio.to_thread(take_up_left_over, actions)
         yield address
     finally:
         looking.cancel()
@@ -70,15 +67,14 @@ async def console(context: ConsoleContext, access: Access) -> AsyncIterator[str]
         actions.index.close()
 
 
-def make_actions(context: ConsoleContext, access: Access) -> Actions:
+def build_actions(context: ConsoleContext, access: Access) -> Actions:
     """In a running loop. Its jobs are to be stopped and its index closed."""
-    news, layout = Broadcast(), context.writer.layout
-    kept = KeyedState(layout.jobs, layout.temporary, is_valid=is_kept_job)
+    news = Broadcast()
     return Actions(
         context,
         access,
         SiteIndex(context, news.tell),
-        Jobs(context.clock, news.tell, kept),
+        Jobs(context.clock, news.tell),
         Uploads(context.clock),
         Passwords(),
         Throttle(context.clock),
@@ -106,7 +102,7 @@ def _listen(address: HostPort) -> socket.socket:
     return listener
 
 
-def _config(app: object, context: LiveContext) -> uvicorn.Config:
+def _config(app: object, context: LiveTlsContext) -> uvicorn.Config:
     def chosen(config: uvicorn.Config, default: object) -> ssl.SSLContext:
         return context.listening
 
@@ -144,14 +140,14 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0)
 
 
-async def _keep_looking(index: SiteIndex) -> None:
+async def _keep_index_fresh(index: SiteIndex) -> None:
     while True:
         try:
             await asyncio.to_thread(index.refresh)
         except Exception:
             # The next look may succeed; pages show what the last one found.
             logger.exception("the console could not look at the sites")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(REFRESH_SECONDS)
 
 
 def _announce_set_up(access: Access, address: str) -> None:

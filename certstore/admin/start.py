@@ -32,7 +32,7 @@ PerformInLoop = Callable[[Request, Tell], Awaitable[Answer]]
 
 
 @contextlib.asynccontextmanager
-async def console_beside(
+async def serve_console(
     writer: StoreWriter,
     settings: Settings,
     base: Path,

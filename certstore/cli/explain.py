@@ -21,14 +21,12 @@ if TYPE_CHECKING:
     from certstore.model.settings.models import ListenerKind
     from certstore.model.snapshot import Snapshot
 
-CLEAR_TEXT_KINDS = ("http", "health")
-
 
 def _kinds() -> list[str]:
     """Listeners with TLS."""
     from certstore.model.settings.models import ListenerKind
 
-    return [each.value for each in ListenerKind if each.value not in CLEAR_TEXT_KINDS]
+    return [each.value for each in ListenerKind if not each.is_clear_text]
 
 
 def explain(

@@ -207,13 +207,13 @@ class _Control:
     async def receiving(self, settings: Settings, base: Path) -> AsyncIterator[None]:
         """Console and API, begun last and ended first; whatever keeps them from beginning, everything else goes on."""
         try:
-            beside = await asyncio.to_thread(importlib.import_module, "certstore.admin.start")
+            console = await asyncio.to_thread(importlib.import_module, "certstore.admin.start")
         except Exception as error:  # noqa: BLE001  as with orders: an installation that lacks a part of itself
             logger.error("there is no console: %s: %s", type(error).__name__, error)
             self._access.set_result(None)
             yield
             return
-        async with beside.console_beside(self._writer, settings, base, self._performed, self._upkeep.result) as access:
+        async with console.serve_console(self._writer, settings, base, self._performed, self._upkeep.result) as access:
             self._access.set_result(access)
             yield
 

@@ -215,11 +215,6 @@ class Layout:
         return self.admin / "tokens.jsonl"
 
     @property
-    def jobs(self) -> Path:
-        """Orders that people have asked for and that are not done."""
-        return self.admin / "jobs.jsonl"
-
-    @property
     def temporary(self) -> Path:
         return self.root / "tmp"
 

@@ -80,6 +80,7 @@ class Maintenance:
         self._when: dict[str, datetime] = {}
         self._busy: dict[str, Future[Attempted]] = {}
         self._asking: set[str] = set()
+        self._interrupted: set[str] = set()
         self._lock = threading.RLock()
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
         self._windows = ThreadPoolExecutor(1, "window")
@@ -99,6 +100,7 @@ class Maintenance:
         certificate is live has ended, and every token but those of the orders that will be picked up."""
         if left := self.tools.journal.sweep(self._live_fingerprint, self.clock()):
             logger.info("%d orders that nobody needs any more removed", left)
+        self._interrupted = set(self.tools.journal.sites())
         needed = self.tools.journal.tokens()
         if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints(), needed):
             logger.info("%d tokens of interrupted orders removed", left)
@@ -137,6 +139,9 @@ class Maintenance:
     def under_way(self) -> int:
         """How many orders run now."""
         return len(self._busy)
+
+    def is_ordering(self, site: str) -> bool:
+        return site in self._busy
 
     def entries(self) -> Mapping[str, SiteEntry]:
         """All sites as they stand."""
@@ -239,6 +244,10 @@ class Maintenance:
             if state.info is None or state.info.fingerprint != live.fingerprint:
                 return  # the first answer decides; asking ends in another look
         decision = decide_renewal(target, state, now, fraction=site_fraction(site, live))
+        is_interrupted = site in self._interrupted
+        self._interrupted.discard(site)
+        if is_interrupted and state.next_attempt is None and isinstance(decision, Keep):
+            decision = Renew(RenewalReason.ASKED_FOR)  # not due: somebody asked for it before the restart
         match decision:
             case Keep(until):
                 wake = [now + LONGEST_SLEEP, *([until] if until is not None else [])]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, Layout
 from certstore.model.selection import select
-from certstore.model.settings.models import ListenerKind, ListenerSettings
+from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
 from certstore.net.own_address import reachable_address
 from certstore.store.versions import read_versions
@@ -66,7 +66,7 @@ def plan(
     for listener in listeners:
         address = reachable_address(listener.listen)
         with_header = listener.accept_proxy_protocol and _is_trusted(address.host, trusted_proxies)
-        if listener.kind in (ListenerKind.HTTP, ListenerKind.HEALTH):
+        if listener.kind.is_clear_text:
             yield Check(listener, Probe(listener.kind, address, entries[0].host, with_header), None)
             continue
         for server_name in (None, *(entry.host for entry in entries)):

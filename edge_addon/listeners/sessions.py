@@ -8,7 +8,7 @@ from certstore.model.settings.models import ListenerKind, ListenerSettings
 from edge_addon.http.responses import encode_answer, page
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.listeners.health import HealthSession
-from edge_addon.mail.dialogue import PROTOCOLS, goodbye
+from edge_addon.mail.protocols import PROTOCOLS
 from edge_addon.mail.relay import MailSession
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.relay.http1 import Http1Session
@@ -34,10 +34,10 @@ def busy_answer(plane: DataPlane, listener: ListenerSettings) -> bytes:
     """What a client hears that is one too many; nothing where TLS would have to come first."""
     kind = listener.kind
     if kind.offers_starttls:
-        return goodbye(PROTOCOLS[kind], plane.snapshot.main.host, "Too many connections")
+        return PROTOCOLS[kind].goodbye(plane.snapshot.main.host, "Too many connections")
     if kind is ListenerKind.HTTP:
         answer = page(503, "too_many_connections")
-        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", hsts=None)
+        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", own_fields=())
     return b""
 
 

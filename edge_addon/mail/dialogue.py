@@ -7,35 +7,14 @@ shown byte by byte.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Protocol
 
-from certstore.model.settings.models import ListenerKind
 from edge_addon.mail.lines import Fault
 
+LINE_TOO_LONG = "mail_line_too_long"
 LINE_LIMIT = 65_536
 """Bytes of one command or answer before the login; Kerberos tokens in base64 fill most of it. SMTP has a limit."""
-
-
-class MailProtocol(StrEnum):
-    """What is spoken, whichever way TLS comes about."""
-
-    IMAP = "imap"
-    POP3 = "pop3"
-    SMTP = "smtp"
-    SIEVE = "sieve"
-
-
-PROTOCOLS = {
-    ListenerKind.IMAP: MailProtocol.IMAP,
-    ListenerKind.IMAPS: MailProtocol.IMAP,
-    ListenerKind.POP3: MailProtocol.POP3,
-    ListenerKind.POP3S: MailProtocol.POP3,
-    ListenerKind.SMTP: MailProtocol.SMTP,
-    ListenerKind.SUBMISSION: MailProtocol.SMTP,
-    ListenerKind.SUBMISSIONS: MailProtocol.SMTP,
-    ListenerKind.SIEVE: MailProtocol.SIEVE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +88,10 @@ class Dialogue(Protocol):
         """Commands may go to the upstream; `greeting` is for the client, empty when it is not to hear one."""
 
 
-GOODBYES = {
-    MailProtocol.IMAP: "* BYE [UNAVAILABLE] {why}\r\n",  # RFC 5530 §3: a failure that passes
-    MailProtocol.POP3: "-ERR [SYS/TEMP] {why}\r\n",  # RFC 3206 §4
-    MailProtocol.SMTP: "421 4.3.2 {host} {why}\r\n",  # RFC 5321 §3.8, RFC 3463 §3.4
-    MailProtocol.SIEVE: 'BYE (TRYLATER) "{why}"\r\n',  # RFC 5804 §1.3
-}
-"""All of them make a client come back later and keep its mail."""
-
-
-def goodbye(protocol: MailProtocol, host: str, why: str) -> bytes:
-    """The last words of a session that the edge ends; `why` is plain ASCII without quotes."""
-    return GOODBYES[protocol].format(host=host, why=why).encode("ascii")
+def client_fault(fault: Fault) -> Ended:
+    """The client's stream can't be followed any further. Final for this mail: trying again would change nothing."""
+    return Ended(LINE_TOO_LONG) if fault is Fault.TOO_LONG else Ended("mail_bare_newline", _BARE_NEWLINE_ANSWER)
 
 
 _BARE_NEWLINE_ANSWER = b"521 5.5.2 Lines end with CR LF, and neither stands alone\r\n"
-_TOO_LONG_ANSWERS = {
-    MailProtocol.IMAP: b"* BYE Line too long\r\n",
-    MailProtocol.POP3: b"-ERR Line too long\r\n",
-    MailProtocol.SMTP: b"500 5.5.2 Line too long\r\n",
-    MailProtocol.SIEVE: b'BYE "Line too long"\r\n',
-}
-
-
-def client_fault(protocol: MailProtocol, fault: Fault) -> Ended:
-    """The client's stream can't be followed any further. Final for this mail: trying again would change nothing."""
-    answer = _BARE_NEWLINE_ANSWER if fault is Fault.BARE_NEWLINE else _TOO_LONG_ANSWERS[protocol]
-    return Ended(f"mail_{fault}", answer)
+"""Only SMTP insists on whole line ends."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edge_addon.mail.commands import parse_command
-from edge_addon.mail.dialogue import MailProtocol
+from edge_addon.mail.commands import parse_tagged_command
 from edge_addon.mail.lines import Literals
 from edge_addon.mail.login import After, Login
 
@@ -24,7 +23,6 @@ _LITERAL = re.compile(rb"\{(\d{1,5})\+?\}\r\n")
 
 
 class ImapLogin(Login):
-    protocol = MailProtocol.IMAP
     no_response = b"* BYE Not the next part of the command\r\n"
 
     def __init__(self) -> None:
@@ -37,7 +35,7 @@ class ImapLogin(Login):
         """How many pieces of it have gone or will."""
 
     def judge_command(self, data: bytes) -> bytes | None:
-        command = parse_command(MailProtocol.IMAP, data)
+        command = parse_tagged_command(data)
         if command is None:
             return b"* BAD Not a command\r\n"
         tag = command.tag.encode("ascii")

@@ -18,7 +18,6 @@ from edge_addon.mail.dialogue import (
     Action,
     Count,
     Ended,
-    MailProtocol,
     Step,
     ToClient,
     ToUpstream,
@@ -49,7 +48,6 @@ class After(Enum):
 class Login(ABC):
     """The watch; a subclass knows one protocol."""
 
-    protocol: MailProtocol
     response_literals = Literals.NONE
     """The literals in a client's step of an authentication."""
     no_response: bytes
@@ -125,7 +123,7 @@ class Login(ABC):
         while self._is_clients_turn and not self._is_over and (unit := self._client.next_unit()) is not None:
             if isinstance(unit, Fault):
                 self._is_over = True
-                steps.append(client_fault(self.protocol, unit))
+                steps.append(client_fault(unit))
             elif not self.goes_on and (answer := self.judge_command(unit.data)) is not None:
                 if unit.waits:
                     self._client.forget_literal()

@@ -6,10 +6,10 @@ is then the edge's own, and bytes that came in the same flight as the go-ahead e
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, MailProtocol, Ready, Step, ToClient, ToUpstream
+from certstore.model.starttls import ClientSide
+from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, Ready, Step, ToClient, ToUpstream
 from edge_addon.mail.lines import Fault, Framer, Literals
 
 UPSTREAM_REFUSED = "mail_upstream_refused"
@@ -21,57 +21,17 @@ ANSWER_LIMIT = 4 * LINE_LIMIT
 """Bytes of one whole greeting or answer."""
 
 
-def _pattern(text: bytes) -> re.Pattern[bytes]:
-    return re.compile(text, re.IGNORECASE | re.DOTALL)
-
-
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What ends an answer, and what its last line begins with when it is a good one."""
+class OpeningScript:
+    """How a protocol opens.
 
-    last_line: re.Pattern[bytes]
-    good: re.Pattern[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """How a protocol opens; `{host}` in a text is the edge's name.
-
-    `to_tls` are the commands with the answers they should get. `greeting_over_tls` replaces the upstream's; it is None
-    where the protocol has the server greet once more over TLS.
+    `greeting_over_tls` replaces the upstream's greeting, with `{host}` for the edge's name; it is None where the
+    protocol has the server greet once more over TLS.
     """
 
-    greeting: Expected
-    to_tls: tuple[tuple[str, Expected], ...]
+    client_side: ClientSide
     greeting_over_tls: str | None
-
-
-_ANY_LINE = _pattern(b"")
-_SMTP_LAST = _pattern(rb"(?!\d{3}-)")
-_SIEVE_OK = Expected(_pattern(rb"(?:OK|NO|BYE)\b"), _pattern(rb"OK\b"))
-
-SCRIPTS = {
-    MailProtocol.IMAP: Script(
-        # PREAUTH is no good greeting: STARTTLS is not possible then, and every client would be in without a login.
-        Expected(_ANY_LINE, _pattern(rb"\* OK\b")),
-        (("edge STARTTLS\r\n", Expected(_pattern(rb"edge |\* BYE\b"), _pattern(rb"edge OK\b"))),),
-        "* OK {host} ready\r\n",
-    ),
-    MailProtocol.POP3: Script(
-        Expected(_ANY_LINE, _pattern(rb"\+OK")),
-        (("STLS\r\n", Expected(_ANY_LINE, _pattern(rb"\+OK"))),),
-        "+OK {host} ready\r\n",
-    ),
-    MailProtocol.SMTP: Script(
-        Expected(_SMTP_LAST, _pattern(rb"220")),
-        (
-            ("EHLO {host}\r\n", Expected(_SMTP_LAST, _pattern(rb"250"))),
-            ("STARTTLS\r\n", Expected(_SMTP_LAST, _pattern(rb"220"))),
-        ),
-        "220 {host} ESMTP\r\n",
-    ),
-    MailProtocol.SIEVE: Script(_SIEVE_OK, (("STARTTLS\r\n", _SIEVE_OK),), None),  # RFC 5804 §2.2: it comes again
-}
+    literals: Literals = Literals.AT_ONCE
 
 
 class Opening:
@@ -81,14 +41,12 @@ class Opening:
     STARTTLS in the protocols where the server does not speak first then.
     """
 
-    def __init__(
-        self, protocol: MailProtocol, host: str, *, needs_starttls: bool, client_awaits_greeting: bool
-    ) -> None:
-        self._script = SCRIPTS[protocol]
+    def __init__(self, script: OpeningScript, host: str, *, needs_starttls: bool, client_awaits_greeting: bool) -> None:
+        self._script = script
         self._host = host
-        self._framer = Framer(LINE_LIMIT, Literals.NONE if protocol is MailProtocol.SMTP else Literals.AT_ONCE)
-        self._expected = self._script.greeting
-        self._to_tls = list(self._script.to_tls) if needs_starttls else []
+        self._framer = Framer(LINE_LIMIT, script.literals)
+        self._expected = script.client_side.greeting
+        self._to_tls = list(script.client_side.commands) if needs_starttls else []
         self._needs_starttls = needs_starttls
         self._client_awaits_greeting = client_awaits_greeting
         self._answer = b""
@@ -106,11 +64,11 @@ class Opening:
 
     def tls_established(self) -> list[Step]:
         """The handshake with the upstream is done: what is heard from now on counts."""
-        self._framer = Framer(LINE_LIMIT, Literals.AT_ONCE)
+        self._framer = Framer(LINE_LIMIT, self._script.literals)
         self._needs_starttls = False
         self._answer = b""
         if self._script.greeting_over_tls is None:
-            self._expected = self._script.greeting
+            self._expected = self._script.client_side.greeting
             self._is_over = False
             return []
         return [self._ready(self._script.greeting_over_tls.format(host=self._host).encode("ascii"))]
@@ -133,7 +91,7 @@ class Opening:
     def _refused(self, answer: bytes) -> list[Step]:
         """Its own words say best whether to come again, but only words that nobody on the wire could have put there."""
         if self._needs_starttls:
-            is_greeting = len(self._to_tls) == len(self._script.to_tls)
+            is_greeting = len(self._to_tls) == len(self._script.client_side.commands)
             return self._end(UPSTREAM_REFUSED if is_greeting else UPSTREAM_WITHOUT_STARTTLS)
         self._is_over = True
         return [Count(UPSTREAM_REFUSED), ToClient(answer), Action.CLOSE]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edge_addon.mail.commands import parse_command
-from edge_addon.mail.dialogue import MailProtocol
 from edge_addon.mail.lines import Literals
 from edge_addon.mail.login import After, Login
 
@@ -16,7 +15,6 @@ _REFUSALS = {
 
 
 class Pop3Login(Login):
-    protocol = MailProtocol.POP3
     no_response = b"-ERR Not a step of an authentication\r\n"
 
     def __init__(self) -> None:
@@ -26,7 +24,7 @@ class Pop3Login(Login):
         self._is_in_list = False
 
     def judge_command(self, data: bytes) -> bytes | None:
-        command = parse_command(MailProtocol.POP3, data)
+        command = parse_command(data)
         if command is None:
             return b"-ERR Not a command\r\n"
         if (refusal := _REFUSALS.get(command.verb)) is not None:

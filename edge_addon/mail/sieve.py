@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from edge_addon.mail.commands import parse_command
-from edge_addon.mail.dialogue import MailProtocol
 from edge_addon.mail.lines import Literals
 from edge_addon.mail.login import After, Login
 
@@ -25,7 +24,6 @@ _REFUSALS = {
 
 
 class SieveLogin(Login):
-    protocol = MailProtocol.SIEVE
     response_literals = Literals.AT_ONCE
     no_response = b'BYE "Not a step of an authentication"\r\n'
 
@@ -34,7 +32,7 @@ class SieveLogin(Login):
         self._is_login = False
 
     def judge_command(self, data: bytes) -> bytes | None:
-        command = parse_command(MailProtocol.SIEVE, data)
+        command = parse_command(data)
         if command is None:
             return b'NO "Not a command"\r\n'
         if (refusal := _REFUSALS.get(command.verb)) is not None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 
 from edge_addon.mail.commands import Command, parse_command
-from edge_addon.mail.dialogue import Action, Count, Ended, MailProtocol, Step, ToClient, ToUpstream, client_fault
+from edge_addon.mail.dialogue import Action, Count, Ended, Step, ToClient, ToUpstream, client_fault
 from edge_addon.mail.lines import Fault, Framer
 from edge_addon.mail.message_text import MessageText, Verdict
 from edge_addon.mail.opening import UPSTREAM_GARBLED
@@ -42,38 +44,22 @@ class Handling(Enum):
     REFUSE = 9
 
 
-HANDLING = {
-    "MAIL": Handling.PASS,
-    "RCPT": Handling.PASS,
-    "RSET": Handling.PASS,
-    "NOOP": Handling.PASS_LAST,
-    "VRFY": Handling.PASS_LAST,
-    "EXPN": Handling.PASS_LAST,
-    "HELP": Handling.PASS_LAST,
-    "ETRN": Handling.PASS_LAST,
-    "BURL": Handling.PASS,
-    "EHLO": Handling.EHLO,
-    "HELO": Handling.HELO,
-    "DATA": Handling.DATA,
-    "BDAT": Handling.BDAT,
-    "AUTH": Handling.AUTH,
-    "STARTTLS": Handling.STARTTLS,
-    "QUIT": Handling.QUIT,
-}
-"""Whatever is not here is refused: a private extension (XEXCH50, ATRN) could change what the bytes behind it are."""
+@dataclass(frozen=True, slots=True)
+class TransferRules:
+    """Which commands pass, and which offers of the upstream the client sees."""
+
+    handling: Mapping[str, Handling]
+    """Every verb that is not here is refused."""
+    refusals: Mapping[str, str]
+    hidden: frozenset[str]
+    """Keywords that are never offered."""
+    hidden_in_clear: frozenset[str]
+
 
 NOT_KNOWN = "500 5.5.1 Command not known here\r\n"
-ANSWERS = {
-    "XCLIENT": "550 5.7.0 Not from here\r\n",
-    "XFORWARD": "550 5.7.0 Not from here\r\n",
-    "AUTH": "530 5.7.0 Must issue a STARTTLS command first\r\n",
-    "STARTTLS": "503 5.5.1 TLS is already active\r\n",
-}
 
 _REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])[^\r\n]*)?\r?\n\Z")
 _CHUNK = re.compile(rb"(?i)(\d{1,18})(?: +LAST)?\Z")
-_HIDDEN_IN_CLEAR = ("AUTH", "REQUIRETLS")
-_HIDDEN = ("STARTTLS", "ATRN", "TURN")
 
 
 class Phase(Enum):
@@ -89,8 +75,8 @@ class Phase(Enum):
 class SmtpRelay:
     """The dialogue. Answers are matched to commands in order; what the edge answers itself keeps its place in it."""
 
-    def __init__(self, host: str, *, is_secure: bool) -> None:
-        self._host = host
+    def __init__(self, rules: TransferRules, *, is_secure: bool) -> None:
+        self._rules = rules
         self._is_secure = is_secure
         self._client = Framer(COMMAND_LIMIT, is_strict=True)
         self._upstream = Framer(REPLY_LIMIT)
@@ -151,7 +137,7 @@ class SmtpRelay:
             return []
         found = self._text.feed(data)
         if found.verdict is Verdict.BARE_NEWLINE:
-            return self._end(client_fault(MailProtocol.SMTP, Fault.BARE_NEWLINE))
+            return self._end(client_fault(Fault.BARE_NEWLINE))
         if found.verdict is Verdict.END:
             self._phase = Phase.COMMANDS
             self._unanswered.append(Handling.PASS)
@@ -176,7 +162,7 @@ class SmtpRelay:
             if unit is None:
                 return []
             if isinstance(unit, Fault):
-                return self._end(client_fault(MailProtocol.SMTP, unit))
+                return self._end(client_fault(unit))
             line = unit.data
         if self._phase is Phase.EXCHANGE:
             self._phase = Phase.COMMANDS
@@ -190,8 +176,8 @@ class SmtpRelay:
         return is_last_in_group or self._held_back is not None or not self._can_pipeline
 
     def _judge(self, line: bytes) -> list[Step]:
-        command = parse_command(MailProtocol.SMTP, line)
-        handling = HANDLING.get(command.verb, Handling.REFUSE) if command is not None else Handling.REFUSE
+        command = parse_command(line)
+        handling = self._rules.handling.get(command.verb, Handling.REFUSE) if command is not None else Handling.REFUSE
         if handling is Handling.STARTTLS and self._is_secure:
             handling = Handling.REFUSE
         if handling is Handling.AUTH and not self._is_secure:
@@ -215,9 +201,10 @@ class SmtpRelay:
 
     def _refuse(self, command: Command | None) -> list[Step]:
         verb = command.verb if command is not None else ""
-        cause = AUTH_BEFORE_TLS if verb == "AUTH" else "mail_command_refused"
+        is_auth = self._rules.handling.get(verb) is Handling.AUTH
+        cause = AUTH_BEFORE_TLS if is_auth else "mail_command_refused"
         self._refusals += 1
-        steps: list[Step] = [ToClient(ANSWERS.get(verb, NOT_KNOWN).encode("ascii")), Count(cause)]
+        steps: list[Step] = [ToClient(self._rules.refusals.get(verb, NOT_KNOWN).encode("ascii")), Count(cause)]
         if self._refusals >= REFUSALS_LIMIT:
             steps += self._end(Ended("mail_too_many_refusals"))
         return steps
@@ -294,9 +281,9 @@ class SmtpRelay:
     def _is_offered(self, offer: bytes) -> bool:
         """Not what is private between servers (X…), nor what the edge would refuse. `AUTH=` is an old spelling."""
         keyword = re.split(rb"[ =]", offer, maxsplit=1)[0].decode("ascii", "replace").upper()
-        if keyword.startswith("X") or keyword in _HIDDEN:
+        if keyword.startswith("X") or keyword in self._rules.hidden:
             return False
-        return self._is_secure or keyword not in _HIDDEN_IN_CLEAR
+        return self._is_secure or keyword not in self._rules.hidden_in_clear
 
     def _garbled(self) -> list[Step]:
         return self._end(Ended(UPSTREAM_GARBLED))

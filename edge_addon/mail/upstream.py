@@ -52,16 +52,23 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
 class UpstreamLeg(asyncio.Protocol):
     """One connection, from `open` to `close`."""
 
-    __slots__ = ("_ca_file", "_header", "_listener", "_loop", "_owner", "_task", "_transport")
+    _owner: Owner | None
+    _loop: asyncio.AbstractEventLoop
+    _listener: ListenerSettings
+    _ca_file: Path | None
+    _header: bytes
+    _task: asyncio.Task[None] | None
+    _transport: asyncio.Transport | None
+
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, listener: ListenerSettings, base: Path) -> None:
-        self._owner: Owner | None = owner
+        self._owner = owner
         self._loop = loop
         self._listener = listener
         self._ca_file = base / listener.upstream_ca_file if listener.upstream_ca_file is not None else None
-        self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[None] | None = None
         self._header = b""
+        self._task = self._transport = None
 
     @property
     def address(self) -> HostPort:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from certstore.files.clock import utc_now
+from edge_addon.transport.channel import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,19 @@ class AccessEntry:
     referer: str | None = None
     outcome: str | None = None
     """Why it ended, where that is not the usual way: a refusal's cause, `client_gone`, `upstream_gone`, …"""
+
+    @classmethod
+    def of(cls, channel: Channel) -> AccessEntry:
+        """What the connection says; the request or the mail session adds the rest."""
+        selection = channel.selection
+        return cls(
+            kind=channel.listener.kind.value,
+            client=channel.client.host,
+            server_name=channel.server_name,
+            certificate=None if selection is None else selection.certificate.site,
+            reason=None if selection is None else selection.reason.value,
+            tls_version=channel.tls_version,
+        )
 
 
 def format_json(entry: AccessEntry, at: datetime) -> str:

@@ -19,6 +19,7 @@ from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from certstore.store.journal import JournalReader
+from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
@@ -56,6 +57,9 @@ class DataPlane:
         self.snapshot: Snapshot = journal.load()
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
+        self.own_fields = build_fields(settings.http.own_fields)
+        """What every answer over https gets."""
+        self.response_fields = replacing_table(self.own_fields)
         self.timers = Timers(self.loop)
         self.disconnects = Disconnects(self.loop)
         self.connections: set[Connection] = set()
@@ -140,12 +144,15 @@ class DataPlane:
         self.tally.dismiss(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
-        """Whether `trusted_proxies` holds this IP address; a text that is none is not trusted."""
+        """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
+        networks = self.settings.trusted_proxies
+        if not networks:
+            return False
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return False
-        return any(address in network for network in self.settings.trusted_proxies)
+        return any(address in network for network in networks)
 
     def upstream_pool(self, site: str) -> UpstreamPool:
         """The pool of the site's web servers; sites with the same servers share one."""

@@ -26,6 +26,7 @@ from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -168,14 +169,9 @@ class Http1Session:
                 continue
             try:
                 head = parse_request(data[:end])
-                data = self._begin(head, data[end + 4 :])
+                data = self._begin(head, data, end + 4)
             except BadMessage as error:
                 self._refuse(error)
-                return
-            except HandOver as order:
-                self._phase = _Phase.CLOSED
-                self._timer.cancel()
-                order.follow(self._channel, data)
                 return
         if self._phase is not _Phase.CLOSED:
             self._keep(data)
@@ -195,14 +191,20 @@ class Http1Session:
             self._timer.set(self._limits.head_seconds, self._request_timed_out)
         return data
 
-    def _begin(self, head: RequestHead, rest: bytes) -> bytes:
-        """Answer the request or send it on; gives back what of `rest` is not part of it. May raise BadMessage."""
+    def _begin(self, head: RequestHead, data: bytes, end: int) -> bytes:
+        """Answer the request, whose head ends at `end` of `data`, or send it on; gives back what follows the request.
+
+        May raise BadMessage.
+        """
         self._report.begin(head)
         self._empty_lines = 0
         self._body = None
         self._is_chunked = False
         verdict = self._gate.admit(head)
-        if isinstance(verdict, responses.Answer):
+        rest = data[end:]
+        if not isinstance(verdict, UpstreamPool):
+            if isinstance(verdict, HandOver):
+                return self._hand_over(verdict, data)
             return self._answer(verdict, head, rest)
         body, is_complete = b"", True
         if head.length:
@@ -211,7 +213,9 @@ class Http1Session:
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
-        self._exchange = exchange = Exchange(self, verdict, head.method, asks_upgrade=head.is_upgrade)
+        self._exchange = exchange = Exchange(
+            self, verdict, head.method, self._gate.response_fields, asks_upgrade=head.is_upgrade
+        )
         data = request_bytes(head, self._gate.forwarded(head), body)
         exchange.start(data, length=head.length, is_complete=is_complete)
         self._progress()
@@ -241,6 +245,13 @@ class Http1Session:
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
             self._hold.add(Reason.PIPELINE)
+
+    def _hand_over(self, order: HandOver, data: bytes) -> bytes:
+        """Give the connection away, with everything from the beginning of the request on."""
+        self._phase = _Phase.CLOSED
+        self._timer.cancel()
+        self._channel.hand_over(order.inspection.session(self._channel), data)
+        return b""
 
     # Answers of the edge itself.
 
@@ -279,7 +290,7 @@ class Http1Session:
         self._has_answered = True
         self._channel.write(
             responses.encode_answer(
-                answer, self._plane.clock(), is_head=is_head, connection=connection, hsts=self._gate.hsts
+                answer, self._plane.clock(), is_head=is_head, connection=connection, own_fields=self._gate.own_fields
             ),
             more=is_last,
         )
@@ -307,7 +318,7 @@ class Http1Session:
         self._report.bytes_out = len(body)
         self._has_answered = True
         data, self._is_chunked, self._is_closing = response_bytes(
-            head, body, request.minor, is_complete=is_complete, is_last=is_last, hsts=self._gate.hsts
+            head, body, request.minor, is_complete=is_complete, is_last=is_last, own_fields=self._gate.own_fields
         )
         self._channel.write(data, more=is_complete and self._is_closing)
         if is_complete:
@@ -334,7 +345,8 @@ class Http1Session:
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
-        self._channel.write(bare_head(head, b"Connection: Upgrade", b"Upgrade: websocket"))
+        own = [field.line for field in self._gate.own_fields]
+        self._channel.write(bare_head(head, *own, b"Connection: Upgrade", b"Upgrade: websocket"))
         early, self._buffer = self._buffer, b""
         self._hold.clear()
         self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)

@@ -37,16 +37,16 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     then, if it wants that; all later events go to it from here, none where the handshake fails.
     """
 
-    __slots__ = (
-        "_context",
-        "_cut",
-        "_is_closing",
-        "_is_open",
-        "_lower",
-        "_on_handshake",
-        "_stage",
-        "_upper",
-    )
+    _upper: asyncio.Protocol
+    _lower: asyncio.Transport
+    _context: ssl.SSLContext
+    _stage: TlsStage
+    _on_handshake: Callable[[OSError | None], None] | None
+    _cut: OSError | None
+    """The end of a server that did not close TLS first."""
+    _is_open: bool
+    _is_closing: bool
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._upper = upper
         self._context = context
         self._stage = TlsStage(context, server_name)
-        self._on_handshake: Callable[[OSError | None], None] | None = on_handshake
-        self._cut: OSError | None = None
+        self._on_handshake = on_handshake
+        self._cut = None
         self._is_open = self._is_closing = False
 
     # The connection below.

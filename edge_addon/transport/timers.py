@@ -20,11 +20,16 @@ FARTHEST = 64
 class Timer:
     """One deadline that can be moved and cancelled at any time, also after it has fired."""
 
-    __slots__ = ("_callback", "_due", "_slot", "_timers")
+    _timers: Timers
+    _callback: Callable[[], None] | None
+    _due: float
+    _slot: int
+    """The second that it waits in; 0 when it is in no slot."""
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self._callback: Callable[[], None] | None = None
+        self._callback = None
         self._due = 0.0
         self._slot = 0
 

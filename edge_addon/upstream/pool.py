@@ -158,18 +158,6 @@ class Server:
         return self._context
 
 
-class Opening:
-    """One wait for a new connection; `cancel` ends it without a call."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
-
-    def cancel(self) -> None:
-        self._task.cancel()
-
-
 class UpstreamPool:
     """The servers of one site and the connections to them."""
 
@@ -201,15 +189,18 @@ class UpstreamPool:
         fresh = POOL_IDLE_SECONDS if may_be_resent else POOL_FRESH_SECONDS
         return server.take_idle(self._time() - fresh)
 
-    def open(self, taker: ConnectionTaker, avoid: PoolOwner | None = None) -> Opening:
-        """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last."""
+    def open(self, taker: ConnectionTaker, avoid: PoolOwner | None = None) -> asyncio.Task[None]:
+        """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last.
+
+        Cancel the task to end the wait without a call.
+        """
         task = asyncio.get_running_loop().create_task(self._open(taker, avoid))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if not self._is_swept:
             self._is_swept = True
             self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
-        return Opening(task)
+        return task
 
     async def _open(self, taker: ConnectionTaker, avoid: PoolOwner | None) -> None:
         cause = "upstream_unreachable"

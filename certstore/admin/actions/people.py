@@ -85,7 +85,7 @@ def sign_out(actions: Actions, actor: Actor, *, everywhere: bool = False) -> Non
     actions.access.audit.note(actor.who, actor.address, "sign_out", None, "done", detail)
 
 
-def whom_link_is_for(actions: Actions, secret: str) -> str | None:
+def invited_user(actions: Actions, secret: str) -> str | None:
     """The user's name, or FIRST; None where the link is not good any more.
 
     The first one ends with the first administrator, however that one came: by the command line too.
@@ -96,7 +96,7 @@ def whom_link_is_for(actions: Actions, secret: str) -> str | None:
 
 def use_set_up_link(actions: Actions, secret: str, name: str, password: str, address: str) -> Session:
     """Choose a password by a set-up link; by the first one also a name. Raises VerbFailed, InvalidPerson."""
-    invited = whom_link_is_for(actions, secret)
+    invited = invited_user(actions, secret)
     if invited is None:
         found = "this link is not good any more: it was used, has run out, or was replaced by a newer one"
         raise RequestFailed(Fault.NOT_FOUND, found, "ask an administrator for another one, or: certedge admin user add")
@@ -125,13 +125,13 @@ def use_set_up_link(actions: Actions, secret: str, name: str, password: str, add
 def change_password(actions: Actions, actor: Actor, old: str, new: str) -> None:
     """Signs out everywhere else. Raises InvalidPerson."""
     with actions.audited(actor, Action.PROFILE_CHANGE, detail="password"):
-        _check_present(actions, actor, old)
+        _check_current_password(actions, actor, old)
         check_password(new, actor.name)
         actions.access.users.set_password(actor.name, actions.passwords.hash(new))
         actions.access.sessions.end_all(actor.name, but=actor.session.digest if actor.session else None)
 
 
-def _check_present(actions: Actions, actor: Actor, password: str) -> None:
+def _check_current_password(actions: Actions, actor: Actor, password: str) -> None:
     """Whoever found a browser signed in must not guess here without the back-off of the entrance."""
     if (wait := actions.throttle.wait(actor.name, actor.address)) is not None:
         raise InvalidPerson(f"too many failed attempts; try again in {max(1, round(wait.total_seconds()))} seconds")
@@ -146,17 +146,17 @@ def list_sessions(actions: Actions, actor: Actor) -> list[Session]:
     return sorted(actions.access.sessions.of(actor.name), key=lambda each: each.seen_at, reverse=True)
 
 
-def offer_totp(actions: Actions, actor: Actor, secret: str = "") -> tuple[str, str]:
+def offer_codes(actions: Actions, actor: Actor, secret: str = "") -> tuple[str, str]:
     """A secret, fresh unless one is given, and its address for authenticator apps. Changes nothing."""
     actions.check(actor, Action.PROFILE_VIEW)
     secret = secret or base64.b32encode(secrets.token_bytes(totp.SECRET_BYTES)).decode()
     return secret, totp.provisioning_uri(secret, actor.name, actions.context.writer.site(MAIN).host)
 
 
-def switch_totp_on(actions: Actions, actor: Actor, secret: str, code: str) -> None:
+def switch_codes_on(actions: Actions, actor: Actor, secret: str, code: str) -> None:
     """Only with a code made from it: nobody locks themselves out. Raises InvalidPerson.
 
-    Another secret in place of one takes `switch_totp_off` first, and so the password.
+    Another secret in place of one takes `switch_codes_off` first, and so the password.
     """
     with actions.audited(actor, Action.PROFILE_CHANGE, detail="one-time codes on"):
         if actions.access.users.get(actor.name).totp_secret:
@@ -170,10 +170,10 @@ def switch_totp_on(actions: Actions, actor: Actor, secret: str, code: str) -> No
         actions.access.users.set_totp(actor.name, secret, step)
 
 
-def switch_totp_off(actions: Actions, actor: Actor, password: str) -> None:
+def switch_codes_off(actions: Actions, actor: Actor, password: str) -> None:
     """Raises InvalidPerson."""
     with actions.audited(actor, Action.PROFILE_CHANGE, detail="one-time codes off"):
-        _check_present(actions, actor, password)
+        _check_current_password(actions, actor, password)
         actions.access.users.set_totp(actor.name, "", 0)
 
 

@@ -35,7 +35,7 @@ class Renewal:
     reason: RenewalReason | None
 
 
-UNSAID: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
+SETTING_DEFAULTS: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
 """Every key of site.yaml with what holds where it is not said."""
 
 
@@ -53,9 +53,9 @@ class SiteDetail:
     renewal: Renewal | None
 
     @property
-    def said(self) -> dict[str, Any]:
+    def effective(self) -> dict[str, Any]:
         """The settings with every key."""
-        return {**UNSAID, **self.settings}
+        return {**SETTING_DEFAULTS, **self.settings}
 
 
 def list_sites(actions: Actions, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from certstore.admin.actions import people
 from certstore.admin.api.models import Me, Shape
-from certstore.admin.http.identity import ApiActor, TheDesk
+from certstore.admin.http.identity import ActionsDep, ApiActor
 
 router = APIRouter(prefix="/me", tags=["myself"])
 
@@ -50,7 +50,7 @@ def me(actor: ApiActor) -> Me:
 
 
 @router.get("/sessions", summary="Where you are signed in, the last used first")
-def sessions(actions: TheDesk, actor: ApiActor) -> list[SessionShape]:
+def sessions(actions: ActionsDep, actor: ApiActor) -> list[SessionShape]:
     own = actor.session.digest if actor.session is not None else ""
     return [
         SessionShape(address=each.address, made_at=each.made_at, seen_at=each.seen_at, is_this=each.digest == own)
@@ -59,30 +59,30 @@ def sessions(actions: TheDesk, actor: ApiActor) -> list[SessionShape]:
 
 
 @router.delete("/sessions", status_code=204, summary="Sign out everywhere, here too")
-def end_sessions(actions: TheDesk, actor: ApiActor) -> Response:
+def end_sessions(actions: ActionsDep, actor: ApiActor) -> Response:
     people.sign_out(actions, actor, everywhere=True)
     return Response(status_code=204)
 
 
 @router.put("/password", status_code=204, summary="Another password; signs out everywhere else")
-def change_password(actions: TheDesk, actor: ApiActor, change: PasswordChange) -> Response:
+def change_password(actions: ActionsDep, actor: ApiActor, change: PasswordChange) -> Response:
     people.change_password(actions, actor, change.present, change.new)
     return Response(status_code=204)
 
 
 @router.post("/codes", summary="A fresh secret for one-time codes; changes nothing")
-def codes_secret(actions: TheDesk, actor: ApiActor) -> CodesSecret:
-    secret, uri = people.offer_totp(actions, actor)
+def codes_secret(actions: ActionsDep, actor: ApiActor) -> CodesSecret:
+    secret, uri = people.offer_codes(actions, actor)
     return CodesSecret(secret=secret, uri=uri)
 
 
 @router.put("/codes", status_code=204, summary="Sign-in asks for one-time codes of this secret")
-def switch_on(actions: TheDesk, actor: ApiActor, codes: CodesOn) -> Response:
-    people.switch_totp_on(actions, actor, codes.secret, codes.code)
+def switch_on(actions: ActionsDep, actor: ApiActor, codes: CodesOn) -> Response:
+    people.switch_codes_on(actions, actor, codes.secret, codes.code)
     return Response(status_code=204)
 
 
 @router.post("/codes/off", status_code=204, summary="Sign-in asks for no code any more")
-def switch_off(actions: TheDesk, actor: ApiActor, codes: CodesOff) -> Response:
-    people.switch_totp_off(actions, actor, codes.password)
+def switch_off(actions: ActionsDep, actor: ApiActor, codes: CodesOff) -> Response:
+    people.switch_codes_off(actions, actor, codes.password)
     return Response(status_code=204)

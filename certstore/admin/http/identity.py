@@ -83,5 +83,5 @@ def api_actor(request: Request) -> Actor:
     return actor
 
 
-TheDesk = Annotated[Actions, Depends(actions_of)]
+ActionsDep = Annotated[Actions, Depends(actions_of)]
 ApiActor = Annotated[Actor, Depends(api_actor)]

@@ -18,7 +18,7 @@ from certstore.monitoring.worker_reports import WorkerReports
 from certstore.store.status import status
 
 
-def observing(actions: Actions) -> APIRouter:
+def probe_routes(actions: Actions) -> APIRouter:
     """The two routes; both run on threads, as they read files."""
     context = actions.context
     reports = WorkerReports(context.writer.layout)

@@ -18,7 +18,7 @@ from certstore.store.versions import live_number
 logger = logging.getLogger(__name__)
 
 
-class LiveContext:
+class LiveTlsContext:
     """`listening` is for the listener. Raises OSError or ssl.SSLError where there is no main certificate."""
 
     def __init__(self, layout: Layout) -> None:

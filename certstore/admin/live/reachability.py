@@ -12,7 +12,7 @@ ASKED_EVERY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class CaCheck:
     """`seen` says what went wrong, empty where the directory answered."""
 
     host: str
@@ -26,10 +26,10 @@ class Reachability:
     def __init__(self, context: ConsoleContext) -> None:
         self._context = context
         self._lock = threading.Lock()
-        self._last: Reached | None = None
+        self._last: CaCheck | None = None
         self._is_asking = False
 
-    def now(self) -> Reached | None:
+    def now(self) -> CaCheck | None:
         """None until there was an answer, or where nothing is ever ordered."""
         last, clock = self._last, self._context.clock
         with self._lock:
@@ -49,6 +49,6 @@ class Reachability:
             tools = upkeep.maintenance.tools
             facts = tools.preflight.look_at_directory(tools.cas[0])
             seen = "" if facts.step is DirectoryStep.DONE else facts.seen or f"not beyond: {facts.step.value}"
-            self._last = Reached(tools.cas[0].host, self._context.clock(), seen)
+            self._last = CaCheck(tools.cas[0].host, self._context.clock(), seen)
         finally:
             self._is_asking = False

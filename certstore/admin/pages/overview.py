@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from certstore.admin.actions import service, sites
-from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.identity import ActionsDep
 from certstore.admin.pages.charts import build_timeline, validity_bar
-from certstore.admin.pages.rendering import Viewer, render
+from certstore.admin.pages.rendering import PageActor, render
 from certstore.model.console import listing
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.console.listing import Order
@@ -27,8 +27,8 @@ PER_PAGE = 50
 @router.get("/")
 def overview(
     request: Request,
-    actions: TheDesk,
-    actor: Viewer,
+    actions: ActionsDep,
+    actor: PageActor,
     search: Annotated[str, Query(max_length=200)] = "",
     standing: str = "",
     source: str = "",

@@ -149,6 +149,6 @@ def form_actor(request: Request, csrf: Annotated[str, Form()] = "") -> Actor:
     return actor
 
 
-Viewer = Annotated[Actor, Depends(page_actor)]
-Doer = Annotated[Actor, Depends(form_actor)]
-TheFlashes = Annotated[Flashes, Depends(flashes_of)]
+PageActor = Annotated[Actor, Depends(page_actor)]
+FormActor = Annotated[Actor, Depends(form_actor)]
+FlashesDep = Annotated[Flashes, Depends(flashes_of)]

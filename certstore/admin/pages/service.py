@@ -9,9 +9,9 @@ from starlette.responses import Response, StreamingResponse
 
 from certstore.admin.actions import people, service
 from certstore.admin.actions.action import Actor
-from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
-from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
+from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role
@@ -21,14 +21,14 @@ router = APIRouter()
 
 
 @router.get("/service")
-def show_service(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+def show_service(request: Request, actions: ActionsDep, actor: PageActor) -> Response:
     facts = service.show_service(actions, actor)
     return render(request, actor, "service.html", facts=facts, reached=actions.reachability.now())
 
 
 @router.post("/service/test-mail")
 def send_test_mail(
-    actions: TheDesk, actor: Doer, flashes: TheFlashes, to: Annotated[str, Form(max_length=500)] = ""
+    actions: ActionsDep, actor: FormActor, flashes: FlashesDep, to: Annotated[str, Form(max_length=500)] = ""
 ) -> Response:
     try:
         facts = service.test_notification(actions, actor, to.replace(",", " ").split())
@@ -43,7 +43,9 @@ def send_test_mail(
 
 
 @router.post("/service/account")
-def register(actions: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotated[bool, Form()] = False) -> Response:
+def register(
+    actions: ActionsDep, actor: FormActor, flashes: FlashesDep, agree: Annotated[bool, Form()] = False
+) -> Response:
     try:
         service.register_account(actions, actor, agree_to_terms=agree)
     except RequestFailed as failure:
@@ -57,16 +59,16 @@ def register(actions: TheDesk, actor: Doer, flashes: TheFlashes, agree: Annotate
 
 
 @router.get("/people")
-def show_people(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+def show_people(request: Request, actions: ActionsDep, actor: PageActor) -> Response:
     return _people(request, actions, actor)
 
 
 @router.post("/people/users")
 def put_user(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
-    flashes: TheFlashes,
+    actions: ActionsDep,
+    actor: FormActor,
+    flashes: FlashesDep,
     name: Annotated[str, Form(max_length=200)] = "",
     role: Annotated[Role, Form()] = Role.DOMAIN,
     sites: Annotated[str, Form(max_length=20_000)] = "",
@@ -84,12 +86,12 @@ def put_user(
 
 
 @router.post("/people/users/{name}/invite")
-def invite(request: Request, actions: TheDesk, actor: Doer, name: str) -> Response:
+def invite(request: Request, actions: ActionsDep, actor: FormActor, name: str) -> Response:
     return _people(request, actions, actor, link=_link(request, people.invite(actions, actor, name)), user=name)
 
 
 @router.post("/people/users/{name}/remove")
-def remove_user(actions: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -> Response:
+def remove_user(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, name: str) -> Response:
     try:
         people.remove_user(actions, actor, name)
         flashes.add(actor, "ok", f"{name} is removed, and signed out.")
@@ -101,8 +103,8 @@ def remove_user(actions: TheDesk, actor: Doer, flashes: TheFlashes, name: str) -
 @router.post("/people/tokens")
 def add_token(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
+    actions: ActionsDep,
+    actor: FormActor,
     name: Annotated[str, Form(max_length=200)] = "",
     scope: Annotated[Scope, Form()] = Scope.READ,
     sites: Annotated[str, Form(max_length=20_000)] = "",
@@ -116,7 +118,7 @@ def add_token(
 
 
 @router.post("/people/tokens/{key}/remove")
-def remove_token(actions: TheDesk, actor: Doer, flashes: TheFlashes, key: str) -> Response:
+def remove_token(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, key: str) -> Response:
     people.remove_token(actions, actor, key)
     flashes.add(actor, "ok", "The token is worth nothing any more.")
     return see_other("/people")
@@ -124,7 +126,7 @@ def remove_token(actions: TheDesk, actor: Doer, flashes: TheFlashes, key: str) -
 
 def _people(
     request: Request,
-    actions: TheDesk,
+    actions: ActionsDep,
     actor: Actor,
     message: str = "",
     status: int = 200,
@@ -147,16 +149,16 @@ def _link(request: Request, secret: str) -> str:
 
 
 @router.get("/profile")
-def show_profile(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+def show_profile(request: Request, actions: ActionsDep, actor: PageActor) -> Response:
     return _profile(request, actions, actor)
 
 
 @router.post("/profile/password")
 def change_password(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
-    flashes: TheFlashes,
+    actions: ActionsDep,
+    actor: FormActor,
+    flashes: FlashesDep,
     old: Annotated[str, Form()] = "",
     new: Annotated[str, Form()] = "",
     again: Annotated[str, Form()] = "",
@@ -174,19 +176,19 @@ def change_password(
 @router.post("/profile/codes")
 def switch_codes(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
-    flashes: TheFlashes,
+    actions: ActionsDep,
+    actor: FormActor,
+    flashes: FlashesDep,
     secret: Annotated[str, Form(max_length=100)] = "",
     code: Annotated[str, Form(max_length=20)] = "",
     password: Annotated[str, Form()] = "",
 ) -> Response:
     try:
         if secret:
-            people.switch_totp_on(actions, actor, secret, code)
+            people.switch_codes_on(actions, actor, secret, code)
             flashes.add(actor, "ok", "From now on sign-in asks for a code.")
         else:
-            people.switch_totp_off(actions, actor, password)
+            people.switch_codes_off(actions, actor, password)
             flashes.add(actor, "ok", "Sign-in asks for no code any more.")
     except InvalidPerson as error:
         return _profile(request, actions, actor, str(error), 422, secret=secret)
@@ -194,11 +196,11 @@ def switch_codes(
 
 
 def _profile(
-    request: Request, actions: TheDesk, actor: Actor, message: str = "", status: int = 200, secret: str = ""
+    request: Request, actions: ActionsDep, actor: Actor, message: str = "", status: int = 200, secret: str = ""
 ) -> Response:
     actions.check(actor, Action.PROFILE_VIEW)
     user = actions.access.users.get(actor.name)
-    secret, uri = ("", "") if user.totp_secret else people.offer_totp(actions, actor, secret)
+    secret, uri = ("", "") if user.totp_secret else people.offer_codes(actions, actor, secret)
     sessions = people.list_sessions(actions, actor)
     facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
     return render(request, actor, "profile.html", status, **facts)
@@ -208,13 +210,13 @@ def _profile(
 
 
 @router.get("/audit")
-def show_audit(request: Request, actions: TheDesk, actor: Viewer, before: str = "") -> Response:
+def show_audit(request: Request, actions: ActionsDep, actor: PageActor, before: str = "") -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
     entries, earlier = service.read_audit(actions, actor, place, 100)
     return render(request, actor, "audit.html", entries=entries, earlier=earlier, is_first=place is None)
 
 
 @router.get("/audit/export")
-def export_audit(actions: TheDesk, actor: Viewer) -> Response:
+def export_audit(actions: ActionsDep, actor: PageActor) -> Response:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
     return StreamingResponse(service.export_audit(actions, actor), 200, headers, "application/x-ndjson")

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from certstore.admin.actions import certificates, sites
+from certstore.admin.actions import certificates, orders, sites
 from certstore.admin.actions.action import Actor, Conflict
-from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
-from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
+from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
 from certstore.admin.pages.words import key_in_words
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Verdict, authorize
@@ -69,13 +69,13 @@ GivenSettings = Annotated[SettingsForm, Depends()]
 
 
 @router.get("/sites/new")
-def show_new(request: Request, actions: TheDesk, actor: Viewer) -> Response:
+def show_new(request: Request, actions: ActionsDep, actor: PageActor) -> Response:
     actions.check(actor, Action.SITE_ADD)
     return _form(request, actor, None, {"certificate": "acme"}, "")
 
 
 @router.post("/sites/new")
-def add(request: Request, actions: TheDesk, actor: Doer, flashes: TheFlashes, given: GivenSettings) -> Response:
+def add(request: Request, actions: ActionsDep, actor: FormActor, flashes: FlashesDep, given: GivenSettings) -> Response:
     actions.check(actor, Action.SITE_ADD)
     wanted = given.wanted({})
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
@@ -91,7 +91,7 @@ def add(request: Request, actions: TheDesk, actor: Doer, flashes: TheFlashes, gi
 
 
 @router.get("/sites/{site}")
-def show(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
     detail = sites.show_site(actions, actor, site)
     now = actions.context.clock()
     live = next((each.version for each in detail.versions if each.is_live), None)
@@ -110,13 +110,14 @@ def show(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Respon
         choice=choice,
         why=EXPLANATIONS[choice.reason],
         running=actions.jobs.running(site),
+        is_order_running=orders.is_order_running(actions, site),
         differences=_differences(detail.versions),
         generation=actions.index.view().generation,
     )
 
 
 @router.get("/sites/{site}/handshakes")
-def handshakes(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+def handshakes(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
     """A piece of the site's page, asked for by it; a page of its own where scripts are off."""
     message, verdicts = "", []
     try:
@@ -129,7 +130,7 @@ def handshakes(request: Request, actions: TheDesk, actor: Viewer, site: str) -> 
 
 
 @router.get("/sites/{site}/settings")
-def show_settings(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+def show_settings(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
     detail = sites.show_site(actions, actor, site)
     actions.check(actor, Action.SITE_SET_SOURCE, site)
     return _form(request, actor, site, detail.settings or {"host": detail.entry.host}, detail.etag)
@@ -138,9 +139,9 @@ def show_settings(request: Request, actions: TheDesk, actor: Viewer, site: str) 
 @router.post("/sites/{site}/settings")
 def change_settings(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
-    flashes: TheFlashes,
+    actions: ActionsDep,
+    actor: FormActor,
+    flashes: FlashesDep,
     site: str,
     given: GivenSettings,
     etag: Annotated[str, Form()] = "",
@@ -160,7 +161,7 @@ def change_settings(
 
 
 @router.get("/sites/{site}/remove")
-def show_remove(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+def show_remove(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
     actions.entry(actor, Action.SITE_REMOVE, site)
     return render(request, actor, "remove.html", site=site, detail=sites.show_site(actions, actor, site), message="")
 
@@ -168,9 +169,9 @@ def show_remove(request: Request, actions: TheDesk, actor: Viewer, site: str) ->
 @router.post("/sites/{site}/remove")
 def remove(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
-    flashes: TheFlashes,
+    actions: ActionsDep,
+    actor: FormActor,
+    flashes: FlashesDep,
     site: str,
     typed: Annotated[str, Form()] = "",
 ) -> Response:
@@ -189,7 +190,7 @@ def remove(
 
 @router.post("/sites/{site}/rollback")
 def rollback(
-    actions: TheDesk, actor: Doer, flashes: TheFlashes, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
+    actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
 ) -> Response:
     facts = certificates.activate(actions, actor, site, version)
     flashes.add(actor, "ok" if facts["outcome"] in ("done", "noted") else "failing", facts["message"])
@@ -223,7 +224,7 @@ def _form(
         "settings_form.html",
         status,
         site=site,
-        settings={**sites.UNSAID, **settings},
+        settings={**sites.SETTING_DEFAULTS, **settings},
         upstream=upstream_texts(settings),
         etag=etag,
         message=message,

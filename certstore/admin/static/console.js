@@ -89,11 +89,11 @@
   if (steps && "EventSource" in window) {
     const lost = document.getElementById("lost");
     const events = new EventSource(steps.dataset.follow);
-    // Every stream begins with the first step; after a restart of the service they are other ones.
+    // Every stream starts with the first step.
     events.onopen = () => { steps.replaceChildren(); lost.hidden = true; };
     events.onerror = async () => {
       lost.hidden = false;
-      // The browser comes again by itself unless it was answered with an error, by a proxy or for a job that is over.
+      // The browser reconnects by itself unless the answer is an error: from a proxy, or for a job that is gone.
       if (events.readyState !== EventSource.CLOSED) return;
       await comesBack();
       location.reload();

@@ -21,7 +21,7 @@ from certstore.model.renewal.preflight_facts import DirectoryFacts, PreflightFin
 from certstore.model.settings.mail_address import parse_address
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import SiteEntry
-from certstore.notify.smtp import MailServerFailed
+from certstore.notify.channel import ChannelFailed
 from certstore.renewal.attempt import Attempted, Tell
 from certstore.renewal.loop import SiteBusy, site_fraction
 from certstore.renewal.sites import IMPORT_SOURCE
@@ -53,7 +53,7 @@ def perform_care(upkeep: Upkeep, command: str, args: Mapping[str, Any], tell: Te
         raise RequestFailed(Fault.INVALID, str(error)) from None
     except OrderFailed as failed:
         raise RequestFailed(Fault.REFUSED, failed.failure.detail, failed.failure.remedy) from None
-    except MailServerFailed as failed:
+    except ChannelFailed as failed:
         raise RequestFailed(Fault.UNREACHABLE, str(failed), "correct notify.smtp in edge.yaml") from None
 
 
@@ -192,18 +192,17 @@ def _register_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[
 
 
 def _test_mail(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
-    notify = upkeep.settings.notify
     try:
-        recipients = [parse_address(each) for each in arguments.texts("to")] or list(notify.to)
+        recipients = [parse_address(each) for each in arguments.texts("to")]
     except ValueError as error:
         raise RequestFailed(Fault.INVALID, str(error)) from None
-    if not recipients:
+    sent, refused = upkeep.notifier.test(recipients)
+    if not sent and not refused:
         raise RequestFailed(
             Fault.INVALID, "notify.to in edge.yaml names nobody", "add an address and reload, or give one with --to"
         )
-    refused = upkeep.notifier.send_test(recipients)
     return {
-        "sent": [each for each in recipients if each not in {item.recipient for item in refused}],
+        "sent": sent,
         "refused": [{"recipient": each.recipient, "reason": each.reason} for each in refused],
     }
 

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
+from edge_addon.http import responses
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.admission import Admission
+from edge_addon.relay.admission import Admission, HandOver
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import Calm
-from edge_addon.relay.http2.heads import encode_line, read_request, read_trailer_fields
-from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
+from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
+from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -55,9 +57,10 @@ class Http2Session:
         "_streams",
         "_timer",
         "_will_flush",
-        "hsts",
         "is_full",
         "is_write_paused",
+        "own_fields",
+        "response_fields",
     )
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
@@ -65,7 +68,7 @@ class Http2Session:
         self._plane = plane
         self._now = plane.timers.time
         self._gate = Admission(channel, plane)
-        self.hsts = self._gate.hsts
+        self.own_fields, self.response_fields = self._gate.own_fields, self._gate.response_fields
         self._budget = Budget(self._now())
         self._streams: dict[int, Stream] = {}
         self._queued = 0
@@ -160,18 +163,16 @@ class Http2Session:
         stream = self._streams[stream_id] = Stream(
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
-        if isinstance(verdict, Answer):
-            stream.answer(verdict)
-        else:
+        if isinstance(verdict, UpstreamPool):
             stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+        else:
+            stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
 
     def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
         """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""
         self._plane.count(f"request_{error.cause}")
-        parts = [encode_status(error.status), encode_field(b"content-length", b"0")]
-        if self.hsts is not None:
-            parts.append(encode_line(self.hsts))
-        self._framer.send_head(stream_id, b"".join(parts), is_end=True)
+        block = answer_block(Answer(error.status, error.cause), self.own_fields)
+        self._framer.send_head(stream_id, block, is_end=True)
         self._framer.forget(stream_id, ErrorCodes.PROTOCOL_ERROR)
         report.answered(error.status)
         report.write(error.cause, None)

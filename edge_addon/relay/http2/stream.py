@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
+from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
 from edge_addon.relay.exchange import Exchange
-from edge_addon.relay.http2.heads import encode_line, response_block, trailer_block
-from edge_addon.relay.http2.hpack import encode_field, encode_status
+from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
@@ -39,7 +39,8 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
 class Frames(Protocol):
     """What a stream asks of its connection. Sizes in bytes; what is said of a stream that is over goes nowhere."""
 
-    hsts: bytes | None
+    own_fields: tuple[Field, ...]
+    response_fields: FieldTable
 
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
 
@@ -143,7 +144,9 @@ class Stream:
         """Send the request on; its body follows through `body` unless it is complete."""
         head, is_complete = self._head, self.is_request_complete
         self._websocket_key = websocket_key
-        exchange = self._exchange = Exchange(self, pool, head.method, asks_upgrade=bool(websocket_key))
+        exchange = self._exchange = Exchange(
+            self, pool, head.method, self._frames.response_fields, asks_upgrade=bool(websocket_key)
+        )
         self._progress()
         data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
         exchange.start(data, length=head.length, is_complete=is_complete or bool(websocket_key))
@@ -229,7 +232,7 @@ class Stream:
 
     def informational(self, head: ResponseHead) -> None:
         if head.status != 100 or self._head.expects_continue:
-            self._frames.send_head(self.stream_id, response_block(head, None), is_end=False, is_informational=True)
+            self._frames.send_head(self.stream_id, response_block(head, ()), is_end=False, is_informational=True)
         self._progress()
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
@@ -237,7 +240,7 @@ class Stream:
         self.has_answered = True
         is_end = is_complete and not body
         self._early = b""
-        self._frames.send_head(self.stream_id, response_block(head, self._frames.hsts), is_end=is_end)
+        self._frames.send_head(self.stream_id, response_block(head, self._frames.own_fields), is_end=is_end)
         if is_end:
             self._finish(None)
         else:
@@ -261,7 +264,8 @@ class Stream:
         self._websocket_key = b""
         self._report.answered(200)
         self.has_answered = True
-        self._frames.send_head(self.stream_id, response_block(head, None, is_tunnel=True), is_end=False)
+        block = response_block(head, self._frames.own_fields, is_tunnel=True)
+        self._frames.send_head(self.stream_id, block, is_end=False)
         self._tunnel = Tunnel(self, connection, self.timer, self._plane.settings.limits.idle_seconds, self._tunnel_over)
         self._tunnel.start(rest, early)
         if self.is_request_complete and self._tunnel is not None:
@@ -325,11 +329,7 @@ class Stream:
             self._upstream, self._exchange = self._exchange.upstream, None
         self._report.answered(answer.status)
         body = b"" if self._head.method == b"HEAD" else answer.body
-        parts = [encode_status(answer.status), *map(encode_line, answer.fields)]
-        parts.append(encode_field(b"content-length", b"%d" % len(answer.body)))
-        if self._frames.hsts is not None:
-            parts.append(encode_line(self._frames.hsts))
-        self._frames.send_head(self.stream_id, b"".join(parts), is_end=not body)
+        self._frames.send_head(self.stream_id, answer_block(answer, self._frames.own_fields), is_end=not body)
         if body:
             self._outcome = outcome
             self._queue_data(body, is_complete=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from certstore.acme.issue import Interrupted
 from certstore.acme.renewal_info import RenewalInfoAnswer
 from certstore.model.record import Outcome
 from certstore.model.renewal.ca import Ca
@@ -272,6 +273,22 @@ def test_stop_in_the_middle_of_an_order_leaves_it_to_the_next_start(stage: Scene
     with stage.running():
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
     assert stage.pebble.orders() == 1
+
+
+def test_interrupted_order_that_is_not_due_is_resumed_at_the_next_start(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    upkeep = stage.upkeep()
+    with pytest.raises(Interrupted):
+        upkeep.maintenance.attempt_now("a.test", lambda step: upkeep.stop() if "all names are proven" in step else None)
+    assert stage.version("a.test") == 1
+    for _ in range(2):
+        with stage.running() as upkeep:
+            wait_for(lambda: stage.version("a.test") == 2, "the certificate that was asked for", seconds=20)
+            began = stage.clock()
+            wait_for(lambda: upkeep.maintenance.last_round > began, "a round")  # noqa: B023  waited for here
+    assert stage.pebble.orders() == 2, "resumed once, and ordered nothing anew"
 
 
 def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:

@@ -85,7 +85,7 @@ def test_a_listener_that_says_nothing_is_given_up(kind: ListenerKind) -> None:
 
 @pytest.mark.parametrize(
     ("says", "reason"),
-    [(b"* OK\r\na NO not now\r\n", "STARTTLS was answered with"), (b"* OK\r\n", "closed the connection before TLS")],
+    [(b"* OK\r\nedge NO not now\r\n", "STARTTLS was answered with"), (b"* OK\r\n", "closed the connection before TLS")],
     ids=["no", "nothing"],
 )
 def test_a_listener_that_refuses_starttls_is_named_by_what_it_said(says: bytes, reason: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edge_addon.mail import relay
-from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
+from edge_addon.mail.starttls import AUTH_BEFORE_TLS, LINE_LIMIT, PIPELINED_AFTER_STARTTLS
 from edge_addon.mail.upstream import UNREACHABLE
 from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address
@@ -302,6 +302,26 @@ async def test_a_flood_before_the_mail_server_answers_is_not_held(tmp_path: Path
         size = 32 << 20
         client.say(b"NOOP\r\n" * (size // 6))
         assert await unsent_when_stopped(client) > size // 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "goodbye"),
+    [
+        ("imap", b"* BYE Line too long\r\n"),
+        ("pop3", b"-ERR Line too long\r\n"),
+        ("submission", b"500 5.5.2 Line too long\r\n"),
+        ("sieve", b'BYE "Line too long"\r\n'),
+    ],
+)
+@in_loop
+async def test_an_endless_line_ends_a_session_in_words_that_name_the_fault(
+    tmp_path: Path, kind: str, goodbye: bytes
+) -> None:
+    async with mail_edge(tmp_path, kind, free_port()) as edge:
+        client = await edge.connect()
+        client.say(b"x" * LINE_LIMIT)
+        assert (await client.end()).endswith(b"\r\n" + goodbye)
+        await edge.counted("mail_line_too_long")
 
 
 @in_loop

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from edge_addon.mail.dialogue import Action, Ended, Step
 from edge_addon.mail.opening import UPSTREAM_GARBLED
+from edge_addon.mail.protocols import SMTP_RULES
 from edge_addon.mail.smtp import COMMAND_LIMIT, EHLO_LINES, REFUSALS_LIMIT, SmtpRelay
 from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
 from tests.edge_addon.mail.steps import causes, endings, fed, split, to_client, to_upstream
@@ -20,7 +21,7 @@ TEXT = b"Subject: x\r\n\r\nhello\r\n..\r\n.\r\n"
 
 def relay(*, is_secure: bool, offers: bytes = OFFERS) -> SmtpRelay:
     """A relay whose client and upstream have said hello."""
-    conversation = SmtpRelay("edge.test", is_secure=is_secure)
+    conversation = SmtpRelay(SMTP_RULES, is_secure=is_secure)
     conversation.upstream_ready(b"220 mail.test ESMTP\r\n")
     conversation.from_client(EHLO)
     conversation.from_upstream(offers)
@@ -35,12 +36,12 @@ def in_data(*, is_secure: bool = True) -> SmtpRelay:
 
 
 def test_the_upstreams_greeting_is_the_clients() -> None:
-    steps = SmtpRelay("edge.test", is_secure=False).upstream_ready(b"220-a\r\n220 b\r\n")
+    steps = SmtpRelay(SMTP_RULES, is_secure=False).upstream_ready(b"220-a\r\n220 b\r\n")
     assert to_client(steps) == b"220-a\r\n220 b\r\n"
 
 
 def hello(*, is_secure: bool, offers: bytes) -> bytes:
-    conversation = SmtpRelay("edge.test", is_secure=is_secure)
+    conversation = SmtpRelay(SMTP_RULES, is_secure=is_secure)
     conversation.upstream_ready(b"")
     assert to_upstream(conversation.from_client(EHLO)) == EHLO
     return to_client(conversation.from_upstream(offers))
@@ -63,7 +64,7 @@ def test_over_tls_auth_is_offered_and_starttls_is_not() -> None:
 
 
 def test_helo_gets_no_list() -> None:
-    conversation = SmtpRelay("edge.test", is_secure=False)
+    conversation = SmtpRelay(SMTP_RULES, is_secure=False)
     conversation.upstream_ready(b"")
     conversation.from_client(b"HELO client.test\r\n")
     assert to_client(conversation.from_upstream(BARE_OFFERS)) == BARE_OFFERS
@@ -222,7 +223,7 @@ def test_without_pipelining_commands_go_one_by_one() -> None:
 
 
 def test_commands_wait_until_the_upstream_is_open() -> None:
-    conversation = SmtpRelay("edge.test", is_secure=True)
+    conversation = SmtpRelay(SMTP_RULES, is_secure=True)
     assert conversation.from_client(EHLO) == []
     assert conversation.held == len(EHLO)
     assert to_upstream(conversation.upstream_ready(b"")) == EHLO
@@ -314,7 +315,7 @@ class StrictServer:
 def test_whatever_a_client_says_in_the_clear_no_server_hears_auth_or_a_forged_command(
     said: bytes, cuts: list[int]
 ) -> None:
-    conversation, server = SmtpRelay("edge.test", is_secure=False), StrictServer()
+    conversation, server = SmtpRelay(SMTP_RULES, is_secure=False), StrictServer()
     steps: list[Step] = conversation.upstream_ready(b"")
     for piece in split(said, cuts):
         latest = conversation.from_client(piece)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.listeners.connection import ClientConnection
+from edge_addon.listeners.connection import CLOSING, ClientConnection
 from edge_addon.transport import disconnects, tcp
 from edge_addon.transport.tcp import IDLE_SECONDS
 from tests.deadlines import wait_for_in_loop
@@ -147,7 +147,7 @@ async def test_mail_client_that_goes_behind_a_server_that_hangs_is_noticed(
     async with mail_tunnel(tmp_path) as (connection, client, upstream):
         await fill(client, connection)
         go(client)
-        await wait_for_in_loop(lambda: connection._is_closing, "the end of the client's connection", seconds=5)
+        await wait_for_in_loop(lambda: connection._phase is CLOSING, "the end of the client's connection", seconds=5)
         await upstream.done()
 
 
