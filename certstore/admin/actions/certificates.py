@@ -18,7 +18,7 @@ from certstore.model.names import covers
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
 from certstore.model.version import chain_length
-from certstore.store.pkcs12_process import open_apart
+from certstore.store.unlocking import Unlocker
 
 FILES_MOST = 20
 
@@ -77,11 +77,11 @@ def _look(actions: Actions, site: str, files: Sequence[DroppedFile], password: b
     is_unnamed_main = site == MAIN and actions.context.writer.settings(site) is None
     settings = actions.context.writer.settings(site)
     names = () if is_unnamed_main else settings.names if settings is not None else (entry.host,)
-    verdict = read_bundle(files, password=password, now=now, names=names, open_pkcs12=open_apart)
+    verdict = read_bundle(files, password=password, now=now, names=names, unlock=Unlocker())
     refused = verdict if isinstance(verdict, Refused) else None
     if refused is not None and refused.is_forcible:
         # What it would be, for the person who decides whether to overrule.
-        verdict = read_bundle(files, password=password, now=now, names=names, force=True, open_pkcs12=open_apart)
+        verdict = read_bundle(files, password=password, now=now, names=names, force=True, unlock=Unlocker())
     pair = verdict.primary if isinstance(verdict, CertificateBundle) else None
     found = refused.findings if refused is not None else ()
     problems = verdict.problems if isinstance(verdict, CertificateBundle) and refused is None else ()
