@@ -1,7 +1,9 @@
-"""PKCS #12 files are opened in a process of their own: what they hold, and those that would never be done."""
+"""PKCS #12 files and encrypted keys are opened in a child process: what they hold, and those that never end."""
 
+import contextlib
 import hashlib
 import hmac
+import resource
 import time
 from datetime import UTC, datetime
 
@@ -9,11 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
-from certstore.model.certificate.contents import PKCS12_LIMIT, DroppedFile, TooMuchWork, open_here
-from certstore.model.certificate.der import ROUNDS_LIMIT, derivation_rounds
-from certstore.model.certificate.findings import Refusal
-from certstore.store import pkcs12_process
-from certstore.store.pkcs12_process import open_apart
+from certstore.model.certificate.contents import DroppedFile, TooMuchWork, unlock_here
+from certstore.store import unlocking
+from certstore.store.unlocking import Unlocker
 from tests.certificates import CertificateAuthority
 
 CA = CertificateAuthority()
@@ -31,6 +31,7 @@ ITEM = {
     "PBKDF2": "06092a864886f70d01050c",
     "AES-256-CBC": "060960864801650304012a",
     "HMAC-SHA256": "06082a864886f70d0209",
+    "scrypt": "06092b06010401da47040b",
     "SHA-256": "0609608648016503040201",
 }
 SALT, IV, NULL = b"saltsalt", b"i" * 16, b"\x05\x00"
@@ -85,57 +86,94 @@ def with_hidden_rounds(rounds: int) -> bytes:
     return sequence(integer(3), sequence(item("data"), tlv(0xA0, tlv(4, contents))), mac)
 
 
+def with_open_rounds(rounds: int) -> bytes:
+    """An encrypted key (RFC 5958 §3) that asks for them where everybody sees it."""
+    return sequence(algorithm(rounds), tlv(4, bytes(48)))
+
+
+def with_scrypt(cost: int, parallel: int) -> bytes:
+    """RFC 7914 §7: the memory is 128 * cost * 8 bytes, the time that times `parallel`."""
+    parameters = sequence(tlv(4, SALT), integer(cost), integer(8), integer(parallel))
+    scheme = sequence(sequence(item("scrypt"), parameters), sequence(item("AES-256-CBC"), tlv(4, IV)))
+    return sequence(sequence(item("PBES2"), scheme), tlv(4, bytes(48)))
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlocking, "CPU_SECONDS", 0.5)
+
+
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without one"])
-def test_it_holds_what_it_holds_for_the_library(password: bytes | None) -> None:
+def test_a_pkcs12_file_holds_what_it_holds_for_the_library(password: bytes | None) -> None:
     content = ONE.pkcs12(password)
-    assert open_apart(content, password) == open_here(content, password)
-    assert open_apart(content, password).certificates[0] == ONE.cert_der
-    bundle = read_bundle(
-        [DroppedFile("a.p12", content)], password=password, now=datetime.now(UTC), open_pkcs12=open_apart
-    )
+    assert Unlocker()(content, password) == unlock_here(content, password)
+    assert Unlocker()(content, password).certificates[0] == ONE.cert_der
+    bundle = read_bundle([DroppedFile("a.p12", content)], password=password, now=datetime.now(UTC), unlock=Unlocker())
+    assert isinstance(bundle, CertificateBundle)
+
+
+@pytest.mark.parametrize("is_traditional", [False, True], ids=["PKCS #8", "RFC 1421"])
+def test_an_encrypted_key_is_the_key_without_encryption(is_traditional: bool) -> None:
+    content = ONE.encrypted_privkey_pem(PASSWORD, traditional=is_traditional)
+    assert Unlocker()(content, PASSWORD).key == ONE.privkey_der
+    files = [DroppedFile("key.pem", content), DroppedFile("chain.pem", ONE.fullchain_pem)]
+    bundle = read_bundle(files, password=PASSWORD, now=datetime.now(UTC), unlock=Unlocker())
     assert isinstance(bundle, CertificateBundle)
 
 
 @pytest.mark.parametrize(
     "content",
-    [ONE.pkcs12(PASSWORD), ONE.pkcs12(PASSWORD)[:-9], b"0\x03\x02\x01\x03"],
-    ids=["whole", "cut", "next to nothing"],
+    [
+        ONE.pkcs12(PASSWORD),
+        ONE.pkcs12(PASSWORD)[:-9],
+        b"0\x03\x02\x01\x03",
+        ONE.encrypted_privkey_pem(PASSWORD),
+        with_open_rounds(1000),
+    ],
+    ids=["whole", "cut", "next to nothing", "a key", "a key of zeros"],
 )
-def test_what_does_not_open_is_said_to(content: bytes) -> None:
+def test_what_does_not_open_is_reported(content: bytes) -> None:
     with pytest.raises(ValueError, match="does not open"):
-        open_apart(content, b"wrong")
+        Unlocker()(content, b"wrong")
 
 
-def test_rounds_that_only_the_password_shows_end_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pkcs12_process, "CPU_SECONDS", 1)
-    content = with_hidden_rounds(2**31 - 1)
-    assert derivation_rounds(content) < ROUNDS_LIMIT, "no look at the bytes shows it"
-    with pytest.raises(ValueError, match="does not open"):
-        open_apart(with_hidden_rounds(1000), PASSWORD)  # its key is zeros: the file itself is taken
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    "content",
+    [with_hidden_rounds(2**31 - 1), with_open_rounds(2**31 - 1), with_scrypt(1 << 14, 1 << 16)],
+    ids=["rounds that only the password shows", "rounds that everybody sees", "scrypt"],
+)
+def test_hashing_without_end_ends_with_the_child(content: bytes) -> None:
     begun = time.process_time()
-
     with pytest.raises(TooMuchWork):
-        open_apart(content, PASSWORD)
+        Unlocker()(content, PASSWORD)
     refused = read_bundle(
         [DroppedFile(f"{number}.p12", content) for number in range(3)],
-        password=PASSWORD, now=datetime.now(UTC), open_pkcs12=open_apart,
+        password=PASSWORD, now=datetime.now(UTC), unlock=Unlocker(),
     )  # fmt: skip
-
     assert time.process_time() - begun < 1, "nothing was computed here"
     assert isinstance(refused, Refused)
     assert "rounds of password hashing" in refused.findings[0].message
 
 
-def test_no_more_files_than_somebody_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
+def test_hashing_that_needs_much_memory_is_refused_it() -> None:
+    with pytest.raises((TooMuchWork, ValueError)):
+        Unlocker()(with_scrypt(1 << 24, 1), PASSWORD)  # 16 GB
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    assert largest <= unlocking.MEMORY
 
-    def count(content: bytes, password: bytes | None) -> None:
-        opened.append(content)
-        raise ValueError
 
-    files = [DroppedFile(f"{number}.p12", ONE.pkcs12(PASSWORD)) for number in range(PKCS12_LIMIT + 20)]
-    refused = read_bundle(files, password=b"wrong", now=datetime.now(UTC), open_pkcs12=count)  # type: ignore[arg-type]
+@pytest.mark.usefixtures("hasty")
+def test_all_files_of_one_reading_share_the_time() -> None:
+    unlock = Unlocker()
 
-    assert isinstance(refused, Refused)
-    assert refused.findings[0].code is Refusal.TOO_LARGE
-    assert len(opened) == PKCS12_LIMIT
+    def open_many() -> None:
+        for _ in range(1000):
+            with contextlib.suppress(ValueError):
+                unlock(with_open_rounds(300_000), PASSWORD)
+
+    with pytest.raises(TooMuchWork):
+        open_many()
+    with pytest.raises(TooMuchWork):
+        unlock(ONE.pkcs12(PASSWORD), PASSWORD)
+    assert Unlocker()(ONE.pkcs12(PASSWORD), PASSWORD).key == ONE.privkey_der, "another reading has its own time"
