@@ -176,6 +176,33 @@ SMTP = MailProtocol(
 )
 """Between servers, where mail in the clear goes on too."""
 
+LMTP_RULES = TransferRules(
+    handling={
+        "LHLO": Handling.EHLO,
+        "MAIL": Handling.NEW_MAIL,
+        "RCPT": Handling.RCPT,
+        "RSET": Handling.NEW_MAIL,
+        "NOOP": Handling.PASS_LAST,
+        "VRFY": Handling.PASS_LAST,
+        "EXPN": Handling.PASS_LAST,
+        "HELP": Handling.PASS_LAST,
+        "DATA": Handling.DATA,
+        "BDAT": Handling.BDAT,
+        "STARTTLS": Handling.STARTTLS,
+        "QUIT": Handling.QUIT,
+    },
+    refusals={verb: SMTP_RULES.refusals[verb] for verb in ("XCLIENT", "XFORWARD", "STARTTLS")},
+    hidden=SMTP_RULES.hidden | {"AUTH", "BURL", "ETRN"},
+    hidden_in_clear=frozenset({"REQUIRETLS"}),
+    replies_per_recipient=True,
+)
+
+LMTP = replace(
+    SMTP,
+    opening=OpeningScript(CLIENT_SIDES[ListenerKind.LMTP], "220 {host} LMTP\r\n", Literals.NONE),
+    dialogue=partial(SmtpRelay, LMTP_RULES),
+)
+
 SUBMISSION = replace(
     SMTP,
     before_tls=Script(
@@ -199,6 +226,7 @@ PROTOCOLS: Mapping[ListenerKind, MailProtocol] = {
     ListenerKind.POP3: POP3,
     ListenerKind.POP3S: POP3,
     ListenerKind.SMTP: SMTP,
+    ListenerKind.LMTP: LMTP,
     ListenerKind.SUBMISSION: SUBMISSION,
     ListenerKind.SUBMISSIONS: SUBMISSION,
     ListenerKind.SIEVE: SIEVE,

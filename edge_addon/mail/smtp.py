@@ -42,9 +42,18 @@ class Handling(Enum):
     STARTTLS = 7
     QUIT = 8
     REFUSE = 9
+    NEW_MAIL = 10
+    """Like PASS; when it succeeds, no recipients are left of an earlier mail."""
+    RCPT = 11
+    """Like PASS; when it succeeds, the mail has one recipient more."""
+    DELIVERY = 12
+    """The end of a mail that gets one reply per recipient."""
 
 
-@dataclass(frozen=True, slots=True)
+_ANYWHERE = frozenset({Handling.PASS, Handling.NEW_MAIL, Handling.RCPT, Handling.BDAT, Handling.DELIVERY})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TransferRules:
     """Which commands pass, and which offers of the upstream the client sees."""
 
@@ -54,12 +63,14 @@ class TransferRules:
     hidden: frozenset[str]
     """Keywords that are never offered."""
     hidden_in_clear: frozenset[str]
+    replies_per_recipient: bool = False
+    """LMTP (RFC 2033 §4.2, §4.3)."""
 
 
 NOT_KNOWN = "500 5.5.1 Command not known here\r\n"
 
 _REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])[^\r\n]*)?\r?\n\Z")
-_CHUNK = re.compile(rb"(?i)(\d{1,18})(?: +LAST)?\Z")
+_CHUNK = re.compile(rb"(?i)(\d{1,18})( +LAST)?\Z")
 
 
 class Phase(Enum):
@@ -70,6 +81,7 @@ class Phase(Enum):
     """One line of an authentication under way."""
     TEXT = 2
     CHUNK = 3
+    REFUSED_CHUNK = 4
 
 
 class SmtpRelay:
@@ -86,6 +98,9 @@ class SmtpRelay:
         """A command that waits until all before it are answered."""
         self._text = MessageText()
         self._chunk_left = 0
+        self._recipients = 0
+        """Accepted for the mail under way; counted where each of them gets a reply."""
+        self._has_lost_chunk = False
         self._hello: list[bytes] = []
         self._can_pipeline = self._can_chunk = False
         self._is_open = self._is_over = False
@@ -122,45 +137,50 @@ class SmtpRelay:
         while self._is_open and not self._is_over:
             if self._phase is Phase.TEXT:
                 more = self._take_text()
-            elif self._phase is Phase.CHUNK:
+            elif self._phase in {Phase.CHUNK, Phase.REFUSED_CHUNK}:
                 more = self._take_chunk()
             else:
                 more = self._take_line()
-            if not more:
+            if more is None:
                 break
             steps += more
         return steps
 
-    def _take_text(self) -> list[Step]:
+    # Each of these takes what is there; None when more has to come first.
+
+    def _take_text(self) -> list[Step] | None:
         data = self._client.take()
         if not data:
-            return []
+            return None
         found = self._text.feed(data)
         if found.verdict is Verdict.BARE_NEWLINE:
             return self._end(client_fault(Fault.BARE_NEWLINE))
         if found.verdict is Verdict.END:
             self._phase = Phase.COMMANDS
-            self._unanswered.append(Handling.PASS)
+            self._unanswered.append(Handling.DELIVERY if self._rules.replies_per_recipient else Handling.PASS)
             self._client.feed(data[found.length :])
             data = data[: found.length]
         return [ToUpstream(data)]
 
-    def _take_chunk(self) -> list[Step]:
+    def _take_chunk(self) -> list[Step] | None:
         data = self._client.take(self._chunk_left)
+        if not data:
+            return None
+        steps: list[Step] = [ToUpstream(data)] if self._phase is Phase.CHUNK else []
         self._chunk_left -= len(data)
         if not self._chunk_left:
             self._phase = Phase.COMMANDS
-        return [ToUpstream(data)] if data else []
+        return steps
 
-    def _take_line(self) -> list[Step]:
+    def _take_line(self) -> list[Step] | None:
         if self._waits_for_answer():
-            return []
+            return None
         line = self._held_back
         self._held_back = None
         if line is None:
             unit = self._client.next_unit()
             if unit is None:
-                return []
+                return None
             if isinstance(unit, Fault):
                 return self._end(client_fault(unit))
             line = unit.data
@@ -172,10 +192,10 @@ class SmtpRelay:
     def _waits_for_answer(self) -> bool:
         if not self._unanswered:
             return False
-        is_last_in_group = self._unanswered[-1] not in {Handling.PASS, Handling.BDAT}
+        is_last_in_group = self._unanswered[-1] not in _ANYWHERE
         return is_last_in_group or self._held_back is not None or not self._can_pipeline
 
-    def _judge(self, line: bytes) -> list[Step]:
+    def _judge(self, line: bytes) -> list[Step] | None:
         command = parse_command(line)
         handling = self._rules.handling.get(command.verb, Handling.REFUSE) if command is not None else Handling.REFUSE
         if handling is Handling.STARTTLS and self._is_secure:
@@ -184,7 +204,7 @@ class SmtpRelay:
             handling = Handling.REFUSE
         if handling in {Handling.REFUSE, Handling.STARTTLS} and self._unanswered:
             self._held_back = line
-            return []
+            return None
         if command is None or handling is Handling.REFUSE:
             return self._refuse(command)
         if handling is Handling.STARTTLS:
@@ -218,15 +238,29 @@ class SmtpRelay:
             steps.append(Count(PIPELINED_AFTER_STARTTLS))
         return [*steps, Action.START_TLS]
 
-    def _begin_chunk(self, line: bytes, command: Command) -> list[Step]:
+    def _begin_chunk(self, line: bytes, command: Command) -> list[Step] | None:
         """A chunk that can't be counted, or that the upstream may not count, would be read as commands."""
         size = _CHUNK.match(command.argument)
         if size is None or not self._can_chunk:
             answer = b"501 5.5.4 BDAT needs a size\r\n" if size is None else b"503 5.5.1 CHUNKING is not offered\r\n"
             return self._end(Ended("mail_chunk_refused", answer))
+        ends_mail = size[2] is not None and self._rules.replies_per_recipient
+        if ends_mail and self._unanswered:
+            self._held_back = line  # how many recipients the mail has is known only then
+            return None
+        is_refused = ends_mail and (self._has_lost_chunk or not self._recipients)
         self._chunk_left = int(size[1])
-        self._phase = Phase.CHUNK if self._chunk_left else Phase.COMMANDS
-        return self._pass(line, Handling.BDAT)
+        if self._chunk_left:
+            self._phase = Phase.REFUSED_CHUNK if is_refused else Phase.CHUNK
+        return (
+            self._refuse_mail() if is_refused else self._pass(line, Handling.DELIVERY if ends_mail else Handling.BDAT)
+        )
+
+    def _refuse_mail(self) -> list[Step]:
+        """Servers differ in how many replies this gets, so the upstream is not asked: one per recipient, or none."""
+        answer = b"503 5.5.1 An earlier chunk of this mail was refused\r\n" * self._recipients
+        self._recipients = 0
+        return [ToClient(answer), Count("mail_chunk_refused")]
 
     # From the upstream.
 
@@ -248,7 +282,10 @@ class SmtpRelay:
 
     def _conclude(self, handling: Handling, code: str, line: bytes) -> list[Step]:
         """A whole answer to one command. 354 and 334 mean something only where they belong."""
-        if code == "354" and handling is Handling.DATA and not self._unanswered:
+        can_take_text = handling is Handling.DATA and not self._unanswered
+        if self._rules.replies_per_recipient and not self._recipients:
+            can_take_text = False  # nobody could tell how many replies follow
+        if code == "354" and can_take_text:
             self._phase = Phase.TEXT
             self._text = MessageText()
         elif code == "334" and handling is Handling.AUTH:
@@ -258,7 +295,22 @@ class SmtpRelay:
         elif handling is Handling.QUIT:
             self._is_over = True
             return [ToClient(line), Action.CLOSE]
+        else:
+            self._count_recipients(handling, is_positive=code[0] == "2")
         return [ToClient(line)]
+
+    def _count_recipients(self, handling: Handling, *, is_positive: bool) -> None:
+        match handling:
+            case Handling.RCPT if is_positive:
+                self._recipients += 1
+            case Handling.NEW_MAIL if is_positive:
+                self._recipients, self._has_lost_chunk = 0, False
+            case Handling.BDAT if not is_positive:
+                self._has_lost_chunk = True
+            case Handling.DELIVERY:
+                self._recipients -= 1
+                if self._recipients:
+                    self._unanswered.appendleft(handling)
 
     def _take_hello_line(self, line: bytes, *, is_last: bool) -> list[Step]:
         self._hello.append(line[4:].strip())
@@ -267,6 +319,7 @@ class SmtpRelay:
         if not is_last:
             return []
         self._unanswered.popleft()
+        self._count_recipients(Handling.NEW_MAIL, is_positive=True)
         greeting, *offers = self._hello
         self._hello = []
         offers = [offer for offer in offers if self._is_offered(offer)]
