@@ -1,8 +1,9 @@
-"""SMTP through the edge from greeting to QUIT (RFC 5321), in the clear between servers and over TLS.
+"""SMTP (RFC 5321) and LMTP (RFC 2033) through the edge, from greeting to QUIT, in the clear and over TLS.
 
-Follows the dialogue strictly enough to know at every byte whether it is a command or the text of a mail (DATA, BDAT of
-RFC 3030), so that neither side can be made to take one for the other. Passes known commands only. Offers STARTTLS in
-the clear and hides it over TLS, hides and refuses AUTH in the clear, never lets a client play the relay (XCLIENT).
+Follows the dialogue closely enough to know of every byte whether it belongs to a command or to the text of a mail
+(DATA, or BDAT of RFC 3030), so that neither side can be made to take one for the other. Passes known commands only.
+Offers STARTTLS in the clear and hides it over TLS, hides and refuses AUTH in the clear, and refuses XCLIENT, by which a
+client could pose as a trusted relay.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from edge_addon.mail.opening import UPSTREAM_GARBLED
 from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
 
 COMMAND_LIMIT = 12_288
-"""RFC 4954 §4: what a step of AUTH may need; everything else is far shorter."""
+"""A step of AUTH may need this much (RFC 4954 §4); everything else is far shorter."""
 REPLY_LIMIT = 4096
 EHLO_LINES = 100
 REFUSALS_LIMIT = 20
 
 
 class Handling(Enum):
-    """What becomes of a command."""
+    """What the edge does with a command."""
 
     PASS = 0
-    """It may stand anywhere in a group (RFC 2920 §3.1)."""
+    """Pass it. It may stand anywhere in a group of pipelined commands (RFC 2920 §3.1)."""
     PASS_LAST = 1
-    """Nothing behind it goes before its answer."""
+    """Pass it, and nothing after it until it is answered."""
     EHLO = 2
     HELO = 3
     DATA = 4
@@ -43,9 +44,9 @@ class Handling(Enum):
     QUIT = 8
     REFUSE = 9
     NEW_MAIL = 10
-    """Like PASS; when it succeeds, no recipients are left of an earlier mail."""
+    """Like PASS. If it succeeds, the recipients of the mail before are forgotten."""
     RCPT = 11
-    """Like PASS; when it succeeds, the mail has one recipient more."""
+    """Like PASS. If it succeeds, the mail has one more recipient."""
     DELIVERY = 12
     """The end of a mail that gets one reply per recipient."""
 
@@ -55,37 +56,38 @@ _ANYWHERE = frozenset({Handling.PASS, Handling.NEW_MAIL, Handling.RCPT, Handling
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransferRules:
-    """Which commands pass, and which offers of the upstream the client sees."""
+    """Which commands pass, and which of the upstream's offers the client sees."""
 
     handling: Mapping[str, Handling]
-    """Every verb that is not here is refused."""
+    """By name of the command. All others are refused."""
     refusals: Mapping[str, str]
+    """The reply to some refused commands, in place of `NOT_KNOWN`."""
     hidden: frozenset[str]
-    """Keywords that are never offered."""
+    """Keywords that the client never sees."""
     hidden_in_clear: frozenset[str]
     replies_per_recipient: bool = False
-    """LMTP (RFC 2033 §4.2, §4.3)."""
+    """The end of a mail gets one reply for each accepted recipient (LMTP, RFC 2033 §4.2 and §4.3)."""
 
 
-NOT_KNOWN = "500 5.5.1 Command not known here\r\n"
+NOT_KNOWN = "500 5.5.1 Unknown command\r\n"
 
 _REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])[^\r\n]*)?\r?\n\Z")
 _CHUNK = re.compile(rb"(?i)(\d{1,18})( +LAST)?\Z")
 
 
 class Phase(Enum):
-    """What the client's next bytes are."""
+    """What the next bytes from the client are."""
 
     COMMANDS = 0
     EXCHANGE = 1
-    """One line of an authentication under way."""
+    """One line of an authentication."""
     TEXT = 2
     CHUNK = 3
     REFUSED_CHUNK = 4
 
 
 class SmtpRelay:
-    """The dialogue. Answers are matched to commands in order; what the edge answers itself keeps its place in it."""
+    """Matches replies to commands in order, and sends the edge's own replies in their proper place."""
 
     def __init__(self, rules: TransferRules, *, is_secure: bool) -> None:
         self._rules = rules
@@ -95,11 +97,11 @@ class SmtpRelay:
         self._phase = Phase.COMMANDS
         self._unanswered: deque[Handling] = deque()
         self._held_back: bytes | None = None
-        """A command that waits until all before it are answered."""
+        """A command that waits until all commands before it are answered."""
         self._text = MessageText()
         self._chunk_left = 0
         self._recipients = 0
-        """Accepted for the mail under way; counted where each of them gets a reply."""
+        """How many are accepted for the current mail. Counted only where each of them gets a reply."""
         self._has_lost_chunk = False
         self._hello: list[bytes] = []
         self._can_pipeline = self._can_chunk = False
@@ -112,7 +114,7 @@ class SmtpRelay:
 
     @property
     def owes_answer(self) -> bool:
-        """Always: a client whose server is gone is told so with 421, whatever it says next."""
+        """Always: a client whose server is gone gets 421, whatever it sends next."""
         return True
 
     def upstream_ready(self, greeting: bytes) -> list[Step]:
@@ -146,7 +148,7 @@ class SmtpRelay:
             steps += more
         return steps
 
-    # Each of these takes what is there; None when more has to come first.
+    # Each of these processes what has arrived, or returns None if it must wait.
 
     def _take_text(self) -> list[Step] | None:
         data = self._client.take()
@@ -187,7 +189,7 @@ class SmtpRelay:
         if self._phase is Phase.EXCHANGE:
             self._phase = Phase.COMMANDS
             return self._pass(line, Handling.AUTH)
-        return self._judge(line)
+        return self._handle(line)
 
     def _waits_for_answer(self) -> bool:
         if not self._unanswered:
@@ -195,9 +197,9 @@ class SmtpRelay:
         is_last_in_group = self._unanswered[-1] not in _ANYWHERE
         return is_last_in_group or self._held_back is not None or not self._can_pipeline
 
-    def _judge(self, line: bytes) -> list[Step] | None:
+    def _handle(self, line: bytes) -> list[Step] | None:
         command = parse_command(line)
-        handling = self._rules.handling.get(command.verb, Handling.REFUSE) if command is not None else Handling.REFUSE
+        handling = self._rules.handling.get(command.name, Handling.REFUSE) if command is not None else Handling.REFUSE
         if handling is Handling.STARTTLS and self._is_secure:
             handling = Handling.REFUSE
         if handling is Handling.AUTH and not self._is_secure:
@@ -220,11 +222,11 @@ class SmtpRelay:
         return [ToUpstream(line)]
 
     def _refuse(self, command: Command | None) -> list[Step]:
-        verb = command.verb if command is not None else ""
-        is_auth = self._rules.handling.get(verb) is Handling.AUTH
+        name = command.name if command is not None else ""
+        is_auth = self._rules.handling.get(name) is Handling.AUTH
         cause = AUTH_BEFORE_TLS if is_auth else "mail_command_refused"
         self._refusals += 1
-        steps: list[Step] = [ToClient(self._rules.refusals.get(verb, NOT_KNOWN).encode("ascii")), Count(cause)]
+        steps: list[Step] = [ToClient(self._rules.refusals.get(name, NOT_KNOWN).encode("ascii")), Count(cause)]
         if self._refusals >= REFUSALS_LIMIT:
             steps += self._end(Ended("mail_too_many_refusals"))
         return steps
@@ -239,14 +241,14 @@ class SmtpRelay:
         return [*steps, Action.START_TLS]
 
     def _begin_chunk(self, line: bytes, command: Command) -> list[Step] | None:
-        """A chunk that can't be counted, or that the upstream may not count, would be read as commands."""
+        """End the session if the upstream might not count the chunk, and would then read it as commands."""
         size = _CHUNK.match(command.argument)
         if size is None or not self._can_chunk:
             answer = b"501 5.5.4 BDAT needs a size\r\n" if size is None else b"503 5.5.1 CHUNKING is not offered\r\n"
             return self._end(Ended("mail_chunk_refused", answer))
         ends_mail = size[2] is not None and self._rules.replies_per_recipient
         if ends_mail and self._unanswered:
-            self._held_back = line  # how many recipients the mail has is known only then
+            self._held_back = line  # only then is the number of recipients known
             return None
         is_refused = ends_mail and (self._has_lost_chunk or not self._recipients)
         self._chunk_left = int(size[1])
@@ -257,7 +259,7 @@ class SmtpRelay:
         )
 
     def _refuse_mail(self) -> list[Step]:
-        """Servers differ in how many replies this gets, so the upstream is not asked: one per recipient, or none."""
+        """Servers differ in the number of replies here, so the edge answers itself: one per recipient, or none."""
         answer = b"503 5.5.1 An earlier chunk of this mail was refused\r\n" * self._recipients
         self._recipients = 0
         return [ToClient(answer), Count("mail_chunk_refused")]
@@ -269,7 +271,7 @@ class SmtpRelay:
         if reply is None:
             return self._garbled()
         code, is_last = reply[1].decode("ascii"), reply[2] != b"-"
-        if code == "421":  # may come at any moment (RFC 5321 §3.8)
+        if code == "421":  # a server may send it at any time (RFC 5321 §3.8)
             self._is_over = is_last
             return [ToClient(line), Action.CLOSE] if is_last else [ToClient(line)]
         if not self._unanswered or (self._hello and code != "250"):
@@ -281,10 +283,10 @@ class SmtpRelay:
         return [ToClient(line)]
 
     def _conclude(self, handling: Handling, code: str, line: bytes) -> list[Step]:
-        """A whole answer to one command. 354 and 334 mean something only where they belong."""
+        """Act on the complete reply to a command. 354 and 334 are valid only after DATA and AUTH."""
         can_take_text = handling is Handling.DATA and not self._unanswered
         if self._rules.replies_per_recipient and not self._recipients:
-            can_take_text = False  # nobody could tell how many replies follow
+            can_take_text = False  # the number of replies to the text would be unknown
         if code == "354" and can_take_text:
             self._phase = Phase.TEXT
             self._text = MessageText()
@@ -332,7 +334,7 @@ class SmtpRelay:
         return [ToClient(answer)]
 
     def _is_offered(self, offer: bytes) -> bool:
-        """Not what is private between servers (X…), nor what the edge would refuse. `AUTH=` is an old spelling."""
+        """Hides extensions private to servers (X…) and those that the edge would refuse. `AUTH=` is an old spelling."""
         keyword = re.split(rb"[ =]", offer, maxsplit=1)[0].decode("ascii", "replace").upper()
         if keyword.startswith("X") or keyword in self._rules.hidden:
             return False

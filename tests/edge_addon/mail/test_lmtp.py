@@ -53,7 +53,7 @@ def test_the_greetings_of_smtp_are_refused(command: bytes, is_secure: bool) -> N
     conversation = SmtpRelay(LMTP_RULES, is_secure=is_secure)
     conversation.upstream_ready(b"220 mail.test LMTP\r\n")
     steps = conversation.from_client(command)
-    assert to_client(steps) == b"500 5.5.1 Command not known here\r\n"
+    assert to_client(steps) == b"500 5.5.1 Unknown command\r\n"
     assert to_upstream(steps) == b""
     assert to_upstream(conversation.from_client(LHLO)) == LHLO, "the session goes on"
 
@@ -123,7 +123,7 @@ def test_each_accepted_recipient_gets_a_reply(recipients: list[bytes], replies: 
     assert to_upstream(conversation.from_client(b"AUTH PLAIN x\r\n")) == b""
     for outcome in outcomes[:-1]:
         assert to_client(conversation.from_upstream(outcome)) == outcome
-    assert to_client(conversation.from_upstream(outcomes[-1])) == outcomes[-1] + b"500 5.5.1 Command not known here\r\n"
+    assert to_client(conversation.from_upstream(outcomes[-1])) == outcomes[-1] + b"500 5.5.1 Unknown command\r\n"
 
 
 def test_a_reply_too_many_ends_the_session() -> None:

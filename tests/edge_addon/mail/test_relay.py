@@ -467,7 +467,7 @@ async def test_words_that_drip_do_not_put_the_login_off(
 
         dripping = asyncio.create_task(drip())
         try:
-            assert b"* BYE [UNAVAILABLE] Nothing" in await client.end()
+            assert b"* BYE [UNAVAILABLE] Idle" in await client.end()
         finally:
             dripping.cancel()
         await edge.counted(relay.IDLE)

@@ -104,7 +104,7 @@ def test_every_split_of_a_mail_is_relayed_the_same(rules: TransferRules, cuts: l
     assert to_upstream(steps) == TEXT + b"MAIL FROM:<a@b.test>\r\n"
     assert to_client(steps) == b"", "the refusal waits for the answers before it"
     assert (
-        to_client(conversation.from_upstream(b"250 a\r\n250 b\r\n")) == b"250 a\r\n250 b\r\n550 5.7.0 Not from here\r\n"
+        to_client(conversation.from_upstream(b"250 a\r\n250 b\r\n")) == b"250 a\r\n250 b\r\n550 5.7.0 Not allowed\r\n"
     )
 
 
@@ -114,7 +114,7 @@ def test_text_sent_before_the_go_ahead_is_commands_if_data_is_refused(rules: Tra
     assert to_upstream(conversation.from_client(b"DATA\r\nRSET\r\n.\r\n")) == b"DATA\r\n"
     steps = conversation.from_upstream(b"503 no\r\n")
     assert to_upstream(steps) == b"RSET\r\n"
-    assert to_client(conversation.from_upstream(b"250 ok\r\n")) == b"250 ok\r\n500 5.5.1 Command not known here\r\n"
+    assert to_client(conversation.from_upstream(b"250 ok\r\n")) == b"250 ok\r\n500 5.5.1 Unknown command\r\n"
 
 
 @both
