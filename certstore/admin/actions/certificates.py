@@ -10,7 +10,7 @@ from certstore.admin.actions.action import Actions, Actor
 from certstore.control.commands.requests import InstallRequest, RollbackRequest, SetSiteRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action

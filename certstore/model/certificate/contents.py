@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 from certstore.model.certificate.der import DerKind, kind_of
-from certstore.model.certificate.dropped_file import DroppedFile as DroppedFile  # noqa: PLC0414  its home is there; others may import it from here
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
 from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
