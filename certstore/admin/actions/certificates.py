@@ -10,18 +10,18 @@ from certstore.admin.actions.action import Actions, Actor
 from certstore.control.commands.requests import InstallRequest, RollbackRequest, SetSiteRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
 from certstore.model.version import chain_length
-from certstore.store.pkcs12_process import open_apart
+from certstore.store.unlocking import Unlocker
 
 FILES_MOST = 20
-FILE_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ def _look(actions: Actions, site: str, files: Sequence[DroppedFile], password: b
     is_unnamed_main = site == MAIN and actions.context.writer.settings(site) is None
     settings = actions.context.writer.settings(site)
     names = () if is_unnamed_main else settings.names if settings is not None else (entry.host,)
-    verdict = read_bundle(files, password=password, now=now, names=names, open_pkcs12=open_apart)
+    verdict = read_bundle(files, password=password, now=now, names=names, unlock=Unlocker())
     refused = verdict if isinstance(verdict, Refused) else None
     if refused is not None and refused.is_forcible:
         # What it would be, for the person who decides whether to overrule.
-        verdict = read_bundle(files, password=password, now=now, names=names, force=True, open_pkcs12=open_apart)
+        verdict = read_bundle(files, password=password, now=now, names=names, force=True, unlock=Unlocker())
     pair = verdict.primary if isinstance(verdict, CertificateBundle) else None
     found = refused.findings if refused is not None else ()
     problems = verdict.problems if isinstance(verdict, CertificateBundle) and refused is None else ()
@@ -104,7 +104,7 @@ def check_size(files: Sequence[DroppedFile]) -> None:
     if len(files) > FILES_MOST:
         raise RequestFailed(Fault.TOO_LARGE, f"{len(files)} files were given; at most {FILES_MOST} are read at once")
     for file in files:
-        if len(file.content) > FILE_MOST:
+        if len(file.content) > FILE_LIMIT:
             remedy = "a certificate with its key and chain has a few kilobytes: check which file was chosen"
             raise RequestFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
 

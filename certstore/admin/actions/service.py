@@ -9,6 +9,7 @@ from certstore.admin.actions.action import Actions, Actor
 from certstore.control.commands.on_network import accounts_of
 from certstore.control.commands.requests import RegisterAccountsRequest, TestMailRequest
 from certstore.model.console.authorization import Action
+from certstore.model.layout import WORKER_REPORTS
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
@@ -41,7 +42,7 @@ def list_workers(actions: Actions, actor: Actor) -> list[dict[str, Any]]:
     """Those that were heard of lately, and whether each has read everything that was published."""
     actions.check(actor, Action.SERVICE_VIEW)
     layout, now = actions.context.writer.layout, actions.context.clock()
-    reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
+    reports = [read_report(path) for path in sorted(layout.worker_reports.glob(WORKER_REPORTS))]
     journal = layout.snapshot_journal.stat()
     return [
         {

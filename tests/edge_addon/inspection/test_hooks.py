@@ -243,7 +243,7 @@ async def test_a_message_that_can_not_be_sent_is_logged_and_refused(
     with Recorder(answering(ok())) as recorder:
         async with inspecting_edge(tmp_path, recorder.url, Does(event, spoil)) as edge:
             assert (await edge.send(LAST, server_name=SITE)).startswith(b"HTTP/1.1 502 ")
-    assert "an addon made a message that can't be sent" in caplog.text
+    assert "can't be sent as an addon left it" in caplog.text
     assert b"X-More" not in recorder.received
 
 
