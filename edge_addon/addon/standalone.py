@@ -37,7 +37,7 @@ class DropProcessor:
                 raise
             log.info("%s: this process only serves what that one publishes", failure.found)
             return None
-        watcher = DropWatcher(writer, sweep_seconds=settings.sweep_seconds)
+        watcher = DropWatcher(writer, scan_seconds=settings.sweep_seconds)
         watcher.start()
         log.warning(
             "running alone in one process: drops are installed, but certificates are neither ordered nor renewed, and"
