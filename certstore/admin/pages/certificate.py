@@ -16,7 +16,8 @@ from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, re
 from certstore.admin.pages.site import KEY_TYPES
 from certstore.admin.pages.words import split_list
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.renewal.ca import configured_cas
 from certstore.model.settings.models import Source
@@ -41,9 +42,7 @@ def look_at_files(
 ) -> Response:
     """Read out what is in the files; nothing is changed before the next step."""
     dropped = tuple(
-        DroppedFile(file.filename or "file", file.file.read(certificates.FILE_MOST + 1))
-        for file in files
-        if file.filename
+        DroppedFile(file.filename or "file", file.file.read(FILE_LIMIT + 1)) for file in files if file.filename
     )
     secret = password.encode() or None
     if not dropped:
