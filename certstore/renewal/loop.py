@@ -12,20 +12,30 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
 from certstore.acme.renewal_info import RenewalInfoAnswer
+from certstore.files.clock import utc_now
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca
-from certstore.model.renewal.decision import Keep, LiveCertificate, Renew, RenewalReason, decide_renewal, place_of
-from certstore.model.renewal.state import SuggestedWindow
+from certstore.model.renewal.decision import (
+    Keep,
+    LiveCertificate,
+    Renew,
+    RenewalReason,
+    decide_renewal,
+    place_of,
+    renewal_instant,
+)
+from certstore.model.renewal.state import RenewalState, SuggestedWindow
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
-from certstore.renewal.attempt import Attempt, Attempted, Tell, Tools, live_certificate_id
+from certstore.renewal.attempt import Attempt, Attempted, Tools, live_certificate_id
 from certstore.renewal.memory import RenewalMemory
 from certstore.renewal.renewal_windows import NO_ANSWER, AriClient
 from certstore.renewal.sites import ACME_SOURCE
@@ -41,10 +51,6 @@ STALLED_AFTER = timedelta(minutes=10)
 LONGEST_SLEEP = timedelta(hours=6)
 """A site is looked at at least so often: a clock that was set, or a decision that was wrong, heals by itself."""
 _STOP_SECONDS = 20.0
-
-
-def no_tell(message: str) -> None:
-    """For attempts that nobody watches."""
 
 
 class SiteBusy(Exception):
@@ -63,7 +69,7 @@ class Maintenance:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -79,6 +85,7 @@ class Maintenance:
         self._when: dict[str, datetime] = {}
         self._busy: dict[str, Future[Attempted]] = {}
         self._asking: set[str] = set()
+        self._interrupted: set[str] = set()
         self._lock = threading.RLock()
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
         self._windows = ThreadPoolExecutor(1, "window")
@@ -98,6 +105,7 @@ class Maintenance:
         certificate is live has ended, and every token but those of the orders that will be picked up."""
         if left := self.tools.journal.sweep(self._live_fingerprint, self.clock()):
             logger.info("%d orders that nobody needs any more removed", left)
+        self._interrupted = set(self.tools.journal.sites())
         needed = self.tools.journal.tokens()
         if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints(), needed):
             logger.info("%d tokens of interrupted orders removed", left)
@@ -136,6 +144,14 @@ class Maintenance:
     def under_way(self) -> int:
         """How many orders run now."""
         return len(self._busy)
+
+    def is_ordering(self, site: str) -> bool:
+        return site in self._busy
+
+    def renewal_due(self, entry: SiteEntry, state: RenewalState) -> tuple[datetime, RenewalReason] | None:
+        """When the site's live certificate is due for renewal, and why; None if it has none."""
+        live = self.tools.sites.live(entry)
+        return renewal_instant(live, state, site_fraction(entry.site, live)) if live is not None else None
 
     def entries(self) -> Mapping[str, SiteEntry]:
         """All sites as they stand."""
@@ -201,12 +217,12 @@ class Maintenance:
         if snapshot is None:
             return
         self._snapshot = snapshot
-        for site, entry in snapshot.sites.items():
-            if before is None or before.sites.get(site) is not entry:
+        for site in snapshot.changed_since(before):
+            if site in snapshot.sites:
                 self._schedule(site, now)
-        for site in set(before.sites) - set(snapshot.sites) if before is not None else ():
-            self.memory.forget(site)
-            self._when.pop(site, None)
+            else:
+                self.memory.forget(site)
+                self._when.pop(site, None)
 
     def _schedule(self, site: str, at: datetime) -> None:
         with self._lock:
@@ -238,6 +254,10 @@ class Maintenance:
             if state.info is None or state.info.fingerprint != live.fingerprint:
                 return  # the first answer decides; asking ends in another look
         decision = decide_renewal(target, state, now, fraction=site_fraction(site, live))
+        is_interrupted = site in self._interrupted
+        self._interrupted.discard(site)
+        if is_interrupted and state.next_attempt is None and isinstance(decision, Keep):
+            decision = Renew(RenewalReason.ASKED_FOR)  # not due: somebody asked for it before the restart
         match decision:
             case Keep(until):
                 wake = [now + LONGEST_SLEEP, *([until] if until is not None else [])]
@@ -245,7 +265,7 @@ class Maintenance:
                     wake.append(ask_at)
                 self._schedule(site, max(min(wake), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason):
-                self._order(Attempt(self.tools, target, reason, no_tell), site)
+                self._order(Attempt(self.tools, target, reason, tell_nobody), site)
 
     def _order(self, attempt: Attempt, site: str) -> None:
         with self._lock:

@@ -8,10 +8,7 @@ No Via header: RFC 9110 §7.6.3 asks it of proxies, and servers such as nginx st
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MAPPED = "::ffff:"
 
@@ -22,15 +19,6 @@ def plain_address(host: str) -> str:
     if host.lower().startswith(_MAPPED) and "." in host:
         return host[len(_MAPPED) :]
     return host
-
-
-def is_trusted(host: str, networks: Iterable[Network]) -> bool:
-    """Whether the address may say where requests came from. A peer without an address is never trusted."""
-    try:
-        address = ipaddress.ip_address(plain_address(host))
-    except ValueError:
-        return False
-    return any(address in network for network in networks)
 
 
 def build_forwarded(

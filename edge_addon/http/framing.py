@@ -11,10 +11,10 @@ needed beside it. The tests hold this reader against httptools and h11 instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from edge_addon.http.fields import TOKEN, Treatment, request_fields, response_fields
+from edge_addon.http.fields import TOKEN, FieldTable, Treatment, request_fields, response_fields
 from edge_addon.http.limits import MAX_FIELDS, MAX_LENGTH_DIGITS, MAX_METHOD
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.target import check_authority, split_absolute
@@ -54,7 +54,7 @@ class RequestHead:
     upgrade: bytes | None = None
     is_upgrade: bool = False
     """It asks for a WebSocket."""
-    forwarded: list[tuple[bytes, bytes]] = field(default_factory=list)
+    forwarded: tuple[tuple[bytes, bytes], ...] = ()
     """What the client says about where the request came from: names in lower case, values."""
     site: str = ""
     """Whose it is, once the gate has looked its host up."""
@@ -72,7 +72,6 @@ class ResponseHead:
     keep_alive: bool = False
     options: list[bytes] | None = None
     upgrade: bytes | None = None
-    hsts: bytes | None = None
 
 
 def split_lines(head: bytes) -> list[bytes]:
@@ -180,11 +179,11 @@ def _without_listed(lines: list[bytes], options: list[bytes]) -> list[bytes]:
 _PLAIN_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding"))
 
 
-def parse_response(text: bytes, *, is_head_request: bool) -> ResponseHead:
-    """Read a response's head; raises BadMessage."""
+def parse_response(text: bytes, *, is_head_request: bool, fields: FieldTable = response_fields) -> ResponseHead:
+    """Read a response's head; raises BadMessage. `fields`: what happens to each of its fields."""
     lines = iter(split_lines(text))
     head = _status_line(next(lines))
-    kept, fields = head.lines, response_fields
+    kept = head.lines
     for line in lines:
         name, colon, value = line.partition(b":")
         treatment = fields[name]
@@ -285,11 +284,7 @@ def _on_expect(head: RequestHead, _name: bytes, value: bytes) -> None:
 
 
 def _on_forwarded(head: RequestHead, name: bytes, value: bytes) -> None:
-    head.forwarded.append((name.lower(), value))
-
-
-def _on_hsts(head: ResponseHead, _name: bytes, value: bytes) -> None:
-    head.hsts = value
+    head.forwarded += ((name.lower(), value),)
 
 
 def _drop(_head: RequestHead | ResponseHead, _name: bytes, _value: bytes) -> None:
@@ -314,5 +309,4 @@ _ON_RESPONSE_FIELD: dict[Treatment, Callable[[ResponseHead, bytes, bytes], None]
     Treatment.CONTENT_LENGTH: _on_length,
     Treatment.TRANSFER_ENCODING: _on_transfer_encoding,
     Treatment.UPGRADE: _on_upgrade,
-    Treatment.HSTS: _on_hsts,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge_addon.http.chunks import encode_chunk
+from edge_addon.http.fields import Field
 from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
 
 
@@ -32,7 +33,7 @@ def request_bytes(head: RequestHead, forwarded: bytes, body: bytes) -> bytes:
 
 
 def response_bytes(
-    head: ResponseHead, body: bytes, minor: int, *, is_complete: bool, is_last: bool, hsts: bytes | None
+    head: ResponseHead, body: bytes, minor: int, *, is_complete: bool, is_last: bool, own_fields: tuple[Field, ...]
 ) -> Reframed:
     """A response for a client of HTTP/1.`minor`, with the first (`is_complete`: all) of its body. Uses the head up.
 
@@ -49,10 +50,8 @@ def response_bytes(
             body = encode_chunk(body)
         else:
             is_last = True
-    if hsts is not None:
-        lines.append(hsts)
-    elif head.hsts is not None:
-        lines.append(b"Strict-Transport-Security: " + head.hsts)
+    if own_fields:
+        lines += [field.line for field in own_fields]
     if is_last:
         lines.append(b"Connection: close")
     elif not minor:

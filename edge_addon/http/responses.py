@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from functools import cache
 from http import HTTPStatus
 
+from edge_addon.http.fields import Field
 from edge_addon.http.http01 import ChallengeAnswer
 
 _PAGE = """<!doctype html>
@@ -72,9 +73,9 @@ def challenge(answer: ChallengeAnswer) -> Answer:
 
 
 def encode_answer(
-    answer: Answer, now: datetime, *, is_head: bool, connection: bytes | None, hsts: bytes | None
+    answer: Answer, now: datetime, *, is_head: bool, connection: bytes | None, own_fields: tuple[Field, ...]
 ) -> bytes:
-    """The response's bytes; `connection` is the value of its Connection header, `hsts` a whole line."""
+    """The response's bytes; `connection` is the value of its Connection header."""
     lines = [
         b"HTTP/1.1 %d %b" % (answer.status, _reason(answer.status).encode("ascii")),
         b"Date: " + format_datetime(now, usegmt=True).encode("ascii"),
@@ -83,8 +84,8 @@ def encode_answer(
     ]
     if connection is not None:
         lines.append(b"Connection: " + connection)
-    if hsts is not None:
-        lines.append(hsts)
+    if own_fields:
+        lines += [field.line for field in own_fields]
     lines += (b"", b"" if is_head else answer.body)
     return b"\r\n".join(lines)
 

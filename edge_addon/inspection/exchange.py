@@ -19,6 +19,7 @@ from edge_addon.http.refusal import BadMessage
 from edge_addon.http.responses import Answer
 from edge_addon.inspection.rewriting import build_response, clean_response, request_fields_of, rewrite_request
 from edge_addon.plane.metrics import NO_UPSTREAM
+from edge_addon.relay.admission import HandOver
 from edge_addon.relay.http2.heads import read_request
 from edge_addon.relay.report import build_entry
 from edge_addon.upstream.pool import Server, UpstreamPool
@@ -100,6 +101,7 @@ class InspectedExchange:
             self._is_malformed = True
             self._answer(flow, responses.page(error.status, error.cause))
             return
+        assert not isinstance(verdict, HandOver)  # noqa: S101  this connection is inspected
         if isinstance(verdict, Answer):
             if verdict.is_refusal:
                 self._session.plane.count(verdict.cause)
@@ -144,7 +146,7 @@ class InspectedExchange:
         if server is None or pool is None or (request.host, request.port) != tuple(server.upstream.address):
             return False  # an addon sent it elsewhere
         self._session.plane.count("upstream_connect_failed")
-        server.note_failure(ConnectionError(error))
+        server.mark_failed(ConnectionError(error))
         if len(self._tried) == len(pool.servers):
             return False
         self._aim(request)
@@ -165,7 +167,7 @@ class InspectedExchange:
             minor=1 if head is None else head.minor,
             keeps_alive=head is not None and head.keep_alive,
             is_last=session.is_draining or self._is_malformed,
-            hsts=session.admission.hsts,
+            own_fields=session.admission.own_fields,
         )
 
     def page(self, status: int) -> http.Response:

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 from mitmproxy import http
 
-from edge_addon.http.fields import Treatment, response_fields
+from edge_addon.http.fields import Field, Treatment, response_fields
 from edge_addon.http.framing import CHUNKED, RequestHead
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.responses import Answer
@@ -38,11 +38,17 @@ def rewrite_request(request: http.Request, head: RequestHead, forwarded: bytes) 
 
 
 def clean_response(
-    response: http.Response, *, is_http2: bool, minor: int, keeps_alive: bool, is_last: bool, hsts: bytes | None
+    response: http.Response,
+    *,
+    is_http2: bool,
+    minor: int,
+    keeps_alive: bool,
+    is_last: bool,
+    own_fields: tuple[Field, ...],
 ) -> None:
     """Take out what is between us and the upstream, add what is between us and the client.
 
-    `minor`: of the client's HTTP/1 version; `keeps_alive`: it asked for that; `hsts`: a whole line of ours.
+    `minor`: of the client's HTTP/1 version; `keeps_alive`: it asked for that; `own_fields` replace the upstream's.
     """
     is_switch = response.status_code == 101
     dropped = {Treatment.DROP}
@@ -50,16 +56,14 @@ def clean_response(
         dropped |= {Treatment.CONNECTION, Treatment.UPGRADE}
     if is_http2 or not minor:
         dropped.add(Treatment.TRANSFER_ENCODING)  # to HTTP/1.0 the body ends with the connection
-    if hsts is not None:
-        dropped.add(Treatment.HSTS)
     listed = _listed_options(response.headers) if not is_switch else set()
+    listed.update(field.name.lower() for field in own_fields)
     kept = [
         (name, value)
         for name, value in response.headers.fields
         if _treatment(name) not in dropped and name.lower() not in listed
     ]
-    if hsts is not None:
-        kept.append(split_line(hsts))
+    kept.extend((field.name, field.value) for field in own_fields)
     if not (is_http2 or is_switch):
         response.data.http_version = b"HTTP/1.1"
         if is_last:

@@ -174,7 +174,7 @@ class InspectedSession:
             self.plane.clock(),
             is_head=False,
             connection=b"close",
-            hsts=self.admission.hsts,
+            own_fields=self.admission.own_fields,
         )
 
     def flooded(self, cause: str) -> None:
@@ -197,7 +197,7 @@ class InspectedSession:
             answer = responses.page(408, cause)
             self.channel.write(
                 responses.encode_answer(
-                    answer, self.plane.clock(), is_head=False, connection=b"close", hsts=self.admission.hsts
+                    answer, self.plane.clock(), is_head=False, connection=b"close", own_fields=self.admission.own_fields
                 )
             )
         self.channel.close()

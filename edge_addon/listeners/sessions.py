@@ -37,7 +37,7 @@ def busy_answer(plane: DataPlane, listener: ListenerSettings) -> bytes:
         return PROTOCOLS[kind].goodbye(plane.snapshot.main.host, "Too many connections")
     if kind is ListenerKind.HTTP:
         answer = page(503, "too_many_connections")
-        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", hsts=None)
+        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", own_fields=())
     return b""
 
 

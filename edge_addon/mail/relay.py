@@ -379,20 +379,10 @@ class MailSession:
             self._leg.close()
 
     def _write_access_log(self) -> None:
-        channel, selection = self._channel, self._channel.selection
-        self._plane.access_log.write(
-            AccessEntry(
-                kind=channel.listener.kind,
-                client=channel.client.host,
-                server_name=channel.server_name,
-                certificate=selection.certificate.site if selection is not None else None,
-                reason=selection.reason if selection is not None else None,
-                bytes_in=self._bytes_in,
-                bytes_out=self._bytes_out,
-                upstream=str(channel.listener.upstream) if self._leg is not None else None,
-                duration=self._plane.loop.time() - channel.opened,
-                upstream_duration=self._upstream_duration,
-                tls_version=channel.tls_version,
-                outcome=self._outcome,
-            )
-        )
+        entry = AccessEntry.of(self._channel)
+        entry.bytes_in, entry.bytes_out = self._bytes_in, self._bytes_out
+        entry.upstream = str(self._channel.listener.upstream) if self._leg is not None else None
+        entry.duration = self._plane.loop.time() - self._channel.opened
+        entry.upstream_duration = self._upstream_duration
+        entry.outcome = self._outcome
+        self._plane.access_log.write(entry)

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from certstore.model.settings.models import HostPort, ListenerSettings, UpstreamTls
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
-from edge_addon.transport.tcp import ask_after_peer, close_in_time
+from edge_addon.transport.tcp import close_with_deadline, enable_keepalive_of
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class UpstreamLeg(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
-            close_in_time(self._transport)
+            close_with_deadline(self._transport)
 
     # Called by asyncio.
 
@@ -129,7 +129,7 @@ class UpstreamLeg(asyncio.Protocol):
         if self._owner is None:
             self._transport.abort()
             return
-        ask_after_peer(transport)
+        enable_keepalive_of(transport)
         if self._header:
             self._transport.write(self._header)
         if self._listener.upstream_tls is UpstreamTls.TLS:

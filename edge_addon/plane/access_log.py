@@ -13,9 +13,12 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TextIO
+
+from certstore.files.clock import utc_now
+from edge_addon.transport.channel import Channel
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,19 @@ class AccessEntry:
     referer: str | None = None
     outcome: str | None = None
     """Why it ended, where that is not the usual way: a refusal's cause, `client_gone`, `upstream_gone`, …"""
+
+    @classmethod
+    def of(cls, channel: Channel) -> AccessEntry:
+        """What the connection says; the request or the mail session adds the rest."""
+        selection = channel.selection
+        return cls(
+            kind=channel.listener.kind.value,
+            client=channel.client.host,
+            server_name=channel.server_name,
+            certificate=None if selection is None else selection.certificate.site,
+            reason=None if selection is None else selection.reason.value,
+            tls_version=channel.tls_version,
+        )
 
 
 def format_json(entry: AccessEntry, at: datetime) -> str:
@@ -90,7 +106,7 @@ class AccessLog:
         self.is_enabled = path is not None
         self._path = path
         self._format = format_json if style == "json" else format_combined
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._clock = clock or utc_now
         self._file: TextIO | None = None
         self._pending: list[str] = []
 
@@ -115,16 +131,16 @@ class AccessLog:
             self._file.flush()
         except OSError as error:
             self.is_enabled = False
-            self._drop()
+            self._close_file()
             logger.error("access log %s: %s; nothing more is logged until a reload or SIGUSR1", self._path, error)
 
     def close(self) -> None:
         """Write what is queued and close the file. The next line opens the path anew (log rotation)."""
         self.flush()
-        self._drop()
+        self._close_file()
         self.is_enabled = self._path is not None
 
-    def _drop(self) -> None:
+    def _close_file(self) -> None:
         """Close the file. One that could not be written holds text that it tries to write again, and fails again."""
         file, self._file = self._file, None
         if file is not None and file is not sys.stdout:

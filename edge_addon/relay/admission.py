@@ -6,12 +6,14 @@ pool) and remembers the last host's answers, as nearly every request of a connec
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certstore.model.names import normalise_server_name
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
+from edge_addon.http.fields import Field, FieldTable, response_fields
 from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
@@ -23,17 +25,17 @@ if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
 
-class HandOver(Exception):
-    """The request's site is inspected and this connection is not: it becomes mitmproxy's from this request on."""
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The request's site is inspected and this connection is not: the connection is mitmproxy's from here on.
 
-    def __init__(self, inspector: Inspection) -> None:
-        super().__init__()
-        self._inspector = inspector
+    A connection of HTTP/2 can't be split, so such a request is answered with 421 and the client comes again.
+    """
 
-    def follow(self, channel: Channel, data: bytes) -> None:
-        """`data`: what has come from the beginning of the request on."""
-        channel.hand_over(self._inspector.session(channel), data)
+    inspection: Inspection
 
+
+Verdict = Answer | UpstreamPool | HandOver
 
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
@@ -42,38 +44,36 @@ REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 class Admission:
     """Decides for the requests of one connection."""
 
-    __slots__ = (
-        "_channel",
-        "_forwarded",
-        "_host",
-        "_is_inspecting",
-        "_is_trusted",
-        "_needs_inspection",
-        "_plane",
-        "_pool",
-        "_site",
-        "_snapshot",
-        "hsts",
-    )
+    own_fields: tuple[Field, ...]
+    """What every answer of this connection gets; in clear text nothing."""
+    response_fields: FieldTable
+    _channel: Channel
+    _forwarded: bytes
+    _host: bytes | None
+    _is_inspecting: bool
+    _is_trusted: bool
+    _needs_inspection: bool
+    _plane: DataPlane
+    _pool: UpstreamPool | None
+    _site: str
+    _snapshot: Snapshot | None
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
         """`is_inspecting`: the connection is mitmproxy's already."""
         self._channel = channel
         self._plane = plane
-        self._host: bytes | None = None
-        self._snapshot: Snapshot | None = None
-        self._pool: UpstreamPool | None = None
+        self._host = self._snapshot = self._pool = None
         self._forwarded = b""
         self._is_inspecting = is_inspecting
         self._needs_inspection = False
         self._site = ""
-        trusted = plane.settings.trusted_proxies
-        self._is_trusted = bool(trusted) and forwarded.is_trusted(channel.client.host, trusted)
-        hsts = plane.settings.http.hsts
-        self.hsts = b"Strict-Transport-Security: " + hsts.encode("ascii") if hsts and channel.secure else None
+        self._is_trusted = plane.is_trusted_proxy(channel.client.host)
+        self.own_fields = plane.own_fields if channel.secure else ()
+        self.response_fields = plane.response_fields if channel.secure else response_fields
 
-    def admit(self, head: RequestHead) -> Answer | UpstreamPool:
-        """The edge's own answer, or the pool to relay to; raises BadMessage for a host that is none, or HandOver.
+    def admit(self, head: RequestHead) -> Verdict:
+        """The edge's own answer, the pool to relay to, or a hand-over; raises BadMessage for a host that is none.
 
         A head without a host (HTTP/1.0) gets the one that the connection stands for.
         """
@@ -111,16 +111,10 @@ class Admission:
             return None
         return responses.challenge(answer)
 
-    def _hand_over(self) -> Answer:
-        """No request gets round the inspection of its site.
-
-        HTTP/1 goes on as an inspected connection. One of HTTP/2 can't be split: the client comes again by that name.
-        """
-        if self._plane.inspector is None:
-            return responses.page(503, "inspection_unavailable")
-        if self._channel.alpn == "h2":
-            return responses.page(421, "inspected_elsewhere")
-        raise HandOver(self._plane.inspector)
+    def _hand_over(self) -> Answer | HandOver:
+        """No request gets round the inspection of its site."""
+        inspection = self._plane.inspector
+        return responses.page(503, "inspection_unavailable") if inspection is None else HandOver(inspection)
 
     def _give_host(self, head: RequestHead) -> None:
         name = self._channel.server_name or self._plane.snapshot.main.host

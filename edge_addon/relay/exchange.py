@@ -6,11 +6,13 @@ bytes as HTTP/1.1 wants them and gets body bytes back.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
+from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
-from edge_addon.upstream.pool import Opening, UpstreamPool
+from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
 
 IDEMPOTENT = frozenset(
@@ -47,33 +49,36 @@ class ExchangeClient(Protocol):
 class Exchange:
     """Made per request; `start` once, then `send` and `finish` while there is a body."""
 
-    __slots__ = (
-        "_asks_upgrade",
-        "_client",
-        "_connection",
-        "_is_complete",
-        "_is_head",
-        "_is_kept",
-        "_may_resend",
-        "_opening",
-        "_pool",
-        "_unsent",
-        "upstream",
-    )
+    upstream: str | None
+    """The URL of the upstream that got the request."""
+    _asks_upgrade: bool
+    _client: ExchangeClient
+    _connection: UpstreamConnection | None
+    _fields: FieldTable
+    _is_complete: bool
+    _is_head: bool
+    _is_kept: bool
+    """`_unsent` is the whole request, for a second try."""
+    _may_resend: bool
+    _opening: asyncio.Task[None] | None
+    _pool: UpstreamPool
+    _unsent: bytes
+    __slots__ = tuple(__annotations__)
 
-    def __init__(self, client: ExchangeClient, pool: UpstreamPool, method: bytes, *, asks_upgrade: bool) -> None:
+    def __init__(
+        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
+    ) -> None:
+        """`fields`: what happens to each field of the response."""
         self._client = client
         self._pool = pool
+        self._fields = fields
         self._is_head = method == b"HEAD"
         self._may_resend = method in IDEMPOTENT
         self._asks_upgrade = asks_upgrade
-        self._connection: UpstreamConnection | None = None
-        self._opening: Opening | None = None
+        self._connection = self._opening = self.upstream = None
         self._unsent = b""
         self._is_complete = True
         self._is_kept = False
-        self.upstream: str | None = None
-        """The URL of the upstream that got the request."""
 
     # Used by the session.
 
@@ -143,7 +148,12 @@ class Exchange:
         if not self._is_kept:
             self._unsent = b""
         connection.begin(
-            self, data, is_head=self._is_head, asks_upgrade=self._asks_upgrade, is_complete=self._is_complete
+            self,
+            data,
+            self._fields,
+            is_head=self._is_head,
+            asks_upgrade=self._asks_upgrade,
+            is_complete=self._is_complete,
         )
 
     # Called by the connection.

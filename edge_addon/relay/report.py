@@ -59,17 +59,9 @@ class Report:
 
 def build_entry(channel: Channel, head: RequestHead | None, status: int, outcome: str | None) -> AccessEntry:
     """What the connection and the request say; counts and times are left to the caller."""
-    selection = channel.selection
-    entry = AccessEntry(
-        kind=channel.listener.kind.value,
-        client=channel.client.host,
-        server_name=channel.server_name,
-        certificate=None if selection is None else selection.certificate.site,
-        reason=None if selection is None else selection.reason.value,
-        status=status or None,
-        tls_version=channel.tls_version,
-        outcome=outcome,
-    )
+    entry = AccessEntry.of(channel)
+    entry.status = status or None
+    entry.outcome = outcome
     if head is not None:
         entry.host = None if head.host is None else head.host.decode("latin-1")
         entry.method = head.method.decode("latin-1")

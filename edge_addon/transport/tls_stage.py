@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+from collections.abc import Buffer, Callable
 from dataclasses import dataclass
 
 from edge_addon.transport.client_hello import plain_server_name
@@ -80,11 +81,17 @@ class HelloReader:
     One of the plainest form is read at once; for any other OpenSSL is asked, over a handshake that is then thrown away.
     """
 
-    __slots__ = ("_context", "_incoming", "_outgoing", "_received", "_size", "_tls")
+    _context: HelloContext
+    _received: list[bytes]
+    _size: int
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _tls: ssl.SSLObject
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, context: HelloContext) -> None:
         self._context = context
-        self._received: list[bytes] = []
+        self._received = []
         self._size = 0
 
     @property
@@ -126,7 +133,16 @@ class TlsStage:
     the alert. `handshake` and `read` raise `ssl.SSLWantReadError` when they need more.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_tls", "feed", "handshake", "is_ended", "output", "problem")
+    feed: Callable[[Buffer], int]
+    handshake: Callable[[], None]
+    output: Callable[[], bytes]
+    """Every byte that is to be sent now, perhaps none."""
+    is_ended: bool
+    problem: ssl.SSLError | None
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _tls: ssl.SSLObject
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
         """The server's side; the client's with a name, which is what the context verifies the server for."""
@@ -137,9 +153,8 @@ class TlsStage:
         self.feed = self._incoming.write
         self.handshake = self._tls.do_handshake
         self.output = self._outgoing.read
-        """Every byte that is to be sent now, perhaps none."""
         self.is_ended = False
-        self.problem: ssl.SSLError | None = None
+        self.problem = None
 
     @property
     def version(self) -> str | None:

@@ -13,11 +13,12 @@ from enum import Enum, auto
 from typing import Protocol, cast
 
 from edge_addon.http.chunks import ChunkDecoder
+from edge_addon.http.fields import FieldTable, response_fields
 from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
 from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
-from edge_addon.transport.tcp import ask_after_peer, last_words
+from edge_addon.transport.tcp import enable_keepalive_of, unread_data
 
 
 class PoolOwner(Protocol):
@@ -71,88 +72,82 @@ class _Stage(Enum):
 class UpstreamConnection(asyncio.Protocol):
     """Made by its `Server`, which also keeps it while it is idle. Both sides hold nothing of a request afterwards."""
 
-    __slots__ = (
-        "_arrival",
-        "_asks_upgrade",
-        "_buffer",
-        "_decoder",
-        "_head",
-        "_informational",
-        "_is_head_request",
-        "_is_paused",
-        "_is_request_complete",
-        "_left",
-        "_max_head",
-        "_owner",
-        "_receiver",
-        "_stage",
-        "_transport",
-        "has_answered",
-        "has_ended",
-        "idle_since",
-        "is_active",
-        "is_reused",
-    )
+    is_active: bool
+    """Counted by its owner as working; the owner's to set."""
+    is_reused: bool
+    idle_since: float
+    has_answered: bool
+    """A byte of the response to the present request has come."""
+    has_ended: bool
+    """The server ended it, as opposed to a reset; known once it is lost."""
+    owner: PoolOwner
+    transport: asyncio.Transport
+    _max_head: int
+    _receiver: ResponseReceiver | None
+    _stage: _Stage
+    _readable: select.poll | None
+    _buffer: bytes
+    _left: int
+    _informational: int
+    _decoder: ChunkDecoder | None
+    _fields: FieldTable
+    _head: ResponseHead | None
+    _is_head_request: bool
+    _asks_upgrade: bool
+    _is_request_complete: bool
+    _is_paused: bool
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, owner: PoolOwner, max_head: int) -> None:
-        self._owner = owner
+        self.owner = owner
         self._max_head = max_head
-        self._receiver: ResponseReceiver | None = None
+        self._receiver = self._readable = self._decoder = self._head = None
         self._stage = _Stage.IDLE
-        self._arrival: select.poll | None = None
         self._buffer = b""
-        self._left = 0
-        self._informational = 0
-        self._decoder: ChunkDecoder | None = None
-        self._head: ResponseHead | None = None
+        self._left = self._informational = 0
+        self._fields = response_fields
         self._is_head_request = self._asks_upgrade = self._is_request_complete = self._is_paused = False
-        self.is_active = False
-        """Counted by its server as working; the server's to set."""
-        self.is_reused = False
-        self.has_answered = False
-        """A byte of the response to the present request has come."""
-        self.has_ended = False
-        """The server ended it, as opposed to a reset; known once it is lost."""
+        self.is_active = self.is_reused = self.has_answered = self.has_ended = False
         self.idle_since = 0.0
 
     @property
-    def owner(self) -> PoolOwner:
-        return self._owner
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        return self._transport
-
-    @property
     def is_usable(self) -> bool:
-        return self._stage is _Stage.IDLE and not self._transport.is_closing() and not self._has_unread()
+        return self._stage is _Stage.IDLE and not self.transport.is_closing() and not self._has_unread()
 
     def _has_unread(self) -> bool:
         """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
-        if self._arrival is None:
-            self._arrival = select.poll()
-            self._arrival.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(self._arrival.poll(0))
+        if self._readable is None:
+            self._readable = select.poll()
+            self._readable.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._readable.poll(0))
 
     # Used by the exchange.
 
     def begin(
-        self, receiver: ResponseReceiver, data: bytes, *, is_head: bool, asks_upgrade: bool, is_complete: bool
+        self,
+        receiver: ResponseReceiver,
+        data: bytes,
+        fields: FieldTable = response_fields,
+        *,
+        is_head: bool,
+        asks_upgrade: bool,
+        is_complete: bool,
     ) -> None:
-        """Send a request, as much of it as there is yet."""
+        """Send a request, as much of it as there is yet. `fields`: what happens to each field of the response."""
         self._receiver = receiver
+        self._fields = fields
         self._stage = _Stage.HEAD
         self._is_head_request = is_head
         self._asks_upgrade = asks_upgrade
         self._is_request_complete = is_complete
         self._informational = 0
         self.has_answered = False
-        self._transport.write(data)
+        self.transport.write(data)
 
     def write(self, data: bytes) -> None:
         """More of the request's body, framed."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def finish_request(self) -> None:
         """Everything of the request has been written."""
@@ -166,18 +161,18 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_reading(self) -> None:
         if self._stage is not _Stage.CLOSED:
             self._is_paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._is_paused and self._stage is not _Stage.CLOSED:
             self._is_paused = False
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     # Called by the loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        ask_after_peer(transport)
+        self.transport = cast(asyncio.Transport, transport)
+        enable_keepalive_of(transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
@@ -207,11 +202,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.has_ended = exc is None or isinstance(exc, BrokenPipeError)
         if exc is not None and self._receiver is not None:
             # An answer that it gave before it closed on our body.
-            for data in last_words(self._transport):
+            for data in unread_data(self.transport):
                 self.data_received(data)
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
-        self._owner.lost(self)
+        self.owner.lost(self)
         if receiver is None:
             return
         if stage is _Stage.UNTIL_CLOSE and exc is None:
@@ -238,14 +233,14 @@ class UpstreamConnection(asyncio.Protocol):
                 check_partial_response(data, self._max_head)
                 self._buffer = data
                 return
-            head = parse_response(data[:end], is_head_request=self._is_head_request)
+            head = parse_response(data[:end], is_head_request=self._is_head_request, fields=self._fields)
             data = data[end + 4 :]
             if head.status >= 200:
                 self._buffer = b""
                 self._start_body(receiver, head, data)
                 return
             if head.status == 101:
-                self._switch(receiver, head, data)
+                self._upgrade(receiver, head, data)
                 return
             self._informational += 1
             if self._informational > MAX_INFORMATIONAL:
@@ -308,22 +303,22 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder = None
         head = self._head
         self._head = None
-        is_sent = self._is_request_complete and not self._transport.get_write_buffer_size()
+        is_sent = self._is_request_complete and not self.transport.get_write_buffer_size()
         if not (is_clean and is_sent and head is not None and head.keep_alive):
             self._close()
             return
         self.resume_reading()
         self._stage = _Stage.IDLE
         if self._is_head_request or head.status in BODILESS:
-            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rested)
+            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rest_ended)
         else:
-            self._owner.give_back(self)
+            self.owner.give_back(self)
 
-    def _rested(self) -> None:
+    def _rest_ended(self) -> None:
         if self._stage is _Stage.IDLE:
-            self._owner.give_back(self)
+            self.owner.give_back(self)
 
-    def _switch(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
+    def _upgrade(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
         if not self._asks_upgrade or head.upgrade is None or head.upgrade.lower() != b"websocket":
             raise BadMessage(Cause.UNASKED_UPGRADE)
         self._receiver = None
@@ -340,14 +335,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._stage = _Stage.CLOSED
             self._buffer = b""
             # Not close(): that would wait until a body nobody wants any more has been written.
-            self._transport.abort()
+            self.transport.abort()
 
-    def leave_pool(self) -> None:
+    def close_idle(self) -> None:
         """Close an idle connection; everything of it has been read and written."""
         self._stage = _Stage.CLOSED
-        self._transport.close()
+        self.transport.close()
 
     def tunnel_ended(self) -> None:
         """The tunnel that took the connection over has closed it."""
         self._stage = _Stage.CLOSED
-        self._owner.lost(self)
+        self.owner.lost(self)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from certstore.model.names import DomainName, InvalidName
 from certstore.model.settings.mail_address import parse_address, parse_sender
+from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
 ACME_DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -66,6 +67,8 @@ def parse_network(text: object) -> object:
 AddressField = Annotated[str, BeforeValidator(parse_address)]
 SenderField = Annotated[str, BeforeValidator(parse_sender)]
 NetworkField = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
+HeaderName = Annotated[str, AfterValidator(parse_header_name)]
+HeaderValue = Annotated[str, AfterValidator(parse_header_value)]
 HostPortField = Annotated[HostPort, BeforeValidator(parse_host_port)]
 
 
@@ -271,6 +274,7 @@ class HttpSettings(Model):
     redirect_to_https: bool = True
     http2: bool = True
     hsts: str | None = None
+    headers: dict[HeaderName, HeaderValue] = {}
     unknown_challenge: Literal["not_found", "upstream"] = "not_found"
 
     @field_validator("hsts")
@@ -279,6 +283,18 @@ class HttpSettings(Model):
         if value is not None and not (value.isascii() and value.isprintable()):
             raise ValueError("expected the value of the Strict-Transport-Security header, one line of ASCII")
         return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        check_headers(headers)
+        return headers
+
+    @property
+    def own_fields(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of the fields that every answer over https gets, in place of the upstream's."""
+        hsts = (("Strict-Transport-Security", self.hsts),) if self.hsts else ()
+        return (*hsts, *self.headers.items())
 
 
 LONGEST_SECONDS = 1_000_000
@@ -336,8 +352,26 @@ class SmtpSettings(Model):
     password_file: Path | None = None
 
 
+class WebhookSettings(Model):
+    """Where to POST each warning as a JSON document, and the secret that signs it."""
+
+    url: str
+    secret_file: Path
+    ca_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or is_local) or "@" in parts.netloc:
+            raise ValueError("expected an https:// URL without a user name (http:// only to this machine)")
+        return value
+
+
 class NotifySettings(Model):
     smtp: SmtpSettings | None = None
+    webhook: WebhookSettings | None = None
     sender: SenderField | None = Field(None, alias="from")
     to: tuple[AddressField, ...] = ()
     templates: Path | None = None

@@ -12,16 +12,16 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from edge_addon.http.chunks import read_trailers
-from edge_addon.http.fields import TOKEN
+from edge_addon.http.fields import TOKEN, Field
 from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.http.name_memo import NameMemo
 from edge_addon.http.refusal import BadMessage, Cause
+from edge_addon.http.responses import Answer
 from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
 
 _WEBSOCKET = b"websocket"
 _BLANKS = b" \t"
 _LOWER = TOKEN.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_MEMO_NAMES = 4096
-_MEMO_NAME_LENGTH = 64
 
 
 class _Kind(IntEnum):
@@ -55,16 +55,14 @@ _KINDS = {
 }
 
 
-class _Names(dict[bytes, _Kind]):
-    """`names[name]`; raises BadMessage for what is no name in HTTP/2. A bounded memo of a pure function."""
+class _Names(NameMemo[_Kind]):
+    """`names[name]`; raises BadMessage for what is no name in HTTP/2."""
 
     __slots__ = ()
 
-    def __missing__(self, name: bytes) -> _Kind:
+    def work_out(self, name: bytes) -> _Kind:
         if not name or name.translate(None, _LOWER):
             raise BadMessage(Cause.BAD_FIELD_NAME)  # unknown pseudo-headers too: a colon is no letter of a name
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = _Kind.PLAIN
         return _Kind.PLAIN
 
 
@@ -187,8 +185,8 @@ def _authority(parts: _Parts) -> bytes:
     return authority
 
 
-def response_block(head: ResponseHead, hsts: bytes | None, *, is_tunnel: bool = False) -> bytes:
-    """A response's encoded header block; `hsts` is a whole line of ours that replaces the upstream's."""
+def response_block(head: ResponseHead, own_fields: tuple[Field, ...], *, is_tunnel: bool = False) -> bytes:
+    """A response's encoded header block."""
     parts = [encode_status(200 if is_tunnel else head.status)]
     lines = iter(head.lines)
     next(lines)
@@ -197,10 +195,17 @@ def response_block(head: ResponseHead, hsts: bytes | None, *, is_tunnel: bool = 
         if is_tunnel and name.lower() in _TUNNEL_DROPS:
             continue
         parts.append(encode_field(name, value.strip(_BLANKS)))
-    if hsts is not None:
-        parts.append(encode_line(hsts))
-    elif head.hsts is not None:
-        parts.append(encode_field(b"strict-transport-security", head.hsts))
+    if own_fields:
+        parts += [encode_field(field.name, field.value) for field in own_fields]
+    return b"".join(parts)
+
+
+def answer_block(answer: Answer, own_fields: tuple[Field, ...]) -> bytes:
+    """The header block of an answer of our own."""
+    parts = [encode_status(answer.status), *map(encode_line, answer.fields)]
+    parts.append(encode_field(b"content-length", b"%d" % len(answer.body)))
+    if own_fields:
+        parts += [encode_field(field.name, field.value) for field in own_fields]
     return b"".join(parts)
 
 

@@ -19,7 +19,7 @@ DAY_BEGINS = timedelta(hours=6)
 """UTC. Daily mails go out when the day of mails begins: before office hours in Europe, and never at midnight."""
 
 
-class MailKind(StrEnum):
+class NoticeKind(StrEnum):
     NOTICE = "notice"
     DAILY = "daily"
     RESOLVED = "resolved"
@@ -32,7 +32,7 @@ class Told:
     `hosts` keeps each site's host, because a site that is resolved may be gone.
     """
 
-    days: Mapping[MailKind, date]
+    days: Mapping[NoticeKind, date]
     marks: Mapping[str, str]
     hosts: Mapping[str, str]
 
@@ -50,24 +50,25 @@ class Told:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Told:
         """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
-        days = {MailKind(kind): date.fromisoformat(day) for kind, day in facts["days"].items()}
+        days = {NoticeKind(kind): date.fromisoformat(day) for kind, day in facts["days"].items()}
         return cls(days, dict(facts["marks"]), dict(facts["hosts"]))
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class Notice:
     """One mail to be sent. `told` is what the recipient knows once the server has taken it."""
 
     recipient: str
-    kind: MailKind
+    kind: NoticeKind
     day: date
     matters: tuple[Matter, ...]
     resolved: tuple[str, ...]
     told: Told
 
-    def message_id(self, domain: str) -> str:
-        digest = hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()
-        return f"<{digest[:32]}@{domain}>"
+    @property
+    def id(self) -> str:
+        """The same each time the notice is sent."""
+        return hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()[:32]
 
 
 def day_of(now: datetime) -> date:
@@ -75,9 +76,9 @@ def day_of(now: datetime) -> date:
     return (now.astimezone(UTC) - DAY_BEGINS).date()
 
 
-def plan_mails(
+def plan_notices(
     matters: Iterable[tuple[Matter, Collection[str]]], told: Mapping[str, Told], now: datetime
-) -> list[Mail]:
+) -> list[Notice]:
     """`matters` with the recipients of each. One round gives a recipient one mail at most; the next round the next."""
     by_recipient: dict[str, list[Matter]] = {recipient: [] for recipient in told}
     for matter, recipients in matters:
@@ -90,17 +91,17 @@ def plan_mails(
     return [mail for mail in mails if mail is not None]
 
 
-def _next_mail(recipient: str, current: list[Matter], told: Told, now: datetime) -> Mail | None:
+def _next_mail(recipient: str, current: list[Matter], told: Told, now: datetime) -> Notice | None:
     day = day_of(now)
     current = sorted(current, key=lambda matter: (matter.not_after or matter.since, matter.site))
     daily = [each for each in current if each.kind.is_daily and (each.until is None or now < each.until)]
-    if told.days.get(MailKind.DAILY) != day and any(_is_due_today(each, now) for each in daily):
-        return _warning(recipient, MailKind.DAILY, day, daily, told)
+    if told.days.get(NoticeKind.DAILY) != day and any(_is_due_today(each, now) for each in daily):
+        return _warning(recipient, NoticeKind.DAILY, day, daily, told)
     fresh = [each for each in current if not each.kind.is_daily and told.marks.get(each.site) != each.mark]
-    if fresh and told.days.get(MailKind.NOTICE) != day:
-        return _warning(recipient, MailKind.NOTICE, day, fresh, told)
+    if fresh and told.days.get(NoticeKind.NOTICE) != day:
+        return _warning(recipient, NoticeKind.NOTICE, day, fresh, told)
     over = tuple(sorted(set(told.marks) - {each.site for each in current}))
-    if over and told.days.get(MailKind.RESOLVED) != day:
+    if over and told.days.get(NoticeKind.RESOLVED) != day:
         return _resolution(recipient, day, over, told)
     return None
 
@@ -114,21 +115,21 @@ def _is_due_today(matter: Matter, now: datetime) -> bool:
     return matter.since <= begin
 
 
-def _warning(recipient: str, kind: MailKind, day: date, matters: list[Matter], told: Told) -> Mail:
+def _warning(recipient: str, kind: NoticeKind, day: date, matters: list[Matter], told: Told) -> Notice:
     after = replace(
         told,
         days={**told.days, kind: day},
         marks={**told.marks, **{each.site: each.mark for each in matters}},
         hosts={**told.hosts, **{each.site: each.host for each in matters}},
     )
-    return Mail(recipient, kind, day, tuple(matters), (), after)
+    return Notice(recipient, kind, day, tuple(matters), (), after)
 
 
-def _resolution(recipient: str, day: date, over: tuple[str, ...], told: Told) -> Mail:
+def _resolution(recipient: str, day: date, over: tuple[str, ...], told: Told) -> Notice:
     after = replace(
         told,
-        days={**told.days, MailKind.RESOLVED: day},
+        days={**told.days, NoticeKind.RESOLVED: day},
         marks={site: mark for site, mark in told.marks.items() if site not in over},
         hosts={site: host for site, host in told.hosts.items() if site not in over},
     )
-    return Mail(recipient, MailKind.RESOLVED, day, (), tuple(told.hosts.get(site, site) for site in over), after)
+    return Notice(recipient, NoticeKind.RESOLVED, day, (), tuple(told.hosts.get(site, site) for site in over), after)

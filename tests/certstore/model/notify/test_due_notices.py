@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore.model.notify.due_mails import Mail, MailKind, Told, day_of, plan_mails
+from certstore.model.notify.due_notices import Notice, NoticeKind, Told, day_of, plan_notices
 from certstore.model.notify.warnings import Matter, MatterKind
 
 NOON = datetime(2027, 3, 10, 12, tzinfo=UTC)
@@ -15,8 +15,8 @@ def matter(kind: MatterKind, site: str = "a.test", since: datetime = NOON - 2 * 
     return Matter(site, kind, "e1", since, (site,), not_after=NOON + 3 * DAY, **rest)  # type: ignore[arg-type]
 
 
-def plan(*matters: Matter, told: Told | None = None, now: datetime = NOON) -> list[Mail]:
-    return plan_mails([(each, (ADMIN,)) for each in matters], {ADMIN: told} if told else {}, now)
+def plan(*matters: Matter, told: Told | None = None, now: datetime = NOON) -> list[Notice]:
+    return plan_notices([(each, (ADMIN,)) for each in matters], {ADMIN: told} if told else {}, now)
 
 
 def test_nothing_to_say_is_no_mail() -> None:
@@ -32,7 +32,7 @@ def test_day_of_mails_begins_at_six() -> None:
 @pytest.mark.parametrize("kind", [MatterKind.FAILING, MatterKind.DEGRADED])
 def test_notice_is_told_once_per_episode(kind: MatterKind) -> None:
     first = plan(matter(kind))
-    assert [mail.kind for mail in first] == [MailKind.NOTICE]
+    assert [mail.kind for mail in first] == [NoticeKind.NOTICE]
     for days in (0, 1, 30):
         assert plan(matter(kind), told=first[0].told, now=NOON + days * DAY) == []
 
@@ -78,15 +78,15 @@ def test_digest_has_all_sites_the_most_urgent_first() -> None:
 
 def test_daily_mail_goes_before_the_notice_and_both_on_one_day() -> None:
     first = plan(matter(MatterKind.EXPIRING), matter(MatterKind.FAILING, "b.test"))
-    assert [mail.kind for mail in first] == [MailKind.DAILY]
+    assert [mail.kind for mail in first] == [NoticeKind.DAILY]
     second = plan(matter(MatterKind.EXPIRING), matter(MatterKind.FAILING, "b.test"), told=first[0].told)
-    assert [mail.kind for mail in second] == [MailKind.NOTICE]
+    assert [mail.kind for mail in second] == [NoticeKind.NOTICE]
 
 
 def test_what_is_over_is_told_once_by_its_host() -> None:
     told = plan(matter(MatterKind.FAILING))[0].told
     over = plan(told=told, now=NOON + HOUR)
-    assert [(mail.kind, mail.resolved) for mail in over] == [(MailKind.RESOLVED, ("a.test",))]
+    assert [(mail.kind, mail.resolved) for mail in over] == [(NoticeKind.RESOLVED, ("a.test",))]
     assert plan(told=over[0].told, now=NOON + 2 * DAY) == []
 
 
@@ -99,18 +99,17 @@ def test_never_told_is_never_called_resolved() -> None:
 def test_matter_that_grows_graver_is_not_resolved_in_between() -> None:
     told = plan(matter(MatterKind.FAILING))[0].told
     later = plan(matter(MatterKind.EXPIRING), told=told, now=NOON + DAY)
-    assert [mail.kind for mail in later] == [MailKind.DAILY]
+    assert [mail.kind for mail in later] == [NoticeKind.DAILY]
 
 
 def test_mail_that_is_planned_again_after_a_kill_has_the_same_id() -> None:
     one = plan(matter(MatterKind.FAILING))[0]
     again = plan(matter(MatterKind.FAILING), now=NOON + HOUR)[0]
-    assert one.message_id("edge.test") == again.message_id("edge.test")
-    assert one.message_id("edge.test").endswith("@edge.test>")
+    assert one.id == again.id
     tomorrow = plan(matter(MatterKind.FAILING), now=NOON + DAY)[0]
-    assert tomorrow.message_id("edge.test") != one.message_id("edge.test")
-    other = plan_mails([(matter(MatterKind.FAILING), ("b@example.org",))], {}, NOON)[0]
-    assert other.message_id("edge.test") != one.message_id("edge.test")
+    assert tomorrow.id != one.id
+    other = plan_notices([(matter(MatterKind.FAILING), ("b@example.org",))], {}, NOON)[0]
+    assert other.id != one.id
 
 
 def test_what_was_told_survives_being_written_down() -> None:
