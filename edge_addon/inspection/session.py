@@ -172,9 +172,9 @@ class InspectedSession:
         return responses.encode_answer(
             responses.page(error.status, error.cause),
             self.plane.clock(),
+            self.admission.own_fields,
             is_head=False,
             connection=b"close",
-            own_fields=self.admission.own_fields,
         )
 
     def flooded(self, cause: str) -> None:
@@ -197,7 +197,7 @@ class InspectedSession:
             answer = responses.page(408, cause)
             self.channel.write(
                 responses.encode_answer(
-                    answer, self.plane.clock(), is_head=False, connection=b"close", own_fields=self.admission.own_fields
+                    answer, self.plane.clock(), self.admission.own_fields, is_head=False, connection=b"close"
                 )
             )
         self.channel.close()

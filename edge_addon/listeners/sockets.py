@@ -1,7 +1,7 @@
-"""Listening sockets: which open socket belongs to which listener, and binding those that are missing.
+"""Listening sockets: matches open sockets to listeners and binds those that are missing.
 
-`plan_sockets` decides from values: sockets may come from systemd or from the settings that were in force before. The
-rest of the module does what the plan says. A socket is bound once and stays open over any replacement of workers.
+Open sockets may come from systemd or from earlier settings. `plan_sockets` is pure and decides; the rest of the module
+carries the plan out. A socket is bound once and stays open when workers are replaced.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from edge_addon.listeners.port_owner import find_port_owner
 from edge_addon.transport.tcp import enable_keepalive
 
 BACKLOG = 4096
-"""The kernel caps it at net.core.somaxconn, which is this since Linux 5.4."""
+"""The kernel limits it to net.core.somaxconn, which has this value since Linux 5.4."""
 
 ANY_V4, ANY_V6 = "0.0.0.0", "::"
 
 
 class CannotListen(Exception):
-    """A listener's address could not be bound; the message says which, why, and who has the port if that is known."""
+    """A listener's address could not be bound; the message says which one, why, and which process has the port."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """A socket that listens already. `takes_v4`: an IPv6 wildcard that accepts IPv4 too."""
+    """A socket that already listens. `takes_v4`: an IPv6 wildcard that also accepts IPv4."""
 
     fd: int
     host: str
     port: int
     takes_v4: bool = False
     configured: HostPort | None = None
-    """The address in edge.yaml that it was bound for: a name or port 0 is known again by it."""
+    """The address in edge.yaml that it was bound for; identifies listeners with a host name or port 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A socket to be bound. Where IPv4 has no listener of its own on the port, an IPv6 wildcard takes IPv4 too."""
+    """A socket to bind. An IPv6 wildcard also takes IPv4 if the port has no IPv4 wildcard."""
 
     host: str
     port: int
@@ -49,7 +49,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each listener, in order, its open socket or the one to bind; then the open sockets that nobody wants."""
+    """For each listener, in order, its open socket or the one to bind; and the open sockets without a listener."""
 
     sources: tuple[OpenSocket | Bind, ...]
     unused: tuple[OpenSocket, ...]
@@ -60,7 +60,7 @@ def plan_sockets(
 ) -> Plan:
     """Match listeners to open sockets by address; `resolved` gives the IP address of each host that is a name.
 
-    First the very address, then, for an IPv4 wildcard, an IPv6 one that takes IPv4: systemd's `ListenStream=443`.
+    The same address comes first; then, for an IPv4 wildcard, an IPv6 one that takes IPv4: systemd's `ListenStream=443`.
     """
     wanted = [HostPort((resolved or {}).get(listen.host, listen.host), listen.port) for listen in listens]
     free = list(available)
@@ -84,7 +84,7 @@ def _is_configured_for(candidate: OpenSocket, configured: HostPort, address: Hos
 
 
 def _has_address(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
-    # Port 0 asks for any port: a socket that was handed in for another purpose is not an answer to it.
+    # Port 0 asks for any free port: a socket that was opened for something else does not match.
     return bool(address.port) and (candidate.host, candidate.port) == address
 
 
@@ -93,7 +93,7 @@ def _covers_v4_wildcard(candidate: OpenSocket, configured: HostPort, address: Ho
 
 
 def socket_facts(listener: socket.socket, configured: HostPort | None = None) -> OpenSocket | None:
-    """The facts of a socket, or None when it is none that listens for TCP connections."""
+    """The facts of a socket, or None when it does not listen for TCP connections."""
     is_tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
     if not is_tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
@@ -103,7 +103,7 @@ def socket_facts(listener: socket.socket, configured: HostPort | None = None) ->
 
 
 def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
-    """The first address of each host that is a name; raises CannotListen for one that has none."""
+    """The first address of each host; raises CannotListen for a name without an address."""
     found: dict[str, str] = {}
     for host in {listener.listen.host for listener in listeners}:
         try:
@@ -117,10 +117,10 @@ def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
 def open_sockets(
     listeners: Sequence[ListenerSettings], available: Mapping[int, tuple[socket.socket, OpenSocket]]
 ) -> tuple[list[socket.socket], list[socket.socket]]:
-    """A listening socket for each listener, and the available ones that no listener wants.
+    """A listening socket for each listener, and the available ones that no listener uses.
 
-    `available` holds open sockets by descriptor. When one can't be bound, those bound here are closed again and
-    CannotListen is raised: what was open before stays as it was.
+    `available` holds open sockets by descriptor. When an address can't be bound, the sockets bound here are closed
+    and CannotListen is raised; the available ones are not touched.
     """
     plan = plan_sockets(
         [listener.listen for listener in listeners],
@@ -148,7 +148,7 @@ def _bind(listener: ListenerSettings, source: Bind) -> socket.socket:
         return _bind_one(source)
     except OSError as error:
         if source.takes_v4 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            # A machine or container without IPv6: every address is every IPv4 address there.
+            # A machine or container without IPv6: listen on all IPv4 addresses.
             return _bind(listener, Bind(ANY_V4, source.port))
         raise CannotListen(_explain(listener, error)) from error
 
@@ -157,7 +157,7 @@ def _bind_one(source: Bind) -> socket.socket:
     family = socket.AF_INET6 if ":" in source.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # A port whose last connections are in TIME_WAIT can be bound again; one that is listened on can't.
+        # Allows binding a port with connections in TIME_WAIT, but not one that another socket listens on.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not source.takes_v4)

@@ -1,7 +1,7 @@
-"""How a worker's numbers get to the control process: a small file, replaced by rename, once a second where they change.
+"""Reports a worker's numbers to the control process: a small file, replaced once a second when they change.
 
-No socket and no lock on the data plane: control reads whenever somebody asks it, and a worker that has ended leaves its
-last numbers behind. The form of the file is `certstore.monitoring.worker_reports`'s.
+The data plane needs no socket and no lock: control reads the files when somebody asks for metrics, and a worker that
+has ended leaves its last numbers behind. `certstore.monitoring.worker_reports` reads the files.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
-"""How often the file is written though nothing has changed: it says that the worker lives."""
+"""How often the file is written when nothing has changed, to show that the worker is alive."""
 UPSTREAMS = 100
-"""Upstreams whose connections are listed."""
+"""The most upstreams whose connections are reported."""
 UNKNOWN_SITE = "unknown"
-"""Requests that were refused before their site was known."""
+"""The site of requests that were refused before their site was known."""
 
 
 class MetricsFile:
-    """Of one worker; `start` once its plane runs, `stop` at its end."""
+    """The report of one worker: `start` once its plane runs, `stop` at its end."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._path = plane.layout.worker_report(os.getpid())
-        self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid comes again
+        self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid may be reused
         self._last = ""
         self._written = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -44,12 +44,12 @@ class MetricsFile:
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            log.warning("this worker can't report its numbers: %s", error)
+            log.warning("this worker can't report its metrics: %s", error)
             return
         self._tick()
 
     def stop(self) -> None:
-        """Leave the last numbers."""
+        """Write the last numbers."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -77,15 +77,15 @@ class MetricsFile:
             )
             temporary.replace(self._path)
         except OSError as error:
-            if self._written >= 0:  # said once, until it works again
-                log.warning("this worker can't report its numbers: %s", error)
+            if self._written >= 0:  # logged once, until it works again
+                log.warning("this worker can't report its metrics: %s", error)
             self._written = -HEARTBEAT_SECONDS
             return
         self._last, self._written = text, now
 
 
 def samples(plane: DataPlane) -> Iterator[Sample]:
-    """Everything that the worker has counted, as it is now."""
+    """The current values of all metrics of the worker."""
     metrics = plane.metrics
     for name, value in metrics.connections.items():
         yield Sample("certedge_connections_total", (name,), value)

@@ -1,7 +1,7 @@
 """A worker: one process of the data plane, a mitmproxy with the edge addon and little else, on inherited sockets.
 
-Serves until it is told to drain (`SIGTERM`: the service ends, `SIGUSR2`: a replacement serves) or to end at once
-(`SIGQUIT`), or until its supervisor is gone. Reads the store, never writes it.
+It serves until a signal tells it to drain (`SIGTERM`: the service ends, `SIGUSR2`: its replacement serves) or to stop
+immediately (`SIGQUIT`), or until its supervisor ends. Reads the store, never writes it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from edge_addon.processes.metrics_file import MetricsFile
 log = logging.getLogger(__name__)
 
 GC_THRESHOLDS = (20_000, 20, 100)
-"""Connections free themselves; the collector only looks for what slipped through, so it need not look often."""
+"""Connections are freed by reference counting; the collector only finds exceptions, so it can run rarely."""
 
 
 class LeanMaster(master.Master):
     """A mitmproxy without the addons that cost a third of each connection, and without its task factory.
 
-    uvloop hands the factory an argument that the one of Python 3.13.0 does not take; nothing here needs eager tasks.
+    uvloop passes the factory an argument that Python 3.13.0 does not accept; nothing here needs eager tasks.
     """
 
     async def run(self) -> None:
@@ -45,12 +45,12 @@ class LeanMaster(master.Master):
                 await self.done()
 
     def end(self) -> None:
-        """For callers on the loop; `shutdown` is mitmproxy's way in from other threads."""
+        """Stop, for callers on the loop; mitmproxy's `shutdown` is for other threads."""
         self.should_exit.set()
 
 
 def run(parent: ParentLink, inherited: Inherited) -> int:
-    """Serve until the end; the exit code."""
+    """Serve until stopped; returns the exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(parent, inherited))
 
@@ -95,13 +95,13 @@ class _Worker:
     def _on_serving(self, fault: Exception | None) -> None:
         if fault is not None:
             if isinstance(fault, JournalUnreadable):
-                log.error("nothing to serve from: %s", fault)
+                log.error("can't read what to serve: %s", fault)
             else:
                 log.error("can't serve", exc_info=fault)
             self.code = 1
             self._master.end()
             return
-        # The snapshot and everything imported stay: the collector need not walk 10,000 sites again and again.
+        # The snapshot and all imports stay: the collector need not traverse 10,000 sites again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -122,7 +122,7 @@ class _Worker:
 
     def _on_supervisor_gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._parent.lifeline)
-        log.warning("the supervisor is gone: finishing")
+        log.warning("the supervisor has ended: draining")
         self._begin_drain(True)
 
     def _reopen_logs(self) -> None:

@@ -1,7 +1,7 @@
-"""What becomes of a request: answered by the edge itself, or relayed, and to which site's servers.
+"""What becomes of a request: the edge answers it, relays it to its site's servers, or hands it over to inspection.
 
-One gate per client connection, the same for HTTP/1.1 and HTTP/2. It asks the plane (challenge, choice for the host,
-pool) and remembers the last host's answers, as nearly every request of a connection is for one host.
+One admission per client connection, the same for HTTP/1 and HTTP/2. It asks the plane (challenge, certificate choice,
+pool) and remembers the answers for the last host, because most connections carry requests for one host.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """The request's site is inspected and this connection is not: the connection is mitmproxy's from here on.
+    """The request's site is inspected and this connection is not: mitmproxy takes the connection from here on.
 
-    A connection of HTTP/2 can't be split, so such a request is answered with 421 and the client comes again.
+    An HTTP/2 connection can't be split: it answers such a request with 421, and the client opens a new connection.
     """
 
     inspection: Inspection
@@ -38,14 +38,14 @@ class HandOver:
 Verdict = Answer | UpstreamPool | HandOver
 
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
-"""A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
+"""A reverse proxy opens no tunnels to targets of the client's choice; TRACE would show clients what the edge adds."""
 
 
 class Admission:
-    """Decides for the requests of one connection."""
+    """Decides about the requests of one connection."""
 
     own_fields: tuple[Field, ...]
-    """What every answer of this connection gets; in clear text nothing."""
+    """Set on every answer of this connection; empty in clear text."""
     response_fields: FieldTable
     _channel: Channel
     _forwarded: bytes
@@ -60,7 +60,7 @@ class Admission:
     __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
-        """`is_inspecting`: the connection is mitmproxy's already."""
+        """`is_inspecting`: mitmproxy has the connection already."""
         self._channel = channel
         self._plane = plane
         self._host = self._snapshot = self._pool = None
@@ -73,9 +73,9 @@ class Admission:
         self.response_fields = plane.response_fields if channel.secure else response_fields
 
     def admit(self, head: RequestHead) -> Verdict:
-        """The edge's own answer, the pool to relay to, or a hand-over; raises BadMessage for a host that is none.
+        """Return the edge's own answer, the pool to relay to, or a hand-over; raises BadMessage for an invalid host.
 
-        A head without a host (HTTP/1.0) gets the one that the connection stands for.
+        A head without a host (HTTP/1.0) gets the host that the connection stands for.
         """
         if head.target.startswith(PREFIX_BYTES):
             answer = self._challenge(head)
@@ -97,13 +97,13 @@ class Admission:
         return self._pool
 
     def forwarded(self, head: RequestHead) -> bytes:
-        """The header lines that say where this request came from. Only for a request that `admit` let through."""
+        """Return the header lines that state where a request came from. Only for a request that `admit` let through."""
         if head.forwarded and self._is_trusted:
             return self._build_forwarded(head)
         return self._forwarded
 
     def _challenge(self, head: RequestHead) -> Answer | None:
-        """None: not ours, relay it to whoever proves names behind us (`unknown_challenge: upstream`)."""
+        """Answer a challenge; None: it belongs to an ACME client behind the edge (`unknown_challenge: upstream`)."""
         answer = answer_challenge(head.method.decode("ascii"), head.target.decode("ascii"), self._plane.challenge)
         if answer is None:
             return None
@@ -112,7 +112,7 @@ class Admission:
         return responses.challenge(answer)
 
     def _hand_over(self) -> Answer | HandOver:
-        """No request gets round the inspection of its site."""
+        """Make sure that no request bypasses the inspection of its site."""
         inspection = self._plane.inspector
         return responses.page(503, "inspection_unavailable") if inspection is None else HandOver(inspection)
 
@@ -122,7 +122,7 @@ class Admission:
         head.lines.append(b"Host: " + head.host)
 
     def _enter_host(self, host: bytes | None) -> None:
-        """Look the host up, and whether this connection's certificate is the one that its own choice would give."""
+        """Look up the host's site, and whether the host would have been given this connection's certificate."""
         assert host is not None  # noqa: S101
         channel, plane = self._channel, self._plane
         name = parse_host(host).name
@@ -157,11 +157,11 @@ class Admission:
         if self._channel.listener.kind is not ListenerKind.HTTP or not self._plane.settings.http.redirect_to_https:
             return False
         if head.target.startswith(PREFIX_BYTES):
-            return False  # relayed to whoever proves names behind us
+            return False  # for an ACME client behind the edge
         return not (self._is_trusted and forwarded.claims_https(head.forwarded))
 
     def _redirect(self, head: RequestHead) -> Answer:
-        """To the host that the client itself asked for, never anywhere else; `*` becomes the root."""
+        """Redirect to the host that the client asked for, never anywhere else; `*` becomes the root."""
         assert head.host is not None  # noqa: S101
         port = https_port(self._plane.settings)
         host = parse_host(head.host).name.encode("ascii")
@@ -171,6 +171,6 @@ class Admission:
 
 
 def https_port(settings: Settings) -> int:
-    """The port of the first https listener; 443 when there is none, or when the system chose its port."""
+    """Return the port of the first https listener; 443 if there is none or the system chose its port."""
     ports = [each.listen.port for each in settings.listeners if each.kind is ListenerKind.HTTPS]
     return (443 if 443 in ports else ports[0]) or 443 if ports else 443

@@ -1,8 +1,8 @@
 """HTTP/1.1 and 1.0 towards the client: requests in, responses out, strictly one after the other.
 
-A request is passed on only when its whole head has been read and found unambiguous; what a client sends ahead waits
-until the answer before it is complete. After a refusal nothing more of the connection is read as HTTP. Bodies are
-framed anew and move only as fast as the slower side. No task, future or stream is made per request.
+A request is passed on only after its whole head has been read and found unambiguous; bytes that a client sends ahead
+wait until the answer before them is complete. After a refusal the connection is not read as HTTP again. Bodies are
+framed anew and move only as fast as the slower side. A request creates no task, future or stream.
 """
 
 from __future__ import annotations
@@ -36,23 +36,22 @@ if TYPE_CHECKING:
 
 class _Phase(Enum):
     HEAD = auto()  # between requests, or in the middle of a head
-    BODY = auto()  # a request's body is being read; its response may have begun
+    BODY = auto()  # reading a request's body; its response may have begun
     WAIT = auto()  # the request is complete, its response is not
     TUNNEL = auto()
     CLOSED = auto()
 
 
 class Http1Session:
-    """One client connection's HTTP/1: a `Session` for its channel, an `ExchangeClient` for the present exchange."""
+    """HTTP/1 on one client connection: the channel's `Session`, the `ExchangeClient` of the current exchange."""
 
+    _admission: Admission
     _body: RequestBody | None
     _buffer: bytes
     _channel: Channel
     _empty_lines: int
     _exchange: Exchange | None
-    _admission: Admission
     _has_answered: bool
-    _read_pause: ReadPause
     _is_chunked: bool
     _is_closing: bool
     _is_draining: bool
@@ -62,6 +61,7 @@ class Http1Session:
     _phase: _Phase
     _plane: DataPlane
     _rate: BodyRate
+    _read_pause: ReadPause
     _report: Report
     _timer: Timer
     _tunnel: Tunnel | None
@@ -81,7 +81,7 @@ class Http1Session:
         self._has_answered = self._is_chunked = self._is_closing = False
         self._tunnel = self._exchange = self._body = None
         self._timer = plane.timers.timer()
-        # A connection on which nothing is ever asked is worth less than one that was in use.
+        # A connection without a request is worth less than one that was in use.
         self._timer.set(self._limits.head_seconds, self._close)
 
     @property
@@ -100,7 +100,7 @@ class Http1Session:
             self._tunnel.client_data(data)
 
     def eof_received(self) -> None:
-        """A half-closed client still gets its answers; nearly always it has gone, so they must not take long."""
+        """Answer a half-closed client, but soon: nearly always it has gone."""
         self._is_eof = True
         if self._phase is _Phase.HEAD and not self._is_write_paused:
             self._close()
@@ -145,19 +145,19 @@ class Http1Session:
             self._next()
 
     def tls_established(self) -> None:
-        """HTTP has no STARTTLS."""
+        """Never called: HTTP has no STARTTLS."""
 
     def drain(self) -> None:
-        """The answer under way, or the next one, is the last; a tunnel goes on until the drain's own limit."""
+        """Make the answer under way, or the next one, the last; a tunnel goes on until the limit of the drain."""
         self._is_draining = True
         if self.is_idle and self._report.head is not None:
             self._close()
         elif self.is_idle:
-            # A fresh connection: its first request may be on its way, and a client would not dare to send it again.
+            # A fresh connection: its first request may be on its way, and a client would not dare to resend it.
             self._timer.set(min(FRESH_SECONDS, self._limits.head_seconds), self._close)
 
     def _read_requests(self, data: bytes) -> None:
-        """Read requests until one is under way or there is no whole one left."""
+        """Read requests until one is under way or the rest is incomplete."""
         while data and self._phase is _Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
             end = data.find(b"\r\n\r\n")
             if end <= 0 or data[0] == 0x0D or end > self._limits.header_bytes:
@@ -176,7 +176,7 @@ class Http1Session:
             self._keep(data)
 
     def _read_partial(self, data: bytes) -> bytes:
-        """A head that is not all there, too large, or comes after empty lines: what is left of it to read."""
+        """Treat a head that is incomplete, too large, or behind empty lines; return what is left to read."""
         try:
             rest, self._empty_lines = skip_empty_lines(data, self._empty_lines)
             if len(rest) < len(data):
@@ -186,15 +186,12 @@ class Http1Session:
             self._refuse(error)
             return b""
         if not self._buffer:
-            # From its first byte a head has this long, however it trickles in.
+            # A head has this long from its first byte, even if it trickles in.
             self._timer.set(self._limits.head_seconds, self._request_timed_out)
         return data
 
     def _begin(self, head: RequestHead, data: bytes, end: int) -> bytes:
-        """Answer the request, whose head ends at `end` of `data`, or send it on; gives back what follows the request.
-
-        May raise BadMessage.
-        """
+        """Answer or send on the request whose head ends at `end`; return what follows it. Raises BadMessage."""
         self._report.begin(head)
         self._empty_lines = 0
         self._body = None
@@ -207,7 +204,7 @@ class Http1Session:
             return self._answer(verdict, head, rest)
         body, is_complete = b"", True
         if head.length:
-            # Read before anything is sent on: if it is refused, nothing of the request reaches the upstream.
+            # Read first: if the body is refused, nothing of the request reaches the upstream.
             self._body, self._rate = RequestBody(head.length), BodyRate(head.method)
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
@@ -240,13 +237,13 @@ class Http1Session:
         self._progress()
 
     def _keep(self, data: bytes) -> None:
-        """Keep what can't be read yet; a client that sends too far ahead is not read from."""
+        """Keep bytes that can't be read yet; stop reading from a client that sends too far ahead."""
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
             self._read_pause.add(Reason.PIPELINE)
 
     def _hand_over(self, order: HandOver, data: bytes) -> bytes:
-        """Give the connection away, with everything from the beginning of the request on."""
+        """Give the connection away, with all bytes from the beginning of the request."""
         self._phase = _Phase.CLOSED
         self._timer.cancel()
         self._channel.hand_over(order.inspection.session(self._channel), data)
@@ -255,7 +252,7 @@ class Http1Session:
     # Answers of the edge itself.
 
     def _answer(self, answer: responses.Answer, head: RequestHead, rest: bytes) -> bytes:
-        """Answer a request that is not relayed. A body that came with it is not read: the connection ends instead."""
+        """Answer a request that is not relayed. Its body is not read: the connection ends instead."""
         if answer.is_refusal:
             self._plane.count(answer.cause)
         is_last = not head.keep_alive or head.length != 0 or self._is_draining
@@ -268,7 +265,7 @@ class Http1Session:
         return rest
 
     def _refuse(self, error: BadMessage) -> None:
-        """Say why in one short page, where nothing has been answered yet; then nothing more is read."""
+        """Send a short page, unless the answer has begun, and read nothing more."""
         self._plane.count(f"request_{error.cause}")
         if self._exchange is not None:
             self._exchange.cancel()
@@ -280,7 +277,7 @@ class Http1Session:
         self._close()
 
     def _write_answer(self, answer: responses.Answer, *, is_last: bool) -> None:
-        """Who calls it with `is_last` closes next."""
+        """Write an answer; after one with `is_last` the caller closes the connection."""
         head = self._report.head
         connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
         is_head = head is not None and head.method == b"HEAD"
@@ -289,11 +286,7 @@ class Http1Session:
         self._has_answered = True
         self._channel.write(
             responses.encode_answer(
-                answer,
-                self._plane.clock(),
-                is_head=is_head,
-                connection=connection,
-                own_fields=self._admission.own_fields,
+                answer, self._plane.clock(), self._admission.own_fields, is_head=is_head, connection=connection
             ),
             more=is_last,
         )
@@ -301,7 +294,7 @@ class Http1Session:
     # Responses: called by the exchange.
 
     def informational(self, head: ResponseHead) -> None:
-        """1xx, for clients that know them; 100 only for one that waits for it."""
+        """Pass on 1xx to HTTP/1.1 clients, and 100 only to one that waits for it."""
         request = self._report.head
         assert request is not None  # noqa: S101
         if request.minor and (head.status != 100 or request.expects_continue):
@@ -313,7 +306,7 @@ class Http1Session:
         assert request is not None  # noqa: S101
         is_last = (
             not request.keep_alive
-            or self._phase is _Phase.BODY  # nobody knows whether the rest of the body will come
+            or self._phase is _Phase.BODY  # the rest of the body may never come
             or self._is_draining
             or (self._is_eof and not self._buffer)
         )
@@ -321,7 +314,7 @@ class Http1Session:
         self._report.bytes_out = len(body)
         self._has_answered = True
         data, self._is_chunked, self._is_closing = response_bytes(
-            head, body, request.minor, is_complete=is_complete, is_last=is_last, own_fields=self._admission.own_fields
+            head, body, request.minor, self._admission.own_fields, is_complete=is_complete, is_last=is_last
         )
         self._channel.write(data, more=is_complete and self._is_closing)
         if is_complete:
@@ -360,10 +353,10 @@ class Http1Session:
             self._tunnel.client_ended()
 
     def exchange_failed(self, status: int, cause: str) -> None:
-        """The upstream gave no response, or stopped in the middle of one."""
+        """Answer for an upstream that gave no response, or end one that broke off."""
         self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
         if self._has_answered:
-            # A client that counts chunks sees that some are missing; one that reads to the end must see a reset.
+            # A client that counts bytes or chunks sees that some are missing; one that reads to the end needs a reset.
             self._end_early(cause, is_cut=self._is_closing and not self._is_chunked)
             return
         request = self._report.head
@@ -381,7 +374,7 @@ class Http1Session:
             self._progress()
 
     def _finish(self, outcome: str | None = None) -> None:
-        """The response is complete: close, or go on with what the client has sent meanwhile."""
+        """Close after a complete response, or go on with what the client has sent meanwhile."""
         self._log(outcome)
         self._exchange = None
         if self._is_closing or (self._is_draining and not self._buffer):
@@ -394,7 +387,7 @@ class Http1Session:
             self._next()
 
     def _next(self) -> None:
-        """Go on with what waits; a client that sends no more is served to the end of it."""
+        """Go on with the bytes that wait, to their end even if the client has closed its side."""
         data, self._buffer = self._buffer, b""
         self._read_requests(data)
         if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
@@ -431,13 +424,13 @@ class Http1Session:
         self._report.head, self._has_answered = None, False
 
     def _progress(self) -> None:
-        """Something moved: from now on somebody has this long for the next step."""
+        """Set the deadline for the next step, after something has moved."""
         if self._is_write_paused:
             self._timer.set(STALL_SECONDS, self._client_stalled)
         elif self._phase is _Phase.HEAD:
             self._timer.set(self._limits.idle_seconds, self._close)
         elif self._phase is _Phase.BODY:
-            # While the upstream takes no body the client is not read from, and that it has gone is not heard.
+            # While the upstream takes no body, the client is not read from, and the edge can't notice that it has gone.
             late = (
                 self._upstream_timed_out
                 if self._read_pause.is_paused or self._has_answered
@@ -450,7 +443,7 @@ class Http1Session:
             self._timer.set(seconds, self._upstream_timed_out)
 
     def _request_timed_out(self) -> None:
-        """The client takes too long with its head or its body."""
+        """End a connection whose client is too slow with a head or a body."""
         cause = "request_head_timed_out" if self._phase is _Phase.HEAD else "request_body_timed_out"
         if self._phase is _Phase.HEAD:
             self._report.begin(None)
@@ -466,6 +459,6 @@ class Http1Session:
     def _client_stalled(self) -> None:
         self._plane.count("client_stalled")
         if self._phase is _Phase.HEAD:
-            self._close(is_cut=True)  # everything has been answered, and logged
+            self._close(is_cut=True)  # everything has been answered and logged
         else:
             self._end_early("client_stalled", is_cut=True)

@@ -1,9 +1,9 @@
-"""Bytes both ways between a client's channel and an upstream's transport, once an upgrade has been agreed.
+"""Bytes both ways between a client's channel and an upstream's transport, once both have agreed on an upgrade.
 
-Each side is read only as fast as the other one takes it. A side that ends is passed on as an end; the tunnel is over
-when both have ended, when either breaks, or when nothing has moved for the idle limit. That is shorter where a side
-takes no more, because the other one is not read from then and nobody would hear that it has gone, and behind a client's
-end. Knows nothing of WebSocket.
+The edge reads each side only as fast as the other one takes the bytes, and passes the end of one side on as an end. The
+tunnel is over when both have ended, when either breaks, or when nothing has moved for the idle limit. The limit is
+shorter after the client's end, and while a side takes no bytes: the other side is not read from then, so the edge would
+not notice that it has gone. Knows nothing of WebSocket.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ClientEnd(Protocol):
 
 
 class Tunnel(asyncio.Protocol):
-    """The upstream transport's protocol from the upgrade on; the session calls `client_…` with its own events."""
+    """The protocol of the upstream's transport after the upgrade; the session calls `client_…` for its own events."""
 
     bytes_in: int
     bytes_out: int
@@ -65,7 +65,7 @@ class Tunnel(asyncio.Protocol):
         self.bytes_in = self.bytes_out = 0
 
     def start(self, from_upstream: bytes, from_client: bytes) -> None:
-        """Take the transport over; the bytes are what either side sent right behind the upgrade."""
+        """Take over the transport; the bytes are those that either side sent right behind the upgrade."""
         self._transport.set_protocol(self)
         self._moved()
         if from_upstream:
@@ -81,7 +81,7 @@ class Tunnel(asyncio.Protocol):
         self._moved()
 
     def client_ended(self) -> None:
-        """The client sends no more. An upstream that can't be half closed (TLS) hears of it as an end."""
+        """Note that the client sends no more. An upstream that can't be half closed (TLS) is closed."""
         self._client_ended = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -112,7 +112,7 @@ class Tunnel(asyncio.Protocol):
         self._moved()
 
     def eof_received(self) -> bool:
-        """No half-closed state towards the client: a channel can only be closed as a whole."""
+        """End the tunnel: a client's channel can't be half closed."""
         self._end("done")
         return False
 
@@ -144,7 +144,7 @@ class Tunnel(asyncio.Protocol):
         self._end("idle")
 
     def _end(self, outcome: str) -> None:
-        """Close both sides, what was written still goes out; said once."""
+        """Close both sides once; bytes that were written still go out."""
         if self._is_over:
             return
         self._is_over = True

@@ -1,7 +1,7 @@
-"""Asks an upstream now and then whether it is well (`health: /path`), so that a sick one gets no requests.
+"""Active health checks (`health: /path`): an upstream that fails its check gets no requests.
 
-Only where there are several to choose from. 2xx and 3xx within the limit mean well; anything else, or nothing, means
-that the server is passed over until a later answer is good. Each worker asks for itself.
+They run only where a site has several upstreams. A 2xx or 3xx status within the limit means healthy; with any other
+answer, or none, the server gets no requests until a later check succeeds. Each worker checks for itself.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ logger = logging.getLogger(__name__)
 
 
 class CheckedServer(Protocol):
-    """What a health check needs of the server that it asks."""
+    """What a health check needs of its server."""
 
     name: str
     upstream: Upstream
     is_unhealthy: bool
-    """The check's to set."""
+    """Set by the check."""
 
     async def connect(self) -> UpstreamConnection:
         """A new connection; raises OSError."""
 
 
 class HealthCheck:
-    """The repeated question to one server: a `ResponseReceiver` for each answer."""
+    """The repeated check of one server; the `ResponseReceiver` of each answer."""
 
     def __init__(self, server: CheckedServer, path: str) -> None:
         self._server = server
@@ -47,14 +47,16 @@ class HealthCheck:
         while True:
             problem = await self._probe()
             if problem is not None and not self._server.is_unhealthy:
-                logger.warning("upstream %s is not well: %s; it gets no requests", self._server.name, problem)
+                logger.warning(
+                    "upstream %s fails its health check: %s; it gets no requests", self._server.name, problem
+                )
             elif problem is None and self._server.is_unhealthy:
-                logger.warning("upstream %s is well again", self._server.name)
+                logger.warning("upstream %s passes its health check again", self._server.name)
             self._server.is_unhealthy = problem is not None
             await asyncio.sleep(HEALTH_SECONDS)
 
     async def _probe(self) -> str | None:
-        """What is wrong, in a few words; None when it is well."""
+        """What is wrong, in a few words; None when the server is healthy."""
         connection: UpstreamConnection | None = None
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
@@ -70,10 +72,10 @@ class HealthCheck:
             if connection is not None:
                 connection.abandon()
         if status == 0:
-            return "no proper answer"
-        return None if 200 <= status < 400 else f"it answers {status}"
+            return "no valid answer"
+        return None if 200 <= status < 400 else f"status {status}"
 
-    # Called by the connection. Only the status counts: the rest of the response is not waited for.
+    # Called by the connection. Only the status counts; the check does not wait for the rest of the response.
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._set_status(head.status)

@@ -1,8 +1,8 @@
-"""The web servers of one site: which of them gets the next request, and the connections kept open to them.
+"""The web servers of one site: which one gets the next request, and the idle connections to them.
 
-A server that refuses a connection is passed over for a while if there are others (passive failure marking), and so is
-one whose health check fails; with all of them failing each is still tried: a wrong mark must not take a site down.
-Among those that work the one with the fewest requests under way gets the next. Knows nothing of requests.
+The server with the fewest requests under way gets the next one. A server that refuses a connection gets none for a
+while if there are others (passive health check), and neither does one that fails its active check. When all servers
+are marked as failing, each is still tried: a wrong mark must not take a site down. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class ConnectionWaiter(Protocol):
-    """Who waits for a new connection. One of the two is called, once, unless the wait was cancelled."""
+    """Waits for a new connection. One of the methods is called once, unless the wait is cancelled."""
 
     def connected(self, connection: UpstreamConnection) -> None: ...
 
@@ -41,7 +41,7 @@ class ConnectionWaiter(Protocol):
 
 
 class Server:
-    """One upstream, its idle connections (the last used first) and how it has been doing."""
+    """One upstream: its idle connections, the last used at the end, and whether it works."""
 
     def __init__(self, upstream: Upstream, time: Callable[[], float], max_head: int, base: Path) -> None:
         self.upstream = upstream
@@ -50,7 +50,7 @@ class Server:
         self.active = 0
         self.failed_until = 0.0
         self.is_unhealthy = False
-        """What its health check says, where it has one."""
+        """The result of its last health check, if it has one."""
         self.is_retired = False
         self._time = time
         self._max_head = max_head
@@ -58,14 +58,14 @@ class Server:
         self._context: ssl.SSLContext | None = None
 
     def take_idle(self, min_since: float) -> UpstreamConnection | None:
-        """The connection used last, unless that was before `min_since`."""
+        """The connection used last, unless it has been idle since before `min_since`."""
         idle = self.idle
         while idle:
             connection, _ = idle.popitem()
             if not connection.is_usable:
                 continue
             if connection.idle_since < min_since:
-                idle[connection] = None  # all the others have waited longer
+                idle[connection] = None  # all others have been idle longer
                 return None
             connection.is_reused = connection.is_active = True
             self.active += 1
@@ -82,7 +82,7 @@ class Server:
             self.idle[connection] = None
 
     def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is gone, out of the pool or out of a request."""
+        """The connection is closed, whether it was idle or in use."""
         self.idle.pop(connection, None)
         self._deactivate(connection)
 
@@ -92,7 +92,7 @@ class Server:
             self.active -= 1
 
     def close_idle(self, before: float) -> None:
-        """Close what nobody has used since `before`, the longest unused first."""
+        """Close the connections that have been idle since before `before`."""
         for connection in list(self.idle):
             if connection.idle_since >= before:
                 return
@@ -100,7 +100,7 @@ class Server:
             connection.close_idle()
 
     async def connect(self) -> UpstreamConnection:
-        """A new connection, counted as active; raises OSError (ssl.SSLError and TimeoutError are such)."""
+        """A new connection, counted as active; raises OSError (which includes ssl.SSLError and TimeoutError)."""
         loop, upstream = asyncio.get_running_loop(), self.upstream
         self.active += 1
         try:
@@ -139,7 +139,7 @@ class Server:
         return connection
 
     def mark_failed(self, error: OSError) -> None:
-        """Pass it over for a while. Said once per outage, not once per request."""
+        """Prefer other servers for a while. Logged once per outage, not once per request."""
         if not self.failed_until:
             logger.warning("upstream %s can't be reached: %s", self.name, str(error) or type(error).__name__)
         self.failed_until = self._time() + FAILED_SECONDS
@@ -164,7 +164,7 @@ class UpstreamPool:
     def __init__(
         self, upstreams: tuple[Upstream, ...], timers: Timers, limits: Limits, base: Path, count: Callable[[str], None]
     ) -> None:
-        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts a connect that failed."""
+        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts failed connects."""
         self._time = time = timers.time
         self._count = count
         self.servers = tuple(Server(upstream, time, limits.header_bytes, base) for upstream in upstreams)
@@ -178,10 +178,10 @@ class UpstreamPool:
         )
 
     def take(self, *, may_be_resent: bool) -> UpstreamConnection | None:
-        """An idle connection of the best server, or None: then `open` one.
+        """An idle connection to the best server, or None: then `open` one.
 
-        A request that may not be sent twice gets only one that was in use a moment ago: the server may be closing
-        an older one right now, and nobody could tell whether it has seen the request.
+        A request that may not be sent twice gets only a connection that was in use a moment ago. The server may be
+        closing an older one just now, and nobody could tell whether it has received the request.
         """
         server = self.servers[0] if len(self.servers) == 1 else self._best()
         if not server.idle:
@@ -216,7 +216,7 @@ class UpstreamPool:
                 server.mark_failed(error)
                 continue
             except Exception:
-                # Nobody may wait for ever because of a fault that was not foreseen.
+                # An unexpected error must not leave a request waiting.
                 logger.exception("connecting to %s", server.name)
                 break
             server.failed_until = 0.0
@@ -225,16 +225,16 @@ class UpstreamPool:
         waiter.not_connected(cause)
 
     def best(self, tried: Container[Server]) -> Server:
-        """For somebody who makes connections of his own: the best server not yet tried, of all when all are."""
+        """The best server that is not in `tried`, or of all when all are; for a caller that connects by itself."""
         return self._best([server for server in self.servers if server not in tried])
 
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
-        """The least busy of the servers that work; of all of them when none does."""
+        """The least busy of the servers that work, or of all when none does."""
         now = self._time()
         return min(servers or self.servers, key=lambda server: (_is_down(server, now), server.active))
 
     def _clean_up(self) -> None:
-        """Close what has been idle too long; rest until the next connection once nothing is left."""
+        """Close connections that have been idle too long; stop once none is left."""
         before = self._time() - POOL_IDLE_SECONDS
         for server in self.servers:
             server.close_idle(before)
@@ -244,7 +244,7 @@ class UpstreamPool:
             self._is_cleanup_scheduled = False
 
     def close(self) -> None:
-        """Close idle connections, keep none any more; requests under way go on."""
+        """Close idle connections and keep no more; requests under way continue."""
         self._cleanup_timer.cancel()
         for check in self._checks:
             check.stop()

@@ -1,11 +1,12 @@
-"""HPACK (RFC 7541) as an edge needs it: a decoder with a bound on everything, an encoder without state.
+"""HPACK (RFC 7541) as an edge needs it: a bounded decoder and an encoder without state.
 
-Pure. The `hpack` library reads the same format, but it lets a client spend its time: table size updates without end in
-one block, a copy of the whole rest of the block for each field. Here a block costs time in proportion to its bytes.
+Pure. The `hpack` library reads the same format, but lets a client waste its time: it accepts any number of table size
+updates in one block and copies the rest of the block for each field. Here a block costs time in proportion to its
+bytes.
 
-The encoder uses the static table and literals only, never the dynamic table. So a response costs a few look-ups, the
+The encoder uses the static table and literals, never the dynamic table. So a response costs a few look-ups, the
 client's table size does not matter, and no secret of one response can be guessed from the length of another (CRIME).
-The price is some hundred bytes per response on the wire.
+The price is some hundred bytes for each response on the wire.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from edge_addon.http.name_memo import NameMemo
 Fields = list[tuple[bytes, bytes]]
 
 TABLE_SIZE = 4096
-"""SETTINGS_HEADER_TABLE_SIZE: what is assumed anyway before the client has read our SETTINGS."""
+"""SETTINGS_HEADER_TABLE_SIZE: the size that holds anyway before the client has read our SETTINGS."""
 ENTRY_OVERHEAD = 32
 """RFC 7541 §4.1; SETTINGS_MAX_HEADER_LIST_SIZE counts the same."""
 MAX_TABLE_UPDATES = 2
-"""At the beginning of one block: the smallest size that was in force meanwhile, then the final one (§4.2)."""
+"""At the beginning of a block: the smallest size that was in force meanwhile, then the final one (§4.2)."""
 _INTEGER_BYTES = 4
-"""Behind the prefix; 28 bits are more than any length or index that is let through."""
+"""After the prefix; 28 bits are more than any accepted length or index."""
 
 _STATIC: tuple[tuple[bytes, bytes], ...] = ((b"", b""), *HeaderTable.STATIC_TABLE)
 _NEVER_INDEXED = frozenset((b"set-cookie", b"cookie", b"authorization", b"proxy-authorization"))
-"""Secrets, which no proxy on the way may put into a table of its own either (§7.1.3)."""
+"""Secrets, which no other proxy on the way may put into its table (§7.1.3)."""
 
 
 class BadBlock(Exception):
-    """A block that can't be decoded. The tables of both sides differ from now on: the connection is lost."""
+    """The block can't be decoded. From here on the tables of both sides differ: the connection is lost."""
 
 
 class BlockTooLarge(BadBlock):
-    """A header list beyond the limit."""
+    """The header list exceeds the limit."""
 
 
 class Decoder:
-    """Of one connection. `decode` takes whole blocks, in the order in which they came."""
+    """Decodes the blocks of one connection, whole and in the order in which they came."""
 
     __slots__ = ("_entries", "_limit", "_max_size", "_size")
 
@@ -52,7 +53,7 @@ class Decoder:
         self._max_size = TABLE_SIZE
 
     def decode(self, block: bytes) -> Fields:
-        """The fields of one header block; raises BadBlock."""
+        """Decode one header block; raises BadBlock."""
         try:
             return self._decode(block)
         except IndexError:
@@ -128,7 +129,7 @@ class Decoder:
 
 
 def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
-    """RFC 7541 §5.1, the part behind a prefix full of ones."""
+    """Read the part of an integer after a prefix full of ones (RFC 7541 §5.1)."""
     for shift in range(0, 7 * _INTEGER_BYTES, 7):
         byte = block[position]
         position += 1
@@ -152,7 +153,7 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
 
 
 def encode_integer(number: int, prefix: int, flags: int) -> bytes:
-    """RFC 7541 §5.1; `prefix` is the largest number that fits the first byte."""
+    """Encode an integer (RFC 7541 §5.1); `prefix` is the largest number that fits the first byte."""
     if number < prefix:
         return bytes((flags | number,))
     out = bytearray((flags | prefix,))
@@ -183,15 +184,15 @@ _lengths = [encode_integer(length, 0x7F, 0) for length in range(1024)]
 _statuses = {int(value): bytes((0x80 | index,)) for index, (name, value) in enumerate(_STATIC) if name == b":status"}
 
 SHRINK_TABLE = b"\x20"
-"""A table size update to 0. Due once when the client's limit sinks below what it was; from then on none ever is."""
+"""A table size update to 0. Due once, when the client's limit first falls below its old value, and never again."""
 
 
 def encode_status(status: int) -> bytes:
-    """`:status`, the first field of a response."""
+    """Encode `:status`, the first field of a response."""
     return _statuses.get(status) or b"\x08\x03%d" % status
 
 
 def encode_field(name: bytes, value: bytes) -> bytes:
-    """One field as a literal; its name in lower case whatever case it is given in."""
+    """Encode a field as a literal, with its name in lower case."""
     length = len(value)
     return _starts[name] + (_lengths[length] if length < len(_lengths) else encode_integer(length, 0x7F, 0)) + value

@@ -1,7 +1,7 @@
-"""HTTP/2 towards the client (RFC 9113): the framer reads and writes frames, streams go to the upstreams as HTTP/1.1.
+"""One HTTP/2 connection of a client (RFC 9113): the framer reads and writes frames, each request is a `Stream`.
 
-The session owns the connection: who gets what came, what a client may cost, how much waits for it, the end. Each
-request is a `Stream`. What streams send within one turn of the loop leaves in one piece.
+The session owns the connection: it passes frames to their streams, limits what the client may cost and how much may
+wait for it, and ends the connection. What the streams send within one turn of the loop leaves in one piece.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
 MAX_QUEUED: Final = 2 * 1024 * 1024
-"""Bytes of responses that may wait for one client's windows; beyond, none of its streams is read on from upstream."""
+"""Bytes of responses that may wait for one client's windows; above, no stream is read from its upstream."""
 
 MAX_UNSENT: Final = 128 * 1024
-"""Bytes that gather within one turn of the loop. More would leave the processor's cache before it is encrypted."""
+"""Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
 
 
 class Http2Session:
-    """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
+    """HTTP/2 on one client connection: the channel's `Session`, the streams' `Frames`, the framer's `Receiver`."""
 
     is_full: bool
     is_write_paused: bool
@@ -113,7 +113,7 @@ class Http2Session:
         self._streams.clear()
 
     def pause_writing(self) -> None:
-        """The client does not read: nothing more is made for it, not even answers to its pings."""
+        """Produce nothing for a client that does not read, not even answers to its pings."""
         self.is_write_paused = True
         self._channel.pause_reading()
         for stream in list(self._streams.values()):
@@ -129,20 +129,20 @@ class Http2Session:
             self._rest()
 
     def tls_established(self) -> None:
-        """HTTP has no STARTTLS."""
+        """Never called: HTTP has no STARTTLS."""
 
     def drain(self) -> None:
-        """GOAWAY: what has come is finished, what comes from now on the client may safely send elsewhere."""
+        """Send GOAWAY: finish the requests so far; the client may safely send later ones elsewhere."""
         if self._is_draining or self._is_closed:
             return
         self._is_draining = True
         if self._streams:
-            self._framer.say_goodbye()
+            self._framer.queue_goaway()
             self._flush()
         else:
             self._leave()
 
-    # What came, as the framer tells it.
+    # Called by the framer.
 
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
         if self._is_draining:
@@ -158,7 +158,7 @@ class Http2Session:
         except BadMessage as error:
             self._refuse(stream_id, report, error, is_end=is_end)
             return
-        # A timer stays in its wheel for a while after it is cancelled: one for each request would add up.
+        # A cancelled timer stays in its wheel for a while: a new one for each request would add up.
         timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
         stream = self._streams[stream_id] = Stream(
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
@@ -169,7 +169,7 @@ class Http2Session:
             stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
 
     def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
-        """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""
+        """Answer a malformed request; within the budget, the connection goes on (RFC 9113 §8.1.1)."""
         self._plane.count(f"request_{error.cause}")
         block = answer_block(Answer(error.status, error.cause), self.own_fields)
         self._framer.send_head(stream_id, block, is_end=True)
@@ -223,7 +223,7 @@ class Http2Session:
     def affords(self, kind: Costly) -> bool:
         return self._budget.spend(kind, self._now())
 
-    # The frames, as streams see them.
+    # Called by the streams.
 
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None:
         if not self._framer.send_head(stream_id, block, is_end=is_end, is_informational=is_informational):
@@ -251,7 +251,7 @@ class Http2Session:
         self._flush_soon()
 
     def queue_changed(self, difference: int) -> None:
-        """All streams stop when too much waits, and go on when half of it has gone."""
+        """Stop all streams when too much waits, and go on when half of it has gone."""
         self._queued += difference
         if self._queued > MAX_QUEUED:
             if not self.is_full:
@@ -271,7 +271,7 @@ class Http2Session:
         self._rest()
 
     def _read_on(self) -> None:
-        """One stream after the other, until the client's connection is full again; whoever had its turn goes last."""
+        """Let one stream after the other go on until the connection is full; a stream that went on moves to the end."""
         for stream_id in list(self._streams):
             if self._is_closed or self.is_write_paused or self.is_full:
                 return
@@ -284,7 +284,7 @@ class Http2Session:
     # Deadlines and ends.
 
     def _rest(self) -> None:
-        """Without a stream the connection waits for the next one, or has done its work."""
+        """Without streams, wait for the next one, or leave after the last."""
         if self._streams or self._is_closed:
             return
         if self._is_draining:
@@ -294,7 +294,7 @@ class Http2Session:
             self._timer.set(seconds, self._idled)
 
     def _watch_head(self) -> None:
-        """A header block that has begun must end, or nobody could use the connection any more."""
+        """Limit the time of a header block: until it ends, the connection can't be used."""
         if not self._framer.is_mid_head:
             if self._head_timer is not None:
                 self._head_timer.cancel()
@@ -314,13 +314,13 @@ class Http2Session:
             self._leave()
 
     def _leave(self) -> None:
-        """Nothing is under way: say so, close."""
+        """Send GOAWAY and close; nothing is under way."""
         if not self._is_closed:
             self._framer.leave()
             self._end(None)
 
     def _end(self, cause: str | None) -> None:
-        """Say what is queued (a GOAWAY, where there was a fault), close; streams under way are given up."""
+        """Send what is queued (after a fault, a GOAWAY), close, and give up the streams under way."""
         if self._is_closed:
             return
         if cause is not None:
@@ -341,7 +341,7 @@ class Http2Session:
     # Writing.
 
     def _flush_soon(self) -> None:
-        """At the end of this read, or of this turn of the loop."""
+        """Write at the end of this read, or of this turn of the loop."""
         if not (self._is_corked or self._will_flush or self._is_closed):
             self._will_flush = True
             self._plane.loop.call_soon(self._flush)

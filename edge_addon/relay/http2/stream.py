@@ -1,7 +1,7 @@
-"""One stream of an HTTP/2 connection: a request on its way, its response coming back under flow control.
+"""One stream of an HTTP/2 connection: a request, and its response under flow control.
 
-An `ExchangeClient` like the HTTP/1.1 session. The session owns the connection and the frames; a stream knows its own
-queue: what the client's window does not take yet waits here, and meanwhile the upstream is not read from.
+An `ExchangeClient` like the HTTP/1 session. The session owns the connection and the frames, a stream owns its queue:
+the bytes that the client's window does not take yet. Meanwhile it does not read from the upstream.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class _Stage(Enum):
     """How far the response has come."""
 
     ASKED = auto()
-    """Nothing has been answered but, perhaps, with 1xx."""
+    """Nothing has been answered, or only 1xx."""
     ANSWERED = auto()
-    """Its head has gone; its body follows, or the bytes of a tunnel."""
+    """The head has been sent; the body or the bytes of a tunnel follow."""
     ENDING = auto()
-    """All that there will be of it is sent or queued."""
+    """The whole response has been sent or queued."""
     OVER = auto()
-    """Sent whole, or given up: nothing happens to the stream any more."""
+    """The response was sent whole, or the stream was given up."""
 
 
-ASKED, ANSWERED, ENDING, OVER = _Stage  # each request asks for them ten times, and an attribute of a class costs 30 ns
+ASKED, ANSWERED, ENDING, OVER = _Stage  # used some ten times for each request: class attributes would cost 30 ns each
 
 
 class Frames(Protocol):
-    """What a stream asks of its connection. Sizes in bytes; what is said of a stream that is over goes nowhere."""
+    """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
 
     own_fields: tuple[Field, ...]
     response_fields: FieldTable
@@ -59,25 +59,25 @@ class Frames(Protocol):
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
 
     def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
-        """Send what the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
+        """Send what the windows take, and return how much. With `is_end` the stream ends once all has gone."""
 
     def reset(self, stream_id: int, code: int) -> None: ...
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        """The client may send so much more."""
+        """Let the client send so many bytes more."""
 
     def queue_changed(self, difference: int) -> None:
-        """So much more waits for the client's windows, or less."""
+        """Note that so many bytes more, or fewer, wait for the client's windows."""
 
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
-        """Nothing more will come from this stream."""
+        """Note that the stream is over. `is_whole`: its response was sent whole."""
 
     @property
     def is_write_paused(self) -> bool: ...
 
     @property
     def is_full(self) -> bool:
-        """Too much waits for this client: no stream reads on."""
+        """Too much waits for this client: no stream reads from its upstream."""
 
 
 class Stream:
@@ -85,10 +85,10 @@ class Stream:
 
     stream_id: int
     timer: Timer
-    """Its connection's, which takes it back when the stream ends."""
+    """Lent by the connection, which takes it back when the stream ends."""
     _body_left: int
     _counted: int
-    """Bytes of the queue that the connection knows of."""
+    """Bytes of the queue that were reported to the connection."""
     _early: bytes
     _exchange: Exchange | None
     _frames: Frames
@@ -96,7 +96,7 @@ class Stream:
     _is_body_paused: bool
     _is_request_complete: bool
     _is_stalling: bool
-    """Something waits for the client's window, or for its connection."""
+    """Bytes wait for the client's window, or for its connection."""
     _outcome: str | None
     _plane: DataPlane
     _queue: bytes
@@ -108,7 +108,7 @@ class Stream:
     _unacknowledged: int
     _upstream: str | None
     _websocket_key: bytes
-    """Of a WebSocket that is asked for and not agreed upon yet."""
+    """The key of a WebSocket while the upstream has not agreed."""
     __slots__ = tuple(__annotations__)
 
     def __init__(
@@ -147,7 +147,7 @@ class Stream:
         self._send_answer(answer, answer.cause)
 
     def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
-        """Send the request on; its body follows through `body` unless it is complete."""
+        """Send the request on; unless it is complete, `body` follows."""
         head, is_complete = self._head, self._is_request_complete
         self._websocket_key = websocket_key
         exchange = self._exchange = Exchange(
@@ -160,13 +160,13 @@ class Stream:
             self.pause_upstream()
 
     def body(self, data: bytes, flow_size: int) -> None:
-        """More of the request's body; its window opens again when the upstream keeps up."""
+        """Send more of the request's body; its window opens again when the upstream keeps up."""
         self._unacknowledged += flow_size
         self._report.bytes_in += len(data)
         if self._tunnel is not None:
             self._tunnel.client_data(data)
         elif self._websocket_key:
-            # Before the upgrade was agreed. The window stays as it is, so this is bounded by it.
+            # The upstream has not agreed to the upgrade yet. The window stays closed, which bounds this.
             self._early += data
             return
         elif self._takes_length(len(data)) and self._exchange is not None and data:
@@ -177,7 +177,7 @@ class Stream:
             self._progress()
 
     def body_ended(self, trailers: list[bytes]) -> None:
-        """The request is complete."""
+        """Complete the request."""
         self._is_request_complete = True
         if self._tunnel is not None:
             self._tunnel.client_ended()
@@ -191,7 +191,7 @@ class Stream:
             self._progress()
 
     def _takes_length(self, size: int) -> bool:
-        """RFC 9113 §8.1.1: DATA beyond the Content-Length makes a request malformed, and none of it is passed on."""
+        """Whether DATA stays within the Content-Length; beyond, the request is malformed (RFC 9113 §8.1.1)."""
         if self._head.length == CHUNKED:
             return True
         self._body_left -= size
@@ -201,14 +201,14 @@ class Stream:
         return False
 
     def refuse(self, cause: str) -> None:
-        """What followed the head was malformed: the upstream sees the request break off, never end."""
+        """Reset a request whose body is malformed: the upstream sees it break off, never end."""
         if self._stage is not OVER:
             self._plane.count(f"request_{cause}")
             self._frames.reset(self.stream_id, PROTOCOL_ERROR)
             self._abandon(cause)
 
     def client_reset(self) -> None:
-        """The client takes the request back."""
+        """Give up: the client has reset the stream."""
         self._abandon("client_gone")
 
     def connection_lost(self) -> None:
@@ -218,23 +218,23 @@ class Stream:
     # The windows.
 
     def window_opened(self) -> None:
-        """The client takes more."""
+        """Send what the client's window takes now."""
         if self._is_stalling and self._stage is not OVER:
             self._send_queue()
 
     def read_on(self) -> None:
-        """What held all streams of the connection is over."""
+        """Go on after a pause of all streams of the connection."""
         if self._stage is not OVER:
             self._send_queue()
 
     def pause_upstream(self) -> None:
-        """Read no more from the upstream."""
+        """Stop reading from the upstream."""
         if self._tunnel is not None:
             self._tunnel.client_full()
         elif self._exchange is not None:
             self._exchange.pause_reading()
 
-    # The response: called by the exchange.
+    # The response; called by the exchange.
 
     def informational(self, head: ResponseHead) -> None:
         if head.status != 100 or self._head.expects_continue:
@@ -260,7 +260,7 @@ class Stream:
         self._queue_data(data, is_complete=True)
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
-        """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
+        """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
         early, self._early = self._early, b""
         if not is_accepted(self._websocket_key, head):
             connection.transport.abort()
@@ -303,7 +303,7 @@ class Stream:
             self._queue_data(data, is_complete=False)
 
     def close(self) -> None:
-        """The tunnel is over: what is queued still goes out, then the stream ends."""
+        """End the stream after the tunnel, once the queue has been sent."""
         if self._stage is ANSWERED:
             self._queue_data(b"", is_complete=True)
 
@@ -323,7 +323,7 @@ class Stream:
     # Sending.
 
     def _send_answer(self, answer: Answer, outcome: str) -> None:
-        """One of our own pages; then the stream is over, as soon as the client's window has taken it."""
+        """Send one of our own pages; the stream is over once the client's window has taken it."""
         self._stage = ANSWERED
         if self._exchange is not None:
             self._upstream, self._exchange = self._exchange.upstream, None
@@ -344,7 +344,7 @@ class Stream:
         self._send_queue()
 
     def _send_queue(self) -> None:
-        """Send what the windows take; with nothing left go on reading, with something left stop."""
+        """Send what the windows take; go on reading from the upstream only if nothing is left."""
         queue = self._queue
         frames = self._frames
         sent = 0
@@ -381,7 +381,7 @@ class Stream:
         self._frames.queue_changed(difference)
 
     def _stall(self, *, has_moved: bool) -> None:
-        """The deadline moves with what the client takes, not with window updates that help nothing."""
+        """Wait for the client. Bytes that it takes move the deadline, useless window updates do not."""
         self.pause_upstream()
         if has_moved or not self._is_stalling:
             self._is_stalling = True
@@ -408,13 +408,13 @@ class Stream:
             self.exchange_failed(504, "upstream_timed_out")
 
     def _stalled(self) -> None:
-        """The client's window stays shut, or the body that it announced does not come: neither would ever end."""
+        """Give up: the client keeps its window closed, or does not send the body that it announced."""
         self._plane.count("client_stalled")
         self._frames.reset(self.stream_id, CANCEL)
         self._abandon("client_stalled")
 
     def _finish(self, outcome: str | None) -> None:
-        """The response is whole. A request whose body is still coming is not wanted any more (RFC 9113 §8.1)."""
+        """End after a complete response. The rest of the request's body is not needed (RFC 9113 §8.1)."""
         if not self._is_request_complete:
             if self._exchange is not None:
                 self._exchange.cancel()

@@ -1,4 +1,4 @@
-"""The addon alone in one process: it starts the listeners and takes drops in."""
+"""The addon alone in one process: it starts the listeners and processes drops."""
 
 import socket
 from functools import partial
@@ -64,7 +64,7 @@ def test_beside_another_writer_it_only_reads(tmp_path: Path) -> None:
         second = Mitmproxy(tmp_path / "second", "mitmdump", ("-n",))
         try:
             other = second.address("certificate edge", HTTPS)
-            assert "only serves what is published" in second.output
+            assert "only serves what that one publishes" in second.output
             assert f"process {first.process.pid}" in second.output
             drop_certificate(first.store, "client-a.test", new)
             for address in (https, other):

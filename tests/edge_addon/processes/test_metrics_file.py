@@ -232,7 +232,7 @@ def test_the_admin_listener_of_a_running_service_shows_them_and_is_ready(tmp_pat
             )
             token = json.loads(made.stdout)["token"]
             get(edge)
-            line = f'{REQUESTS}{{site="a.test",code="2xx"}} 1\n'
+            line = f'{REQUESTS}{{code="2xx",site="a.test"}} 1.0\n'
             page = wait_for(lambda: (text := ask(port, "/metrics", token)[1]) and line in text and text, line)
     assert 'certedge_certificate_remaining_seconds{site="a.test"}' in str(page)
-    assert "certedge_workers 1\n" in str(page)
+    assert "certedge_workers 1.0\n" in str(page)
