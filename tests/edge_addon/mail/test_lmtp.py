@@ -128,6 +128,15 @@ def test_each_accepted_recipient_gets_a_reply(recipients: list[bytes], replies: 
     assert to_client(conversation.from_upstream(outcomes[-1])) == outcomes[-1] + b"500 5.5.1 Unknown command\r\n"
 
 
+def test_a_last_chunk_that_waits_is_held() -> None:
+    """Otherwise the session would pass the end of the client on before it."""
+    conversation = with_recipients(ACCEPTED)
+    conversation.from_client(b"BDAT 3\r\nabcBDAT 0 LAST\r\n")
+    assert conversation.held == len(b"BDAT 0 LAST\r\n")
+    assert to_upstream(conversation.from_upstream(b"250 ok\r\n")) == b"BDAT 0 LAST\r\n"
+    assert conversation.held == 0
+
+
 def test_a_reply_too_many_ends_the_session() -> None:
     conversation = in_data(ACCEPTED, UNKNOWN)
     conversation.from_client(TEXT)
