@@ -24,11 +24,12 @@ from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.metrics import Metrics
-from edge_addon.transport.channel import Connection, Inspection
+from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
+from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
 
 POLL_SECONDS = 0.025
@@ -71,7 +72,7 @@ class DataPlane:
         self.is_service_ending = False
         """It drains and no other worker replaces it, so load balancers get a 503."""
         self.inspector: Inspection | None = None
-        """Takes over inspected connections; None without mitmproxy, or when a script did not load."""
+        """Shows inspected requests to addons; None without mitmproxy, or when a script did not load."""
         self.tally = tally or ConnectionCounts(1).allocate()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
