@@ -65,7 +65,7 @@ def look_at_files(
         422 if looked.is_refused else 200,
         site=site,
         detail=sites.show_site(actions, actor, site),
-        looked=looked,
+        preview=looked,
         key=key,
         file_names=[file.name for file in dropped],
         bar=validity_bar(pair.not_before, pair.not_after, None, now) if pair is not None else None,

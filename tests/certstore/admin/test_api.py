@@ -329,8 +329,8 @@ def test_workers_are_shown_with_how_far_they_have_read(console: RunningConsole, 
     assert [(each["pid"], each["is_up_to_date"]) for each in workers] == [(11, True), (12, False)]
     console.add_user("anna")
     anna = sign_in(console)
-    assert "behind the store" in anna.get("/service").text
-    assert "1 of 2 workers behind the store" in anna.get("/").text
+    assert "not up to date" in anna.get("/service").text
+    assert "1 of 2 workers not up to date" in anna.get("/").text
     report(12, size, 0)
     assert "2 workers serve the latest certificates" in anna.get("/").text
 

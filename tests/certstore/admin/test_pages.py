@@ -53,7 +53,7 @@ def test_upload_is_looked_at_first_and_served_when_confirmed(
     issued = ca.issue(SITE)
     looked = upload(anna, f"/sites/{SITE}/certificate/files", files_of(issued))
     assert looked.status == 200
-    assert "Ready to be taken in" in looked.text
+    assert "Ready to install" in looked.text
     assert f"does not cover {OTHER}" in looked.text
     assert served(tmp_path / "store", SITE) is None
     assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
@@ -149,7 +149,7 @@ def test_session_that_ends_during_an_upload_loses_nothing_but_the_upload(
     console.access.sessions.end_all("anna")
     answer = anna.post_form(f"/sites/{SITE}/certificate/take", {"key": "x", "csrf": "y"})
     assert answer.headers["Location"] == f"/signin?next=%2Fsites%2F{SITE}&ended=1"
-    assert "Nothing was changed" in anna.get(answer.headers["Location"]).text
+    assert "was not carried out" in anna.get(answer.headers["Location"]).text
     files = upload_with("y", anna, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE)))
     assert (files.status, files.headers["Location"]) == (303, f"/signin?next=%2Fsites%2F{SITE}&ended=1")
     assert served(tmp_path / "store", SITE) is None

@@ -90,8 +90,8 @@ def test_administrator_sets_up_and_signs_in_again_in_a_browser(edge: RunningEdge
         page.goto(origin + link)
         page.get_by_label("Name").fill("anna")
         page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password once more").fill(PASSWORD)
-        page.get_by_role("button", name="Begin").click()
+        page.get_by_label("Repeat password").fill(PASSWORD)
+        page.get_by_role("button", name="Create account").click()
         expect(page.get_by_role("link", name=HOST)).to_be_visible()
         cookie = next(each for each in context.cookies() if each["name"] == COOKIE)
         assert (cookie["domain"], cookie["secure"], cookie["httpOnly"]) == (HOST, True, True)
@@ -106,7 +106,7 @@ def test_administrator_sets_up_and_signs_in_again_in_a_browser(edge: RunningEdge
         page.get_by_label("Use the main certificate").check()
         overview = context.new_page()
         overview.goto(origin)
-        page.get_by_role("button", name="Add the site").click()
+        page.get_by_role("button", name="Add site").click()
         expect(overview.get_by_role("link", name="new.edge.test")).to_be_visible()
 
 
