@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 from certstore.acme import keys
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.files.atomic import make_folder, replace_file
+from certstore.files.clock import utc_now
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause, Failure
@@ -163,7 +164,7 @@ class Accounts:
         url = response.headers.get("Location")
         if not url:
             raise OrderFailed(Failure(Cause.CA_ERROR, "the CA made an account and did not say where it is"))
-        account = Account(ca, key, url, wishes.contact, terms, datetime.now(UTC))
+        account = Account(ca, key, url, wishes.contact, terms, utc_now())
         self._write_facts(account)
         logger.info("account at %s: %s", ca.key, url)
         return account

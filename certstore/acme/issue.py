@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -23,6 +23,7 @@ from certstore.acme.chains import alternate_links, select_chain
 from certstore.acme.challenges import Challenges, SelfCheck
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after, to_problem, told
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay, Part
+from certstore.files.clock import utc_now
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RSA
 from certstore.model.renewal.acme_problems import read_problem
@@ -61,7 +62,7 @@ class OrderContext:
     tell: Callable[[str], None] = lambda message: None
     note_order: Callable[[], None] = lambda: None
     note_failed: Callable[[str], None] = lambda name: None
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
 
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from certstore.admin.context import ConsoleContext, Tell
 from certstore.admin.server import console
 from certstore.control.protocol import Answer, Request, Result
+from certstore.files.clock import utc_now
 from certstore.model.settings.models import Settings
-from certstore.people.access import Access, present
+from certstore.people.access import Access
 from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def serve_console(
 ) -> AsyncIterator[Access | None]:
     """Serve for as long as the context lasts. Gives what the verbs on users and tokens work on, None where that can't
     be opened."""
-    context = ConsoleContext(writer, settings, base, _from_threads(perform), upkeep, present)
+    context = ConsoleContext(writer, settings, base, _from_threads(perform), upkeep, utc_now)
     async with contextlib.AsyncExitStack() as stack:
         access: Access | None = None
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edg
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.control.protocol import pack_bytes, pack_files
+from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
     from certstore.model.record import Record
@@ -236,7 +237,7 @@ def _when(instant: datetime) -> Cell:
 
 def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
     version = facts.version
-    left = remaining(version.not_after, datetime.now(UTC))
+    left = remaining(version.not_after, utc_now())
     return (
         str(version.number),
         Cell("live", GOOD) if facts.is_live else Cell(""),

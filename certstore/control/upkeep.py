@@ -7,10 +7,11 @@ These verbs take minutes and wait for networks: they run on any thread but the w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from certstore.files.clock import utc_now
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN
 from certstore.notify.notifier import Notifier
@@ -29,7 +30,7 @@ class Upkeep:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.writer = writer
         self.settings = settings

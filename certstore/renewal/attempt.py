@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.account import Account, Accounts, AccountWishes, read_mac_key
@@ -21,6 +21,7 @@ from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.acme.preflight import Preflight
 from certstore.acme.renewal_info import certificate_id
+from certstore.files.clock import utc_now
 from certstore.model import layout as names_of
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.record import Outcome, Record
@@ -82,7 +83,7 @@ class Tools:
     base: Path
     memory: RenewalMemory
     wait: Callable[[float], bool]
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = utc_now
     cas: tuple[Ca, ...] = field(init=False)
     sites: RenewalSites = field(init=False)
     accounts: Accounts = field(init=False)

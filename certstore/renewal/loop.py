@@ -12,12 +12,13 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
 from certstore.acme.renewal_info import RenewalInfoAnswer
+from certstore.files.clock import utc_now
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca
@@ -71,7 +72,7 @@ class Maintenance:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Event()

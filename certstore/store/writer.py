@@ -12,12 +12,13 @@ import grp
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from certstore.files.atomic import Modes
+from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
 from certstore.model.certificate.bundle import DroppedFile, choose_bundle
 from certstore.model.certificate.contents import OpenedPkcs12
@@ -80,7 +81,7 @@ class StoreWriter(Store):
         keys_group: str | None = None,
         main_host: str | None = None,
         settle: timedelta = SETTLE,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> StoreWriter:
         """Take the lock, sweep, mend, and make sure that there is a main certificate. `main_host` names the main site
         while no main/site.yaml does. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.

@@ -13,10 +13,11 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TextIO
 
+from certstore.files.clock import utc_now
 from edge_addon.transport.channel import Channel
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class AccessLog:
         self.is_enabled = path is not None
         self._path = path
         self._format = format_json if style == "json" else format_combined
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._clock = clock or utc_now
         self._file: TextIO | None = None
         self._pending: list[str] = []
 

@@ -10,9 +10,10 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from certstore.files.clock import utc_now
 from certstore.model.layout import Layout
 from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
@@ -32,10 +33,6 @@ from edge_addon.upstream.pool import Server, UpstreamPool
 
 POLL_SECONDS = 0.025
 """How often the journal is looked at. A stat costs some 2 µs, so 40 a second are nothing; a drop waits 12 ms."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class DataPlane:

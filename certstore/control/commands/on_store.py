@@ -7,12 +7,12 @@ changed and what clients get now. Runs on the writer's thread; knows no sockets 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from certstore.control.protocol import Fault, RequestFailed, unpack_bytes, unpack_files
+from certstore.files.clock import utc_now
 from certstore.model.certificate.contents import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.names import is_site_key
@@ -231,7 +231,7 @@ def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], chan
 
 def _served(writer: StoreWriter, host: str) -> dict[str, Any]:
     """What a client that asks for `host` over https gets from now on."""
-    selection = select(writer.snapshot(), host, is_mail=False, now=datetime.now(UTC))
+    selection = select(writer.snapshot(), host, is_mail=False, now=utc_now())
     return {
         "server_name": host,
         "certificate": selection.certificate.site,
