@@ -9,6 +9,7 @@ import signal
 import threading
 from pathlib import Path
 
+from certstore.admin.start import serve_console
 from certstore.control.process import CannotServe, run_control
 from certstore.model.settings.models import Settings
 from edge_addon.processes.forking import Birth
@@ -21,7 +22,7 @@ def run(birth: Birth, settings: Settings, base: Path) -> int:
     signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
     threading.Thread(target=_end_with_supervisor, args=(birth.lifeline,), name="lifeline", daemon=True).start()
     try:
-        run_control(settings, base, ready=birth.announce_ready)
+        run_control(settings, base, console=serve_console, ready=birth.announce_ready)
     except CannotServe as error:
         log.error("%s", error)
         return 1

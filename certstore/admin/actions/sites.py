@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor, Conflict, no_site
+from certstore.control.commands.requests import AddSiteRequest, RemoveSiteRequest, SetSiteRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, action_for_change
 from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
@@ -140,7 +141,7 @@ def put_settings(
             actions.check(actor, action, site)
             return _unchanged(actions, site), False
         with actions.audited(actor, action, site, _listed(changes)) as audited:
-            facts = actions.context.perform("site.set", {"site": site, "changes": changes})
+            facts = actions.context.perform(SetSiteRequest(site, changes)).to_json()
             audited.detail = str(facts["message"])
     return facts, False
 
@@ -152,7 +153,7 @@ def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], i
     if if_match is not None:
         raise Conflict(f"the site {site} was removed meanwhile")
     with actions.audited(actor, Action.SITE_ADD, site) as audited:
-        facts = actions.context.perform("site.add", {"site": site, "settings": dict(wanted)})
+        facts = actions.context.perform(AddSiteRequest(site, wanted)).to_json()
         audited.detail = str(facts["message"])
     return facts
 
@@ -171,7 +172,7 @@ def _listed(changes: Mapping[str, Any]) -> str:
 def remove_site(actions: Actions, actor: Actor, site: str) -> dict[str, Any]:
     actions.entry(actor, Action.SITE_REMOVE, site)
     with actions.audited(actor, Action.SITE_REMOVE, site) as audited:
-        facts = actions.context.perform("site.remove", {"site": site})
+        facts = actions.context.perform(RemoveSiteRequest(site)).to_json()
         audited.detail = str(facts["message"])
     return facts
 
