@@ -1,4 +1,4 @@
-"""Checks every request before any page or API: its host, its size and its client's address. Adds the security headers to
+"""Checks every request before any page or API: its host, its size and its client's address. Adds security headers to
 every response.
 
 An ASGI layer around the app. Knows nothing of users.

@@ -46,7 +46,7 @@ def upload(issued: Issued, **more: Any) -> dict[str, Any]:
 def test_site_is_added_once_and_put_again_changes_nothing(console: RunningConsole, admin: Client) -> None:
     assert add_site(admin, SITE).status == 201
     again = add_site(admin, SITE)
-    assert (again.status, again.json["message"]) == (200, "nothing was to be changed")
+    assert (again.status, again.json["message"]) == (200, "nothing to change")
     assert SITE in console.writer.sites()
     assert console.performed.count("site.set") == 0
 
@@ -213,6 +213,8 @@ def test_job_is_followed_to_its_end_and_belongs_to_its_site(console: RunningCons
     *_, (kind, end) = events_of(console, f"{path}/events", admin)
     assert (kind, end["state"]) == ("end", "failed"), "there is nobody here to perform it"
     assert admin.get(path).json["failure"]["fault"] == "internal"
+    ended, started = (entry for entry in console.audit() if entry["action"] == "site.preflight")
+    assert (started["outcome"], ended["outcome"]) == ("started", "failed")
     add_site(admin, OTHER)
     assert console.api(Scope.ADMIN, OTHER).get(path).status == 404
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from certstore.model.certificate.contents import OpenedPkcs12, open_here
 from certstore.model.console.people import Role
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import hidden, sign_in, submit, upload, upload_with
@@ -69,6 +70,24 @@ def test_pkcs12_is_opened_with_its_password(anna: Client, ca: CertificateAuthori
         anna, f"/sites/{SITE}/certificate/files", [("a.p12", ca.issue(SITE).pkcs12(password))], password=given
     )
     assert (looked.status, given in looked.text and bool(given)) == (200, False)
+
+
+def test_files_that_were_previewed_are_installed_without_being_opened_again(
+    anna: Client, ca: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bytes] = []
+
+    def count(content: bytes, password: bytes | None) -> OpenedPkcs12:
+        opened.append(content)
+        return open_here(content, password)
+
+    monkeypatch.setattr("certstore.store.writer.open_apart", count)
+    add(anna, SITE, "main")
+    issued = ca.issue(SITE)
+    shown = upload(anna, f"/sites/{SITE}/certificate/files", [("a.p12", issued.pkcs12(b"right"))], password="right")
+    assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(shown)["key"]}).status == 303
+    assert served(tmp_path / "store", SITE) == issued.fingerprint
+    assert len(opened) == 1
 
 
 def test_wrong_password_and_wrong_files_say_what_to_do_and_offer_nothing_to_confirm(
