@@ -7,7 +7,7 @@ from pathlib import Path
 from certstore.model.settings.loading import SettingsError, parse_settings
 from certstore.model.settings.models import Settings
 
-LONGEST = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes. Nobody's settings have so many, and reading more would keep the supervisor from its children."""
 
 
@@ -19,9 +19,9 @@ def load_settings(config: Path) -> Settings:
     """Raises BadSettings."""
     try:
         with config.open("rb") as file:
-            content = file.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            raise BadSettings(f"can't read the settings {config}: more than {LONGEST} bytes are no settings")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise BadSettings(f"can't read the settings {config}: more than {MAX_BYTES} bytes are no settings")
         return parse_settings(content.decode("utf-8-sig"), str(config))
     except SettingsError as error:
         raise BadSettings(str(error)) from error

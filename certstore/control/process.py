@@ -202,7 +202,7 @@ class _Control:
     @contextlib.asynccontextmanager
     async def watching(self, sweep_seconds: float) -> AsyncIterator[DropWatcher]:
         """Drops are taken in, on the watcher's own thread; at the end the one under way is finished."""
-        watcher = DropWatcher(self._writer, sweep_seconds=sweep_seconds)
+        watcher = DropWatcher(self._writer, scan_seconds=sweep_seconds)
         watcher.start()
         try:
             yield watcher

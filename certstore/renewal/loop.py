@@ -217,12 +217,12 @@ class Maintenance:
         if snapshot is None:
             return
         self._snapshot = snapshot
-        for site, entry in snapshot.sites.items():
-            if before is None or before.sites.get(site) is not entry:
+        for site in snapshot.changed_since(before):
+            if site in snapshot.sites:
                 self._schedule(site, now)
-        for site in set(before.sites) - set(snapshot.sites) if before is not None else ():
-            self.memory.forget(site)
-            self._when.pop(site, None)
+            else:
+                self.memory.forget(site)
+                self._when.pop(site, None)
 
     def _schedule(self, site: str, at: datetime) -> None:
         with self._lock:

@@ -17,8 +17,9 @@ from certstore.files.atomic import Modes, make_folder
 from certstore.files.keyed_state import KeyedState
 from certstore.model.drop_decision import is_last_drop
 from certstore.model.layout import Layout
+from certstore.model.name_ownership import NameOwnership
 from certstore.model.record import Outcome, Record
-from certstore.model.site_registry import KnownSite, NumberedDeclarations, SiteRegistry
+from certstore.model.site_registry import KnownSite, SiteRegistry
 from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.store.journal import JournalWriter
 from certstore.store.site_settings import is_declaration, is_usable_key, new_site, settings_from
@@ -72,13 +73,8 @@ def open_state(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[],
     tombstones = KeyedState(layout.tombstones, layout.temporary)
     journal = JournalWriter(layout)
     is_fit = journal.load()
-    numbers: dict[str, dict[str, int]] = {}
-    for site, kept in declared.items():
-        for name, number in kept["numbers"].items():
-            numbers.setdefault(name, {})[site] = number
-    state = WriterState(
-        layout, modes, policy, clock, SiteRegistry(NumberedDeclarations(numbers)), journal, declared, drops, tombstones
-    )
+    registry = SiteRegistry(NameOwnership({site: kept["numbers"] for site, kept in declared.items()}))
+    state = WriterState(layout, modes, policy, clock, registry, journal, declared, drops, tombstones)
     _finish_removals(state)
     served = _served_certificates(state)
     fresh = _fill_registry(state, served)

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, choose_bundle
-from certstore.model.certificate.contents import Contents, Pkcs12Opener, read_contents
+from certstore.model.certificate.bundle import CertificateBundle, Refused, choose_bundle
+from certstore.model.certificate.contents import Contents, Unlock, read_contents
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.site_registry import KnownSite
 from certstore.model.version import Version
 
@@ -41,10 +42,10 @@ def read_upload(
     *,
     live: Version | None,
     now: datetime,
-    open_pkcs12: Pkcs12Opener,
+    unlock: Unlock,
 ) -> Preview:
     """Never raises for what the files hold."""
-    contents = read_contents(files, password, open_pkcs12)
+    contents = read_contents(files, password, unlock)
     names = known.expected_names
     verdict = choose_bundle(contents, now=now, names=names)
     forced = None

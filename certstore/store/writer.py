@@ -20,8 +20,9 @@ from typing import Any, Self
 from certstore.files.atomic import Modes
 from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
-from certstore.model.certificate.bundle import DroppedFile, choose_bundle
-from certstore.model.certificate.contents import OpenedPkcs12
+from certstore.model.certificate.bundle import choose_bundle
+from certstore.model.certificate.contents import Unlocked
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
 from certstore.model.layout import Layout
@@ -34,11 +35,11 @@ from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import DropCheck, SettleTimer, begin_check, finish_check, read_pending
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.store.opening import open_state, prepare_folders, sweep_temporary
-from certstore.store.pkcs12_process import open_apart
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
+from certstore.store.unlocking import Unlocker
 from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
@@ -57,7 +58,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-PKCS12_UPLOADS_AT_ONCE = 2
+UNLOCKED_AT_ONCE = 2
 """Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
 
 
@@ -70,7 +71,7 @@ class StoreWriter(Store):
         self._state = state
         self._settle_timer = SettleTimer()
         self._lock = threading.RLock()
-        self._pkcs12_uploads = threading.BoundedSemaphore(PKCS12_UPLOADS_AT_ONCE)
+        self._unlocking_uploads = threading.BoundedSemaphore(UNLOCKED_AT_ONCE)
 
     @classmethod
     def acquire(
@@ -132,8 +133,14 @@ class StoreWriter(Store):
         """
         with self._lock:
             known = self._known(site)
+        unlock = Unlocker()
+
+        def unlock_in_turn(content: bytes, password: bytes | None) -> Unlocked:
+            with self._unlocking_uploads:
+                return unlock(content, password)
+
         live, now = self.live_version(site), self._state.clock()
-        return read_upload(known, files, password, live=live, now=now, open_pkcs12=self._open_uploaded)
+        return read_upload(known, files, password, live=live, now=now, unlock=unlock_in_turn)
 
     def install(
         self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
@@ -272,10 +279,6 @@ class StoreWriter(Store):
         if known is None:
             raise UnknownSite(site)
         return known
-
-    def _open_uploaded(self, content: bytes, password: bytes | None) -> OpenedPkcs12:
-        with self._pkcs12_uploads:
-            return open_apart(content, password)
 
     def _installable(self, site: str) -> KnownSite:
         known = self._known(site)

@@ -36,7 +36,7 @@ from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.transport.tls_contexts import ContextCache
 
 if TYPE_CHECKING:
-    from edge_addon.addon.standalone import Intake
+    from edge_addon.addon.standalone import DropProcessor
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +67,15 @@ class Edge:
         self.addons: list[Any] = []
         self.plane: DataPlane | None = None
         self._inherited = inherited
-        self._is_lean = inherited is not None
+        self._is_worker = inherited is not None
         self._may_inspect = may_inspect
         self._inspector: Inspector | None = None
-        self._intake: Intake | None = None
+        self._drop_processor: DropProcessor | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
-        self._turns: AcceptBalance | None = None
+        self._accept_balance: AcceptBalance | None = None
         """None: there is no other worker."""
-        self._bars_forward_proxy = False
+        self._blocks_forward_proxy = False
         self._on_serving: Callable[[Exception | None], None] = lambda _: None
 
     def on_serving(self, callback: Callable[[Exception | None], None]) -> None:
@@ -85,11 +85,11 @@ class Edge:
     def load(self, loader: Loader) -> None:
         loader.add_option("edge_config", str, "", "Settings of the certificate edge: the path of an edge.yaml.")
         if self._inherited is None and ctx.options.server and not _has_own_mode():
-            self._bars_forward_proxy = True
+            self._blocks_forward_proxy = True
             log.warning(FORWARD_PROXY_WARNING, ctx.options.listen_port or 8080)
 
     def client_connected(self, client: connection.Client) -> None:
-        if self._bars_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
+        if self._blocks_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
             client.error = "the certificate edge is no forward proxy"
 
     def tls_start_server(self, data: tls.TlsData) -> None:
@@ -108,9 +108,9 @@ class Edge:
         try:
             settings = load_settings(config)
             if _has_own_mode():
-                self._lend_hooks(settings, config.parent)
+                self._register_hooks(settings, config.parent)
             else:
-                self._serve_alone(settings, config.parent)
+                self._serve_standalone(settings, config.parent)
         except (BadSettings, CannotListen, JournalUnreadable, RequestFailed, OSError) as error:
             log.error("the certificate edge does not start: %s", error)
 
@@ -125,8 +125,8 @@ class Edge:
             if self._inspector is not None:
                 self._inspector.stop()
             self.plane.stop()
-        if self._intake is not None:
-            self._intake.stop()
+        if self._drop_processor is not None:
+            self._drop_processor.stop()
         if self._bound is not None:
             self._bound.close()
 
@@ -146,8 +146,8 @@ class Edge:
             self._on_serving(error)
             raise
         self._servers[index] = server
-        if self._turns is not None:
-            self._turns.watch(inherited.sockets[index])
+        if self._accept_balance is not None:
+            self._accept_balance.watch(inherited.sockets[index])
         if len(self._servers) == len(inherited.settings.listeners):
             self._on_serving(None)
         return server
@@ -155,8 +155,8 @@ class Edge:
     def stop_accepting(self, *, keeps_health: bool = False) -> None:
         """Close the listening sockets of this process; `keeps_health` leaves balancers somebody to ask."""
         settings = self._inherited.settings if self._inherited is not None else None
-        if self._turns is not None:
-            self._turns.stop()
+        if self._accept_balance is not None:
+            self._accept_balance.stop()
         for index, server in list(self._servers.items()):
             if keeps_health and settings is not None and settings.listeners[index].kind is ListenerKind.HEALTH:
                 continue
@@ -169,12 +169,12 @@ class Edge:
         except Exception as error:  # noqa: BLE001  mitmproxy would log it and go on without any listener
             self._on_serving(error)
 
-    def _serve_alone(self, settings: Settings, base: Path) -> None:
-        from edge_addon.addon.standalone import Intake  # a worker needs none of it
+    def _serve_standalone(self, settings: Settings, base: Path) -> None:
+        from edge_addon.addon.standalone import DropProcessor  # a worker needs none of it
 
         self._bound = ListeningSockets()
         self._bound.adopt(settings.listeners)
-        self._intake = Intake.begin(settings, base)
+        self._drop_processor = DropProcessor.start(settings, base)
         self._inherited = Inherited(settings, base, self._bound.listening)
         self._serve_with(self._inherited)
 
@@ -188,10 +188,12 @@ class Edge:
         )
         self.plane.start()
         if inherited.tally is not None and inherited.settings.workers != 1:
-            self._turns = AcceptBalance(self.plane.loop, inherited.tally)
+            self._accept_balance = AcceptBalance(self.plane.loop, inherited.tally)
         if self._may_inspect:
-            self.plane.inspector = self._inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
-            if not self._is_lean:
+            self.plane.inspector = self._inspector = Inspector(
+                ctx.master, self.plane, keeps_messages=not self._is_worker
+            )
+            if not self._is_worker:
                 # Clients come from anywhere, which mitmproxy refuses unless told.
                 ctx.options.update(connection_strategy="lazy", block_global=False)
             ctx.options.update(tcp_timeout=math.ceil(inherited.settings.limits.idle_seconds))
@@ -199,11 +201,11 @@ class Edge:
             self._on_serving(None)
         ctx.options.update(mode=_mode_specs(inherited), server=True)
 
-    def _lend_hooks(self, settings: Settings, base: Path) -> None:
+    def _register_hooks(self, settings: Settings, base: Path) -> None:
         from edge_addon.addon.hooks import EdgeHooks
-        from edge_addon.addon.standalone import Intake
+        from edge_addon.addon.standalone import DropProcessor
 
-        self._intake = Intake.begin(settings, base)
+        self._drop_processor = DropProcessor.start(settings, base)
         self.plane = DataPlane(settings, base, JournalReader(Layout(base / settings.store)))
         self.plane.start()
         hooks = EdgeHooks(self.plane)

@@ -37,7 +37,7 @@ class EdgeHooks:
             return  # another addon has provided one; QUIC and DTLS are none of ours
         client = data.context.client
         is_mail = client.sockname[1] in self._mail_ports
-        selection = self._choose(client.sni, is_mail=is_mail)
+        selection = self._select(client.sni, is_mail=is_mail)
         context = self._context(selection)
         data.ssl_conn = SSL.Connection(context)
         # mitmproxy's own callback decides on ALPN, as it would without us: CONNECT is for HTTP/1 only.
@@ -60,7 +60,7 @@ class EdgeHooks:
         elif self._is_misdirected(flow):
             flow.response = http.Response.make(421, b"This connection is for another host.\n")
 
-    def _choose(self, server_name: str | None, *, is_mail: bool) -> Selection:
+    def _select(self, server_name: str | None, *, is_mail: bool) -> Selection:
         return select(self._plane.snapshot, server_name, is_mail=is_mail, now=self._plane.clock())
 
     def _context(self, selection: Selection) -> SSL.Context:
@@ -82,8 +82,8 @@ class EdgeHooks:
         server_name = normalise_server_name(client.sni)
         if host == server_name:
             return False
-        mine = self._choose(server_name, is_mail=False).certificate
-        return self._choose(host, is_mail=False).certificate.site != mine.site
+        mine = self._select(server_name, is_mail=False).certificate
+        return self._select(host, is_mail=False).certificate.site != mine.site
 
 
 def _is_host_overwritten(client: connection.Client) -> bool:

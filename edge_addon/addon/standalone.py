@@ -17,15 +17,15 @@ from certstore.watch.watcher import DropWatcher
 log = logging.getLogger(__name__)
 
 
-class Intake:
-    """The store's writer and the threads that feed it, from `begin` to `stop`."""
+class DropProcessor:
+    """The store's writer and the threads that feed it, from `start` to `stop`."""
 
     def __init__(self, writer: StoreWriter, watcher: DropWatcher) -> None:
         self._writer = writer
         self._watcher = watcher
 
     @classmethod
-    def begin(cls, settings: Settings, base: Path) -> Intake | None:
+    def start(cls, settings: Settings, base: Path) -> DropProcessor | None:
         """Become the store's writer; None when another process is, and this one only reads what that one publishes.
 
         Raises VerbFailed or OSError when the store can't be opened for another reason.
@@ -37,7 +37,7 @@ class Intake:
                 raise
             log.info("%s: this process only serves what is published there", failure.found)
             return None
-        watcher = DropWatcher(writer, sweep_seconds=settings.sweep_seconds)
+        watcher = DropWatcher(writer, scan_seconds=settings.sweep_seconds)
         watcher.start()
         log.warning(
             "alone in one process: drops are taken in, but certificates are neither ordered nor renewed and no"

@@ -1,7 +1,6 @@
 """Header field names: which are valid, and what the relay does with each (RFC 9110 §7.6.1 and our own rules).
 
-Pure. A name is judged once and remembered as it was spelt, so a head of usual headers costs one dictionary look-up per
-line. The memory is a memo of a pure function, bounded, and holds names only.
+Pure. A name's treatment is worked out once (`name_memo`).
 
 A name with an underscore is dropped from requests: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to one
 variable, so an underscore would carry a forged header past us. nginx does the same by default.
@@ -13,13 +12,11 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from edge_addon.http.name_memo import NameMemo
 from edge_addon.http.refusal import BadMessage, Cause
 
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """RFC 9110 §5.6.2."""
-
-_MEMO_NAMES = 4096
-_MEMO_NAME_LENGTH = 64
 
 
 class Treatment(IntEnum):
@@ -71,7 +68,7 @@ TRAILER = dict.fromkeys(
 )
 
 
-class FieldTable(dict[bytes, Treatment]):
+class FieldTable(NameMemo[Treatment]):
     """`table[name]` is the treatment of a name in any case; raises BadMessage for what is no field name."""
 
     __slots__ = ("_forwarded", "_treatments")
@@ -82,13 +79,7 @@ class FieldTable(dict[bytes, Treatment]):
         self._treatments = treatments
         self._forwarded = forwarded
 
-    def __missing__(self, name: bytes) -> Treatment:
-        treatment = self._judge(name)
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = treatment
-        return treatment
-
-    def _judge(self, name: bytes) -> Treatment:
+    def work_out(self, name: bytes) -> Treatment:
         if not name or name.translate(None, TOKEN):
             raise BadMessage(_what_is_wrong(name))
         lowered = name.lower()

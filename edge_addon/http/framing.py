@@ -11,7 +11,7 @@ needed beside it. The tests hold this reader against httptools and h11 instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from edge_addon.http.fields import TOKEN, FieldTable, Treatment, request_fields, response_fields
@@ -54,7 +54,7 @@ class RequestHead:
     upgrade: bytes | None = None
     is_upgrade: bool = False
     """It asks for a WebSocket."""
-    forwarded: list[tuple[bytes, bytes]] = field(default_factory=list)
+    forwarded: tuple[tuple[bytes, bytes], ...] = ()
     """What the client says about where the request came from: names in lower case, values."""
     site: str = ""
     """Whose it is, once the gate has looked its host up."""
@@ -284,7 +284,7 @@ def _on_expect(head: RequestHead, _name: bytes, value: bytes) -> None:
 
 
 def _on_forwarded(head: RequestHead, name: bytes, value: bytes) -> None:
-    head.forwarded.append((name.lower(), value))
+    head.forwarded += ((name.lower(), value),)
 
 
 def _drop(_head: RequestHead | ResponseHead, _name: bytes, _value: bytes) -> None:

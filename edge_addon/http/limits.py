@@ -52,4 +52,4 @@ POOL_REST_SECONDS: Final = 0.1
 """What a connection waits behind an answer that has no body by rule: broken servers send one, in the next segment."""
 POOL_MAX_IDLE: Final = 256
 """Idle connections kept per upstream and worker."""
-POOL_SWEEP_SECONDS: Final = 5.0
+POOL_CLEANUP_SECONDS: Final = 5.0

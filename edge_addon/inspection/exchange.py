@@ -146,7 +146,7 @@ class InspectedExchange:
         if server is None or pool is None or (request.host, request.port) != tuple(server.upstream.address):
             return False  # an addon sent it elsewhere
         self._session.plane.count("upstream_connect_failed")
-        server.note_failure(ConnectionError(error))
+        server.mark_failed(ConnectionError(error))
         if len(self._tried) == len(pool.servers):
             return False
         self._aim(request)

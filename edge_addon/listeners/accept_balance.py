@@ -46,5 +46,5 @@ class AcceptBalance:
         self._watched.clear()
 
     def _on_client(self) -> None:
-        if self._tally.lead() > 0:
+        if self._tally.surplus() > 0:
             time.sleep(YIELD_SECONDS)

@@ -125,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self.opened = self._plane.loop.time()
         self.client = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
-        if not self._plane.enter(self):
+        if not self._plane.add_connection(self):
             self._refuse_for_load()
         elif not self.listener.accept_proxy_protocol:
             self._begin()
@@ -152,9 +152,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._plane.leave(self)
+        self._plane.remove_connection(self)
         if self._is_admitted:
-            self._plane.dismiss(self.client.host)
+            self._plane.release_address(self.client.host)
         self._enter(CLOSING, _discard)
         session, self._session = self._session, None
         if self._stage is not None and not self.secure:
@@ -256,7 +256,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self) -> None:
         """Who the client is, is known now."""
         self._is_admitted = True
-        if not self._plane.admit(self.client.host):
+        if not self._plane.admit_address(self.client.host):
             self._refuse_for_load()
         elif self.listener.kind.is_implicit_tls:
             self._await_hello()
@@ -283,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
             self._receive(rest)
 
     def _await_hello(self) -> None:
-        self._hello = self._plane.hellos.reader()
+        self._hello = self._plane.hello_context.reader()
         self._enter(Phase.HELLO, self._read_hello)
         self._timer.set(self._plane.settings.limits.handshake_seconds, self._handshake_timed_out)
 

@@ -52,10 +52,10 @@ class HealthSession:
         """The answer that is under way says so by itself."""
 
     def _answer(self, *, is_head: bool) -> None:
-        is_well = not self._plane.does_service_end
-        text = b"serving\n" if is_well else b"draining\n"
+        is_serving = not self._plane.is_service_ending
+        text = b"serving\n" if is_serving else b"draining\n"
         lines = (
-            b"HTTP/1.1 200 OK" if is_well else b"HTTP/1.1 503 Service Unavailable",
+            b"HTTP/1.1 200 OK" if is_serving else b"HTTP/1.1 503 Service Unavailable",
             b"Content-Type: text/plain",
             b"Content-Length: %d" % len(text),
             b"Cache-Control: no-store",

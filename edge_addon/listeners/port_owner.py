@@ -24,7 +24,7 @@ def listening_inodes(table: str, port: int) -> set[int]:
     return found
 
 
-def who_listens(port: int, proc: Path = Path("/proc")) -> str | None:
+def find_port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
     """`nginx (pid 123)`, more than one joined by commas, or None when /proc does not tell."""
     inodes: set[int] = set()
     for table in ("tcp", "tcp6"):

@@ -131,16 +131,16 @@ class AccessLog:
             self._file.flush()
         except OSError as error:
             self.is_enabled = False
-            self._drop()
+            self._close_file()
             logger.error("access log %s: %s; nothing more is logged until a reload or SIGUSR1", self._path, error)
 
     def close(self) -> None:
         """Write what is queued and close the file. The next line opens the path anew (log rotation)."""
         self.flush()
-        self._drop()
+        self._close_file()
         self.is_enabled = self._path is not None
 
-    def _drop(self) -> None:
+    def _close_file(self) -> None:
         """Close the file. One that could not be written holds text that it tries to write again, and fails again."""
         file, self._file = self._file, None
         if file is not None and file is not sys.stdout:

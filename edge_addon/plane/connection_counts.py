@@ -46,17 +46,17 @@ class ConnectionCounts:
         self._free = set(range(rows))
         self._taken: set[int] = set()
 
-    def take(self) -> Tally:
+    def allocate(self) -> Tally:
         """A row for one more worker."""
         if not self._free:
-            return ConnectionCounts(1).take()
+            return ConnectionCounts(1).allocate()
         row = min(self._free)
         self._free.remove(row)
         self._taken.add(row)
         self._note_rows()
         return Tally(self, row, memoryview(self._memory).cast("I"))
 
-    def give_back(self, tally: Tally) -> None:
+    def free(self, tally: Tally) -> None:
         """The row's worker is gone, however it went: what it counted is over."""
         if tally.connection_counts is not self:
             return
@@ -80,22 +80,22 @@ class Tally:
         self._rows = cells[mmap.PAGESIZE // _CELL :]
         self._own = row * _ROW
 
-    def enter(self) -> int:
-        """Count a connection; how many there are now over all workers. `leave` undoes it."""
+    def add(self) -> int:
+        """Count a connection; returns how many there now are over all workers."""
         self._rows[self._own + _IN_ALL] += 1
         return self._sum(_IN_ALL)
 
-    def leave(self) -> None:
+    def remove(self) -> None:
         self._rows[self._own + _IN_ALL] -= 1
 
-    def admit(self, host: str) -> int:
-        """Count one for the client at this IP address; how many it has now over all workers. `dismiss` undoes it."""
+    def add_address(self, host: str) -> int:
+        """Count one connection from this IP address; returns how many it now has over all workers."""
         first, second = _buckets(host)
         self._rows[self._own + first] += 1
         self._rows[self._own + second] += 1
         return min(self._sum(first), self._sum(second))
 
-    def dismiss(self, host: str) -> None:
+    def remove_address(self, host: str) -> None:
         for bucket in _buckets(host):
             self._rows[self._own + bucket] -= 1
 
@@ -108,7 +108,7 @@ class Tally:
     def accepts(self, value: bool) -> None:
         self._rows[self._own + _ACCEPTS] = value
 
-    def lead(self) -> int:
+    def surplus(self) -> int:
         """How many connections this worker has more than the accepting one that has fewest, which may be itself."""
         counts = compress(self._column(_IN_ALL), self._column(_ACCEPTS))
         own = self._rows[self._own + _IN_ALL]

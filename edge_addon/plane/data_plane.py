@@ -56,7 +56,7 @@ class DataPlane:
         self.clock = clock
         self.snapshot: Snapshot = journal.load()
         self.contexts = contexts or ContextCache(self.layout, settings)
-        self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
+        self.hello_context = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
         self.own_fields = build_fields(settings.http.own_fields)
         """What every answer over https gets."""
         self.response_fields = replacing_table(self.own_fields)
@@ -68,32 +68,32 @@ class DataPlane:
         log = settings.access_log
         self.access_log = AccessLog(base / log.path if log.path and str(log.path) != "-" else log.path, log.format)
         self.is_draining = False
-        self.does_service_end = False
+        self.is_service_ending = False
         """It drains and no other worker takes its place: balancers are told."""
         self.inspector: Inspection | None = None
         """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
-        self.tally = tally or ConnectionCounts(1).take()
+        self.tally = tally or ConnectionCounts(1).allocate()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
-        self._poll: asyncio.TimerHandle | None = None
-        self.seen_at = self.loop.time()
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self.journal_read_at = self.loop.time()
         """When the journal was last looked at without a fault."""
 
     def start(self) -> None:
         """Follow the journal until `stop`."""
-        self._poll = self.loop.call_later(POLL_SECONDS, self._follow)
+        self._poll_timer = self.loop.call_later(POLL_SECONDS, self._poll_journal)
 
-    def _follow(self) -> None:
+    def _poll_journal(self) -> None:
         if (snapshot := self._journal.poll()) is not None:
             self.snapshot = snapshot
         if self._journal.problem is None:
-            self.seen_at = self.loop.time()
-        self._poll = self.loop.call_later(POLL_SECONDS, self._follow)
+            self.journal_read_at = self.loop.time()
+        self._poll_timer = self.loop.call_later(POLL_SECONDS, self._poll_journal)
 
     def stop(self) -> None:
         """Stop following and close the idle upstream connections; open connections are not touched."""
-        if self._poll is not None:
-            self._poll.cancel()
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
         for pool in self._pools.values():
             pool.close()
         self.timers.stop()
@@ -117,31 +117,31 @@ class DataPlane:
             and not listener.kind.is_mail
         )
 
-    def enter(self, connection: Connection) -> bool:
-        """Note an accepted connection; False when the workers have more than `limits.connections`. `leave` ends it."""
+    def add_connection(self, connection: Connection) -> bool:
+        """Count an accepted connection; False when the workers now have more than `limits.connections`."""
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
-        if self.tally.enter() > self.settings.limits.connections:
+        if self.tally.add() > self.settings.limits.connections:
             self.count("connections_exceeded")
             return False
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def remove_connection(self, connection: Connection) -> None:
         """An accepted connection has ended."""
         self.connections.discard(connection)
         self.disconnects.discard(connection)
-        self.tally.leave()
+        self.tally.remove()
 
-    def admit(self, host: str) -> bool:
-        """Note a client address; False when it has more than `limits.connections_per_address`. `dismiss` undoes it."""
-        if self.tally.admit(host) > self.settings.limits.connections_per_address and host:
+    def admit_address(self, host: str) -> bool:
+        """Count a connection from `host`; False when it now has more than `limits.connections_per_address`."""
+        if self.tally.add_address(host) > self.settings.limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
             return False
         return True
 
-    def dismiss(self, host: str) -> None:
+    def release_address(self, host: str) -> None:
         """One connection of an admitted address has ended."""
-        self.tally.dismiss(host)
+        self.tally.remove_address(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""

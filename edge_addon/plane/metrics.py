@@ -28,7 +28,7 @@ class Metrics:
         self.handshakes: Counter[tuple[str, str, str]] = Counter()
         self.chosen: Counter[tuple[str, str]] = Counter()
         self.requests: dict[str, list[int]] = {}
-        self.others = [0] * len(CODES)
+        self.other_sites = [0] * len(CODES)
         self.latency = [0] * (len(LATENCY_BOUNDS) + 1)
         self.latency_sum = 0.0
         self.sizes = [0, 0]
@@ -60,7 +60,7 @@ class Metrics:
 
     def _counts_of(self, site: str) -> list[int]:
         if len(self.requests) >= SITES:
-            return self.others
+            return self.other_sites
         self.requests[site] = [0] * len(CODES)
         return self.requests[site]
 

@@ -12,17 +12,17 @@ from pathlib import Path
 from certstore.admin.start import serve_console
 from certstore.control.process import CannotServe, run_control
 from certstore.model.settings.models import Settings
-from edge_addon.processes.forking import Birth
+from edge_addon.processes.forking import ParentLink
 
 log = logging.getLogger(__name__)
 
 
-def run(birth: Birth, settings: Settings, base: Path) -> int:
+def run(parent: ParentLink, settings: Settings, base: Path) -> int:
     """Until SIGTERM, or until the supervisor is gone. SIGQUIT ends it at once: the store bears that at any instant."""
     signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
-    threading.Thread(target=_end_with_supervisor, args=(birth.lifeline,), name="lifeline", daemon=True).start()
+    threading.Thread(target=_end_with_supervisor, args=(parent.lifeline,), name="lifeline", daemon=True).start()
     try:
-        run_control(settings, base, console=serve_console, ready=birth.announce_ready)
+        run_control(settings, base, console=serve_console, ready=parent.announce_ready)
     except CannotServe as error:
         log.error("%s", error)
         return 1

@@ -13,7 +13,7 @@ from edge_addon.transport.channel import Connection
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.05
+CHECK_SECONDS = 0.05
 
 
 class Acceptor(Protocol):
@@ -38,24 +38,24 @@ class Drain:
     async def run(self, *, keeps_health: bool) -> None:
         """Returns when no client is left or the time is up; those still there then are cut off by the end."""
         plane = self._plane
-        plane.is_draining, plane.does_service_end = True, keeps_health
+        plane.is_draining, plane.is_service_ending = True, keeps_health
         self._acceptor.stop_accepting(keeps_health=keeps_health)
         self._on_closed()
         deadline = plane.loop.time() + self._seconds
-        told: set[Connection] = set()
+        notified: set[Connection] = set()
         while True:
             # At each look, and not at the first alone: a connection that was accepted just before is known to the
             # plane a moment later.
-            fresh = plane.connections - told
-            told |= fresh
-            for connection in fresh:
+            new = plane.connections - notified
+            notified |= new
+            for connection in new:
                 connection.drain()
-            await asyncio.sleep(LOOK_SECONDS)
-            left = self._clients(with_balancers=not keeps_health)
-            if not left or plane.loop.time() >= deadline:
+            await asyncio.sleep(CHECK_SECONDS)
+            remaining = self._clients(with_balancers=not keeps_health)
+            if not remaining or plane.loop.time() >= deadline:
                 break
-        if left:
-            log.warning("%d connections were still open after %g s and are cut off", left, self._seconds)
+        if remaining:
+            log.warning("%d connections were still open after %g s and are cut off", remaining, self._seconds)
 
     def _clients(self, *, with_balancers: bool) -> int:
         """Open connections. Balancers come again and again while they are answered: an end can't wait for the last."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from math import inf
 
-YOUNG_SECONDS = 10.0
+EARLY_EXIT_SECONDS = 10.0
 """A process that ends before this age has failed to work rather than met an accident."""
 
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -57,12 +57,12 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Stop:
     pid: int
     order: Order
 
 
-Action = Start | Tell
+Action = Start | Stop
 
 
 class Phase(Enum):
@@ -168,12 +168,12 @@ class Fleet:
         return all(self._is_filled(slot) or self._has_failed_control(slot) for slot in self._wanted())
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Settled, with control."""
         return all(map(self._is_filled, self._wanted()))
 
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         return self.is_stopping and not self.children
 
     @property
@@ -190,11 +190,11 @@ class Fleet:
 
     def decide(self, now: float) -> list[Action]:
         """What to do now. Orders are taken as given; a `Start` must be answered by `started` or `failed_to_start`."""
-        actions: list[Action] = list(self._overdue(now))
-        actions += self._endings(now) if self.is_stopping else self._upkeep(now)
+        actions: list[Action] = list(self._kill_overdue(now))
+        actions += self._stop_all(now) if self.is_stopping else self._keep_running(now)
         return actions
 
-    def wakes_at(self) -> float | None:
+    def next_deadline(self) -> float | None:
         """When `decide` has something to do although nothing happens."""
         moments = [child.deadline for child in self.children.values() if child.last_order is not Order.KILL]
         if not self.is_stopping:
@@ -203,11 +203,11 @@ class Fleet:
         first = min(moments, default=inf)
         return None if first == inf else first
 
-    def _upkeep(self, now: float) -> Iterator[Action]:
+    def _keep_running(self, now: float) -> Iterator[Action]:
         for slot in self._wanted():
             if self._is_startable(slot) and self._history(slot).not_before <= now:
                 yield Start(slot, self.generation)
-        yield from self._departures(now)
+        yield from self._stop_outdated(now)
         for slot in self._replaceable():
             if self._history(slot).not_before <= now:
                 yield Start(slot, self.generation)
@@ -220,7 +220,7 @@ class Fleet:
             return not any(child.slot == slot for child in self.children.values())
         return self.is_store_ready and self._holder(slot) is None
 
-    def _departures(self, now: float) -> Iterator[Action]:
+    def _stop_outdated(self, now: float) -> Iterator[Action]:
         """Old control goes before its successor comes, an old worker after; surplus workers go when all is well."""
         wanted = set(self._wanted())
         for child in list(self.children.values()):
@@ -230,9 +230,9 @@ class Fleet:
             is_surplus = child.slot not in wanted and self.is_settled
             if child.slot.role is Role.CONTROL:
                 if is_old:
-                    yield self._tell(child, Order.STOP, now)
+                    yield self._send(child, Order.STOP, now)
             elif is_surplus or (is_old and self._has_ready_successor(child)):
-                yield self._tell(child, Order.RETIRE, now)
+                yield self._send(child, Order.RETIRE, now)
 
     def _replaceable(self) -> list[Slot]:
         """Slots whose worker is of an older generation, none while a worker warms up: the others carry the load."""
@@ -243,23 +243,23 @@ class Fleet:
             return []
         return [child.slot for child in holders if child.generation < self.generation]
 
-    def _overdue(self, now: float) -> Iterator[Action]:
+    def _kill_overdue(self, now: float) -> Iterator[Action]:
         for child in self.children.values():
             if child.deadline <= now and child.last_order is not Order.KILL:
                 child.last_order = Order.KILL
-                yield Tell(child.pid, Order.KILL)
+                yield Stop(child.pid, Order.KILL)
 
-    def _endings(self, now: float) -> Iterator[Action]:
+    def _stop_all(self, now: float) -> Iterator[Action]:
         for child in self.children.values():
             if self._is_urgent and child.last_order not in (Order.QUIT, Order.KILL):
-                yield self._tell(child, Order.QUIT, now)
+                yield self._send(child, Order.QUIT, now)
             elif child.phase is not Phase.LEAVING:
-                yield self._tell(child, Order.STOP, now)
+                yield self._send(child, Order.STOP, now)
 
-    def _tell(self, child: Child, order: Order, now: float) -> Tell:
+    def _send(self, child: Child, order: Order, now: float) -> Stop:
         child.phase, child.last_order = Phase.LEAVING, order
         child.deadline = now + (QUIT_SECONDS if order is Order.QUIT else self._drain_seconds + GRACE_SECONDS)
-        return Tell(child.pid, order)
+        return Stop(child.pid, order)
 
     # Look-ups.
 
@@ -287,5 +287,5 @@ class Fleet:
 
     def _note_failure(self, slot: Slot, age: float, now: float) -> None:
         history = self._history(slot)
-        history.failures = history.failures + 1 if age < YOUNG_SECONDS else 1
+        history.failures = history.failures + 1 if age < EARLY_EXIT_SECONDS else 1
         history.not_before = now + backoff(history.failures)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class ParentLink:
     """What a child is given: `lifeline` is readable once the supervisor is gone."""
 
     lifeline: int
@@ -32,11 +32,11 @@ class Birth:
 
 
 @dataclass(frozen=True, slots=True)
-class Born:
-    """What the supervisor has of a child. `news_fd` yields a byte when it is ready, its end when it has closed."""
+class ForkedChild:
+    """What the supervisor has of a child. `status_fd` yields a byte when it is ready, its end when it has closed."""
 
     pid: int
-    news_fd: int
+    status_fd: int
 
 
 class Lifeline:
@@ -50,13 +50,13 @@ class Lifeline:
         os.close(self.write_fd)
 
 
-def fork(name: str, main: Callable[[Birth], int], lifeline: Lifeline, release: Callable[[], None]) -> Born:
+def fork(name: str, main: Callable[[ParentLink], int], lifeline: Lifeline, release: Callable[[], None]) -> ForkedChild:
     """Fork a child that runs `main` and exits with what it returns; raises OSError when the system refuses.
 
     `release` runs first in the child: it closes what belongs to the supervisor alone. `name` is what `ps` and `top`
     show (15 characters).
     """
-    news_fd, tell_fd = os.pipe()
+    status_fd, status_write_fd = os.pipe()
     # What is buffered now would be written twice, once by each.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -65,23 +65,23 @@ def fork(name: str, main: Callable[[Birth], int], lifeline: Lifeline, release: C
     try:
         pid = os.fork()
         if not pid:
-            os.close(news_fd)
-            _live(name, main, lifeline, release, tell_fd, mask)
+            os.close(status_fd)
+            _run_child(name, main, lifeline, release, status_write_fd, mask)
     except OSError:
-        os.close(news_fd)
+        os.close(status_fd)
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(tell_fd)
-    return Born(pid, news_fd)
+        os.close(status_write_fd)
+    return ForkedChild(pid, status_fd)
 
 
-def _live(
+def _run_child(
     name: str,
-    main: Callable[[Birth], int],
+    main: Callable[[ParentLink], int],
     lifeline: Lifeline,
     release: Callable[[], None],
-    tell_fd: int,
+    status_write_fd: int,
     mask: set[int | signal.Signals],
 ) -> NoReturn:
     """The child's whole life; it never returns into the supervisor's code."""
@@ -100,8 +100,8 @@ def _live(
         _rename(name)
         # A file, not its number: a worker that is told to go while it starts is ready after it has closed, and by then
         # the number may be a client's socket.
-        tell = os.fdopen(tell_fd, "wb", buffering=0)
-        code = main(Birth(lifeline.read_fd, lambda: _announce_ready(tell), tell.close))
+        status = os.fdopen(status_write_fd, "wb", buffering=0)
+        code = main(ParentLink(lifeline.read_fd, lambda: _announce_ready(status), status.close))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -112,11 +112,11 @@ def _live(
         os._exit(code)
 
 
-def _announce_ready(tell: FileIO) -> None:
-    if tell.closed:
+def _announce_ready(status: FileIO) -> None:
+    if status.closed:
         return
     try:
-        tell.write(b"R")
+        status.write(b"R")
     except OSError:
         return  # the supervisor is gone; the lifeline says so too
 

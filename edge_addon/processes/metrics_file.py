@@ -70,10 +70,12 @@ class MetricsFile:
         now = plane.loop.time()
         if text == self._last and now - self._written < HEARTBEAT_SECONDS:
             return
-        half = self._path.with_suffix(".new")
+        temporary = self._path.with_suffix(".new")
         try:
-            half.write_text(f'{{"id":"{self._id}","pid":{os.getpid()},"at":{time.time():.3f},{text}', encoding="utf-8")
-            half.replace(self._path)
+            temporary.write_text(
+                f'{{"id":"{self._id}","pid":{os.getpid()},"at":{time.time():.3f},{text}', encoding="utf-8"
+            )
+            temporary.replace(self._path)
         except OSError as error:
             if self._written >= 0:  # said once, until it works again
                 log.warning("this worker can't report its numbers: %s", error)
@@ -94,7 +96,7 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
         yield Sample("certedge_handshakes_total", handshake, value)
     for choice, value in metrics.chosen.items():
         yield Sample("certedge_certificates_chosen_total", choice, value)
-    for site, counts in (*metrics.requests.items(), (OTHER_SITES, metrics.others)):
+    for site, counts in (*metrics.requests.items(), (OTHER_SITES, metrics.other_sites)):
         for code, value in zip(CODES, counts, strict=True):
             if value:
                 yield Sample("certedge_requests_total", (site or UNKNOWN_SITE, code), value)
@@ -105,7 +107,7 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
         yield Sample("certedge_events_total", (cause,), value)
     yield from _pools(plane)
     yield Sample("certedge_snapshot_sites", (), len(plane.snapshot.sites))
-    yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.seen_at), 1))
+    yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.journal_read_at), 1))
     yield Sample("certedge_workers", (), int(not plane.is_draining))
 
 

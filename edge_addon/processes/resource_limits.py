@@ -17,18 +17,18 @@ FILES_PER_CONNECTION = 2
 SPARE_FILES = 512
 """Idle upstream connections, libraries, logs."""
 
-MOST_FILES = 1 << 20
+MAX_FILES = 1 << 20
 """Where the system sets no bound of its own."""
 
 
-def adapt(connections: int) -> None:
+def raise_limits(connections: int) -> None:
     """Ask for all open files that may be had, say so when `connections` of one worker would need more.
 
     A process that crashes leaves no memory image: keys would lie in it.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else hard
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else hard
     if soft < most:
         soft = most
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

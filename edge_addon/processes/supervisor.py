@@ -26,7 +26,7 @@ from edge_addon.listeners.listening import ListeningSockets
 from edge_addon.listeners.sockets import CannotListen
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.processes import control_process, forking, logs, resource_limits, worker
-from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
+from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Stop
 from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
 from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.transport.tls_contexts import ContextCache
@@ -52,7 +52,7 @@ def run(config: Path) -> int:
     except BadSettings as error:
         print(error, file=sys.stderr)  # noqa: T201  the answer to a command, not an event
         return 2
-    resource_limits.adapt(settings.limits.connections)
+    resource_limits.raise_limits(settings.limits.connections)
     sockets = ListeningSockets(take_sockets(os.environ))
     try:
         sockets.adopt(settings.listeners)
@@ -80,19 +80,19 @@ class Supervisor:
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
         self._contexts = self._make_contexts()
-        self._census = ConnectionCounts()
+        self._connection_counts = ConnectionCounts()
         self._tallies: dict[int, Tally] = {}
         """Of the living children, by pid; control's stays empty."""
-        self._woken, self._waker = socket.socketpair()
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
 
     @contextmanager
     def signals_handled(self) -> Iterator[None]:
         """Signals become bytes that `_wait` reads; what they did before is put back at the end."""
-        for end in (self._woken, self._waker):
+        for end in (self._wakeup_reader, self._wakeup_writer):
             end.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ, self._on_signals)
+        self._selector.register(self._wakeup_reader, selectors.EVENT_READ, self._on_signals)
         before = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
-        wakeup = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        wakeup = signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
@@ -111,8 +111,8 @@ class Supervisor:
         while True:
             self._act()
             self._announce()
-            self._sockets.let_go(self._fleet.oldest_listening)
-            if self._fleet.is_over:
+            self._sockets.close_unused(self._fleet.oldest_listening)
+            if self._fleet.has_ended:
                 break
             self._wait()
         log.info("stopped")
@@ -124,35 +124,35 @@ class Supervisor:
             if isinstance(action, Start):
                 self._start(action.slot)
             else:
-                self._tell(action)
+                self._signal(action)
 
     def _start(self, slot: Slot) -> None:
         settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
         contexts = self._contexts
         if slot.role is Role.WORKER:
             contexts.warm(settings.tls.shared_sites)
-        tally = self._census.take()
+        tally = self._connection_counts.allocate()
 
-        def main(birth: forking.Birth) -> int:
+        def main(parent: forking.ParentLink) -> int:
             logs.configure(str(slot))
             if slot.role is Role.CONTROL:
                 self._sockets.close()
-                return control_process.run(birth, settings, base)
+                return control_process.run(parent, settings, base)
             self._sockets.close_spares()
-            return worker.run(birth, Inherited(settings, base, sockets, contexts, tally))
+            return worker.run(parent, Inherited(settings, base, sockets, contexts, tally))
 
         try:
-            born = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
+            child = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
         except OSError as error:
             log.error("can't start %s: %s", slot, error)
             self._fleet.failed_to_start(slot, time.monotonic())
-            self._census.give_back(tally)
+            self._connection_counts.free(tally)
             return
-        self._tallies[born.pid] = tally
-        self._fleet.started(slot, born.pid, time.monotonic())
-        self._selector.register(born.news_fd, selectors.EVENT_READ, self._on_news(born))
+        self._tallies[child.pid] = tally
+        self._fleet.started(slot, child.pid, time.monotonic())
+        self._selector.register(child.status_fd, selectors.EVENT_READ, self._on_status(child))
 
-    def _tell(self, action: Tell) -> None:
+    def _signal(self, action: Stop) -> None:
         if action.order is Order.KILL:
             log.warning("%s (pid %d) does not end and is killed", self._fleet.children[action.pid].slot, action.pid)
         try:
@@ -163,39 +163,39 @@ class Supervisor:
     def _release(self) -> None:
         """Close what only the supervisor uses; called in every child too."""
         for key in list(self._selector.get_map().values()):
-            if key.fileobj is not self._woken:
+            if key.fileobj is not self._wakeup_reader:
                 os.close(key.fd)
         self._selector.close()
-        self._woken.close()
-        self._waker.close()
+        self._wakeup_reader.close()
+        self._wakeup_writer.close()
         self._notifier.close()
 
     # Waiting for what happens.
 
     def _wait(self) -> None:
-        moment = self._fleet.wakes_at()
-        patience = [] if moment is None else [max(0.0, moment - time.monotonic())]
+        due = self._fleet.next_deadline()
+        timeouts = [] if due is None else [max(0.0, due - time.monotonic())]
         if self._watchdog is not None:
-            patience.append(self._watchdog)
-        for key, _ in self._selector.select(min(patience, default=None)):
+            timeouts.append(self._watchdog)
+        for key, _ in self._selector.select(min(timeouts, default=None)):
             key.data()
         if self._watchdog is not None:
             self._notifier.watchdog()
 
-    def _on_news(self, born: forking.Born) -> Callable[[], None]:
-        def told() -> None:
-            if os.read(born.news_fd, 1):
-                self._fleet.ready(born.pid)
+    def _on_status(self, child: forking.ForkedChild) -> Callable[[], None]:
+        def read_status() -> None:
+            if os.read(child.status_fd, 1):
+                self._fleet.ready(child.pid)
                 return
-            self._selector.unregister(born.news_fd)
-            os.close(born.news_fd)
-            self._fleet.closed_sockets(born.pid)
+            self._selector.unregister(child.status_fd)
+            os.close(child.status_fd)
+            self._fleet.closed_sockets(child.pid)
 
-        return told
+        return read_status
 
     def _on_signals(self) -> None:
         try:
-            numbers = set(self._woken.recv(4096))
+            numbers = set(self._wakeup_reader.recv(4096))
         except BlockingIOError:
             return
         if numbers & {signal.SIGTERM, signal.SIGINT}:
@@ -216,12 +216,12 @@ class Supervisor:
             if not pid:
                 return
             if (tally := self._tallies.pop(pid, None)) is not None:
-                self._census.give_back(tally)
+                self._connection_counts.free(tally)
             child = self._fleet.exited(pid, time.monotonic())
             if child is not None:
-                self._note_exit(child, os.waitstatus_to_exitcode(status))
+                self._log_exit(child, os.waitstatus_to_exitcode(status))
 
-    def _note_exit(self, child: Child, code: int) -> None:
+    def _log_exit(self, child: Child, code: int) -> None:
         if child.last_order is not None or self._fleet.is_stopping:
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
@@ -270,9 +270,9 @@ class Supervisor:
         if self._is_announced or self._fleet.is_stopping or not self._fleet.is_settled:
             return
         self._is_announced = True
-        without = "" if self._fleet.is_whole else ", without control: nothing is taken in, ordered or renewed"
-        log.info("serving %s%s", self._describe(), without)
-        self._notifier.ready(f"serving {self._describe()}{without}")
+        missing = "" if self._fleet.is_complete else ", without control: nothing is taken in, ordered or renewed"
+        log.info("serving %s%s", self._describe(), missing)
+        self._notifier.ready(f"serving {self._describe()}{missing}")
 
     def _describe(self) -> str:
         listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"

@@ -52,7 +52,7 @@ class Notifier:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if path else None
 
-    def tell(self, *assignments: str) -> None:
+    def notify(self, *assignments: str) -> None:
         """Send one message of `NAME=value` lines. A manager that does not listen is no reason to fail."""
         if self._socket is None:
             return
@@ -66,14 +66,14 @@ class Notifier:
             self._socket.close()
 
     def ready(self, status: str) -> None:
-        self.tell("READY=1", f"STATUS={status}")
+        self.notify("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
         """`Type=notify-reload` wants the moment too, by the clock that systemd compares with."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, status: str) -> None:
-        self.tell("STOPPING=1", f"STATUS={status}")
+        self.notify("STOPPING=1", f"STATUS={status}")
 
     def watchdog(self) -> None:
-        self.tell("WATCHDOG=1")
+        self.notify("WATCHDOG=1")

@@ -21,12 +21,12 @@ from certstore.store.journal import JournalUnreadable
 from edge_addon.addon.edge import Edge, Inherited
 from edge_addon.inspection.scripts import load_scripts
 from edge_addon.processes.drain import Drain
-from edge_addon.processes.forking import Birth
+from edge_addon.processes.forking import ParentLink
 from edge_addon.processes.metrics_file import MetricsFile
 
 log = logging.getLogger(__name__)
 
-GARBAGE_THRESHOLDS = (20_000, 20, 100)
+GC_THRESHOLDS = (20_000, 20, 100)
 """Connections free themselves; the collector only looks for what slipped through, so it need not look often."""
 
 
@@ -49,22 +49,22 @@ class LeanMaster(master.Master):
         self.should_exit.set()
 
 
-def run(birth: Birth, inherited: Inherited) -> int:
+def run(parent: ParentLink, inherited: Inherited) -> int:
     """Serve until the end; the exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(birth, inherited))
+        return runner.run(_serve(parent, inherited))
 
 
-async def _serve(birth: Birth, inherited: Inherited) -> int:
-    worker = _Worker(birth, inherited)
+async def _serve(parent: ParentLink, inherited: Inherited) -> int:
+    worker = _Worker(parent, inherited)
     await worker.run()
     return worker.code
 
 
 class _Worker:
-    def __init__(self, birth: Birth, inherited: Inherited) -> None:
+    def __init__(self, parent: ParentLink, inherited: Inherited) -> None:
         self.code = 0
-        self._birth = birth
+        self._parent = parent
         self._drain_seconds = inherited.settings.limits.drain_seconds
         self._master = LeanMaster(options.Options())
         self._master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer())
@@ -72,18 +72,18 @@ class _Worker:
         scripts = inherited.settings.inspection.scripts
         is_whole = not scripts or load_scripts(self._master, inherited.base, scripts)
         self._edge = Edge(inherited, may_inspect=is_whole)
-        self._edge.on_serving(self._serving)
+        self._edge.on_serving(self._on_serving)
         self._master.addons.add(self._edge)
         self._drain: asyncio.Task[None] | None = None
         self._metrics_file: MetricsFile | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._leave, True)
-        loop.add_signal_handler(signal.SIGUSR2, self._leave, False)
+        loop.add_signal_handler(signal.SIGTERM, self._begin_drain, True)
+        loop.add_signal_handler(signal.SIGUSR2, self._begin_drain, False)
         loop.add_signal_handler(signal.SIGQUIT, self._master.end)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
-        loop.add_reader(self._birth.lifeline, self._orphaned)
+        loop.add_reader(self._parent.lifeline, self._on_supervisor_gone)
         await self._master.run()
         if self._metrics_file is not None:
             self._metrics_file.stop()
@@ -92,7 +92,7 @@ class _Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drain
 
-    def _serving(self, fault: Exception | None) -> None:
+    def _on_serving(self, fault: Exception | None) -> None:
         if fault is not None:
             if isinstance(fault, JournalUnreadable):
                 log.error("nothing to serve from: %s", fault)
@@ -104,26 +104,26 @@ class _Worker:
         # The snapshot and everything imported stay: the collector need not walk 10,000 sites again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        gc.set_threshold(*GC_THRESHOLDS)
         assert self._edge.plane is not None  # noqa: S101
         self._metrics_file = MetricsFile(self._edge.plane)
         self._metrics_file.start()
-        self._birth.announce_ready()
+        self._parent.announce_ready()
 
-    def _leave(self, service_ends: bool) -> None:
+    def _begin_drain(self, service_ends: bool) -> None:
         if self._drain is not None:
             return
         if self._edge.plane is None:
             self._master.end()
             return
-        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._birth.announce_closed)
+        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._parent.announce_closed)
         self._drain = asyncio.get_running_loop().create_task(drain.run(keeps_health=service_ends))
         self._drain.add_done_callback(lambda _: self._master.end())
 
-    def _orphaned(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._birth.lifeline)
+    def _on_supervisor_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._parent.lifeline)
         log.warning("the supervisor is gone: finishing")
-        self._leave(True)
+        self._begin_drain(True)
 
     def _reopen_logs(self) -> None:
         if self._edge.plane is not None:

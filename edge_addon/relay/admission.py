@@ -13,7 +13,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
-from edge_addon.http.fields import Field, response_fields
+from edge_addon.http.fields import Field, FieldTable, response_fields
 from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
@@ -44,38 +44,33 @@ REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 class Admission:
     """Decides for the requests of one connection."""
 
-    __slots__ = (
-        "_channel",
-        "_forwarded",
-        "_host",
-        "_is_inspecting",
-        "_is_trusted",
-        "_needs_inspection",
-        "_plane",
-        "_pool",
-        "_site",
-        "_snapshot",
-        "own_fields",
-        "response_fields",
-    )
+    own_fields: tuple[Field, ...]
+    """What every answer of this connection gets; in clear text nothing."""
+    response_fields: FieldTable
+    _channel: Channel
+    _forwarded: bytes
+    _host: bytes | None
+    _is_inspecting: bool
+    _is_trusted: bool
+    _needs_inspection: bool
+    _plane: DataPlane
+    _pool: UpstreamPool | None
+    _site: str
+    _snapshot: Snapshot | None
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
         """`is_inspecting`: the connection is mitmproxy's already."""
         self._channel = channel
         self._plane = plane
-        self._host: bytes | None = None
-        self._snapshot: Snapshot | None = None
-        self._pool: UpstreamPool | None = None
+        self._host = self._snapshot = self._pool = None
         self._forwarded = b""
         self._is_inspecting = is_inspecting
         self._needs_inspection = False
         self._site = ""
         self._is_trusted = plane.is_trusted_proxy(channel.client.host)
-        self.own_fields: tuple[Field, ...] = ()
-        """Fields of our own on every answer; in clear text there are none."""
-        self.response_fields = response_fields
-        if channel.secure:
-            self.own_fields, self.response_fields = plane.own_fields, plane.response_fields
+        self.own_fields = plane.own_fields if channel.secure else ()
+        self.response_fields = plane.response_fields if channel.secure else response_fields
 
     def admit(self, head: RequestHead) -> Verdict:
         """The edge's own answer, the pool to relay to, or a hand-over; raises BadMessage for a host that is none.

@@ -49,20 +49,21 @@ class ExchangeClient(Protocol):
 class Exchange:
     """Made per request; `start` once, then `send` and `finish` while there is a body."""
 
-    __slots__ = (
-        "_asks_upgrade",
-        "_client",
-        "_connection",
-        "_fields",
-        "_is_complete",
-        "_is_head",
-        "_is_kept",
-        "_may_resend",
-        "_opening",
-        "_pool",
-        "_unsent",
-        "upstream",
-    )
+    upstream: str | None
+    """The URL of the upstream that got the request."""
+    _asks_upgrade: bool
+    _client: ExchangeClient
+    _connection: UpstreamConnection | None
+    _fields: FieldTable
+    _is_complete: bool
+    _is_head: bool
+    _is_kept: bool
+    """`_unsent` is the whole request, for a second try."""
+    _may_resend: bool
+    _opening: asyncio.Task[None] | None
+    _pool: UpstreamPool
+    _unsent: bytes
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
@@ -74,13 +75,10 @@ class Exchange:
         self._is_head = method == b"HEAD"
         self._may_resend = method in IDEMPOTENT
         self._asks_upgrade = asks_upgrade
-        self._connection: UpstreamConnection | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._connection = self._opening = self.upstream = None
         self._unsent = b""
         self._is_complete = True
         self._is_kept = False
-        self.upstream: str | None = None
-        """The URL of the upstream that got the request."""
 
     # Used by the session.
 

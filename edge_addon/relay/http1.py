@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from certstore.model.settings.models import Limits
 from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
@@ -25,6 +26,7 @@ from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
+from edge_addon.transport.timers import Timer
 from edge_addon.upstream.connection import UpstreamConnection
 from edge_addon.upstream.pool import UpstreamPool
 
@@ -43,44 +45,41 @@ class _Phase(Enum):
 class Http1Session:
     """One client connection's HTTP/1: a `Session` for its channel, an `ExchangeClient` for the present exchange."""
 
-    __slots__ = (
-        "_body",
-        "_buffer",
-        "_channel",
-        "_empty_lines",
-        "_exchange",
-        "_gate",
-        "_has_answered",
-        "_hold",
-        "_is_chunked",
-        "_is_closing",
-        "_is_draining",
-        "_is_eof",
-        "_is_write_paused",
-        "_limits",
-        "_phase",
-        "_plane",
-        "_rate",
-        "_report",
-        "_timer",
-        "_tunnel",
-    )
+    _body: RequestBody | None
+    _buffer: bytes
+    _channel: Channel
+    _empty_lines: int
+    _exchange: Exchange | None
+    _admission: Admission
+    _has_answered: bool
+    _read_pause: ReadPause
+    _is_chunked: bool
+    _is_closing: bool
+    _is_draining: bool
+    _is_eof: bool
+    _is_write_paused: bool
+    _limits: Limits
+    _phase: _Phase
+    _plane: DataPlane
+    _rate: BodyRate
+    _report: Report
+    _timer: Timer
+    _tunnel: Tunnel | None
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._limits = plane.settings.limits
-        self._gate = Admission(channel, plane)
+        self._admission = Admission(channel, plane)
         self._phase = _Phase.HEAD
         self._buffer = b""
         self._empty_lines = 0
-        self._hold = ReadPause(channel)
+        self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
         self._is_draining = self._is_eof = self._is_write_paused = False
-        self._tunnel: Tunnel | None = None
-        self._exchange: Exchange | None = None
-        self._body: RequestBody | None = None
         self._has_answered = self._is_chunked = self._is_closing = False
+        self._tunnel = self._exchange = self._body = None
         self._timer = plane.timers.timer()
         # A connection on which nothing is ever asked is worth less than one that was in use.
         self._timer.set(self._limits.head_seconds, self._close)
@@ -200,7 +199,7 @@ class Http1Session:
         self._empty_lines = 0
         self._body = None
         self._is_chunked = False
-        verdict = self._gate.admit(head)
+        verdict = self._admission.admit(head)
         rest = data[end:]
         if not isinstance(verdict, UpstreamPool):
             if isinstance(verdict, HandOver):
@@ -214,9 +213,9 @@ class Http1Session:
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
         self._exchange = exchange = Exchange(
-            self, verdict, head.method, self._gate.response_fields, asks_upgrade=head.is_upgrade
+            self, verdict, head.method, self._admission.response_fields, asks_upgrade=head.is_upgrade
         )
-        data = request_bytes(head, self._gate.forwarded(head), body)
+        data = request_bytes(head, self._admission.forwarded(head), body)
         exchange.start(data, length=head.length, is_complete=is_complete)
         self._progress()
         return rest
@@ -236,7 +235,7 @@ class Http1Session:
             self._phase = _Phase.WAIT
             exchange.finish()
             self._keep(rest)
-        elif not (self._hold.is_held or self._has_answered or self._rate.has_stepped(self._body.size)):
+        elif not (self._read_pause.is_paused or self._has_answered or self._rate.has_stepped(self._body.size)):
             return
         self._progress()
 
@@ -244,7 +243,7 @@ class Http1Session:
         """Keep what can't be read yet; a client that sends too far ahead is not read from."""
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
-            self._hold.add(Reason.PIPELINE)
+            self._read_pause.add(Reason.PIPELINE)
 
     def _hand_over(self, order: HandOver, data: bytes) -> bytes:
         """Give the connection away, with everything from the beginning of the request on."""
@@ -290,7 +289,11 @@ class Http1Session:
         self._has_answered = True
         self._channel.write(
             responses.encode_answer(
-                answer, self._plane.clock(), is_head=is_head, connection=connection, own_fields=self._gate.own_fields
+                answer,
+                self._plane.clock(),
+                is_head=is_head,
+                connection=connection,
+                own_fields=self._admission.own_fields,
             ),
             more=is_last,
         )
@@ -318,7 +321,7 @@ class Http1Session:
         self._report.bytes_out = len(body)
         self._has_answered = True
         data, self._is_chunked, self._is_closing = response_bytes(
-            head, body, request.minor, is_complete=is_complete, is_last=is_last, own_fields=self._gate.own_fields
+            head, body, request.minor, is_complete=is_complete, is_last=is_last, own_fields=self._admission.own_fields
         )
         self._channel.write(data, more=is_complete and self._is_closing)
         if is_complete:
@@ -345,10 +348,10 @@ class Http1Session:
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
-        own = [field.line for field in self._gate.own_fields]
+        own = [field.line for field in self._admission.own_fields]
         self._channel.write(bare_head(head, *own, b"Connection: Upgrade", b"Upgrade: websocket"))
         early, self._buffer = self._buffer, b""
-        self._hold.clear()
+        self._read_pause.clear()
         self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)
         self._tunnel.start(rest, early)
         if self._is_write_paused:
@@ -370,10 +373,10 @@ class Http1Session:
         self._finish(cause)
 
     def pause_body(self) -> None:
-        self._hold.add(Reason.UPSTREAM)
+        self._read_pause.add(Reason.UPSTREAM)
 
     def resume_body(self) -> None:
-        self._hold.remove(Reason.UPSTREAM)
+        self._read_pause.remove(Reason.UPSTREAM)
         if self._phase is _Phase.BODY:
             self._progress()
 
@@ -385,9 +388,9 @@ class Http1Session:
             self._close()
             return
         self._phase = _Phase.HEAD
-        self._hold.remove(Reason.UPSTREAM)
+        self._read_pause.remove(Reason.UPSTREAM)
         self._progress()
-        if self._buffer or self._hold.is_held or self._is_eof:
+        if self._buffer or self._read_pause.is_paused or self._is_eof:
             self._next()
 
     def _next(self) -> None:
@@ -397,7 +400,7 @@ class Http1Session:
         if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
             self._close()
         elif len(self._buffer) <= PIPELINED_BYTES:
-            self._hold.remove(Reason.PIPELINE)
+            self._read_pause.remove(Reason.PIPELINE)
 
     def _end_early(self, outcome: str, *, is_cut: bool = False) -> None:
         """End the connection in the middle of an exchange."""
@@ -435,7 +438,11 @@ class Http1Session:
             self._timer.set(self._limits.idle_seconds, self._close)
         elif self._phase is _Phase.BODY:
             # While the upstream takes no body the client is not read from, and that it has gone is not heard.
-            late = self._upstream_timed_out if self._hold.is_held or self._has_answered else self._request_timed_out
+            late = (
+                self._upstream_timed_out
+                if self._read_pause.is_paused or self._has_answered
+                else self._request_timed_out
+            )
             idle = self._limits.idle_seconds
             self._timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), late)
         else:

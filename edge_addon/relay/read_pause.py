@@ -24,7 +24,7 @@ class ReadPause:
         self._reasons = 0
 
     @property
-    def is_held(self) -> bool:
+    def is_paused(self) -> bool:
         return self._reasons != 0
 
     def add(self, reason: Reason) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
-from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tcp import close_with_deadline
 from edge_addon.transport.timers import Timer
 from edge_addon.upstream.connection import UpstreamConnection
 
@@ -33,20 +33,19 @@ class ClientEnd(Protocol):
 class Tunnel(asyncio.Protocol):
     """The upstream transport's protocol from the upgrade on; the session calls `client_…` with its own events."""
 
-    __slots__ = (
-        "_channel",
-        "_client_ended",
-        "_connection",
-        "_idle_seconds",
-        "_is_client_full",
-        "_is_over",
-        "_is_upstream_full",
-        "_on_end",
-        "_timer",
-        "_transport",
-        "bytes_in",
-        "bytes_out",
-    )
+    bytes_in: int
+    bytes_out: int
+    _channel: ClientEnd
+    _client_ended: bool
+    _connection: UpstreamConnection
+    _idle_seconds: float
+    _is_client_full: bool
+    _is_over: bool
+    _is_upstream_full: bool
+    _on_end: Callable[[str], None]
+    _timer: Timer
+    _transport: asyncio.Transport
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self,
@@ -62,11 +61,8 @@ class Tunnel(asyncio.Protocol):
         self._timer = timer
         self._idle_seconds = idle_seconds
         self._on_end = on_end
-        self._is_over = False
-        self._is_client_full = self._is_upstream_full = False
-        self._client_ended = False
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self._is_over = self._is_client_full = self._is_upstream_full = self._client_ended = False
+        self.bytes_in = self.bytes_out = 0
 
     def start(self, from_upstream: bytes, from_client: bytes) -> None:
         """Take the transport over; the bytes are what either side sent right behind the upgrade."""
@@ -137,9 +133,9 @@ class Tunnel(asyncio.Protocol):
 
     def _moved(self) -> None:
         if not self._is_over:
-            self._timer.set(min(self._idle_seconds, self._settle_timer()), self._idled)
+            self._timer.set(min(self._idle_seconds, self._limit()), self._idled)
 
-    def _settle_timer(self) -> float:
+    def _limit(self) -> float:
         if self._client_ended:
             return HALF_CLOSED_SECONDS
         return STALL_SECONDS if self._is_client_full or self._is_upstream_full else self._idle_seconds
@@ -153,7 +149,7 @@ class Tunnel(asyncio.Protocol):
             return
         self._is_over = True
         self._timer.cancel()
-        close_in_time(self._transport)
+        close_with_deadline(self._transport)
         self._connection.tunnel_ended()
         self._channel.close()
         self._on_end(outcome)

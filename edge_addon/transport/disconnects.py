@@ -13,7 +13,7 @@ import select
 
 from edge_addon.transport.channel import PausedClient
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 GONE_SECONDS = 20.0
 """How long a client that has closed its side may be held without a byte being read; above the limit for connecting."""
 
@@ -33,7 +33,7 @@ class Disconnects:
         """It is not read from, from now on."""
         self._since[client] = self._loop.time()
         if self._tick is None:
-            self._tick = self._loop.call_later(LOOK_SECONDS, self._look)
+            self._tick = self._loop.call_later(CHECK_SECONDS, self._check)
 
     def discard(self, client: PausedClient) -> None:
         """It is read from again, or gone."""
@@ -45,13 +45,13 @@ class Disconnects:
             self._tick.cancel()
             self._tick = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._tick = None
         now = self._loop.time()
         asked, sockets = select.poll(), {}
         for client, since in self._since.items():
             # One that was held a moment ago is nearly always read from again a moment later.
-            if now - since >= LOOK_SECONDS / 2 and (descriptor := client.fileno()) >= 0:
+            if now - since >= CHECK_SECONDS / 2 and (descriptor := client.fileno()) >= 0:
                 sockets[descriptor] = client
                 asked.register(descriptor, _ENDED)
         for descriptor, events in asked.poll(0) if sockets else ():
@@ -60,4 +60,4 @@ class Disconnects:
                 self.discard(client)
                 client.on_peer_gone()
         if self._since:
-            self._tick = self._loop.call_later(LOOK_SECONDS, self._look)
+            self._tick = self._loop.call_later(CHECK_SECONDS, self._check)

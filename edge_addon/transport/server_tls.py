@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from certstore.net.tls_client import verifying_context
-from edge_addon.transport.tcp import close_in_time, last_words
+from edge_addon.transport.tcp import close_with_deadline, unread_data
 from edge_addon.transport.tls_stage import TlsStage
 
-_NOBODY = asyncio.Protocol()
+_NO_PROTOCOL = asyncio.Protocol()
 """Whom a transport serves that is over: it must not keep its protocol, which keeps it."""
 
 
@@ -42,7 +42,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     _context: ssl.SSLContext
     _stage: TlsStage
     _on_handshake: Callable[[OSError | None], None] | None
-    _cut: OSError | None
+    _truncation: OSError | None
     """The end of a server that did not close TLS first."""
     _is_open: bool
     _is_closing: bool
@@ -61,41 +61,43 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._context = context
         self._stage = TlsStage(context, server_name)
         self._on_handshake = on_handshake
-        self._cut = None
+        self._truncation = None
         self._is_open = self._is_closing = False
 
     # The connection below.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._lower = cast(asyncio.Transport, transport)
-        self._shake_hands()
+        self._do_handshake()
 
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
             return
         if not self._is_open:
             self._stage.feed(data)
-            if not self._shake_hands():
+            if not self._do_handshake():
                 return
             data = b""
         self._receive(data)
 
     def eof_received(self) -> bool:
         if not self._stage.is_ended:
-            self._cut = ConnectionResetError("the server ended it without close_notify")
+            self._truncation = ConnectionResetError("the server ended it without close_notify")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            for data in last_words(self._lower):
+            for data in unread_data(self._lower):
                 self.data_received(data)
-        problem = self._stage.problem or self._cut or exc
+        problem = self._stage.problem or self._truncation or exc
         self._is_closing = True
-        upper, self._upper = self._upper, _NOBODY
+        upper, self._upper = self._upper, _NO_PROTOCOL
         if self._is_open:
             upper.connection_lost(problem)
         else:
-            self._tell(problem if isinstance(problem, OSError) else ConnectionResetError("the server ended it"))
+            self._finish_handshake(
+                problem if isinstance(problem, OSError) else ConnectionResetError("the server ended it")
+            )
 
     def pause_writing(self) -> None:
         if self._is_open:
@@ -154,7 +156,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # TLS.
 
-    def _shake_hands(self) -> bool:
+    def _do_handshake(self) -> bool:
         """Whether the handshake is done, and with a server that is who it should be."""
         try:
             self._stage.handshake()
@@ -163,15 +165,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return False
         except ssl.SSLError as error:
             self._flush()
-            self._tell(error)
-            close_in_time(self._lower)
+            self._finish_handshake(error)
+            close_with_deadline(self._lower)
             return False
         self._flush()
         self._is_open = True
-        self._tell(None)
+        self._finish_handshake(None)
         return True
 
-    def _tell(self, problem: OSError | None) -> None:
+    def _finish_handshake(self, problem: OSError | None) -> None:
         callback, self._on_handshake = self._on_handshake, None
         self._is_closing = self._is_closing or problem is not None
         if callback is not None:
@@ -189,9 +191,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._upper.data_received(plain)
         if stage.problem is not None:
             self._is_closing = True
-            close_in_time(self._lower)
+            close_with_deadline(self._lower)
         elif stage.is_ended and not self._is_closing and not self._upper.eof_received():
-            close_in_time(self)
+            close_with_deadline(self)
 
     def _flush(self) -> None:
         if data := self._stage.output():

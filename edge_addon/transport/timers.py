@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import ceil
 
 RESOLUTION = 1.0
-FARTHEST = 64
+LONGEST_WAIT = 64
 """Seconds until a waiting timer is looked at again: one that was cancelled is not held for the whole of its time."""
 
 
@@ -38,13 +38,13 @@ class Timer:
         self._callback = callback
         self._due = due = self._timers.time() + seconds
         if not self._slot or due < self._slot - RESOLUTION:
-            self._slot = self._timers.put(self, due)
+            self._slot = self._timers.schedule(self, due)
 
     def cancel(self) -> None:
         """Forget the deadline. The timer may be set again."""
         self._callback = None
 
-    def come_up(self, slot: int) -> None:
+    def expire(self, slot: int) -> None:
         """The slot's second has come: fire, go back to wait for a deadline that moved, or rest."""
         if slot != self._slot:
             return  # a deadline was brought forward; that slot has the say now
@@ -52,7 +52,7 @@ class Timer:
         if (callback := self._callback) is None:
             return
         if self._due > self._timers.time():
-            self._slot = self._timers.put(self, self._due)
+            self._slot = self._timers.schedule(self, self._due)
             return
         self._callback = None
         callback()
@@ -65,16 +65,16 @@ class Timers:
         self.time = loop.time
         self._loop = loop
         self._slots: defaultdict[int, list[Timer]] = defaultdict(list)
-        self._done = int(loop.time())
+        self._fired = int(loop.time())
         self._tick: asyncio.TimerHandle | None = None
 
     def timer(self) -> Timer:
         """A timer that is not set."""
         return Timer(self)
 
-    def put(self, timer: Timer, due: float) -> int:
+    def schedule(self, timer: Timer, due: float) -> int:
         """Queue the timer in the slot of `due`; for `Timer` only."""
-        slot = max(min(ceil(due), int(self.time()) + FARTHEST), self._done + 1)
+        slot = max(min(ceil(due), int(self.time()) + LONGEST_WAIT), self._fired + 1)
         self._slots[slot].append(timer)
         if self._tick is None:
             self._tick = self._loop.call_later(RESOLUTION, self._fire)
@@ -84,13 +84,13 @@ class Timers:
         self._tick = None
         now = int(self._loop.time())
         for slot in sorted(slot for slot in self._slots if slot <= now):
-            self._done = slot
+            self._fired = slot
             for timer in self._slots.pop(slot):
                 try:
-                    timer.come_up(slot)
+                    timer.expire(slot)
                 except Exception as error:  # noqa: BLE001  one connection's fault must not stop another's deadline
                     self._loop.call_exception_handler({"message": "a deadline's callback failed", "exception": error})
-        self._done = now
+        self._fired = now
         if self._slots and self._tick is None:
             self._tick = self._loop.call_later(RESOLUTION, self._fire)
 

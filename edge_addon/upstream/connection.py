@@ -18,7 +18,7 @@ from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead
 from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
-from edge_addon.transport.tcp import ask_after_peer, last_words
+from edge_addon.transport.tcp import enable_keepalive_of, unread_data
 
 
 class PoolOwner(Protocol):
@@ -85,7 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
     _max_head: int
     _receiver: ResponseReceiver | None
     _stage: _Stage
-    _arrival: select.poll | None
+    _readable: select.poll | None
     _buffer: bytes
     _left: int
     _informational: int
@@ -101,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, owner: PoolOwner, max_head: int) -> None:
         self.owner = owner
         self._max_head = max_head
-        self._receiver = self._arrival = self._decoder = self._head = None
+        self._receiver = self._readable = self._decoder = self._head = None
         self._stage = _Stage.IDLE
         self._buffer = b""
         self._left = self._informational = 0
@@ -116,10 +116,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _has_unread(self) -> bool:
         """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
-        if self._arrival is None:
-            self._arrival = select.poll()
-            self._arrival.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(self._arrival.poll(0))
+        if self._readable is None:
+            self._readable = select.poll()
+            self._readable.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._readable.poll(0))
 
     # Used by the exchange.
 
@@ -172,7 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        ask_after_peer(transport)
+        enable_keepalive_of(transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
@@ -202,7 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.has_ended = exc is None or isinstance(exc, BrokenPipeError)
         if exc is not None and self._receiver is not None:
             # An answer that it gave before it closed on our body.
-            for data in last_words(self.transport):
+            for data in unread_data(self.transport):
                 self.data_received(data)
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
@@ -240,7 +240,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._start_body(receiver, head, data)
                 return
             if head.status == 101:
-                self._switch(receiver, head, data)
+                self._upgrade(receiver, head, data)
                 return
             self._informational += 1
             if self._informational > MAX_INFORMATIONAL:
@@ -310,15 +310,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.resume_reading()
         self._stage = _Stage.IDLE
         if self._is_head_request or head.status in BODILESS:
-            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rested)
+            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rest_ended)
         else:
             self.owner.give_back(self)
 
-    def _rested(self) -> None:
+    def _rest_ended(self) -> None:
         if self._stage is _Stage.IDLE:
             self.owner.give_back(self)
 
-    def _switch(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
+    def _upgrade(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
         if not self._asks_upgrade or head.upgrade is None or head.upgrade.lower() != b"websocket":
             raise BadMessage(Cause.UNASKED_UPGRADE)
         self._receiver = None
@@ -337,7 +337,7 @@ class UpstreamConnection(asyncio.Protocol):
             # Not close(): that would wait until a body nobody wants any more has been written.
             self.transport.abort()
 
-    def leave_pool(self) -> None:
+    def close_idle(self) -> None:
         """Close an idle connection; everything of it has been read and written."""
         self._stage = _Stage.CLOSED
         self.transport.close()

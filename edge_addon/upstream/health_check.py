@@ -23,7 +23,7 @@ class CheckedServer(Protocol):
 
     name: str
     upstream: Upstream
-    is_unwell: bool
+    is_unhealthy: bool
     """The check's to set."""
 
     async def connect(self) -> UpstreamConnection:
@@ -37,7 +37,7 @@ class HealthCheck:
         self._server = server
         host = str(server.upstream.address) if server.upstream.unix_path is None else "localhost"
         self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii")
-        self._answer: asyncio.Future[int] | None = None
+        self._status: asyncio.Future[int] | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
@@ -45,23 +45,23 @@ class HealthCheck:
 
     async def _run(self) -> None:
         while True:
-            problem = await self._ask()
-            if problem is not None and not self._server.is_unwell:
+            problem = await self._probe()
+            if problem is not None and not self._server.is_unhealthy:
                 logger.warning("upstream %s is not well: %s; it gets no requests", self._server.name, problem)
-            elif problem is None and self._server.is_unwell:
+            elif problem is None and self._server.is_unhealthy:
                 logger.warning("upstream %s is well again", self._server.name)
-            self._server.is_unwell = problem is not None
+            self._server.is_unhealthy = problem is not None
             await asyncio.sleep(HEALTH_SECONDS)
 
-    async def _ask(self) -> str | None:
+    async def _probe(self) -> str | None:
         """What is wrong, in a few words; None when it is well."""
         connection: UpstreamConnection | None = None
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
                 connection = await self._server.connect()
-                self._answer = asyncio.get_running_loop().create_future()
+                self._status = asyncio.get_running_loop().create_future()
                 connection.begin(self, self._request, is_head=False, asks_upgrade=False, is_complete=True)
-                status = await self._answer
+                status = await self._status
         except TimeoutError:
             return f"no answer within {HEALTH_SECONDS:g} s"
         except OSError as error:
@@ -76,14 +76,14 @@ class HealthCheck:
     # Called by the connection. Only the status counts: the rest of the response is not waited for.
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
-        self._settle(head.status)
+        self._set_status(head.status)
 
     def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
-        self._settle(0)
+        self._set_status(0)
 
-    def _settle(self, status: int) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(status)
+    def _set_status(self, status: int) -> None:
+        if self._status is not None and not self._status.done():
+            self._status.set_result(status)
 
     def informational(self, head: ResponseHead) -> None: ...
 

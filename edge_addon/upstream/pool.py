@@ -19,10 +19,10 @@ from certstore.model.settings.models import Limits, Upstream
 from edge_addon.http.limits import (
     CONNECT_SECONDS,
     FAILED_SECONDS,
+    POOL_CLEANUP_SECONDS,
     POOL_FRESH_SECONDS,
     POOL_IDLE_SECONDS,
     POOL_MAX_IDLE,
-    POOL_SWEEP_SECONDS,
 )
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
 from edge_addon.transport.timers import Timers
@@ -32,7 +32,7 @@ from edge_addon.upstream.health_check import HealthCheck
 logger = logging.getLogger(__name__)
 
 
-class ConnectionTaker(Protocol):
+class ConnectionWaiter(Protocol):
     """Who waits for a new connection. One of the two is called, once, unless the wait was cancelled."""
 
     def connected(self, connection: UpstreamConnection) -> None: ...
@@ -49,7 +49,7 @@ class Server:
         self.idle: dict[UpstreamConnection, None] = {}
         self.active = 0
         self.failed_until = 0.0
-        self.is_unwell = False
+        self.is_unhealthy = False
         """What its health check says, where it has one."""
         self.is_retired = False
         self._time = time
@@ -74,19 +74,19 @@ class Server:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """The connection is clean and has nothing to do."""
-        self._leaves_work(connection)
+        self._deactivate(connection)
         connection.idle_since = self._time()
         if self.is_retired or len(self.idle) >= POOL_MAX_IDLE:
-            connection.leave_pool()
+            connection.close_idle()
         else:
             self.idle[connection] = None
 
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is gone, out of the pool or out of a request."""
         self.idle.pop(connection, None)
-        self._leaves_work(connection)
+        self._deactivate(connection)
 
-    def _leaves_work(self, connection: UpstreamConnection) -> None:
+    def _deactivate(self, connection: UpstreamConnection) -> None:
         if connection.is_active:
             connection.is_active = False
             self.active -= 1
@@ -97,7 +97,7 @@ class Server:
             if connection.idle_since >= before:
                 return
             del self.idle[connection]
-            connection.leave_pool()
+            connection.close_idle()
 
     async def connect(self) -> UpstreamConnection:
         """A new connection, counted as active; raises OSError (ssl.SSLError and TimeoutError are such)."""
@@ -138,7 +138,7 @@ class Server:
             raise
         return connection
 
-    def note_failure(self, error: OSError) -> None:
+    def mark_failed(self, error: OSError) -> None:
         """Pass it over for a while. Said once per outage, not once per request."""
         if not self.failed_until:
             logger.warning("upstream %s can't be reached: %s", self.name, str(error) or type(error).__name__)
@@ -169,8 +169,8 @@ class UpstreamPool:
         self._count = count
         self.servers = tuple(Server(upstream, time, limits.header_bytes, base) for upstream in upstreams)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeper = timers.timer()
-        self._is_swept = False
+        self._cleanup_timer = timers.timer()
+        self._is_cleanup_scheduled = False
         self._checks = tuple(
             HealthCheck(server, server.upstream.health)
             for server in self.servers
@@ -189,20 +189,20 @@ class UpstreamPool:
         fresh = POOL_IDLE_SECONDS if may_be_resent else POOL_FRESH_SECONDS
         return server.take_idle(self._time() - fresh)
 
-    def open(self, taker: ConnectionTaker, avoid: PoolOwner | None = None) -> asyncio.Task[None]:
+    def open(self, waiter: ConnectionWaiter, avoid: PoolOwner | None = None) -> asyncio.Task[None]:
         """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last.
 
         Cancel the task to end the wait without a call.
         """
-        task = asyncio.get_running_loop().create_task(self._open(taker, avoid))
+        task = asyncio.get_running_loop().create_task(self._open(waiter, avoid))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if not self._is_swept:
-            self._is_swept = True
-            self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
+        if not self._is_cleanup_scheduled:
+            self._is_cleanup_scheduled = True
+            self._cleanup_timer.set(POOL_CLEANUP_SECONDS, self._clean_up)
         return task
 
-    async def _open(self, taker: ConnectionTaker, avoid: PoolOwner | None) -> None:
+    async def _open(self, waiter: ConnectionWaiter, avoid: PoolOwner | None) -> None:
         cause = "upstream_unreachable"
         tried: set[Server] = set()
         while left := [server for server in self.servers if server not in tried]:
@@ -211,18 +211,18 @@ class UpstreamPool:
             try:
                 connection = await server.connect()
             except OSError as error:
-                cause = _describe(error)
+                cause = _cause_of(error)
                 self._count("upstream_connect_failed")
-                server.note_failure(error)
+                server.mark_failed(error)
                 continue
             except Exception:
                 # Nobody may wait for ever because of a fault that was not foreseen.
                 logger.exception("connecting to %s", server.name)
                 break
             server.failed_until = 0.0
-            taker.connected(connection)
+            waiter.connected(connection)
             return
-        taker.not_connected(cause)
+        waiter.not_connected(cause)
 
     def best(self, tried: Container[Server]) -> Server:
         """For somebody who makes connections of his own: the best server not yet tried, of all when all are."""
@@ -231,21 +231,21 @@ class UpstreamPool:
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work; of all of them when none does."""
         now = self._time()
-        return min(servers or self.servers, key=lambda server: (_is_passed_over(server, now), server.active))
+        return min(servers or self.servers, key=lambda server: (_is_down(server, now), server.active))
 
-    def _sweep(self) -> None:
+    def _clean_up(self) -> None:
         """Close what has been idle too long; rest until the next connection once nothing is left."""
         before = self._time() - POOL_IDLE_SECONDS
         for server in self.servers:
             server.close_idle(before)
         if any(server.idle or server.active for server in self.servers):
-            self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
+            self._cleanup_timer.set(POOL_CLEANUP_SECONDS, self._clean_up)
         else:
-            self._is_swept = False
+            self._is_cleanup_scheduled = False
 
     def close(self) -> None:
         """Close idle connections, keep none any more; requests under way go on."""
-        self._sweeper.cancel()
+        self._cleanup_timer.cancel()
         for check in self._checks:
             check.stop()
         for server in self.servers:
@@ -253,11 +253,11 @@ class UpstreamPool:
             server.close_idle(math.inf)
 
 
-def _is_passed_over(server: Server, now: float) -> bool:
-    return server.is_unwell or server.failed_until > now
+def _is_down(server: Server, now: float) -> bool:
+    return server.is_unhealthy or server.failed_until > now
 
 
-def _describe(error: OSError) -> str:
+def _cause_of(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "upstream_connect_timeout"
     if isinstance(error, ssl.SSLError):

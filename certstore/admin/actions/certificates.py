@@ -11,9 +11,9 @@ from certstore.control.commands.requests import RollbackRequest, SetSiteRequest
 from certstore.control.commands.results import InstallResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused
-from certstore.model.certificate.contents import FILE_LIMIT
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers

@@ -12,6 +12,7 @@ from certstore.control.commands.on_network import accounts_of
 from certstore.control.commands.requests import RegisterAccountsRequest, TestMailRequest
 from certstore.control.commands.results import AccountFacts, AccountsResult, MailResult
 from certstore.model.console.authorization import Action
+from certstore.model.layout import WORKER_REPORTS
 from certstore.model.settings.models import Settings
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
@@ -46,7 +47,7 @@ def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
 def list_workers(actions: Actions, actor: Actor) -> tuple[WorkerFacts, ...]:
     actions.check(actor, Action.SERVICE_VIEW)
     layout, now = actions.context.writer.layout, actions.context.clock()
-    reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
+    reports = [read_report(path) for path in sorted(layout.worker_reports.glob(WORKER_REPORTS))]
     journal = layout.snapshot_journal.stat()
     return tuple(
         WorkerFacts(report.pid, report.at, report.is_draining, report.journal == (journal.st_ino, journal.st_size))

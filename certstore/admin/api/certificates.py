@@ -20,7 +20,7 @@ from certstore.admin.live.jobs import Job
 from certstore.control.commands.results import InstallResult
 from certstore.control.protocol import Fault, RequestFailed, unpack_bytes
 from certstore.model.certificate.bundle import KeyPair
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.authorization import Action
 from certstore.model.record import Outcome
 from certstore.store.writer import Preview

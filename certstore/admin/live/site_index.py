@@ -18,6 +18,7 @@ from certstore.admin.context import ConsoleContext
 from certstore.model.certificate.expiry import CertificateState, certificate_state
 from certstore.model.console.listing import SiteRow, Table
 from certstore.model.console.standing import GRAVE, decide_status
+from certstore.model.layout import site_of_records
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
@@ -104,10 +105,7 @@ class SiteIndex:
         if snapshot is None:
             return set()
         self._snapshot = snapshot
-        if before is None:
-            return set(snapshot.sites)
-        gone = set(before.sites) - set(snapshot.sites)
-        return gone | {site for site, entry in snapshot.sites.items() if before.sites.get(site) is not entry}
+        return snapshot.changed_since(before)
 
     def _changed_records(self) -> set[str]:
         folder = self._context.writer.layout.records_folder
@@ -122,9 +120,9 @@ class SiteIndex:
         found: dict[str, int] = {}
         with os.scandir(folder) as entries:
             for each in entries:
-                if each.name.endswith(".json"):
+                if (site := site_of_records(each.name)) is not None:
                     try:
-                        found[each.name.removesuffix(".json")] = each.stat().st_mtime_ns
+                        found[site] = each.stat().st_mtime_ns
                     except OSError:
                         continue
         before, self._stamps = self._stamps, found

@@ -16,8 +16,8 @@ from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, re
 from certstore.admin.pages.site import KEY_TYPES
 from certstore.admin.pages.words import split_list
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.contents import FILE_LIMIT
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.renewal.ca import configured_cas
 from certstore.model.settings.models import Source

@@ -22,7 +22,7 @@ from certstore.admin.actions.action import Actor
 from certstore.admin.http.identity import actions_of, check_csrf, check_origin, find_actor
 from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
-from certstore.model.certificate.contents import FILE_LIMIT
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.console.standing import LABELS, SiteStatus
 from certstore.model.settings.models import Source

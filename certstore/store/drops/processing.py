@@ -28,8 +28,8 @@ from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
-from certstore.store.pkcs12_process import open_apart
 from certstore.store.site_settings import SettingsCheck, check_settings
+from certstore.store.unlocking import Unlocker
 from certstore.store.versions import read_live
 from certstore.store.writer_state import INTAKE, SiteChange, SiteProblem, WriterState
 
@@ -115,7 +115,7 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
         return ReadDrop(drop, known, None)
     if drop.findings:
         return ReadDrop(drop, known, Refused(drop.findings))
-    return ReadDrop(drop, known, read_bundle(drop.files, now=now, names=known.expected_names, open_pkcs12=open_apart))
+    return ReadDrop(drop, known, read_bundle(drop.files, now=now, names=known.expected_names, unlock=Unlocker()))
 
 
 def finish_check(

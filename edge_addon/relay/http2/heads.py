@@ -14,6 +14,7 @@ from typing import NamedTuple
 from edge_addon.http.chunks import read_trailers
 from edge_addon.http.fields import TOKEN, Field
 from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.http.name_memo import NameMemo
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
 from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
@@ -21,8 +22,6 @@ from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
 _WEBSOCKET = b"websocket"
 _BLANKS = b" \t"
 _LOWER = TOKEN.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_MEMO_NAMES = 4096
-_MEMO_NAME_LENGTH = 64
 
 
 class _Kind(IntEnum):
@@ -56,16 +55,14 @@ _KINDS = {
 }
 
 
-class _Names(dict[bytes, _Kind]):
-    """`names[name]`; raises BadMessage for what is no name in HTTP/2. A bounded memo of a pure function."""
+class _Names(NameMemo[_Kind]):
+    """`names[name]`; raises BadMessage for what is no name in HTTP/2."""
 
     __slots__ = ()
 
-    def __missing__(self, name: bytes) -> _Kind:
+    def work_out(self, name: bytes) -> _Kind:
         if not name or name.translate(None, _LOWER):
             raise BadMessage(Cause.BAD_FIELD_NAME)  # unknown pseudo-headers too: a colon is no letter of a name
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = _Kind.PLAIN
         return _Kind.PLAIN
 
 

@@ -10,11 +10,11 @@ The price is some hundred bytes per response on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
+
+from edge_addon.http.name_memo import NameMemo
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -30,8 +30,6 @@ _INTEGER_BYTES = 4
 _STATIC: tuple[tuple[bytes, bytes], ...] = ((b"", b""), *HeaderTable.STATIC_TABLE)
 _NEVER_INDEXED = frozenset((b"set-cookie", b"cookie", b"authorization", b"proxy-authorization"))
 """Secrets, which no proxy on the way may put into a table of its own either (§7.1.3)."""
-_MEMO_NAMES = 2048
-_MEMO_NAME_LENGTH = 64
 
 
 class BadBlock(Exception):
@@ -166,25 +164,21 @@ def encode_integer(number: int, prefix: int, flags: int) -> bytes:
     return bytes(out)
 
 
-class _Names(dict[bytes, bytes]):
-    """A field's name in any case → how a literal with it begins. A bounded memo of a pure function, of names only."""
+class _Starts(NameMemo[bytes]):
+    """A field's name in any case → how a literal with it begins."""
 
     __slots__ = ()
 
-    def __missing__(self, name: bytes) -> bytes:
+    def work_out(self, name: bytes) -> bytes:
         lowered = name.lower()
         flags = 0x10 if lowered in _NEVER_INDEXED else 0x00
         known = HeaderTable.STATIC_TABLE_MAPPING.get(lowered)
         if known is not None:
-            start = encode_integer(known[0], 0x0F, flags)
-        else:
-            start = bytes((flags,)) + encode_integer(len(lowered), 0x7F, 0) + lowered
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = start
-        return start
+            return encode_integer(known[0], 0x0F, flags)
+        return bytes((flags,)) + encode_integer(len(lowered), 0x7F, 0) + lowered
 
 
-_starts = _Names()
+_starts = _Starts()
 _lengths = [encode_integer(length, 0x7F, 0) for length in range(1024)]
 _statuses = {int(value): bytes((0x80 | index,)) for index, (name, value) in enumerate(_STATIC) if name == b":status"}
 
@@ -201,8 +195,3 @@ def encode_field(name: bytes, value: bytes) -> bytes:
     """One field as a literal; its name in lower case whatever case it is given in."""
     length = len(value)
     return _starts[name] + (_lengths[length] if length < len(_lengths) else encode_integer(length, 0x7F, 0)) + value
-
-
-def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Several fields."""
-    return b"".join([encode_field(name, value) for name, value in fields])

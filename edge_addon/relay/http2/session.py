@@ -6,13 +6,13 @@ request is a `Stream`. What streams send within one turn of the loop leaves in o
 
 from __future__ import annotations
 
-import base64
-import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
 from edge_addon.http import responses
+from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
@@ -23,6 +23,7 @@ from edge_addon.relay.http2.frames import Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
+from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
@@ -41,41 +42,40 @@ MAX_UNSENT: Final = 128 * 1024
 class Http2Session:
     """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
 
-    __slots__ = (
-        "_budget",
-        "_channel",
-        "_framer",
-        "_gate",
-        "_head_timer",
-        "_is_closed",
-        "_is_corked",
-        "_is_draining",
-        "_now",
-        "_plane",
-        "_queued",
-        "_spare_timers",
-        "_streams",
-        "_timer",
-        "_will_flush",
-        "is_full",
-        "is_write_paused",
-        "own_fields",
-        "response_fields",
-    )
+    is_full: bool
+    is_write_paused: bool
+    own_fields: tuple[Field, ...]
+    response_fields: FieldTable
+    _budget: Budget
+    _channel: Channel
+    _framer: Framer
+    _admission: Admission
+    _head_timer: Timer | None
+    _is_closed: bool
+    _is_corked: bool
+    _is_draining: bool
+    _now: Callable[[], float]
+    _plane: DataPlane
+    _queued: int
+    _spare_timers: list[Timer]
+    _streams: dict[int, Stream]
+    _timer: Timer
+    _will_flush: bool
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._now = plane.timers.time
-        self._gate = Admission(channel, plane)
-        self.own_fields, self.response_fields = self._gate.own_fields, self._gate.response_fields
+        self._admission = Admission(channel, plane)
+        self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
         self._budget = Budget(self._now())
-        self._streams: dict[int, Stream] = {}
+        self._streams = {}
         self._queued = 0
         self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
         self.is_write_paused = self.is_full = False
-        self._head_timer: Timer | None = None
-        self._spare_timers: list[Timer] = []
+        self._head_timer = None
+        self._spare_timers = []
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
         self._framer = Framer(self, plane.settings.limits.header_bytes)
@@ -117,7 +117,7 @@ class Http2Session:
         self.is_write_paused = True
         self._channel.pause_reading()
         for stream in list(self._streams.values()):
-            stream.hold()
+            stream.pause_upstream()
         if not self._streams and not self._is_closed:
             self._rest()
 
@@ -153,8 +153,8 @@ class Http2Session:
         self._timer.cancel()
         report = Report(self._channel, self._plane)
         try:
-            head, key = read_request(fields, _make_key, is_end=is_end)
-            verdict = self._gate.admit(head)
+            head, key = read_request(fields, make_key, is_end=is_end)
+            verdict = self._admission.admit(head)
         except BadMessage as error:
             self._refuse(stream_id, report, error, is_end=is_end)
             return
@@ -164,7 +164,7 @@ class Http2Session:
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
         if isinstance(verdict, UpstreamPool):
-            stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+            stream.relay(verdict, self._admission.forwarded(head), websocket_key=key)
         else:
             stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
 
@@ -257,7 +257,7 @@ class Http2Session:
             if not self.is_full:
                 self.is_full = True
                 for stream in list(self._streams.values()):
-                    stream.hold()
+                    stream.pause_upstream()
         elif self.is_full and self._queued <= MAX_QUEUED // 2:
             self.is_full = False
             self._read_on()
@@ -350,8 +350,3 @@ class Http2Session:
         self._will_flush = False
         if not self._is_closed and (data := self._framer.data_to_send()):
             self._channel.write(data)
-
-
-def _make_key() -> bytes:
-    """RFC 6455 §4.1."""
-    return base64.b64encode(secrets.token_bytes(16))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import OpenedPkcs12, open_here
+from certstore.model.certificate.contents import Unlocked
 from certstore.model.console.people import Role
+from certstore.store.unlocking import Unlocker
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import hidden, sign_in, submit, upload, upload_with
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
@@ -76,12 +77,13 @@ def test_files_that_were_previewed_are_installed_without_being_opened_again(
     anna: Client, ca: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[bytes] = []
+    unlock = Unlocker.__call__
 
-    def count(content: bytes, password: bytes | None) -> OpenedPkcs12:
+    def count(self: Unlocker, content: bytes, password: bytes | None) -> Unlocked:
         opened.append(content)
-        return open_here(content, password)
+        return unlock(self, content, password)
 
-    monkeypatch.setattr("certstore.store.writer.open_apart", count)
+    monkeypatch.setattr(Unlocker, "__call__", count)
     add(anna, SITE, "main")
     issued = ca.issue(SITE)
     shown = upload(anna, f"/sites/{SITE}/certificate/files", [("a.p12", issued.pkcs12(b"right"))], password="right")
