@@ -130,7 +130,7 @@ class Jobs:
             failure = RequestFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)")
         with self._lock:
             if self._is_stopping and failure is not None:
-                return  # interrupted, not failed: nobody is left to hear of it
+                return  # interrupted, not failed
             job.result, job.failure = result, failure
         try:
             ended(job)

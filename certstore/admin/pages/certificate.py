@@ -163,7 +163,7 @@ def show_job(
             actor,
             "warning",
             "The steps of this order or check are no longer available: the service has restarted since. An interrupted "
-            "order continues by itself; its outcome is listed below, under “Last attempts”.",
+            "order continues by itself; its outcome is listed below, under “Recent attempts”.",
         )
         return see_other(f"/sites/{site}")
     return render(request, actor, "job.html", site=site, job=job, detail=detail)

@@ -60,7 +60,7 @@ README: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
 
 
 class Visitor(Protocol):
-    """Who is shown each page, in the state that it is in."""
+    """Gets each page in the state that it is in."""
 
     def take(self, page: Page, name: str) -> None: ...
 
@@ -70,7 +70,7 @@ class Camera:
     folder: Path
 
     def take(self, page: Page, name: str) -> None:
-        """The page as it is, four times: it is not loaded again."""
+        """Four pictures of the page as it is, without loading it again."""
         for theme in THEMES:
             for form, size in (("wide", WIDE), ("phone", PHONE)):
                 page.emulate_media(color_scheme=theme)
@@ -137,7 +137,7 @@ def take_conflict(camera: Visitor, page: Page, console: RunningConsole) -> None:
 
 
 def take_jobs(camera: Visitor, page: Page, address: str, pebble: Pebble, responder: Responder) -> None:
-    """An order under way, done, and refused by the CA; a preflight that found something."""
+    """A running order, a finished one, and one that the CA refused; a preflight check with findings."""
     page.goto(f"{address}/sites/{SUGGESTED}")
     page.get_by_role("button", name="Order now").click()
     page.locator("#steps li").nth(2).wait_for()

@@ -1,4 +1,4 @@
-"""The API on a real console: verbs as JSON, errors as problem documents, ETags, pages, audit, health."""
+"""The API of a real console: commands as JSON, errors as problem documents, ETags, pages, audit, health."""
 
 import base64
 import contextlib
@@ -81,7 +81,7 @@ def test_bad_settings_are_refused_in_the_words_of_the_settings(console: RunningC
     assert SITE not in console.writer.sites()
 
 
-def test_certificate_is_looked_at_then_taken_in_then_noted(
+def test_certificate_is_previewed_then_installed_then_noted(
     console: RunningConsole, admin: Client, ca: CertificateAuthority, tmp_path: Path
 ) -> None:
     add_site(admin, SITE, additional_names=[OTHER])
@@ -119,7 +119,7 @@ def test_refused_upload_leaves_the_source_of_a_site_as_it_was(
     assert admin.get(f"{SITES}/{SITE}").json["source"] == "file"
 
 
-def test_certificate_of_other_names_is_taken_only_by_force(admin: Client, ca: CertificateAuthority) -> None:
+def test_certificate_of_other_names_is_installed_only_by_force(admin: Client, ca: CertificateAuthority) -> None:
     add_site(admin, SITE)
     wrong = ca.issue(OTHER)
     looked = admin.send("POST", f"{SITES}/{SITE}/certificate/preview", upload(wrong)).json
@@ -183,7 +183,7 @@ def test_list_that_has_not_changed_is_not_sent_again(admin: Client) -> None:
 
 
 def events_of(console: RunningConsole, path: str, client: Client) -> Iterator[tuple[str, Any]]:
-    """(event, data) as they come."""
+    """Yields (event, data) as they arrive."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=20, context=context)
@@ -196,7 +196,7 @@ def events_of(console: RunningConsole, path: str, client: Client) -> Iterator[tu
                 yield line[7:].strip().decode(), json.loads(answer.readline().removeprefix(b"data: "))
 
 
-def test_changes_are_told_as_they_happen(console: RunningConsole, admin: Client) -> None:
+def test_changes_are_sent_as_they_happen(console: RunningConsole, admin: Client) -> None:
     events = events_of(console, "/api/v1/events", admin)
     kind, first = next(events)
     assert kind == "changed"
@@ -226,7 +226,7 @@ def test_without_a_token_nothing_is_answered(console: RunningConsole) -> None:
     assert console.client("cet_000000000000_" + "A" * 43).get("/api/v1/me").status == 401
 
 
-def test_removed_token_is_worth_nothing(console: RunningConsole, admin: Client) -> None:
+def test_removed_token_is_refused(console: RunningConsole, admin: Client) -> None:
     made = admin.send("POST", "/api/v1/tokens", {"name": "ci", "scope": "read"}).json
     program = console.client(made["secret"])
     assert program.get("/api/v1/me").json["scope"] == "read"
@@ -337,7 +337,7 @@ def test_workers_are_shown_with_how_far_they_have_read(console: RunningConsole, 
     assert "2 workers serve the latest certificates" in anna.get("/").text
 
 
-def test_health_says_that_control_lives(console: RunningConsole) -> None:
+def test_health_check_shows_that_control_is_alive(console: RunningConsole) -> None:
     answer = console.client().get("/healthz")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 

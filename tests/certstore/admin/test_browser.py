@@ -1,7 +1,7 @@
-"""The console in Debian's real Chromium: set-up, uploads, an order at a real Pebble, preflight, people.
+"""The console in Debian's real Chromium: set-up, uploads, an order at a real Pebble, a preflight check, users.
 
-No page may break its own content security policy or log an error, scroll sideways on a phone, or have a serious fault
-that axe-core finds, in light or dark.
+No page may break its content security policy, log an error, or scroll sideways on a phone, and axe-core must find no
+serious fault in it, light or dark.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
 
 @contextlib.contextmanager
 def browsing(browser: Browser, console: RunningConsole, name: str | None = "anna", **options: Any) -> Iterator[Page]:
-    """A signed-in page; at its end nothing was complained about in the browser's console."""
+    """A signed-in page. At its end the browser's console must have no errors."""
     context = browser.new_context(ignore_https_errors=True, **{"viewport": WIDE, **options})
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -88,7 +88,7 @@ def write_pair(folder: Path, issued: Issued) -> list[Path]:
 
 
 def test_a_page_that_breaks_its_policy_would_be_noticed(browser: Browser, console: RunningConsole) -> None:
-    """The control for all others here."""
+    """The negative control for all other tests here."""
     console.add_user("anna")
     with pytest.raises(AssertionError, match="Content Security Policy"), browsing(browser, console) as page:
         page.evaluate("""() => {
@@ -165,7 +165,7 @@ def test_file_that_can_be_no_certificate_is_not_even_sent(
 
 
 def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser: Browser, tmp_path: Path) -> None:
-    """A name that leads nowhere is found by the preflight; mended, it is ordered from a real CA."""
+    """The preflight check finds a name that leads nowhere; once that is fixed, a real CA issues."""
     root = tmp_path / "store"
     responder = Responder(Layout(root))
     with contextlib.ExitStack() as stack:
@@ -271,7 +271,7 @@ def test_page_fits_a_phone(browser: Browser, filled: RunningConsole, name: str) 
 
 @dataclass
 class Inspector:
-    """Looks at a page as the camera does: in both themes, and as on a phone."""
+    """Checks a page as the camera takes it: in both themes, and as on a phone."""
 
     axe: str
     faults: list[str] = field(default_factory=list)
@@ -305,10 +305,10 @@ class Inspector:
         page.set_viewport_size(before or WIDE)
 
 
-def test_pages_in_the_middle_of_something_have_no_serious_fault_either(
+def test_pages_of_unfinished_work_have_no_serious_fault_either(
     browser: Browser, console: RunningConsole, axe: str, tmp_path: Path
 ) -> None:
-    """Set-up and wrong sign-in, previews, a conflict of two editors, orders under way, done and failed, a preflight."""
+    """Set-up, failed sign-in, previews, a conflict of two editors, running, done and failed orders, a check."""
     inspector = Inspector(axe)
     take_entrance(inspector, browser, console)
     with scene(tmp_path / "filled") as (filled, pebble, responder), browsing(browser, filled) as page:
