@@ -1,4 +1,4 @@
-"""What is measured, under which names, and how the counts of several processes become one page for Prometheus.
+"""What is measured, under which names, and how the counters of several processes become one page for Prometheus.
 
 Pure. Workers count in plain numbers and report them now and then; control adds the reports up and writes them in
 Prometheus' text format (version 0.0.4). A family says how its values of several workers are put together.
@@ -100,7 +100,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, line: Sequence[Any]) -> Sample:
-        """Raises KeyError, TypeError or ValueError for anything that is no sample of ours."""
+        """Raises KeyError, TypeError or ValueError for anything else."""
         name, labels, value, counts = line
         family = FAMILIES[name]
         if len(labels) != len(family.labels) or bool(counts) is not (family.kind is Kind.HISTOGRAM):
@@ -111,7 +111,7 @@ class Sample:
 
 
 def lasting(samples: Iterable[Sample]) -> list[Sample]:
-    """What stays true when its worker has ended: counts, not states."""
+    """The samples that stay true when their worker has ended: counts, not states."""
     return [each for each in samples if FAMILIES[each.name].kind is not Kind.GAUGE]
 
 
@@ -126,7 +126,7 @@ def add_up(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def bound_sites(samples: Iterable[Sample], most: int) -> list[Sample]:
-    """At most so many sites have requests under a label of their own; the others are one."""
+    """At most `most` sites keep their own label; all others share one."""
     shown: set[str] = {OTHER_SITES}
     bounded = []
     for each in samples:
