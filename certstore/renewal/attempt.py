@@ -23,7 +23,8 @@ from certstore.acme.preflight import Preflight
 from certstore.acme.renewal_info import certificate_id
 from certstore.files.clock import utc_now
 from certstore.model import layout as names_of
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.progress import Tell
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca, configured_cas
 from certstore.model.renewal.decision import Origin, RenewalReason, SiteToRenew, place_of
@@ -48,8 +49,6 @@ from certstore.renewal.sites import ACME_SOURCE, RenewalSites
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
 
 logger = logging.getLogger(__name__)
-
-Tell = Callable[[str], None]
 
 DOWN_FOR = timedelta(seconds=30)
 """How long a CA that was not reached is taken to be out of reach for everybody."""

@@ -20,13 +20,22 @@ from certstore.acme.network import OrderFailed
 from certstore.acme.renewal_info import RenewalInfoAnswer
 from certstore.files.clock import utc_now
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca
-from certstore.model.renewal.decision import Keep, LiveCertificate, Renew, RenewalReason, decide_renewal, place_of
-from certstore.model.renewal.state import SuggestedWindow
+from certstore.model.renewal.decision import (
+    Keep,
+    LiveCertificate,
+    Renew,
+    RenewalReason,
+    decide_renewal,
+    place_of,
+    renewal_instant,
+)
+from certstore.model.renewal.state import RenewalState, SuggestedWindow
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
-from certstore.renewal.attempt import Attempt, Attempted, Tell, Tools, live_certificate_id
+from certstore.renewal.attempt import Attempt, Attempted, Tools, live_certificate_id
 from certstore.renewal.memory import RenewalMemory
 from certstore.renewal.renewal_windows import NO_ANSWER, AriClient
 from certstore.renewal.sites import ACME_SOURCE
@@ -42,10 +51,6 @@ STALLED_AFTER = timedelta(minutes=10)
 LONGEST_SLEEP = timedelta(hours=6)
 """A site is looked at at least so often: a clock that was set, or a decision that was wrong, heals by itself."""
 _STOP_SECONDS = 20.0
-
-
-def no_tell(message: str) -> None:
-    """For attempts that nobody watches."""
 
 
 class SiteBusy(Exception):
@@ -142,6 +147,11 @@ class Maintenance:
 
     def is_ordering(self, site: str) -> bool:
         return site in self._busy
+
+    def renewal_due(self, entry: SiteEntry, state: RenewalState) -> tuple[datetime, RenewalReason] | None:
+        """When the site's live certificate is due for renewal, and why; None if it has none."""
+        live = self.tools.sites.live(entry)
+        return renewal_instant(live, state, site_fraction(entry.site, live)) if live is not None else None
 
     def entries(self) -> Mapping[str, SiteEntry]:
         """All sites as they stand."""
@@ -255,7 +265,7 @@ class Maintenance:
                     wake.append(ask_at)
                 self._schedule(site, max(min(wake), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason):
-                self._order(Attempt(self.tools, target, reason, no_tell), site)
+                self._order(Attempt(self.tools, target, reason, tell_nobody), site)
 
     def _order(self, attempt: Attempt, site: str) -> None:
         with self._lock:

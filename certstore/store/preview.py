@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, choose_bundle
+from certstore.model.certificate.bundle import CertificateBundle, Refused, choose_bundle
 from certstore.model.certificate.contents import Contents, Unlock, read_contents
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.site_registry import KnownSite
 from certstore.model.version import Version
 

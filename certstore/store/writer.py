@@ -21,8 +21,9 @@ from typing import Any, Self
 from certstore.files.atomic import KeyPermissions
 from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
-from certstore.model.certificate.bundle import DroppedFile, choose_bundle
+from certstore.model.certificate.bundle import choose_bundle
 from certstore.model.certificate.contents import Unlocked
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
 from certstore.model.layout import Layout

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.control.protocol import Fault, RequestFailed, pack_bytes, pack_files
+from certstore.control.commands.requests import InstallRequest, RollbackRequest, SetSiteRequest
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
@@ -126,19 +127,12 @@ def install(
         settings = actions.context.writer.settings(site)
         has_other_source = settings is not None and settings.certificate in (Source.ACME, Source.MAIN)
         if has_other_source and (not looked.is_refused or (force and looked.is_forcible)):
-            actions.context.perform("site.set", {"site": site, "changes": {"certificate": Source.FILE.value}})
-        args: dict[str, Any] = {
-            "site": site,
-            "files": pack_files([(file.name, file.content) for file in files]),
-            "force": force,
-        }
+            actions.context.perform(SetSiteRequest(site, {"certificate": Source.FILE.value}))
         if has_other_source and looked.is_refused and not (force and looked.is_forcible):
             # The verb would refuse it too, in words about the source instead of about the files.
             facts = _refused_facts(site, looked)
         else:
-            facts = actions.context.perform(
-                "cert.install", args if password is None else args | {"password": pack_bytes(password)}
-            )
+            facts = actions.context.perform(InstallRequest(site, tuple(files), password, force)).to_json()
         audited.detail = str(facts["message"])
         audited.outcome = "done" if facts["outcome"] in ("done", "noted") else str(facts["outcome"])
     return facts
@@ -163,7 +157,7 @@ def activate(actions: Actions, actor: Actor, site: str, version: int | None) -> 
     """Make a kept version live again; None: the one that was before."""
     actions.entry(actor, Action.CERT_ACTIVATE, site)
     with actions.audited(actor, Action.CERT_ACTIVATE, site, f"version {version}") as audited:
-        facts = actions.context.perform("cert.rollback", {"site": site, "version": version})
+        facts = actions.context.perform(RollbackRequest(site, version)).to_json()
         audited.detail = str(facts["message"])
     return facts
 

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.admin.context import Tell
 from certstore.admin.live.jobs import Act, Job
+from certstore.control.commands.requests import OrderRequest, PreflightRequest, RegisterAccountsRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
+from certstore.model.progress import Tell
 from certstore.model.record import Record
 
 FOLLOWED_FOR = timedelta(minutes=10)
@@ -20,7 +21,7 @@ def start_preflight(actions: Actions, actor: Actor, site: str) -> Job:
     actions.entry(actor, Action.SITE_PREFLIGHT, site)
 
     def act(tell: Tell) -> dict[str, Any]:
-        return actions.context.perform("site.preflight", {"site": site}, tell)
+        return actions.context.perform(PreflightRequest(site), tell).to_json()
 
     return _start(actions, actor, site, Action.SITE_PREFLIGHT, act)
 
@@ -34,7 +35,7 @@ def start_order(actions: Actions, actor: Actor, site: str, *, force: bool = Fals
 
     def act(tell: Tell) -> dict[str, Any]:
         if agree_to_terms:
-            actions.context.perform("account.register", {"agree_to_terms": True}, tell)
+            actions.context.perform(RegisterAccountsRequest(agree_to_terms=True), tell)
         return _order(actions, site, tell, force=force)
 
     return _start(actions, actor, site, Action.CERT_ORDER, act)
@@ -64,7 +65,7 @@ def _start(actions: Actions, actor: Actor, site: str, action: Action, act: Act) 
 def _order(actions: Actions, site: str, tell: Tell, *, force: bool) -> dict[str, Any]:
     started = actions.context.clock()
     try:
-        return actions.context.perform("cert.request", {"site": site, "force": force}, tell)
+        return actions.context.perform(OrderRequest(site, force), tell).to_json()
     except RequestFailed as failure:
         if failure.fault is not Fault.BUSY or actions.news.is_closed:
             raise

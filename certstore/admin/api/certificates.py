@@ -17,7 +17,7 @@ from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.admin.http.problems import Problem, response_of
 from certstore.admin.live.jobs import Job
 from certstore.control.protocol import Fault, RequestFailed, unpack_bytes
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.authorization import Action
 
 router = APIRouter(tags=["certificates"])

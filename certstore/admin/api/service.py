@@ -1,4 +1,4 @@
-"""The service as a whole: settings that matter to certificates, CA account, notifications, audit log, changes."""
+"""The service: settings that matter to certificates, CA account, test mail, audit log, event stream."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def register(actions: ActionsDep, actor: ApiActor, terms: Terms) -> dict[str, An
     return service.register_account(actions, actor, agree_to_terms=terms.agree_to_terms)
 
 
-@router.post("/service/test-mail", summary="Send a test notification")
+@router.post("/service/test-mail", summary="Send a test mail")
 def test_mail(actions: ActionsDep, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
     return service.test_notification(actions, actor, recipients.to)
 
 
-@router.get("/audit", summary="Who did what, newest first")
+@router.get("/audit", summary="The audit log, newest first")
 def audit(
     actions: ActionsDep,
     actor: ApiActor,
@@ -49,9 +49,7 @@ def export(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
     return StreamingResponse(content, media_type="application/x-ndjson", headers=headers)
 
 
-@router.get(
-    "/events", summary="Server-sent: that something about the sites has changed", response_class=StreamingResponse
-)
+@router.get("/events", summary="Changes of sites, as server-sent events", response_class=StreamingResponse)
 def events(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
     actions.check(actor, Action.SITES_LIST)
     return event_response(actions, actor, follow_sites(actions.index, actions.news))

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from certstore.admin.context import Tell
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
+from certstore.model.progress import Tell
 
 AT_ONCE = 8
 _KEPT = 200

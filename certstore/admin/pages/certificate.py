@@ -14,8 +14,9 @@ from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
 from certstore.admin.pages.site import KEY_TYPES
+from certstore.admin.pages.words import split_list
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.renewal.ca import configured_cas
@@ -128,7 +129,7 @@ def order(
     detail = sites.show_site(actions, actor, site)
     own = {
         "certificate": Source.ACME.value,
-        "contact": contact.replace(",", " ").split() or None,
+        "contact": split_list(contact) or None,
         "profile": profile.strip() or None,
         "key_type": key_type or None,
     }

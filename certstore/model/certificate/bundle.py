@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 
 from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
-from certstore.model.certificate.contents import Contents, DroppedFile, FoundKey, Unlock, read_contents, unlock_here
+from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Finding, Refusal, Refused, refusal
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts

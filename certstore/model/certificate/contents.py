@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 from certstore.model.certificate.der import DerKind, kind_of
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
 from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
@@ -32,14 +33,6 @@ _REMOVE_PASSWORD = {
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
 _PKCS7_LABELS = {"PKCS7", "CMS"}
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedFile:
-    """One file of a drop; `name` is only for messages."""
-
-    name: str
-    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

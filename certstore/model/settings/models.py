@@ -88,6 +88,7 @@ class ListenerKind(StrEnum):
     POP3 = "pop3"
     POP3S = "pop3s"
     SMTP = "smtp"
+    LMTP = "lmtp"
     SUBMISSION = "submission"
     SUBMISSIONS = "submissions"
     SIEVE = "sieve"
@@ -123,6 +124,7 @@ _USUAL_PORTS = {
     ListenerKind.POP3: 110,
     ListenerKind.POP3S: 995,
     ListenerKind.SMTP: 25,
+    ListenerKind.LMTP: 24,
     ListenerKind.SUBMISSION: 587,
     ListenerKind.SUBMISSIONS: 465,
     ListenerKind.SIEVE: 4190,
@@ -178,6 +180,12 @@ class ListenerSettings(Model):
     """The name that the upstream's certificate must cover, where it is not the host of `upstream`."""
     proxy_protocol: ProxyProtocol | None = None
     accept_proxy_protocol: bool = False
+
+    @model_validator(mode="after")
+    def _no_lmtp_on_the_port_of_smtp(self) -> Self:
+        if self.kind is ListenerKind.LMTP and self.listen.port == 25:
+            raise ValueError("LMTP must not be used on port 25 (RFC 2033); its usual port is 24")
+        return self
 
     @model_validator(mode="after")
     def _upstream_fits_kind(self) -> Self:

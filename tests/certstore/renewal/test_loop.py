@@ -12,6 +12,8 @@ import pytest
 
 from certstore.acme.issue import Interrupted
 from certstore.acme.renewal_info import RenewalInfoAnswer
+from certstore.control.commands.requests import RegisterAccountsRequest
+from certstore.control.commands.table import perform
 from certstore.model.record import Outcome
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause
@@ -36,7 +38,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 def drop(stage: Scene, site: str, *names: str) -> None:
     """A file certificate, taken in by hand."""
-    from certstore.model.certificate.contents import DroppedFile
+    from certstore.model.certificate.dropped_file import DroppedFile
 
     issued = CertificateAuthority().issue(*names)
     stage.writer.take_in(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
@@ -234,7 +236,7 @@ def test_terms_that_nobody_agreed_to_are_a_matter_for_a_person(tmp_path: Path) -
         with stage.running() as upkeep:
             wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
             assert stage.attempts("a.test")[0].reason == Cause.TERMS.value
-            upkeep.perform("account.register", {"agree_to_terms": True})
+            perform(upkeep, RegisterAccountsRequest(agree_to_terms=True))
             wait_for(lambda: stage.version("a.test") == 1, "ordered as soon as there is an account", seconds=20)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
-from certstore.model.certificate.contents import DroppedFile, Unlocked, unlock_here
+from certstore.model.certificate.contents import Unlocked, unlock_here
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.store.writer import InvalidSite, StoreWriter, UnknownSite

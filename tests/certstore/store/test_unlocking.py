@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
-from certstore.model.certificate.contents import DroppedFile, TooMuchWork, unlock_here
+from certstore.model.certificate.contents import TooMuchWork, unlock_here
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.store import unlocking
 from certstore.store.unlocking import Unlocker
 from tests.certificates import CertificateAuthority

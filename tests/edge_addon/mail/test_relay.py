@@ -132,8 +132,18 @@ async def test_managesieve_greets_again_over_tls(tmp_path: Path) -> None:
         assert await client.lines(b"OK") == b'"SASL" "PLAIN"\r\nOK "ready"\r\n'
 
 
+@pytest.mark.parametrize(
+    ("kind", "hello", "refusal", "offers"),
+    [
+        ("smtp", b"EHLO a.test\r\n", b"530 5.7.0", b"250-mail\r\n250-SIZE 9\r\n250 AUTH PLAIN\r\n"),
+        ("lmtp", b"LHLO a.test\r\n", b"500 5.5.1", b"250-mail\r\n250 SIZE 9\r\n"),
+    ],
+)
 @in_loop
-async def test_smtp_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(tmp_path: Path) -> None:
+async def test_mail_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(
+    tmp_path: Path, kind: str, hello: bytes, refusal: bytes, offers: bytes
+) -> None:
+    """What an attacker put behind STARTTLS in the clear is thrown away."""
     in_clear: list[bytes] = []
     over_tls: list[bytes] = []
 
@@ -142,34 +152,34 @@ async def test_smtp_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(t
             peer.say(b"220 mail ESMTP\r\n")
             while line := await peer.line():
                 heard.append(line)
-                peer.say(
-                    b"250-mail\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n"
-                )
+                everything = b"250-mail\r\n250-STARTTLS\r\n250-SIZE 9\r\n250 AUTH PLAIN\r\n"
+                peer.say(everything if line == hello else b"250 ok\r\n")
 
         return script
 
     async with (
         Upstream(serve(in_clear), serve(over_tls)) as upstream,  # type: ignore[arg-type]
-        mail_edge(tmp_path, "smtp", upstream.port) as edge,
+        mail_edge(tmp_path, kind, upstream.port) as edge,
     ):
         client = await edge.connect()
         assert await client.line() == b"220 mail ESMTP\r\n"
-        assert await client.ask(b"EHLO a.test\r\n", b"250 ") == b"250-mail\r\n250 STARTTLS\r\n"
+        assert await client.ask(hello, b"250 ") == b"250-mail\r\n250-SIZE 9\r\n250 STARTTLS\r\n"
         await client.ask(b"MAIL FROM:<clear@a.test>\r\n", b"250 ")
-        assert (await client.ask(b"AUTH PLAIN AHUAcA==\r\n", b"530")).startswith(b"530 5.7.0")
+        assert (await client.ask(b"AUTH PLAIN AHUAcA==\r\n", b"5")).startswith(refusal)
         client.say(b"STARTTLS\r\nRCPT TO:<injected@b.test>\r\n")
         assert await client.line() == b"220 2.0.0 Begin TLS\r\n"
         await client.start_tls(client_context(), "edge.test")
-        assert await client.ask(b"EHLO a.test\r\n", b"250 ") == b"250-mail\r\n250 AUTH PLAIN\r\n"
+        assert await client.ask(hello, b"250 ") == offers
         await upstream.done(1)
-        assert in_clear == [b"EHLO a.test\r\n", b"MAIL FROM:<clear@a.test>\r\n", b"QUIT\r\n"]
-        assert over_tls == [b"EHLO a.test\r\n"]
+        assert in_clear == [hello, b"MAIL FROM:<clear@a.test>\r\n", b"QUIT\r\n"]
+        assert over_tls == [hello]
 
 
 @pytest.mark.parametrize(
     ("kind", "goodbye"),
     [
         ("smtp", b"421 4.3.2 edge.test "),
+        ("lmtp", b"421 4.3.2 edge.test "),
         ("submissions", b"421 4.3.2 edge.test "),
         ("imaps", b"* BYE [UNAVAILABLE] "),
         ("pop3s", b"-ERR [SYS/TEMP] "),
@@ -185,7 +195,7 @@ def test_without_its_mail_server_a_session_ends_in_words_that_make_the_client_co
             assert (await client.end()).startswith(goodbye)
             await edge.counted(UNREACHABLE)
             (entry,) = await edge.log_entries()
-            assert entry["outcome"] == UNREACHABLE
+            assert (entry["kind"], entry["outcome"]) == (kind, UNREACHABLE)
 
     run()
 
@@ -457,7 +467,7 @@ async def test_words_that_drip_do_not_put_the_login_off(
 
         dripping = asyncio.create_task(drip())
         try:
-            assert b"* BYE [UNAVAILABLE] Nothing" in await client.end()
+            assert b"* BYE [UNAVAILABLE] Idle" in await client.end()
         finally:
             dripping.cancel()
         await edge.counted(relay.IDLE)

@@ -32,7 +32,7 @@ def dialogue(protocol: MailProtocol) -> BeforeTls:
         (IMAP, b"a SELECT INBOX\r\n", b"a BAD"),
         (IMAP, b"\r\n", b"* BAD"),
         (IMAP, b"{a} NOOP\r\n", b"* BAD"),
-        (POP3, b"CAPA\r\n", b"+OK That is all before TLS\r\nSTLS\r\n"),
+        (POP3, b"CAPA\r\n", b"+OK Available before TLS\r\nSTLS\r\n"),
         (POP3, b"STAT\r\n", b"-ERR"),
         (POP3, b"STLS now\r\n", b"-ERR"),
         (POP3, b"NOOP\r\n", b"-ERR"),

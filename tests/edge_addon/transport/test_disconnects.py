@@ -12,7 +12,7 @@ import pytest
 
 from edge_addon.listeners.connection import CLOSING, ClientConnection
 from edge_addon.transport import disconnects, tcp
-from edge_addon.transport.tcp import IDLE_SECONDS
+from edge_addon.transport.tcp import KEEPALIVE_IDLE_SECONDS
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.mail.edge import MAIN_HOST, Peer, Upstream, client_context, mail_edge
 from tests.edge_addon.planes import connections_of
@@ -114,7 +114,7 @@ async def test_client_that_ends_while_the_end_of_its_answer_is_on_its_way_gets_a
         connection.write(bytes(size))
         connection.close()
         end(client)
-        clients._look()
+        clients._check()
         assert len(await asyncio.wait_for(reader.read(), 20)) == size
 
 
@@ -171,4 +171,4 @@ async def test_both_sides_are_asked_for_peers_that_vanish_without_a_word(tmp_pat
 
 def _asks(each: socket.socket) -> bool:
     is_on = each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    return bool(is_on) and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == IDLE_SECONDS
+    return bool(is_on) and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_SECONDS

@@ -8,14 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
-from certstore.model.certificate.contents import (
-    PROTECTED_LIMIT,
-    DroppedFile,
-    TooMuchWork,
-    Unlocked,
-    read_contents,
-)
+from certstore.model.certificate.contents import PROTECTED_LIMIT, TooMuchWork, Unlocked, read_contents
 from certstore.model.certificate.der import DerKind, kind_of
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Refusal
 from tests.certstore.model.bundles import CA, ONE, PASSWORD, read
 
