@@ -20,7 +20,7 @@ from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.console import RunningConsole, running_console
 from tests.certstore.renewal.care import Clock
-from tests.certstore.stores import drop_pair, look_until_judged
+from tests.certstore.stores import check_until_decided, drop_pair
 
 _WORDS = (
     "northwind fjord-energy castellan-law bluebay-dental orchard-foods meridian-air harbour-trust "
@@ -166,7 +166,7 @@ def _refused_drop(writer: StoreWriter, ca: CertificateAuthority) -> None:
     host = f"webmail.{NAMES[6]}.test"
     right, other = ca.issue(host), ca.issue(host)
     drop_pair(writer, host, Issued(right.certificate, other.private_key, right.chain))
-    look_until_judged(writer, host)
+    check_until_decided(writer, host)
 
 
 def _people(console: RunningConsole) -> None:
