@@ -6,9 +6,10 @@ client sends ever becomes a part of a path, except a challenge token that passed
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from certstore.model.challenge import is_token
 
 FULLCHAIN = "fullchain.pem"
 PRIVKEY = "privkey.pem"
@@ -19,9 +20,6 @@ FULLCHAIN_RSA = "fullchain-rsa.pem"
 PRIVKEY_RSA = "privkey-rsa.pem"
 META = "meta.json"
 SITE_YAML = "site.yaml"
-
-TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}\Z")
-"""RFC 8555 §8.3: base64url without padding; the bounds keep a look-up from ever being a path or a burden."""
 
 
 def damaged(path: Path) -> Path:
@@ -91,7 +89,7 @@ class Layout:
 
     def challenge(self, token: str) -> Path | None:
         """Where the token's key authorization lies, or None when the text can be no token."""
-        return self.challenges / token if TOKEN.match(token) else None
+        return self.challenges / token if is_token(token) else None
 
     @property
     def accounts(self) -> Path:
