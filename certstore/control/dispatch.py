@@ -74,7 +74,7 @@ def _care_once(
 
     upkeep = Upkeep(writer, settings, base)
     try:
-        upkeep.maintenance.sweep()
+        upkeep.maintenance.remove_stale()
         return answer_safely(request.command, lambda: upkeep.perform(request.command, request.args, tell))
     finally:
         upkeep.stop()

@@ -14,7 +14,7 @@ from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, action_for_change
 from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
 from certstore.model.record import Record
-from certstore.model.renewal.decision import RenewalReason, renewal_instant
+from certstore.model.renewal.decision import RenewalReason, next_renewal
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN, SiteEntry
@@ -102,14 +102,10 @@ def _renewal(actions: Actions, entry: SiteEntry) -> Renewal | None:
     upkeep = actions.context.upkeep()
     if entry.source is not Source.ACME or upkeep is None:
         return None
-    from certstore.renewal.loop import site_fraction
-
     state = upkeep.maintenance.memory.states().get(entry.site, FRESH)
-    live = upkeep.maintenance.tools.sites.live(entry)
-    if live is None:
-        return Renewal(state, state.next_attempt, None)
-    due, reason = renewal_instant(live, state, site_fraction(entry.site, live))
-    return Renewal(state, due, reason)
+    live = upkeep.maintenance.context.sites.live(entry)
+    following = next_renewal(entry.site, live, state)
+    return Renewal(state, following.due or following.next_attempt, following.reason)
 
 
 def put_settings(

@@ -46,8 +46,8 @@ class Reachability:
             upkeep = self._context.upkeep()
             if upkeep is None:
                 return
-            tools = upkeep.maintenance.tools
-            facts = tools.preflight.look_at_directory(tools.cas[0])
+            tools = upkeep.maintenance.context
+            facts = tools.preflight.check_directory(tools.cas[0])
             seen = "" if facts.step is DirectoryStep.DONE else facts.seen or f"not beyond: {facts.step.value}"
             self._last = Reached(tools.cas[0].host, self._context.clock(), seen)
         finally:

@@ -18,7 +18,7 @@ from certstore.admin.context import ConsoleContext
 from certstore.model.certificate.expiry import CertificateState, certificate_state
 from certstore.model.console.listing import SiteRow, Table
 from certstore.model.console.standing import GRAVE, decide_status
-from certstore.model.renewal.decision import renewal_instant
+from certstore.model.renewal.decision import next_renewal
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
@@ -213,16 +213,7 @@ class SiteIndex:
         )
 
     def _renews_at(self, entry: SiteEntry, renewal: RenewalState) -> datetime | None:
-        """When the next order is due: the failed one's next attempt, else the certificate's own time."""
-        if renewal.next_attempt is not None:
-            return renewal.next_attempt
         upkeep = self._context.upkeep()
-        if upkeep is None:
-            return None
-        from certstore.renewal.loop import site_fraction
-
-        live = upkeep.maintenance.tools.sites.live(entry)
-        if live is None:
-            return None
-        instant, _ = renewal_instant(live, renewal, site_fraction(entry.site, live))
-        return instant.astimezone(UTC)
+        live = upkeep.maintenance.context.sites.live(entry) if upkeep is not None else None
+        at = next_renewal(entry.site, live, renewal).at
+        return at.astimezone(UTC) if at is not None else None

@@ -7,15 +7,16 @@ fails is a result, whose facts say why; only what could not even be tried raises
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from certstore.acme.issue import Interrupted
 from certstore.acme.network import OrderFailed
+from certstore.acme.order_context import Interrupted
 from certstore.control.commands.on_store import VERBS, Arguments, intake_facts
 from certstore.control.protocol import Fault, RequestFailed, unpack_bytes
 from certstore.model.renewal.ca import find_ca
-from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, renewal_instant
+from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_facts import DirectoryFacts, PreflightFinding, Severity
 from certstore.model.settings.mail_address import parse_address
@@ -23,7 +24,7 @@ from certstore.model.settings.models import Source
 from certstore.model.snapshot import SiteEntry
 from certstore.notify.smtp import MailServerFailed
 from certstore.renewal.attempt import Attempted, Tell
-from certstore.renewal.loop import SiteBusy, site_fraction
+from certstore.renewal.loop import SiteBusy
 from certstore.renewal.sites import IMPORT_SOURCE
 from certstore.store.writer import InvalidSite, NotWritable, UnknownSite
 
@@ -87,7 +88,7 @@ def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     """A person who asks does not wait out a failed attempt: only a certificate that is fine is left alone."""
     maintenance = upkeep.maintenance
     state = replace(maintenance.memory.state(target.site), next_attempt=None)
-    decision = decide_renewal(target, state, maintenance.clock(), fraction=site_fraction(target.site, target.live))
+    decision = decide_renewal(target, state, maintenance.clock(), fraction=fraction_of(target.site, target.live))
     if isinstance(decision, Keep):
         return decision.until.isoformat(timespec="seconds") if decision.until is not None else "it changes"
     return None
@@ -129,13 +130,13 @@ def failure_facts(failure: Failure) -> dict[str, Any]:
 
 def _preflight(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """Looks and orders nothing, for any site, whatever its certificate comes from."""
-    entry, tools = _entry(upkeep, arguments.site()), upkeep.maintenance.tools
+    entry, tools = _entry(upkeep, arguments.site()), upkeep.maintenance.context
     target = _target(upkeep, entry)
     ca = tools.cas[0]
     tell(f"{ca.host}: the CA's directory")
-    directory: DirectoryFacts = tools.preflight.look_at_directory(ca)
+    directory: DirectoryFacts = tools.preflight.check_directory(ca)
     account = tools.accounts.load(ca)
-    findings = tools.preflight.look(
+    findings = tools.preflight.check(
         target.names,
         directory,
         profile=tools.sites.profile(entry.site),
@@ -160,7 +161,7 @@ def _findings(findings: tuple[PreflightFinding, ...] | list[PreflightFinding]) -
 
 
 def _show_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
-    tools = upkeep.maintenance.tools
+    tools = upkeep.maintenance.context
     accounts = []
     for ca in tools.cas:
         account = tools.accounts.load(ca)
@@ -179,15 +180,14 @@ def _show_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str,
 def _register_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """At every configured CA. Sites that waited for an account are tried at once."""
     maintenance = upkeep.maintenance
-    for ca in maintenance.tools.cas:
+    for ca in maintenance.context.cas:
         tell(f"{ca.host}: account")
-        conversation = maintenance.tools.begin(ca, is_patient=False)
-        maintenance.tools.account(ca, conversation, agrees=arguments.flag("agree_to_terms"))
-        conversation.close()
+        with closing(maintenance.context.begin(ca, is_patient=False)) as conversation:
+            maintenance.context.account(ca, conversation, agrees=arguments.flag("agree_to_terms"))
     for site, state in maintenance.memory.states().items():
         if state.failure is not None and state.failure.cause in _ACCOUNT_CAUSES:
             maintenance.memory.put(site, replace(state, next_attempt=None))
-            maintenance.look_again(site)
+            maintenance.check_soon(site)
     return _show_account(upkeep, arguments, tell)
 
 
@@ -218,7 +218,7 @@ def _import_certificate(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dic
 
 def _adopt_account(upkeep: Upkeep, arguments: Arguments, tell: Tell) -> dict[str, Any]:
     """Another program's account at a CA, unless we have one there."""
-    accounts, ca = upkeep.maintenance.tools.accounts, find_ca(arguments.text("directory"))
+    accounts, ca = upkeep.maintenance.context.accounts, find_ca(arguments.text("directory"))
     if accounts.load(ca) is not None:
         return {"ca": ca.key, "outcome": "kept", "message": f"there is an account at {ca.key} already; it is kept"}
     key = unpack_bytes(arguments.text("key"))
@@ -261,17 +261,8 @@ def _acme_entry(upkeep: Upkeep, site: str) -> SiteEntry:
 
 
 def _target(upkeep: Upkeep, entry: SiteEntry) -> SiteToRenew:
-    target = upkeep.maintenance.tools.sites.to_renew(entry)
+    target = upkeep.maintenance.context.sites.to_renew(entry)
     if target is None:
         found = f"{entry.site} does not own its host {entry.host}: another site declares it"
         raise RequestFailed(Fault.INVALID, found, f"see: certedge explain {entry.host}")
     return target
-
-
-def due_at(upkeep: Upkeep, target: SiteToRenew) -> str | None:
-    """When the live certificate is to be renewed, for status pages."""
-    if target.live is None or target.source is not Source.ACME:
-        return None
-    state = upkeep.maintenance.memory.state(target.site)
-    instant, _ = renewal_instant(target.live, state, site_fraction(target.site, target.live))
-    return instant.isoformat(timespec="seconds")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from certstore.acme.account import FACTS_FILE, KEY_FILE, AccountWishes
+from certstore.acme.account import FACTS_FILE, KEY_FILE, AccountSettings
 from certstore.acme.network import OrderFailed
 from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
@@ -21,7 +21,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         yield made
 
 
-def ensure(shop: Workshop, wishes: AccountWishes = AGREED) -> str:
+def ensure(shop: Workshop, wishes: AccountSettings = AGREED) -> str:
     conversation = shop.conversation()
     try:
         return shop.accounts.ensure(shop.ca, conversation, wishes).url
@@ -80,7 +80,7 @@ def test_contact_is_changed_at_the_ca_when_it_changes_here(shop: Workshop) -> No
     assert facts["contact"] == ["new@example.org"]
     loaded = shop.accounts.load(shop.ca)
     assert loaded is not None
-    own = loaded.speak(shop.conversation())
+    own = loaded.sign_in(shop.conversation())
     at_the_ca = own.post(loaded.url, None).json()
     own.close()
     assert at_the_ca["contact"] == ["mailto:new@example.org"]
