@@ -19,7 +19,7 @@ from certstore.acme.network import Conversation, OrderFailed, require_fields, to
 from certstore.acme.order_context import OrderContext, PollTimer
 from certstore.acme.order_journal import OrderRequest, OrderUnderWay, Part
 from certstore.acme.validation import OrderInvalid, Validation
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RSA
 from certstore.model.renewal.acme_problems import read_problem
 from certstore.model.renewal.failure import Cause, Failure

@@ -23,6 +23,7 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC
 
+from certstore.files.clock import utc_now
 from certstore.model.renewal.acme_problems import Problem, read_problem
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.net.bounded_http import bounded, reason_of
@@ -194,7 +195,7 @@ def read_retry_after(response: requests.Response | None, now: Callable[[], datet
     if text is None:
         return None
     if _SECONDS.fullmatch(text.strip()):
-        return (now() if now else datetime.now(UTC)) + timedelta(seconds=min(int(text), 10**8))
+        return (now() if now else utc_now()) + timedelta(seconds=min(int(text), 10**8))
     try:
         parsed = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

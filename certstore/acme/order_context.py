@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import requests
 
 from certstore.acme.challenge_kind import ChallengeKind
 from certstore.acme.network import OrderFailed, read_retry_after
 from certstore.acme.order_journal import OrderJournal
+from certstore.files.clock import Clock, utc_now
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.failure import Cause, Failure
 
 POLLING_LIMIT = timedelta(minutes=5)
@@ -32,10 +34,10 @@ class OrderContext:
     journal: OrderJournal
     kind: ChallengeKind
     wait: Callable[[float], bool]
-    tell: Callable[[str], None] = lambda message: None
+    tell: Tell = tell_nobody
     note_order: Callable[[], None] = lambda: None
     note_failed: Callable[[str], None] = lambda name: None
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Clock = utc_now
     sleep: Callable[[float], None] = time.sleep
 
 

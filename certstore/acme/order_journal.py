@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 
 from certstore.acme.challenge_kind import Proof
 from certstore.files.atomic import make_folder, replace_file
-from certstore.model.layout import Layout
+from certstore.model.layout import ORDERS, Layout
 
 TOO_OLD = timedelta(hours=20)
 """CAs keep a finished order for days and an unfinished one for hours to days; an older one is begun anew."""
@@ -101,7 +101,7 @@ class OrderJournal:
 
     def sites(self) -> Sequence[str]:
         """Those with an order that was not finished."""
-        return sorted(path.stem for path in self._layout.orders.glob("*.json"))
+        return sorted(path.stem for path in self._layout.orders.glob(ORDERS))
 
     def stale(self, live_fingerprint: Callable[[str], str | None], now: datetime) -> dict[str, OrderUnderWay | None]:
         """The orders that no attempt will resume, by site: damaged (None), too old, or live already.

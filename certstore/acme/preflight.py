@@ -5,7 +5,7 @@ Decides nothing: what a fact means is `model.preflight_findings`, what follows f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import requests
 
 from certstore.acme.challenge_kind import AddressProbe, ChallengeKind
 from certstore.acme.dns_facts import Resolver
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.preflight_facts import (
     DirectoryFacts,
@@ -46,7 +47,7 @@ class Preflight:
         *,
         profile: str | None = None,
         account_url: str | None = None,
-        tell: Callable[[str], None] = lambda message: None,
+        tell: Tell = tell_nobody,
     ) -> list[PreflightFinding]:
         """All findings about an order for these names; `directory` is what `check_directory` found."""
         findings: list[PreflightFinding] = []
@@ -66,9 +67,7 @@ class Preflight:
                 tell(f"{facts.name}: nothing in the way")
         return findings
 
-    def gather(
-        self, names: Sequence[str], *, tell: Callable[[str], None] = lambda message: None
-    ) -> Iterator[NameFacts]:
+    def gather(self, names: Sequence[str], *, tell: Tell = tell_nobody) -> Iterator[NameFacts]:
         """The facts of each name in turn; several names are looked up at a time."""
         with self.kind.probing(self.resolver) as probe, ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
 

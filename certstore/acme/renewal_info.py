@@ -10,6 +10,7 @@ from typing import Any
 from cryptography import x509
 
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after
+from certstore.files.clock import utc_now
 from certstore.model.renewal.state import SuggestedWindow
 
 _URL_LIMIT = 500
@@ -49,7 +50,7 @@ def ask_renewal_info(conversation: Conversation, certificate: str) -> RenewalInf
     try:
         response = conversation.get(f"{base.rstrip('/')}/{certificate}")
         retry_after = read_retry_after(response)
-        wait = None if retry_after is None else retry_after - datetime.now(UTC)
+        wait = None if retry_after is None else retry_after - utc_now()
         window = read_window(response.json())
     except OrderFailed as failed:
         return RenewalInfoAnswer(None, None, failed.failure.detail)

@@ -5,30 +5,24 @@ The console never changes the store by any other way than `perform`, which is wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
+from certstore.control.commands.requests import Perform
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from certstore.control.upkeep import Upkeep
 
-Tell = Callable[[str], None]
-
-
-class Perform(Protocol):
-    """From any thread but the loop's. Raises VerbFailed."""
-
-    def __call__(self, command: str, args: Mapping[str, Any], tell: Tell = ...) -> dict[str, Any]: ...
-
 
 @dataclass(frozen=True, slots=True)
 class ConsoleContext:
-    """`caretaker` gives None where orders and warnings could not begin."""
+    """`perform` is called from any thread but the loop's; `upkeep` gives None where orders and warnings could not
+    begin."""
 
     writer: StoreWriter
     settings: Settings

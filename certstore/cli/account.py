@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certstore.cli.asking import ask_live
 from certstore.cli.context import AsJson, Config, open_edge
-from certstore.cli.live import ask_live
 from certstore.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from certstore.control.commands.results import AccountsResult
 
 app = typer.Typer(
     no_args_is_help=True, help="The account at each CA, one for all sites.", epilog="Example: certedge account show"
@@ -18,7 +21,9 @@ app = typer.Typer(
 @app.command(epilog="Example: certedge account show --json")
 def show(config: Config = None, as_json: AsJson = False) -> None:
     """Which account there is at which CA, and whom the CA writes to."""
-    _print(ask_live(open_edge(config), "account.show", {}, "read the accounts"), as_json=as_json)
+    from certstore.control.commands.requests import ShowAccountsRequest
+
+    _print(ask_live(open_edge(config), ShowAccountsRequest(), "read the accounts"), as_json=as_json)
 
 
 @app.command(epilog="Example: certedge account register --agree-to-terms")
@@ -30,13 +35,15 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Make the account at every configured CA, or tell an existing one its new contact."""
-    args = {"agree_to_terms": agree_to_terms}
-    _print(ask_live(open_edge(config), "account.register", args, "register with the CA"), as_json=as_json)
+    from certstore.control.commands.requests import RegisterAccountsRequest
+
+    request = RegisterAccountsRequest(agree_to_terms)
+    _print(ask_live(open_edge(config), request, "register with the CA"), as_json=as_json)
 
 
-def _print(facts: dict[str, Any], *, as_json: bool) -> None:
+def _print(result: AccountsResult, *, as_json: bool) -> None:
     if as_json:
-        print_json(facts)
+        print_json(result.to_json())
         return
-    rows = [(each["ca"], each["url"] or "none yet", ", ".join(each["contact"])) for each in facts["accounts"]]
+    rows = [(each.ca, each.url or "none yet", ", ".join(each.contact)) for each in result.accounts]
     print_table(("CA", "account", "contact"), rows, gives_way=("contact",), wraps=("contact",))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from certstore.cli.completion import site_keys, words
 from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
+
+if TYPE_CHECKING:
+    from certstore.control.commands.results import TokenRemoved, UserFacts, UserResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,23 +63,28 @@ def add_user(
     as_json: AsJson = False,
 ) -> None:
     """Let somebody sign in to the console. The password is asked for."""
+    from certstore.control.commands.requests import AddUserRequest
+    from certstore.model.console.people import Role
+
     attempted = f"add the user {name}"
     edge = open_edge(config)
     password = _read_password(attempted, from_stdin=password_stdin)
-    args = {"name": name, "role": role, "sites": site or [], "password": password, "replace": replace}
-    _show(ask(edge, "admin.user.add", args, attempted), as_json=as_json)
+    request = AddUserRequest(name, _one_of(Role, role, attempted), password, tuple(site or ()), replace)
+    _show(ask(edge, request, attempted), as_json=as_json)
 
 
 @user.command("list", epilog="Example: certedge admin user list")
 def list_users(config: Config = None, as_json: AsJson = False) -> None:
     """Who may sign in, and what they see."""
-    facts = ask(open_edge(config), "admin.user.list", {}, "list the users")
+    from certstore.control.commands.requests import ListUsersRequest
+
+    result = ask(open_edge(config), ListUsersRequest(), "list the users")
     if as_json:
-        print_json(facts)
+        print_json(result.to_json())
         return
     print_table(
         ("user", "role", "sites", "sign-in"),
-        [(each["name"], each["role"], _sites(each["sites"]), _sign_in(each)) for each in facts["users"]],
+        [(each.name, each.role, _sites(each.sites), _sign_in(each)) for each in result.users],
         wraps=("sites", "sign-in"),
     )
 
@@ -87,21 +96,25 @@ def remove_user(
     as_json: AsJson = False,
 ) -> None:
     """Take somebody's sign-in away, at once. The last administrator stays."""
-    _show(ask(open_edge(config), "admin.user.remove", {"name": name}, f"remove the user {name}"), as_json=as_json)
+    from certstore.control.commands.requests import RemoveUserRequest
+
+    _show(ask(open_edge(config), RemoveUserRequest(name), f"remove the user {name}"), as_json=as_json)
 
 
 @token.command("list", epilog="Example: certedge admin token list --json")
 def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
     """Which tokens there are. A token begins with `cet_` and its key."""
-    facts = ask(open_edge(config), "admin.token.list", {}, "list the tokens")
+    from certstore.control.commands.requests import ListTokensRequest
+
+    result = ask(open_edge(config), ListTokensRequest(), "list the tokens")
     if as_json:
-        print_json(facts)
+        print_json(result.to_json())
         return
     print_table(
         ("key", "name", "scope", "sites", "made by", "made"),
         [
-            (each["key"], each["name"], each["scope"], _sites(each["sites"]), each["made_by"], each["made_at"][:10])
-            for each in facts["tokens"]
+            (each.key, each.name, each.scope, _sites(each.sites), each.made_by, f"{each.made_at:%Y-%m-%d}")
+            for each in result.tokens
         ],
         gives_way=("made by", "made"),
         wraps=("sites",),
@@ -115,7 +128,9 @@ def remove_token(
     as_json: AsJson = False,
 ) -> None:
     """Make a token good for nothing, at once."""
-    _show(ask(open_edge(config), "admin.token.remove", {"key": key}, f"remove the token {key}"), as_json=as_json)
+    from certstore.control.commands.requests import RemoveTokenRequest
+
+    _show(ask(open_edge(config), RemoveTokenRequest(key), f"remove the token {key}"), as_json=as_json)
 
 
 @token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
@@ -136,34 +151,42 @@ def add_token(
     as_json: AsJson = False,
 ) -> None:
     """Make a token for the API; it is printed once."""
-    facts = ask(
-        open_edge(config),
-        "admin.token.add",
-        {"name": name, "scope": scope, "sites": site or []},
-        f"add the token {name}",
-    )
+    from certstore.control.commands.requests import AddTokenRequest
+    from certstore.model.console.authorization import Scope
+
+    attempted = f"add the token {name}"
+    request = AddTokenRequest(name, _one_of(Scope, scope, attempted), tuple(site or ()))
+    result = ask(open_edge(config), request, attempted)
     if as_json:
-        print_json(facts)
+        print_json(result.to_json())
         return
-    print_lines(str(facts["token"]))
+    print_lines(result.token)
     sys.stderr.write("This is the only time that the token is shown.\n" if sys.stderr.isatty() else "")
 
 
-def _show(facts: Mapping[str, Any], *, as_json: bool) -> None:
+def _show(result: UserResult | TokenRemoved, *, as_json: bool) -> None:
     if as_json:
-        print_json(facts)
+        print_json(result.to_json())
     else:
-        print_lines(Cell(str(facts["message"]), GOOD))
+        print_lines(Cell(result.message, GOOD))
+
+
+def _one_of[E: StrEnum](kind: type[E], word: str, attempted: str) -> E:
+    try:
+        return kind(word)
+    except ValueError:
+        found = f"{word!r:.40} is none of {', '.join(each.value for each in kind)}"
+        raise CommandFailed(attempted, found, "", Exit.USAGE) from None
 
 
 def _sites(sites: Sequence[str] | None) -> str:
     return ", ".join(sites) if sites else "all"
 
 
-def _sign_in(user: Mapping[str, Any]) -> str:
-    if not user["has_password"]:
+def _sign_in(user: UserFacts) -> str:
+    if not user.has_password:
         return "invited"
-    return "password and code" if user["has_one_time_codes"] else "password"
+    return "password and code" if user.has_one_time_codes else "password"
 
 
 def _read_password(attempted: str, *, from_stdin: bool) -> str:

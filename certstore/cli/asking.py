@@ -4,41 +4,70 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
-from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
+from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, short, utc
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.did_you_mean import site_advice
+
+if TYPE_CHECKING:
+    from certstore.control.commands.requests import CommandRequest
+    from certstore.control.commands.results import (
+        CommandResult,
+        InstallResult,
+        OrderResult,
+        PreflightNote,
+        RemoveResult,
+        Served,
+        SiteResult,
+    )
 
 ONCE_IT_RUNS = "once the service runs (certedge run)"
 
 
-def ask(edge: Edge, command: str, args: Mapping[str, Any], attempted: str) -> dict[str, Any]:
-    """Perform a verb through control, or under the lock; raises CommandFailed."""
+def ask[R: CommandResult](edge: Edge, request: CommandRequest[R], attempted: str, *, log: int = logging.ERROR) -> R:
+    """Perform a command through control, or under the lock; raises CommandFailed.
+
+    On a terminal each step of a long one is shown, with the seconds since the start.
+    """
     from certstore.control.client import call
 
-    # Where no control runs the store's own log would say the same as this command, beside it.
-    logging.getLogger("certstore").setLevel(logging.ERROR)
+    # Where no control runs, the store's log would repeat what this command prints.
+    logging.getLogger("certstore").setLevel(log)
+    begun = time.monotonic()
+
+    def show(message: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{time.monotonic() - begun:6.1f} s  {printable(message)}\n")
+
     try:
-        return call(edge.settings, edge.base, command, args, on_progress=_show_progress)
+        return call(edge.settings, edge.base, request, on_progress=show)
     except RequestFailed as failure:
-        raise failed(edge, args, attempted, failure) from None
+        raise _failed(edge, request, attempted, failure) from None
 
 
-def failed(edge: Edge, args: Mapping[str, Any], attempted: str, failure: RequestFailed) -> CommandFailed:
-    """The failure of a verb; an unknown site is told here with those there are.
+def ask_live[R: CommandResult](edge: Edge, request: CommandRequest[R], attempted: str) -> R:
+    """`ask` for commands that wait for networks: what fails there is in their result, and need not be logged too."""
+    return ask(edge, request, attempted, log=logging.CRITICAL)
 
-    The verbs don't name them: the console performs the same ones for people who are not to know of each other's sites.
+
+def _failed(edge: Edge, request: CommandRequest[Any], attempted: str, failure: RequestFailed) -> CommandFailed:
+    """For an unknown site, the nearest known one is added here.
+
+    Control does not name it: the console performs the same commands for people who must not learn of each other.
     """
-    told = CommandFailed.from_request(attempted, failure)
-    if failure.fault is Fault.NOT_FOUND and "site" in args:
+    from certstore.control.commands.requests import SiteRequest
+
+    failed = CommandFailed.from_request(attempted, failure)
+    if failure.fault is Fault.NOT_FOUND and isinstance(request, SiteRequest):
         known = known_sites(edge)
-        if known and args["site"] not in known:
-            told.remedy = f"{site_advice(args['site'], known)}; a new one: certedge site add"
-    return told
+        if known and request.site not in known:
+            failed.remedy = f"{site_advice(request.site, known)}; a new one: certedge site add"
+    return failed
 
 
 def known_sites(edge: Edge) -> Sequence[str]:
@@ -52,23 +81,19 @@ def known_sites(edge: Edge) -> Sequence[str]:
         return ()
 
 
-def _show_progress(message: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{printable(message)}\n")
-
-
-def show_change(edge: Edge, facts: Mapping[str, Any], *, as_json: bool) -> None:
+def show_change(edge: Edge, result: InstallResult | SiteResult | RemoveResult, *, as_json: bool) -> None:
     """What changed, what remains to be looked at, and what clients get: now, or once the service runs."""
     is_running = service_runs(edge)
     if as_json:
-        print_json({**facts, "service_runs": is_running})
+        print_json({**result.to_json(), "service_runs": is_running})
         return
-    message, notes = facts["message"], [problem["message"] for problem in facts.get("problems", ())]
+    message = result.message
+    notes = [problem.message for problem in getattr(result, "problems", ())]
     for note in notes:  # the message of a new certificate repeats them
         message = message.replace(f"; {note}", "")
     print_lines(Cell(message, GOOD), *(Cell(f"note: {note}", WARNING) for note in notes))
-    if (served := facts.get("served")) is not None:
-        print_lines(_served_line(served, is_running=is_running))
+    if result.served is not None:
+        print_lines(_served_line(result.served, is_running=is_running))
 
 
 def service_runs(edge: Edge) -> bool:
@@ -84,11 +109,31 @@ def show_whether_served(edge: Edge) -> None:
         print_lines(Cell(f"note: it is served {ONCE_IT_RUNS}", WARNING))
 
 
-def _served_line(served: Mapping[str, Any], *, is_running: bool) -> str:
-    from certstore.model.selection import EXPLANATIONS, Reason
+def _served_line(served: Served, *, is_running: bool) -> str:
+    from certstore.model.selection import EXPLANATIONS
 
-    why = EXPLANATIONS[Reason(served["reason"])]
-    what = f"{served['certificate']} version {served['version']} ({short(served['fingerprint'])}…)"
-    name = served["server_name"]
+    name = served.server_name
     when = f"now served for {name}" if is_running else f"served for {name} {ONCE_IT_RUNS}"
-    return f"{when}: {what}: {why}"
+    what = f"{served.certificate} version {served.version} ({short(served.fingerprint)}…)"
+    return f"{when}: {what}: {EXPLANATIONS[served.reason]}"
+
+
+def show_findings(findings: Sequence[PreflightNote]) -> None:
+    """What a preflight found, the graver first, each with what to do."""
+    from certstore.model.renewal.preflight_facts import Severity
+
+    for finding in findings:
+        is_fatal = finding.severity is Severity.FATAL
+        label = "FATAL" if is_fatal else "doubtful"
+        print_lines(Cell(f"{label}: {finding.message}", BAD if is_fatal else WARNING), f"  to do: {finding.remedy}")
+
+
+def order_failure(edge: Edge, result: OrderResult, attempted: str) -> CommandFailed:
+    """An order that failed, or waits for a limit, as a failure of the command."""
+    remedy = result.remedy
+    if result.link:
+        remedy += f"\n{result.link}"
+    if result.next_attempt is not None:
+        remedy += f"\nit is tried again by itself at {utc(result.next_attempt)}"
+        remedy += "" if service_runs(edge) else ", if the service runs then (certedge run)"
+    return CommandFailed(attempted, result.message, remedy.strip())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +19,12 @@ from certstore.cli.completion import SiteKey
 from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
-from certstore.control.protocol import pack_bytes, pack_files
+from certstore.files.clock import utc_now
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 
 if TYPE_CHECKING:
+    from certstore.control.commands.results import InstallResult
     from certstore.model.record import Record
     from certstore.store.status import VersionFacts
 
@@ -31,7 +34,6 @@ app = typer.Typer(
     epilog="Example: certedge cert history webmail.example.com",
 )
 
-_FILE_LIMIT = 1_000_000
 _PASSWORD_LIMIT = 4096
 _SHOWN_ATTEMPTS = 10
 _OUTCOME_STYLES = {"refused": BAD, "failed": BAD, "noted": WARNING, "done": GOOD}
@@ -60,18 +62,18 @@ def install(
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate with its key, make it the next version of the site; a running service serves it at once."""
+    from certstore.control.commands.requests import InstallRequest
+
     attempted = f"install a certificate for {site}"
     paths = _given_files(fullchain, privkey, pem, p12, attempted)
     check_site_key(site, attempted)
     edge = open_edge(config)
-    files = [(path.name, _read(path, _FILE_LIMIT, attempted)) for path in paths]
-    args: dict[str, Any] = {"site": site, "files": pack_files(files), "force": force}
-    if password_file is not None:
-        args["password"] = pack_bytes(_read_password(password_file, attempted))
-    facts = ask(edge, "cert.install", args, attempted)
-    if facts["outcome"] not in ("done", "noted"):
-        _show_refusal(facts, attempted, as_json=as_json)
-    show_change(edge, facts, as_json=as_json)
+    files = tuple(DroppedFile(path.name, _read(path, FILE_LIMIT, attempted)) for path in paths)
+    password = _read_password(password_file, attempted) if password_file is not None else None
+    result = ask(edge, InstallRequest(site, files, password, force), attempted)
+    if not result.is_accepted:
+        _show_refusal(result, attempted, as_json=as_json)
+    show_change(edge, result, as_json=as_json)
 
 
 @app.command(epilog="Example: certedge cert history webmail.example.com")
@@ -102,11 +104,12 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make an earlier version live again."""
+    from certstore.control.commands.requests import RollbackRequest
+
     attempted = f"roll {site} back" + (f" to version {version}" if version is not None else "")
     check_site_key(site, attempted)
     edge = open_edge(config)
-    facts = ask(edge, "cert.rollback", {"site": site, "version": version}, attempted)
-    show_change(edge, facts, as_json=as_json)
+    show_change(edge, ask(edge, RollbackRequest(site, version), attempted), as_json=as_json)
 
 
 @app.command(
@@ -179,14 +182,13 @@ def _read_password(path: Path, attempted: str) -> bytes:
     return content.splitlines()[0] if content else b""
 
 
-def _show_refusal(facts: dict[str, Any], attempted: str, *, as_json: bool) -> None:
+def _show_refusal(result: InstallResult, attempted: str, *, as_json: bool) -> None:
     """Raises CommandFailed with every reason, and with --force where a person may overrule all of them."""
     if as_json:
-        print_json(facts)
-    findings = facts["findings"]
-    found = "\n".join(finding["message"] for finding in findings) or facts["message"]
+        print_json(result.to_json())
+    found = "\n".join(finding.message for finding in result.findings) or result.message
     remedy = "nothing has changed; what is served stays"
-    if findings and all(finding["is_forcible"] for finding in findings):
+    if result.findings and all(finding.is_forcible for finding in result.findings):
         remedy += ". If it is right all the same, say so with --force"
     raise CommandFailed(attempted, found, remedy)
 
@@ -236,7 +238,7 @@ def _when(instant: datetime) -> Cell:
 
 def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
     version = facts.version
-    left = remaining(version.not_after, datetime.now(UTC))
+    left = remaining(version.not_after, utc_now())
     return (
         str(version.number),
         Cell("live", GOOD) if facts.is_live else Cell(""),

@@ -153,6 +153,9 @@ def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
         named.append((f"inspection.scripts[{position}]", script))
     if settings.notify.smtp is not None:
         named.append(("notify.smtp.password_file", settings.notify.smtp.password_file))
+    if settings.notify.webhook is not None:
+        named.append(("notify.webhook.secret_file", settings.notify.webhook.secret_file))
+        named.append(("notify.webhook.ca_file", settings.notify.webhook.ca_file))
     return [
         SettingsFault(str(config), None, key, str(path), "the path of a file that exists", f"there is no file {path}")
         for key, path in named

@@ -5,7 +5,6 @@ Reads what the workers read, so it needs no running process.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,20 +14,19 @@ from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
 from certstore.cli.status import unreadable
+from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
     from certstore.model.selection import Selection
     from certstore.model.settings.models import ListenerKind
     from certstore.model.snapshot import Snapshot
 
-CLEAR_TEXT_KINDS = ("http", "health")
-
 
 def _kinds() -> list[str]:
     """Listeners with TLS."""
     from certstore.model.settings.models import ListenerKind
 
-    return [each.value for each in ListenerKind if each.value not in CLEAR_TEXT_KINDS]
+    return [each.value for each in ListenerKind if not each.is_clear_text]
 
 
 def explain(
@@ -54,7 +52,7 @@ def explain(
     edge = open_edge(config)
     listener = _listener_kind(kind)
     snapshot = read_snapshot(edge, f"explain {name!r}")
-    selection = select(snapshot, name or None, is_mail=listener.is_mail, now=datetime.now(UTC))
+    selection = select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
     if as_json:
         print_json(selection_facts(selection, name or None, listener.value))
     else:
@@ -100,7 +98,7 @@ def _show(selection: Selection, server_name: str | None, kind: str) -> None:
     from certstore.model.names import covers, normalise_server_name
     from certstore.model.selection import EXPLANATIONS
 
-    now, certificate = datetime.now(UTC), selection.certificate
+    now, certificate = utc_now(), selection.certificate
     name = normalise_server_name(server_name)
     is_covered = name is not None and covers(certificate.dns_names, name)
     left = remaining(certificate.not_after, now)

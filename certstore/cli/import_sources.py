@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -19,11 +19,12 @@ from cryptography.x509.oid import NameOID
 from josepy.errors import Error as JoseError
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.names import is_host_name
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
 
-_FILE_LIMIT = 1_000_000
 _LETS_ENCRYPT = "Let's Encrypt"
 
 
@@ -35,14 +36,15 @@ class FoundSite:
     host: str
     additional_names: tuple[str, ...]
     certificate: Source
-    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    files: tuple[DroppedFile, ...]
     path: str
 
     def and_files_of(self, other: FoundSite) -> FoundSite:
         """An EC and an RSA certificate of one host are one site."""
         names = tuple(dict.fromkeys((*self.additional_names, *other.additional_names)))
-        taken = {name for name, _ in self.files}
-        files = self.files + tuple((name if name not in taken else f"other-{name}", c) for name, c in other.files)
+        taken = {file.name for file in self.files}
+        others = (replace(file, name=f"other-{file.name}") if file.name in taken else file for file in other.files)
+        files = (*self.files, *others)
         return FoundSite(self.site, self.host, names, self.certificate, files, f"{self.path}, {other.path}")
 
 
@@ -132,7 +134,7 @@ def _site(folder: Path, name: str, files: Sequence[str], notes: list[str]) -> Fo
 def _from_files(place: Path, name: str, paths: Sequence[Path], notes: list[str]) -> FoundSite | None:
     """The site that a certificate is for, by the names in it; `name` is the host where the certificate has it."""
     contents = [(path.name, _read(path, notes)) for path in paths]
-    files = tuple((each, content) for each, content in contents if content is not None)
+    files = tuple(DroppedFile(each, content) for each, content in contents if content is not None)
     if len(files) < len(paths):
         return None
     leaf = _leaf(files)
@@ -156,12 +158,12 @@ def _from_files(place: Path, name: str, paths: Sequence[Path], notes: list[str])
     return FoundSite(host, host, additional, Source.ACME if is_ordered else Source.FILE, files, str(place))
 
 
-def _leaf(files: Iterable[tuple[str, bytes]]) -> x509.Certificate | None:
-    for _, content in files:
-        begin = content.find(b"-----BEGIN CERTIFICATE-----")
+def _leaf(files: Iterable[DroppedFile]) -> x509.Certificate | None:
+    for file in files:
+        begin = file.content.find(b"-----BEGIN CERTIFICATE-----")
         if begin >= 0:
             try:
-                return x509.load_pem_x509_certificates(content[begin:])[0]
+                return x509.load_pem_x509_certificates(file.content[begin:])[0]
             except ValueError:
                 return None
     return None
@@ -237,11 +239,11 @@ def _setting(path: Path, key: str) -> str:
 def _read(path: Path, notes: list[str]) -> bytes | None:
     try:
         with path.open("rb") as file:
-            content = file.read(_FILE_LIMIT + 1)
+            content = file.read(FILE_LIMIT + 1)
     except OSError as error:
         notes.append(f"{path}: {error.strerror}")
         return None
-    if len(content) > _FILE_LIMIT:
-        notes.append(f"{path}: more than {_FILE_LIMIT} bytes")
+    if len(content) > FILE_LIMIT:
+        notes.append(f"{path}: more than {FILE_LIMIT} bytes")
         return None
     return content

@@ -6,22 +6,37 @@ Read here, as the user who runs the command; shown; then handed to whoever write
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from certstore.cli.asking import show_whether_served
+from certstore.cli.asking import ask_live, show_whether_served
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.live import ask_live
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
-from certstore.control.protocol import pack_bytes, pack_files
+from certstore.control.commands.json_values import encode
+from certstore.model.record import Outcome
 
 if TYPE_CHECKING:
     from certstore.cli.import_sources import Found, FoundSite
 
 _ATTEMPTED = "take over certificates"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one site. `version` is 0 where none was made."""
+
+    site: str
+    outcome: Outcome
+    message: str
+    version: int | None = 0
+
+    @property
+    def is_fault(self) -> bool:
+        return self.outcome in (Outcome.REFUSED, Outcome.FAILED)
 
 
 def _folder_option(name: str, what: str) -> Any:
@@ -85,18 +100,16 @@ def _show(found: Found) -> None:
         print_lines("nothing to take over")
 
 
-def _take_over(edge: Edge, program: str, found: Found) -> list[dict[str, Any]]:
+def _take_over(edge: Edge, program: str, found: Found) -> list[Imported]:
     """Accounts first: a site that is set to acme may be ordered for within seconds."""
+    from certstore.control.commands.requests import AdoptAccountRequest
+    from certstore.control.commands.results import AdoptOutcome
+
     for account in found.accounts:
-        args = {
-            "directory": account.directory,
-            "url": account.url,
-            "key": pack_bytes(account.key_pem),
-            "contact": list(account.contact),
-        }
-        facts = ask_live(edge, "account.adopt", args, f"take over the account at {account.directory}")
+        request = AdoptAccountRequest(account.directory, account.url, account.key_pem, account.contact)
+        result = ask_live(edge, request, f"take over the account at {account.directory}")
         if sys.stdout.isatty():
-            print_lines(Cell(facts["message"], GOOD if facts["outcome"] == "adopted" else QUIET))
+            print_lines(Cell(result.message, GOOD if result.outcome is AdoptOutcome.ADOPTED else QUIET))
     known = _known_sites(edge)
     return [_take_over_site(edge, program, site, known) for site in found.sites]
 
@@ -112,40 +125,34 @@ def _known_sites(edge: Edge) -> dict[str, str]:
         return {}
 
 
-def _take_over_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> dict[str, Any]:
+def _take_over_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> Imported:
     """The certificate before `acme`: it is renewed when its time comes, and not ordered once more at once."""
+    from certstore.control.commands.requests import AddSiteRequest, ImportRequest, SetSiteRequest
+
     key = known.get(site.host, site.site)
     attempted = f"take over {site.host}"
     names = list(site.additional_names)
     try:
         if key not in known.values() and key != "main":
             settings = {"host": site.host, "additional_names": names, "certificate": "file"}
-            ask_live(edge, "site.add", {"site": key, "settings": settings}, attempted)
+            ask_live(edge, AddSiteRequest(key, settings), attempted)
         elif key in ("main", site.site):
             changes = {"host": site.host} if key == "main" else {}
-            ask_live(edge, "site.set", {"site": key, "changes": changes | {"additional_names": names}}, attempted)
-        args = {"site": key, "files": pack_files(site.files), "program": program}
-        facts = ask_live(edge, "cert.import", args, attempted)
-        ask_live(edge, "site.set", {"site": key, "changes": {"certificate": site.certificate.value}}, attempted)
+            ask_live(edge, SetSiteRequest(key, changes | {"additional_names": names}), attempted)
+        result = ask_live(edge, ImportRequest(key, site.files, program), attempted)
+        ask_live(edge, SetSiteRequest(key, {"certificate": site.certificate.value}), attempted)
     except CommandFailed as failure:
-        return {"site": key, "outcome": "failed", "message": failure.found}
-    return {"site": key, "outcome": facts["outcome"], "message": facts["message"], "version": facts["version"]}
+        return Imported(key, Outcome.FAILED, failure.found)
+    return Imported(key, result.outcome, result.message, result.version)
 
 
-def _report(edge: Edge, found: Found, results: list[dict[str, Any]], *, as_json: bool) -> None:
+def _report(edge: Edge, found: Found, results: list[Imported], *, as_json: bool) -> None:
     if as_json:
-        print_json({"sites": results, "notes": list(found.notes)})
+        print_json({"sites": encode(results), "notes": list(found.notes)})
     elif results:
-        rows = [
-            (
-                each["site"],
-                Cell(each["outcome"], GOOD if each["outcome"] in ("done", "noted") else BAD),
-                each["message"],
-            )
-            for each in results
-        ]
+        rows = [(each.site, Cell(each.outcome, BAD if each.is_fault else GOOD), each.message) for each in results]
         print_table(("site", "outcome", "what"), rows, wraps=("what",))
-        if any(each["outcome"] == "done" for each in results):
+        if any(each.outcome is Outcome.DONE for each in results):
             show_whether_served(edge)
-    if any(each["outcome"] not in ("done", "noted") for each in results):
+    if any(each.is_fault for each in results):
         raise typer.Exit(Exit.FAILED)

@@ -34,14 +34,7 @@ listeners:
   # - {kind: https, listen: "[::]:443"}
   # Mail, always on the main certificate. `upstream` is the mail server's address; `proxy_protocol: v2` tells it who
   # the client is (Dovecot: haproxy = yes, Postfix: smtpd_upstream_proxy_protocol = haproxy).
-  # - {kind: imaps, listen: "0.0.0.0:993", upstream: "127.0.0.1:1143", proxy_protocol: v2}
-  # - {kind: imap, listen: "0.0.0.0:143", upstream: "127.0.0.1:1143", proxy_protocol: v2}
-  # - {kind: pop3s, listen: "0.0.0.0:995", upstream: "127.0.0.1:1110", proxy_protocol: v2}
-  # - {kind: pop3, listen: "0.0.0.0:110", upstream: "127.0.0.1:1110", proxy_protocol: v2}
-  # - {kind: submissions, listen: "0.0.0.0:465", upstream: "127.0.0.1:1587", proxy_protocol: v2}
-  # - {kind: submission, listen: "0.0.0.0:587", upstream: "127.0.0.1:1587", proxy_protocol: v2}
-  # - {kind: smtp, listen: "0.0.0.0:25", upstream: "127.0.0.1:1025", proxy_protocol: v2}
-  # - {kind: sieve, listen: "0.0.0.0:4190", upstream: "127.0.0.1:5190", proxy_protocol: v2}
+{mail}
 
 # workers: auto                       # processes that serve; auto: one per core
 # tls: {minimum_version: "1.2", unknown_name: main}   # unknown_name: reject closes on names that no site declares
@@ -71,7 +64,7 @@ def init(
     name = _host_name(host, attempted)
     ids = _ids(owner, attempted)
     layout = names.Layout(folder / "store")
-    files = {folder / EDGE_YAML: _SETTINGS, layout.site_yaml("main"): _SITE.format(host=name)}
+    files = {folder / EDGE_YAML: settings_text(), layout.site_yaml("main"): _SITE.format(host=name)}
     if there := [str(path) for path in files if os.path.lexists(path)]:
         remedy = "nothing is overwritten: edit what is there, or choose another folder with --dir"
         raise CommandFailed(attempted, f"{', '.join(there)} exists already", remedy)
@@ -92,6 +85,19 @@ def init(
         f"{layout.domains}: one folder per domain, or: certedge site add",
         "Start: certedge run",
     )
+
+
+def settings_text() -> str:
+    """Examples of all mail listeners are in it, each with its mail server on a port 1000 above the one in the clear."""
+    from certstore.model.settings.models import ListenerKind
+
+    mail = "\n".join(
+        f'  # - {{kind: {kind}, listen: "0.0.0.0:{kind.usual_port}", '
+        f'upstream: "127.0.0.1:{1000 + ListenerKind(kind.removesuffix("s")).usual_port}", proxy_protocol: v2}}'
+        for kind in ListenerKind
+        if kind.is_mail
+    )
+    return _SETTINGS.replace("{mail}", mail)
 
 
 def _host_name(host: str, attempted: str) -> str:

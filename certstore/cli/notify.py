@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from certstore.cli.asking import ask_live
 from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed
-from certstore.cli.live import ask_live
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
 app = typer.Typer(no_args_is_help=True, help="Warnings by mail.", epilog="Example: certedge notify test")
@@ -29,12 +29,14 @@ def send_test(
     as_json: AsJson = False,
 ) -> None:
     """Send a mail as warnings will be sent, to everybody in notify.to."""
+    from certstore.control.commands.requests import TestMailRequest
+
     attempted = "send a test mail"
-    facts = ask_live(open_edge(config), "notify.test", {"to": to or []}, attempted)
+    result = ask_live(open_edge(config), TestMailRequest(tuple(to or ())), attempted)
     if as_json:
-        print_json(facts)
-    elif facts["sent"]:
-        print_lines(Cell(f"the mail server has taken the mail to {', '.join(facts['sent'])}", GOOD))
-    if facts["refused"]:
-        found = "\n".join(f"{each['recipient']}: {each['reason']}" for each in facts["refused"])
+        print_json(result.to_json())
+    elif result.sent:
+        print_lines(Cell(f"the mail server has taken the mail to {', '.join(result.sent)}", GOOD))
+    if result.refused:
+        found = "\n".join(f"{each.recipient}: {each.reason}" for each in result.refused)
         raise CommandFailed(attempted, found, "correct the address in notify.to")

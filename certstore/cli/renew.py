@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certstore.cli.asking import show_whether_served
+from certstore.cli.asking import ask_live, show_whether_served
 from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, check_site_key, open_edge
 from certstore.cli.failure import Exit
-from certstore.cli.live import ask_live
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table, utc
+
+if TYPE_CHECKING:
+    from certstore.control.commands.results import NotDue, OrderResult
 
 _STYLES = {"done": GOOD, "failed": BAD, "held": WARNING, "not_due": QUIET}
 
@@ -33,32 +35,34 @@ def renew(
     as_json: AsJson = False,
 ) -> None:
     """Order what is due, without waiting for the next attempt; with --force order it all the same."""
+    from certstore.control.commands.requests import RenewRequest
+    from certstore.control.commands.results import OrderOutcome
+
     attempted = "renew " + (", ".join(sites) if sites else "what is due")
     for site in sites or ():
         check_site_key(site, attempted)
     edge = open_edge(config)
-    facts = ask_live(edge, "cert.renew", {"sites": sites or [], "force": force}, attempted)
-    results: list[dict[str, Any]] = facts["sites"]
+    result = ask_live(edge, RenewRequest(tuple(sites or ()), force), attempted)
     if as_json:
-        print_json(facts)
-    elif results:
+        print_json(result.to_json())
+    elif result.sites:
         rows = [
-            (each["site"], Cell(each["outcome"].replace("_", " "), _STYLES[each["outcome"]]), _what(each))
-            for each in results
+            (each.site, Cell(each.outcome.replace("_", " "), _STYLES[each.outcome]), _what(each))
+            for each in result.sites
         ]
         print_table(("site", "outcome", "what"), rows, wraps=("what",))
-        if any(each["outcome"] == "done" for each in results):
+        if any(each.outcome is OrderOutcome.DONE for each in result.sites):
             show_whether_served(edge)
     else:
         print_lines("no site has its certificate ordered (certificate: acme)")
-    if any(each["outcome"] in ("failed", "held") for each in results):
+    if any(each.outcome in (OrderOutcome.FAILED, OrderOutcome.HELD) for each in result.sites):
         raise typer.Exit(Exit.FAILED)
 
 
-def _what(result: Mapping[str, Any]) -> str:
-    if result["outcome"] != "not_due":
-        return str(result["message"])
-    try:
-        return f"not due before {utc(datetime.fromisoformat(result['due']))}"
-    except ValueError:  # it changes first: there is no such time
-        return str(result["message"])
+def _what(result: OrderResult | NotDue) -> str:
+    from certstore.control.commands.results import NotDue
+
+    if isinstance(result, NotDue):
+        with suppress(ValueError):  # it changes first: there is no such time
+            return f"not due before {utc(datetime.fromisoformat(result.due))}"
+    return result.message

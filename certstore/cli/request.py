@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from certstore.cli.asking import show_whether_served
+from certstore.cli.asking import ask_live, order_failure, show_findings, show_whether_served
 from certstore.cli.completion import SiteKey
 from certstore.cli.context import AsJson, Config, check_site_key, open_edge
 from certstore.cli.failure import Exit
-from certstore.cli.live import ask_live, failure_of, show_findings
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, short
 
 
@@ -23,21 +22,23 @@ def request(
     as_json: AsJson = False,
 ) -> None:
     """Order a new certificate for SITE now. The site has to be set to `certificate: acme`."""
+    from certstore.control.commands.requests import OrderRequest
+    from certstore.control.commands.results import OrderOutcome
+
     attempted = f"order a certificate for {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    facts = ask_live(edge, "cert.request", {"site": site, "force": force}, attempted)
+    result = ask_live(edge, OrderRequest(site, force), attempted)
+    is_done = result.outcome is OrderOutcome.DONE
     if as_json:
-        print_json(facts)
-        if facts["outcome"] != "done":
+        print_json(result.to_json())
+        if not is_done:
             raise typer.Exit(Exit.FAILED)
         return
-    if facts["outcome"] != "done":
-        show_findings(facts["findings"])
-        raise failure_of(edge, facts, attempted)
-    print_lines(
-        Cell(f"version {facts['version']} of {site} ({short(facts['fingerprint'])}…): {facts['message']}", GOOD)
-    )
-    if facts.get("left_out"):
-        print_lines(Cell(f"without {', '.join(facts['left_out'])}: it comes back when it passes", WARNING))
+    if not is_done:
+        show_findings(result.findings)
+        raise order_failure(edge, result, attempted)
+    print_lines(Cell(f"version {result.version} of {site} ({short(result.fingerprint)}…): {result.message}", GOOD))
+    if result.left_out:
+        print_lines(Cell(f"without {', '.join(result.left_out)}: it comes back when it passes", WARNING))
     show_whether_served(edge)

@@ -118,14 +118,16 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Declare a site: a folder with its site.yaml. Its host is SITE itself unless --host says another."""
+    from certstore.control.commands.requests import AddSiteRequest
+
     attempted = f"add the site {site}"
     check_site_key(site, attempted)
     if host is None and "." not in site:
         raise CommandFailed(attempted, f"{site} is no host name", "say which host it serves with --host", Exit.USAGE)
     given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
-    args = {"site": site, "settings": {"host": host or site, **given}}
     edge = open_edge(config)
-    show_change(edge, ask(edge, "site.add", args, attempted), as_json=as_json)
+    request = AddSiteRequest(site, {"host": host or site, **given})
+    show_change(edge, ask(edge, request, attempted), as_json=as_json)
     _show_next_step(edge, site, certificate, as_json=as_json)
 
 
@@ -159,24 +161,20 @@ def set_site(
     as_json: AsJson = False,
 ) -> None:
     """Change what a site declares; what is not named stays. --name replaces the whole list of names."""
+    from certstore.control.commands.requests import SetSiteRequest
+
     attempted = f"change the site {site}"
     check_site_key(site, attempted)
     changes = _given(names, certificate, upstream, inspect, contact, key_type, profile)
     if host is not None:
         changes["host"] = host
-    args = {
-        "site": site,
-        "changes": changes,
-        "unset": unset or [],
-        "add_names": add_name or [],
-        "remove_names": remove_name or [],
-    }
+    request = SetSiteRequest(site, changes, tuple(unset or ()), tuple(add_name or ()), tuple(remove_name or ()))
     if unknown := [key for key in unset or () if key not in CAN_BE_UNSET]:
         raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed are {', '.join(CAN_BE_UNSET)}", "", Exit.USAGE)
-    if not any(value for key, value in args.items() if key != "site"):
+    if request == SetSiteRequest(site):
         raise CommandFailed(attempted, "no change was named", "see: certedge site set --help", Exit.USAGE)
     edge = open_edge(config)
-    show_change(edge, ask(edge, "site.set", args, attempted), as_json=as_json)
+    show_change(edge, ask(edge, request, attempted), as_json=as_json)
     _show_next_step(edge, site, certificate, as_json=as_json)
 
 
@@ -188,12 +186,14 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a site: its names get the main certificate, its versions stay in the archive."""
+    from certstore.control.commands.requests import RemoveSiteRequest
+
     attempted = f"remove the site {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
     if not yes:
         _confirm(site, attempted)
-    show_change(edge, ask(edge, "site.remove", {"site": site}, attempted), as_json=as_json)
+    show_change(edge, ask(edge, RemoveSiteRequest(site), attempted), as_json=as_json)
 
 
 def _show_next_step(edge: Edge, site: str, certificate: str | None, *, as_json: bool) -> None:

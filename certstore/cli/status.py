@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +24,7 @@ from certstore.cli.output import (
     remaining,
     utc,
 )
+from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
     from certstore.store.reader import Store
@@ -59,7 +59,7 @@ def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
     from certstore.store.status import status as all_facts
 
     def ask(store: Store) -> list[SiteFacts]:
-        return [_with_failed_order(store, facts) for facts in all_facts(store, datetime.now(UTC))]
+        return [_with_failed_order(store, facts) for facts in all_facts(store, utc_now())]
 
     return _read(edge, attempted, ask)
 
@@ -72,7 +72,7 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
 
     def ask(store: Store) -> SiteFacts:
         try:
-            return _with_failed_order(store, site_facts(store, site, datetime.now(UTC)))
+            return _with_failed_order(store, site_facts(store, site, utc_now()))
         except UnknownSite as error:
             raise CommandFailed(attempted, str(error), site_advice(site, store.sites())) from None
 
@@ -124,7 +124,7 @@ def expiry_cell(facts: SiteFacts) -> Cell:
     if facts.certificate is None:
         return Cell("")
     not_after = facts.certificate.not_after
-    left = remaining(not_after, datetime.now(UTC))
+    left = remaining(not_after, utc_now())
     style = _STATE_STYLES[facts.state.value] if facts.state.is_fault else ""
     return Cell(f"{not_after:%Y-%m-%d} ({left})", style, short=f"{not_after:%Y-%m-%d}")
 

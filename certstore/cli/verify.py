@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +17,7 @@ from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
+from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
     from certstore.model.snapshot import SiteEntry, Snapshot
@@ -51,7 +51,7 @@ def verify(
         raise CommandFailed(attempted, f"{edge.config} has no listeners", "add some under `listeners:`", Exit.USAGE)
     snapshot = read_snapshot(edge, attempted)
     entries = _chosen(snapshot, site, attempted)
-    checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, datetime.now(UTC)))
+    checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
     verdicts = _run(edge, checks, timeout)
     _report(verdicts, as_json=as_json)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):

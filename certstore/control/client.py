@@ -10,12 +10,13 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from certstore.control.commands.requests import CommandRequest, result_type
+from certstore.control.commands.results import CommandResult
 from certstore.control.local_socket import connect, peer_pid_and_uid
 from certstore.control.protocol import (
     ANSWER_LIMIT,
@@ -30,6 +31,7 @@ from certstore.control.protocol import (
     encode_request,
 )
 from certstore.model.layout import Layout
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.models import Settings
 
 SILENCE_SECONDS = 60.0
@@ -39,12 +41,6 @@ BUSY_SECONDS = 10.0
 """How long another writer is waited for: a second command, or a control that is only just starting or ending."""
 
 _BUSY_PAUSE = 0.05
-
-OnProgress = Callable[[str], None]
-
-
-def ignore_progress(message: str) -> None:
-    """For callers with nobody to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +75,10 @@ class Owner:
         os.setresuid(self.uid, self.uid, self.uid)
 
 
-def call(
-    settings: Settings, base: Path, command: str, args: Mapping[str, Any], *, on_progress: OnProgress = ignore_progress
-) -> dict[str, Any]:
-    """Perform `verb` on the store of `settings` (relative to `base`) and return its facts; raises VerbFailed."""
+def call[R: CommandResult](
+    settings: Settings, base: Path, request: CommandRequest[R], *, on_progress: Tell = tell_nobody
+) -> R:
+    """Perform a command on the store of `settings` (relative to `base`); raises RequestFailed."""
     layout = Layout(base / settings.store)
     owner = Owner.of(layout.root)
     if os.geteuid() not in (0, owner.uid):
@@ -91,7 +87,7 @@ def call(
             f"the store {layout.root} belongs to {owner.name}, and you are neither that user nor root",
             f"run the same command with sudo, or as {owner.name}",
         )
-    request = Request(command, args)
+    wire = Request(request.command, request.to_args())
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -99,7 +95,7 @@ def call(
             if connection is None:
                 return _perform_here(settings, base, owner, request, on_progress)
             with closing(connection):
-                return ask(connection, request, on_progress)
+                return result_type(request).from_json(ask(connection, wire, on_progress))
         except BlockingIOError:
             # So many wait for it already that the kernel queues no more.
             if time.monotonic() > deadline:
@@ -119,7 +115,7 @@ def control_pid(layout: Layout) -> int | None:
         return peer_pid_and_uid(connection)[0]
 
 
-def ask(connection: socket.socket, request: Request, on_progress: OnProgress) -> dict[str, Any]:
+def ask(connection: socket.socket, request: Request, on_progress: Tell) -> dict[str, Any]:
     """One request over a fresh connection."""
     line = encode_request(request)
     try:
@@ -145,7 +141,7 @@ def ask(connection: socket.socket, request: Request, on_progress: OnProgress) ->
     )
 
 
-def _facts(answer: Answer, on_progress: OnProgress) -> dict[str, Any] | None:
+def _facts(answer: Answer, on_progress: Tell) -> dict[str, Any] | None:
     match answer:
         case Progress(message):
             on_progress(message)
@@ -165,18 +161,18 @@ def _silent(connection: socket.socket) -> NoReturn:
     )
 
 
-def _perform_here(
-    settings: Settings, base: Path, owner: Owner, request: Request, on_progress: OnProgress
-) -> dict[str, Any]:
+def _perform_here[R: CommandResult](
+    settings: Settings, base: Path, owner: Owner, request: CommandRequest[R], on_progress: Tell
+) -> R:
     if os.geteuid() == owner.uid:
         from certstore.control.dispatch import perform_under_lock
 
         return perform_under_lock(settings, base, request, on_progress)
-    return _perform_as(owner, settings, base, request, on_progress)
+    return result_type(request).from_json(_perform_as(owner, settings, base, request, on_progress))
 
 
 def _perform_as(
-    owner: Owner, settings: Settings, base: Path, request: Request, on_progress: OnProgress
+    owner: Owner, settings: Settings, base: Path, request: CommandRequest[Any], on_progress: Tell
 ) -> dict[str, Any]:
     """In a child that has become the store's owner: a command has no threads, so a fork is safe here."""
     ours, theirs = socket.socketpair()
@@ -198,7 +194,7 @@ def _perform_as(
     raise RequestFailed(Fault.INTERNAL, f"the child that acted as {owner.name} ended without an answer")
 
 
-def _child(owner: Owner, settings: Settings, base: Path, request: Request, theirs: socket.socket) -> None:
+def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest[Any], theirs: socket.socket) -> None:
     def tell(answer: Answer) -> None:
         theirs.sendall(encode_answer(answer))
 
@@ -207,7 +203,8 @@ def _child(owner: Owner, settings: Settings, base: Path, request: Request, their
         from certstore.control.dispatch import perform_under_lock
 
         owner.become()
-        tell(Result(perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))))
+        result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))
+        tell(Result(result.to_json()))
     except RequestFailed as failure:
         tell(failure)
     except Exception as error:  # noqa: BLE001  the parent must hear of it; a message could hold contents

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from certstore.control import protocol
-from certstore.control.commands.on_store import VERBS
-from certstore.control.dispatch import ADMIN_PREFIX, acquire_writer, answer_safely, perform_people, perform_safely
+from certstore.control.commands.on_people import People
+from certstore.control.commands.requests import CommandRequest, Perform
+from certstore.control.commands.results import CommandResult
+from certstore.control.commands.table import Runs, parse, perform, runs
+from certstore.control.dispatch import acquire_writer
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
-from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed
+from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
 from certstore.model.layout import Layout
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from certstore.watch.watcher import DropWatcher
@@ -53,7 +57,27 @@ class CannotServe(Exception):
     """Control can't begin; the message says why and, where it is known, who is in the way."""
 
 
-def run_control(settings: Settings, base: Path, *, ready: Callable[[], None] = lambda: None) -> None:
+class Console(Protocol):
+    """The console, served for as long as the context lasts. What it can't have it logs, and raises nothing for it.
+
+    `perform` may be called from any thread but the loop's; `upkeep` gives None where orders and warnings could not
+    begin.
+    """
+
+    def __call__(
+        self,
+        writer: StoreWriter,
+        settings: Settings,
+        base: Path,
+        access: Access,
+        perform: Perform,
+        upkeep: Callable[[], Upkeep | None],
+    ) -> AbstractAsyncContextManager[None]: ...
+
+
+def run_control(
+    settings: Settings, base: Path, *, console: Console | None = None, ready: Callable[[], None] = lambda: None
+) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once the store is whole and the socket listens.
 
     Raises CannotServe. Runs on the main thread, as it takes over these signals.
@@ -61,11 +85,15 @@ def run_control(settings: Settings, base: Path, *, ready: Callable[[], None] = l
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer_thread:
-        asyncio.run(_serve_until_stopped(settings, base, ready, writer_thread))
+        asyncio.run(_serve_until_stopped(settings, base, console, ready, writer_thread))
 
 
 async def _serve_until_stopped(
-    settings: Settings, base: Path, ready: Callable[[], None], writer_thread: ThreadPoolExecutor
+    settings: Settings,
+    base: Path,
+    console: Console | None,
+    ready: Callable[[], None],
+    writer_thread: ThreadPoolExecutor,
 ) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -83,7 +111,7 @@ async def _serve_until_stopped(
                 await _first_check(watcher)
             logger.info("control is ready on %s", writer.layout.root)
             ready()
-            async with control.caring(settings, base), control.receiving(settings, base):
+            async with control.caring(settings, base), control.receiving(settings, base, console):
                 await stopping.wait()
                 logger.info("control is stopping")
     finally:
@@ -174,7 +202,7 @@ class _Control:
     @contextlib.asynccontextmanager
     async def watching(self, sweep_seconds: float) -> AsyncIterator[DropWatcher]:
         """Drops are taken in, on the watcher's own thread; at the end the one under way is finished."""
-        watcher = DropWatcher(self._writer, sweep_seconds=sweep_seconds)
+        watcher = DropWatcher(self._writer, scan_seconds=sweep_seconds)
         watcher.start()
         try:
             yield watcher
@@ -204,17 +232,19 @@ class _Control:
             await asyncio.to_thread(upkeep.stop)
 
     @contextlib.asynccontextmanager
-    async def receiving(self, settings: Settings, base: Path) -> AsyncIterator[None]:
-        """Console and API, begun last and ended first; whatever keeps them from beginning, everything else goes on."""
-        try:
-            beside = await asyncio.to_thread(importlib.import_module, "certstore.admin.start")
-        except Exception as error:  # noqa: BLE001  as with orders: an installation that lacks a part of itself
-            logger.error("there is no console: %s: %s", type(error).__name__, error)
-            self._access.set_result(None)
-            yield
-            return
-        async with beside.console_beside(self._writer, settings, base, self._performed, self._upkeep.result) as access:
+    async def receiving(self, settings: Settings, base: Path, console: Console | None) -> AsyncIterator[None]:
+        """Users and tokens, and the console: begun last and ended first. Without them everything else goes on."""
+        async with contextlib.AsyncExitStack() as stack:
+            access: Access | None = None
+            try:
+                access = stack.enter_context(await asyncio.to_thread(_open_access, self._writer))
+            except OSError as error:
+                found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+                logger.error("there is no console, as users and tokens can't be read: %s", found)
             self._access.set_result(access)
+            if access is not None and console is not None:
+                beside = console(self._writer, settings, base, access, self._perform_from_thread, self._upkeep.result)
+                await stack.enter_async_context(beside)
             yield
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -257,6 +287,8 @@ class _Control:
         self._performing.add(task)
         try:
             return await self._perform(request, writer)
+        except RequestFailed as failure:
+            return failure
         finally:
             self._performing.discard(task)
 
@@ -264,31 +296,40 @@ class _Control:
         def tell(message: str) -> None:
             self._loop.call_soon_threadsafe(_tell, writer, Progress(message))
 
-        work = asyncio.ensure_future(self._performed(request, tell))
+        work = asyncio.ensure_future(self._performed(parse(request), tell))
         while True:
             done, _ = await asyncio.wait([work], timeout=HEARTBEAT_SECONDS)
             if done:
-                return work.result()
+                return Result(work.result().to_json())
             _tell(writer, Progress("still at work"))
 
-    async def _performed(self, request: Request, tell: Callable[[str], None]) -> Answer:
-        if request.command in VERBS:
-            return await self._loop.run_in_executor(self._thread, perform_safely, self._writer, request, tell)
-        if request.command.startswith(ADMIN_PREFIX):
-            access = await self._access
-            return await asyncio.to_thread(
-                answer_safely, request.command, lambda: perform_people(access, self._writer, request)
-            )
-        return await self._care(request, tell)
+    async def _performed[R: CommandResult](self, request: CommandRequest[R], tell: Tell) -> R:
+        """On the writer's thread, which is for everybody, only what needs no more than the writer."""
+        match runs(request):
+            case Runs.WRITER:
+                return await self._loop.run_in_executor(self._thread, perform, self._writer, request, tell)
+            case Runs.NETWORK:
+                upkeep = await self._upkeep
+                if upkeep is None:
+                    found = "orders and warnings could not begin"
+                    raise RequestFailed(Fault.INTERNAL, found, "the log of control says why")
+                return await asyncio.to_thread(perform, upkeep, request, tell)
+            case Runs.PEOPLE:
+                access = await self._access
+                if access is None:
+                    found = "users and tokens can't be read or written"
+                    raise RequestFailed(Fault.STORAGE, found, "the log of control says why")
+                return await asyncio.to_thread(perform, People(access, self._writer), request, tell)
 
-    async def _care(self, request: Request, tell: Callable[[str], None]) -> Answer:
-        """Verbs that wait for networks get threads of their own: the writer's is for everybody."""
-        upkeep = await self._upkeep
-        if upkeep is None:
-            return RequestFailed(Fault.INTERNAL, "orders and warnings could not begin", "the log of control says why")
-        return await asyncio.to_thread(
-            answer_safely, request.command, lambda: upkeep.perform(request.command, request.args, tell)
-        )
+    def _perform_from_thread[R: CommandResult](self, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
+        """`requests.Perform` for the console, whose pages and API wait on threads of their own."""
+        return asyncio.run_coroutine_threadsafe(self._performed(request, tell), self._loop).result()
+
+
+def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Access]:
+    from certstore.people.access import Access
+
+    return Access.opened(writer.layout)
 
 
 def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -116,25 +116,6 @@ def decode_answer(line: bytes) -> Answer:
         case {"fault": str(fault), "found": str(found), "remedy": str(remedy)}:
             return RequestFailed(Fault(fault) if fault in Fault else Fault.INTERNAL, found, remedy)
     raise RequestFailed(Fault.BAD_REQUEST, "the answer is neither progress, result nor error")
-
-
-def pack_files(files: Iterable[tuple[str, bytes]]) -> list[dict[str, str]]:
-    """Names and contents as they stand in a request's arguments."""
-    return [{"name": name, "content": pack_bytes(content)} for name, content in files]
-
-
-def unpack_files(packed: object) -> list[tuple[str, bytes]]:
-    """The inverse of `pack_files`; raises VerbFailed, without a byte of what was sent, on anything else."""
-    if not isinstance(packed, list):
-        raise RequestFailed(Fault.BAD_REQUEST, "`files` is not a list")
-    files = []
-    for item in packed:
-        match item:
-            case {"name": str(name), "content": str(content)}:
-                files.append((name, unpack_bytes(content)))
-            case _:
-                raise RequestFailed(Fault.BAD_REQUEST, "each of `files` needs `name` and `content`, both text")
-    return files
 
 
 def pack_bytes(content: bytes) -> str:

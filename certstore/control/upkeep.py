@@ -1,23 +1,21 @@
-"""What looks after certificates, as one thing to start, stop and ask: maintenance, mails, and the verbs of both.
+"""What looks after certificates, as one thing to start and stop: the renewal of certificates, and warnings by mail.
 
-Control makes one beside its writer and starts it; the command line, where no control runs, makes one for a single verb.
-These verbs take minutes and wait for networks: they run on any thread but the writer's.
+Control makes one beside its writer and starts it; the command line, where no control runs, makes one for a single
+command (`commands.on_network`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from certstore.files.clock import utc_now
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN
 from certstore.notify.notifier import Notifier
 from certstore.renewal.loop import Maintenance
 from certstore.store.writer import StoreWriter
-
-Tell = Callable[[str], None]
 
 
 class Upkeep:
@@ -29,7 +27,7 @@ class Upkeep:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.writer = writer
         self.settings = settings
@@ -52,9 +50,3 @@ class Upkeep:
         """Orders under way end at their next pause; the next start picks them up."""
         self.notifier.stop()
         self.maintenance.stop()
-
-    def perform(self, command: str, args: Mapping[str, Any], tell: Tell = lambda message: None) -> dict[str, Any]:
-        """One of `care_verbs.CARE_VERBS`. Raises VerbFailed, OSError."""
-        from certstore.control.commands.on_network import perform_care
-
-        return perform_care(self, command, args, tell)

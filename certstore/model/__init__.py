@@ -9,6 +9,7 @@
     expiry            how a certificate stands today
     layout            the names of everything in a store
     record            what one attempt did
+    starttls          the client's side of STARTTLS in each mail protocol
     settings          the models of edge.yaml and site.yaml; settings_source turns text into them by way of yaml_source
 
 No module here imports os, socket, ssl, asyncio, time, random or logging: `now` is always an argument.

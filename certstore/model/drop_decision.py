@@ -45,13 +45,13 @@ class HeldBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Decided:
     """Final for this digest: activate the bundle, or put the refusal on record."""
 
     verdict: CertificateBundle | Refused
 
 
-DropDecision = Unchanged | Wait | Missing | HeldBack | Judged
+DropDecision = Unchanged | Wait | Missing | HeldBack | Decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,9 @@ class DropFacts:
     unchanged_for: timedelta
 
 
-def is_news(facts: DropFacts, last: LastDrop | None, source: Source) -> bool:
-    """Whether the drop's content has to be looked at: the dear part of judging."""
-    if facts.is_absent or source is not Source.FILE:
-        return False
-    return last is None or last.is_held or last.digest != facts.digest
+def is_news(digest: str, last: LastDrop | None, source: Source) -> bool:
+    """Whether the content of a drop has to be read for its certificates and keys: the expensive part of a check."""
+    return source is Source.FILE and (last is None or last.is_held or last.digest != digest)
 
 
 def decide_drop(
@@ -117,7 +115,7 @@ def decide_drop(
         return Unchanged()
     if not facts.is_steady or (not is_settled and _may_be_unfinished(verdict, live)):
         return Wait(_at_least(remaining))
-    return Judged(verdict)
+    return Decided(verdict)
 
 
 def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | None) -> bool:

@@ -20,6 +20,34 @@ FULLCHAIN_RSA = "fullchain-rsa.pem"
 PRIVKEY_RSA = "privkey-rsa.pem"
 META = "meta.json"
 SITE_YAML = "site.yaml"
+DROP_SUFFIX = ".pem"
+"""Of the one-file form of a drop; what is before it is a site's key or host."""
+
+_JSON = ".json"
+# What `Path.glob` takes, below the folder of the same name.
+ACCOUNT_KEYS = "*/key.pem"
+ORDERS = "*.json"
+RECORDS = "*.json"
+WORKER_REPORTS = "worker-*.json"
+
+AUDIT_LOG = "audit.jsonl"
+AUDIT_PARTS = f"audit-{'[0-9]' * 15}.jsonl"
+"""Those of ours alone: somebody may keep exports, with dates in their names, beside them."""
+
+
+def audit_part(begins: int) -> str:
+    """The name of a part of the audit log that is full; `begins` is its first byte's place in the whole."""
+    return f"audit-{begins:015d}.jsonl"
+
+
+def audit_part_begins(path: Path) -> int:
+    """The inverse of `audit_part`."""
+    return int(path.stem.removeprefix("audit-"))
+
+
+def site_of_records(name: str) -> str | None:
+    """The site that a file of this name in the folder of records belongs to; None for other files."""
+    return name.removesuffix(_JSON) if name.endswith(_JSON) else None
 
 
 def damaged(path: Path) -> Path:
@@ -45,7 +73,7 @@ class Layout:
 
     def drop_file(self, site: str) -> Path:
         """The one-file form of a drop, beside the folders."""
-        return self.root / "main.pem" if site == "main" else self.domains / f"{site}.pem"
+        return self.root / f"main{DROP_SUFFIX}" if site == "main" else self.domains / f"{site}{DROP_SUFFIX}"
 
     def site_yaml(self, site: str) -> Path:
         return self.drop_folder(site) / SITE_YAML
@@ -81,7 +109,7 @@ class Layout:
         return self.root / "records"
 
     def records(self, site: str) -> Path:
-        return self.records_folder / f"{site}.json"
+        return self.records_folder / f"{site}{_JSON}"
 
     @property
     def challenges(self) -> Path:
@@ -135,7 +163,7 @@ class Layout:
         return self.state / "orders"
 
     def order(self, site: str) -> Path:
-        return self.orders / f"{site}.json"
+        return self.orders / f"{site}{_JSON}"
 
     @property
     def worker_reports(self) -> Path:
@@ -154,9 +182,35 @@ class Layout:
         """The folder of the account at one CA; `ca` is a key of `ca.ca_key`."""
         return self.accounts / ca
 
+    def account_key(self, ca: str) -> Path:
+        return self.account(ca) / "key.pem"
+
+    def account_facts(self, ca: str) -> Path:
+        """The account's URL and contacts, as they are at the CA."""
+        return self.account(ca) / "account.json"
+
+    # What the console keeps.
+
     @property
     def admin(self) -> Path:
         return self.root / "admin"
+
+    @property
+    def users(self) -> Path:
+        return self.admin / "users.jsonl"
+
+    @property
+    def sessions(self) -> Path:
+        return self.admin / "sessions.jsonl"
+
+    @property
+    def invitations(self) -> Path:
+        return self.admin / "invitations.jsonl"
+
+    @property
+    def tokens(self) -> Path:
+        """The tokens of programs that use the API."""
+        return self.admin / "tokens.jsonl"
 
     @property
     def temporary(self) -> Path:

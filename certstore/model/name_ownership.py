@@ -1,9 +1,9 @@
 """Who owns which name: two sites never serve the same one, and no drop takes over a name of another site.
 
 A site claims names explicitly (its host and additional names; a bare site its folder's name) or, a bare site only,
-implicitly out of its certificate. `owner` decides between claims on one name; `Declarations` keeps the answers for all
-sites and tells after each change whose names moved, at the cost of that one site's names. No I/O: the sequence numbers
-that decide between explicit claims are handed in and out as plain data.
+implicitly out of its certificate. `owner` decides between claims on one name; `NameOwnership` keeps the answers for all
+sites and returns after each change the sites whose names moved, at the cost of that one site's names. The sequence
+numbers that decide between explicit claims go in and out as plain data.
 """
 
 from __future__ import annotations
@@ -84,29 +84,23 @@ def _rank(name: str, claim: Claim) -> tuple[bool, bool, int, bool, str]:
     return not claim.is_explicit, claim.site != MAIN, claim.number, claim.host != name, claim.site
 
 
-class Declarations:
-    """The claims of all sites and who owns what. Has one owner, the writer; not safe for several threads.
+class NameOwnership:
+    """The claims of all sites, and which site owns which name. Not safe for several threads.
 
-    `sequence` is what `sequence_state` gave before a restart: name to site to number. A name that a site stops
-    declaring loses its number there; when it comes back it is the latest.
+    `numbers` holds what `numbers_of` gave before a restart, by site. A name that a site stops declaring loses its
+    number there; when the site declares it again, it is the latest.
     """
 
     def __init__(
-        self, sequence: Mapping[str, Mapping[str, int]] | None = None, main_certificate_names: Collection[str] = ()
+        self, numbers: Mapping[str, Mapping[str, int]] | None = None, main_certificate_names: Collection[str] = ()
     ) -> None:
-        self._numbers = {name: dict(numbers) for name, numbers in (sequence or {}).items()}
-        self._numbered: dict[str, set[str]] = {}
-        for name, numbers in self._numbers.items():
-            for site in numbers:
-                self._numbered.setdefault(site, set()).add(name)
-        used = (number for numbers in self._numbers.values() for number in numbers.values())
+        self._numbers = {site: dict(own) for site, own in (numbers or {}).items()}
+        used = (number for own in self._numbers.values() for number in own.values())
         self._next_number = max(used, default=0) + 1
         self._main_certificate_names = frozenset(main_certificate_names)
         self._claims: dict[str, SiteClaims] = {}
         self._claimants: dict[str, set[str]] = {}
         self._owners: dict[str, str] = {}
-        self.sequence_version = 0
-        """Grows whenever `sequence_state` changes, so that it is written only then."""
 
     # Changes: each returns the sites whose owned names are others than before.
 
@@ -132,10 +126,10 @@ class Declarations:
         return changed | {site for site, owned in before.items() if self.owned(site) != owned}
 
     def remove(self, site: str) -> frozenset[str]:
-        """Forget a site and its numbers."""
+        """Take a site and its numbers out."""
         touched = self._withdraw(site)
         self._claims.pop(site, None)
-        self._forget_numbers(site, self._numbered.get(site, set()).copy())
+        self._numbers.pop(site, None)
         return self._resolve(touched)
 
     def set_main_certificate_names(self, dns_names: Collection[str]) -> frozenset[str]:
@@ -155,10 +149,6 @@ class Declarations:
             return ()
         return tuple(name for name in _names(claims) if self._owners.get(name) == site)
 
-    def owner_of(self, name: str) -> str | None:
-        """The site that owns exactly this name; wildcards are not tried."""
-        return self._owners.get(name)
-
     def conflicts(self, site: str) -> tuple[Conflict, ...]:
         """Every name that this site and another one both declare, whichever of the two has it."""
         claims = self._claims.get(site)
@@ -173,10 +163,9 @@ class Declarations:
             found += [Conflict(name, has_it, loser) for loser in losers if site in {has_it, loser}]
         return tuple(found)
 
-    @property
-    def sequence_state(self) -> dict[str, dict[str, int]]:
-        """JSON-able; what the constructor takes after a restart."""
-        return {name: dict(numbers) for name, numbers in self._numbers.items()}
+    def numbers_of(self, site: str) -> dict[str, int]:
+        """When each of the site's names was first declared, as a sequence number; a restart needs them again."""
+        return dict(sorted(self._numbers.get(site, {}).items()))
 
     # Inside
 
@@ -194,22 +183,8 @@ class Declarations:
         return set(names)
 
     def _number(self, claims: SiteClaims) -> None:
-        numbered = self._numbered.setdefault(claims.site, set())
-        explicit = set(claims.explicit)
-        self._forget_numbers(claims.site, numbered - explicit)
-        for name in explicit - numbered:
-            self._numbers.setdefault(name, {})[claims.site] = self._next_number
-            self.sequence_version += 1
-        self._numbered[claims.site] = explicit
-
-    def _forget_numbers(self, site: str, names: set[str]) -> None:
-        for name in names:
-            numbers = self._numbers[name]
-            del numbers[site]
-            if not numbers:
-                del self._numbers[name]
-            self._numbered[site].discard(name)
-            self.sequence_version += 1
+        before = self._numbers.get(claims.site, {})
+        self._numbers[claims.site] = {name: before.get(name, self._next_number) for name in claims.explicit}
 
     def _resolve(self, names: Iterable[str]) -> frozenset[str]:
         """Decide these names anew; the sites that lost or gained one."""
@@ -232,7 +207,7 @@ class Declarations:
         """An implicit claim is as old as the site's claim on its own host: an older site keeps what it has."""
         claims = self._claims[site]
         is_explicit = name in claims.explicit
-        number = self._numbers.get(name if is_explicit else claims.host, {}).get(site, _NEVER)
+        number = self._numbers[site].get(name if is_explicit else claims.host, _NEVER)
         return Claim(site, claims.host, is_explicit, number)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from certstore.model.name_ownership import Conflict, Declarations, SiteClaims, implicit_names
+from certstore.model.name_ownership import Conflict, NameOwnership, SiteClaims, implicit_names
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry
 
@@ -64,18 +64,11 @@ class KnownSite:
         return SiteClaims(self.site, self.host, self.declared_names, implicit)
 
 
-class NumberedDeclarations(Declarations):
-    """Gives out one site's numbers, so that a new declaration is kept by one line and not by writing all of them."""
-
-    def numbers_of(self, site: str) -> dict[str, int]:
-        return {name: self._numbers[name][site] for name in sorted(self._numbered.get(site, ()))}
-
-
 class SiteRegistry(Mapping[str, KnownSite]):
     """The sites by key. `put` and `remove` return the sites whose entries may differ from before, the site included."""
 
-    def __init__(self, declarations: NumberedDeclarations) -> None:
-        self._declarations = declarations
+    def __init__(self, ownership: NameOwnership) -> None:
+        self._ownership = ownership
         self._sites: dict[str, KnownSite] = {}
         self._site_of_host: dict[str, str] = {}
 
@@ -105,10 +98,10 @@ class SiteRegistry(Mapping[str, KnownSite]):
             if before is None or before.claims != known.claims:
                 claims.append(known.claims)
         if claims:
-            changed |= self._declarations.put_all(claims)
+            changed |= self._ownership.put_all(claims)
         main = self._sites.get(MAIN)
         if main is not None and main.served is not None and MAIN in changed:
-            changed |= self._declarations.set_main_certificate_names(main.served.dns_names)
+            changed |= self._ownership.set_main_certificate_names(main.served.dns_names)
         return changed & self._sites.keys()
 
     def remove(self, site: str) -> set[str]:
@@ -116,7 +109,7 @@ class SiteRegistry(Mapping[str, KnownSite]):
         if known is None:
             return set()
         self._release_host(known)
-        return set(self._declarations.remove(site)) & self._sites.keys()
+        return set(self._ownership.remove(site)) & self._sites.keys()
 
     def site_of_host(self, host: str) -> str | None:
         return self._site_of_host.get(host)
@@ -128,7 +121,7 @@ class SiteRegistry(Mapping[str, KnownSite]):
         return SiteEntry(
             site=site,
             host=known.host,
-            names=tuple(self._declarations.owned(site)),
+            names=tuple(self._ownership.owned(site)),
             source=known.source,
             certificate=None if known.source is Source.MAIN else known.served,
             inspect=settings.inspect if settings else False,
@@ -145,8 +138,8 @@ class SiteRegistry(Mapping[str, KnownSite]):
             self._site_of_host[known.host] = other
 
     def numbers_of(self, site: str) -> dict[str, int]:
-        """When each of its names was first declared, by sequence number; what a restart has to know again."""
-        return self._declarations.numbers_of(site)
+        """As `NameOwnership.numbers_of`."""
+        return self._ownership.numbers_of(site)
 
     def conflicts(self, site: str) -> tuple[Conflict, ...]:
-        return self._declarations.conflicts(site)
+        return self._ownership.conflicts(site)

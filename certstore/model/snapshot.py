@@ -81,6 +81,16 @@ class Snapshot:
             by_name.update(dict.fromkeys(entry.names, entry))
         return self._from(sites, by_name)
 
+    def changed_since(self, before: Snapshot | None) -> set[str]:
+        """The sites whose entry was another one in `before`, or that are gone; all sites when there is no `before`.
+
+        Compares by identity, as `with_changes` takes over entries that did not change.
+        """
+        if before is None:
+            return set(self.sites)
+        changed = {site for site, entry in self.sites.items() if before.sites.get(site) is not entry}
+        return changed | (before.sites.keys() - self.sites.keys())
+
     @classmethod
     def _from(cls, sites: dict[str, SiteEntry], by_name: dict[str, SiteEntry]) -> Snapshot:
         main = sites.get(MAIN)

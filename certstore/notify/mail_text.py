@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from certstore.model.notify.due_mails import Mail, MailKind
+from certstore.model.notify.due_notices import Notice, NoticeKind
 from certstore.model.notify.warnings import MatterKind
 from certstore.model.notify.wording import describe, instant, subject_of
 
@@ -37,9 +37,9 @@ class MailTexts:
             keep_trailing_newline=True,
         )
 
-    def warning(self, mail: Mail, now: datetime) -> tuple[str, str, str]:
+    def warning(self, mail: Notice, now: datetime) -> tuple[str, str, str]:
         """Subject, text, HTML. Raises jinja2.TemplateError for a template of the administrator's that is at fault."""
-        if mail.kind is MailKind.RESOLVED:
+        if mail.kind is NoticeKind.RESOLVED:
             return self._filled("resolved", subject_of(mail, now), {"hosts": mail.resolved})
         matters = [matter for matter in mail.matters if matter.kind is not MatterKind.STALLED]
         still = next((matter for matter in mail.matters if matter.kind is MatterKind.STALLED), None)

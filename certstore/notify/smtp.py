@@ -12,13 +12,13 @@ import smtplib
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 from certstore.model.settings.models import SmtpSettings
 from certstore.net.tls_client import verifying_context
+from certstore.notify.channel import ChannelFailed, Refused
 
 TIMEOUT_SECONDS = 30.0
 CONVERSATION_SECONDS = 600.0
@@ -37,31 +37,17 @@ _ONE_MESSAGE = (
 """What concerns one message alone; the last one is raised for an address that needs SMTPUTF8."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The server took this message not; others may have gone."""
-
-    recipient: str
-    reason: str
-
-
-class MailServerFailed(Exception):
-    """Not every message could be offered; the message says what was attempted and what came back.
-
-    `lost` are the recipients whose messages cost the connection, `refused` what the server said no to before or after.
-    """
-
-    lost: tuple[str, ...] = ()
-    refused: tuple[Refused, ...] = ()
-
-
 def deliver(
-    smtp: SmtpSettings, base: Path, messages: Sequence[EmailMessage], *, taken: Callable[[EmailMessage], None]
+    smtp: SmtpSettings,
+    base: Path,
+    messages: Sequence[EmailMessage],
+    *,
+    accepted: Callable[[EmailMessage], None] = lambda message: None,
 ) -> list[Refused]:
-    """Send each message; `taken` is called the moment the server has said 250 to it, before anything else is done.
+    """Send each message; `accepted` is called the moment the server has answered 250, before anything else is done.
 
-    One that costs the connection does not keep back the ones behind it: they go over a new one. Raises
-    MailServerFailed when there was such a message, or no connection to be had.
+    A message that costs the connection does not hold back the ones behind it: they go over a new one. Raises
+    ChannelFailed if there was such a message, or if no connection can be made.
     """
     place = f"the mail server {smtp.host}:{smtp.port}"
     refused: list[Refused] = []
@@ -73,26 +59,26 @@ def deliver(
                 break
             if server is None:
                 server = _open(smtp, base, place)
-            reason = _hand_over(server, message)
+            reason = _offer(server, message)
             if reason is None:
-                taken(message)
+                accepted(message)
                 continue
             is_lost = server.sock is None
             (lost if is_lost else refused).append(Refused(str(message["To"]), reason))
             if is_lost or not _is_reset(server):
                 _leave(server)
                 server = None
-    except MailServerFailed as failed:
+    except ChannelFailed as failed:
         raise _with(failed, lost, refused) from None
     finally:
         if server is not None:
             _leave(server)
     if lost:
-        raise _with(MailServerFailed(f"{place}: {lost[-1].reason}"), lost, refused)
+        raise _with(ChannelFailed(f"{place}: {lost[-1].reason}"), lost, refused)
     return refused
 
 
-def _with(failed: MailServerFailed, lost: Sequence[Refused], refused: Sequence[Refused]) -> MailServerFailed:
+def _with(failed: ChannelFailed, lost: Sequence[Refused], refused: Sequence[Refused]) -> ChannelFailed:
     failed.lost, failed.refused = tuple(each.recipient for each in lost), tuple(refused)
     return failed
 
@@ -101,18 +87,18 @@ def _open(smtp: SmtpSettings, base: Path, place: str) -> smtplib.SMTP:
     try:
         server = _connect(smtp)
     except (OSError, smtplib.SMTPException) as error:
-        raise MailServerFailed(f"{place}: {_words(error)}") from None
+        raise ChannelFailed(f"{place}: {_words(error)}") from None
     try:
         _prepare(server, smtp, base, place)
     except BaseException as error:
         _leave(server)
         if isinstance(error, (OSError, smtplib.SMTPException)):
-            raise MailServerFailed(f"{place}: {_words(error)}") from None
+            raise ChannelFailed(f"{place}: {_words(error)}") from None
         raise
     return server
 
 
-def _hand_over(server: smtplib.SMTP, message: EmailMessage) -> str | None:
+def _offer(server: smtplib.SMTP, message: EmailMessage) -> str | None:
     """Why the message was not taken; None when it was. Closed is the connection when it was lost over it."""
     try:
         server.send_message(message)
@@ -184,25 +170,25 @@ def _prepare(server: smtplib.SMTP, smtp: SmtpSettings, base: Path, place: str) -
     server.ehlo_or_helo_if_needed()
     if smtp.security == "starttls":
         if not server.has_extn("starttls"):
-            raise MailServerFailed(f"{place} offers no STARTTLS, and notify.smtp.security asks for it")
+            raise ChannelFailed(f"{place} offers no STARTTLS, and notify.smtp.security asks for it")
         server.starttls(context=verifying_context())
         server.ehlo()
     if smtp.username is None:
         return
     if smtp.security == "none" and smtp.host not in ("localhost", "127.0.0.1", "::1"):
-        raise MailServerFailed(f"{place}: a password is not sent without TLS; set notify.smtp.security")
+        raise ChannelFailed(f"{place}: a password is not sent without TLS; set notify.smtp.security")
     server.login(smtp.username, _password(smtp, base))
 
 
 def _password(smtp: SmtpSettings, base: Path) -> str:
     if smtp.password_file is None:
-        raise MailServerFailed("notify.smtp.username is set and notify.smtp.password_file is not")
+        raise ChannelFailed("notify.smtp.username is set and notify.smtp.password_file is not")
     path = base / smtp.password_file
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise MailServerFailed(f"notify.smtp.password_file {path}: {reason}") from None
+        raise ChannelFailed(f"notify.smtp.password_file {path}: {reason}") from None
     return lines[0] if lines else ""
 
 

@@ -5,23 +5,17 @@ Control opens it once; the command line opens it for a single verb where no cont
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from certstore.files.clock import Clock, utc_now
 from certstore.model.layout import Layout
 from certstore.people.audit import Audit
 from certstore.people.invitations import Invitations
 from certstore.people.sessions import Sessions
 from certstore.people.tokens import Tokens
 from certstore.people.users import Users
-
-Clock = Callable[[], datetime]
-
-
-def present() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +28,7 @@ class Access:
 
     @classmethod
     @contextmanager
-    def opened(cls, layout: Layout, clock: Clock = present) -> Iterator[Access]:
+    def opened(cls, layout: Layout, clock: Clock = utc_now) -> Iterator[Access]:
         """Raises OSError."""
         access = cls(
             Users(layout, clock),

@@ -8,7 +8,6 @@ is due. Every attempt ends in a state, a record and a log line, with its challen
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -18,8 +17,9 @@ from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderRequest
 from certstore.acme.renewal_info import certificate_id
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import CERT
+from certstore.model.progress import Tell
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.decision import Origin, RenewalReason, SiteToRenew, place_of
 from certstore.model.renewal.failure import Cause, Failure
@@ -42,8 +42,6 @@ from certstore.renewal.sites import ACME_SOURCE
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
 
 logger = logging.getLogger(__name__)
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.account import Account, Accounts, AccountSettings, read_mac_key
@@ -15,6 +15,7 @@ from certstore.acme.http01 import http01, http_listeners, remove_stale_tokens
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal
 from certstore.acme.preflight import Preflight
+from certstore.files.clock import Clock, utc_now
 from certstore.model.renewal.ca import Ca, configured_cas
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_findings import directory_findings, failure_of
@@ -37,7 +38,7 @@ class RenewalContext:
         base: Path,
         memory: RenewalMemory,
         wait: Callable[[float], bool],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = utc_now,
     ) -> None:
         acme, layout = settings.acme, writer.layout
         self.writer = writer

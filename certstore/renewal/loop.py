@@ -9,13 +9,15 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.order_context import Interrupted
+from certstore.files.clock import Clock, utc_now
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.decision import (
     Keep,
     NextRenewal,
@@ -25,9 +27,10 @@ from certstore.model.renewal.decision import (
     fraction_of,
     next_renewal,
 )
+from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
-from certstore.renewal.attempt import Attempt, Attempted, Tell
+from certstore.renewal.attempt import Attempt, Attempted
 from certstore.renewal.context import RenewalContext
 from certstore.renewal.memory import RenewalMemory
 from certstore.renewal.renewal_windows import RenewalWindows
@@ -62,7 +65,7 @@ class Maintenance:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = utc_now,
     ) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -76,6 +79,7 @@ class Maintenance:
         self._due: list[tuple[datetime, str]] = []
         self._when: dict[str, datetime] = {}
         self._busy: set[str] = set()
+        self._interrupted: set[str] = set()
         self._lock = threading.Lock()
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
         self._windows = RenewalWindows(self.context, self.check_soon)
@@ -94,6 +98,7 @@ class Maintenance:
         orders, tokens = self.context.remove_stale(self._live_fingerprint)
         if orders or tokens:
             logger.info("removed what interrupted orders left behind: %d orders, %d tokens", orders, tokens)
+        self._interrupted = set(self.context.journal.sites())
 
     def _live_fingerprint(self, site: str) -> str | None:
         live = self._writer.live_version(site)
@@ -145,9 +150,12 @@ class Maintenance:
             found.append((stalled(self.last_round), ()))
         return found
 
-    def next_renewal(self, entry: SiteEntry) -> NextRenewal:
+    def is_ordering(self, site: str) -> bool:
+        return site in self._busy
+
+    def next_renewal(self, entry: SiteEntry, state: RenewalState) -> NextRenewal:
         """When the site's certificate is ordered next, for people."""
-        return next_renewal(entry.site, self.context.sites.live(entry), self.memory.state(entry.site))
+        return next_renewal(entry.site, self.context.sites.live(entry), state)
 
     def attempt_now(
         self, site: str, tell: Tell, *, reason: RenewalReason = RenewalReason.ASKED_FOR, force: bool = False
@@ -196,12 +204,12 @@ class Maintenance:
         if snapshot is None:
             return
         self._snapshot = snapshot
-        for site, entry in snapshot.sites.items():
-            if before is None or before.sites.get(site) is not entry:
+        for site in snapshot.changed_since(before):
+            if site in snapshot.sites:
                 self._schedule(site, now)
-        for site in set(before.sites) - set(snapshot.sites) if before is not None else ():
-            self.memory.forget(site)
-            self._when.pop(site, None)
+            else:
+                self.memory.forget(site)
+                self._when.pop(site, None)
 
     def _schedule(self, site: str, at: datetime) -> None:
         with self._lock:
@@ -232,7 +240,12 @@ class Maintenance:
             self._windows.update(site, live)
             if state.info is None or state.info.fingerprint != live.fingerprint:
                 return  # the first answer counts, and brings another check
-        match decide_renewal(target, state, now, fraction=fraction_of(site, live)):
+        decision = decide_renewal(target, state, now, fraction=fraction_of(site, live))
+        is_interrupted = site in self._interrupted
+        self._interrupted.discard(site)
+        if is_interrupted and state.next_attempt is None and isinstance(decision, Keep):
+            decision = Renew(RenewalReason.ASKED_FOR)  # not due: a person asked for it before the restart
+        match decision:
             case Keep(until):
                 times = [now + LONGEST_SLEEP]
                 if until is not None:
@@ -241,7 +254,7 @@ class Maintenance:
                     times.append(ask_at)
                 self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason):
-                self._order(Attempt(self.context, target, reason, lambda message: None), site)
+                self._order(Attempt(self.context, target, reason, tell_nobody), site)
 
     def _order(self, attempt: Attempt, site: str) -> None:
         with self._lock:

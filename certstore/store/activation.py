@@ -1,37 +1,34 @@
 """From checked bytes to what is served: the one way in for drops, uploads and answers of a CA, and the way back.
 
-The order is fixed: a complete version in the archive, `live` by one rename, the journal, the record. Where a step fails
-for lack of space or rights, the steps before it are undone, nothing that is served changes, and that is put on record.
+The order is fixed: a complete version in the archive, `live` by one rename, then the commit of the site's change.
+Where a step fails for lack of space or rights, the steps before it are undone, nothing that is served changes, and the
+failure is recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, read_bundle
+from certstore.model.certificate.bundle import CertificateBundle, Refused
 from certstore.model.certificate.findings import Finding
+from certstore.model.drop_decision import LastDrop
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.model.text import listed
 from certstore.model.version import Version
-from certstore.store.pkcs12_process import open_apart
 from certstore.store.versions import (
-    VersionUnusable,
     digest_of,
     files_of,
     live_number,
     make_live,
     prune,
-    read_version,
     remove_live,
     version_numbers,
     write_version,
 )
-from certstore.store.writer_state import SiteProblem, WriterState
-
-INTAKE = "intake"
+from certstore.store.writer_state import Problems, SiteChange, SiteProblem, WriterState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,85 +44,102 @@ class IntakeResult:
     reason: str
 
 
-def live_version(state: WriterState, site: str) -> Version | None:
-    """What is live and whole."""
-    number = live_number(state.layout, site)
-    if number is None:
-        return None
-    try:
-        return read_version(state.layout, site, number)
-    except VersionUnusable:
-        return None
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to change what a site serves, as far as it is known before its outcome.
+
+    `known` is the site as it is, `doing` and `source` are for the record. `problems` are set or solved by any outcome;
+    `drop` is the drop that the attempt decides, None for an upload, an order or a rollback.
+    """
+
+    known: KnownSite
+    doing: str
+    source: str
+    at: datetime
+    problems: Problems = field(default_factory=dict)
+    drop: LastDrop | None = None
+
+    @property
+    def site(self) -> str:
+        return self.known.site
 
 
-def take_in(
-    state: WriterState,
-    known: KnownSite,
-    files: Iterable[DroppedFile],
-    *,
-    source: str,
-    doing: str = INTAKE,
-    password: bytes | None = None,
-    force: bool = False,
-    now: datetime | None = None,
+def activate(
+    state: WriterState, attempt: Attempt, verdict: CertificateBundle | Refused, live: Version | None
 ) -> IntakeResult:
-    """Read, check and activate. Any outcome is on record when this returns; never raises for what the bytes are."""
-    at = now or state.clock()
-    verdict = read_bundle(
-        files, password=password, now=at, names=known.expected_names, force=force, open_pkcs12=open_apart
-    )
-    return activate_verdict(state, known, verdict, source=source, doing=doing, now=at)
-
-
-def activate_verdict(
-    state: WriterState,
-    known: KnownSite,
-    verdict: CertificateBundle | Refused,
-    *,
-    source: str,
-    doing: str = INTAKE,
-    now: datetime,
-) -> IntakeResult:
-    """The part after reading; see `take_in`."""
-    site = known.site
+    """Make what was read the live version, where it was accepted and is not `live` already."""
     if isinstance(verdict, Refused):
-        record = Record(now, doing, Outcome.REFUSED, verdict.findings[0].code, verdict.message, source=source)
-        return _recorded(state, site, record, findings=verdict.findings)
-    live = live_version(state, site)
+        reason, message = verdict.findings[0].code, verdict.message
+        return _conclude(state, attempt, Outcome.REFUSED, reason, message, findings=verdict.findings)
     if live is not None and live.digest == digest_of(files_of(verdict)):
         message = f"this certificate is already live as version {live.number}"
-        record = Record(now, doing, Outcome.NOTED, "already_live", message, source=source)
-        return _recorded(state, site, record, version=live)
+        return _conclude(state, attempt, Outcome.NOTED, "already_live", message, version=live)
     try:
         version = write_version(
-            state.layout, state.modes, site, verdict, source=source, now=now, sync_pool=state.sync_pool
-        )
+            state.layout, state.modes, attempt.site, verdict,
+            source=attempt.source, now=attempt.at, sync_pool=state.sync_pool,
+        )  # fmt: skip
     except OSError as error:
-        return _failed(state, site, doing, error, source=source, now=now)
-    return switch_live(state, known, version, doing=doing, source=source, now=now)
+        return _fail(state, attempt, error)
+    return switch_live(state, attempt, version)
 
 
-def switch_live(
-    state: WriterState, known: KnownSite, version: Version, *, doing: str, source: str, now: datetime
-) -> IntakeResult:
+def switch_live(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
     """Make an archived version the one that is served."""
-    site, layout = known.site, state.layout
-    before = live_number(layout, site)
+    site, before = attempt.site, live_number(state.layout, attempt.site)
+    record = Record(
+        attempt.at, attempt.doing, Outcome.DONE, "activated", _sentence(version), version.number, source=attempt.source
+    )
+    solved: Problems = {SiteProblem.DROP_REFUSED: None, SiteProblem.LIVE_UNUSABLE: None}
+    known = attempt.known.with_served(version.served)
     try:
-        make_live(layout, site, version.number)
-        state.learn(known.with_served(version.served))
+        make_live(state.layout, site, version.number)
+        state.commit(_change(attempt, record, solved, known))
     except OSError as error:
-        _undo(state, site, before)
-        return _failed(state, site, doing, error, source=source, now=now)
-    for code in (SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNUSABLE):
-        state.set_problem(site, code, None)
-    record = Record(now, doing, Outcome.DONE, "activated", _sentence(version), version.number, source=source)
-    result = _recorded(state, site, record, version=version, findings=version.problems)
-    _prune(state, site, version.number, now)
-    return result
+        return _fail(state, attempt, error, _undo(state, site, before))
+    _prune(state, site, version.number, attempt.at)
+    return _result(attempt, record, version, version.problems)
 
 
-def _undo(state: WriterState, site: str, before: int | None) -> None:
+def _conclude(
+    state: WriterState,
+    attempt: Attempt,
+    outcome: Outcome,
+    reason: str,
+    message: str,
+    *,
+    version: Version | None = None,
+    findings: Sequence[Finding] = (),
+) -> IntakeResult:
+    """An outcome after which the same is served as before."""
+    record = Record(attempt.at, attempt.doing, outcome, reason, message, source=attempt.source)
+    refused: Problems = {}
+    if attempt.drop is not None:
+        refused = {SiteProblem.DROP_REFUSED: message if outcome is Outcome.REFUSED else None}
+    try:
+        state.commit(_change(attempt, record, refused, attempt.known))
+    except OSError as error:
+        return _fail(state, attempt, error)
+    return _result(attempt, record, version, findings)
+
+
+def _change(attempt: Attempt, record: Record, problems: Problems, known: KnownSite) -> SiteChange:
+    decided: Problems = {} if attempt.drop is None else {SiteProblem.NOT_ACTIVATED: None}
+    return SiteChange(attempt.site, record, {**attempt.problems, **decided, **problems}, known, drop=attempt.drop)
+
+
+def _fail(state: WriterState, attempt: Attempt, error: OSError, problems: Problems | None = None) -> IntakeResult:
+    """The drop was not to blame: it does not count as decided."""
+    message = (
+        f"nothing was changed: {error.strerror} while writing the store at {state.layout.root}; "
+        "free space or mend rights"
+    )
+    record = Record(attempt.at, attempt.doing, Outcome.FAILED, "disk", message, source=attempt.source)
+    state.commit(SiteChange(attempt.site, record, {**attempt.problems, **(problems or {})}))
+    return _result(attempt, record, None, ())
+
+
+def _undo(state: WriterState, site: str, before: int | None) -> Problems:
     """`live` as it was. On a disk where even that fails, the next start holds the journal against `live`."""
     try:
         if before is None:
@@ -134,34 +148,30 @@ def _undo(state: WriterState, site: str, before: int | None) -> None:
             make_live(state.layout, site, before)
     except OSError as error:
         message = f"the step back to the version before failed too ({error.strerror}); mended at the next start"
-        state.set_problem(site, SiteProblem.LIVE_UNUSABLE, message)
+        return {SiteProblem.LIVE_UNUSABLE: message}
+    return {}
 
 
 def _prune(state: WriterState, site: str, live: int, now: datetime) -> None:
     """Old versions go; one that can't be removed is no reason to call the activation a failure."""
-    older = [number for number in version_numbers(state.layout, site) if number < live]
+    numbers = version_numbers(state.layout, site)
+    if len(numbers) <= state.policy.keep:
+        return
+    older = [number for number in numbers if number < live]
     predecessor = state.records(site).predecessor_of(live)
     protected = {live, *older[-1:]} | ({predecessor} if predecessor is not None else set())
     try:
         prune(state.layout, site, protected=protected, keep=state.policy.keep, now=now)
     except OSError as error:
         message = f"old versions could not be removed: {error.strerror}"
-        state.record(site, Record(now, "prune", Outcome.FAILED, "disk", message))
+        state.commit(SiteChange(site, Record(now, "prune", Outcome.FAILED, "disk", message)))
 
 
-def _failed(state: WriterState, site: str, doing: str, error: OSError, *, source: str, now: datetime) -> IntakeResult:
-    root = state.layout.root
-    message = f"nothing was changed: {error.strerror} while writing the store at {root}; free space or mend rights"
-    record = Record(now, doing, Outcome.FAILED, "disk", message, source=source)
-    return _recorded(state, site, record)
-
-
-def _recorded(
-    state: WriterState, site: str, record: Record, *, version: Version | None = None, findings: Sequence[Finding] = ()
-) -> IntakeResult:
-    state.record(site, record)
+def _result(attempt: Attempt, record: Record, version: Version | None, findings: Sequence[Finding]) -> IntakeResult:
     number, fingerprint = (version.number, version.fingerprint) if version else (None, None)
-    return IntakeResult(site, record.outcome, number, fingerprint, tuple(findings), record.message, record.reason)
+    return IntakeResult(
+        attempt.site, record.outcome, number, fingerprint, tuple(findings), record.message, record.reason
+    )
 
 
 def _sentence(version: Version) -> str:

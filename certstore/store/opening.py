@@ -17,8 +17,9 @@ from certstore.files.atomic import Modes, make_folder
 from certstore.files.keyed_state import KeyedState
 from certstore.model.drop_decision import is_last_drop
 from certstore.model.layout import Layout
+from certstore.model.name_ownership import NameOwnership
 from certstore.model.record import Outcome, Record
-from certstore.model.site_registry import KnownSite, NumberedDeclarations, SiteRegistry
+from certstore.model.site_registry import KnownSite, SiteRegistry
 from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.store.journal import JournalWriter
 from certstore.store.site_settings import is_declaration, is_usable_key, new_site, settings_from
@@ -32,7 +33,7 @@ from certstore.store.versions import (
     read_versions,
     remove_live,
 )
-from certstore.store.writer_state import Policy, SiteProblem, WriterState
+from certstore.store.writer_state import INTAKE, Policy, SiteChange, SiteProblem, WriterState
 
 logger = logging.getLogger(__name__)
 
@@ -72,23 +73,18 @@ def open_state(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[],
     tombstones = KeyedState(layout.tombstones, layout.temporary)
     journal = JournalWriter(layout)
     is_fit = journal.load()
-    numbers: dict[str, dict[str, int]] = {}
-    for site, kept in declared.items():
-        for name, number in kept["numbers"].items():
-            numbers.setdefault(name, {})[site] = number
-    state = WriterState(
-        layout, modes, policy, clock, SiteRegistry(NumberedDeclarations(numbers)), journal, declared, drops, tombstones
-    )
+    registry = SiteRegistry(NameOwnership({site: kept["numbers"] for site, kept in declared.items()}))
+    state = WriterState(layout, modes, policy, clock, registry, journal, declared, drops, tombstones)
     _finish_removals(state)
     served = _served_certificates(state)
     fresh = _fill_registry(state, served)
     for site, found in fresh.items():
-        state.remember(state.registry[site], found.stamp, is_durable=False)
+        state.declare(state.registry[site], found.stamp, is_durable=False)
     declared.sync()
     unpublished = _unpublished(state, served)
     _publish(state, is_fit=is_fit)
     for site in fresh:
-        state.note_conflicts(state.in_conflict_with(site))
+        state.report_conflicts(state.rivals(site))
     for site in unpublished:
         _record_what_a_kill_left(state, site, served[site].version)
     return state
@@ -151,7 +147,7 @@ def _put_back(state: WriterState, site: str, number: int) -> ServedCertificate |
     layout = state.layout
     whole = {version.number: version for version in reversed(read_versions(layout, site))}
     if not whole:
-        state.set_problem(site, SiteProblem.LIVE_UNUSABLE, f"{layout.live(site)} is lost, and no whole version is left")
+        _commit(state, site, f"{layout.live(site)} is lost, and no whole version is left")
         return None
     version = whole.get(number) or whole[max(whole)]
     try:
@@ -161,12 +157,10 @@ def _put_back(state: WriterState, site: str, number: int) -> ServedCertificate |
             f"{layout.live(site)} is no link to a version, and none can be put in its place ({error.strerror}); "
             f"version {version.number} is served all the same: move away what lies there, then restart"
         )
-        state.set_problem(site, SiteProblem.LIVE_UNUSABLE, message)
+        _commit(state, site, message)
         return version.served
     message = f"{layout.live(site)} was lost; version {version.number} was made live again"
-    logger.error("%s: %s", site, message)
-    state.set_problem(site, SiteProblem.LIVE_UNUSABLE, None)
-    state.record(site, Record(state.clock(), "mend", Outcome.DONE, SiteProblem.LIVE_UNUSABLE, message, version.number))
+    _commit_mended(state, site, message, version.number)
     return version.served
 
 
@@ -177,15 +171,23 @@ def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertif
     except VersionUnusable as error:
         whole = read_versions(state.layout, site)
         if not whole:
-            state.set_problem(site, SiteProblem.LIVE_UNUSABLE, f"{error}; no other version is left")
+            _commit(state, site, f"{error}; no other version is left")
             return None
         make_live(state.layout, site, whole[0].number)
         message = f"{error}; version {whole[0].number} was made live instead"
-        logger.error("%s: %s", site, message)
-        # Done, not failed: the record says what is live now.
-        record = Record(state.clock(), "mend", Outcome.DONE, SiteProblem.LIVE_UNUSABLE, message, whole[0].number)
-        state.record(site, record)
+        _commit_mended(state, site, message, whole[0].number)
         return whole[0].served
+
+
+def _commit(state: WriterState, site: str, problem: str) -> None:
+    state.commit(SiteChange(site, problems={SiteProblem.LIVE_UNUSABLE: problem}))
+
+
+def _commit_mended(state: WriterState, site: str, message: str, version: int) -> None:
+    """Done, not failed: the record says what is live now."""
+    logger.error("%s: %s", site, message)
+    record = Record(state.clock(), "mend", Outcome.DONE, SiteProblem.LIVE_UNUSABLE, message, version)
+    state.commit(SiteChange(site, record, {SiteProblem.LIVE_UNUSABLE: None}))
 
 
 def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> dict[str, FoundSettings]:
@@ -260,4 +262,4 @@ def _record_what_a_kill_left(state: WriterState, site: str, version: int) -> Non
     if state.records(site).last_live == version:
         return
     message = f"version {version} went live; the process was stopped before it could be recorded"
-    state.record(site, Record(state.clock(), "intake", Outcome.DONE, "activated", message, version))
+    state.commit(SiteChange(site, Record(state.clock(), INTAKE, Outcome.DONE, "activated", message, version)))

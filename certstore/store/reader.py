@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from certstore.model.certificate.findings import Finding
@@ -13,7 +12,7 @@ from certstore.model.version import Version
 from certstore.store.errors import UnknownSite
 from certstore.store.journal import JournalReader
 from certstore.store.records import read_records
-from certstore.store.versions import VersionUnusable, live_number, read_version, read_versions
+from certstore.store.versions import read_live, read_versions
 
 
 class Store:
@@ -51,12 +50,7 @@ class Store:
 
     def live_version(self, site: str) -> Version | None:
         """What `live` names, when it is whole."""
-        number = live_number(self.layout, site)
-        if number is None:
-            return None
-        with suppress(VersionUnusable):
-            return read_version(self.layout, site, number)
-        return None
+        return read_live(self.layout, site)
 
     def records(self, site: str) -> tuple[Record, ...]:
         """The last attempts, oldest first."""

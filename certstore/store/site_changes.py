@@ -7,6 +7,7 @@ only `add_site` does, and then what lies there is judged afresh. Runs under the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,11 +17,10 @@ from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry
 from certstore.store.errors import InvalidSite, UnknownSite
-from certstore.store.records import SiteRecords, write_records
 from certstore.store.site_settings import SETTINGS, is_usable_key
 from certstore.store.site_yaml import stamp_of, write_site_file
 from certstore.store.versions import live_number, remove_live
-from certstore.store.writer_state import SiteProblem, WriterState
+from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
 
 
 def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry:
@@ -33,8 +33,8 @@ def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry
     write_site_file(path, settings)
     state.tombstones.drop(site)
     state.drops.drop(site)
-    state.learn(KnownSite(site, settings.host, settings), stamp_of(path))
-    _record(state, site, "added", f"site added: {', '.join(settings.names)}")
+    record = _record(state, "added", f"site added: {', '.join(settings.names)}")
+    state.commit(SiteChange(site, record, known=KnownSite(site, settings.host, settings), stamp=stamp_of(path)))
     return state.registry.entry(site)
 
 
@@ -49,11 +49,9 @@ def set_site(state: WriterState, site: str, changes: Mapping[str, Any]) -> SiteE
         raise InvalidSite(f"{site}: {_sentence(error)}") from None
     path = state.layout.site_yaml(site)
     write_site_file(path, settings)
-    served = known.served
-    fresh = KnownSite(site, settings.host, settings, served, known.has_drop)
-    state.learn(fresh, stamp_of(path))
-    state.set_problem(site, SiteProblem.SETTINGS_INVALID, None)
-    _record(state, site, "changed", f"settings changed: {', '.join(sorted(changes))}")
+    record = _record(state, "changed", f"settings changed: {', '.join(sorted(changes))}")
+    fresh = replace(known, host=settings.host, settings=settings)
+    state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: None}, fresh, stamp_of(path)))
     return state.registry.entry(site)
 
 
@@ -69,10 +67,8 @@ def remove_site(state: WriterState, site: str) -> None:
         site, {"at": state.clock().isoformat(), "host": known.host, "version": live_number(state.layout, site)}
     )
     remove_live(state.layout, site)
-    state.forget(site)
-    _record(state, site, "removed", "site removed; its versions stay in the archive, its names are served by main")
-    write_records(state.layout, site, SiteRecords(state.records(site).attempts))
-    state.problems.pop(site, None)
+    record = _record(state, "removed", "site removed; its versions stay in the archive, its names are served by main")
+    state.commit(SiteChange(site, record, dict.fromkeys(SiteProblem), is_removed=True))
 
 
 def _known(state: WriterState, site: str) -> KnownSite:
@@ -82,8 +78,8 @@ def _known(state: WriterState, site: str) -> KnownSite:
     return known
 
 
-def _record(state: WriterState, site: str, reason: str, message: str) -> None:
-    state.record(site, Record(state.clock(), SETTINGS, Outcome.DONE, reason, message))
+def _record(state: WriterState, reason: str, message: str) -> Record:
+    return Record(state.clock(), SETTINGS, Outcome.DONE, reason, message)
 
 
 def _sentence(error: ValidationError) -> str:

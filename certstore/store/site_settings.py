@@ -20,7 +20,7 @@ from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
 from certstore.store.site_yaml import FoundSettings, read_site_file, stamp_of
-from certstore.store.writer_state import SiteProblem, WriterState
+from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
 
 SETTINGS = "settings"
 
@@ -42,7 +42,7 @@ def check_settings(state: WriterState, site: str, unchanged_for: UnchangedFor) -
     kept = state.declared.get(site)
     stamp = stamp_of(path)
     if known is not None and stamp is not None and kept is not None and kept["stamp"] == list(stamp):
-        state.set_problem(site, SiteProblem.SETTINGS_INVALID, None)
+        state.commit(SiteChange(site, problems={SiteProblem.SETTINGS_INVALID: None}))
         return SettingsCheck()
     found = read_site_file(path)
     if found.is_absent:
@@ -105,7 +105,7 @@ def _without_file(state: WriterState, site: str, known: KnownSite | None) -> Set
     if known is None:
         fresh, _ = new_site(state.layout, site)
         if fresh is not None:
-            state.learn(fresh)
+            state.commit(SiteChange(site, known=fresh))
     elif known.settings is not None:
         return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings hold")
     elif site != MAIN and not _has_place(state.layout, site) and site not in state.drops:
@@ -124,11 +124,11 @@ def _take_over(state: WriterState, site: str, known: KnownSite | None, found: Fo
         return
     fresh = replace(known, host=found.settings.host, settings=found.settings) if known else None
     fresh = fresh or KnownSite(site, found.settings.host, found.settings)
-    state.learn(fresh, found.stamp)
-    state.set_problem(site, SiteProblem.SETTINGS_INVALID, None)
+    record = None
     if known is not None and known.settings != found.settings:
         message = f"site.yaml taken over: {', '.join(found.settings.names)}"
-        state.record(site, Record(state.clock(), SETTINGS, Outcome.DONE, "changed", message))
+        record = Record(state.clock(), SETTINGS, Outcome.DONE, "changed", message)
+    state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: None}, fresh, found.stamp))
 
 
 def _refuse(state: WriterState, site: str, known: KnownSite | None, problem: str) -> None:
@@ -138,5 +138,4 @@ def _refuse(state: WriterState, site: str, known: KnownSite | None, problem: str
         return
     kept = "the site is kept as it was" if known else "there is no such site until it is mended"
     record = Record(state.clock(), SETTINGS, Outcome.REFUSED, SiteProblem.SETTINGS_INVALID, f"{problem}; {kept}")
-    state.record(site, record)
-    state.set_problem(site, SiteProblem.SETTINGS_INVALID, problem)
+    state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: problem}))

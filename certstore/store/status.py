@@ -13,6 +13,7 @@ from typing import Any
 
 from certstore.model.certificate.expiry import CertificateState, certificate_state
 from certstore.model.certificate.findings import Finding, Problem
+from certstore.model.layout import RECORDS
 from certstore.model.names import covers
 from certstore.model.record import Record
 from certstore.model.snapshot import ServedCertificate, SiteEntry
@@ -141,9 +142,7 @@ def _certificate_problems(
 
 def _unfinished(store: Store) -> Iterator[SiteFacts]:
     """Folders that would be sites, had their site.yaml been usable."""
-    for path in sorted(store.layout.records_folder.glob("*.json")):
-        records = read_records(store.layout, path.stem)
+    for site in sorted(path.stem for path in store.layout.records_folder.glob(RECORDS)):
+        records = read_records(store.layout, site)
         if records.problems:
-            yield SiteFacts(
-                path.stem, "", (), None, None, CertificateState.NONE, records.problems, records.last_attempt
-            )
+            yield SiteFacts(site, "", (), None, None, CertificateState.NONE, records.problems, records.last_attempt)

@@ -133,6 +133,17 @@ def read_version(layout: Layout, site: str, number: int) -> Version:
     return version
 
 
+def read_live(layout: Layout, site: str) -> Version | None:
+    """The version that `live` names, when it is whole."""
+    number = live_number(layout, site)
+    if number is None:
+        return None
+    try:
+        return read_version(layout, site, number)
+    except VersionUnusable:
+        return None
+
+
 def read_versions(layout: Layout, site: str) -> list[Version]:
     """All that are whole, newest first."""
     versions = []

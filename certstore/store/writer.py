@@ -12,14 +12,17 @@ import grp
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from certstore.files.atomic import Modes
+from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
-from certstore.model.certificate.bundle import DroppedFile
+from certstore.model.certificate.bundle import choose_bundle
+from certstore.model.certificate.contents import Unlocked
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
 from certstore.model.layout import Layout
@@ -27,22 +30,25 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
-from certstore.store.activation import IntakeResult, switch_live, take_in
+from certstore.store.activation import Attempt, IntakeResult, activate, switch_live
 from certstore.store.drops.ownership import site_of_place
-from certstore.store.drops.processing import DropCheck, SettleTimer, check_site
+from certstore.store.drops.processing import DropCheck, SettleTimer, begin_check, finish_check, read_pending
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.store.opening import open_state, prepare_folders, sweep_temporary
+from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
-from certstore.store.versions import VersionUnusable, live_number, read_version, version_numbers
-from certstore.store.writer_state import Policy, SiteProblem, WriterState
+from certstore.store.unlocking import Unlocker
+from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
+from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
 __all__ = [
     "DropCheck",
     "IntakeResult",
     "InvalidSite",
     "NotWritable",
+    "Preview",
     "Store",
     "StoreBusy",
     "StoreWriter",
@@ -52,16 +58,20 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+UNLOCKED_AT_ONCE = 2
+"""Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
+
 
 class StoreWriter(Store):
     """The one writer. Made by `acquire`; `close` it, or use it as a context manager."""
 
     def __init__(self, layout: Layout, lock: WriterLock, state: WriterState) -> None:
         super().__init__(layout)
-        self._lock = lock
-        self._books = state
+        self._writer_lock = lock
+        self._state = state
         self._settle_timer = SettleTimer()
-        self._one_at_a_time = threading.RLock()
+        self._lock = threading.RLock()
+        self._unlocking_uploads = threading.BoundedSemaphore(UNLOCKED_AT_ONCE)
 
     @classmethod
     def acquire(
@@ -72,7 +82,7 @@ class StoreWriter(Store):
         keys_group: str | None = None,
         main_host: str | None = None,
         settle: timedelta = SETTLE,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> StoreWriter:
         """Take the lock, sweep, mend, and make sure that there is a main certificate. `main_host` names the main site
         while no main/site.yaml does. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.
@@ -94,9 +104,9 @@ class StoreWriter(Store):
 
     def close(self) -> None:
         """Let go of the lock; nothing has to be written for that."""
-        with self._one_at_a_time:
-            self._books.close()
-            self._lock.release()
+        with self._lock:
+            self._state.close()
+            self._writer_lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +117,51 @@ class StoreWriter(Store):
         self.close()
 
     # Certificates
+
+    def preview(self, site: str, files: Iterable[DroppedFile], *, password: bytes | None = None) -> Preview:
+        """Read uploaded files and check them for `site`; nothing changes. `install` takes the answer and reads nothing
+        again, so that a person can look first:
+
+            preview = writer.preview("mail.example.com", files, password=password)
+            match preview.verdict:
+                case CertificateBundle(primary=pair, problems=problems): ...   # show what would be installed
+                case Refused(findings=findings): ...                           # show why not, and preview.forced
+            result = writer.install(preview, source="upload")                  # or force=True, where forced is not None
+
+        The slow part runs without the writer's lock: however long these files take, nobody else waits for them.
+        Raises UnknownSite.
+        """
+        with self._lock:
+            known = self._known(site)
+        unlock = Unlocker()
+
+        def unlock_in_turn(content: bytes, password: bytes | None) -> Unlocked:
+            with self._unlocking_uploads:
+                return unlock(content, password)
+
+        live, now = self.live_version(site), self._state.clock()
+        return read_upload(known, files, password, live=live, now=now, unlock=unlock_in_turn)
+
+    def install(
+        self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
+    ) -> IntakeResult:
+        """Make what was read the site's live version. `source` is where it came from, for the record; `force` overrules
+        what a person may overrule. A refusal is a result too, and on record.
+
+        The site may have changed since the preview, and the certificate may have expired: both are checked again.
+        Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
+        """
+        while True:
+            with self._lock:
+                names = self._installable(preview.site).expected_names
+            at = now or self._state.clock()
+            verdict = choose_bundle(preview.contents, now=at, names=names, force=force)
+            with self._lock:
+                known = self._installable(preview.site)
+                if known.expected_names == names:
+                    return activate(
+                        self._state, Attempt(known, doing, source, at), verdict, read_live(self.layout, preview.site)
+                    )
 
     def take_in(
         self,
@@ -119,24 +174,15 @@ class StoreWriter(Store):
         doing: str = "intake",
         now: datetime | None = None,
     ) -> IntakeResult:
-        """Uploads and ACME results; drops come through `look`. `source` says where it came from, for the record.
-
-        Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
-        """
-        with self._one_at_a_time:
-            known = self._known(site)
-            if known.settings is not None and known.source is Source.MAIN and known.settings.certificate is not None:
-                raise InvalidSite(
-                    f"{site} is set to `certificate: main`, so one of its own would not be served; "
-                    f"first `certedge site set {site} --certificate file`"
-                )
-            return take_in(
-                self._books, known, files, source=source, doing=doing, password=password, force=force, now=now
-            )
+        """`preview` and `install` in one, for uploads that nobody looks at first and for answers of a CA."""
+        with self._lock:
+            self._installable(site)  # a site that takes no files has none opened for it
+        preview = self.preview(site, files, password=password)
+        return self.install(preview, source=source, force=force, doing=doing, now=now)
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a kept version live. Raises UnknownSite, UnknownVersion."""
-        with self._one_at_a_time:
+        with self._lock:
             known = self._known(site)
             try:
                 chosen = read_version(self.layout, site, version)
@@ -145,11 +191,11 @@ class StoreWriter(Store):
                 found = f"no whole version {version} ({error})" if version in numbers else f"no version {version}"
                 kept = ", ".join(map(str, numbers)) or "none"
                 raise UnknownVersion(f"{site} has {found}; kept: {kept}") from None
-            return switch_live(self._books, known, chosen, doing=doing, source=source, now=self._books.clock())
+            return switch_live(self._state, Attempt(known, doing, source, self._state.clock()), chosen)
 
     def rollback(self, site: str, version: int | None = None, *, source: str = "command") -> IntakeResult:
         """Back to `version`, or to the one that was live before. Raises UnknownSite, UnknownVersion."""
-        with self._one_at_a_time:
+        with self._lock:
             self._known(site)
             chosen = version if version is not None else self._predecessor(site)
             return self.activate(site, chosen, doing="rollback", source=source)
@@ -158,78 +204,95 @@ class StoreWriter(Store):
 
     def add_site(self, site: str, settings: SiteSettings) -> SiteEntry:
         """What lies in the drop place is judged with the next look. Raises InvalidSite, NotWritable, OSError."""
-        with self._one_at_a_time:
-            return add_site(self._books, site, settings)
+        with self._lock:
+            return add_site(self._state, site, settings)
 
     def set_site(self, site: str, changes: Mapping[str, Any]) -> SiteEntry:
         """`changes` are keys of site.yaml, None for a key that goes.
 
         Raises UnknownSite, InvalidSite, NotWritable, OSError.
         """
-        with self._one_at_a_time:
-            return set_site(self._books, site, changes)
+        with self._lock:
+            return set_site(self._state, site, changes)
 
     def remove_site(self, site: str) -> None:
         """Raises UnknownSite, InvalidSite, OSError."""
-        with self._one_at_a_time:
-            remove_site(self._books, site)
+        with self._lock:
+            remove_site(self._state, site)
 
     def settings(self, site: str) -> SiteSettings | None:
         """What its site.yaml says, None for a bare site. Raises UnknownSite."""
-        with self._one_at_a_time:
+        with self._lock:
             return self._known(site).settings
 
     # Drops
 
     def check(self, site: str) -> DropCheck:
         """Has anything been dropped for the site, or its site.yaml changed? Take it over if so."""
-        with self._one_at_a_time:
-            return check_site(self._books, self._settle_timer, site)
+        while True:
+            with self._lock:
+                pending = begin_check(self._state, self._settle_timer, site)
+            if isinstance(pending, DropCheck):
+                return pending
+            read = read_pending(pending, self._state.clock())
+            with self._lock:
+                check = finish_check(self._state, self._settle_timer, pending, read)
+            if check is not None:
+                return check
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, maybe one that is new; None for what can be none."""
-        with self._one_at_a_time:
-            return site_of_place(self._books, name, is_folder=is_folder)
+        with self._lock:
+            return site_of_place(self._state, name, is_folder=is_folder)
 
     # What readers ask, answered from memory
 
     def snapshot(self) -> Snapshot:
-        with self._one_at_a_time:
-            return Snapshot.build(self._books.journal.entries.values())
+        with self._lock:
+            return Snapshot.build(self._state.journal.entries.values())
 
     def sites(self) -> tuple[str, ...]:
-        with self._one_at_a_time:
-            return tuple(sorted(self._books.registry, key=lambda site: (site != MAIN, site)))
+        with self._lock:
+            return tuple(sorted(self._state.registry, key=lambda site: (site != MAIN, site)))
 
     def site(self, site: str) -> SiteEntry:
-        with self._one_at_a_time:
-            return self._books.registry.entry(self._known(site).site)
+        with self._lock:
+            return self._state.registry.entry(self._known(site).site)
 
     def records(self, site: str) -> tuple[Record, ...]:
-        with self._one_at_a_time:
-            return self._books.records(site).attempts
+        with self._lock:
+            return self._state.records(site).attempts
 
     def problems(self, site: str) -> tuple[Finding, ...]:
-        with self._one_at_a_time:
-            return self._books.records(site).problems
+        with self._lock:
+            return self._state.records(site).problems
 
     def add_record(self, site: str, record: Record) -> None:
         """Attempts that others make (orders, renewals, warnings) stand in the same records."""
-        with self._one_at_a_time:
-            self._books.record(site, record)
+        with self._lock:
+            self._state.commit(SiteChange(site, record))
 
     # Inside
 
     def _known(self, site: str) -> KnownSite:
-        known = self._books.registry.get(site)
+        known = self._state.registry.get(site)
         if known is None:
             raise UnknownSite(site)
+        return known
+
+    def _installable(self, site: str) -> KnownSite:
+        known = self._known(site)
+        if known.settings is not None and known.settings.certificate is Source.MAIN and site != MAIN:
+            raise InvalidSite(
+                f"{site} is set to `certificate: main`, so one of its own would not be served; "
+                f"first `certedge site set {site} --certificate file`"
+            )
         return known
 
     def _predecessor(self, site: str) -> int:
         live = live_number(self.layout, site)
         numbers = version_numbers(self.layout, site)
-        before = self._books.records(site).predecessor_of(live) if live is not None else None
+        before = self._state.records(site).predecessor_of(live) if live is not None else None
         if before in numbers:
             return before
         older = [number for number in numbers if live is None or number < live]
@@ -239,21 +302,20 @@ class StoreWriter(Store):
 
     def _ensure_main(self) -> None:
         """Listeners can't open without a main certificate: a drop that lies there, else a self-signed one."""
-        if self._books.registry[MAIN].served is not None:
+        if self._state.registry[MAIN].served is not None:
             return
         self.check(MAIN)
-        known = self._books.registry[MAIN]
+        known = self._state.registry[MAIN]
         if known.served is not None:
             return
-        now = self._books.clock()
-        refused = [each for each in self._books.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
-        result = take_in(
-            self._books, known, make_self_signed(known.host, now), source="self-signed", doing="self_signed", now=now
-        )
+        now = self._state.clock()
+        refused = [each for each in self._state.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
+        files = make_self_signed(known.host, now)
+        result = self.take_in(MAIN, files, source="self-signed", doing="self_signed", now=now)
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
         for each in refused:  # what goes live clears this; here it is why there is no better one
-            self._books.set_problem(MAIN, SiteProblem.DROP_REFUSED, each.message)
+            self._state.commit(SiteChange(MAIN, problems={SiteProblem.DROP_REFUSED: each.message}))
         logger.warning(
             "THE MAIN CERTIFICATE IS SELF-SIGNED, made for %s because there was no other: clients will not trust it. "
             "Drop a real one into %s, or order one",

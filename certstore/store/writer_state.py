@@ -1,14 +1,14 @@
-"""The writer's books: everything the one writer knows and keeps, and the two things done with it: publish and record.
+"""Everything the one writer knows and keeps, and the one way to change it: `commit` a `SiteChange`.
 
-The parts: the roster (sites in memory), the journal (what workers read), and three dictionaries that outlive a restart
-(declarations, drops judged, tombstones), the records of every site. Used under the writer's lock only; decides nothing
-about certificates and never touches `live` or the archive.
+The parts: the registry (sites in memory), the journal (what workers read), three dictionaries that outlive a restart
+(declarations, drops already decided, tombstones), and every site's records. Used under the writer's lock only; decides
+nothing about certificates and never touches `live` or the archive.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +27,9 @@ from certstore.store.site_yaml import Stamp
 
 logger = logging.getLogger(__name__)
 
+INTAKE = "intake"
+"""What drops and uploads are called in records."""
+
 _LEVELS = {
     Outcome.DONE: logging.INFO,
     Outcome.NOTED: logging.INFO,
@@ -36,7 +39,7 @@ _LEVELS = {
 
 
 class SiteProblem(StrEnum):
-    """Problems that last until somebody does something; kept beside the records, so that every reader sees them."""
+    """Problems that stand until somebody solves them; kept beside the records, so that every reader sees them."""
 
     SOURCE_MISSING = "source_missing"
     SETTINGS_INVALID = "settings_invalid"
@@ -45,6 +48,27 @@ class SiteProblem(StrEnum):
     UNSETTLED = "unsettled"
     NAME_CONFLICT = "name_conflict"
     LIVE_UNUSABLE = "live_unusable"
+
+
+type Problems = Mapping[SiteProblem, str | None]
+"""With a message the problem stands from now on; with None it is solved; one that is not named stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteChange:
+    """What one attempt changes about one site.
+
+    `known` is the site as it is from now on, None where that stays; `stamp` is that of the site.yaml from which its
+    settings come, where they are new. `drop` is the drop that has been decided: only another digest is news after it.
+    """
+
+    site: str
+    record: Record | None = None
+    problems: Problems = field(default_factory=dict)
+    known: KnownSite | None = None
+    stamp: Stamp | None = None
+    drop: LastDrop | None = None
+    is_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +84,7 @@ class Policy:
 
 @dataclass(slots=True)
 class WriterState:
-    """Opened and mended by `startup.open_books`."""
+    """Opened and mended by `opening.open_state`."""
 
     layout: Layout
     modes: Modes
@@ -72,52 +96,31 @@ class WriterState:
     drops: KeyedState
     tombstones: KeyedState
     sync_pool: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="sync"))
-    """Syncs the files of a version side by side; its threads start with the first."""
-    unsaved: dict[str, SiteRecords] = field(default_factory=dict)
+    """Syncs the files of a version side by side; its threads start with the first version."""
+    _unsaved: dict[str, SiteRecords] = field(default_factory=dict)
     """Records that a full disk did not take."""
-    problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
-    """The problems of the sites asked about so far: judging a drop that is as it was opens no file."""
-    said: set[str] = field(default_factory=set)
-    """Remarks on what is ignored, so that a sweep does not repeat them."""
+    _problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """The problems of the sites seen so far: checking a drop that has not changed opens no file."""
+    _logged: set[str] = field(default_factory=set)
 
-    def learn(self, known: KnownSite, stamp: Stamp | None = None) -> None:
-        """Take over what is new about a site and publish what follows from it. `stamp` is that of the site.yaml that
-        the settings come from, where they are new. Raises OSError and then changes nothing.
+    def commit(self, change: SiteChange) -> None:
+        """Publish what workers have to know, then keep everything else, each file written at most once.
+
+        Raises OSError when the change can't be published, and then nothing has changed. What the disk does not take
+        after that is kept in memory, or tried again with the next check.
         """
-        before = self.registry.get(known.site)
-        affected = self.in_conflict_with(known.site)
-        changed = self.registry.put(known)
-        try:
-            self.publish(changed)
-        except OSError:
-            self._unlearn(known.site, before)
-            raise
-        try:
-            self.remember(known, stamp)
-        except OSError as error:
-            # What is published stands. Without its stamp the site.yaml is read again, and this tried again.
-            logger.error("%s: what it declares could not be written down: %s", known.site, error.strerror)
-        self.note_conflicts({*affected, *changed, *self.in_conflict_with(known.site)})
+        touched = self._publish(change) if change.known is not None or change.is_removed else set()
+        problems = dict(change.problems)
+        if change.site in touched:
+            problems[SiteProblem.NAME_CONFLICT] = self._conflict(change.site)
+        self._keep(change.site, change.record, problems)
+        self.report_conflicts(touched - {change.site})
+        # Last: until the drop counts as decided, a start after a kill decides it again and nothing goes unreported.
+        if change.drop is not None:
+            self._keep_drop(change.site, change.drop)
 
-    def forget(self, site: str) -> None:
-        """The site's names go back to main or to whoever else declares them. Raises OSError."""
-        before = self.registry[site]
-        affected = self.in_conflict_with(site) - {site}
-        changed = self.registry.remove(site)
-        try:
-            self.publish(changed, removed=[site])
-        except OSError:
-            self._unlearn(site, before)
-            raise
-        try:
-            self.declared.drop(site)
-        except OSError as error:
-            # The tombstone has been written before; the next start drops what is left.
-            logger.error("%s: what it declared could not be dropped: %s", site, error.strerror)
-        self.note_conflicts({*affected, *changed})
-
-    def remember(self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True) -> None:
-        """Keep what the site declares beyond the next restart: its files may be gone by then."""
+    def declare(self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True) -> None:
+        """Keep what the site declares for the next start: its files may be gone by then. Raises OSError."""
         kept = self.declared.get(known.site)
         settings = known.settings.model_dump(mode="json", exclude_defaults=True) if known.settings else None
         facts = {
@@ -129,78 +132,109 @@ class WriterState:
         self.declared.put(known.site, facts, is_durable=is_durable)
 
     def publish(self, sites: Iterable[str], removed: Iterable[str] = ()) -> None:
-        """Tell the workers what differs from what they were told last. Raises OSError."""
+        """Let workers read what differs from what was published last. Raises OSError."""
         entries = [self.registry.entry(site) for site in sorted(sites)]
         entries = [entry for entry in entries if self.journal.entries.get(entry.site) != entry]
         self.journal.publish(entries, [site for site in removed if site in self.journal.entries])
 
-    def record(self, site: str, record: Record) -> Record:
-        """Put an attempt on record, in the log too. What the disk does not take is kept in memory and said."""
-        logger.log(
-            _LEVELS[record.outcome], "%s: %s %s (%s): %s",
-            site, record.doing, record.outcome.value, record.reason, record.message,
-        )  # fmt: skip
-        self._save(site, self.records(site).with_attempt(record))
-        return record
+    def report_conflicts(self, sites: Iterable[str]) -> None:
+        """Set or clear the problem of these sites; each side of a conflict reports it."""
+        for site in sites:
+            if site in self.registry:
+                self._keep(site, None, {SiteProblem.NAME_CONFLICT: self._conflict(site)})
 
-    def set_problem(self, site: str, code: SiteProblem, message: str | None) -> None:
-        """The problem stands with this message from now on, or, with None, no longer."""
-        known = self.problems.get(site)
-        if known is None:
-            known = self.problems[site] = self.records(site).problems
-        problems = tuple(each for each in known if each.code != code)
-        if message is not None:
-            problems = (*problems, Finding(code, message))
-        if same_findings(problems, known):
-            return
-        if message is not None:
-            logger.warning("%s: %s: %s", site, code.value, message)
-        self.problems[site] = problems
-        self._save(site, SiteRecords(self.records(site).attempts, problems))
-
-    def say_once(self, remark: str) -> None:
-        if remark not in self.said:
-            self.said.add(remark)
+    def log_once(self, remark: str) -> None:
+        """About what is ignored: the next scan does not repeat it."""
+        if remark not in self._logged:
+            self._logged.add(remark)
             logger.warning("%s", remark)
 
     def records(self, site: str) -> SiteRecords:
-        return self.unsaved.get(site) or read_records(self.layout, site)
+        return self._unsaved.get(site) or read_records(self.layout, site)
 
     def last_drop(self, site: str) -> LastDrop | None:
         value = self.drops.get(site)
         return None if value is None else LastDrop.from_json(value)
+
+    def rivals(self, site: str) -> set[str]:
+        """The site and those that declare one of its names too; empty when there are none."""
+        return {each for conflict in self.registry.conflicts(site) for each in (conflict.owner, conflict.loser)}
 
     def close(self) -> None:
         self.sync_pool.shutdown()
         for each in (self.journal, self.declared, self.drops, self.tombstones):
             each.close()
 
+    def _publish(self, change: SiteChange) -> set[str]:
+        """The sites whose names may have moved, this one included."""
+        site, known, before = change.site, change.known, self.registry.get(change.site)
+        touched = {site, *self.rivals(site)}
+        changed = self.registry.put(known) if known is not None else self.registry.remove(site)
+        try:
+            self.publish(changed, removed=[site] if known is None else [])
+        except OSError:
+            # Back to what workers know.
+            if before is None:
+                self.registry.remove(site)
+            else:
+                self.registry.put(before)
+            raise
+        try:
+            if known is not None:
+                self.declare(known, change.stamp)
+            else:
+                self.declared.drop(site)
+        except OSError as error:
+            # What is published stands. Without its stamp the site.yaml is read again, and this tried again; of a
+            # removed site there is a tombstone, and the next start drops what is left.
+            logger.error("%s: what it declares could not be written down: %s", site, error.strerror)
+        return touched | changed | self.rivals(site)
+
+    def _keep(self, site: str, record: Record | None, changes: Problems) -> None:
+        """Records and problems by one write, and only when something in them is new."""
+        before = self._problems.get(site)
+        if before is None:
+            before = self._problems[site] = self.records(site).problems
+        stand = {each.code: each.message for each in before}
+        for code, message in changes.items():
+            if message is None:
+                stand.pop(code, None)
+            else:
+                if stand.get(code) != message and (record is None or record.message != message):
+                    logger.warning("%s: %s: %s", site, code.value, message)
+                stand[code] = message
+        problems = tuple(Finding(code, message) for code, message in stand.items())
+        if record is not None:
+            logger.log(
+                _LEVELS[record.outcome], "%s: %s %s (%s): %s",
+                site, record.doing, record.outcome.value, record.reason, record.message,
+            )  # fmt: skip
+        elif same_findings(problems, before):
+            return
+        self._problems[site] = problems
+        records = self.records(site)
+        records = records.with_attempt(record) if record is not None else records
+        self._save(site, SiteRecords(records.attempts, problems))
+
     def _save(self, site: str, records: SiteRecords) -> None:
         try:
             write_records(self.layout, site, records)
         except OSError as error:
             logger.error("%s: the record could not be written (%s); it is kept in memory", site, error.strerror)
-            self.unsaved[site] = records
+            self._unsaved[site] = records
         else:
-            self.unsaved.pop(site, None)
+            self._unsaved.pop(site, None)
 
-    def _unlearn(self, site: str, before: KnownSite | None) -> None:
-        """Back to what workers know; they were told nothing."""
-        if before is None:
-            self.registry.remove(site)
-        else:
-            self.registry.put(before)
+    def _keep_drop(self, site: str, drop: LastDrop) -> None:
+        try:
+            self.drops.put(site, drop.to_json())
+        except OSError as error:
+            message = f"that this drop was decided could not be written down ({error.strerror}): it is checked again"
+            self._keep(site, Record(self.clock(), INTAKE, Outcome.FAILED, "disk", message), {})
 
-    def in_conflict_with(self, site: str) -> set[str]:
-        """The site and those with which it shares a name, if there are any."""
-        return {each for conflict in self.registry.conflicts(site) for each in (conflict.owner, conflict.loser)}
-
-    def note_conflicts(self, sites: Iterable[str]) -> None:
-        """Set or clear the problem of these sites; both sides of a conflict are told."""
-        for site in sites:
-            if site in self.registry:
-                messages = [
-                    f"{conflict.name} is declared by {conflict.owner}, which has it, and by {conflict.loser}"
-                    for conflict in self.registry.conflicts(site)
-                ]
-                self.set_problem(site, SiteProblem.NAME_CONFLICT, "; ".join(messages) or None)
+    def _conflict(self, site: str) -> str | None:
+        messages = [
+            f"{conflict.name} is declared by {conflict.owner}, which has it, and by {conflict.loser}"
+            for conflict in self.registry.conflicts(site)
+        ]
+        return "; ".join(messages) or None

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, Layout
 from certstore.model.selection import select
-from certstore.model.settings.models import ListenerKind, ListenerSettings
+from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
 from certstore.model.trusted_proxies import Network
 from certstore.net.own_address import own_listener
@@ -65,7 +65,7 @@ def plan(
     """Every listener with no server name and with each site's host; an RSA client too where a version has two pairs."""
     for listener in listeners:
         at = own_listener(listener, trusted_proxies)
-        if listener.kind in (ListenerKind.HTTP, ListenerKind.HEALTH):
+        if listener.kind.is_clear_text:
             yield Check(listener, Probe(listener.kind, at, entries[0].host), None)
             continue
         for server_name in (None, *(entry.host for entry in entries)):

@@ -1,4 +1,4 @@
-"""One handshake with one listener: implicit TLS, or STARTTLS of IMAP, POP3, SMTP and ManageSieve; what it served.
+"""One handshake with one listener, over implicit TLS or STARTTLS, and the certificates that it served.
 
 Nothing is verified against a CA here: the question is which certificates came, not whether they are trusted. Knows
 nothing of stores; `verify` compares.
@@ -10,11 +10,11 @@ import contextlib
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from certstore.model.settings.models import ListenerKind
+from certstore.model.starttls import CLIENT_SIDES, ClientSide, Expected
 from certstore.net.own_address import OwnListener
 
 _LINE_LIMIT = 4096
@@ -40,7 +40,7 @@ def served_chain(probe: Probe, timeout: float) -> list[bytes]:
     try:
         with contextlib.closing(probe.at.connect(timeout)) as plain:
             if probe.kind.offers_starttls:
-                _Conversation(plain).start_tls(probe.kind)
+                _start_tls(plain, CLIENT_SIDES[probe.kind])
             with _context(probe).wrap_socket(plain, server_hostname=probe.server_name) as secure:
                 return _unverified_chain(secure)
     except TimeoutError:
@@ -92,72 +92,33 @@ def _unverified_chain(secure: ssl.SSLSocket) -> list[bytes]:
     return [certificate.public_bytes(der) for certificate in inner.get_unverified_chain() or ()]
 
 
-class _Conversation:
-    """Clear text up to the go-ahead for TLS, read byte by byte so that nothing of the handshake is swallowed."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def start_tls(self, kind: ListenerKind) -> None:
-        _STARTTLS[kind](self)
-
-    def line(self) -> str:
-        taken = bytearray()
-        while not taken.endswith(b"\n"):
-            byte = self._connection.recv(1)
-            if not byte:
-                raise ProbeFailed("it closed the connection before TLS")
-            taken += byte
-            if len(taken) > _LINE_LIMIT:
-                raise ProbeFailed("it sent a line without end")
-        return taken.decode("utf-8", "replace").strip()
-
-    def say(self, command: str) -> None:
-        self._connection.sendall(f"{command}\r\n".encode("ascii"))
-
-    def expect(self, start: str, doing: str, is_last: Callable[[str], bool] = lambda _: True) -> None:
-        """Read lines up to the last of a reply, which has to begin with `start`, in any case."""
-        for _ in range(_LINES_LIMIT):
-            line = self.line()
-            if is_last(line):
-                if not line.upper().startswith(start):
-                    raise ProbeFailed(f"{doing} was answered with {line!r:.120}")
-                return
-        raise ProbeFailed(f"{doing} was answered without end")
-
-    def smtp(self) -> None:
-        def is_last(line: str) -> bool:
-            return line[3:4] != "-"
-
-        self.expect("220", "the greeting", is_last)
-        self.say("EHLO certedge.invalid")
-        self.expect("250", "EHLO", is_last)
-        self.say("STARTTLS")
-        self.expect("220", "STARTTLS", is_last)
-
-    def imap(self) -> None:
-        self.expect("* OK", "the greeting")
-        self.say("a STARTTLS")
-        self.expect("A OK", "STARTTLS", lambda line: not line.startswith("*"))
-
-    def pop3(self) -> None:
-        self.expect("+OK", "the greeting")
-        self.say("STLS")
-        self.expect("+OK", "STLS")
-
-    def sieve(self) -> None:
-        def is_last(line: str) -> bool:
-            return not line.startswith('"')
-
-        self.expect("OK", "the greeting", is_last)
-        self.say("STARTTLS")
-        self.expect("OK", "STARTTLS", is_last)
+def _start_tls(connection: socket.socket, side: ClientSide) -> None:
+    """Speak up to the go-ahead for TLS."""
+    _expect(connection, side.greeting, "the greeting")
+    for template, reply in side.commands:
+        command = template.format(host="certedge.invalid")
+        connection.sendall(command.encode("ascii"))
+        _expect(connection, reply, command.rstrip())
 
 
-_STARTTLS: dict[ListenerKind, Callable[[_Conversation], None]] = {
-    ListenerKind.SMTP: _Conversation.smtp,
-    ListenerKind.SUBMISSION: _Conversation.smtp,
-    ListenerKind.IMAP: _Conversation.imap,
-    ListenerKind.POP3: _Conversation.pop3,
-    ListenerKind.SIEVE: _Conversation.sieve,
-}
+def _expect(connection: socket.socket, reply: Expected, doing: str) -> None:
+    for _ in range(_LINES_LIMIT):
+        line = _read_line(connection)
+        if reply.last_line.match(line):
+            if not reply.good.match(line):
+                raise ProbeFailed(f"{doing} was answered with {line.decode('utf-8', 'replace').strip()!r:.120}")
+            return
+    raise ProbeFailed(f"{doing} was answered without end")
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Byte by byte, so that nothing of the handshake is swallowed."""
+    taken = bytearray()
+    while not taken.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte:
+            raise ProbeFailed("it closed the connection before TLS")
+        taken += byte
+        if len(taken) > _LINE_LIMIT:
+            raise ProbeFailed("it sent a line without end")
+    return bytes(taken)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from functools import partial
 from ssl import SSLContext, SSLSocket
 
+from certstore.files.clock import utc_now
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.record import Outcome, Record
 from certstore.store.reader import Store
@@ -103,7 +103,7 @@ def answers_challenge(stage: Stage, kind: str) -> str:
 
 
 def takes_replacement(stage: Stage) -> str:
-    pair = stage.arrangement.authority.issue(REPLACED, now=datetime.now(UTC))
+    pair = stage.arrangement.authority.issue(REPLACED, now=utc_now())
     with client.tls(stage.port("https"), REPLACED, stage.context) as opened_before:
         stage.demand(REPLACED, client.fingerprint(opened_before))
         _demand_status(client.get(opened_before, REPLACED, "/"), 200)
@@ -120,7 +120,7 @@ def takes_replacement(stage: Stage) -> str:
 
 
 def refuses_mismatch(stage: Stage) -> str:
-    authority, now = stage.arrangement.authority, datetime.now(UTC)
+    authority, now = stage.arrangement.authority, utc_now()
     key, certificate = authority.issue(OWN, now=now), authority.issue(OWN, now=now)
     known = len(_intakes(stage, OWN))
     stage.arrangement.drop(OWN, key.privkey_pem + certificate.fullchain_pem)

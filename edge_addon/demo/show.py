@@ -8,10 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from certstore.files.clock import utc_now
 from edge_addon.demo.arrangement import (
     MAIN_HOST,
     OWN,
@@ -97,7 +97,7 @@ def _run(place: Path, printer: Printer, disturb: Callable[[Arrangement], None], 
             web=stand_ins.web_port,
             imap=stand_ins.imap_port,
             smtp=stand_ins.smtp_port,
-            now=datetime.now(UTC),
+            now=utc_now(),
         )
         disturb(arrangement)
         edge = stack.enter_context(EdgeProcess(arrangement.edge_yaml, listeners.values(), arrangement.log))

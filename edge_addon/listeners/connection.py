@@ -1,8 +1,8 @@
 """One client connection: its socket, its first bytes, TLS, and the session above.
 
-The phases are methods that take the received bytes, one in force at a time: PROXY header → ClientHello → handshake →
-open → closing; listeners in the clear go straight to open. Which session speaks above is `sessions.py`'s to say:
-nothing of HTTP or mail is known here but the one plain answer for a web client on a TLS port.
+Each phase has a method that takes the received bytes: PROXY header → ClientHello → handshake → open → closing.
+Connections in clear text skip the two in the middle. `sessions` decides which session comes above; nothing of HTTP or
+mail is known here except the one answer for a web client that speaks plain HTTP to a TLS port.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import cast
 
 from certstore.model.names import normalise_server_name
@@ -21,10 +22,11 @@ from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
+from edge_addon.transport.timers import Timer
 from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
-"""How long a closed connection is still read from (RFC 9112 §9.6): a reset would destroy an answer not yet read."""
+"""How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
 
 
 PLAIN_HTTP_ANSWER = (
@@ -34,64 +36,87 @@ PLAIN_HTTP_ANSWER = (
 
 
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER, on, for 0 seconds."""
+"""The value of SO_LINGER that makes a close send a reset: on, 0 seconds."""
 
 SessionMaker = Callable[["ClientConnection", DataPlane], Session]
+
+
+class Phase(Enum):
+    """What the bytes that come now belong to."""
+
+    PROXY_HEADER = auto()
+    HELLO = auto()
+    HANDSHAKE = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    """They are discarded; what was written is still being sent."""
+
+
+CLOSING = Phase.CLOSING
+
+
+def _discard(_data: bytes) -> None:
+    """Not a method, so that a connection that has ended does not refer to itself."""
 
 
 class ClientConnection(asyncio.Protocol):
     """The protocol of an accepted socket, and the `Channel` of its session."""
 
-    __slots__ = (
-        "_busy_answer",
-        "_corked",
-        "_has_gone",
-        "_header",
-        "_hello",
-        "_is_admitted",
-        "_is_closing",
-        "_is_eof",
-        "_is_paused",
-        "_make_session",
-        "_plane",
-        "_receive",
-        "_session",
-        "_stage",
-        "_timer",
-        "_transport",
-        "_unsent",
-        "alpn",
-        "client",
-        "listener",
-        "local",
-        "opened",
-        "secure",
-        "selection",
-        "server_name",
-        "tls_version",
-    )
+    listener: ListenerSettings
+    client: Address
+    local: Address
+    secure: bool
+    server_name: str | None
+    selection: Selection | None
+    tls_version: str | None
+    alpn: str | None
+    opened: float
+    _plane: DataPlane
+    _make_session: SessionMaker
+    _busy_answer: bytes
+    _transport: asyncio.Transport
+    _timer: Timer
+    _phase: Phase
+    _receive: Callable[[bytes], None]
+    """Takes the received bytes in the current phase."""
+    _header: bytes
+    """The part of the PROXY header that has come so far."""
+    _hello: HelloReader | None
+    _stage: TlsStage | None
+    _session: Session | None
+    _is_admitted: bool
+    """The client's address is counted; `connection_lost` releases it."""
+    _is_eof: bool
+    """The client sends nothing more."""
+    _is_paused: bool
+    _is_corked: bool
+    """What the session writes is sent in one piece once it has read all that has come."""
+    _unsent: int
+    """Bytes left to send when the closing connection was last checked."""
+    _fault: Exception | None
+    """Why the connection was dropped, if its session must not take that for a normal end."""
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self, plane: DataPlane, listener: ListenerSettings, make_session: SessionMaker, busy_answer: bytes = b""
     ) -> None:
         self.listener = listener
         self.secure = False
-        self.server_name: str | None = None
-        self.selection: Selection | None = None
-        self.tls_version: str | None = None
-        self.alpn: str | None = None
+        self.server_name = self.selection = self.tls_version = self.alpn = None
         self._plane = plane
         self._make_session = make_session
         self._busy_answer = busy_answer
-        self._session: Session | None = None
-        self._stage: TlsStage | None = None
-        self._hello: HelloReader | None = None
-        self._has_gone = False
-        self._corked = self._is_paused = self._is_eof = self._is_closing = self._is_admitted = False
+        self._session = self._stage = self._hello = self._fault = None
+        self._is_corked = self._is_paused = self._is_eof = self._is_admitted = False
         self._header = b""
         self._unsent = 0
-        self._receive: Callable[[bytes], None] = self._discard
+        self._phase = Phase.PROXY_HEADER
+        self._receive = _discard
         self._timer = plane.timers.timer()
+
+    def _enter(self, phase: Phase, receive: Callable[[bytes], None]) -> None:
+        self._phase = phase
+        self._receive = receive
 
     # The socket.
 
@@ -100,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self.opened = self._plane.loop.time()
         self.client = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
-        if not self._plane.enter(self):
+        if not self._plane.add_connection(self):
             self._refuse_for_load()
         elif not self.listener.accept_proxy_protocol:
             self._begin()
@@ -115,40 +140,36 @@ class ClientConnection(asyncio.Protocol):
         self._receive(data)
 
     def eof_received(self) -> bool:
-        """The peer sends no more. True keeps our direction open, so that an answer under way still gets there."""
-        had_said_goodbye, self._is_eof = self._is_eof, True
-        if self._is_closing or self._session is None:
+        """The peer sends no more. True keeps our direction open, so that the rest of an answer still arrives."""
+        had_closed_tls, self._is_eof = self._is_eof, True
+        if self._phase is CLOSING or self._session is None:
             return False
         if self._stage is not None:
-            # An end without close_notify is a cut (RFC 8446 §6.1): what was under way can't be trusted to be whole.
-            return had_said_goodbye
+            # An end without close_notify is a truncation (RFC 8446 §6.1): the last message may be incomplete.
+            return had_closed_tls
         self._session.eof_received()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._plane.leave(self)
+        self._plane.remove_connection(self)
         if self._is_admitted:
-            self._plane.dismiss(self.client.host)
-        self._is_closing = True
-        self._receive = self._discard
+            self._plane.release_address(self.client.host)
+        self._enter(CLOSING, _discard)
         session, self._session = self._session, None
         if self._stage is not None and not self.secure:
             self._plane.metrics.handshake(self.listener, None, "client_gone")
         self._stage = self._hello = None
         if session is not None:
-            if self._has_gone and exc is None:
-                exc = ConnectionResetError("the client has gone while it was not read from")
-            session.connection_lost(exc)
+            session.connection_lost(exc or self._fault)
 
     def fileno(self) -> int:
-        """Of the socket; -1 once it is closed."""
+        """The descriptor of the socket; -1 once it is closed."""
         bound = self._transport.get_extra_info("socket")
         return -1 if bound is None or self._transport.is_closing() else int(bound.fileno())
 
     def on_peer_gone(self) -> None:
-        """Called when nobody is at the other end any more, which reading would have told, were there any."""
-        self._has_gone = True
+        self._fault = ConnectionResetError("the client disconnected while it was not read from")
         self.abort()
 
     def pause_writing(self) -> None:
@@ -162,43 +183,41 @@ class ClientConnection(asyncio.Protocol):
     # The channel.
 
     def write(self, data: bytes, *, more: bool = False) -> None:
-        if self._is_closing:
+        if self._phase is CLOSING:
             return
         if self._stage is None:
             self._transport.write(data)
             return
         self._stage.write(data)
-        if not (self._corked or more):
+        if not (self._is_corked or more):
             self._flush()
 
     def close(self) -> None:
-        if self._is_closing:
+        if self._phase is CLOSING:
             return
         if self._stage is not None:
             self._stage.close_notify()
             self._flush()
-        self._is_closing = True
-        self._receive = self._discard
+        self._enter(CLOSING, _discard)
         if self._is_eof or self._transport.is_closing():
             self._transport.close()
             return
-        # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
+        # Everything written is sent, then our FIN; the peer's FIN, or LINGER_SECONDS without one, closes the socket.
         self._transport.write_eof()
         self._plane.disconnects.discard(self)
         self._transport.resume_reading()
         self._wait_for_end()
 
     def abort(self) -> None:
-        self._is_closing = True
-        self._receive = self._discard
+        self._enter(CLOSING, _discard)
         if (bound := self._transport.get_extra_info("socket")) is not None:
-            # A reset, not an end: a client that reads until the end must not take a cut for a whole answer.
+            # A reset, not a FIN: a client that reads until the end must not take a truncated answer for a complete one.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def pause_reading(self) -> None:
         self._is_paused = True
-        if not self._is_closing:
+        if self._phase is not CLOSING:
             self._transport.pause_reading()
             self._plane.disconnects.add(self)
 
@@ -207,45 +226,36 @@ class ClientConnection(asyncio.Protocol):
             return
         self._is_paused = False
         self._plane.disconnects.discard(self)
-        if self._is_closing:
+        if self._phase is CLOSING:
             return
         self._transport.resume_reading()
         if self._stage is not None and self._stage.may_have_more:
-            self._plane.loop.call_soon(self._pump)  # not from here: the session is in the middle of its own work
-
-    def hand_over(self, session: Session, data: bytes) -> None:
-        self._session = session
-        if self._stage is None:
-            self._receive = session.data_received
-        session.data_received(data)
-        if self._is_eof:
-            session.eof_received()
-        if self._plane.is_draining:
-            session.drain()
+            self._plane.loop.call_soon(self._pump)  # not from here: the session may be in the middle of its own work
 
     def start_tls(self) -> None:
-        self._await_hello()
+        if self._phase is not CLOSING:
+            self._await_hello()
 
     def drain(self) -> None:
-        """Finish what is under way, then close; before a session there is nothing to finish."""
+        """Finish what is under way, then close; without a session there is nothing to finish."""
         if self._session is not None:
             self._session.drain()
 
     # First bytes and handshake.
 
     def _begin(self) -> None:
-        """Who the client is, is known now."""
+        """The client's address is known now."""
         self._is_admitted = True
-        if not self._plane.admit(self.client.host):
+        if not self._plane.admit_address(self.client.host):
             self._refuse_for_load()
         elif self.listener.kind.is_implicit_tls:
             self._await_hello()
         else:
             self._session = self._make_session(self, self._plane)
-            self._receive = self._session.data_received
+            self._enter(Phase.OPEN, self._session.data_received)
 
     def _read_proxy_header(self, data: bytes) -> None:
-        """The header must be there whole before a byte behind it is looked at (PROXY protocol, section 2)."""
+        """The header must be complete before any byte behind it is used (PROXY protocol, section 2)."""
         self._header += data
         header = proxy_protocol.parse(self._header)
         if isinstance(header, proxy_protocol.NeedMore):
@@ -263,12 +273,12 @@ class ClientConnection(asyncio.Protocol):
             self._receive(rest)
 
     def _await_hello(self) -> None:
-        self._hello = self._plane.hellos.reader()
-        self._receive = self._read_hello
+        self._hello = self._plane.hello_context.reader()
+        self._enter(Phase.HELLO, self._read_hello)
         self._timer.set(self._plane.settings.limits.handshake_seconds, self._handshake_timed_out)
 
     def _read_hello(self, data: bytes) -> None:
-        if self._hello is None or self._is_closing:
+        if self._hello is None:
             return
         if data[0] != RECORD_HANDSHAKE and self._hello.is_fresh:
             self._answer_in_clear(data)
@@ -300,7 +310,7 @@ class ClientConnection(asyncio.Protocol):
         self.server_name = normalise_server_name(hello.server_name)
         self.selection = selection
         self._stage = TlsStage(context)
-        self._receive = self._handshake
+        self._enter(Phase.HANDSHAKE, self._handshake)
         self._handshake(hello.received)
 
     def _handshake(self, data: bytes) -> None:
@@ -321,7 +331,7 @@ class ClientConnection(asyncio.Protocol):
         self.tls_version = stage.version
         self.alpn = stage.alpn
         self._plane.metrics.handshake(self.listener, self.tls_version, "done", self.selection)
-        self._receive = self._decrypt
+        self._enter(Phase.OPEN, self._decrypt)
         if self._session is None:
             self._session = self._make_session(self, self._plane)
         else:
@@ -341,16 +351,16 @@ class ClientConnection(asyncio.Protocol):
             self._pump()
 
     def _pump(self) -> None:
-        """Hand plaintext to the session, record by record, until there is none or the session wants no more.
+        """Pass plaintext to the session, record by record, until there is none left or the session pauses.
 
-        What the session writes meanwhile leaves in one piece at the end.
+        What the session writes meanwhile is sent in one piece at the end.
         """
         stage, session = self._stage, self._session
         if stage is None or session is None:
             return
-        self._corked = True
+        self._is_corked = True
         try:
-            while not (self._is_paused or self._is_closing):
+            while not self._is_paused and self._phase is not CLOSING:
                 plain = stage.read()
                 if not plain:
                     self._is_eof = True
@@ -362,11 +372,11 @@ class ClientConnection(asyncio.Protocol):
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
-            self._corked = False
+            self._is_corked = False
             self._give_up("tls_broken", stage.output())
             return
         finally:
-            self._corked = False
+            self._is_corked = False
         self._flush()
 
     def _flush(self) -> None:
@@ -375,11 +385,8 @@ class ClientConnection(asyncio.Protocol):
 
     # Endings.
 
-    def _discard(self, data: bytes) -> None:
-        """What comes after the end is not for us."""
-
     def _give_up(self, cause: str, alert: bytes) -> None:
-        """TLS can't go on: send the alert if there is one, close."""
+        """TLS has failed: send the alert if there is one, close."""
         self._plane.count(cause)
         if not self.secure:
             self._plane.metrics.handshake(self.listener, None, cause)
@@ -389,7 +396,7 @@ class ClientConnection(asyncio.Protocol):
         self.close()
 
     def _answer_in_clear(self, data: bytes) -> None:
-        """Somebody speaks plain text to a TLS port: a web client is told, others just see the end."""
+        """Plain text on a TLS port: a web client gets an explanation, for others the connection just closes."""
         self._plane.count("plain_text_on_tls_port")
         self._plane.metrics.handshake(self.listener, None, "plain_text_on_tls_port")
         self._hello = None
@@ -419,7 +426,7 @@ class ClientConnection(asyncio.Protocol):
         self._timer.set(CLOSE_SECONDS if self._unsent else LINGER_SECONDS, self._linger)
 
     def _linger(self) -> None:
-        """Wait on while what was written still leaves; then give the peer one last span to close its side."""
+        """Wait while data is still being sent, then give the peer LINGER_SECONDS to close its side."""
         unsent = self._transport.get_write_buffer_size()
         if self._unsent and unsent < self._unsent:
             self._wait_for_end()
@@ -428,7 +435,7 @@ class ClientConnection(asyncio.Protocol):
 
 
 def _address(name: object) -> Address:
-    """An IPv4 client on a dual-stack socket is the IPv4 address that it is."""
+    """The address of a peer; an IPv4 client on a dual-stack socket is given as IPv4."""
     if not isinstance(name, tuple):
         return Address("", 0)
     host = str(name[0])

@@ -1,4 +1,4 @@
-"""Which session a connection gets: the one place that knows every protocol above the channel."""
+"""Which session a connection gets: the only module that knows every protocol above the channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from certstore.model.settings.models import ListenerKind, ListenerSettings
 from edge_addon.http.responses import encode_answer, page
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.listeners.health import HealthSession
-from edge_addon.mail.dialogue import PROTOCOLS, goodbye
+from edge_addon.mail.protocols import PROTOCOLS
 from edge_addon.mail.relay import MailSession
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.relay.http1 import Http1Session
@@ -23,21 +23,19 @@ def make_session(connection: ClientConnection, plane: DataPlane) -> Session:
         return MailSession(connection, plane)
     if kind is ListenerKind.HEALTH:
         return HealthSession(connection, plane)
-    if plane.inspector is not None and connection.selection is not None and connection.selection.entry.inspect:
-        return plane.inspector.session(connection)
     if connection.alpn == "h2":
         return Http2Session(connection, plane)
     return Http1Session(connection, plane)
 
 
 def busy_answer(plane: DataPlane, listener: ListenerSettings) -> bytes:
-    """What a client hears that is one too many; nothing where TLS would have to come first."""
+    """The answer to a client above the connection limits; empty where TLS would have to come first."""
     kind = listener.kind
     if kind.offers_starttls:
-        return goodbye(PROTOCOLS[kind], plane.snapshot.main.host, "Too many connections")
+        return PROTOCOLS[kind].goodbye(plane.snapshot.main.host, "Too many connections")
     if kind is ListenerKind.HTTP:
         answer = page(503, "too_many_connections")
-        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", hsts=None)
+        return encode_answer(answer, plane.clock(), (), is_head=False, connection=b"close")
     return b""
 
 

@@ -1,15 +1,15 @@
-"""The first words with an upstream: its greeting and, where it is asked for, STARTTLS from the client's side.
+"""Opens a conversation with an upstream: reads its greeting and, if the settings require it, begins STARTTLS.
 
-Nothing that an upstream said in the clear is believed or passed on once TLS is up: the greeting that the client hears
-is then the edge's own, and bytes that came in the same flight as the go-ahead end the session (RFC 3207 §5).
+Once TLS is established, nothing that the upstream sent in the clear is believed or passed on: the client gets a
+greeting of the edge instead, and bytes that arrived together with the go-ahead end the session (RFC 3207 §5).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, MailProtocol, Ready, Step, ToClient, ToUpstream
+from certstore.model.starttls import ClientSide
+from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, Ready, Step, ToClient, ToUpstream
 from edge_addon.mail.lines import Fault, Framer, Literals
 
 UPSTREAM_REFUSED = "mail_upstream_refused"
@@ -18,77 +18,35 @@ UPSTREAM_PIPELINED = "mail_upstream_pipelined_after_starttls"
 UPSTREAM_GARBLED = "mail_upstream_garbled"
 
 ANSWER_LIMIT = 4 * LINE_LIMIT
-"""Bytes of one whole greeting or answer."""
-
-
-def _pattern(text: bytes) -> re.Pattern[bytes]:
-    return re.compile(text, re.IGNORECASE | re.DOTALL)
+"""The most bytes of a whole greeting or answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What ends an answer, and what its last line begins with when it is a good one."""
+class OpeningScript:
+    """How a protocol opens.
 
-    last_line: re.Pattern[bytes]
-    good: re.Pattern[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """How a protocol opens; `{host}` in a text is the edge's name.
-
-    `to_tls` are the commands with the answers they should get. `greeting_over_tls` replaces the upstream's; it is None
-    where the protocol has the server greet once more over TLS.
+    `greeting_over_tls` replaces the upstream's greeting and may contain `{host}`, the edge's name. It is None if the
+    server sends a second greeting over TLS in this protocol.
     """
 
-    greeting: Expected
-    to_tls: tuple[tuple[str, Expected], ...]
+    client_side: ClientSide
     greeting_over_tls: str | None
-
-
-_ANY_LINE = _pattern(b"")
-_SMTP_LAST = _pattern(rb"(?!\d{3}-)")
-_SIEVE_OK = Expected(_pattern(rb"(?:OK|NO|BYE)\b"), _pattern(rb"OK\b"))
-
-SCRIPTS = {
-    MailProtocol.IMAP: Script(
-        # PREAUTH is no good greeting: STARTTLS is not possible then, and every client would be in without a login.
-        Expected(_ANY_LINE, _pattern(rb"\* OK\b")),
-        (("edge STARTTLS\r\n", Expected(_pattern(rb"edge |\* BYE\b"), _pattern(rb"edge OK\b"))),),
-        "* OK {host} ready\r\n",
-    ),
-    MailProtocol.POP3: Script(
-        Expected(_ANY_LINE, _pattern(rb"\+OK")),
-        (("STLS\r\n", Expected(_ANY_LINE, _pattern(rb"\+OK"))),),
-        "+OK {host} ready\r\n",
-    ),
-    MailProtocol.SMTP: Script(
-        Expected(_SMTP_LAST, _pattern(rb"220")),
-        (
-            ("EHLO {host}\r\n", Expected(_SMTP_LAST, _pattern(rb"250"))),
-            ("STARTTLS\r\n", Expected(_SMTP_LAST, _pattern(rb"220"))),
-        ),
-        "220 {host} ESMTP\r\n",
-    ),
-    MailProtocol.SIEVE: Script(_SIEVE_OK, (("STARTTLS\r\n", _SIEVE_OK),), None),  # RFC 5804 §2.2: it comes again
-}
+    literals: Literals = Literals.AT_ONCE
 
 
 class Opening:
-    """From the first byte of an upstream to `Ready`. Feed it what the upstream says.
+    """The conversation from the first byte of an upstream to `Ready`.
 
-    `needs_starttls`: the upstream's TLS is still to be begun. `client_awaits_greeting` is False behind a client's own
-    STARTTLS in the protocols where the server does not speak first then.
+    `needs_starttls`: TLS with the upstream has yet to begin. `client_awaits_greeting` is False after a client's own
+    STARTTLS, except in protocols where the server then sends a second greeting.
     """
 
-    def __init__(
-        self, protocol: MailProtocol, host: str, *, needs_starttls: bool, client_awaits_greeting: bool
-    ) -> None:
-        self._script = SCRIPTS[protocol]
+    def __init__(self, script: OpeningScript, host: str, *, needs_starttls: bool, client_awaits_greeting: bool) -> None:
+        self._script = script
         self._host = host
-        self._framer = Framer(LINE_LIMIT, Literals.NONE if protocol is MailProtocol.SMTP else Literals.AT_ONCE)
-        self._expected = self._script.greeting
-        self._to_tls = list(self._script.to_tls) if needs_starttls else []
+        self._framer = Framer(LINE_LIMIT, script.literals)
+        self._expected = script.client_side.greeting
+        self._to_tls = list(script.client_side.commands) if needs_starttls else []
         self._needs_starttls = needs_starttls
         self._client_awaits_greeting = client_awaits_greeting
         self._answer = b""
@@ -105,18 +63,18 @@ class Opening:
         return []
 
     def tls_established(self) -> list[Step]:
-        """The handshake with the upstream is done: what is heard from now on counts."""
-        self._framer = Framer(LINE_LIMIT, Literals.AT_ONCE)
+        """The TLS handshake with the upstream is done: what it sends from now on counts."""
+        self._framer = Framer(LINE_LIMIT, self._script.literals)
         self._needs_starttls = False
         self._answer = b""
         if self._script.greeting_over_tls is None:
-            self._expected = self._script.greeting
+            self._expected = self._script.client_side.greeting
             self._is_over = False
             return []
         return [self._ready(self._script.greeting_over_tls.format(host=self._host).encode("ascii"))]
 
     def _conclude(self, last_line: bytes) -> list[Step]:
-        """An answer is whole: go on with the next command, or come to an end."""
+        """The answer is complete: send the next command, or finish."""
         answer, self._answer = self._answer, b""
         if not self._expected.good.match(last_line):
             return self._refused(answer)
@@ -131,9 +89,9 @@ class Opening:
         return [Action.START_UPSTREAM_TLS]
 
     def _refused(self, answer: bytes) -> list[Step]:
-        """Its own words say best whether to come again, but only words that nobody on the wire could have put there."""
+        """Pass the refusal on, which tells the client best when to retry, unless an attacker could have forged it."""
         if self._needs_starttls:
-            is_greeting = len(self._to_tls) == len(self._script.to_tls)
+            is_greeting = len(self._to_tls) == len(self._script.client_side.commands)
             return self._end(UPSTREAM_REFUSED if is_greeting else UPSTREAM_WITHOUT_STARTTLS)
         self._is_over = True
         return [Count(UPSTREAM_REFUSED), ToClient(answer), Action.CLOSE]

@@ -1,115 +1,130 @@
-"""One client's mail session: moves bytes between client and mail server and does what the dialogues decide.
+"""One client's mail session: moves bytes between client and mail server and carries out what the dialogues decide.
 
-A session goes through at most four stages: the dialogue before TLS, which the edge holds alone (`starttls`); the
-opening of an upstream (`opening`); a dialogue under watch (`imap`, `pop3`, `sieve` up to the login, `smtp` to the end);
-and the tunnel. What is said and what may pass is decided there, not here.
+Each stage has its dialogue: `starttls` before TLS, where the edge answers alone; `opening` until the upstream is ready;
+then `imap`, `pop3` or `sieve` up to the login, or `smtp` to the end. What may pass is decided there, not here.
 """
 
 from __future__ import annotations
 
-from certstore.model.settings.models import ListenerKind, ProxyProtocol, UpstreamTls
+from enum import Enum
+
+from certstore.model.settings.models import ProxyProtocol, UpstreamTls
 from edge_addon.mail.dialogue import (
-    PROTOCOLS,
+    LINE_TOO_LONG,
     Action,
     Count,
     Dialogue,
     Ended,
-    MailProtocol,
     Ready,
     Step,
     ToClient,
     ToUpstream,
-    goodbye,
 )
-from edge_addon.mail.imap import ImapLogin
 from edge_addon.mail.opening import Opening
-from edge_addon.mail.pop3 import Pop3Login
-from edge_addon.mail.sieve import SieveLogin
-from edge_addon.mail.smtp import SmtpRelay
+from edge_addon.mail.protocols import PROTOCOLS, MailProtocol
 from edge_addon.mail.starttls import BeforeTls
 from edge_addon.mail.upstream import UpstreamLeg
 from edge_addon.plane.access_log import AccessEntry
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.proxy_protocol import build_v1, build_v2
+from edge_addon.transport.timers import Timer
 
 HOLD_LIMIT = 128 * 1024
-"""Bytes of a client that may wait for their turn until no more is read; above the longest command of any protocol."""
+"""The edge stops reading from a client with more unprocessed bytes than this: more than any command has."""
 OPENING_SECONDS = 30.0
-"""From connecting to the upstream's greeting: some servers let a client wait on purpose."""
+"""From connecting to the upstream's greeting, which some servers delay on purpose."""
 LOGIN_SECONDS = 180.0
-"""From TLS, or before it from the connect, to the login: the usual value of mail servers. No word moves this deadline,
-because a client that drips some would hold its place for ever; afterwards `mail_idle_seconds` of silence are allowed.
+"""From the end of the TLS handshake to the login, and from connecting to STARTTLS: the usual value of mail servers.
+Commands do not extend it, because a client that trickles them could hold its connection indefinitely. After the login
+`mail_idle_seconds` of silence are allowed.
 """
 SMTP_SECONDS = 300.0
-"""Silence allowed (RFC 5321 §4.5.3.2.7); before STARTTLS, where there is no mail server yet, all that is allowed."""
+"""The longest silence (RFC 5321 §4.5.3.2.7), and the longest time until a STARTTLS that is required."""
 HALF_CLOSED_SECONDS = 60.0
 DRAIN_LEAD_SECONDS = 2.0
-"""Goodbyes are said this long before the drain deadline ends what is left."""
+"""Goodbyes are sent this long before the drain deadline closes the remaining connections."""
 
 IDLE = "mail_idle"
 OPENING_TIMED_OUT = "mail_upstream_timed_out"
 DRAINED = "drained"
 
-_WHY = {IDLE: "Nothing was said for too long", DRAINED: "Restarting, please come again"}
-_WHY_ELSE = "Mail server not available, please come again later"
+_WHY = {IDLE: "Idle for too long", DRAINED: "Restarting, please try again"}
+_WHY_ELSE = "Mail server not available, please try again later"
+
+
+class Stage(Enum):
+    """`BEFORE_TLS` → `HANDSHAKE` → `OPENING` → `DIALOGUE` → `TUNNEL`, and from each of them to `FINISHED`.
+
+    Implicit TLS, and mail that may go on in the clear, begin with `OPENING`. STARTTLS leads from `DIALOGUE` back to
+    `HANDSHAKE`. Without a login there is no `TUNNEL`.
+    """
+
+    BEFORE_TLS = 0
+    """The edge answers alone."""
+    HANDSHAKE = 1
+    """STARTTLS is under way: nothing can be written, least of all in the clear."""
+    OPENING = 2
+    """The edge connects to the upstream. What the client sends meanwhile waits in the dialogue."""
+    DIALOGUE = 3
+    """The dialogue watches every command and reply."""
+    TUNNEL = 4
+    """Bytes pass untouched."""
+    FINISHED = 5
 
 
 class MailSession:
     """The `Session` of every mail listener."""
 
-    __slots__ = (
-        "_bytes_in",
-        "_bytes_out",
-        "_channel",
-        "_dialogue",
-        "_drain_timer",
-        "_ends_with_newline",
-        "_host",
-        "_idle_seconds",
-        "_is_client_done",
-        "_is_client_full",
-        "_is_draining",
-        "_is_finished",
-        "_is_reading_paused",
-        "_is_tunnel",
-        "_is_upstream_full",
-        "_leg",
-        "_opening",
-        "_opening_since",
-        "_outcome",
-        "_plane",
-        "_protocol",
-        "_timer",
-        "_upstream_duration",
-    )
+    _channel: Channel
+    _plane: DataPlane
+    _protocol: MailProtocol
+    _host: str
+    _stage: Stage
+    _dialogue: Dialogue | None
+    """From `BEFORE_TLS` to `DIALOGUE`, but not during a handshake."""
+    _opening: Opening | None
+    """Only in `OPENING`."""
+    _leg: UpstreamLeg | None
+    _has_end_to_pass: bool
+    """The client will send nothing more, and the upstream has yet to learn it."""
+    _is_client_full: bool
+    _is_upstream_full: bool
+    _is_reading_paused: bool
+    _ends_with_newline: bool
+    """No line to the client is half sent."""
+    _bytes_in: int
+    _bytes_out: int
+    _outcome: str | None
+    _opening_since: float
+    _upstream_duration: float | None
+    _idle_seconds: float
+    _timer: Timer
+    _drain_timer: Timer | None
+    """Set from the first `drain` on."""
+
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._protocol = PROTOCOLS[channel.listener.kind]
         self._host = plane.snapshot.main.host
-        self._dialogue: Dialogue | None = None
-        """None before the first word, during a handshake, and in the tunnel."""
-        self._opening: Opening | None = None
-        self._leg: UpstreamLeg | None = None
-        self._is_tunnel = self._is_finished = self._is_draining = False
-        self._is_client_done = False
-        self._is_client_full = self._is_upstream_full = self._is_reading_paused = False
+        self._dialogue = self._opening = self._leg = None
+        self._has_end_to_pass = self._is_client_full = self._is_upstream_full = self._is_reading_paused = False
         self._ends_with_newline = True
         self._bytes_in = self._bytes_out = 0
-        self._outcome: str | None = None
-        self._opening_since = plane.loop.time()
-        self._upstream_duration: float | None = None
-        limit = SMTP_SECONDS if self._protocol is MailProtocol.SMTP else LOGIN_SECONDS
+        self._outcome = None
+        self._upstream_duration = None
+        limit = LOGIN_SECONDS if self._protocol.has_login else SMTP_SECONDS
         self._idle_seconds = min(limit, plane.settings.limits.mail_idle_seconds)
         self._timer = plane.timers.timer()
-        self._drain_timer = plane.timers.timer()
-        if channel.secure or channel.listener.kind is ListenerKind.SMTP:
+        self._drain_timer = None
+        if channel.secure or self._protocol.before_tls is None:
             self._open_upstream(client_awaits_greeting=True)
         else:
-            dialogue = BeforeTls(self._protocol, self._host)
-            self._dialogue = dialogue
+            self._stage = Stage.BEFORE_TLS
+            self._dialogue = dialogue = BeforeTls(self._protocol.before_tls, self._host)
             self._perform(dialogue.greet())
             self._touch()
 
@@ -120,35 +135,30 @@ class MailSession:
         return self._leg is None
 
     def data_received(self, data: bytes) -> None:
-        if self._is_finished:
+        if self._stage is Stage.FINISHED:
             return
         self._bytes_in += len(data)
-        if self._is_tunnel:
+        if self._leg is not None and self._stage is Stage.TUNNEL:
             self._touch()
-            if self._leg is not None:
-                self._leg.write(data)
+            self._leg.write(data)
         elif self._dialogue is not None:
-            self._note_word()
+            self._note_activity()
             self._perform(self._dialogue.from_client(data))
             self._regulate()
 
     def eof_received(self) -> None:
-        if self._is_finished:
+        if self._stage is Stage.FINISHED:
             return
-        self._is_client_done = True
+        self._has_end_to_pass = True
         if self._leg is None:
             self._finish()
         else:
             self._pass_end_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._is_finished:
+        if self._stage is not Stage.FINISHED:
             self._outcome = self._outcome or ("client_gone" if exc is not None else None)
-        self._is_finished = True
-        self._timer.cancel()
-        self._drain_timer.cancel()
-        if self._leg is not None:
-            self._leg.close()
+        self._release()
         self._write_access_log()
 
     def pause_writing(self) -> None:
@@ -164,15 +174,13 @@ class MailSession:
         self._regulate()
 
     def tls_established(self) -> None:
-        self._ends_with_newline = True
-        # Only ManageSieve's server speaks first behind STARTTLS (RFC 5804 §2.2).
-        self._open_upstream(client_awaits_greeting=self._protocol is MailProtocol.SIEVE)
+        self._open_upstream(client_awaits_greeting=self._protocol.greets_again)
 
     def drain(self) -> None:
-        """A session with a mail server is left alone until just before the deadline; one without is over now."""
-        if self._is_draining or self._is_finished:
+        """Let a session with a mail server go on until just before the deadline; end one without at once."""
+        if self._drain_timer is not None or self._stage is Stage.FINISHED:
             return
-        self._is_draining = True
+        self._drain_timer = self._plane.timers.timer()
         if self._leg is None:
             self._end(Ended(DRAINED))
         else:
@@ -190,24 +198,23 @@ class MailSession:
             self._perform(self._opening.tls_established())
 
     def upstream_received(self, data: bytes) -> None:
-        if self._is_finished:
-            return
-        if self._is_tunnel:
+        if self._stage is Stage.TUNNEL:
             self._touch()
-            self._say(data)
+            self._write(data)
         elif self._opening is not None:
             self._perform(self._opening.from_upstream(data))
         elif self._dialogue is not None:
-            self._note_word()
+            self._note_activity()
             self._perform(self._dialogue.from_upstream(data))
         self._regulate()
-        if self._is_client_done:
+        if self._has_end_to_pass:
             self._pass_end_on()
 
     def upstream_lost(self, cause: str) -> None:
-        if self._is_finished:
+        if self._stage is Stage.FINISHED:
             return
-        if self._is_tunnel or (self._opening is None and self._dialogue is not None and not self._dialogue.owes_answer):
+        is_answered = self._dialogue is None or not self._dialogue.owes_answer
+        if self._stage is not Stage.OPENING and is_answered:
             self._finish()
         else:
             self._end(Ended(cause))
@@ -216,15 +223,15 @@ class MailSession:
         self._is_upstream_full = is_full
         self._regulate()
 
-    # Doing.
+    # Carrying out the steps.
 
     def _perform(self, steps: list[Step]) -> None:
         for step in steps:
-            if self._is_finished:
+            if self._stage is Stage.FINISHED:
                 return
             match step:
                 case ToClient(data):
-                    self._say(data)
+                    self._write(data)
                 case ToUpstream(data):
                     if self._leg is not None:
                         self._leg.write(data)
@@ -245,7 +252,7 @@ class MailSession:
                 if self._leg is not None:
                     self._leg.start_tls()
             case Action.TUNNEL:
-                self._is_tunnel = True
+                self._stage = Stage.TUNNEL
                 self._dialogue = None
                 self._idle_seconds = self._plane.settings.limits.mail_idle_seconds
                 self._touch()
@@ -253,23 +260,24 @@ class MailSession:
                 self._finish()
 
     def _start_tls(self) -> None:
-        """Everything said so far is forgotten, with the upstream that may have heard some of it."""
+        """Forget everything sent so far, and close the upstream that may have received some of it."""
+        self._stage = Stage.HANDSHAKE
         self._dialogue = None
         if self._leg is not None:
-            self._leg.write(b"QUIT\r\n")  # only SMTP has an upstream here, and every command is answered
+            self._leg.write(b"QUIT\r\n")  # only SMTP and LMTP have an upstream here, and every command is answered
             self._leg.close()
             self._leg = None
         self._is_upstream_full = False
         self._regulate()
-        self._ends_with_newline = False  # until the handshake is done no word can be said, in the clear least of all
         self._channel.start_tls()
 
     def _open_upstream(self, *, client_awaits_greeting: bool) -> None:
         channel = self._channel
         listener = channel.listener
-        self._dialogue = _dialogue_for(self._protocol, self._host, is_secure=channel.secure)
+        self._stage = Stage.OPENING
+        self._dialogue = self._protocol.dialogue(is_secure=channel.secure)
         self._opening = Opening(
-            self._protocol,
+            self._protocol.opening,
             self._host,
             needs_starttls=listener.upstream_tls is UpstreamTls.STARTTLS,
             client_awaits_greeting=client_awaits_greeting,
@@ -287,6 +295,7 @@ class MailSession:
         self._leg.open(header)
 
     def _begin_dialogue(self, ready: Ready) -> None:
+        self._stage = Stage.DIALOGUE
         self._opening = None
         self._upstream_duration = self._plane.loop.time() - self._opening_since
         self._touch()
@@ -295,19 +304,19 @@ class MailSession:
         if self._dialogue is not None and ready.rest:
             self._perform(self._dialogue.from_upstream(ready.rest))
 
-    def _say(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if data:
             self._bytes_out += len(data)
             self._ends_with_newline = data.endswith(b"\n")
             self._channel.write(data)
 
     def _regulate(self) -> None:
-        """Read from the client only while what it says can go on or be held, and what a dialogue answers be said."""
+        """Read from the client only while its bytes can be passed on or held, and answers to it can be sent."""
         dialogue = self._dialogue
         must_pause = self._is_upstream_full or (
             dialogue is not None and (self._is_client_full or dialogue.held > HOLD_LIMIT)
         )
-        if must_pause is self._is_reading_paused or self._is_finished:
+        if must_pause is self._is_reading_paused or self._stage is Stage.FINISHED:
             return
         self._is_reading_paused = must_pause
         if must_pause:
@@ -316,77 +325,64 @@ class MailSession:
             self._channel.resume_reading()
 
     def _pass_end_on(self) -> None:
-        """The client says nothing more: so hears the upstream, once it has had everything that was held."""
-        if self._is_finished or self._leg is None or self._opening is not None:
+        """Tell the upstream that the client sends nothing more, once everything held has been passed on."""
+        if self._leg is None or self._stage not in {Stage.DIALOGUE, Stage.TUNNEL}:
             return
         if self._dialogue is not None and self._dialogue.held:
             return
-        self._is_client_done = False
+        self._has_end_to_pass = False
         self._idle_seconds = min(self._idle_seconds, HALF_CLOSED_SECONDS)
         self._touch()
         if not self._leg.write_eof():
             self._finish()
 
-    # Time and endings.
+    # Deadlines and endings.
 
-    def _note_word(self) -> None:
-        """Something was said in a dialogue: with SMTP's server that may go on, any other has its one deadline."""
-        if self._opening is None and self._leg is not None and self._protocol is MailProtocol.SMTP:
+    def _note_activity(self) -> None:
+        """A command or reply came in a dialogue, which moves the deadline unless it is that of a login."""
+        if self._stage is Stage.DIALOGUE and not self._protocol.has_login:
             self._touch()
 
     def _touch(self) -> None:
         self._timer.set(self._idle_seconds, self._overdue)
 
     def _overdue(self) -> None:
-        self._end(Ended(IDLE if self._opening is None else OPENING_TIMED_OUT))
+        self._end(Ended(OPENING_TIMED_OUT if self._stage is Stage.OPENING else IDLE))
 
     def _end(self, ended: Ended) -> None:
-        """Close with a goodbye, but not inside an answer; and POP3 has no words that nobody asked for."""
-        if self._is_finished:
+        """Close, with a goodbye unless it would land inside an answer or POP3 does not allow one."""
+        if self._stage is Stage.FINISHED:
             return
         self._outcome = ended.cause
         self._plane.count(ended.cause)
-        is_unasked = self._is_tunnel and self._protocol is MailProtocol.POP3
-        if self._ends_with_newline and not is_unasked:
-            why = _WHY.get(ended.cause, _WHY_ELSE)
-            self._say(ended.answer or goodbye(self._protocol, self._host, why))
+        is_unasked = self._stage is Stage.TUNNEL and not self._protocol.can_speak_unasked
+        if self._ends_with_newline and not is_unasked and self._stage is not Stage.HANDSHAKE:
+            self._write(ended.answer or self._goodbye(ended.cause))
         self._finish()
 
+    def _goodbye(self, cause: str) -> bytes:
+        if cause == LINE_TOO_LONG:
+            return self._protocol.too_long.encode("ascii")
+        return self._protocol.goodbye(self._host, _WHY.get(cause, _WHY_ELSE))
+
     def _finish(self) -> None:
-        self._is_finished = True
-        self._timer.cancel()
-        self._drain_timer.cancel()
-        if self._leg is not None:
-            self._leg.close()
+        self._release()
         self._channel.close()
 
+    def _release(self) -> None:
+        self._stage = Stage.FINISHED
+        self._dialogue = self._opening = None
+        self._timer.cancel()
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        if self._leg is not None:
+            self._leg.close()
+
     def _write_access_log(self) -> None:
-        channel, selection = self._channel, self._channel.selection
-        self._plane.access_log.write(
-            AccessEntry(
-                kind=channel.listener.kind,
-                client=channel.client.host,
-                server_name=channel.server_name,
-                certificate=selection.certificate.site if selection is not None else None,
-                reason=selection.reason if selection is not None else None,
-                bytes_in=self._bytes_in,
-                bytes_out=self._bytes_out,
-                upstream=str(channel.listener.upstream) if self._leg is not None else None,
-                duration=self._plane.loop.time() - channel.opened,
-                upstream_duration=self._upstream_duration,
-                tls_version=channel.tls_version,
-                outcome=self._outcome,
-            )
-        )
-
-
-def _dialogue_for(protocol: MailProtocol, host: str, *, is_secure: bool) -> Dialogue:
-    match protocol:
-        case MailProtocol.IMAP:
-            return ImapLogin()
-        case MailProtocol.POP3:
-            return Pop3Login()
-        case MailProtocol.SIEVE:
-            return SieveLogin()
-        case MailProtocol.SMTP:
-            return SmtpRelay(host, is_secure=is_secure)
+        entry = AccessEntry.of(self._channel)
+        entry.bytes_in, entry.bytes_out = self._bytes_in, self._bytes_out
+        entry.upstream = str(self._channel.listener.upstream) if self._leg is not None else None
+        entry.duration = self._plane.loop.time() - self._channel.opened
+        entry.upstream_duration = self._upstream_duration
+        entry.outcome = self._outcome
+        self._plane.access_log.write(entry)

@@ -1,7 +1,7 @@
-"""How a worker's numbers get to the control process: a small file, replaced by rename, once a second where they change.
+"""Reports a worker's numbers to the control process: a small file, replaced once a second when they change.
 
-No socket and no lock on the data plane: control reads whenever somebody asks it, and a worker that has ended leaves its
-last numbers behind. The form of the file is `certstore.monitoring.worker_reports`'s.
+The data plane needs no socket and no lock: control reads the files when somebody asks for metrics, and a worker that
+has ended leaves its last numbers behind. `certstore.monitoring.worker_reports` reads the files.
 """
 
 from __future__ import annotations
@@ -11,25 +11,31 @@ import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import DataPlane
+from certstore.model.metrics import OTHER_SITES, Sample
+from edge_addon.plane.data_plane import DataPlane
+from edge_addon.plane.metrics import CODES, label_of
 
 log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
-"""How often the file is written though nothing has changed: it says that the worker lives."""
+"""How often the file is written when nothing has changed, to show that the worker is alive."""
+UPSTREAMS = 100
+"""The most upstreams whose connections are reported."""
+UNKNOWN_SITE = "unknown"
+"""The site of requests that were refused before their site was known."""
 
 
 class MetricsFile:
-    """Of one worker; `start` once its plane runs, `stop` at its end."""
+    """The report of one worker: `start` once its plane runs, `stop` at its end."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._path = plane.layout.worker_report(os.getpid())
-        self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid comes again
+        self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid may be reused
         self._last = ""
         self._written = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -38,12 +44,12 @@ class MetricsFile:
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            log.warning("this worker can't report its numbers: %s", error)
+            log.warning("this worker can't report its metrics: %s", error)
             return
         self._tick()
 
     def stop(self) -> None:
-        """Leave the last numbers."""
+        """Write the last numbers."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,7 +62,7 @@ class MetricsFile:
     def _write(self) -> None:
         plane = self._plane
         facts = {
-            "samples": [sample.to_json() for sample in plane.metrics.samples(plane)],
+            "samples": [sample.to_json() for sample in samples(plane)],
             "journal": plane.journal_position,
             "is_draining": plane.is_draining,
         }
@@ -64,13 +70,51 @@ class MetricsFile:
         now = plane.loop.time()
         if text == self._last and now - self._written < HEARTBEAT_SECONDS:
             return
-        half = self._path.with_suffix(".new")
+        temporary = self._path.with_suffix(".new")
         try:
-            half.write_text(f'{{"id":"{self._id}","pid":{os.getpid()},"at":{time.time():.3f},{text}', encoding="utf-8")
-            half.replace(self._path)
+            temporary.write_text(
+                f'{{"id":"{self._id}","pid":{os.getpid()},"at":{time.time():.3f},{text}', encoding="utf-8"
+            )
+            temporary.replace(self._path)
         except OSError as error:
-            if self._written >= 0:  # said once, until it works again
-                log.warning("this worker can't report its numbers: %s", error)
+            if self._written >= 0:  # logged once, until it works again
+                log.warning("this worker can't report its metrics: %s", error)
             self._written = -HEARTBEAT_SECONDS
             return
         self._last, self._written = text, now
+
+
+def samples(plane: DataPlane) -> Iterator[Sample]:
+    """The current values of all metrics of the worker."""
+    metrics = plane.metrics
+    for name, value in metrics.connections.items():
+        yield Sample("certedge_connections_total", (name,), value)
+    open_now = Counter(label_of(each.listener) for each in plane.connections)
+    for name in metrics.connections:
+        yield Sample("certedge_connections_open", (name,), open_now[name])
+    for handshake, value in metrics.handshakes.items():
+        yield Sample("certedge_handshakes_total", handshake, value)
+    for choice, value in metrics.chosen.items():
+        yield Sample("certedge_certificates_chosen_total", choice, value)
+    for site, counts in (*metrics.requests.items(), (OTHER_SITES, metrics.other_sites)):
+        for code, value in zip(CODES, counts, strict=True):
+            if value:
+                yield Sample("certedge_requests_total", (site or UNKNOWN_SITE, code), value)
+    yield Sample("certedge_upstream_seconds", (), metrics.latency_sum, tuple(metrics.latency))
+    for direction, value in zip(("in", "out"), metrics.sizes, strict=True):
+        yield Sample("certedge_body_bytes_total", (direction,), value)
+    for cause, value in plane.counters.items():
+        yield Sample("certedge_events_total", (cause,), value)
+    yield from _pools(plane)
+    yield Sample("certedge_snapshot_sites", (), len(plane.snapshot.sites))
+    yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.journal_read_at), 1))
+    yield Sample("certedge_workers", (), int(not plane.is_draining))
+
+
+def _pools(plane: DataPlane) -> Iterator[Sample]:
+    used: Counter[tuple[str, str]] = Counter()
+    for server in plane.upstream_servers():
+        used[server.name, "idle"] += len(server.idle)
+        used[server.name, "active"] += server.active
+    for labels, value in list(used.items())[: 2 * UPSTREAMS]:
+        yield Sample("certedge_upstream_connections", labels, value)

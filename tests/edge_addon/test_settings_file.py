@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.settings_file import LONGEST, BadSettings, load_settings
+from edge_addon.settings_file import MAX_BYTES, BadSettings, load_settings
 
 
 def test_settings_are_read_from_their_file(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_file_that_never_ends_is_refused_and_not_read_to_its_end(tmp_path: Path)
     with config.open("wb") as file:
         file.truncate(1 << 40)
 
-    with pytest.raises(BadSettings, match=f"edge.yaml: more than {LONGEST} bytes"):
+    with pytest.raises(BadSettings, match=f"edge.yaml: more than {MAX_BYTES} bytes"):
         load_settings(config)
 
 

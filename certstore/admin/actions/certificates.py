@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.control.protocol import Fault, RequestFailed, pack_bytes, pack_files
+from certstore.control.commands.requests import InstallRequest, RollbackRequest, SetSiteRequest
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.layout import FULLCHAIN
 from certstore.model.names import covers
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
 from certstore.model.version import chain_length
-from certstore.store.pkcs12_process import open_apart
+from certstore.store.unlocking import Unlocker
 
 FILES_MOST = 20
-FILE_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,11 @@ def _look(actions: Actions, site: str, files: Sequence[DroppedFile], password: b
     is_unnamed_main = site == MAIN and actions.context.writer.settings(site) is None
     settings = actions.context.writer.settings(site)
     names = () if is_unnamed_main else settings.names if settings is not None else (entry.host,)
-    verdict = read_bundle(files, password=password, now=now, names=names, open_pkcs12=open_apart)
+    verdict = read_bundle(files, password=password, now=now, names=names, unlock=Unlocker())
     refused = verdict if isinstance(verdict, Refused) else None
     if refused is not None and refused.is_forcible:
         # What it would be, for the person who decides whether to overrule.
-        verdict = read_bundle(files, password=password, now=now, names=names, force=True, open_pkcs12=open_apart)
+        verdict = read_bundle(files, password=password, now=now, names=names, force=True, unlock=Unlocker())
     pair = verdict.primary if isinstance(verdict, CertificateBundle) else None
     found = refused.findings if refused is not None else ()
     problems = verdict.problems if isinstance(verdict, CertificateBundle) and refused is None else ()
@@ -103,7 +104,7 @@ def check_size(files: Sequence[DroppedFile]) -> None:
     if len(files) > FILES_MOST:
         raise RequestFailed(Fault.TOO_LARGE, f"{len(files)} files were given; at most {FILES_MOST} are read at once")
     for file in files:
-        if len(file.content) > FILE_MOST:
+        if len(file.content) > FILE_LIMIT:
             remedy = "a certificate with its key and chain has a few kilobytes: check which file was chosen"
             raise RequestFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
 
@@ -126,19 +127,12 @@ def install(
         settings = actions.context.writer.settings(site)
         has_other_source = settings is not None and settings.certificate in (Source.ACME, Source.MAIN)
         if has_other_source and (not looked.is_refused or (force and looked.is_forcible)):
-            actions.context.perform("site.set", {"site": site, "changes": {"certificate": Source.FILE.value}})
-        args: dict[str, Any] = {
-            "site": site,
-            "files": pack_files([(file.name, file.content) for file in files]),
-            "force": force,
-        }
+            actions.context.perform(SetSiteRequest(site, {"certificate": Source.FILE.value}))
         if has_other_source and looked.is_refused and not (force and looked.is_forcible):
             # The verb would refuse it too, in words about the source instead of about the files.
             facts = _refused_facts(site, looked)
         else:
-            facts = actions.context.perform(
-                "cert.install", args if password is None else args | {"password": pack_bytes(password)}
-            )
+            facts = actions.context.perform(InstallRequest(site, tuple(files), password, force)).to_json()
         audited.detail = str(facts["message"])
         audited.outcome = "done" if facts["outcome"] in ("done", "noted") else str(facts["outcome"])
     return facts
@@ -163,7 +157,7 @@ def activate(actions: Actions, actor: Actor, site: str, version: int | None) -> 
     """Make a kept version live again; None: the one that was before."""
     actions.entry(actor, Action.CERT_ACTIVATE, site)
     with actions.audited(actor, Action.CERT_ACTIVATE, site, f"version {version}") as audited:
-        facts = actions.context.perform("cert.rollback", {"site": site, "version": version})
+        facts = actions.context.perform(RollbackRequest(site, version)).to_json()
         audited.detail = str(facts["message"])
     return facts
 

@@ -1,4 +1,4 @@
-"""Actions that take longer than a request: orders and preflights, begun here and followed as jobs."""
+"""Actions that take longer than a request: orders and preflight checks, started here and followed as jobs."""
 
 from __future__ import annotations
 
@@ -7,85 +7,81 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.admin.context import Tell
-from certstore.admin.live.jobs import Job, JobRequest, LeftOver
+from certstore.admin.live.jobs import Act, Job
+from certstore.control.commands.requests import OrderRequest, PreflightRequest, RegisterAccountsRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
+from certstore.model.progress import Tell
 from certstore.model.record import Record
 
 FOLLOWED_FOR = timedelta(minutes=10)
 
 
-def begin_preflight(actions: Actions, actor: Actor, site: str) -> Job:
+def start_preflight(actions: Actions, actor: Actor, site: str) -> Job:
     actions.entry(actor, Action.SITE_PREFLIGHT, site)
-    return _begin(actions, JobRequest(site, Action.SITE_PREFLIGHT.value, actor.who, actor.address))
+
+    def act(tell: Tell) -> dict[str, Any]:
+        return actions.context.perform(PreflightRequest(site), tell).to_json()
+
+    return _start(actions, actor, site, Action.SITE_PREFLIGHT, act)
 
 
-def begin_order(actions: Actions, actor: Actor, site: str, *, force: bool = False, agree_to_terms: bool = False) -> Job:
-    """Order now. `force` goes past limits that we count ourselves; agreeing to the CA's terms is the operator's."""
+def start_order(actions: Actions, actor: Actor, site: str, *, force: bool = False, agree_to_terms: bool = False) -> Job:
+    """Order now. `force` ignores the CA's limits as counted here. Agreeing to the CA's terms needs the right to
+    register an account."""
     actions.entry(actor, Action.CERT_ORDER, site)
     if agree_to_terms:
         actions.check(actor, Action.ACCOUNT_REGISTER)
-    options = {"force": force, "agree_to_terms": agree_to_terms}
-    return _begin(actions, JobRequest(site, Action.CERT_ORDER.value, actor.who, actor.address, options))
+
+    def act(tell: Tell) -> dict[str, Any]:
+        if agree_to_terms:
+            actions.context.perform(RegisterAccountsRequest(agree_to_terms=True), tell)
+        return _order(actions, site, tell, force=force)
+
+    return _start(actions, actor, site, Action.CERT_ORDER, act)
 
 
-def take_up_left_over(actions: Actions) -> None:
-    """At the start: what a restart interrupted goes on, and what is too old or ended too often is on record as that."""
-    for left in actions.jobs.left_over():
-        job_request = left.job_request
-        found = "the service ended while this was under way"
-        if left.is_worth_it(actions.context.clock()):
-            try:
-                _begin(actions, job_request, after=left)
-                continue
-            except RequestFailed as failure:
-                found = failure.found
-        actions.access.audit.note(
-            job_request.who, job_request.address, job_request.action, job_request.site, "failed", found
-        )
+def is_order_running(actions: Actions, site: str) -> bool:
+    """Whether an order for this site runs now, started by a job, the maintenance loop or the command line."""
+    upkeep = actions.context.upkeep()
+    return upkeep is not None and upkeep.maintenance.is_ordering(site)
 
 
-def _begin(actions: Actions, job_request: JobRequest, *, after: LeftOver | None = None) -> Job:
-    def act(job_request: JobRequest, tell: Tell) -> dict[str, Any]:
-        if job_request.action == Action.CERT_ORDER.value:
-            return _order(actions, job_request, tell)
-        return actions.context.perform("site.preflight", {"site": job_request.site}, tell)
+def _start(actions: Actions, actor: Actor, site: str, action: Action, act: Act) -> Job:
+    def note(outcome: str, detail: str = "") -> None:
+        actions.access.audit.note(actor.who, actor.address, action.value, site, outcome, detail)
 
-    def ended(job_request: JobRequest, job: Job) -> None:
-        detail = job.failure.found if job.failure is not None else str((job.result or {}).get("message", ""))
-        actions.access.audit.note(
-            job_request.who, job_request.address, job_request.action, job_request.site, job.state, detail
-        )
+    def run(tell: Tell) -> dict[str, Any]:
+        note("started")  # a job that the end of the service interrupts has no outcome to record
+        return act(tell)
+
+    def ended(job: Job) -> None:
+        note(job.state, job.failure.found if job.failure is not None else str((job.result or {}).get("message", "")))
         actions.index.refresh()
 
-    return actions.jobs.begin(job_request, act, ended, after=after)
+    return actions.jobs.start(site, action, run, ended)
 
 
-def _order(actions: Actions, job_request: JobRequest, tell: Tell) -> dict[str, Any]:
-    if job_request.options["agree_to_terms"]:
-        actions.context.perform("account.register", {"agree_to_terms": True}, tell)
-    begun = actions.context.clock()
+def _order(actions: Actions, site: str, tell: Tell, *, force: bool) -> dict[str, Any]:
+    started = actions.context.clock()
     try:
-        return actions.context.perform(
-            "cert.request", {"site": job_request.site, "force": job_request.options["force"]}, tell
-        )
+        return actions.context.perform(OrderRequest(site, force), tell).to_json()
     except RequestFailed as failure:
         if failure.fault is not Fault.BUSY or actions.news.is_closed:
             raise
-        tell("an order for this site is under way already: waiting for how it ends")
-        return _follow(actions, job_request.site, begun)
+        tell("an order for this site is already running: waiting for its outcome")
+        return _follow(actions, site, started)
 
 
-def _follow(actions: Actions, site: str, begun: datetime) -> dict[str, Any]:
-    """How an order of the maintenance loop ends, which had come first: its record says."""
+def _follow(actions: Actions, site: str, started: datetime) -> dict[str, Any]:
+    """The outcome of an order that the maintenance loop started first, from its record."""
     waiting = threading.Event()
-    while actions.context.clock() - begun < FOLLOWED_FOR and not actions.news.is_closed:
+    while actions.context.clock() - started < FOLLOWED_FOR and not actions.news.is_closed:
         for record in reversed(actions.context.writer.records(site)):
-            if record.doing in ("order", "renew") and record.at >= begun:
+            if record.doing in ("order", "renew") and record.at >= started:
                 return _followed(site, record)
         waiting.wait(0.5)
-    raise RequestFailed(Fault.BUSY, "the order is still under way", "look at the site's attempts in a while")
+    raise RequestFailed(Fault.BUSY, "the order is still running", "check the site's attempts in a while")
 
 
 def _followed(site: str, record: Record) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
+from certstore.control.commands.on_network import accounts_of
+from certstore.control.commands.requests import RegisterAccountsRequest, TestMailRequest
 from certstore.model.console.authorization import Action
+from certstore.model.layout import WORKER_REPORTS
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
@@ -39,7 +42,7 @@ def list_workers(actions: Actions, actor: Actor) -> list[dict[str, Any]]:
     """Those that were heard of lately, and whether each has read everything that was published."""
     actions.check(actor, Action.SERVICE_VIEW)
     layout, now = actions.context.writer.layout, actions.context.clock()
-    reports = [read_report(path) for path in sorted(layout.worker_reports.glob("worker-*.json"))]
+    reports = [read_report(path) for path in sorted(layout.worker_reports.glob(WORKER_REPORTS))]
     journal = layout.snapshot_journal.stat()
     return [
         {
@@ -58,18 +61,18 @@ def _accounts(actions: Actions) -> list[dict[str, Any]]:
     upkeep = actions.context.upkeep()
     if upkeep is None:
         return []
-    accounts: list[dict[str, Any]] = upkeep.perform("account.show", {})["accounts"]
+    accounts: list[dict[str, Any]] = accounts_of(upkeep).to_json()["accounts"]
     return accounts
 
 
 def register_account(actions: Actions, actor: Actor, *, agree_to_terms: bool) -> dict[str, Any]:
     with actions.audited(actor, Action.ACCOUNT_REGISTER, detail="terms agreed to" if agree_to_terms else ""):
-        return actions.context.perform("account.register", {"agree_to_terms": agree_to_terms})
+        return actions.context.perform(RegisterAccountsRequest(agree_to_terms)).to_json()
 
 
 def test_notification(actions: Actions, actor: Actor, to: list[str]) -> dict[str, Any]:
     with actions.audited(actor, Action.NOTIFY_TEST) as audited:
-        facts = actions.context.perform("notify.test", {"to": to})
+        facts = actions.context.perform(TestMailRequest(tuple(to))).to_json()
         audited.detail = f"sent to {', '.join(facts['sent']) or 'nobody'}"
     return facts
 

@@ -7,14 +7,16 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor, Conflict, no_site
+from certstore.control.commands.requests import AddSiteRequest, RemoveSiteRequest, SetSiteRequest
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, action_for_change
 from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
 from certstore.model.record import Record
-from certstore.model.renewal.decision import RenewalReason, next_renewal
+from certstore.model.renewal.decision import RenewalReason
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN, SiteEntry
@@ -31,11 +33,11 @@ class Renewal:
     """`reason` says on whose word `due` rests; `next_attempt` is set while something failed or has to wait."""
 
     state: RenewalState
-    due: Any
+    due: datetime | None
     reason: RenewalReason | None
 
 
-UNSAID: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
+SETTING_DEFAULTS: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
 """Every key of site.yaml with what holds where it is not said."""
 
 
@@ -53,9 +55,9 @@ class SiteDetail:
     renewal: Renewal | None
 
     @property
-    def said(self) -> dict[str, Any]:
+    def effective(self) -> dict[str, Any]:
         """The settings with every key."""
-        return {**UNSAID, **self.settings}
+        return {**SETTING_DEFAULTS, **self.settings}
 
 
 def list_sites(actions: Actions, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:
@@ -103,8 +105,7 @@ def _renewal(actions: Actions, entry: SiteEntry) -> Renewal | None:
     if entry.source is not Source.ACME or upkeep is None:
         return None
     state = upkeep.maintenance.memory.states().get(entry.site, FRESH)
-    live = upkeep.maintenance.context.sites.live(entry)
-    following = next_renewal(entry.site, live, state)
+    following = upkeep.maintenance.next_renewal(entry, state)
     return Renewal(state, following.due or following.next_attempt, following.reason)
 
 
@@ -140,7 +141,7 @@ def put_settings(
             actions.check(actor, action, site)
             return _unchanged(actions, site), False
         with actions.audited(actor, action, site, _listed(changes)) as audited:
-            facts = actions.context.perform("site.set", {"site": site, "changes": changes})
+            facts = actions.context.perform(SetSiteRequest(site, changes)).to_json()
             audited.detail = str(facts["message"])
     return facts, False
 
@@ -152,7 +153,7 @@ def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], i
     if if_match is not None:
         raise Conflict(f"the site {site} was removed meanwhile")
     with actions.audited(actor, Action.SITE_ADD, site) as audited:
-        facts = actions.context.perform("site.add", {"site": site, "settings": dict(wanted)})
+        facts = actions.context.perform(AddSiteRequest(site, wanted)).to_json()
         audited.detail = str(facts["message"])
     return facts
 
@@ -171,7 +172,7 @@ def _listed(changes: Mapping[str, Any]) -> str:
 def remove_site(actions: Actions, actor: Actor, site: str) -> dict[str, Any]:
     actions.entry(actor, Action.SITE_REMOVE, site)
     with actions.audited(actor, Action.SITE_REMOVE, site) as audited:
-        facts = actions.context.perform("site.remove", {"site": site})
+        facts = actions.context.perform(RemoveSiteRequest(site)).to_json()
         audited.detail = str(facts["message"])
     return facts
 

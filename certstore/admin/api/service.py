@@ -1,4 +1,4 @@
-"""The service as a whole: settings that matter to certificates, CA account, notifications, audit log, changes."""
+"""The service: settings that matter to certificates, CA account, test mail, audit log, event stream."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from starlette.responses import StreamingResponse
 from certstore.admin.actions import service
 from certstore.admin.api.events import event_response, follow_sites
 from certstore.admin.api.models import AuditPage, Recipients, Terms
-from certstore.admin.http.identity import ApiActor, TheDesk
+from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.model.console.authorization import Action
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
-def show(actions: TheDesk, actor: ApiActor) -> dict[str, Any]:
+def show(actions: ActionsDep, actor: ApiActor) -> dict[str, Any]:
     return service.show_service(actions, actor)
 
 
 @router.post("/service/account", summary="Register an account at every configured CA")
-def register(actions: TheDesk, actor: ApiActor, terms: Terms) -> dict[str, Any]:
+def register(actions: ActionsDep, actor: ApiActor, terms: Terms) -> dict[str, Any]:
     return service.register_account(actions, actor, agree_to_terms=terms.agree_to_terms)
 
 
-@router.post("/service/test-mail", summary="Send a test notification")
-def test_mail(actions: TheDesk, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
+@router.post("/service/test-mail", summary="Send a test mail")
+def test_mail(actions: ActionsDep, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
     return service.test_notification(actions, actor, recipients.to)
 
 
-@router.get("/audit", summary="Who did what, newest first")
+@router.get("/audit", summary="The audit log, newest first")
 def audit(
-    actions: TheDesk,
+    actions: ActionsDep,
     actor: ApiActor,
     before: Annotated[int | None, Query(ge=0)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
@@ -43,15 +43,13 @@ def audit(
 
 
 @router.get("/audit.jsonl", summary="The whole audit log, one JSON object per line", response_class=StreamingResponse)
-def export(actions: TheDesk, actor: ApiActor) -> StreamingResponse:
+def export(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
     content = service.export_audit(actions, actor)
     return StreamingResponse(content, media_type="application/x-ndjson", headers=headers)
 
 
-@router.get(
-    "/events", summary="Server-sent: that something about the sites has changed", response_class=StreamingResponse
-)
-def events(actions: TheDesk, actor: ApiActor) -> StreamingResponse:
+@router.get("/events", summary="Changes of sites, as server-sent events", response_class=StreamingResponse)
+def events(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
     actions.check(actor, Action.SITES_LIST)
     return event_response(actions, actor, follow_sites(actions.index, actions.news))

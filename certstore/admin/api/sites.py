@@ -25,7 +25,7 @@ from certstore.admin.api.models import (
     VersionShape,
 )
 from certstore.admin.api.tags import UNCHANGED, IfNoneMatch, tagged
-from certstore.admin.http.identity import ApiActor, TheDesk
+from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.model.console import listing
 from certstore.model.console.listing import Order
 from certstore.model.console.standing import SiteStatus
@@ -40,7 +40,7 @@ SiteKey = Annotated[
 
 @router.get("", summary="All sites that the actor may see, a page of them", responses=UNCHANGED)
 def list_sites(
-    actions: TheDesk,
+    actions: ActionsDep,
     actor: ApiActor,
     search: Annotated[str, Query(max_length=200, description="Words that key or names contain.")] = "",
     standing: SiteStatus | None = None,
@@ -75,7 +75,7 @@ def aware(instant: datetime | None) -> datetime | None:
 
 
 @router.get("/{site}", summary="One site", responses=UNCHANGED)
-def show_site(actions: TheDesk, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
+def show_site(actions: ActionsDep, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
     """For `If-Match` take the ETag of the site's settings."""
     detail = sites.show_site(actions, actor, site)
     return tagged(SiteShape.model_validate(site_facts(detail)), if_none_match)  # type: ignore[return-value]
@@ -107,7 +107,7 @@ def site_facts(detail: SiteDetail) -> dict[str, Any]:
 
 
 @router.get("/{site}/settings", summary="What its site.yaml says")
-def show_settings(actions: TheDesk, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
+def show_settings(actions: ActionsDep, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
     detail = sites.show_site(actions, actor, site)
     response.headers["ETag"] = f'"{detail.etag}"'
     return detail.settings
@@ -119,7 +119,7 @@ def show_settings(actions: TheDesk, actor: ApiActor, site: SiteKey, response: Re
     responses={201: {"model": Changed, "description": "The site is new"}},
 )
 def put_settings(
-    actions: TheDesk,
+    actions: ActionsDep,
     actor: ApiActor,
     site: SiteKey,
     settings: SettingsShape,
@@ -141,7 +141,7 @@ def _answer(actions: Actions, site: str, facts: dict[str, Any], status: int) -> 
 
 
 @router.delete("/{site}", status_code=204, summary="Remove a site")
-def remove_site(actions: TheDesk, actor: ApiActor, site: SiteKey) -> PlainResponse:
+def remove_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
     """Its names get the main certificate, its versions stay in the archive, and what lies in its drop place is left
     alone."""
     sites.remove_site(actions, actor, site)
@@ -149,17 +149,17 @@ def remove_site(actions: TheDesk, actor: ApiActor, site: SiteKey) -> PlainRespon
 
 
 @router.get("/{site}/versions", summary="The versions that can be made live again, newest first")
-def show_versions(actions: TheDesk, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
+def show_versions(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
     detail = sites.show_site(actions, actor, site)
     return [VersionShape.model_validate(version.to_json()) for version in detail.versions]
 
 
 @router.get("/{site}/attempts", summary="The last attempts, newest first")
-def show_attempts(actions: TheDesk, actor: ApiActor, site: SiteKey) -> list[Attempt]:
+def show_attempts(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[Attempt]:
     detail = sites.show_site(actions, actor, site)
     return [Attempt.model_validate(record.to_json()) for record in detail.attempts]
 
 
 @router.post("/{site}/handshakes", summary="What each listener serves for its host right now, by real handshakes")
-def verify_site(actions: TheDesk, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
+def verify_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
     return [CheckShape.model_validate(verdict.to_json()) for verdict in sites.verify_site(actions, actor, site)]

@@ -1,6 +1,6 @@
-"""Files that a person has uploaded and looks at before they count: in memory, for minutes, for that person alone.
+"""Uploaded files between preview and installation: in memory, for a few minutes, only for the user who uploaded them.
 
-They hold private keys, so they never touch a disk, nothing shows them, and few are kept.
+They hold private keys: they are never written to disk or shown, and only a few are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 
 LASTS = timedelta(minutes=15)
 _PER_PERSON = 5
@@ -36,7 +36,7 @@ class Uploads:
         self._kept: dict[str, Upload] = {}
 
     def keep(self, owner: str, site: str, files: tuple[DroppedFile, ...], password: bytes | None) -> str:
-        """The key by which the same person gets it back."""
+        """The key with which the same user gets it back."""
         key = secrets.token_urlsafe(24)
         with self._lock:
             now = self._clock()
@@ -48,7 +48,7 @@ class Uploads:
         return key
 
     def take(self, key: str, owner: str, site: str) -> Upload | None:
-        """Once; None when it is gone, or somebody else's, or for another site."""
+        """The upload, once; None if it is gone, another user's, or for another site."""
         with self._lock:
             upload = self._kept.get(key)
             if upload is None or (upload.owner, upload.site) != (owner, site) or upload.until <= self._clock():

@@ -9,13 +9,15 @@ from starlette.responses import Response
 
 from certstore.admin.actions import certificates, orders, sites
 from certstore.admin.actions.action import Actions, Actor, Conflict
-from certstore.admin.http.identity import TheDesk
+from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
-from certstore.admin.pages.rendering import Doer, TheFlashes, Viewer, render, see_other
+from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
 from certstore.admin.pages.site import KEY_TYPES
+from certstore.admin.pages.words import split_list
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action
 from certstore.model.renewal.ca import configured_cas
 from certstore.model.settings.models import Source
@@ -24,7 +26,7 @@ router = APIRouter(prefix="/sites/{site}")
 
 
 @router.get("/certificate")
-def show(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Response:
+def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
     actions.check(actor, Action.CERT_PREVIEW, site)
     return _choices(request, actions, actor, site)
 
@@ -32,17 +34,15 @@ def show(request: Request, actions: TheDesk, actor: Viewer, site: str) -> Respon
 @router.post("/certificate/files")
 def look_at_files(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
+    actions: ActionsDep,
+    actor: FormActor,
     site: str,
     files: list[UploadFile],
     password: Annotated[str, Form(max_length=1000)] = "",
 ) -> Response:
     """Read out what is in the files; nothing is changed before the next step."""
     dropped = tuple(
-        DroppedFile(file.filename or "file", file.file.read(certificates.FILE_MOST + 1))
-        for file in files
-        if file.filename
+        DroppedFile(file.filename or "file", file.file.read(FILE_LIMIT + 1)) for file in files if file.filename
     )
     secret = password.encode() or None
     if not dropped:
@@ -72,7 +72,7 @@ def look_at_files(
 
 
 @router.get("/chain.pem")
-def chain(actions: TheDesk, actor: Viewer, site: str) -> Response:
+def chain(actions: ActionsDep, actor: PageActor, site: str) -> Response:
     """Leaf and chain; no key."""
     content = certificates.public_chain(actions, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
@@ -82,9 +82,9 @@ def chain(actions: TheDesk, actor: Viewer, site: str) -> Response:
 @router.post("/certificate/take")
 def take_files(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
-    flashes: TheFlashes,
+    actions: ActionsDep,
+    actor: FormActor,
+    flashes: FlashesDep,
     site: str,
     key: Annotated[str, Form()] = "",
     force: Annotated[bool, Form()] = False,
@@ -104,7 +104,7 @@ def take_files(
 
 
 @router.post("/certificate/main")
-def use_main(actions: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> Response:
+def use_main(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str) -> Response:
     settings = sites.show_site(actions, actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
     facts, _ = sites.put_settings(actions, actor, site, wanted)
@@ -115,8 +115,8 @@ def use_main(actions: TheDesk, actor: Doer, flashes: TheFlashes, site: str) -> R
 @router.post("/certificate/order")
 def order(
     request: Request,
-    actions: TheDesk,
-    actor: Doer,
+    actions: ActionsDep,
+    actor: FormActor,
     site: str,
     contact: Annotated[str, Form(max_length=4000)] = "",
     profile: Annotated[str, Form(max_length=100)] = "",
@@ -129,41 +129,43 @@ def order(
     detail = sites.show_site(actions, actor, site)
     own = {
         "certificate": Source.ACME.value,
-        "contact": contact.replace(",", " ").split() or None,
+        "contact": split_list(contact) or None,
         "profile": profile.strip() or None,
         "key_type": key_type or None,
     }
     wanted = (detail.settings or {"host": detail.entry.host}) | own
     try:
         sites.put_settings(actions, actor, site, {key: value for key, value in wanted.items() if value is not None})
-        job = orders.begin_order(actions, actor, site, force=force, agree_to_terms=agree)
+        job = orders.start_order(actions, actor, site, force=force, agree_to_terms=agree)
     except (RequestFailed, Conflict) as error:
         return _choices(request, actions, actor, site, problem_of(error).detail, problem_of(error).status)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/renew")
-def renew(actions: TheDesk, actor: Doer, site: str, force: Annotated[bool, Form()] = False) -> Response:
-    job = orders.begin_order(actions, actor, site, force=force)
+def renew(actions: ActionsDep, actor: FormActor, site: str, force: Annotated[bool, Form()] = False) -> Response:
+    job = orders.start_order(actions, actor, site, force=force)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/preflight")
-def preflight(actions: TheDesk, actor: Doer, site: str) -> Response:
-    job = orders.begin_preflight(actions, actor, site)
+def preflight(actions: ActionsDep, actor: FormActor, site: str) -> Response:
+    job = orders.start_preflight(actions, actor, site)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.get("/jobs/{key}")
-def show_job(request: Request, actions: TheDesk, actor: Viewer, flashes: TheFlashes, site: str, key: str) -> Response:
+def show_job(
+    request: Request, actions: ActionsDep, actor: PageActor, flashes: FlashesDep, site: str, key: str
+) -> Response:
     detail = sites.show_site(actions, actor, site)
     job = actions.jobs.get(key)
     if job is None or job.site != site:
         flashes.add(
             actor,
             "warning",
-            "That order or check is over, and its steps are not kept over a restart of the "
-            "service. What came of an order is below, among the last attempts.",
+            "The steps of this order or check are no longer available: the service has restarted since. An interrupted "
+            "order continues by itself; its outcome is listed below, under “Last attempts”.",
         )
         return see_other(f"/sites/{site}")
     return render(request, actor, "job.html", site=site, job=job, detail=detail)

@@ -1,4 +1,4 @@
-"""Coming in and going out: sign-in, set-up links, sign-out."""
+"""Sign-in, set-up links and sign-out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from certstore.admin.actions import people
 from certstore.admin.actions.people import SignInFailed
-from certstore.admin.http.identity import COOKIE, TheDesk, address_of, check_origin, find_actor
+from certstore.admin.http.identity import COOKIE, ActionsDep, address_of, check_origin, find_actor
 from certstore.admin.http.problems import CsrfRefused
-from certstore.admin.pages.rendering import Doer, render, see_other
+from certstore.admin.pages.rendering import FormActor, render, see_other
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.people import InvalidPerson
 from certstore.people.invitations import FIRST
@@ -22,23 +22,21 @@ from certstore.people.sessions import LONGEST, Session
 router = APIRouter()
 
 _BEFORE = "__Host-certedge-form"
-"""Before there is a session, forms are tied to the browser by this cookie: nobody can sign somebody else in."""
+"""Binds forms to the browser before there is a session, so that nobody can sign in somebody else's browser."""
 
 
 @router.get("/signin")
-def show_sign_in(request: Request, actions: TheDesk, next: str = "/", ended: bool = False) -> Response:  # noqa: A002
+def show_sign_in(request: Request, actions: ActionsDep, next: str = "/", ended: bool = False) -> Response:  # noqa: A002
     if find_actor(request) is not None:
         return see_other(_inside(next))
-    message = (
-        "Your session has ended. Nothing was changed by what you did last; sign in and repeat it." if ended else ""
-    )
+    message = "Your session has expired. Your last action was not carried out: sign in and try again." if ended else ""
     return _form(request, "signin.html", next=_inside(next), name="", message=message, needs_code=False, is_error=False)
 
 
 @router.post("/signin")
 def sign_in(
     request: Request,
-    actions: TheDesk,
+    actions: ActionsDep,
     name: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
     code: Annotated[str, Form()] = "",
@@ -67,8 +65,8 @@ def sign_in(
 
 
 @router.get("/setup")
-def show_set_up(request: Request, actions: TheDesk, link: str = "") -> Response:
-    invited = people.whom_link_is_for(actions, link)
+def show_set_up(request: Request, actions: ActionsDep, link: str = "") -> Response:
+    invited = people.invited_user(actions, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "message": "", "is_good": True}
     return _form(
         request, "setup.html", 200 if invited is not None else 404, **(facts | {"is_good": invited is not None})
@@ -78,7 +76,7 @@ def show_set_up(request: Request, actions: TheDesk, link: str = "") -> Response:
 @router.post("/setup")
 def set_up(
     request: Request,
-    actions: TheDesk,
+    actions: ActionsDep,
     link: Annotated[str, Form()] = "",
     name: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
@@ -86,7 +84,7 @@ def set_up(
     csrf: Annotated[str, Form()] = "",
 ) -> Response:
     _check_before(request, csrf)
-    invited = people.whom_link_is_for(actions, link)
+    invited = people.invited_user(actions, link)
     facts = {"link": link, "is_first": invited == FIRST, "name": invited or name[:80], "is_good": invited is not None}
     try:
         if password != again:
@@ -98,7 +96,7 @@ def set_up(
 
 
 @router.post("/signout")
-def sign_out(actor: Doer, actions: TheDesk, everywhere: Annotated[bool, Form()] = False) -> Response:
+def sign_out(actor: FormActor, actions: ActionsDep, everywhere: Annotated[bool, Form()] = False) -> Response:
     people.sign_out(actions, actor, everywhere=everywhere)
     response = see_other("/signin")
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
@@ -135,6 +133,6 @@ def _enter(session: Session, path: str) -> Response:
 
 
 def _inside(path: str) -> str:
-    """Where to go on: a path of ours, never another server (`//evil.test`, `/\\evil.test`, a header's end)."""
+    """The path to go to after sign-in: always this console, never another server (`//evil.test`, `/\\evil.test`)."""
     is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isascii() and path.isprintable()
     return path if is_ours else "/"

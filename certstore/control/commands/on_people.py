@@ -1,137 +1,137 @@
-"""The verbs on users and tokens that the command line has: JSON-able arguments in, JSON-able facts out.
+"""The commands on the console's users and tokens that the command line has.
 
-Performed by control on what it holds open, or under the lock where no control runs. Whoever may use them owns the
-store or is root, so nothing is authorized here; everything goes into the audit log.
+Performed by control on what it holds open, or under the lock where no control runs. Only the store's owner and root
+can give them, so nothing is authorized here; every change goes into the audit log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from certstore.control.commands.on_store import Arguments
+from certstore.control.commands.requests import (
+    AddTokenRequest,
+    AddUserRequest,
+    ListTokensRequest,
+    ListUsersRequest,
+    RemoveTokenRequest,
+    RemoveUserRequest,
+)
+from certstore.control.commands.results import (
+    TokenFacts,
+    TokenRemoved,
+    TokenResult,
+    TokensResult,
+    UserFacts,
+    UserResult,
+    UsersResult,
+)
 from certstore.control.protocol import Fault, RequestFailed
-from certstore.model.console.authorization import Scope
-from certstore.model.console.people import InvalidPerson, Role, check_password, parse_user_name
+from certstore.model.console.people import check_password, parse_user_name
 from certstore.model.did_you_mean import site_advice
+from certstore.model.progress import Tell
 from certstore.model.text import shown
 from certstore.people.access import Access
 from certstore.people.passwords import Passwords
-from certstore.people.tokens import UnknownToken
-from certstore.people.users import UnknownUser, UserExists
+from certstore.people.users import UserExists
+from certstore.store.writer import StoreWriter
 
 COMMAND = "command line"
 
 
-def perform_admin(access: Access, sites: Collection[str], command: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """`sites` are the keys of those there are. Raises VerbFailed, OSError."""
-    act = ADMIN_VERBS.get(command)
-    if act is None:
-        raise RequestFailed(Fault.BAD_REQUEST, f"there is no verb {command!r:.60}; there are: {', '.join(ADMIN_VERBS)}")
-    arguments = Arguments(args)
-    for unknown in (site for site in arguments.texts("sites") if site not in sites):
-        raise RequestFailed(Fault.INVALID, f"there is no site {shown(unknown)}", site_advice(unknown, sites))
+@dataclass(frozen=True, slots=True)
+class People:
+    """What these commands are performed on."""
+
+    access: Access
+    writer: StoreWriter
+
+    def check_sites(self, sites: tuple[str, ...]) -> None:
+        """Raises RequestFailed for one that does not exist."""
+        known = self.writer.sites()
+        for unknown in (site for site in sites if site not in known):
+            raise RequestFailed(Fault.INVALID, f"there is no site {shown(unknown)}", site_advice(unknown, known))
+
+
+@contextmanager
+def opened_people(writer: StoreWriter) -> Iterator[People]:
+    """For a single command. Raises OSError."""
+    with Access.opened(writer.layout) as access:
+        yield People(access, writer)
+
+
+def list_users(people: People, request: ListUsersRequest, tell: Tell) -> UsersResult:
+    return UsersResult(
+        tuple(
+            UserFacts(
+                user.name,
+                user.role,
+                user.sites,
+                bool(user.password_hash),
+                bool(user.totp_secret),
+                user.made_at.replace(microsecond=0),
+            )
+            for user in people.access.users.all()
+        )
+    )
+
+
+def add_user(people: People, request: AddUserRequest, tell: Tell) -> UserResult:
+    """With `replace`, a user who exists is signed out everywhere, and a set-up link is withdrawn."""
+    people.check_sites(request.sites)
+    access, name = people.access, parse_user_name(request.name)
+    check_password(request.password, name)
+    password_hash = Passwords().hash(request.password)
     try:
-        return act(access, arguments)
-    except InvalidPerson as error:
-        raise RequestFailed(Fault.INVALID, str(error)) from None
-    except (UnknownUser, UnknownToken) as error:
-        raise RequestFailed(Fault.NOT_FOUND, str(error), "the command `list` beside this one names them") from None
-
-
-def _list_users(access: Access, _: Arguments) -> dict[str, Any]:
-    users = access.users.all()
-    return {
-        "users": [
-            {
-                "name": user.name,
-                "role": user.role.value,
-                "sites": list(user.sites),
-                "has_password": bool(user.password_hash),
-                "has_one_time_codes": bool(user.totp_secret),
-                "made_at": user.made_at.isoformat(timespec="seconds"),
-            }
-            for user in users
-        ]
-    }
-
-
-def _remove_user(access: Access, arguments: Arguments) -> dict[str, Any]:
-    """Signed out at once, and no link left."""
-    name = arguments.text("name")
-    access.users.remove(name)
-    access.invitations.withdraw(name)
-    access.sessions.end_all(name)
-    message = f"user {name} removed, and signed out everywhere"
-    access.audit.note(COMMAND, "local", "user.remove", None, "done", message)
-    return {"name": name, "message": message}
-
-
-def _add_user(access: Access, arguments: Arguments) -> dict[str, Any]:
-    """A new user, or with `replace` a new password for one, who is then signed out everywhere and has no link left."""
-    name, password = parse_user_name(arguments.text("name")), arguments.text("password")
-    role, sites = Role(_one_of(arguments.text("role"), Role)), tuple(arguments.texts("sites"))
-    check_password(password, name)
-    password_hash = Passwords().hash(password)
-    try:
-        access.users.add(name, role, sites, password_hash)
+        access.users.add(name, request.role, request.sites, password_hash)
         message = f"user {name} added"
     except UserExists as error:
-        if not arguments.flag("replace"):
+        if not request.replace:
             raise RequestFailed(Fault.EXISTS, str(error), "give a new password with --replace") from None
-        access.users.change(name, role, sites)
+        access.users.change(name, request.role, request.sites)
         access.users.set_password(name, password_hash)
         access.users.set_totp(name, "", 0)
         access.sessions.end_all(name)
         access.invitations.withdraw(name)
         message = f"user {name} has a new password, and is signed out everywhere"
     access.audit.note(COMMAND, "local", "user.add", None, "done", message)
-    return {"name": name, "role": role.value, "sites": list(sites), "message": message}
+    return UserResult(name=name, role=request.role, sites=request.sites, message=message)
 
 
-def _add_token(access: Access, arguments: Arguments) -> dict[str, Any]:
-    sites = tuple(arguments.texts("sites")) or None
-    scope = Scope(_one_of(arguments.text("scope"), Scope))
-    token, text = access.tokens.add(arguments.text("name"), scope, sites, COMMAND)
-    access.audit.note(COMMAND, "local", "token.add", None, "done", f"{token.name} ({token.key}), scope {scope}")
-    return {"key": token.key, "name": token.name, "scope": scope.value, "sites": sites, "token": text}
+def remove_user(people: People, request: RemoveUserRequest, tell: Tell) -> UserResult:
+    """Signed out at once, and no link left."""
+    access, name = people.access, request.name
+    access.users.remove(name)
+    access.invitations.withdraw(name)
+    access.sessions.end_all(name)
+    message = f"user {name} removed, and signed out everywhere"
+    access.audit.note(COMMAND, "local", "user.remove", None, "done", message)
+    return UserResult(name=name, message=message)
 
 
-def _list_tokens(access: Access, _: Arguments) -> dict[str, Any]:
-    return {
-        "tokens": [
-            {
-                "key": token.key,
-                "name": token.name,
-                "scope": token.scope.value,
-                "sites": None if token.sites is None else list(token.sites),
-                "made_at": token.made_at.isoformat(timespec="seconds"),
-                "made_by": token.made_by,
-            }
-            for token in access.tokens.all()
-        ]
-    }
+def list_tokens(people: People, request: ListTokensRequest, tell: Tell) -> TokensResult:
+    return TokensResult(
+        tuple(
+            TokenFacts(
+                token.key, token.name, token.scope, token.sites, token.made_at.replace(microsecond=0), token.made_by
+            )
+            for token in people.access.tokens.all()
+        )
+    )
 
 
-def _remove_token(access: Access, arguments: Arguments) -> dict[str, Any]:
-    token = access.tokens.remove(arguments.text("key"))
+def add_token(people: People, request: AddTokenRequest, tell: Tell) -> TokenResult:
+    people.check_sites(request.sites)
+    sites = request.sites or None
+    token, text = people.access.tokens.add(request.name, request.scope, sites, COMMAND)
+    detail = f"{token.name} ({token.key}), scope {request.scope}"
+    people.access.audit.note(COMMAND, "local", "token.add", None, "done", detail)
+    return TokenResult(token.key, token.name, request.scope, sites, text)
+
+
+def remove_token(people: People, request: RemoveTokenRequest, tell: Tell) -> TokenRemoved:
+    token = people.access.tokens.remove(request.key)
     message = f"token {token.name} ({token.key}) is good for nothing any more"
-    access.audit.note(COMMAND, "local", "token.remove", None, "done", message)
-    return {"key": token.key, "name": token.name, "message": message}
-
-
-def _one_of(text: str, kind: type[Role] | type[Scope]) -> str:
-    allowed = [each.value for each in kind]
-    if text not in allowed:
-        raise RequestFailed(Fault.INVALID, f"{text!r:.40} is none of {', '.join(allowed)}")
-    return text
-
-
-ADMIN_VERBS: dict[str, Callable[[Access, Arguments], dict[str, Any]]] = {
-    "admin.user.add": _add_user,
-    "admin.user.list": _list_users,
-    "admin.user.remove": _remove_user,
-    "admin.token.add": _add_token,
-    "admin.token.list": _list_tokens,
-    "admin.token.remove": _remove_token,
-}
+    people.access.audit.note(COMMAND, "local", "token.remove", None, "done", message)
+    return TokenRemoved(token.key, token.name, message)

@@ -1,162 +1,101 @@
-"""The verbs that change a store: JSON-able arguments in, JSON-able facts out.
+"""The commands that change a store: a request in, a result out that says what changed and what clients get now.
 
-Control's socket, the command line and later the console perform the same ones on the one writer. A verb says what
-changed and what clients get now. Runs on the writer's thread; knows no sockets and prints nothing.
+They run on the writer's thread, one at a time; they know no sockets and print nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from certstore.control.protocol import Fault, RequestFailed, unpack_bytes, unpack_files
-from certstore.model.certificate.contents import DroppedFile
-from certstore.model.certificate.findings import Finding
-from certstore.model.names import is_site_key
+from certstore.control.commands.requests import (
+    AddSiteRequest,
+    InstallRequest,
+    RemoveSiteRequest,
+    RollbackRequest,
+    SetSiteRequest,
+)
+from certstore.control.commands.results import InstallResult, RemoveResult, Served, SiteResult
+from certstore.control.protocol import Fault, RequestFailed
+from certstore.files.clock import utc_now
+from certstore.model.progress import Tell
 from certstore.model.record import Outcome
 from certstore.model.selection import select
-from certstore.model.settings.loading import SettingsError, parse_site
+from certstore.model.settings.loading import parse_site
 from certstore.model.settings.models import SiteSettings
 from certstore.model.text import listed
 from certstore.store.activation import IntakeResult
-from certstore.store.writer import InvalidSite, NotWritable, StoreWriter, UnknownSite, UnknownVersion
-
-Tell = Callable[[str], None]
-Command = Callable[["Arguments", StoreWriter, Tell], dict[str, Any]]
+from certstore.store.writer import StoreWriter
 
 UPLOAD = "upload"
-"""The source of what a person handed in, as it stands in records."""
+"""The source of what a person installed, as it stands in records."""
 
 
-def perform(
-    writer: StoreWriter, command: str, args: Mapping[str, Any], tell: Tell = lambda message: None
-) -> dict[str, Any]:
-    """Perform one verb; `tell` takes progress of long ones. Raises VerbFailed, and OSError where the disk says no."""
-    act = VERBS.get(command)
-    if act is None:
-        raise RequestFailed(Fault.BAD_REQUEST, f"there is no verb {command!r:.60}; there are: {', '.join(VERBS)}")
-    arguments = Arguments(args)
-    try:
-        return act(arguments, writer, tell)
-    except UnknownSite:
-        found = f"there is no site {arguments.text('site')}"
-        raise RequestFailed(Fault.NOT_FOUND, found, "see: certedge site list, certedge site add") from None
-    except UnknownVersion as error:
-        remedy = f"see: certedge cert history {arguments.text('site')}"
-        raise RequestFailed(Fault.NOT_FOUND, str(error), remedy) from None
-    except InvalidSite as error:
-        raise RequestFailed(Fault.INVALID, str(error)) from None
-    except NotWritable as error:
-        raise RequestFailed(Fault.STORAGE, str(error)) from None
+def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> InstallResult:
+    """A refused certificate is a result, with its findings."""
+    _discover(writer, request.site)
+    result = writer.take_in(request.site, request.files, source=UPLOAD, password=request.password, force=request.force)
+    return install_result(writer, result)
 
 
-class Arguments:
-    """Typed access to what a client sent; anything else is a failure that names the key, not the value."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def site(self) -> str:
-        site = self.text("site")
-        if not is_site_key(site):
-            allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
-            raise RequestFailed(Fault.INVALID, f"{site!r:.100} can be no site's key", allowed)
-        return site
-
-    def text(self, key: str) -> str:
-        return self._typed(key, str)
-
-    def flag(self, key: str) -> bool:
-        return self._typed(key, bool) if key in self._values else False
-
-    def number_or_none(self, key: str) -> int | None:
-        return self._typed(key, int) if self._values.get(key) is not None else None
-
-    def texts(self, key: str) -> list[str]:
-        values = self._typed(key, list) if key in self._values else []
-        if not all(isinstance(value, str) for value in values):
-            raise RequestFailed(Fault.BAD_REQUEST, f"`{key}` has to be a list of texts")
-        return values
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        return self._typed(key, dict) if key in self._values else {}
-
-    def files(self) -> list[DroppedFile]:
-        return [DroppedFile(name, content) for name, content in unpack_files(self._values.get("files"))]
-
-    def password(self) -> bytes | None:
-        return unpack_bytes(self.text("password")) if self._values.get("password") is not None else None
-
-    def _typed[T](self, key: str, kind: type[T]) -> T:
-        value = self._values.get(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise RequestFailed(Fault.BAD_REQUEST, f"`{key}` has to be a {kind.__name__}")
-        return value
+def rollback(writer: StoreWriter, request: RollbackRequest, tell: Tell) -> InstallResult:
+    return install_result(writer, writer.rollback(request.site, request.version))
 
 
-def _install(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
-    """A refused certificate is a result, not a failure: its findings are facts."""
-    site = arguments.site()
-    files, password, force = arguments.files(), arguments.password(), arguments.flag("force")
-    _discover(writer, site)
-    return intake_facts(writer, writer.take_in(site, files, source=UPLOAD, password=password, force=force))
-
-
-def _rollback(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
-    result = writer.rollback(arguments.site(), arguments.number_or_none("version"))
-    return intake_facts(writer, result)
-
-
-def _add_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
-    site, settings = arguments.site(), arguments.mapping("settings")
+def add_site(writer: StoreWriter, request: AddSiteRequest, tell: Tell) -> SiteResult:
+    site = request.site
     if site in writer.sites():
-        raise RequestFailed(
-            Fault.EXISTS, f"there is a site {site} already", f"change it with: certedge site set {site}"
-        )
-    writer.add_site(site, _parsed(settings))
+        remedy = f"change it with: certedge site set {site}"
+        raise RequestFailed(Fault.EXISTS, f"there is a site {site} already", remedy)
+    writer.add_site(site, _parsed(request.settings))
     # What was dropped before the site was declared is taken in at once.
     writer.check(site)
-    return _site_facts(writer, site, f"site {site} added: {listed(writer.site(site).names)}")
+    return _site_result(writer, site, f"site {site} added: {listed(writer.site(site).names)}")
 
 
-def _set_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
-    site, changes = arguments.site(), arguments.mapping("changes")
+def set_site(writer: StoreWriter, request: SetSiteRequest, tell: Tell) -> SiteResult:
+    site = request.site
     _discover(writer, site)
-    changes |= dict.fromkeys(arguments.texts("unset"))
-    added, removed = arguments.texts("add_names"), arguments.texts("remove_names")
-    if added or removed:
+    changes = {**request.changes, **dict.fromkeys(request.unset)}
+    if request.add_names or request.remove_names:
         settings = writer.settings(site)
         names = changes.get("additional_names") or list(settings.additional_names if settings else ())
-        if missing := [name for name in removed if name not in names]:
+        if missing := [name for name in request.remove_names if name not in names]:
             raise RequestFailed(Fault.INVALID, f"{missing[0]} is none of the site's additional names: {listed(names)}")
-        changes["additional_names"] = [*(name for name in names if name not in removed), *added]
+        kept = [name for name in names if name not in request.remove_names]
+        changes["additional_names"] = [*kept, *request.add_names]
     before = writer.site(site)
     _parsed(_current(writer, site) | changes)
     writer.set_site(site, changes)
     writer.check(site)
     after = writer.site(site)
-    return _site_facts(writer, site, _difference(site, before.names, after.names, list(changes)))
+    return _site_result(writer, site, _difference(site, before.names, after.names, list(changes)))
 
 
-def _remove_site(arguments: Arguments, writer: StoreWriter, tell: Tell) -> dict[str, Any]:
-    site = arguments.site()
+def remove_site(writer: StoreWriter, request: RemoveSiteRequest, tell: Tell) -> RemoveResult:
+    site = request.site
     _discover(writer, site)
     host = writer.site(site).host
     writer.remove_site(site)
-    message = f"site {site} removed; its versions stay in the archive"
-    return {"site": site, "message": message, "served": _served(writer, host)}
+    return RemoveResult(site, f"site {site} removed; its versions stay in the archive", _served(writer, host))
 
 
-VERBS: dict[str, Command] = {
-    "cert.install": _install,
-    "cert.rollback": _rollback,
-    "site.add": _add_site,
-    "site.set": _set_site,
-    "site.remove": _remove_site,
-}
+def install_result(writer: StoreWriter, result: IntakeResult) -> InstallResult:
+    """For every command that brings a certificate in, or tries to."""
+    is_accepted = result.outcome in (Outcome.DONE, Outcome.NOTED)
+    return InstallResult(
+        result.site,
+        result.outcome,
+        result.reason,
+        result.version,
+        result.fingerprint,
+        result.message,
+        findings=() if is_accepted else result.findings,
+        problems=result.findings if is_accepted else (),
+        served=_served(writer, writer.site(result.site).host),
+    )
 
 
 def _discover(writer: StoreWriter, site: str) -> None:
@@ -174,50 +113,18 @@ def _current(writer: StoreWriter, site: str) -> dict[str, Any]:
 
 
 def _parsed(settings: Mapping[str, Any]) -> SiteSettings:
-    """Settings as a site.yaml would have given them, with the same messages; a key without a value does not count."""
+    """Settings as a site.yaml would have given them, with the same messages; a key without a value does not count.
+
+    Raises SettingsError.
+    """
     given = {key: value for key, value in settings.items() if value is not None}
-    try:
-        return parse_site(yaml.safe_dump(given), "site.yaml")
-    except SettingsError as error:
-        raise invalid_settings(error) from None
+    return parse_site(yaml.safe_dump(given), "site.yaml")
 
 
-def invalid_settings(error: SettingsError) -> RequestFailed:
-    """The faults without file and line: these settings come from options, not from a file."""
-    faults = [
-        f"{fault.key or 'settings'}: {fault.found}" + (f"; allowed: {fault.allowed}" if fault.allowed else "")
-        for fault in error.faults
-    ]
-    return RequestFailed(Fault.INVALID, "\n".join(faults))
-
-
-def intake_facts(writer: StoreWriter, result: IntakeResult) -> dict[str, Any]:
-    """What every verb says that brought a certificate in, or tried to."""
-    is_taken = result.outcome in (Outcome.DONE, Outcome.NOTED)
-    return {
-        "site": result.site,
-        "outcome": result.outcome.value,
-        "reason": result.reason,
-        "version": result.version,
-        "fingerprint": result.fingerprint,
-        "message": result.message,
-        "findings": [] if is_taken else [_finding(each) for each in result.findings],
-        "problems": [_finding(each) for each in result.findings] if is_taken else [],
-        "served": _served(writer, writer.site(result.site).host),
-    }
-
-
-def _site_facts(writer: StoreWriter, site: str, message: str) -> dict[str, Any]:
+def _site_result(writer: StoreWriter, site: str, message: str) -> SiteResult:
     entry = writer.site(site)
-    return {
-        "site": site,
-        "host": entry.host,
-        "names": list(entry.names),
-        "source": entry.source.value,
-        "message": message,
-        "problems": [_finding(each) for each in writer.problems(site)],
-        "served": _served(writer, entry.host),
-    }
+    served = _served(writer, entry.host)
+    return SiteResult(site, entry.host, entry.names, entry.source, message, writer.problems(site), served)
 
 
 def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], changed: list[str]) -> str:
@@ -229,17 +136,7 @@ def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], chan
     return "; ".join(parts)
 
 
-def _served(writer: StoreWriter, host: str) -> dict[str, Any]:
-    """What a client that asks for `host` over https gets from now on."""
-    selection = select(writer.snapshot(), host, is_mail=False, now=datetime.now(UTC))
-    return {
-        "server_name": host,
-        "certificate": selection.certificate.site,
-        "version": selection.certificate.version,
-        "fingerprint": selection.certificate.fingerprint,
-        "reason": selection.reason.value,
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {"code": finding.code, "message": finding.message, "is_forcible": finding.is_forcible}
+def _served(writer: StoreWriter, host: str) -> Served:
+    selection = select(writer.snapshot(), host, is_mail=False, now=utc_now())
+    certificate = selection.certificate
+    return Served(host, certificate.site, certificate.version, certificate.fingerprint, selection.reason)

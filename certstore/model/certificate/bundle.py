@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives import serialization
 
 from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
-from certstore.model.certificate.contents import Contents, DroppedFile, FoundKey, Pkcs12Opener, open_here, read_contents
+from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Finding, Refusal, Refused, refusal
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.text import listed
 
-__all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "read_bundle"]
+__all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "choose_bundle", "read_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,23 @@ def read_bundle(
     now: datetime,
     names: Collection[str] = (),
     force: bool = False,
-    open_pkcs12: Pkcs12Opener = open_here,
+    unlock: Unlock = unlock_here,
 ) -> CertificateBundle | Refused:
     """The newest acceptable pair in the files with its chain, or every reason why there is none.
 
     `names` are those that the site declares, in normal form: a certificate that covers none of them is refused.
-    `force` turns what a person may overrule (`FORCIBLE`) into problems. `open_pkcs12` is for files of other people: one
-    that bounds the work.
+    `force` turns what a person may overrule (`FORCIBLE`) into problems. `unlock` opens PKCS #12 files and
+    encrypted keys; for files of other people, give one that bounds the work.
     """
-    contents = read_contents(files, password, open_pkcs12)
+    return choose_bundle(read_contents(files, password, unlock), now=now, names=names, force=force)
+
+
+def choose_bundle(
+    contents: Contents, *, now: datetime, names: Collection[str] = (), force: bool = False
+) -> CertificateBundle | Refused:
+    """The second half of `read_bundle`: the same contents can be judged again for other names or with `force`, without
+    opening any file again.
+    """
     if contents.faults:
         return Refused(contents.faults)
     candidates = _candidates(contents, now, names, force=force)

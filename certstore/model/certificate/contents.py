@@ -13,30 +13,21 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
-from certstore.model.certificate.der import ROUNDS_LIMIT, DerKind, derivation_rounds, kind_of
+from certstore.model.certificate.der import DerKind, kind_of
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
-from certstore.model.certificate.pem import Block, find_blocks, looks_like_pem, plain_bytes
+from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
 from certstore.model.text import shown
 
-FILE_LIMIT = 1_000_000
-"""Bytes of one file; a chain with its key is below ten thousand."""
-PKCS12_LIMIT = 5
-"""Of PKCS #12 files in one drop: each may take seconds."""
+PROTECTED_LIMIT = 5
+"""PKCS #12 files and encrypted keys in one drop: opening each may take seconds."""
 _CERTIFICATES_LIMIT = 200
 _KEYS_LIMIT = 20
 
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
 _PKCS7_LABELS = {"PKCS7", "CMS"}
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedFile:
-    """One file of a drop; `name` is only for messages."""
-
-    name: str
-    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +56,45 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedPkcs12:
-    """What a PKCS #12 file holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
+class Unlocked:
+    """What a PKCS #12 file or an encrypted key holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
 
     key: bytes | None = field(repr=False)
     certificates: tuple[bytes, ...]
 
 
 class TooMuchWork(Exception):
-    """A file would take longer to open than anything that comes in may."""
+    """Opening a file would take longer than is granted to all that comes in together."""
 
 
-type Pkcs12Opener = Callable[[bytes, bytes | None], OpenedPkcs12]
+type Unlock = Callable[[bytes, bytes | None], Unlocked]
 """From content and password; raises ValueError when it does not open, TooMuchWork, or OSError."""
 
 
-def open_here(content: bytes, password: bytes | None) -> OpenedPkcs12:
-    """In this process, however long it takes: for files of one's own, or a process that is bounded."""
+def unlock_here(content: bytes, password: bytes | None) -> Unlocked:
+    """In this process, however long it takes: only for files of our own, or in a process that is bounded."""
+    encoding, form, plain = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     try:
+        if kind_of(content) is not DerKind.PKCS12:
+            return Unlocked(_load_key(content, password).private_bytes(encoding, form, plain), ())
         opened = pkcs12.load_pkcs12(content, password)
     except UNREADABLE as error:
         raise ValueError("it does not open") from error
-    encoding, form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
-    return OpenedPkcs12(
-        None if opened.key is None else opened.key.private_bytes(encoding, form, serialization.NoEncryption()),
+    return Unlocked(
+        None if opened.key is None else opened.key.private_bytes(encoding, form, plain),
         tuple(each.certificate.public_bytes(encoding) for each in (opened.cert, *opened.additional_certs) if each),
     )
 
 
-def read_contents(
-    files: Iterable[DroppedFile], password: bytes | None, open_pkcs12: Pkcs12Opener = open_here
-) -> Contents:
+def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
+    load = serialization.load_pem_private_key if looks_like_pem(content) else serialization.load_der_private_key
+    # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
+    return load(content, password, unsafe_skip_rsa_key_validation=True)
+
+
+def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: Unlock = unlock_here) -> Contents:
     """Reads every file; never raises."""
-    reader = _Reader(password, open_pkcs12)
+    reader = _Reader(password, unlock)
     is_empty = True
     for file in files:
         is_empty = is_empty and not file.content.strip()
@@ -122,11 +119,11 @@ def read_contents(
 class _Reader:
     """Gathers over the files of one drop."""
 
-    def __init__(self, password: bytes | None, open_pkcs12: Pkcs12Opener) -> None:
+    def __init__(self, password: bytes | None, unlock: Unlock) -> None:
         self._password = password
-        self._open_pkcs12 = open_pkcs12
-        self._pkcs12_files = 0
-        self._rounds = 0
+        self._unlock_with = unlock
+        self._protected = 0
+        self._is_exhausted = False
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
         self.faults: list[Finding] = []
@@ -177,11 +174,11 @@ class _Reader:
 
     def _read_key_block(self, name: str, block: Block) -> None:
         if block.has_headers:
-            self._read_key(name, block.text, is_pem=True)
+            self._read_key(name, block.text)
         elif block.der is None:
             self._damaged(name, "a private key")
         else:
-            self._read_key(name, block.der, is_pem=False)
+            self._read_key(name, block.der)
 
     # Binary files
 
@@ -191,34 +188,49 @@ class _Reader:
         elif kind is DerKind.PKCS7:
             self._read_pkcs7(name, content)
         elif kind is DerKind.KEY or kind is DerKind.ENCRYPTED_KEY:
-            self._read_key(name, content, is_pem=False)
+            self._read_key(name, content)
         else:
             self._read_certificate(name, content)
 
     def _read_pkcs12(self, name: str, content: bytes) -> None:
-        self._pkcs12_files += 1
-        if self._pkcs12_files > PKCS12_LIMIT:
-            self._fault(Refusal.TOO_LARGE, f"{name} is one PKCS #12 file too many; at most {PKCS12_LIMIT} are read")
-            return
-        if not self._may_be_opened(name, content):
-            return
-        try:
-            opened = self._open_pkcs12(content, self._password)
-        except ValueError:
-            # The library tells a wrong password from damage as little as the format does.
-            self._locked(name, "the PKCS #12 file")
-            return
-        except TooMuchWork:
-            self._rounds = ROUNDS_LIMIT + 1
-            self._too_much_work(name)
-            return
-        except OSError as error:
-            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
-            return
+        opened = self._unlock(name, "the PKCS #12 file", content)
+        if opened is not None:
+            self._read_unlocked(name, opened)
+
+    def _read_unlocked(self, name: str, opened: Unlocked) -> None:
         if opened.key is not None:
-            self._read_key(name, opened.key, is_pem=False)
+            self._read_key(name, opened.key)
         for each in opened.certificates:
             self._read_certificate(name, each)
+
+    def _unlock(self, name: str, what: str, content: bytes) -> Unlocked | None:
+        """None, and a finding, when it does not open. What has run out for one file has for those after it."""
+        self._protected += 1
+        if self._is_exhausted:
+            return None
+        if self._protected > PROTECTED_LIMIT:
+            self._is_exhausted = True
+            self._fault(
+                Refusal.TOO_LARGE,
+                f"{name} holds one PKCS #12 file or encrypted key too many; at most {PROTECTED_LIMIT} are opened: "
+                "leave only what belongs to this site's certificate",
+            )
+            return None
+        try:
+            return self._unlock_with(content, self._password)
+        except ValueError:
+            # The library tells a wrong password from damage as little as the format does.
+            self._locked(name, what)
+        except TooMuchWork:
+            self._is_exhausted = True
+            self._fault(
+                Refusal.UNREADABLE,
+                f"{what} in {name} takes too long to open: it asks for more rounds of password hashing than any "
+                "program writes; write it again with openssl",
+            )
+        except OSError as error:
+            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
+        return None
 
     def _read_pkcs7(self, name: str, content: bytes) -> None:
         try:
@@ -239,24 +251,21 @@ class _Reader:
             return
         self.certificates.setdefault(facts.der, (facts, name))
 
-    def _read_key(self, name: str, content: bytes, *, is_pem: bool) -> None:
-        load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
-        is_encrypted = b"ENCRYPTED" in content if is_pem else kind_of(content) is DerKind.ENCRYPTED_KEY
-        if is_encrypted and not self._may_be_opened(name, content):
-            return
+    def _read_key(self, name: str, content: bytes) -> None:
+        is_encrypted = b"ENCRYPTED" in content if looks_like_pem(content) else kind_of(content) is DerKind.ENCRYPTED_KEY
         if is_encrypted and not self._password:
             self._locked(name, "the private key")
-            return
-        try:
-            # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
-            key = load(content, self._password if is_encrypted else None, unsafe_skip_rsa_key_validation=True)
-        except UNREADABLE:
-            if is_encrypted:
-                self._locked(name, "the private key")
-            else:
+        elif is_encrypted:
+            opened = self._unlock(name, "the private key", content)
+            if opened is not None:
+                self._read_unlocked(name, opened)
+        else:
+            try:
+                key = _load_key(content, None)
+            except UNREADABLE:
                 self._damaged(name, "a private key")
-            return
-        self._add_key(name, key)
+            else:
+                self._add_key(name, key)
 
     def _add_key(self, name: str, key: PrivateKeyTypes) -> None:
         try:
@@ -265,21 +274,6 @@ class _Reader:
             self._damaged(name, "a private key")
             return
         self.keys.setdefault(spki, FoundKey(key, spki, name))
-
-    def _may_be_opened(self, name: str, content: bytes) -> bool:
-        """A drop may ask for so much work and no more, in one file or in many small ones."""
-        self._rounds += derivation_rounds(content)
-        if self._rounds <= ROUNDS_LIMIT:
-            return True
-        self._too_much_work(name)
-        return False
-
-    def _too_much_work(self, name: str) -> None:
-        self._fault(
-            Refusal.UNREADABLE,
-            f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or "
-            "is encoded unusually; write it anew with openssl",
-        )
 
     def _damaged(self, name: str, what: str) -> None:
         self._fault(Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written")

@@ -45,12 +45,6 @@ def certificate_state(not_before: datetime, not_after: datetime, now: datetime) 
     return CertificateState.OK
 
 
-def next_change(not_before: datetime, not_after: datetime, now: datetime) -> datetime | None:
-    """When the state will be another one; None once expired."""
-    instants = (not_before, warning_begins(not_before, not_after), not_after)
-    return min((each for each in instants if each > now), default=None)
-
-
 def remaining(not_after: datetime, now: datetime) -> timedelta:
     """Never negative."""
     return max(not_after - now, timedelta())

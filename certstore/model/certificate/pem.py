@@ -12,6 +12,9 @@ import codecs
 import re
 from dataclasses import dataclass, field
 
+FILE_LIMIT = 1_000_000
+"""The most bytes of one file that anybody reads: a chain with its key has fewer than ten thousand."""
+
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([A-Z0-9][A-Z0-9 ]{0,40})-----")
 _ANY_BEGINNING = b"-----BEGIN "
 _ANY_END = b"-----END "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from certstore.model.notify.due_mails import Mail, MailKind
+from certstore.model.notify.due_notices import Notice, NoticeKind
 from certstore.model.notify.warnings import Matter, MatterKind
 from certstore.model.settings.models import Source
 from certstore.model.text import listed
@@ -124,9 +124,9 @@ def distance(at: datetime, now: datetime) -> str:
     return "now"
 
 
-def subject_of(mail: Mail, now: datetime) -> str:
+def subject_of(mail: Notice, now: datetime) -> str:
     """Short enough for a phone: how many, which, when."""
-    if mail.kind is MailKind.RESOLVED:
+    if mail.kind is NoticeKind.RESOLVED:
         return f"Certificates are well again: {_some(mail.resolved)}"
     matters = [matter for matter in mail.matters if matter.kind is not MatterKind.STALLED]
     if not matters:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from certstore.model.names import DomainName, InvalidName
 from certstore.model.settings.mail_address import parse_address, parse_sender
+from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
 ACME_DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
@@ -66,6 +67,8 @@ def parse_network(text: object) -> object:
 AddressField = Annotated[str, BeforeValidator(parse_address)]
 SenderField = Annotated[str, BeforeValidator(parse_sender)]
 NetworkField = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
+HeaderName = Annotated[str, AfterValidator(parse_header_name)]
+HeaderValue = Annotated[str, AfterValidator(parse_header_value)]
 HostPortField = Annotated[HostPort, BeforeValidator(parse_host_port)]
 
 
@@ -76,7 +79,7 @@ class Model(BaseModel):
 
 
 class ListenerKind(StrEnum):
-    """What a listener speaks. Those with an `s` at the end (and https) are TLS from the first byte."""
+    """What a listener speaks. Those with an `s` at the end are TLS from the first byte."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -85,6 +88,7 @@ class ListenerKind(StrEnum):
     POP3 = "pop3"
     POP3S = "pop3s"
     SMTP = "smtp"
+    LMTP = "lmtp"
     SUBMISSION = "submission"
     SUBMISSIONS = "submissions"
     SIEVE = "sieve"
@@ -96,11 +100,36 @@ class ListenerKind(StrEnum):
 
     @property
     def is_implicit_tls(self) -> bool:
-        return self in (ListenerKind.HTTPS, ListenerKind.IMAPS, ListenerKind.POP3S, ListenerKind.SUBMISSIONS)
+        return self.endswith("s")
 
     @property
     def offers_starttls(self) -> bool:
         return self.is_mail and not self.is_implicit_tls
+
+    @property
+    def is_clear_text(self) -> bool:
+        """TLS never comes."""
+        return self in (ListenerKind.HTTP, ListenerKind.HEALTH)
+
+    @property
+    def usual_port(self) -> int:
+        return _USUAL_PORTS[self]
+
+
+_USUAL_PORTS = {
+    ListenerKind.HTTP: 80,
+    ListenerKind.HTTPS: 443,
+    ListenerKind.IMAP: 143,
+    ListenerKind.IMAPS: 993,
+    ListenerKind.POP3: 110,
+    ListenerKind.POP3S: 995,
+    ListenerKind.SMTP: 25,
+    ListenerKind.LMTP: 24,
+    ListenerKind.SUBMISSION: 587,
+    ListenerKind.SUBMISSIONS: 465,
+    ListenerKind.SIEVE: 4190,
+    ListenerKind.HEALTH: 8081,
+}
 
 
 def _domain_name(text: Any, *, wildcard: bool = False) -> str:
@@ -151,6 +180,12 @@ class ListenerSettings(Model):
     """The name that the upstream's certificate must cover, where it is not the host of `upstream`."""
     proxy_protocol: ProxyProtocol | None = None
     accept_proxy_protocol: bool = False
+
+    @model_validator(mode="after")
+    def _no_lmtp_on_the_port_of_smtp(self) -> Self:
+        if self.kind is ListenerKind.LMTP and self.listen.port == 25:
+            raise ValueError("LMTP must not be used on port 25 (RFC 2033); its usual port is 24")
+        return self
 
     @model_validator(mode="after")
     def _upstream_fits_kind(self) -> Self:
@@ -239,6 +274,7 @@ class HttpSettings(Model):
     redirect_to_https: bool = True
     http2: bool = True
     hsts: str | None = None
+    headers: dict[HeaderName, HeaderValue] = {}
     unknown_challenge: Literal["not_found", "upstream"] = "not_found"
 
     @field_validator("hsts")
@@ -247,6 +283,18 @@ class HttpSettings(Model):
         if value is not None and not (value.isascii() and value.isprintable()):
             raise ValueError("expected the value of the Strict-Transport-Security header, one line of ASCII")
         return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        check_headers(headers)
+        return headers
+
+    @property
+    def own_fields(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of the fields that every answer over https gets, in place of the upstream's."""
+        hsts = (("Strict-Transport-Security", self.hsts),) if self.hsts else ()
+        return (*hsts, *self.headers.items())
 
 
 LONGEST_SECONDS = 1_000_000
@@ -304,8 +352,26 @@ class SmtpSettings(Model):
     password_file: Path | None = None
 
 
+class WebhookSettings(Model):
+    """Where to POST each warning as a JSON document, and the secret that signs it."""
+
+    url: str
+    secret_file: Path
+    ca_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or is_local) or "@" in parts.netloc:
+            raise ValueError("expected an https:// URL without a user name (http:// only to this machine)")
+        return value
+
+
 class NotifySettings(Model):
     smtp: SmtpSettings | None = None
+    webhook: WebhookSettings | None = None
     sender: SenderField | None = Field(None, alias="from")
     to: tuple[AddressField, ...] = ()
     templates: Path | None = None

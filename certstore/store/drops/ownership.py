@@ -5,11 +5,10 @@ Answers from the books; looks at no file. What can be no site is not passed over
 
 from __future__ import annotations
 
+from certstore.model.layout import DROP_SUFFIX
 from certstore.model.text import shown
 from certstore.store.site_settings import is_usable_key, may_be_bare
 from certstore.store.writer_state import WriterState
-
-_SUFFIX = ".pem"
 
 
 def site_of_place(state: WriterState, name: str, *, is_folder: bool) -> str | None:
@@ -19,10 +18,10 @@ def site_of_place(state: WriterState, name: str, *, is_folder: bool) -> str | No
     """
     site = _site(state, name, is_folder=is_folder)
     path = f"{state.layout.domains}/{shown(name)}"  # whoever may drop here is not to write lines of the log
-    if site is None and (is_folder or name.endswith(_SUFFIX)):
-        state.say_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
+    if site is None and (is_folder or name.endswith(DROP_SUFFIX)):
+        state.log_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
     elif site in state.tombstones:
-        state.say_once(f"{path} is ignored: the site {site} was removed; `certedge site add {site}` brings it back")
+        state.log_once(f"{path} is ignored: the site {site} was removed; `certedge site add {site}` brings it back")
         return None
     return site
 
@@ -30,7 +29,7 @@ def site_of_place(state: WriterState, name: str, *, is_folder: bool) -> str | No
 def _site(state: WriterState, name: str, *, is_folder: bool) -> str | None:
     if is_folder:
         return name if is_usable_key(name) else None
-    stem = name.removesuffix(_SUFFIX)
+    stem = name.removesuffix(DROP_SUFFIX)
     if stem == name:
         return None
     if stem in state.registry and is_usable_key(stem):

@@ -1,7 +1,8 @@
-"""One look at one site: has its site.yaml changed, has its drop, and what follows.
+"""One check of one site: has its site.yaml changed, has its drop, and what follows.
 
-Gathers the facts, asks `judgement`, applies the answer. Runs under the writer's lock; when to look is decided elsewhere
-(`watch`). Whether to look again soon, because something may be half written, is part of the answer.
+Three steps: `begin_check` and `finish_check` run under the writer's lock; `read_pending` between them is the slow one
+(files on other machines, keys with passwords) and needs no lock. When to check is decided elsewhere (`watch`). Whether
+to check again soon, because something may be half written, is part of the answer.
 """
 
 from __future__ import annotations
@@ -9,20 +10,30 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
-from certstore.model.drop_decision import DropFacts, HeldBack, Judged, LastDrop, Missing, Wait, decide_drop, is_news
+from certstore.model.drop_decision import (
+    Decided,
+    DropDecision,
+    DropFacts,
+    HeldBack,
+    LastDrop,
+    Missing,
+    Wait,
+    decide_drop,
+    is_news,
+)
 from certstore.model.record import Outcome, Record
-from certstore.model.settings.models import Source
 from certstore.model.site_registry import KnownSite
-from certstore.store.activation import INTAKE, IntakeResult, activate_verdict, live_version
+from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
-from certstore.store.pkcs12_process import open_apart
-from certstore.store.site_settings import check_settings
-from certstore.store.writer_state import SiteProblem, WriterState
+from certstore.store.site_settings import SettingsCheck, check_settings
+from certstore.store.unlocking import Unlocker
+from certstore.store.versions import read_live
+from certstore.store.writer_state import INTAKE, SiteChange, SiteProblem, WriterState
 
-_PATIENCE = timedelta(seconds=30)
+_UNSETTLED_AFTER = timedelta(seconds=30)
 _AFTER_FAILURE = timedelta(seconds=30)
 
 
@@ -55,15 +66,34 @@ class SettleTimer:
         return timedelta(seconds=max(by_file, now - first))
 
     def is_exhausted(self, what: str) -> bool:
-        return time.monotonic() - self._since.setdefault(what, time.monotonic()) > _PATIENCE.total_seconds()
+        return time.monotonic() - self._since.setdefault(what, time.monotonic()) > _UNSETTLED_AFTER.total_seconds()
 
     def end(self, what: str) -> None:
         self._seen.pop(what, None)
         self._since.pop(what, None)
 
 
-def check_site(state: WriterState, settle_timer: SettleTimer, site: str) -> DropCheck:
-    """Look at settings and drop of `site`, a key that may be new; nothing happens when there is nothing new."""
+@dataclass(frozen=True, slots=True)
+class PendingCheck:
+    """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same."""
+
+    known: KnownSite
+    last: LastDrop | None
+    places: DropPlaces
+    settings: SettingsCheck
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDrop:
+    """A drop, and what reading it came to; `verdict` is None where the drop is no news. `known` is the site with it."""
+
+    drop: Drop
+    known: KnownSite
+    verdict: CertificateBundle | Refused | None
+
+
+def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> PendingCheck | DropCheck:
+    """Check the settings of `site`, a key that may be new. Where there is no such site, that is all."""
     if site in state.tombstones:
         return DropCheck(site)
     settings = check_settings(state, site, lambda text, at: settle_timer.unchanged_for(f"{site}/yaml", text, at))
@@ -71,16 +101,78 @@ def check_site(state: WriterState, settle_timer: SettleTimer, site: str) -> Drop
     if known is None:
         folder = state.layout.drop_folder(site)
         if os.path.isdir(folder) and not os.path.lexists(state.layout.site_yaml(site)):  # noqa: PTH112  never raises
-            state.say_once(f"{folder} is no site yet: it has no site.yaml, and its name is no host name with a dot")
+            state.log_once(f"{folder} is no site yet: it has no site.yaml, and its name is no host name with a dot")
         return DropCheck(site, None, settings.again_in)
-    check, missing = _check_drop(state, settle_timer, known)
-    sources = [message for message in (settings.missing, missing) if message]
-    state.set_problem(site, SiteProblem.SOURCE_MISSING, "; ".join(sources) or None)
-    waits = [each for each in (settings.again_in, check.again_in) if each is not None]
-    return replace(check, again_in=min(waits, default=None))
+    return PendingCheck(known, state.last_drop(site), _places(state, known), settings)
 
 
-def places_of(state: WriterState, known: KnownSite) -> DropPlaces:
+def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
+    """Read the drop and, where it is news, check what is in it. Never raises for what lies there."""
+    drop, known = read_drop(pending.places), pending.known
+    if not drop.is_absent:
+        known = replace(known, has_drop=True)
+    if drop.is_absent or not is_news(drop.digest, pending.last, known.source):
+        return ReadDrop(drop, known, None)
+    if drop.findings:
+        return ReadDrop(drop, known, Refused(drop.findings))
+    return ReadDrop(drop, known, read_bundle(drop.files, now=now, names=known.expected_names, unlock=Unlocker()))
+
+
+def finish_check(
+    state: WriterState, settle_timer: SettleTimer, pending: PendingCheck, read: ReadDrop
+) -> DropCheck | None:
+    """Decide what becomes of the drop and do it. None when the site has changed meanwhile: then check it anew."""
+    site, drop, known = pending.known.site, read.drop, read.known
+    if state.registry.get(site) != pending.known or state.last_drop(site) != pending.last:
+        return None
+    live = read_live(state.layout, site) if read.verdict is not None else None
+    facts = DropFacts(drop.digest, drop.is_absent, drop.is_steady, _unchanged_for(settle_timer, pending, drop))
+    decision = decide_drop(
+        facts, read.verdict, last=pending.last, source=known.source, live=live, settle=state.policy.settle
+    )
+    problems = _problems(settle_timer, pending, decision)
+    waits = [pending.settings.again_in, decision.remaining if isinstance(decision, Wait) else None]
+    result = None
+    if isinstance(decision, Decided):
+        counted, source = LastDrop(drop.digest, is_held=False), _source(pending.places, drop)
+        attempt = Attempt(known, INTAKE, source, state.clock(), problems, counted)
+        result = activate(state, attempt, decision.verdict, live)
+        if result.outcome is Outcome.FAILED:
+            waits.append(_AFTER_FAILURE)  # the drop was not to blame; by then there may be space
+    elif isinstance(decision, HeldBack):
+        counted, message = LastDrop(drop.digest, is_held=True), problems[SiteProblem.NOT_ACTIVATED] or ""
+        record = Record(state.clock(), INTAKE, Outcome.NOTED, SiteProblem.NOT_ACTIVATED, message)
+        state.commit(SiteChange(site, record, problems, known, drop=counted))
+    else:
+        state.commit(SiteChange(site, problems=problems))
+    return DropCheck(site, result, min((each for each in waits if each is not None), default=None))
+
+
+def _problems(
+    settle_timer: SettleTimer, pending: PendingCheck, decision: DropDecision
+) -> dict[SiteProblem, str | None]:
+    """What the decision sets or solves, besides what an activation does."""
+    site, missing = pending.known.site, [pending.settings.missing]
+    problems: dict[SiteProblem, str | None] = {}
+    if not isinstance(decision, Wait):
+        settle_timer.end(site)
+        problems[SiteProblem.UNSETTLED] = None
+    elif settle_timer.is_exhausted(site):
+        message = "the drop keeps changing or stays incomplete; what was complete last is served"
+        problems[SiteProblem.UNSETTLED] = message
+    if isinstance(decision, HeldBack):
+        problems[SiteProblem.NOT_ACTIVATED] = (
+            f"a drop lies there and is not activated, because site.yaml says `certificate: {decision.source.value}`; "
+            "set it to `file` to use the drop"
+        )
+    elif isinstance(decision, Missing):
+        folder = pending.places.folder
+        missing.append(f"what was dropped in {folder} or beside it is gone; its certificate is served on")
+    problems[SiteProblem.SOURCE_MISSING] = "; ".join(filter(None, missing)) or None
+    return problems
+
+
+def _places(state: WriterState, known: KnownSite) -> DropPlaces:
     """A file beside the folders is the drop of the site whose key it bears, else of the one whose host it is."""
     layout, files = state.layout, [state.layout.drop_file(known.site)]
     if known.host not in state.registry and state.registry.site_of_host(known.host) == known.site:
@@ -88,83 +180,13 @@ def places_of(state: WriterState, known: KnownSite) -> DropPlaces:
     return DropPlaces(layout.drop_folder(known.site), tuple(files))
 
 
-def _check_drop(state: WriterState, settle_timer: SettleTimer, known: KnownSite) -> tuple[DropCheck, str | None]:
-    """The look, and what to say when the drop is gone."""
-    site, places = known.site, places_of(state, known)
-    drop = read_drop(places)
-    if not drop.is_absent:
-        known = replace(known, has_drop=True)
-    last = state.last_drop(site)
-    facts = DropFacts(drop.digest, drop.is_absent, drop.is_steady, _unchanged_for(settle_timer, site, drop, last))
-    verdict = _verdict(state, known, drop) if is_news(facts, last, known.source) else None
-    live = live_version(state, site) if verdict is not None else None
-    decision = decide_drop(facts, verdict, last=last, source=known.source, live=live, settle=state.policy.settle)
-    if isinstance(decision, Wait):
-        if settle_timer.is_exhausted(site):
-            message = "the drop keeps changing or stays incomplete; what was complete last is served"
-            state.set_problem(site, SiteProblem.UNSETTLED, message)
-        return DropCheck(site, None, decision.remaining), None
-    settle_timer.end(site)
-    state.set_problem(site, SiteProblem.UNSETTLED, None)
-    if isinstance(decision, Missing):
-        return DropCheck(
-            site
-        ), f"what was dropped in {places.folder} or beside it is gone; its certificate is served on"
-    if isinstance(decision, HeldBack):
-        _hold_back(state, known, drop, decision.source)
-    if isinstance(decision, Judged):
-        return _apply(state, known, places, drop, decision.verdict), None
-    return DropCheck(site), None
-
-
-def _unchanged_for(settle_timer: SettleTimer, site: str, drop: Drop, last: LastDrop | None) -> timedelta:
+def _unchanged_for(settle_timer: SettleTimer, pending: PendingCheck, drop: Drop) -> timedelta:
     """What is not there has no time of its own, so absence counts from when it was noticed."""
-    if drop.is_absent:
-        return settle_timer.unchanged_for(site, drop.digest, time.time()) if last is not None else timedelta()
-    return settle_timer.unchanged_for(site, drop.digest, drop.changed_at)
-
-
-def _verdict(state: WriterState, known: KnownSite, drop: Drop) -> CertificateBundle | Refused:
-    if drop.findings:
-        return Refused(drop.findings)
-    return read_bundle(drop.files, now=state.clock(), names=known.expected_names, open_pkcs12=open_apart)
-
-
-def _apply(
-    state: WriterState, known: KnownSite, places: DropPlaces, drop: Drop, verdict: CertificateBundle | Refused
-) -> DropCheck:
-    site = known.site
-    result = activate_verdict(state, known, verdict, source=_source(places, drop), doing=INTAKE, now=state.clock())
-    if result.outcome is Outcome.FAILED:
-        # The drop was not to blame: it is judged again, when there may be space.
-        return DropCheck(site, result, _AFTER_FAILURE)
-    _count(state, known, LastDrop(drop.digest, is_held=False))
-    refused = result.message if result.outcome is Outcome.REFUSED else None
-    state.set_problem(site, SiteProblem.DROP_REFUSED, refused)
-    state.set_problem(site, SiteProblem.NOT_ACTIVATED, None)
-    return DropCheck(site, result)
-
-
-def _hold_back(state: WriterState, known: KnownSite, drop: Drop, source: Source) -> None:
-    message = (
-        f"a drop lies there and is not activated, because site.yaml says `certificate: {source.value}`; "
-        "set it to `file` to use the drop"
-    )
-    _count(state, known, LastDrop(drop.digest, is_held=True))
-    record = Record(state.clock(), INTAKE, Outcome.NOTED, SiteProblem.NOT_ACTIVATED, message)
-    state.record(known.site, record)
-    state.set_problem(known.site, SiteProblem.NOT_ACTIVATED, message)
-
-
-def _count(state: WriterState, known: KnownSite, last: LastDrop) -> None:
-    """The drop counts once: from now on only another digest is judged."""
-    try:
-        if state.registry[known.site].has_drop != known.has_drop:
-            state.learn(replace(state.registry[known.site], has_drop=known.has_drop))
-        state.drops.put(known.site, last.to_json())
-    except OSError as error:
-        message = f"that this drop was judged could not be written down ({error.strerror}): it will be judged again"
-        state.record(known.site, Record(state.clock(), INTAKE, Outcome.FAILED, "disk", message))
+    if not drop.is_absent:
+        return settle_timer.unchanged_for(pending.known.site, drop.digest, drop.changed_at)
+    if pending.last is None:
+        return timedelta()
+    return settle_timer.unchanged_for(pending.known.site, drop.digest, time.time())
 
 
 def _source(places: DropPlaces, drop: Drop) -> str:

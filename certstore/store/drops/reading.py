@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certstore.files.permissions import repair_command
-from certstore.model.certificate.contents import FILE_LIMIT, DroppedFile
 from certstore.model.certificate.der import kind_of
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
-from certstore.model.certificate.pem import looks_like_pem, plain_bytes
+from certstore.model.certificate.pem import FILE_LIMIT, looks_like_pem, plain_bytes
 from certstore.model.layout import SITE_YAML
 from certstore.model.text import shown
 

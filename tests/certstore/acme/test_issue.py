@@ -16,7 +16,7 @@ from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted
 from certstore.acme.order_journal import OrderUnderWay, Part
 from certstore.model.certificate.bundle import CertificateBundle, read_bundle
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
 

@@ -25,11 +25,13 @@ from urllib.parse import urlencode, urlsplit
 from certstore.admin.context import ConsoleContext
 from certstore.admin.http.identity import COOKIE
 from certstore.admin.server import console
-from certstore.control.commands.on_store import VERBS
-from certstore.control.dispatch import answer_safely, perform_safely
-from certstore.control.protocol import Fault, Request, RequestFailed, Result
+from certstore.control.commands.requests import CommandRequest
+from certstore.control.commands.results import CommandResult
+from certstore.control.commands.table import Runs, perform, runs
+from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.models import Settings
 from certstore.people.access import Access
 from certstore.people.invitations import FIRST
@@ -186,23 +188,16 @@ def running_console(
             stack.callback(care.stop)
         turns = threading.Lock()
 
-        def perform(
-            command: str, args: Mapping[str, Any], tell: Callable[[str], None] = lambda _: None
-        ) -> dict[str, Any]:
-            performed.append(command)
-            if command in VERBS:
+        def perform_one[R: CommandResult](request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
+            performed.append(request.command)
+            if runs(request) is Runs.WRITER:
                 with turns:
-                    answer = perform_safely(writer, Request(command, args), tell)
-            else:
-                if care is None:
-                    raise RequestFailed(Fault.INTERNAL, f"{command} needs a caretaker, and this test has none")
-                answer = answer_safely(command, lambda: care.perform(command, args, tell))
-            if isinstance(answer, Result):
-                return answer.facts
-            assert isinstance(answer, Exception)
-            raise answer
+                    return perform(writer, request, tell)
+            if care is None:
+                raise RequestFailed(Fault.INTERNAL, f"{request.command} needs upkeep, and this test has none")
+            return perform(care, request, tell)
 
-        context = ConsoleContext(writer, chosen, root.parent, perform, lambda: care, clock)
+        context = ConsoleContext(writer, chosen, root.parent, perform_one, lambda: care, clock)
         access = stack.enter_context(Access.opened(writer.layout, clock))
         address = stack.enter_context(_in_thread(context, access))
         yield RunningConsole(writer, access, clock, address, performed, context)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from certstore.control.upkeep import Upkeep
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
 from certstore.model.record import Outcome, Record

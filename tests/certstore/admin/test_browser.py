@@ -224,7 +224,7 @@ def test_open_overview_follows_what_happens_and_searches_while_typing(
 def test_rollback_is_one_click(
     browser: Browser, console: RunningConsole, ca: CertificateAuthority, tmp_path: Path
 ) -> None:
-    from certstore.model.certificate.contents import DroppedFile
+    from certstore.model.certificate.dropped_file import DroppedFile
 
     console.add_user("anna")
     first, second = ca.issue("mail.install.test"), ca.issue("mail.install.test")

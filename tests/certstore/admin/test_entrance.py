@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from certstore.admin.http.identity import COOKIE
-from certstore.control.commands.on_people import perform_admin
+from certstore.control.commands.on_people import People
+from certstore.control.commands.requests import AddUserRequest
+from certstore.control.commands.table import perform
 from certstore.model.console.people import Role
 from certstore.model.console.totp import code_at, step_at
 from tests.certstore.admin.browser import hidden, sign_in, submit, try_sign_in
@@ -49,8 +51,7 @@ def test_first_link_ends_when_an_administrator_is_made_otherwise(console: Runnin
 
 def test_new_password_from_the_command_line_ends_the_link_that_was_given_out(anna: RunningConsole) -> None:
     link = anna.access.invitations.make("anna")
-    args = {"name": "anna", "role": "admin", "sites": [], "password": PASSWORD, "replace": True}
-    perform_admin(anna.access, ("main",), "admin.user.add", args)
+    perform(People(anna.access, anna.writer), AddUserRequest("anna", Role.ADMIN, PASSWORD, replace=True))
     assert anna.client().get(f"/setup?link={link}").status == 404
 
 

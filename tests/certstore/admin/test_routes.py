@@ -17,7 +17,7 @@ import pytest
 from fastapi import FastAPI
 
 from certstore.admin.app import build_app
-from certstore.admin.server import make_actions
+from certstore.admin.server import build_actions
 from certstore.model.console.authorization import Action, Grant, Scope, Verdict, authorize
 from certstore.model.console.people import Role
 from tests.certstore.admin.browser import submit, upload
@@ -181,7 +181,7 @@ def addresses_of(routes: Iterable[Any], prefix: str = "") -> Iterator[str]:
 
 def test_every_address_is_in_the_table(console: RunningConsole, tmp_path: Path) -> None:
     async def addresses() -> list[str]:
-        actions = make_actions(console.context, console.access)
+        actions = build_actions(console.context, console.access)
         app = build_app(actions).app
         assert isinstance(app, FastAPI)
         try:

@@ -18,7 +18,10 @@ from typing import Any
 import yaml
 
 from certstore.control.client import call
-from certstore.control.protocol import pack_files
+from certstore.control.commands.requests import AddSiteRequest, CommandRequest, InstallRequest
+from certstore.control.commands.results import CommandResult
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.record import Outcome
 from certstore.model.settings.models import Settings
 from tests.certificates import Issued
 
@@ -100,20 +103,20 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def perform(folder: Path, verb: str, **args: Any) -> dict[str, Any]:
+def perform[R: CommandResult](folder: Path, request: CommandRequest[R]) -> R:
     """The same change without the time that a process takes, for what a test only starts from."""
-    return call(Settings(store=Path("store")), folder, verb, args)
+    return call(Settings(store=Path("store")), folder, request)
 
 
 def add_site(folder: Path, site: str, **settings: Any) -> None:
-    perform(folder, "site.add", site=site, settings={"host": site, **settings})
+    perform(folder, AddSiteRequest(site, {"host": site, **settings}))
 
 
 def install(folder: Path, site: str, *issued: Issued) -> None:
     """The site's next version; expired or foreign certificates are taken too."""
-    files = pack_files([(f"{position}.pem", each.combined_pem) for position, each in enumerate(issued)])
-    facts = perform(folder, "cert.install", site=site, files=files, force=True)
-    assert facts["outcome"] == "done", facts
+    files = tuple(DroppedFile(f"{position}.pem", each.combined_pem) for position, each in enumerate(issued))
+    result = perform(folder, InstallRequest(site, files, force=True))
+    assert result.outcome is Outcome.DONE, result
 
 
 def write_edge(folder: Path, settings: dict[str, Any] | None = None, host: str = "mail.edge.test") -> None:

@@ -137,7 +137,7 @@ def test_acme_sh_domains_and_account(tmp_path: Path) -> None:
     (site,) = found.sites
     assert (site.site, site.certificate) == ("a.test", Source.ACME)
     assert len(site.files) == 4, "both kinds of key are one site"
-    assert len({name for name, _ in site.files}) == 4
+    assert len({file.name for file in site.files}) == 4
     (taken,) = found.accounts
     assert taken.directory == "https://acme.zerossl.com/v2/DV90"
     assert taken.url == "https://acme.zerossl.com/v2/DV90/account/7"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from certstore.cli.init import _SETTINGS
+from certstore.cli.init import settings_text
 from certstore.model.settings.loading import parse_settings
 from certstore.model.settings.models import ListenerKind
 from tests.certstore.cli.command import certedge
@@ -29,7 +29,7 @@ def test_first_settings_are_accepted_and_the_store_starts_with_the_main_host(tmp
 
 def test_the_examples_that_are_commented_out_are_right_too() -> None:
     """Whoever takes the comment sign away gets settings that are accepted, a listener of every kind among them."""
-    uncommented = re.sub(r"^( *)# (?=- \{|[a-z_]+: )", r"\1", _SETTINGS, flags=re.MULTILINE)
+    uncommented = re.sub(r"^( *)# (?=- \{|[a-z_]+: )", r"\1", settings_text(), flags=re.MULTILINE)
     settings = parse_settings(uncommented, "edge.yaml")
     assert {listener.kind for listener in settings.listeners} == set(ListenerKind)
     assert settings.http.hsts == "max-age=31536000"

@@ -26,6 +26,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from certstore.admin.start import serve_console
 from certstore.model.settings.models import Settings
 from certstore.control.process import CannotServe, run_control
 
@@ -43,7 +44,7 @@ if user := int(sys.argv[4]):
 try:
     # A port of the system's choice: the console of one test is not in the way of another's.
     chosen = {"store": "store", "sweep_seconds": float(sys.argv[2]), "admin": {"listen": "127.0.0.1:0"}}
-    run_control(Settings.model_validate(chosen), Path(sys.argv[1]), ready=ready)
+    run_control(Settings.model_validate(chosen), Path(sys.argv[1]), console=serve_console, ready=ready)
 except CannotServe as error:
     sys.exit(f"CANNOT SERVE {error}")
 """

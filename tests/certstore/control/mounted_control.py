@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from certstore.control import client
-from certstore.control.protocol import pack_files
+from certstore.control.commands.requests import AddSiteRequest, CommandRequest, InstallRequest
+from certstore.control.commands.results import CommandResult, InstallResult
+from certstore.model.certificate.dropped_file import DroppedFile
 from tests.certificates import CertificateAuthority
 from tests.certstore.control.control_process import ControlProcess
 
@@ -36,12 +38,11 @@ class MountedControl(ControlProcess):
         """The folder as this process sees it."""
         return Path(f"/proc/{self.process.pid}/root{self.folder}")
 
-    def call(self, verb: str, **args: object) -> dict[str, object]:
-        return client.call(self.settings, self.inside, verb, args)
+    def call[R: CommandResult](self, request: CommandRequest[R]) -> R:
+        return client.call(self.settings, self.inside, request)
 
-    def install(self) -> dict[str, object]:
-        files = pack_files([("all.pem", CA.issue(HOST).combined_pem)])
-        return self.call("cert.install", site=HOST, files=files)
+    def install(self) -> InstallResult:
+        return self.call(InstallRequest(HOST, (DroppedFile("all.pem", CA.issue(HOST).combined_pem),)))
 
     def become_read_only(self) -> None:
         """A read-only mount over it: a plain remount is refused while files are open for writing."""
@@ -74,7 +75,7 @@ def mounted_control(folder: Path) -> Iterator[MountedControl]:
     control = MountedControl(folder)
     try:
         control.wait_ready()
-        control.call("site.add", site=HOST, settings={"host": HOST})
+        control.call(AddSiteRequest(HOST, {"host": HOST}))
         yield control
         assert control.stop() == 0
         assert "Traceback" not in control.stderr, control.stderr

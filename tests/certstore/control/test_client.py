@@ -4,12 +4,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from certstore.control import client
 from certstore.control.client import Owner
+from certstore.control.commands.requests import AddSiteRequest, RemoveSiteRequest
+from certstore.control.commands.results import SiteResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
@@ -21,7 +24,7 @@ from tests.certstore.control.control_process import ControlProcess, running_cont
 HOST = "webmail.client-a.test"
 CA = CertificateAuthority()
 SETTINGS = Settings(store=Path("store"))
-SITE = {"site": HOST, "settings": {"host": HOST}}
+SITE = AddSiteRequest(HOST, {"host": HOST})
 NOBODY = pwd.getpwnam("nobody")
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -29,8 +32,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become 
 
 def test_without_control_the_change_is_made_under_the_lock(tmp_path: Path) -> None:
     write_edge(tmp_path)
-    facts = client.call(SETTINGS, tmp_path, "site.add", SITE)
-    assert facts["names"] == [HOST]
+    facts = client.call(SETTINGS, tmp_path, SITE)
+    assert facts.names == (HOST,)
     with StoreWriter.acquire(tmp_path / "store") as writer:
         assert HOST in writer.sites()
 
@@ -39,12 +42,13 @@ def test_both_ways_give_the_same_facts(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     write_edge(tmp_path / "one")
-    alone = client.call(SETTINGS, tmp_path / "one", "site.add", SITE)
+    alone = client.call(SETTINGS, tmp_path / "one", SITE)
     with running_control(tmp_path / "other") as control:
-        asked = client.call(SETTINGS, control.folder, "site.add", SITE)
-    for facts in (alone, asked):
-        facts["served"].pop("fingerprint")
-    assert alone == asked
+        asked = client.call(SETTINGS, control.folder, SITE)
+    assert alone.served is not None
+    assert asked.served is not None
+    self_signed = alone.served.fingerprint
+    assert replace(asked, served=replace(asked.served, fingerprint=self_signed)) == alone
 
 
 def test_a_socket_that_a_killed_control_left_is_no_obstacle(tmp_path: Path) -> None:
@@ -54,28 +58,28 @@ def test_a_socket_that_a_killed_control_left_is_no_obstacle(tmp_path: Path) -> N
     killed.process.kill()
     killed.wait()
     assert killed.layout.control_socket.exists()
-    assert client.call(SETTINGS, tmp_path, "site.add", SITE)["names"] == [HOST]
+    assert client.call(SETTINGS, tmp_path, SITE).names == (HOST,)
 
 
 def test_a_writer_that_takes_no_requests_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_edge(tmp_path)
     monkeypatch.setattr(client, "BUSY_SECONDS", 0.1)
     with StoreWriter.acquire(tmp_path / "store"), pytest.raises(RequestFailed) as caught:
-        client.call(SETTINGS, tmp_path, "site.add", SITE)
+        client.call(SETTINGS, tmp_path, SITE)
     assert caught.value.fault is Fault.BUSY
     assert f"process {os.getpid()} writes the store" in caught.value.found
 
 
 def test_a_command_waits_for_another_one_to_finish(tmp_path: Path) -> None:
     write_edge(tmp_path)
-    facts = []
+    facts: list[SiteResult] = []
     with StoreWriter.acquire(tmp_path / "store"):
-        waiting = threading.Thread(target=lambda: facts.append(client.call(SETTINGS, tmp_path, "site.add", SITE)))
+        waiting = threading.Thread(target=lambda: facts.append(client.call(SETTINGS, tmp_path, SITE)))
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive()
     waiting.join(30)
-    assert facts[0]["names"] == [HOST]
+    assert facts[0].names == (HOST,)
 
 
 def test_a_store_deeper_than_a_socket_address_is_long_is_served_too(tmp_path: Path) -> None:
@@ -84,19 +88,19 @@ def test_a_store_deeper_than_a_socket_address_is_long_is_served_too(tmp_path: Pa
     with running_control(deep) as control:
         assert len(str(control.layout.control_socket)) > 107
         assert client.control_pid(control.layout) == control.process.pid
-        assert client.call(SETTINGS, deep, "site.add", SITE)["names"] == [HOST]
+        assert client.call(SETTINGS, deep, SITE).names == (HOST,)
 
 
 def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
     with pytest.raises(RequestFailed) as caught:
-        client.call(SETTINGS, tmp_path, "site.add", SITE)
+        client.call(SETTINGS, tmp_path, SITE)
     assert caught.value.fault is Fault.NOT_FOUND
     assert not (tmp_path / "store").exists()
 
 
-def test_a_failure_of_the_verb_is_the_callers(tmp_path: Path) -> None:
+def test_a_failure_of_the_command_reaches_the_caller(tmp_path: Path) -> None:
     with running_control(tmp_path), pytest.raises(RequestFailed) as caught:
-        client.call(SETTINGS, tmp_path, "site.remove", {"site": HOST})
+        client.call(SETTINGS, tmp_path, RemoveSiteRequest(HOST))
     assert caught.value.fault is Fault.NOT_FOUND
 
 
@@ -173,7 +177,7 @@ def test_a_control_that_hangs_is_named_instead_of_waited_for(tmp_path: Path, mon
         control.process.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(RequestFailed) as caught:
-                client.call(SETTINGS, tmp_path, "site.add", SITE)
+                client.call(SETTINGS, tmp_path, SITE)
         finally:
             control.process.send_signal(signal.SIGCONT)
     assert caught.value.fault is Fault.UNREACHABLE
@@ -185,5 +189,5 @@ def test_a_change_asked_of_an_ending_control_is_made_after_it(tmp_path: Path) ->
     with running_control(tmp_path) as control:
         idle = control.connect()
         control.process.send_signal(signal.SIGTERM)
-        assert client.call(SETTINGS, tmp_path, "site.add", SITE)["names"] == [HOST]
+        assert client.call(SETTINGS, tmp_path, SITE).names == (HOST,)
         idle.close()

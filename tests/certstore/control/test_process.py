@@ -16,6 +16,8 @@ import pytest
 
 from certstore.control import client, local_socket
 from certstore.control import process as control_module
+from certstore.control.commands.requests import AddSiteRequest, CommandRequest, InstallRequest
+from certstore.control.commands.results import InstallResult, Served, SiteResult
 from certstore.control.process import CONNECTIONS, REQUEST_SECONDS
 from certstore.control.protocol import (
     REQUEST_LIMIT,
@@ -26,11 +28,12 @@ from certstore.control.protocol import (
     Result,
     decode_answer,
     encode_request,
-    pack_files,
 )
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.record import Outcome
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreBusy, StoreWriter
-from tests.certificates import CertificateAuthority, Issued
+from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import open_folder
 from tests.certstore.control.control_process import ControlProcess, running_control
 from tests.deadlines import wait_for
@@ -39,13 +42,22 @@ HOST = "webmail.client-a.test"
 CA = CertificateAuthority()
 
 
-def add_site(control: ControlProcess, site: str = HOST) -> dict[str, Any]:
-    return client.call(control.settings, control.folder, "site.add", {"site": site, "settings": {"host": site}})
+def add_site(control: ControlProcess, site: str = HOST) -> SiteResult:
+    return client.call(control.settings, control.folder, AddSiteRequest(site, {"host": site}))
 
 
-def install(control: ControlProcess, issued: Issued, site: str = HOST) -> dict[str, Any]:
-    args = {"site": site, "files": pack_files([("all.pem", issued.combined_pem)])}
-    return client.call(control.settings, control.folder, "cert.install", args)
+def install(control: ControlProcess, *files: bytes) -> InstallResult:
+    dropped = tuple(DroppedFile(f"{number}.pem", content) for number, content in enumerate(files))
+    return client.call(control.settings, control.folder, InstallRequest(HOST, dropped))
+
+
+def served(result: InstallResult) -> Served:
+    assert result.served is not None
+    return result.served
+
+
+def wire(request: CommandRequest[Any]) -> Request:
+    return Request(request.command, request.to_args())
 
 
 def answer_to(control: ControlProcess, sent: bytes) -> RequestFailed:
@@ -66,8 +78,7 @@ def test_a_certificate_handed_to_control_is_live_when_the_answer_comes(tmp_path:
     with running_control(tmp_path) as control:
         add_site(control)
         issued = CA.issue(HOST)
-        facts = install(control, issued)
-        assert facts["served"]["fingerprint"] == issued.fingerprint
+        assert served(install(control, issued.combined_pem)).fingerprint == issued.fingerprint
         assert (control.layout.live(HOST) / "fullchain.pem").read_bytes() == issued.fullchain_pem
 
 
@@ -174,7 +185,7 @@ def test_a_client_that_says_nothing_is_let_go(tmp_path: Path) -> None:
 def test_a_client_that_leaves_after_asking_gets_its_change_all_the_same(tmp_path: Path) -> None:
     with running_control(tmp_path) as control:
         with control.connect() as connection:
-            connection.sendall(encode_request(Request("site.add", {"site": HOST, "settings": {"host": HOST}})))
+            connection.sendall(encode_request(wire(AddSiteRequest(HOST, {"host": HOST}))))
         wait_for(control.layout.site_yaml(HOST).exists, "the site added")
         add_site(control, "other.test")
 
@@ -183,7 +194,7 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
     with running_control(tmp_path) as control:
         add_site(control)
         issued = CA.issue(HOST)
-        request = Request("cert.install", {"site": HOST, "files": pack_files([("a.pem", issued.combined_pem)])})
+        request = wire(InstallRequest(HOST, (DroppedFile("a.pem", issued.combined_pem),)))
         with control.connect() as idle, control.connect() as connection:
             connection.sendall(encode_request(request))
             control.process.send_signal(signal.SIGTERM)
@@ -210,28 +221,27 @@ def test_a_full_disk_changes_nothing_and_control_serves_on(tmp_path: Path) -> No
     """A limit on the size of any file stands in for the full disk: writing fails in the same place."""
     with running_control(tmp_path) as control:
         add_site(control)
-        first = install(control, CA.issue(HOST))
+        first = install(control, CA.issue(HOST).combined_pem)
     limited = ControlProcess(tmp_path, file_limit=300)
     try:
         limited.wait_ready()
-        facts = install(limited, CA.issue(HOST))
-        assert facts["outcome"] == "failed"
-        assert "nothing was changed" in facts["message"]
-        assert facts["served"] == first["served"]
+        failed = install(limited, CA.issue(HOST).combined_pem)
+        assert failed.outcome is Outcome.FAILED
+        assert "nothing was changed" in failed.message
+        assert failed.served == first.served
     finally:
         assert limited.stop() == 0
     with running_control(tmp_path) as control:
-        assert install(control, CA.issue(HOST))["outcome"] == "done"
+        assert install(control, CA.issue(HOST).combined_pem).outcome is Outcome.DONE
 
 
 def test_no_content_of_a_file_reaches_the_log(tmp_path: Path) -> None:
     issued = CA.issue(HOST)
     with running_control(tmp_path) as control:
         add_site(control)
-        install(control, issued)
-        install(control, CA.issue("somebody.else.test"))
-        broken = [("k.pem", issued.privkey_pem[:-40]), ("secret-marker-in-file.pem", b"secret-marker\n")]
-        client.call(control.settings, control.folder, "cert.install", {"site": HOST, "files": pack_files(broken)})
+        install(control, issued.combined_pem)
+        install(control, CA.issue("somebody.else.test").combined_pem)
+        install(control, issued.privkey_pem[:-40], b"secret-marker\n")
         log = control.stderr
     assert "refused" in log
     body = issued.privkey_pem.splitlines()[1].decode()
@@ -240,12 +250,12 @@ def test_no_content_of_a_file_reaches_the_log(tmp_path: Path) -> None:
 
 
 def test_a_request_of_the_largest_size_is_read_whole(tmp_path: Path) -> None:
-    big = pack_files([("a.pem", bytes(1_000_000)), ("b.pem", bytes(1_000_000))])
+    big = (bytes(1_000_000), bytes(1_000_000))
     with running_control(tmp_path) as control:
         add_site(control)
-        facts = client.call(control.settings, control.folder, "cert.install", {"site": HOST, "files": big})
-        assert facts["outcome"] == "refused"
-    assert len(encode_request(Request("cert.install", {"site": HOST, "files": big}))) < REQUEST_LIMIT
+        assert install(control, *big).outcome is Outcome.REFUSED
+    request = InstallRequest(HOST, tuple(DroppedFile("a.pem", content) for content in big))
+    assert len(encode_request(wire(request))) < REQUEST_LIMIT
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -294,26 +304,25 @@ def test_a_client_hears_that_its_verb_is_still_at_work(tmp_path: Path, monkeypat
     monkeypatch.setattr(control_module, "HEARTBEAT_SECONDS", 0.05)
     held, heard = threading.Event(), threading.Event()
     settings = Settings(store=Path("store"))
-    args = {"site": HOST, "settings": {"host": HOST}}
+    request = AddSiteRequest(HOST, {"host": HOST})
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> SiteResult:
         with ThreadPoolExecutor(1) as thread, StoreWriter.acquire(tmp_path / "store") as writer:
             control = control_module._Control(writer, thread)
             async with control.listening():
                 blocker = threading.Thread(target=hold, args=(writer,))
                 blocker.start()
                 assert held.wait(20)
-                call = asyncio.to_thread(
-                    client.call, settings, tmp_path, "site.add", args, on_progress=lambda _: heard.set()
+                result = await asyncio.to_thread(
+                    client.call, settings, tmp_path, request, on_progress=lambda _: heard.set()
                 )
-                facts = await call
                 blocker.join()
-                return facts
+                return result
 
     def hold(writer: StoreWriter) -> None:
-        with writer._one_at_a_time:
+        with writer._lock:
             held.set()
             assert heard.wait(20)
 
-    assert asyncio.run(ask())["names"] == [HOST]
+    assert asyncio.run(ask()).names == (HOST,)
     assert heard.is_set()

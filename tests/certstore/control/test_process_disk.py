@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from certstore.control.commands.requests import RemoveSiteRequest
 from certstore.control.protocol import Fault, RequestFailed
+from certstore.model.record import Outcome
 from tests.certstore.control.mounted_control import HOST, MountedControl, fill, mounted_control, needs_mounts
 
 pytestmark = needs_mounts
@@ -22,22 +24,22 @@ def test_a_full_disk_leaves_what_is_served_and_the_next_try_succeeds(control: Mo
     filler = control.inside / "store/filler"
     fill(filler)
     failed = control.install()
-    assert failed["outcome"] == "failed"
-    assert "No space left on device" in str(failed["message"])
-    assert failed["served"] == first["served"]
+    assert failed.outcome is Outcome.FAILED
+    assert "No space left on device" in failed.message
+    assert failed.served == first.served
     filler.unlink()
-    assert control.install()["outcome"] == "done"
+    assert control.install().outcome is Outcome.DONE
 
 
 def test_a_store_that_became_read_only_is_said_and_survived(control: MountedControl) -> None:
     first = control.install()
     control.become_read_only()
     failed = control.install()
-    assert failed["outcome"] == "failed"
-    assert failed["served"] == first["served"]
+    assert failed.outcome is Outcome.FAILED
+    assert failed.served == first.served
     with pytest.raises(RequestFailed) as caught:
-        control.call("site.remove", site=HOST)
+        control.call(RemoveSiteRequest(HOST))
     assert caught.value.fault is Fault.STORAGE
     assert "mount it writable" in caught.value.remedy
     control.become_writable()
-    assert control.install()["outcome"] == "done"
+    assert control.install().outcome is Outcome.DONE

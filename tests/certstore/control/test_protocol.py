@@ -1,4 +1,3 @@
-import base64
 import json
 from typing import Any
 
@@ -18,8 +17,8 @@ from certstore.control.protocol import (
     decode_request,
     encode_answer,
     encode_request,
-    pack_files,
-    unpack_files,
+    pack_bytes,
+    unpack_bytes,
 )
 
 SECRET = b"-----BEGIN PRIVATE KEY-----"
@@ -30,7 +29,7 @@ def line(**fields: Any) -> bytes:
 
 
 def test_a_request_arrives_as_it_was_sent() -> None:
-    request = Request("cert.install", {"site": "a.test", "files": pack_files([("k.pem", SECRET)]), "force": False})
+    request = Request("cert.install", {"site": "a.test", "password": pack_bytes(SECRET), "force": False})
     sent = encode_request(request)
     assert sent.count(b"\n") == 1
     assert sent.endswith(b"\n")
@@ -52,11 +51,6 @@ def test_a_fault_of_a_newer_release_is_still_a_failure() -> None:
     arrived = decode_answer(line(version=VERSION, error={"fault": "brand_new", "found": "x", "remedy": ""}))
     assert isinstance(arrived, RequestFailed)
     assert arrived.fault is Fault.INTERNAL
-
-
-def test_files_arrive_byte_for_byte() -> None:
-    files = [("a", bytes(range(256))), ("b", b"")]
-    assert unpack_files(pack_files(files)) == files
 
 
 @pytest.mark.parametrize(
@@ -81,27 +75,16 @@ def test_what_is_no_request_is_refused_with_its_reason(sent: bytes, fault: Fault
     assert caught.value.fault is fault
 
 
-@pytest.mark.parametrize(
-    "packed",
-    [None, {}, [1], [{"name": "a"}], [{"name": 1, "content": ""}], [{"name": "a", "content": "###"}]],
-    ids=["nothing", "an object", "a number", "no content", "name no text", "no base64"],
-)
-def test_what_are_no_files_is_refused(packed: object) -> None:
-    with pytest.raises(RequestFailed):
-        unpack_files(packed)
-
-
 def test_a_request_too_large_is_refused_before_it_is_sent() -> None:
     with pytest.raises(RequestFailed) as caught:
-        encode_request(Request("cert.install", {"files": pack_files([("big", bytes(REQUEST_LIMIT))])}))
+        encode_request(Request("cert.install", {"password": pack_bytes(bytes(REQUEST_LIMIT))}))
     assert caught.value.fault is Fault.TOO_LARGE
 
 
 def test_no_content_shows_in_repr_or_message() -> None:
-    packed = pack_files([("k.pem", SECRET)])
-    assert base64.b64encode(SECRET).decode() not in repr(Request("cert.install", {"files": packed}))
+    assert pack_bytes(SECRET) not in repr(Request("cert.install", {"password": pack_bytes(SECRET)}))
     with pytest.raises(RequestFailed) as caught:
-        unpack_files([{"name": "k.pem", "content": SECRET.decode()}])
+        unpack_bytes(SECRET.decode())
     assert "PRIVATE" not in str(caught.value)
 
 

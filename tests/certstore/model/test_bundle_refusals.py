@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, Refused, read_bundle
+from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Problem, Refusal
 from tests.certificates import CertificateAuthority, Issued, make_key
 from tests.certstore.model.bundles import CA, DAY, NOW, ONE, OTHER, PASSWORD, accepted, cut, is_whole, read, refused

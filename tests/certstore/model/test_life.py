@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certstore.model.notify.due_mails import Mail, day_of
+from certstore.model.notify.due_notices import Notice, day_of
 from certstore.model.notify.warnings import MatterKind
 from certstore.model.renewal.decision import LiveCertificate, SiteToRenew
 from certstore.model.renewal.failure import Cause, Failure
@@ -319,8 +319,8 @@ def test_message_ids_differ_by_recipient_day_and_kind_only() -> None:
     world = World(QUARTER, DOWN)
     world.add("a.test", contact=("owner@example.org",))
     world.run(89.9)
-    mails: list[Mail] = [mail for _, mail in world.mails]
-    assert len({mail.message_id("edge.test") for mail in mails}) == len(mails) == 12
+    mails: list[Notice] = [mail for _, mail in world.mails]
+    assert len({mail.id for mail in mails}) == len(mails) == 12
 
 
 def test_window_moves_a_renewal_forward_within_hours() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from certstore.model.notify.due_mails import Mail, Told, plan_mails
+from certstore.model.notify.due_notices import Notice, Told, plan_notices
 from certstore.model.notify.warnings import WatchedSite, decide_matter
 from certstore.model.renewal.decision import Keep, LiveCertificate, Origin, SiteToRenew, decide_renewal, place_of
 from certstore.model.renewal.failure import Cause, Failure
@@ -93,7 +93,7 @@ class World:
         self.now = BEGIN
         self.lives: dict[str, Life] = {}
         self.attempts: list[Attempted] = []
-        self.mails: list[tuple[datetime, Mail]] = []
+        self.mails: list[tuple[datetime, Notice]] = []
         self.expired: list[str] = []
         self.holds: list[tuple[datetime, Limit]] = []
         self._told: dict[str, Told] = {}
@@ -212,7 +212,7 @@ class World:
             watched = WatchedSite(site.site, site.names, site.source, site.live, life.state, life.contact)
             if (matter := decide_matter(watched, self.now)) is not None:
                 matters.append((matter, (*self.recipients, *life.contact)))
-        for mail in plan_mails(matters, self._told, self.now):
+        for mail in plan_notices(matters, self._told, self.now):
             self.mails.append((self.now, mail))
             self._told[mail.recipient] = mail.told
 

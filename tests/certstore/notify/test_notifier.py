@@ -18,8 +18,8 @@ from certstore.model.renewal.decision import LiveCertificate, Origin
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import NotifySettings, Source
+from certstore.notify.channel import ChannelFailed
 from certstore.notify.notifier import Notifier
-from certstore.notify.smtp import MailServerFailed
 from tests.peers.mail_server import MailServer
 
 BEGIN = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -236,8 +236,8 @@ def test_test_mail_says_that_a_template_is_at_fault(office: Office, content: str
     (office.folder / "templates").mkdir()
     (office.folder / "templates" / "test.txt").write_text(content)
     notifier = office.notifier(templates="templates")
-    with pytest.raises(MailServerFailed, match=r"a template in notify\.templates templates can't be used"):
-        notifier.send_test()
+    with pytest.raises(ChannelFailed, match=r"a template in notify\.templates templates can't be used"):
+        notifier.test()
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_nothing_is_sent_without_a_mail_server(office: Office) -> None:
 
 def test_test_mail_goes_to_everybody(office: Office) -> None:
     notifier = office.notifier(to=["one@example.org", "two@example.org"])
-    assert notifier.send_test() == []
+    assert notifier.test() == (["one@example.org", "two@example.org"], [])
     notifier.stop()
     assert [str(each["To"]) for each in office.server.messages] == ["one@example.org", "two@example.org"]
 
@@ -302,7 +302,7 @@ from certstore.model.layout import Layout
 from certstore.model.settings.models import NotifySettings
 from certstore.model.notify.warnings import stalled
 from certstore.notify.notifier import Notifier
-from certstore.notify.smtp import MailServerFailed
+from certstore.notify.channel import ChannelFailed
 import json
 folder = Path(sys.argv[1])
 settings = NotifySettings.model_validate(json.loads(sys.argv[2]))

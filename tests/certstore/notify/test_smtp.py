@@ -10,7 +10,8 @@ import pytest
 
 from certstore.model.settings.models import SmtpSettings
 from certstore.notify import smtp
-from certstore.notify.smtp import MailServerFailed, deliver
+from certstore.notify.channel import ChannelFailed
+from certstore.notify.smtp import deliver
 from tests.peers.mail_server import PASSWORD, MailServer
 from tests.ports import free_port, listening_socket
 
@@ -26,7 +27,7 @@ def send(server: MailServer, folder: Path, *messages: EmailMessage, **changes: A
     """(taken, refused) recipients."""
     taken: list[str] = []
     settings = SmtpSettings.model_validate(server.settings(**changes)["smtp"])
-    refused = deliver(settings, folder, messages or [message()], taken=lambda each: taken.append(str(each["To"])))
+    refused = deliver(settings, folder, messages or [message()], accepted=lambda each: taken.append(str(each["To"])))
     return taken, [each.recipient for each in refused]
 
 
@@ -50,7 +51,7 @@ def test_plain_server_without_login(tmp_path: Path) -> None:
 
 
 def test_server_that_is_not_trusted_gets_no_password(tmp_path: Path) -> None:
-    with MailServer(tmp_path) as server, pytest.raises(MailServerFailed, match="certificate"):
+    with MailServer(tmp_path) as server, pytest.raises(ChannelFailed, match="certificate"):
         send(server, tmp_path)
     assert server.messages == []
 
@@ -58,27 +59,27 @@ def test_server_that_is_not_trusted_gets_no_password(tmp_path: Path) -> None:
 def test_server_without_starttls_is_not_spoken_to_in_clear(tmp_path: Path) -> None:
     with (
         MailServer(tmp_path, security="none", login=False) as server,
-        pytest.raises(MailServerFailed, match="STARTTLS"),
+        pytest.raises(ChannelFailed, match="STARTTLS"),
     ):
         send(server, tmp_path, security="starttls")
     assert server.messages == []
 
 
 def test_password_is_not_sent_in_clear_to_another_host(tmp_path: Path) -> None:
-    with MailServer(tmp_path, security="none", login=False) as server, pytest.raises(MailServerFailed, match="TLS"):
+    with MailServer(tmp_path, security="none", login=False) as server, pytest.raises(ChannelFailed, match="TLS"):
         send(server, tmp_path, host="127.1", username="x", password_file="mail-password")
 
 
 def test_wrong_password_is_said_without_showing_it(trusted: Path) -> None:
     with MailServer(trusted) as server:
         server.password_file.write_text("wrong " + PASSWORD)
-        with pytest.raises(MailServerFailed, match="login is refused") as failed:
+        with pytest.raises(ChannelFailed, match="login is refused") as failed:
             send(server, trusted)
     assert PASSWORD not in str(failed.value)
 
 
 def test_missing_password_file_is_named(trusted: Path) -> None:
-    with MailServer(trusted) as server, pytest.raises(MailServerFailed, match="nowhere"):
+    with MailServer(trusted) as server, pytest.raises(ChannelFailed, match="nowhere"):
         send(server, trusted, password_file="nowhere")
 
 
@@ -96,8 +97,8 @@ def test_a_recipient_that_costs_the_connection_does_not_keep_the_others_mails_ba
         server.drop, server.refuse = {"hole@example.org"}, {"nobody@example.org"}
         smtp = SmtpSettings.model_validate(server.settings()["smtp"])
         messages = [message(each) for each in recipients]
-        with pytest.raises(MailServerFailed, match="421") as failed:
-            deliver(smtp, trusted, messages, taken=lambda each: taken.append(str(each["To"])))
+        with pytest.raises(ChannelFailed, match="421") as failed:
+            deliver(smtp, trusted, messages, accepted=lambda each: taken.append(str(each["To"])))
     assert taken == ["one@example.org", "two@example.org"]
     assert failed.value.lost == ("hole@example.org",)
     assert [each.recipient for each in failed.value.refused] == ["nobody@example.org"]
@@ -106,13 +107,13 @@ def test_a_recipient_that_costs_the_connection_does_not_keep_the_others_mails_ba
 def test_a_server_that_loses_every_connection_is_left_alone_soon(trusted: Path) -> None:
     with MailServer(trusted) as server:
         server.drop = {f"{number}@example.org" for number in range(9)}
-        with pytest.raises(MailServerFailed) as failed:
+        with pytest.raises(ChannelFailed) as failed:
             send(server, trusted, *(message(each) for each in sorted(server.drop)))
     assert len(failed.value.lost) == 3
 
 
 def test_server_that_is_not_there(tmp_path: Path) -> None:
-    with MailServer(tmp_path) as server, pytest.raises(MailServerFailed, match="refused"):
+    with MailServer(tmp_path) as server, pytest.raises(ChannelFailed, match="refused"):
         send(server, tmp_path, port=free_port())
 
 
@@ -137,8 +138,8 @@ def test_server_that_never_ends_is_left(
             {"host": "127.0.0.1", "port": listener.getsockname()[1], "security": security}
         )
         try:
-            with pytest.raises(MailServerFailed):
-                deliver(settings, tmp_path, [message()], taken=lambda each: None)
+            with pytest.raises(ChannelFailed):
+                deliver(settings, tmp_path, [message()], accepted=lambda each: None)
         finally:
             done.set()
             thread.join()

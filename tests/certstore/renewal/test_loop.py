@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from certstore.acme.order_context import Interrupted
 from certstore.acme.renewal_info import RenewalInfoAnswer
+from certstore.control.commands.requests import RegisterAccountsRequest
+from certstore.control.commands.table import perform
 from certstore.model.record import Outcome
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause
@@ -35,7 +38,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 def drop(stage: Scene, site: str, *names: str) -> None:
     """A file certificate, taken in by hand."""
-    from certstore.model.certificate.contents import DroppedFile
+    from certstore.model.certificate.dropped_file import DroppedFile
 
     issued = CertificateAuthority().issue(*names)
     stage.writer.take_in(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
@@ -233,7 +236,7 @@ def test_terms_that_nobody_agreed_to_are_a_matter_for_a_person(tmp_path: Path) -
         with stage.running() as upkeep:
             wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
             assert stage.attempts("a.test")[0].reason == Cause.TERMS.value
-            upkeep.perform("account.register", {"agree_to_terms": True})
+            perform(upkeep, RegisterAccountsRequest(agree_to_terms=True))
             wait_for(lambda: stage.version("a.test") == 1, "ordered as soon as there is an account", seconds=20)
 
 
@@ -272,6 +275,22 @@ def test_stop_in_the_middle_of_an_order_leaves_it_to_the_next_start(stage: Scene
     with stage.running():
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
     assert stage.pebble.orders() == 1
+
+
+def test_interrupted_order_that_is_not_due_is_resumed_at_the_next_start(stage: Scene) -> None:
+    stage.add("a.test")
+    with stage.running():
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+    upkeep = stage.upkeep()
+    with pytest.raises(Interrupted):
+        upkeep.maintenance.attempt_now("a.test", lambda step: upkeep.stop() if "all names are proven" in step else None)
+    assert stage.version("a.test") == 1
+    for _ in range(2):
+        with stage.running() as upkeep:
+            wait_for(lambda: stage.version("a.test") == 2, "the certificate that was asked for", seconds=20)
+            began = stage.clock()
+            wait_for(lambda: upkeep.maintenance.last_round > began, "a round")  # noqa: B023  waited for here
+    assert stage.pebble.orders() == 2, "resumed once, and ordered nothing anew"
 
 
 def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:

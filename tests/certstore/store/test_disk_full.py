@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN

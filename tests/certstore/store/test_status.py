@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.expiry import CertificateState
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source

@@ -42,9 +42,9 @@ def whole_chain(issued: Issued) -> list[bytes]:
     return [each.public_bytes(Encoding.DER) for each in (issued.certificate, *issued.chain)]
 
 
-@pytest.mark.parametrize("kind", ["imap", "imaps", "pop3", "sieve"])
+@pytest.mark.parametrize("kind", ["imap", "imaps", "pop3", "sieve", "lmtp"])
 def test_dovecot_serves_its_whole_chain(dovecot: Dovecot, kind: str) -> None:
-    port = getattr(dovecot.ports, kind)
+    port = dovecot.ports.lmtp_proxied if kind == "lmtp" else getattr(dovecot.ports, kind)
     assert served_chain(probe(ListenerKind(kind), port), TIMEOUT) == whole_chain(CERTIFICATE)
 
 
@@ -85,7 +85,7 @@ def test_a_listener_that_says_nothing_is_given_up(kind: ListenerKind) -> None:
 
 @pytest.mark.parametrize(
     ("says", "reason"),
-    [(b"* OK\r\na NO not now\r\n", "STARTTLS was answered with"), (b"* OK\r\n", "closed the connection before TLS")],
+    [(b"* OK\r\nedge NO not now\r\n", "STARTTLS was answered with"), (b"* OK\r\n", "closed the connection before TLS")],
     ids=["no", "nothing"],
 )
 def test_a_listener_that_refuses_starttls_is_named_by_what_it_said(says: bytes, reason: str) -> None:

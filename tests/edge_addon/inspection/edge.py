@@ -20,6 +20,7 @@ from edge_addon.addon.edge import Edge as EdgeAddon
 from edge_addon.addon.edge import Inherited
 from edge_addon.processes.worker import LeanMaster
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.planes import inspector_of
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, PLAIN_RELAY, Edge, entry
 from tests.ports import listening_socket
 
@@ -77,9 +78,10 @@ async def inspecting_edge(
                 writer.transport.abort()
             await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")
             if plane.inspector is not None:
-                inspector = plane.inspector
-                await wait_for_in_loop(lambda: not inspector.running, "the end of every inspected connection's task")
-                assert not inspector.manager.connections
+                inspector = inspector_of(plane)
+                await wait_for_in_loop(lambda: not inspector.hooks.running, "the end of every hook")
+                assert not inspector.connections
+                assert not inspector.hooks.injectable
         finally:
             for connection in list(plane.connections):
                 connection.abort()

@@ -1,6 +1,7 @@
 """First bytes and TLS of the running edge: whatever comes, it gets its own answer and harms nobody else."""
 
 import asyncio
+import gc
 import itertools
 import socket
 import ssl
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_addon.listeners.connection import ClientConnection
 from tests.certificates import CertificateAuthority
-from tests.deadlines import wait_for
+from tests.deadlines import wait_for, wait_for_in_loop
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import relay_edge
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder
@@ -322,3 +325,34 @@ async def test_an_answer_that_is_cut_ends_in_a_reset_for_a_client_that_reads_to_
 
             with pytest.raises(ConnectionResetError):
                 await asyncio.wait_for(reader.read(), 20)
+
+
+@in_loop
+async def test_starttls_on_a_connection_that_is_closing_does_not_open_it_again(tmp_path: Path) -> None:
+    async with relay_edge(tmp_path, "http://127.0.0.1:9") as edge:
+        reader, _ = await edge.connect()
+        await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
+        (connection,) = connections_of(edge.plane)
+        connection.close()
+        connection.start_tls()
+        connection.data_received(client_hello())
+        assert not await asyncio.wait_for(reader.read(), 20)
+        assert not edge.plane.counters
+
+
+@pytest.mark.parametrize("kind", ["http", "https"])
+@in_loop
+async def test_a_connection_that_has_ended_is_freed_without_the_collector(kind: str, tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with relay_edge(tmp_path, "http://127.0.0.1:9", kind=kind) as edge:
+            await edge.send(request("edge.test"), server_name="edge.test" if kind == "https" else None)
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
+            await wait_for_in_loop(lambda: not _living(), "the connection to be freed", seconds=5)
+    finally:
+        gc.enable()
+
+
+def _living() -> list[ClientConnection]:
+    return [each for each in gc.get_objects() if type(each) is ClientConnection]

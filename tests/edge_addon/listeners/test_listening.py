@@ -25,9 +25,9 @@ def test_a_listener_that_stays_keeps_its_socket_and_one_that_goes_is_closed_when
     comes, stayed = sockets.listening
     assert stayed is stays
     assert comes.getsockname()[0] == "127.0.0.3"
-    sockets.let_go(1)
+    sockets.close_unused(1)
     assert _is_open(goes)
-    sockets.let_go(2)
+    sockets.close_unused(2)
     assert not _is_open(goes)
     sockets.close()
     assert not any(map(_is_open, (stays, comes)))
@@ -41,9 +41,9 @@ def test_a_listener_that_is_put_back_while_a_worker_has_its_socket_gets_the_same
     before = sockets.listening
     sockets.adopt(both[:1], 1)
     sockets.adopt(both[:1], 2)
-    sockets.let_go(1)
+    sockets.close_unused(1)
     sockets.adopt(both, 3)
-    sockets.let_go(4)
+    sockets.close_unused(4)
     assert sockets.listening == before
     assert all(map(_is_open, before))
     sockets.close()
@@ -71,7 +71,7 @@ def test_a_socket_handed_in_is_used_and_one_without_listener_is_named_and_kept(
     assert sockets.listening == (ours,)
     assert f"port {nobodys_at}" in caplog.text
     assert str(ours_at) not in caplog.text
-    sockets.let_go(99)
+    sockets.close_unused(99)
     sockets.adopt([_listener(f"127.0.0.1:{nobodys_at}")], 99)
     assert sockets.listening == (nobodys,)
     assert f"port {ours_at}" in caplog.text

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import pytest
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from edge_addon.listeners.sockets import Bind, CannotListen, OpenSocket, describe, open_sockets, plan_sockets
+from edge_addon.listeners.sockets import Bind, CannotListen, OpenSocket, open_sockets, plan_sockets, socket_facts
 from tests.ports import listening_socket
 
 V4 = OpenSocket(3, "0.0.0.0", 443)
 V6 = OpenSocket(4, "::", 443)
 DUAL = OpenSocket(5, "::", 443, takes_v4=True)
 LOCAL = OpenSocket(6, "127.0.0.1", 8081)
-ANY_PORT = OpenSocket(7, "127.0.0.1", 40000, written=HostPort("127.0.0.1", 0))
-NAMED = OpenSocket(8, "127.0.0.1", 8081, written=HostPort("localhost", 8081))
+ANY_PORT = OpenSocket(7, "127.0.0.1", 40000, configured=HostPort("127.0.0.1", 0))
+NAMED = OpenSocket(8, "127.0.0.1", 8081, configured=HostPort("localhost", 8081))
 
 
 @pytest.mark.parametrize(
-    ("listens", "available", "origins"),
+    ("listens", "available", "sources"),
     [
         pytest.param([], [], [], id="nothing asked, nothing done"),
         pytest.param(["0.0.0.0:443"], [], [Bind("0.0.0.0", 443)], id="bound when nobody hands it in"),
@@ -48,25 +48,25 @@ NAMED = OpenSocket(8, "127.0.0.1", 8081, written=HostPort("localhost", 8081))
     ],
 )
 def test_each_listener_gets_its_socket(
-    listens: Sequence[str], available: Sequence[OpenSocket], origins: Sequence[OpenSocket | Bind]
+    listens: Sequence[str], available: Sequence[OpenSocket], sources: Sequence[OpenSocket | Bind]
 ) -> None:
     plan = plan_sockets([_address(each) for each in listens], available, {"localhost": "127.0.0.1"})
-    assert list(plan.origins) == origins
-    assert set(plan.unclaimed) == set(available) - set(origins)
+    assert list(plan.sources) == sources
+    assert set(plan.unused) == set(available) - set(sources)
 
 
 def test_one_socket_serves_one_listener() -> None:
     plan = plan_sockets([HostPort("127.0.0.1", 0)] * 2, [ANY_PORT])
-    assert plan.origins == (ANY_PORT, Bind("127.0.0.1", 0))
+    assert plan.sources == (ANY_PORT, Bind("127.0.0.1", 0))
 
 
 def test_a_bound_socket_listens() -> None:
-    (bound,), unclaimed = open_sockets([_listener("127.0.0.1:0")], {})
+    (bound,), unused = open_sockets([_listener("127.0.0.1:0")], {})
     with bound:
-        assert unclaimed == []
+        assert unused == []
         with socket.create_connection(bound.getsockname(), timeout=5):
             bound.accept()[0].close()
-        facts = describe(bound)
+        facts = socket_facts(bound)
         assert facts == OpenSocket(bound.fileno(), "127.0.0.1", bound.getsockname()[1])
 
 
@@ -116,8 +116,8 @@ def test_only_what_listens_for_tcp_is_of_use() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as silent:
         datagrams.bind(("127.0.0.1", 0))
         silent.bind(("127.0.0.1", 0))
-        assert describe(datagrams) is None
-        assert describe(silent) is None
+        assert socket_facts(datagrams) is None
+        assert socket_facts(silent) is None
 
 
 def _address(text: str) -> HostPort:

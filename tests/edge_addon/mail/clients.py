@@ -70,6 +70,17 @@ class Smtp(smtplib.SMTP):
         assert code == 220, answer
 
 
+class Lmtp(Smtp):
+    ehlo_msg = "lhlo"
+
+    def deliver(self, text: bytes, *recipients: str) -> list[int]:
+        """The reply code of each accepted recipient, in order."""
+        assert self.mail("sender@elsewhere.test")[0] == 250
+        accepted = [each for each in recipients if self.rcpt(each)[0] == 250]
+        first, _ = self.data(text)
+        return [first, *(self.getreply()[0] for _ in accepted[1:])]
+
+
 class Sieve:
     """As much of a ManageSieve client (RFC 5804) as it takes to store a script."""
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.mail.dialogue import Action, Ended, MailProtocol, Ready
+from edge_addon.mail.dialogue import Action, Ended, Ready
 from edge_addon.mail.opening import (
     ANSWER_LIMIT,
     UPSTREAM_GARBLED,
@@ -11,28 +11,31 @@ from edge_addon.mail.opening import (
     UPSTREAM_WITHOUT_STARTTLS,
     Opening,
 )
+from edge_addon.mail.protocols import IMAP, POP3, SIEVE, SUBMISSION, MailProtocol
 from tests.edge_addon.mail.steps import causes, endings, fed, split, summary, to_client, to_upstream
 
-IMAP, POP3, SMTP, SIEVE = MailProtocol.IMAP, MailProtocol.POP3, MailProtocol.SMTP, MailProtocol.SIEVE
+ALL = (IMAP, POP3, SUBMISSION, SIEVE)
 GREETINGS = {
     IMAP: b"* OK [CAPABILITY IMAP4rev1 STARTTLS] Dovecot ready\r\n",
     POP3: b"+OK ready <1.2@mail>\r\n",
-    SMTP: b"220-mail ESMTP\r\n220 hello\r\n",
+    SUBMISSION: b"220-mail ESMTP\r\n220 hello\r\n",
     SIEVE: b'"SIEVE" "fileinto"\r\n"STARTTLS"\r\n"OK" ""\r\nOK "ready"\r\n',
 }
 GO_AHEADS = {
     IMAP: [(b"edge STARTTLS\r\n", b"* OK a word in between\r\nedge OK go\r\n")],
     POP3: [(b"STLS\r\n", b"+OK go\r\n")],
-    SMTP: [(b"EHLO edge.test\r\n", b"250-mail\r\n250 STARTTLS\r\n"), (b"STARTTLS\r\n", b"220 go\r\n")],
+    SUBMISSION: [(b"EHLO edge.test\r\n", b"250-mail\r\n250 STARTTLS\r\n"), (b"STARTTLS\r\n", b"220 go\r\n")],
     SIEVE: [(b"STARTTLS\r\n", b"OK\r\n")],
 }
 
 
 def opening(protocol: MailProtocol, *, needs_starttls: bool = False, client_awaits_greeting: bool = True) -> Opening:
-    return Opening(protocol, "edge.test", needs_starttls=needs_starttls, client_awaits_greeting=client_awaits_greeting)
+    return Opening(
+        protocol.opening, "edge.test", needs_starttls=needs_starttls, client_awaits_greeting=client_awaits_greeting
+    )
 
 
-@pytest.mark.parametrize("protocol", MailProtocol)
+@pytest.mark.parametrize("protocol", ALL)
 def test_the_greeting_is_for_the_client(protocol: MailProtocol) -> None:
     greeting = GREETINGS[protocol]
     for cut in range(len(greeting)):
@@ -41,13 +44,13 @@ def test_the_greeting_is_for_the_client(protocol: MailProtocol) -> None:
         assert conversation.from_upstream(greeting[cut:] + b"rest") == [Ready(greeting, b"rest")]
 
 
-@pytest.mark.parametrize("protocol", MailProtocol)
+@pytest.mark.parametrize("protocol", ALL)
 def test_a_client_behind_its_own_starttls_hears_no_greeting(protocol: MailProtocol) -> None:
     steps = opening(protocol, client_awaits_greeting=False).from_upstream(GREETINGS[protocol])
     assert steps == [Ready(b"", b"")]
 
 
-@pytest.mark.parametrize("protocol", MailProtocol)
+@pytest.mark.parametrize("protocol", ALL)
 def test_starttls_with_the_upstream_waits_for_each_answer(protocol: MailProtocol) -> None:
     conversation = opening(protocol, needs_starttls=True)
     answer = GREETINGS[protocol]
@@ -65,7 +68,7 @@ def go_ahead(protocol: MailProtocol, *, behind: bytes = b"") -> tuple[Opening, l
     return conversation, list(conversation.from_upstream(answers[-1] + behind))
 
 
-@pytest.mark.parametrize("protocol", [IMAP, POP3, SMTP])
+@pytest.mark.parametrize("protocol", [IMAP, POP3, SUBMISSION])
 def test_over_tls_the_greeting_is_the_edges_own(protocol: MailProtocol) -> None:
     conversation, _ = go_ahead(protocol)
     (ready,) = conversation.tls_established()
@@ -81,7 +84,7 @@ def test_over_tls_managesieve_greets_again() -> None:
     assert conversation.from_upstream(again) == [Ready(again, b"")]
 
 
-@pytest.mark.parametrize("protocol", MailProtocol)
+@pytest.mark.parametrize("protocol", ALL)
 @pytest.mark.parametrize("behind", [b"x", b"edge OK again\r\n", b"* CAPABILITY IMAP4rev1\r\n", b"250 ok\r\n"])
 def test_bytes_in_the_flight_of_the_go_ahead_end_the_session(protocol: MailProtocol, behind: bytes) -> None:
     conversation, steps = go_ahead(protocol, behind=behind)
@@ -95,7 +98,7 @@ def test_bytes_in_the_flight_of_the_go_ahead_end_the_session(protocol: MailProto
         (IMAP, b"edge BAD no\r\n"),
         (IMAP, b"* BYE\r\n"),
         (POP3, b"-ERR no\r\n"),
-        (SMTP, b"502 no\r\n"),
+        (SUBMISSION, b"502 no\r\n"),
         (SIEVE, b"NO\r\n"),
     ],
 )
@@ -111,8 +114,8 @@ def test_an_upstream_that_refuses_starttls_is_not_used_in_the_clear(protocol: Ma
         (IMAP, b"* BYE too busy\r\n"),
         (IMAP, b"* PREAUTH welcome\r\n"),
         (POP3, b"-ERR too busy\r\n"),
-        (SMTP, b"421 too busy\r\n"),
-        (SMTP, b"554-go\r\n554 away\r\n"),
+        (SUBMISSION, b"421 too busy\r\n"),
+        (SUBMISSION, b"554-go\r\n554 away\r\n"),
         (SIEVE, b'BYE "too busy"\r\n'),
     ],
 )
@@ -129,11 +132,11 @@ def test_a_bad_greeting_ends_the_session_in_its_own_words_if_they_can_be_trusted
 def test_a_greeting_without_end_is_not_held() -> None:
     assert opening(IMAP).from_upstream(b"* OK " + b"x" * 100_000) == [Ended(UPSTREAM_GARBLED)]
     endless = b"220-and so on\r\n" * (ANSWER_LIMIT // 10)
-    assert opening(SMTP).from_upstream(endless) == [Ended(UPSTREAM_GARBLED)]
+    assert opening(SUBMISSION).from_upstream(endless) == [Ended(UPSTREAM_GARBLED)]
 
 
 @given(
-    st.sampled_from(MailProtocol),
+    st.sampled_from(ALL),
     st.booleans(),
     st.lists(
         st.sampled_from([b"* OK x\r\n", b"+OK\r\n", b"220 a\r\n", b"220-a\r\n", b"OK\r\n", b"{3}\r\n", b'"a" "b"\r\n'])

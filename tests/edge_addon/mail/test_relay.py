@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edge_addon.mail import relay
-from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
+from edge_addon.mail.starttls import AUTH_BEFORE_TLS, LINE_LIMIT, PIPELINED_AFTER_STARTTLS
 from edge_addon.mail.upstream import UNREACHABLE
 from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address
@@ -132,8 +132,18 @@ async def test_managesieve_greets_again_over_tls(tmp_path: Path) -> None:
         assert await client.lines(b"OK") == b'"SASL" "PLAIN"\r\nOK "ready"\r\n'
 
 
+@pytest.mark.parametrize(
+    ("kind", "hello", "refusal", "offers"),
+    [
+        ("smtp", b"EHLO a.test\r\n", b"530 5.7.0", b"250-mail\r\n250-SIZE 9\r\n250 AUTH PLAIN\r\n"),
+        ("lmtp", b"LHLO a.test\r\n", b"500 5.5.1", b"250-mail\r\n250 SIZE 9\r\n"),
+    ],
+)
 @in_loop
-async def test_smtp_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(tmp_path: Path) -> None:
+async def test_mail_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(
+    tmp_path: Path, kind: str, hello: bytes, refusal: bytes, offers: bytes
+) -> None:
+    """What an attacker put behind STARTTLS in the clear is thrown away."""
     in_clear: list[bytes] = []
     over_tls: list[bytes] = []
 
@@ -142,34 +152,34 @@ async def test_smtp_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(t
             peer.say(b"220 mail ESMTP\r\n")
             while line := await peer.line():
                 heard.append(line)
-                peer.say(
-                    b"250-mail\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n"
-                )
+                everything = b"250-mail\r\n250-STARTTLS\r\n250-SIZE 9\r\n250 AUTH PLAIN\r\n"
+                peer.say(everything if line == hello else b"250 ok\r\n")
 
         return script
 
     async with (
         Upstream(serve(in_clear), serve(over_tls)) as upstream,  # type: ignore[arg-type]
-        mail_edge(tmp_path, "smtp", upstream.port) as edge,
+        mail_edge(tmp_path, kind, upstream.port) as edge,
     ):
         client = await edge.connect()
         assert await client.line() == b"220 mail ESMTP\r\n"
-        assert await client.ask(b"EHLO a.test\r\n", b"250 ") == b"250-mail\r\n250 STARTTLS\r\n"
+        assert await client.ask(hello, b"250 ") == b"250-mail\r\n250-SIZE 9\r\n250 STARTTLS\r\n"
         await client.ask(b"MAIL FROM:<clear@a.test>\r\n", b"250 ")
-        assert (await client.ask(b"AUTH PLAIN AHUAcA==\r\n", b"530")).startswith(b"530 5.7.0")
+        assert (await client.ask(b"AUTH PLAIN AHUAcA==\r\n", b"5")).startswith(refusal)
         client.say(b"STARTTLS\r\nRCPT TO:<injected@b.test>\r\n")
         assert await client.line() == b"220 2.0.0 Begin TLS\r\n"
         await client.start_tls(client_context(), "edge.test")
-        assert await client.ask(b"EHLO a.test\r\n", b"250 ") == b"250-mail\r\n250 AUTH PLAIN\r\n"
+        assert await client.ask(hello, b"250 ") == offers
         await upstream.done(1)
-        assert in_clear == [b"EHLO a.test\r\n", b"MAIL FROM:<clear@a.test>\r\n", b"QUIT\r\n"]
-        assert over_tls == [b"EHLO a.test\r\n"]
+        assert in_clear == [hello, b"MAIL FROM:<clear@a.test>\r\n", b"QUIT\r\n"]
+        assert over_tls == [hello]
 
 
 @pytest.mark.parametrize(
     ("kind", "goodbye"),
     [
         ("smtp", b"421 4.3.2 edge.test "),
+        ("lmtp", b"421 4.3.2 edge.test "),
         ("submissions", b"421 4.3.2 edge.test "),
         ("imaps", b"* BYE [UNAVAILABLE] "),
         ("pop3s", b"-ERR [SYS/TEMP] "),
@@ -185,7 +195,7 @@ def test_without_its_mail_server_a_session_ends_in_words_that_make_the_client_co
             assert (await client.end()).startswith(goodbye)
             await edge.counted(UNREACHABLE)
             (entry,) = await edge.log_entries()
-            assert entry["outcome"] == UNREACHABLE
+            assert (entry["kind"], entry["outcome"]) == (kind, UNREACHABLE)
 
     run()
 
@@ -302,6 +312,26 @@ async def test_a_flood_before_the_mail_server_answers_is_not_held(tmp_path: Path
         size = 32 << 20
         client.say(b"NOOP\r\n" * (size // 6))
         assert await unsent_when_stopped(client) > size // 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "goodbye"),
+    [
+        ("imap", b"* BYE Line too long\r\n"),
+        ("pop3", b"-ERR Line too long\r\n"),
+        ("submission", b"500 5.5.2 Line too long\r\n"),
+        ("sieve", b'BYE "Line too long"\r\n'),
+    ],
+)
+@in_loop
+async def test_an_endless_line_ends_a_session_in_words_that_name_the_fault(
+    tmp_path: Path, kind: str, goodbye: bytes
+) -> None:
+    async with mail_edge(tmp_path, kind, free_port()) as edge:
+        client = await edge.connect()
+        client.say(b"x" * LINE_LIMIT)
+        assert (await client.end()).endswith(b"\r\n" + goodbye)
+        await edge.counted("mail_line_too_long")
 
 
 @in_loop
@@ -437,7 +467,7 @@ async def test_words_that_drip_do_not_put_the_login_off(
 
         dripping = asyncio.create_task(drip())
         try:
-            assert b"* BYE [UNAVAILABLE] Nothing" in await client.end()
+            assert b"* BYE [UNAVAILABLE] Idle" in await client.end()
         finally:
             dripping.cancel()
         await edge.counted(relay.IDLE)

@@ -25,6 +25,7 @@ from tests.edge_addon.mail.edge import (
     mail_edge,
     server_context,
 )
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import stands_still
 from tests.loops import in_loop
 from tests.peers.tls_server import TlsConnection, TlsServer
@@ -268,7 +269,7 @@ def test_nothing_is_lost_when_the_upstream_ends_while_the_client_does_not_read(t
         async with mail_edge(tmp_path, "imaps", upstream.port, **listener(tmp_path, "tls")) as edge:
             with ThreadPoolExecutor(len(sizes)) as threads:
                 clients = [threads.submit(read_late, edge.port, size) for size in sizes]
-                waiting = edge.plane.connections
+                waiting = connections_of(edge.plane)
                 await wait_for_in_loop(lambda: sum(_unsent(each) > 0 for each in waiting) > 5, "back-pressure")
                 await stands_still(lambda: sum(map(_unsent, waiting)))
                 may_read.set()

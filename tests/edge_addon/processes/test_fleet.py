@@ -3,17 +3,17 @@ import math
 import pytest
 
 from edge_addon.processes.fleet import (
+    EARLY_EXIT_SECONDS,
     GRACE_SECONDS,
     QUIT_SECONDS,
     START_SECONDS,
-    YOUNG_SECONDS,
     Action,
     Fleet,
     Order,
     Role,
     Slot,
     Start,
-    Tell,
+    Stop,
     backoff,
 )
 
@@ -113,9 +113,9 @@ def test_workers_that_serve_do_not_wait_for_a_control_that_fails() -> None:
     course.is_ready(FIRST)
     course.is_ready(SECOND)
     assert course.is_settled()
-    assert not course.fleet.is_whole
+    assert not course.fleet.is_complete
     course.is_ready(CONTROL)
-    assert course.fleet.is_whole
+    assert course.fleet.is_complete
 
 
 def test_store_that_was_in_use_before_is_served_without_waiting_for_control() -> None:
@@ -155,7 +155,7 @@ def test_who_keeps_dying_young_is_started_ever_more_slowly_and_never_given_up() 
         waits.append(due - course.now)
         if due > course.now:
             assert course.act() == []
-            assert course.fleet.wakes_at() == due
+            assert course.fleet.next_deadline() == due
         course.now = due
         assert course.act() == [Start(FIRST, 1)]
     assert waits == [0, 1, 2, 4, 8, 16, 30, 30, 30]
@@ -167,7 +167,7 @@ def test_a_long_life_is_forgiven() -> None:
         course.ends(FIRST)
         course.now = course.fleet.restarts_at(FIRST)
         course.act()
-    course.now += YOUNG_SECONDS
+    course.now += EARLY_EXIT_SECONDS
     course.ends(FIRST)
     assert course.act() == [Start(FIRST, 1)]
 
@@ -178,18 +178,18 @@ def test_a_fork_that_the_system_refuses_counts_as_a_failure() -> None:
         assert fleet.decide(now) == [Start(CONTROL, 1)]
         fleet.failed_to_start(CONTROL, now)
     assert fleet.decide(0.5) == []
-    assert fleet.wakes_at() == 1.0
+    assert fleet.next_deadline() == 1.0
 
 
 def test_reload_replaces_workers_one_by_one_the_new_one_ready_before_the_old_one_drains() -> None:
     course = Course().run()
     course.fleet.reload(2, DRAIN, is_store_ready=True)
-    assert course.act() == [Tell(course.pid(CONTROL), Order.STOP), Start(FIRST, 2)]
+    assert course.act() == [Stop(course.pid(CONTROL), Order.STOP), Start(FIRST, 2)]
     assert course.act() == []
     course.is_ready(FIRST, 2)
-    assert course.act() == [Tell(course.pid(FIRST), Order.RETIRE), Start(SECOND, 2)]
+    assert course.act() == [Stop(course.pid(FIRST), Order.RETIRE), Start(SECOND, 2)]
     course.is_ready(SECOND, 2)
-    assert course.act() == [Tell(course.pid(SECOND), Order.RETIRE)]
+    assert course.act() == [Stop(course.pid(SECOND), Order.RETIRE)]
     assert not course.is_settled()
     course.ends(CONTROL)
     assert course.act() == [Start(CONTROL, 2)]
@@ -212,7 +212,7 @@ def test_a_new_control_waits_until_the_old_one_has_let_go_of_the_store() -> None
 def test_with_another_store_workers_wait_for_its_control() -> None:
     course = Course().run()
     course.fleet.reload(2, DRAIN, is_store_ready=False)
-    assert course.act() == [Tell(course.pid(CONTROL), Order.STOP)]
+    assert course.act() == [Stop(course.pid(CONTROL), Order.STOP)]
     course.ends(CONTROL)
     assert course.act() == [Start(CONTROL, 2)]
     assert course.act() == []
@@ -228,7 +228,7 @@ def test_a_replacement_that_dies_leaves_the_old_worker_serving() -> None:
     assert course.act() == [Start(FIRST, 2)]
     course.ends(FIRST, 2)
     assert course.act() == []
-    assert course.fleet.wakes_at() == course.now + 1
+    assert course.fleet.next_deadline() == course.now + 1
     course.now += 1
     assert course.act() == [Start(FIRST, 2)]
     assert course.pid(FIRST) in course.fleet.children
@@ -244,8 +244,8 @@ def test_fewer_workers_after_reload_retires_the_surplus_last() -> None:
     assert course.act() == []
     course.is_ready(FIRST, 2)
     actions = course.act()
-    assert Tell(course.pid(FIRST), Order.RETIRE) in actions
-    assert Tell(course.pid(SECOND), Order.RETIRE) in actions
+    assert Stop(course.pid(FIRST), Order.RETIRE) in actions
+    assert Stop(course.pid(SECOND), Order.RETIRE) in actions
     course.ends(FIRST)
     course.ends(SECOND)
     assert course.act() == []
@@ -260,14 +260,14 @@ def test_more_workers_after_reload_start_at_once() -> None:
 def test_stop_lets_everybody_finish_and_starts_nobody() -> None:
     course = Course().run()
     course.fleet.stop()
-    assert course.act() == [Tell(course.pid(slot), Order.STOP) for slot in (CONTROL, FIRST, SECOND)]
+    assert course.act() == [Stop(course.pid(slot), Order.STOP) for slot in (CONTROL, FIRST, SECOND)]
     assert course.act() == []
     for slot in (CONTROL, FIRST):
         course.ends(slot)
         assert course.act() == []
-        assert not course.fleet.is_over
+        assert not course.fleet.has_ended
     course.ends(SECOND)
-    assert course.fleet.is_over
+    assert course.fleet.has_ended
 
 
 def test_a_second_stop_ends_all_at_once_also_those_that_drain() -> None:
@@ -275,11 +275,11 @@ def test_a_second_stop_ends_all_at_once_also_those_that_drain() -> None:
     course.fleet.stop()
     course.act()
     course.fleet.stop()
-    assert course.act() == [Tell(course.pid(slot), Order.QUIT) for slot in (CONTROL, FIRST, SECOND)]
+    assert course.act() == [Stop(course.pid(slot), Order.QUIT) for slot in (CONTROL, FIRST, SECOND)]
     assert course.act() == []
-    assert course.fleet.wakes_at() == course.now + QUIT_SECONDS
+    assert course.fleet.next_deadline() == course.now + QUIT_SECONDS
     course.now += QUIT_SECONDS
-    assert course.act() == [Tell(course.pid(slot), Order.KILL) for slot in (CONTROL, FIRST, SECOND)]
+    assert course.act() == [Stop(course.pid(slot), Order.KILL) for slot in (CONTROL, FIRST, SECOND)]
 
 
 def test_who_drains_for_a_replacement_is_not_told_again_at_the_stop() -> None:
@@ -289,7 +289,7 @@ def test_who_drains_for_a_replacement_is_not_told_again_at_the_stop() -> None:
     course.is_ready(FIRST, 2)
     course.act()
     course.fleet.stop()
-    assert Tell(course.pid(FIRST), Order.STOP) not in course.act()
+    assert Stop(course.pid(FIRST), Order.STOP) not in course.act()
 
 
 def test_who_does_not_end_after_its_time_is_killed_once() -> None:
@@ -301,21 +301,21 @@ def test_who_does_not_end_after_its_time_is_killed_once() -> None:
     course.now += 0.1
     assert len(course.act()) == 3
     assert course.act() == []
-    assert course.fleet.wakes_at() is None
+    assert course.fleet.next_deadline() is None
 
 
 def test_who_does_not_get_ready_is_killed_and_started_again() -> None:
     course = Course()
     course.act()
     course.now += START_SECONDS
-    assert course.act() == [Tell(course.pid(CONTROL), Order.KILL)]
+    assert course.act() == [Stop(course.pid(CONTROL), Order.KILL)]
     course.ends(CONTROL)
     assert course.act() == [Start(CONTROL, 1)]
 
 
 def test_who_is_ready_has_no_deadline() -> None:
     course = Course().run()
-    assert course.fleet.wakes_at() is None
+    assert course.fleet.next_deadline() is None
 
 
 def test_strangers_and_late_news_change_nothing() -> None:

@@ -72,7 +72,7 @@ def test_file_without_listeners_does_not_end_those_that_serve(tmp_path: Path) ->
         before, settings = edge.worker_pids(), edge.config.read_text()
         edge.config.write_text("")
         edge.send_signal(signal.SIGHUP)
-        wait_for(lambda: "names no listener any more" in edge.stderr, "a refusal in the log")
+        wait_for(lambda: "no longer names a listener" in edge.stderr, "a refusal in the log")
         with Client(edge.port("http")) as client:
             assert client.is_served()
         assert edge.worker_pids() == before

@@ -8,30 +8,30 @@ from pathlib import Path
 from edge_addon.processes.resource_limits import FILES_PER_CONNECTION, SPARE_FILES
 from tests.running import running_edge
 
-_ADAPT = """
+_PROGRAM = """
 import logging, resource, sys
-from edge_addon.processes.resource_limits import adapt
+from edge_addon.processes.resource_limits import raise_limits
 soft, hard, connections = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 logging.basicConfig(format="%(message)s")
-adapt(connections)
+raise_limits(connections)
 print(*resource.getrlimit(resource.RLIMIT_NOFILE), *resource.getrlimit(resource.RLIMIT_CORE))
 """
 
 
-def adapted(soft: int, hard: int, connections: int) -> tuple[list[int], str]:
+def limits_after(soft: int, hard: int, connections: int) -> tuple[list[int], str]:
     """The limits afterwards, files then core; what was logged."""
-    command = [sys.executable, "-c", _ADAPT, str(soft), str(hard), str(connections)]
+    command = [sys.executable, "-c", _PROGRAM, str(soft), str(hard), str(connections)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return [int(each) for each in ended.stdout.split()], ended.stderr
 
 
 def test_all_open_files_that_may_be_had_are_asked_for() -> None:
-    assert adapted(256, 4096, 1000) == ([4096, 4096, 0, 0], "")
+    assert limits_after(256, 4096, 1000) == ([4096, 4096, 0, 0], "")
 
 
 def test_too_few_for_the_connections_in_the_settings_is_said_with_what_to_do() -> None:
-    limits, said = adapted(256, 4096, 20_000)
+    limits, said = limits_after(256, 4096, 20_000)
     assert limits[:2] == [4096, 4096]
     served, needed = (4096 - SPARE_FILES) // FILES_PER_CONNECTION, 20_000 * FILES_PER_CONNECTION + SPARE_FILES
     assert f"limits.connections is 20000, but with 4096 open files a worker serves {served} at most" in said

@@ -60,7 +60,7 @@ def test_a_killed_worker_is_started_again_and_the_others_connections_go_on(tmp_p
             assert lost.is_served()
         with one_client_per_worker(edge):
             pass
-        assert f"(pid {victim}) was killed by SIGKILL and is started again at once" in edge.stderr
+        assert f"(pid {victim}) was killed by SIGKILL and is restarted immediately" in edge.stderr
 
 
 def test_control_and_workers_live_without_each_other(tmp_path: Path) -> None:

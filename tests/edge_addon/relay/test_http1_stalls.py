@@ -10,6 +10,7 @@ from edge_addon.http import body_rate
 from edge_addon.listeners import connection
 from edge_addon.relay import http1
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import relay_edge, stands_still
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, answering, ok
@@ -54,7 +55,7 @@ async def test_client_that_does_not_take_an_answer_is_cut_off_also_when_the_answ
             _, writer = await edge.connect()
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             await wait_for_in_loop(lambda: edge.plane.connections, "the connection on the edge's side")
-            (connection,) = edge.plane.connections
+            (connection,) = connections_of(edge.plane)
             for transport in (connection._transport, writer.transport):
                 # The system would take all of it else.
                 ours = transport.get_extra_info("socket")
@@ -91,7 +92,7 @@ async def test_client_that_reads_the_end_of_its_answer_late_gets_all_of_it(
         async with relay_edge(tmp_path, recorder.url) as edge:
             reader, _ = await edge.connect()
             await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
-            client = next(iter(edge.plane.connections))
+            client = next(iter(connections_of(edge.plane)))
             client.write(bytes(SIZE))
             client.close()
             await stands_still(client._transport.get_write_buffer_size, seconds=2.5)

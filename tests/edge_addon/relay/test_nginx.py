@@ -98,7 +98,7 @@ async def test_requests_share_a_connection_to_nginx(nginx: Nginx, tmp_path: Path
 async def test_connection_that_nginx_gave_up_is_replaced_unnoticed(tmp_path: Path) -> None:
     with Nginx(keepalive_seconds=1) as nginx:
         async with relay_edge(tmp_path, nginx.url) as edge:
-            (server,) = edge.plane.upstream_pool("main")._servers
+            (server,) = edge.plane.upstream_pool("main").servers
             for _ in range(3):
                 await curl(f"http://127.0.0.1:{edge.port}/echo")
                 await wait_for_in_loop(lambda: not server.idle, "the end of the idle connection")

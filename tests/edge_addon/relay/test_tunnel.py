@@ -248,5 +248,5 @@ async def test_active_count_returns_to_zero_after_a_tunnel(tmp_path: Path) -> No
         async with connect(f"ws://a.test:{edge.port}/", host="127.0.0.1") as client:
             await client.send("x")
             await client.recv()
-        servers = edge.plane.upstream_pool("main")._servers
+        servers = edge.plane.upstream_pool("main").servers
         await wait_for_in_loop(lambda: all(server.active == 0 for server in servers), "no work left")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.listeners.connection import ClientConnection
+from edge_addon.listeners.connection import CLOSING, ClientConnection
 from edge_addon.transport import disconnects, tcp
-from edge_addon.transport.tcp import IDLE_SECONDS
+from edge_addon.transport.tcp import KEEPALIVE_IDLE_SECONDS
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.mail.edge import MAIN_HOST, Peer, Upstream, client_context, mail_edge
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import relay_edge
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, answering, ok
@@ -75,7 +76,7 @@ async def test_web_client_that_goes_behind_a_server_that_hangs_is_noticed(
             if kind == "tunnel":
                 await reader.readuntil(b"\r\n\r\n")
             await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
-            await fill(client, next(iter(edge.plane.connections)))
+            await fill(client, next(iter(connections_of(edge.plane))))
             go(client)
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection", seconds=5)
             server = edge.plane.upstream_pool("main").servers[0]
@@ -107,13 +108,13 @@ async def test_client_that_ends_while_the_end_of_its_answer_is_on_its_way_gets_a
     async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
         reader, client = await edge.connect()
         await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
-        connection, clients = next(iter(edge.plane.connections)), edge.plane.disconnects
+        connection, clients = next(iter(connections_of(edge.plane))), edge.plane.disconnects
         connection.pause_reading()
         clients._since[connection] -= disconnects.GONE_SECONDS
         connection.write(bytes(size))
         connection.close()
         end(client)
-        clients._look()
+        clients._check()
         assert len(await asyncio.wait_for(reader.read(), 20)) == size
 
 
@@ -132,7 +133,7 @@ async def mail_tunnel(folder: Path) -> AsyncIterator[tuple[ClientConnection, asy
         client = await edge.connect(client_context(), MAIN_HOST)
         await client.line()
         await client.ask(b"a LOGIN a b\r\n", b"a ")
-        connection = next(iter(edge.plane.connections))
+        connection = next(iter(connections_of(edge.plane)))
         yield connection, client.writer, upstream
 
 
@@ -146,7 +147,7 @@ async def test_mail_client_that_goes_behind_a_server_that_hangs_is_noticed(
     async with mail_tunnel(tmp_path) as (connection, client, upstream):
         await fill(client, connection)
         go(client)
-        await wait_for_in_loop(lambda: connection._is_closing, "the end of the client's connection", seconds=5)
+        await wait_for_in_loop(lambda: connection._phase is CLOSING, "the end of the client's connection", seconds=5)
         await upstream.done()
 
 
@@ -170,4 +171,4 @@ async def test_both_sides_are_asked_for_peers_that_vanish_without_a_word(tmp_pat
 
 def _asks(each: socket.socket) -> bool:
     is_on = each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    return bool(is_on) and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == IDLE_SECONDS
+    return bool(is_on) and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_SECONDS

@@ -113,7 +113,7 @@ def test_random_bodies_of_version_2_never_raise(body: bytes) -> None:
 def test_a_header_without_addresses_is_local(data: bytes) -> None:
     header = parse(data)
     assert isinstance(header, Header)
-    assert header.is_local
+    assert header.source is None
     assert header.consumed == len(data)
 
 

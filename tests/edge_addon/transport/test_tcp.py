@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge_addon.transport import tcp
-from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tcp import close_with_deadline
 from tests.deadlines import wait_for_in_loop
 from tests.loops import in_loop
 
@@ -41,7 +41,7 @@ async def written_to() -> AsyncIterator[tuple[asyncio.Transport, _Ending, socket
 async def test_peer_that_reads_nothing_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "CLOSE_SECONDS", 0.1)
     async with written_to() as (transport, protocol, _):
-        close_in_time(transport)
+        close_with_deadline(transport)
         await wait_for_in_loop(lambda: protocol.is_over, "the end of a connection that nobody reads")
 
 
@@ -57,7 +57,7 @@ async def test_plain_close_would_wait_for_ever() -> None:
 async def test_slow_peer_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "CLOSE_SECONDS", 0.1)
     async with written_to() as (transport, protocol, theirs):
-        close_in_time(transport)
+        close_with_deadline(transport)
         loop, got = asyncio.get_running_loop(), 0
         while data := await loop.sock_recv(theirs, 500_000):
             got += len(data)
@@ -71,5 +71,5 @@ async def test_connection_with_nothing_left_to_send_closes_at_once() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         transport, protocol = await asyncio.get_running_loop().create_connection(_Ending, sock=ours)
-        close_in_time(transport)
+        close_with_deadline(transport)
         await wait_for_in_loop(lambda: protocol.is_over, "the end")

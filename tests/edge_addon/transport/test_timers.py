@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from edge_addon.transport.timers import FARTHEST, Timers
+from edge_addon.transport.timers import LONGEST_WAIT, Timers
 
 
 class HeldLoop:
@@ -153,7 +153,7 @@ def test_a_timer_that_was_cancelled_is_let_go_long_before_its_time(loop: HeldLoo
         timer = timers.timer()
         timer.set(3600, lambda: None)
         timer.cancel()
-    loop.advance(FARTHEST + 2)
+    loop.advance(LONGEST_WAIT + 2)
 
     assert not timers._slots
 

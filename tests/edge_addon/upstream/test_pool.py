@@ -1,14 +1,10 @@
 """Connections to upstreams: kept, given up, tried again at most once, spread over several, TLS verified."""
 
-import asyncio
-import select
 import ssl
-import threading
 from pathlib import Path
 
 import pytest
 
-from edge_addon.upstream import health_check
 from edge_addon.upstream import pool as upstream_module
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
@@ -44,18 +40,6 @@ async def test_connection_is_used_again_by_the_next_client(tmp_path: Path) -> No
             for _ in range(5):
                 assert (await get(edge)).endswith(b"ok")
             assert len(recorder.connections) == 1
-
-
-@pytest.mark.parametrize(
-    "response", [ok(b"ok", b"Connection: close"), b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"]
-)
-@in_loop
-async def test_connection_that_its_server_wants_to_end_is_not_used_again(response: bytes, tmp_path: Path) -> None:
-    with Recorder(answering(response)) as recorder:
-        async with relay_edge(tmp_path, recorder.url) as edge:
-            for _ in range(3):
-                assert (await get(edge)).endswith(b"ok")
-            assert len(recorder.connections) == 3
 
 
 @in_loop
@@ -143,7 +127,7 @@ async def test_request_that_may_not_be_sent_twice_takes_no_connection_that_was_l
 @in_loop
 async def test_idle_connections_are_closed_after_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_module, "POOL_IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(upstream_module, "POOL_SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(upstream_module, "POOL_CLEANUP_SECONDS", 0.2)
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await get(edge)
@@ -253,48 +237,6 @@ async def test_when_all_servers_are_marked_each_is_still_tried(tmp_path: Path, m
             assert (await get(edge)).endswith(b"back")
 
 
-@in_loop
-async def test_server_whose_health_check_fails_gets_no_requests_until_it_is_well_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(health_check, "HEALTH_SECONDS", 0.05)
-    is_well = threading.Event()
-
-    async def handle(connection: Connection) -> None:
-        while True:
-            head = await connection.read_head()
-            is_check = head.startswith(b"GET /health HTTP/1.1\r\n")
-            status = b"503 Sick" if is_check and not is_well.is_set() else b"200 OK"
-            await connection.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\nfirst")
-
-    with Recorder(handle) as first, Recorder(answering(ok(b"second"))) as second:
-        async with relay_edge(tmp_path, [{"url": first.url, "health": "/health"}, second.url]) as edge:
-            pool = edge.plane.upstream_pool("main")
-            await wait_for_in_loop(lambda: pool._servers[0].is_unwell, "a failed check")
-            for _ in range(3):
-                assert (await get(edge)).endswith(b"second")
-            is_well.set()
-            await wait_for_in_loop(lambda: not pool._servers[0].is_unwell, "a good check")
-            assert (await get(edge)).endswith(b"first")
-
-
-@in_loop
-async def test_server_that_does_not_answer_its_health_check_is_not_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(health_check, "HEALTH_SECONDS", 0.05)
-    missing = {"url": f"unix:{tmp_path / 'missing'}", "health": "/"}
-    with Recorder(silent) as mute, Recorder(answering(ok(b"well"))) as well:
-        async with relay_edge(tmp_path, [{"url": mute.url, "health": "/"}, missing, well.url]) as edge:
-            pool = edge.plane.upstream_pool("main")
-            await wait_for_in_loop(
-                lambda: [server.is_unwell for server in pool._servers] == [True, True, False],
-                "two failed checks",
-            )
-            assert (await get(edge)).endswith(b"well")
-            await wait_for_in_loop(lambda: all(each.is_over for each in mute.connections[:-1]), "no check left open")
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @in_loop
 async def test_upstream_on_ipv4_and_ipv6(host: str, tmp_path: Path) -> None:
@@ -374,71 +316,3 @@ async def test_https_upstream_gets_our_client_certificate_when_there_is_one(tmp_
             assert (await get(edge)).endswith(b"ok")
         async with relay_edge(tmp_path, [upstream]) as edge:
             assert (await get(edge)).startswith(b"HTTP/1.1 502 ")
-
-
-@pytest.mark.parametrize(
-    ("request_", "head"),
-    [
-        (GET.replace(b"GET", b"HEAD"), b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"),
-        (GET, b"HTTP/1.1 204 No Content\r\n\r\n"),
-        (GET, b"HTTP/1.1 304 Not Modified\r\n\r\n"),
-    ],
-    ids=["HEAD", "204", "304"],
-)
-@in_loop
-async def test_connection_rests_behind_an_answer_without_a_body_because_broken_servers_send_one(
-    request_: bytes, head: bytes, tmp_path: Path
-) -> None:
-    """In the next segment, when another client's request could be on the connection already."""
-
-    async def handle(connection: Connection) -> None:
-        if len(recorder.connections) > 1:
-            await answering(ok())(connection)
-        await connection.read_head()
-        await connection.write(head)
-        await connection.read_head()  # only a connection that was not left to rest gets another request
-        await connection.write(ok(b"evil"))
-
-    with Recorder(handle) as recorder:
-        async with relay_edge(tmp_path, recorder.url) as edge:
-            assert (await get(edge, request_)).startswith(head[:12])
-            assert (await get(edge)).endswith(b"ok")
-
-
-@in_loop
-async def test_connection_that_had_its_rest_is_used_again(tmp_path: Path) -> None:
-    with Recorder(answering(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as recorder:
-        async with relay_edge(tmp_path, recorder.url) as edge:
-            await get(edge)
-            idle = edge.plane.upstream_pool("main")._servers[0].idle
-            await wait_for_in_loop(lambda: idle, "the connection in the pool")
-            await get(edge)
-            assert len(recorder.connections) == 1
-
-
-@pytest.mark.parametrize("late", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b""], ids=["bytes", "the end"])
-@in_loop
-async def test_connection_in_which_something_lies_unread_is_not_used_again(late: bytes, tmp_path: Path) -> None:
-    """The loop is told of it only after this request: it came in the same turn."""
-    may_speak, has_spoken = threading.Event(), threading.Event()
-
-    async def handle(connection: Connection) -> None:
-        await connection.read_head()
-        await connection.write(ok())
-        await asyncio.to_thread(may_speak.wait, 20)
-        await connection.write(late)
-        connection.finish()
-        has_spoken.set()
-
-    with Recorder(handle) as recorder:
-        async with relay_edge(tmp_path, recorder.url) as edge:
-            assert (await get(edge)).endswith(b"ok")
-            server = edge.plane.upstream_pool("main")._servers[0]
-            connection = next(iter(server.idle))
-            assert connection.is_usable
-            may_speak.set()
-            has_spoken.wait(20)  # not awaited: the loop must not read
-            arrival = select.poll()
-            arrival.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
-            assert arrival.poll(20_000)
-            assert server.take_idle(0) is None

@@ -16,6 +16,7 @@ import pytest
 
 from edge_addon.transport.server_tls import TlsTransport
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import CA, Edge, relay_edge, stands_still
 from tests.loops import in_loop
 from tests.peers import require_peer
@@ -73,7 +74,7 @@ async def test_nothing_of_a_body_is_lost_to_a_client_that_waits_when_its_server_
         reader, writer = await edge.connect()
         writer.write(GET)
         await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
-        unsent = next(iter(edge.plane.connections))._transport.get_write_buffer_size
+        unsent = next(iter(connections_of(edge.plane)))._transport.get_write_buffer_size
         await wait_for_in_loop(lambda: unsent() > 60_000, "back-pressure")
         await stands_still(unsent)
         assert unsent() < 2_000_000
@@ -110,7 +111,7 @@ async def test_no_size_of_body_loses_its_tail_to_a_goodbye_that_comes_under_back
             waiting.append(client)
         await wait_for_in_loop(lambda: len(edge.plane.connections) == len(sizes), "every client at the edge")
         await stands_still(
-            lambda: sum(each._transport.get_write_buffer_size() for each in edge.plane.connections), seconds=1
+            lambda: sum(each._transport.get_write_buffer_size() for each in connections_of(edge.plane)), seconds=1
         )
         got = [await asyncio.to_thread(read_to_end, client) for client in waiting]
     assert [size for each, size in zip(got, sizes, strict=True) if each < size] == []

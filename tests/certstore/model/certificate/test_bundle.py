@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, read_bundle
+from certstore.model.certificate.bundle import CertificateBundle, read_bundle
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Problem, Refusal
 from tests.certificates import CertificateAuthority, Issued, make_key
 from tests.certstore.model.bundles import CA, DAY, NOW, ONE, OTHER, PASSWORD, accepted, is_whole, refused

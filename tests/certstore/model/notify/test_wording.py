@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore.model.notify.due_mails import Mail, MailKind, Told
+from certstore.model.notify.due_notices import Notice, NoticeKind, Told
 from certstore.model.notify.warnings import Matter, MatterKind, stalled
 from certstore.model.notify.wording import describe, distance, instant, subject_of
 from certstore.model.renewal.failure import REMEDIES, Cause, Failure
@@ -77,8 +77,8 @@ def test_what_is_waited_for_and_what_the_ca_explains_is_told() -> None:
     assert (item.cause, item.explanation) == ("300 orders in 3 hours", "https://ca.test/why")
 
 
-def subject(*matters: Matter, kind: MailKind = MailKind.DAILY, resolved: tuple[str, ...] = ()) -> str:
-    return subject_of(Mail("x", kind, NOW.date(), matters, resolved, Told.nothing()), NOW)
+def subject(*matters: Matter, kind: NoticeKind = NoticeKind.DAILY, resolved: tuple[str, ...] = ()) -> str:
+    return subject_of(Notice("x", kind, NOW.date(), matters, resolved, Told.nothing()), NOW)
 
 
 def test_subjects_say_what_and_which() -> None:
@@ -88,4 +88,4 @@ def test_subjects_say_what_and_which() -> None:
     assert subject(matter(MatterKind.DEGRADED)) == "Certificate lacks a name: a.test"
     assert subject(stalled(NOW)) == "Certificate maintenance stands still"
     assert subject(*[matter(MatterKind.EXPIRING)] * 5) == "Certificate ends in 3 days: a.test, a.test and 3 more"
-    assert subject(kind=MailKind.RESOLVED, resolved=("a.test",)) == "Certificates are well again: a.test"
+    assert subject(kind=NoticeKind.RESOLVED, resolved=("a.test",)) == "Certificates are well again: a.test"

@@ -123,6 +123,11 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             id="keys that do not go together",
         ),
         pytest.param(
+            "listeners:\n  - {kind: lmtp, listen: ':25', upstream: '127.0.0.1:1024'}\n",
+            "edge.yaml:2: listeners[0]: LMTP must not be used on port 25 (RFC 2033); its usual port is 24",
+            id="LMTP on the port of SMTP",
+        ),
+        pytest.param(
             "workers: many\n", "edge.yaml:1: workers: found 'many'; allowed: 'auto' or a whole number", id="union"
         ),
         pytest.param(

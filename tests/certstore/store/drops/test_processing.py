@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
@@ -246,7 +246,7 @@ def test_a_leaf_without_its_chain_waits_before_it_is_served(tmp_path: Path, ca: 
 def test_a_drop_that_never_comes_to_rest_is_said(
     tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("certstore.store.drops.processing._PATIENCE", timedelta(seconds=0.05))
+    monkeypatch.setattr("certstore.store.drops.processing._UNSETTLED_AFTER", timedelta(seconds=0.05))
     with writing(tmp_path, settle=timedelta(hours=1)) as writer:
         drop(writer, SITE, {"privkey.pem": ca.issue(SITE).privkey_pem})
 

@@ -55,7 +55,7 @@ def one_file(folder: Path, issued: Issued, chance: random.Random) -> None:
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[StoreWriter]:
     with acquire(tmp_path, settle=timedelta(milliseconds=300)) as writer:
-        watcher = DropWatcher(writer, sweep_seconds=1)
+        watcher = DropWatcher(writer, scan_seconds=1)
         watcher.start()
         try:
             yield writer

@@ -31,12 +31,17 @@ def client_context() -> ssl.SSLContext:
 class Response:
     """What came on one stream so far."""
 
-    fields: dict[bytes, bytes] = field(default_factory=dict)
+    pairs: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """The head's fields in their order, those of one name included."""
     informational: list[bytes] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     trailers: dict[bytes, bytes] = field(default_factory=dict)
     is_ended: bool = False
     reset_code: int | None = None
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        return dict(self.pairs)
 
     @property
     def status(self) -> int:
@@ -165,7 +170,7 @@ class Http2Client:
                 case h2.events.InformationalResponseReceived():
                     stream.informational.append(dict(event.headers or ())[b":status"])
                 case h2.events.ResponseReceived():
-                    stream.fields = dict(event.headers or ())
+                    stream.pairs = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
                 case h2.events.TrailersReceived():
                     stream.trailers = dict(event.headers or ())
                 case h2.events.DataReceived():

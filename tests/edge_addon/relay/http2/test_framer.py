@@ -18,7 +18,7 @@ from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import FRAME_SIZE, MAX_STREAMS
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.session import Http2Session
-from edge_addon.transport.channel import Address, Session
+from edge_addon.transport.channel import Address
 from tests.edge_addon.relay.edge import MAIN_HOST, relay_edge
 from tests.edge_addon.relay.http2 import raw
 
@@ -94,9 +94,6 @@ class MemoryChannel:
 
     def resume_reading(self) -> None:
         self.is_paused = False
-
-    def hand_over(self, session: Session, data: bytes) -> None:
-        raise AssertionError("HTTP/2 stays with its session")
 
     def start_tls(self) -> None:
         raise AssertionError("HTTP has no STARTTLS")

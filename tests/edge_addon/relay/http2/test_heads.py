@@ -6,6 +6,7 @@ from h2.utilities import HeaderValidationFlags, validate_headers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.http.framing import CHUNKED, parse_request, parse_response
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import BadMessage, Cause
@@ -140,7 +141,7 @@ RESPONSE = (
 
 def test_a_response_loses_its_connection_headers_and_its_capitals() -> None:
     head = parse_response(RESPONSE, is_head_request=False)
-    assert decoded(response_block(head, None)) == [
+    assert decoded(response_block(head, ())) == [
         (b":status", b"200"),
         (b"content-type", b"text/html"),
         (b"x-long", b"v"),
@@ -150,9 +151,10 @@ def test_a_response_loses_its_connection_headers_and_its_capitals() -> None:
     ]
 
 
-def test_our_hsts_takes_the_upstreams_place() -> None:
-    head = parse_response(RESPONSE, is_head_request=False)
-    fields = decoded(response_block(head, b"Strict-Transport-Security: max-age=2"))
+def test_a_field_of_our_own_takes_the_upstreams_place() -> None:
+    own_fields = build_fields([("Strict-Transport-Security", "max-age=2")])
+    head = parse_response(RESPONSE, is_head_request=False, fields=replacing_table(own_fields))
+    fields = decoded(response_block(head, own_fields))
     assert [value for name, value in fields if name == b"strict-transport-security"] == [b"max-age=2"]
 
 
@@ -162,7 +164,7 @@ def test_an_open_tunnel_is_a_200_without_the_upgrades_own_fields() -> None:
         b"Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat",
         is_head_request=False,
     )
-    assert decoded(response_block(head, None, is_tunnel=True)) == [
+    assert decoded(response_block(head, (), is_tunnel=True)) == [
         (b":status", b"200"),
         (b"sec-websocket-protocol", b"chat"),
     ]

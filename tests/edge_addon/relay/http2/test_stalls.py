@@ -10,6 +10,7 @@ from edge_addon.http import body_rate
 from edge_addon.relay.http2 import session as http2_session
 from edge_addon.relay.http2 import stream
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import Edge, relay_edge, stands_still
 from tests.edge_addon.relay.http2.raw import (
     CANCEL,
@@ -52,7 +53,7 @@ def edge_for(recorder: Recorder, folder: Path):  # type: ignore[no-untyped-def]
 
 
 def session_of(edge: Edge) -> http2_session.Http2Session:
-    (connection,) = edge.plane.connections
+    (connection,) = connections_of(edge.plane)
     found = connection._session
     assert isinstance(found, http2_session.Http2Session)
     return found

@@ -1,0 +1,233 @@
+"""What each command is asked: one frozen value per command, which names the command and the type of its result.
+
+The command line and the console make these values; at the control socket they come out of JSON (`from_args`). Light, as
+every command of the command line imports it: no store, no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import get_original_bases
+from typing import Any, ClassVar, Protocol, Self, get_args
+
+from certstore.control.commands.json_values import decode, encode
+from certstore.control.commands.results import (
+    AccountsResult,
+    AdoptResult,
+    CommandResult,
+    InstallResult,
+    MailResult,
+    OrderResult,
+    PreflightResult,
+    RemoveResult,
+    RenewResult,
+    SiteResult,
+    TokenRemoved,
+    TokenResult,
+    TokensResult,
+    UserResult,
+    UsersResult,
+)
+from certstore.control.protocol import Fault, RequestFailed
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.console.authorization import Scope
+from certstore.model.console.people import Role
+from certstore.model.names import is_site_key
+from certstore.model.progress import Tell
+
+
+class CommandRequest[R: CommandResult]:
+    """A request whose command ends in an R, or raises RequestFailed."""
+
+    __slots__ = ()
+    command: ClassVar[str]
+
+    def to_args(self) -> dict[str, Any]:
+        """As they go over the control socket."""
+        args: dict[str, Any] = encode(self)
+        return args
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> Self:
+        """Raises RequestFailed."""
+        return decode(cls, args)
+
+
+def result_type[R: CommandResult](request: CommandRequest[R]) -> type[R]:
+    """What the request's class names in the brackets of its base."""
+    kind: type[R] = get_args(get_original_bases(type(request))[0])[0]
+    return kind
+
+
+class Perform(Protocol):
+    """Performs a command, in whichever process; raises RequestFailed."""
+
+    def __call__[R: CommandResult](self, request: CommandRequest[R], tell: Tell = ...) -> R: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRequest[R: CommandResult](CommandRequest[R]):
+    """A request about one site. Raises RequestFailed where no site can have this key: some keys become paths."""
+
+    site: str
+
+    def __post_init__(self) -> None:
+        if not is_site_key(self.site):
+            allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
+            raise RequestFailed(Fault.INVALID, f"{self.site!r:.100} can be no site's key", allowed)
+
+
+# On the store
+
+
+@dataclass(frozen=True, slots=True)
+class InstallRequest(SiteRequest[InstallResult]):
+    command: ClassVar[str] = "cert.install"
+    files: tuple[DroppedFile, ...] = field(repr=False)
+    password: bytes | None = field(default=None, repr=False)
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest(SiteRequest[InstallResult]):
+    """`version` None: the one that was live before."""
+
+    command: ClassVar[str] = "cert.rollback"
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddSiteRequest(SiteRequest[SiteResult]):
+    """`settings` are keys of site.yaml, unchecked."""
+
+    command: ClassVar[str] = "site.add"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SetSiteRequest(SiteRequest[SiteResult]):
+    """`changes` are keys of site.yaml, unchecked; None, or a key in `unset`, goes back to the default."""
+
+    command: ClassVar[str] = "site.set"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    add_names: tuple[str, ...] = ()
+    remove_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSiteRequest(SiteRequest[RemoveResult]):
+    command: ClassVar[str] = "site.remove"
+
+
+# With the network
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest(SiteRequest[OrderResult]):
+    """`force`: although our own count of the CA's limits says that it will refuse."""
+
+    command: ClassVar[str] = "cert.request"
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenewRequest(CommandRequest[RenewResult]):
+    """No `sites`: all that have their certificate ordered. `force`: also those that are not due."""
+
+    command: ClassVar[str] = "cert.renew"
+    sites: tuple[str, ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightRequest(SiteRequest[PreflightResult]):
+    command: ClassVar[str] = "site.preflight"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowAccountsRequest(CommandRequest[AccountsResult]):
+    command: ClassVar[str] = "account.show"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterAccountsRequest(CommandRequest[AccountsResult]):
+    command: ClassVar[str] = "account.register"
+    agree_to_terms: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TestMailRequest(CommandRequest[MailResult]):
+    """No `to`: the recipients of warnings."""
+
+    __test__: ClassVar[bool] = False
+    command: ClassVar[str] = "notify.test"
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest(SiteRequest[InstallResult]):
+    """A certificate that another program ordered or was given."""
+
+    command: ClassVar[str] = "cert.import"
+    files: tuple[DroppedFile, ...] = field(repr=False)
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptAccountRequest(CommandRequest[AdoptResult]):
+    """Another program's account at the CA of `directory`; `key` is PEM."""
+
+    command: ClassVar[str] = "account.adopt"
+    directory: str
+    url: str
+    key: bytes = field(repr=False)
+    contact: tuple[str, ...] = ()
+
+
+# On the console's users and tokens
+
+
+@dataclass(frozen=True, slots=True)
+class AddUserRequest(CommandRequest[UserResult]):
+    """`replace`: a user of this name gets this password, role and sites."""
+
+    command: ClassVar[str] = "admin.user.add"
+    name: str
+    role: Role
+    password: str = field(repr=False)
+    sites: tuple[str, ...] = ()
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListUsersRequest(CommandRequest[UsersResult]):
+    command: ClassVar[str] = "admin.user.list"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveUserRequest(CommandRequest[UserResult]):
+    command: ClassVar[str] = "admin.user.remove"
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddTokenRequest(CommandRequest[TokenResult]):
+    """No `sites`: all."""
+
+    command: ClassVar[str] = "admin.token.add"
+    name: str
+    scope: Scope
+    sites: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListTokensRequest(CommandRequest[TokensResult]):
+    command: ClassVar[str] = "admin.token.list"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTokenRequest(CommandRequest[TokenRemoved]):
+    command: ClassVar[str] = "admin.token.remove"
+    key: str

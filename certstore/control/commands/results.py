@@ -1,0 +1,267 @@
+"""What each command ends in: one frozen value per kind of result, shared by command line, API and pages.
+
+`to_json` is the form of the control socket, of `--json` and of the API; `from_json` its inverse. Only what could not
+even be tried is an exception instead (RequestFailed): a refused certificate and a failed order are results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from certstore.control.commands.json_values import decode, encode
+from certstore.model.certificate.findings import Finding
+from certstore.model.console.authorization import Scope
+from certstore.model.console.people import Role
+from certstore.model.record import Outcome
+from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
+from certstore.model.selection import Reason
+from certstore.model.settings.models import Source
+
+
+class CommandResult:
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        facts: dict[str, Any] = encode(self)
+        return facts
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Raises RequestFailed where the facts are of another shape."""
+        return decode(cls, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What clients that ask for `server_name` over https get from now on; `certificate` is the site it belongs to."""
+
+    server_name: str
+    certificate: str
+    version: int
+    fingerprint: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class InstallResult(CommandResult):
+    """A certificate that came in, or a version made live again. `findings` say why it was refused; `problems` are those
+    of one that was accepted. `served` is None where the store was not asked."""
+
+    site: str
+    outcome: Outcome
+    reason: str
+    version: int | None
+    fingerprint: str | None
+    message: str
+    findings: tuple[Finding, ...]
+    problems: tuple[Finding, ...]
+    served: Served | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.outcome in (Outcome.DONE, Outcome.NOTED)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteResult(CommandResult):
+    """A site that was added or changed. `served` is None where nothing was to be changed."""
+
+    site: str
+    host: str
+    names: tuple[str, ...]
+    source: Source
+    message: str
+    problems: tuple[Finding, ...]
+    served: Served | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveResult(CommandResult):
+    """`served` is what its host gets in place of its own certificate."""
+
+    site: str
+    message: str
+    served: Served
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightNote:
+    """A finding of a preflight. `name` None: it is about the CA or the whole order."""
+
+    code: str
+    severity: Severity
+    name: str | None
+    message: str
+    remedy: str
+
+    @classmethod
+    def of(cls, finding: PreflightFinding) -> PreflightNote:
+        return cls(finding.code, finding.severity, finding.name, finding.message, finding.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightResult(CommandResult):
+    """The graver findings first."""
+
+    site: str
+    ca: str
+    names: tuple[str, ...]
+    findings: tuple[PreflightNote, ...]
+
+
+class OrderOutcome(StrEnum):
+    """`HELD`: not even tried, as our own count says that the CA would refuse it for its limits."""
+
+    DONE = "done"
+    FAILED = "failed"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderResult(CommandResult):
+    """How an order ended. `version` and `fingerprint` are those of the new certificate, `names` and `left_out` what was
+    ordered and what was not; `cause`, `names_at_fault` and `link` belong to a failure (`link` None: there is no page
+    that says more). What does not apply stands at its default, and is absent in JSON."""
+
+    site: str
+    outcome: OrderOutcome
+    findings: tuple[PreflightNote, ...]
+    version: int | None = None
+    fingerprint: str | None = None
+    message: str
+    names: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] | None = None
+    cause: str | None = None
+    remedy: str = ""
+    names_at_fault: tuple[str, ...] | None = None
+    link: str | None = ""
+    next_attempt: datetime | None
+
+
+class Untouched(StrEnum):
+    NOT_DUE = "not_due"
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """A site that was left alone. `due` is the instant of its next renewal; words where there is no such instant."""
+
+    site: str
+    outcome: Untouched
+    due: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewResult(CommandResult):
+    sites: tuple[NotDue | OrderResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """`url` None: there is no account at this CA yet."""
+
+    ca: str
+    directory: str
+    url: str | None
+    contact: tuple[str, ...]
+    made_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsResult(CommandResult):
+    """One per configured CA."""
+
+    accounts: tuple[AccountFacts, ...]
+
+
+class AdoptOutcome(StrEnum):
+    """`KEPT`: there is an account at this CA already."""
+
+    ADOPTED = "adopted"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptResult(CommandResult):
+    ca: str
+    outcome: AdoptOutcome
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecipient:
+    recipient: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailResult(CommandResult):
+    sent: tuple[str, ...]
+    refused: tuple[RefusedRecipient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """`sites` empty: all."""
+
+    name: str
+    role: Role
+    sites: tuple[str, ...]
+    has_password: bool
+    has_one_time_codes: bool
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UsersResult(CommandResult):
+    users: tuple[UserFacts, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserResult(CommandResult):
+    """A user who was added, changed, or removed: then without role and sites."""
+
+    name: str
+    role: Role | None = None
+    sites: tuple[str, ...] | None = None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """`sites` None: all."""
+
+    key: str
+    name: str
+    scope: Scope
+    sites: tuple[str, ...] | None
+    made_at: datetime
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokensResult(CommandResult):
+    tokens: tuple[TokenFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResult(CommandResult):
+    """`token` is the text that programs send; it is kept nowhere."""
+
+    key: str
+    name: str
+    scope: Scope
+    sites: tuple[str, ...] | None
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRemoved(CommandResult):
+    key: str
+    name: str
+    message: str

@@ -1,0 +1,165 @@
+"""Every command: what performs it and where it runs; the one way to perform one; and what each error becomes.
+
+Control's socket, the console and the command line come through `perform`. Knows no sockets and no JSON.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from certstore.control.commands import on_network, on_people, on_store, requests
+from certstore.control.commands.requests import CommandRequest, SiteRequest
+from certstore.control.commands.results import CommandResult
+from certstore.control.protocol import Fault, Request, RequestFailed
+from certstore.model.console.people import InvalidPerson
+from certstore.model.progress import Tell, tell_nobody
+from certstore.model.settings.loading import SettingsError
+from certstore.people.tokens import UnknownToken
+from certstore.people.users import UnknownUser
+from certstore.store.writer import InvalidSite, NotWritable, UnknownSite, UnknownVersion
+
+logger = logging.getLogger(__name__)
+
+
+class Runs(Enum):
+    """Where a command runs, and so what it is performed on."""
+
+    WRITER = "writer"
+    """On the store's writer, on its one thread."""
+    NETWORK = "network"
+    """On the upkeep, on any other thread: it may wait for minutes."""
+    PEOPLE = "people"
+    """On users and tokens, on any other thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`."""
+
+    act: Callable[[Any, Any, Tell], CommandResult]
+    runs: Runs
+
+
+COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
+    requests.InstallRequest: Command(on_store.install, Runs.WRITER),
+    requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
+    requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
+    requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
+    requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER),
+    requests.OrderRequest: Command(on_network.order, Runs.NETWORK),
+    requests.RenewRequest: Command(on_network.renew, Runs.NETWORK),
+    requests.PreflightRequest: Command(on_network.preflight, Runs.NETWORK),
+    requests.ShowAccountsRequest: Command(on_network.show_accounts, Runs.NETWORK),
+    requests.RegisterAccountsRequest: Command(on_network.register_accounts, Runs.NETWORK),
+    requests.TestMailRequest: Command(on_network.send_test_mail, Runs.NETWORK),
+    requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK),
+    requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK),
+    requests.AddUserRequest: Command(on_people.add_user, Runs.PEOPLE),
+    requests.ListUsersRequest: Command(on_people.list_users, Runs.PEOPLE),
+    requests.RemoveUserRequest: Command(on_people.remove_user, Runs.PEOPLE),
+    requests.AddTokenRequest: Command(on_people.add_token, Runs.PEOPLE),
+    requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
+    requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
+}
+_BY_NAME = {kind.command: kind for kind in COMMANDS}
+
+
+def parse(request: Request) -> CommandRequest[Any]:
+    """What came over the control socket, as the value that a command takes. Raises RequestFailed."""
+    kind = _BY_NAME.get(request.command)
+    if kind is None:
+        found = f"there is no command {request.command!r:.60}; there are: {', '.join(_BY_NAME)}"
+        raise RequestFailed(Fault.BAD_REQUEST, found)
+    return kind.from_args(request.args)
+
+
+def runs(request: CommandRequest[Any]) -> Runs:
+    return COMMANDS[type(request)].runs
+
+
+def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
+    """Perform a command on what `runs` says. Raises RequestFailed and nothing else."""
+    try:
+        result: R = COMMANDS[type(request)].act(on, request, tell)  # type: ignore[assignment]  # by the table
+        return result
+    except RequestFailed:
+        raise
+    except Exception as error:  # noqa: BLE001  one command's fault must not take the writer away from all others
+        raise _failure(request, error) from None
+
+
+def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
+    """The one place where errors become words for the person who asked. Nothing out of a file gets into any."""
+    site = request.site if isinstance(request, SiteRequest) else ""
+    match error:
+        case UnknownSite():
+            remedy = "see: certedge site list, certedge site add"
+            return RequestFailed(Fault.NOT_FOUND, f"there is no site {error.site}", remedy)
+        case UnknownVersion():
+            return RequestFailed(Fault.NOT_FOUND, str(error), f"see: certedge cert history {site}")
+        case UnknownUser() | UnknownToken():
+            return RequestFailed(Fault.NOT_FOUND, str(error), "the command `list` beside this one names them")
+        case InvalidSite() | InvalidPerson():
+            return RequestFailed(Fault.INVALID, str(error))
+        case SettingsError():
+            return invalid_settings(error)
+        case NotWritable():
+            return RequestFailed(Fault.STORAGE, str(error))
+        case OSError():
+            failure = storage_failure(error)
+            logger.error("%s: %s", request.command, failure.found)
+            return failure
+    if runs(request) is Runs.NETWORK and (foreseen := _network_failure(error)) is not None:
+        return foreseen
+    # Where, and of what kind; not the message, which may quote what was read.
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s: %s at\n%s", request.command, type(error).__name__, where)
+    return RequestFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where")
+
+
+def _network_failure(error: Exception) -> RequestFailed | None:
+    # Imported already where one of these was raised; other commands start sooner without.
+    from certstore.acme.network import OrderFailed
+    from certstore.acme.order_context import Interrupted
+    from certstore.notify.channel import ChannelFailed
+    from certstore.renewal.loop import SiteBusy
+
+    match error:
+        case SiteBusy():
+            found = f"an order for {error} is under way"
+            return RequestFailed(Fault.BUSY, found, f"see how it ended: certedge site show {error}")
+        case Interrupted():
+            found = "the control process is ending; an order under way is picked up when it runs again"
+            return RequestFailed(Fault.BUSY, found, "see how it ended: certedge status")
+        case OrderFailed():
+            return RequestFailed(Fault.REFUSED, error.failure.detail, error.failure.remedy)
+        case ChannelFailed():
+            return RequestFailed(Fault.UNREACHABLE, str(error), "correct notify.smtp in edge.yaml")
+    return None
+
+
+def invalid_settings(error: SettingsError) -> RequestFailed:
+    """The faults without file and line: these settings come from options, not from a file."""
+    faults = [
+        f"{fault.key or 'settings'}: {fault.found}" + (f"; allowed: {fault.allowed}" if fault.allowed else "")
+        for fault in error.faults
+    ]
+    return RequestFailed(Fault.INVALID, "\n".join(faults))
+
+
+def storage_failure(error: OSError) -> RequestFailed:
+    """The disk says no: where, why, and what a person can do about it."""
+    remedies = {
+        errno.ENOSPC: "free some space; what is served has not changed",
+        errno.EDQUOT: "free some space; what is served has not changed",
+        errno.EROFS: "the store is mounted read-only: mount it writable; what is served has not changed",
+        errno.EACCES: "the store's owner has to be able to write everything in it",
+    }
+    found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return RequestFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "how everything stands: certedge status"))

@@ -1,0 +1,135 @@
+"""Which mails are due: per recipient and day at most one early notice, one daily digest and one that all is well again.
+
+However many sites, a recipient gets one list. What was told is remembered per recipient (`Told`), and a mail's
+Message-ID is fixed by recipient, day and kind: one that is sent twice over a kill is recognised as the same. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any
+
+from certstore.model.notify.warnings import Matter, MatterKind
+
+DAY_BEGINS = timedelta(hours=6)
+"""UTC. Daily mails go out when the day of mails begins: before office hours in Europe, and never at midnight."""
+
+
+class NoticeKind(StrEnum):
+    NOTICE = "notice"
+    DAILY = "daily"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a recipient knows: the last day of each kind of mail, and per site the mark of the matter told last.
+
+    `hosts` keeps each site's host, because a site that is resolved may be gone.
+    """
+
+    days: Mapping[NoticeKind, date]
+    marks: Mapping[str, str]
+    hosts: Mapping[str, str]
+
+    @classmethod
+    def nothing(cls) -> Told:
+        return cls({}, {}, {})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "days": {kind.value: day.isoformat() for kind, day in self.days.items()},
+            "marks": dict(self.marks),
+            "hosts": dict(self.hosts),
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Told:
+        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        days = {NoticeKind(kind): date.fromisoformat(day) for kind, day in facts["days"].items()}
+        return cls(days, dict(facts["marks"]), dict(facts["hosts"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One mail to be sent. `told` is what the recipient knows once the server has taken it."""
+
+    recipient: str
+    kind: NoticeKind
+    day: date
+    matters: tuple[Matter, ...]
+    resolved: tuple[str, ...]
+    told: Told
+
+    @property
+    def id(self) -> str:
+        """The same each time the notice is sent."""
+        return hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()[:32]
+
+
+def day_of(now: datetime) -> date:
+    """The day of mails that `now` belongs to."""
+    return (now.astimezone(UTC) - DAY_BEGINS).date()
+
+
+def plan_notices(
+    matters: Iterable[tuple[Matter, Collection[str]]], told: Mapping[str, Told], now: datetime
+) -> list[Notice]:
+    """`matters` with the recipients of each. One round gives a recipient one mail at most; the next round the next."""
+    by_recipient: dict[str, list[Matter]] = {recipient: [] for recipient in told}
+    for matter, recipients in matters:
+        for recipient in recipients:
+            by_recipient.setdefault(recipient, []).append(matter)
+    mails = (
+        _next_mail(recipient, current, told.get(recipient, Told.nothing()), now)
+        for recipient, current in by_recipient.items()
+    )
+    return [mail for mail in mails if mail is not None]
+
+
+def _next_mail(recipient: str, current: list[Matter], told: Told, now: datetime) -> Notice | None:
+    day = day_of(now)
+    current = sorted(current, key=lambda matter: (matter.not_after or matter.since, matter.site))
+    daily = [each for each in current if each.kind.is_daily and (each.until is None or now < each.until)]
+    if told.days.get(NoticeKind.DAILY) != day and any(_is_due_today(each, now) for each in daily):
+        return _warning(recipient, NoticeKind.DAILY, day, daily, told)
+    fresh = [each for each in current if not each.kind.is_daily and told.marks.get(each.site) != each.mark]
+    if fresh and told.days.get(NoticeKind.NOTICE) != day:
+        return _warning(recipient, NoticeKind.NOTICE, day, fresh, told)
+    over = tuple(sorted(set(told.marks) - {each.site for each in current}))
+    if over and told.days.get(NoticeKind.RESOLVED) != day:
+        return _resolution(recipient, day, over, told)
+    return None
+
+
+def _is_due_today(matter: Matter, now: datetime) -> bool:
+    """The first daily mail waits for the next beginning of a day, so that five days are five mails; but a short life
+    has no day to lose, and an end that has come is told at once."""
+    if matter.is_hasty or matter.kind is MatterKind.EXPIRED:
+        return True
+    begin = datetime.combine(day_of(now), time(), UTC) + DAY_BEGINS
+    return matter.since <= begin
+
+
+def _warning(recipient: str, kind: NoticeKind, day: date, matters: list[Matter], told: Told) -> Notice:
+    after = replace(
+        told,
+        days={**told.days, kind: day},
+        marks={**told.marks, **{each.site: each.mark for each in matters}},
+        hosts={**told.hosts, **{each.site: each.host for each in matters}},
+    )
+    return Notice(recipient, kind, day, tuple(matters), (), after)
+
+
+def _resolution(recipient: str, day: date, over: tuple[str, ...], told: Told) -> Notice:
+    after = replace(
+        told,
+        days={**told.days, NoticeKind.RESOLVED: day},
+        marks={site: mark for site, mark in told.marks.items() if site not in over},
+        hosts={site: host for site, host in told.hosts.items() if site not in over},
+    )
+    return Notice(recipient, NoticeKind.RESOLVED, day, (), tuple(told.hosts.get(site, site) for site in over), after)

@@ -1,0 +1,74 @@
+"""The mail channel: notices become messages, which `smtp` hands to the mail server of the settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import make_msgid, parseaddr
+from pathlib import Path
+
+from certstore.model.notify.due_notices import Notice
+from certstore.model.settings.models import NotifySettings, SmtpSettings
+from certstore.notify.channel import ChannelFailed, Refused
+from certstore.notify.mail_text import MailTexts, build_message
+from certstore.notify.smtp import deliver
+
+logger = logging.getLogger(__name__)
+
+
+class MailChannel:
+    """To everybody in notify.to, and to each site's contacts."""
+
+    name = "mail"
+
+    def __init__(self, smtp: SmtpSettings, settings: NotifySettings, base: Path, edge: str) -> None:
+        self._smtp = smtp
+        self._settings = settings
+        self._base = base
+        self._edge = edge
+        self._sender = settings.sender or f"certedge@{edge}"
+        self._domain = parseaddr(self._sender)[1].rpartition("@")[2] or edge
+        self._texts = MailTexts(edge, base / settings.templates if settings.templates is not None else None)
+
+    def recipients(self, contacts: Collection[str]) -> Collection[str]:
+        return dict.fromkeys((*self._settings.to, *contacts))
+
+    def serves(self, recipient: str) -> bool:
+        return "@" in recipient
+
+    def deliver(
+        self, notices: Sequence[Notice], now: datetime, delivered: Callable[[Notice], None]
+    ) -> Sequence[Refused]:
+        by_id = {f"<{notice.id}@{self._domain}>": notice for notice in notices}
+        messages = [
+            self._message(self._words(notice, now), notice.recipient, id_, now) for id_, notice in by_id.items()
+        ]
+        return deliver(
+            self._smtp, self._base, messages, accepted=lambda message: delivered(by_id[message["Message-ID"]])
+        )
+
+    def test(self, recipients: Sequence[str], now: datetime) -> Sequence[Refused]:
+        try:
+            words = self._texts.test()
+        except Exception as error:
+            if self._settings.templates is None:
+                raise
+            # Warnings fall back to our own templates; a test is there to show the fault.
+            found = f"a template in notify.templates {self._settings.templates} can't be used"
+            raise ChannelFailed(f"{found}: {type(error).__name__}: {error}") from error
+        messages = [self._message(words, recipient, make_msgid(domain=self._domain), now) for recipient in recipients]
+        return deliver(self._smtp, self._base, messages)
+
+    def _message(self, words: tuple[str, str, str], recipient: str, message_id: str, now: datetime) -> EmailMessage:
+        return build_message(words, sender=self._sender, recipient=recipient, message_id=message_id, now=now)
+
+    def _words(self, notice: Notice, now: datetime) -> tuple[str, str, str]:
+        try:
+            return self._texts.warning(notice, now)
+        except Exception:
+            # A template is a program: it can raise anything, and need not even be UTF-8. A warning in our words is
+            # better than none in the administrator's.
+            logger.exception("a template in %s can't be used; the built-in one is", self._settings.templates)
+            return MailTexts(self._edge).warning(notice, now)

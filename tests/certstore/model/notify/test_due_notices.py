@@ -1,0 +1,117 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certstore.model.notify.due_notices import Notice, NoticeKind, Told, day_of, plan_notices
+from certstore.model.notify.warnings import Matter, MatterKind
+
+NOON = datetime(2027, 3, 10, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ADMIN = "admin@example.org"
+
+
+def matter(kind: MatterKind, site: str = "a.test", since: datetime = NOON - 2 * DAY, **rest: object) -> Matter:
+    return Matter(site, kind, "e1", since, (site,), not_after=NOON + 3 * DAY, **rest)  # type: ignore[arg-type]
+
+
+def plan(*matters: Matter, told: Told | None = None, now: datetime = NOON) -> list[Notice]:
+    return plan_notices([(each, (ADMIN,)) for each in matters], {ADMIN: told} if told else {}, now)
+
+
+def test_nothing_to_say_is_no_mail() -> None:
+    assert plan() == []
+
+
+def test_day_of_mails_begins_at_six() -> None:
+    midnight = datetime(2027, 3, 10, tzinfo=UTC)
+    assert day_of(midnight + 5 * HOUR) == (midnight - DAY).date()
+    assert day_of(midnight + 6 * HOUR) == midnight.date()
+
+
+@pytest.mark.parametrize("kind", [MatterKind.FAILING, MatterKind.DEGRADED])
+def test_notice_is_told_once_per_episode(kind: MatterKind) -> None:
+    first = plan(matter(kind))
+    assert [mail.kind for mail in first] == [NoticeKind.NOTICE]
+    for days in (0, 1, 30):
+        assert plan(matter(kind), told=first[0].told, now=NOON + days * DAY) == []
+
+
+@pytest.mark.parametrize("kind", [MatterKind.EXPIRING, MatterKind.STALLED])
+def test_daily_matters_are_told_every_day_and_once_a_day(kind: MatterKind) -> None:
+    told = None
+    sent = []
+    for hours in range(0, 72, 2):
+        for mail in plan(matter(kind), told=told, now=NOON + hours * HOUR):
+            sent.append(hours)
+            told = mail.told
+    assert sent == [0, 18, 42, 66], "at once where it was not told today, then when each day begins"
+
+
+def test_certificate_whose_last_days_begin_at_noon_waits_for_the_next_morning() -> None:
+    fresh = matter(MatterKind.EXPIRING, since=NOON)
+    assert plan(fresh) == []
+    assert len(plan(fresh, now=NOON + 18 * HOUR)) == 1
+    assert len(plan(matter(MatterKind.EXPIRING, since=NOON, is_hasty=True))) == 1
+    assert len(plan(matter(MatterKind.EXPIRED, since=NOON))) == 1
+
+
+def test_certificate_long_ended_is_told_no_more_and_not_called_resolved() -> None:
+    old = matter(MatterKind.EXPIRED, until=NOON)
+    told = plan(old, now=NOON - HOUR)[0].told
+    assert plan(old, told=told, now=NOON + DAY) == []
+
+
+def test_second_notice_of_a_day_waits_for_the_next() -> None:
+    told = plan(matter(MatterKind.FAILING))[0].told
+    both = (matter(MatterKind.FAILING), matter(MatterKind.FAILING, "b.test"))
+    assert plan(*both, told=told, now=NOON + HOUR) == []
+    tomorrow = plan(*both, told=told, now=NOON + DAY)
+    assert [[each.site for each in mail.matters] for mail in tomorrow] == [["b.test"]], "only what is new"
+
+
+def test_digest_has_all_sites_the_most_urgent_first() -> None:
+    late = Matter("late.test", MatterKind.EXPIRING, "e", NOON - DAY, ("late.test",), not_after=NOON + 4 * DAY)
+    soon = Matter("soon.test", MatterKind.EXPIRING, "e", NOON - DAY, ("soon.test",), not_after=NOON + DAY)
+    assert [each.site for each in plan(late, soon)[0].matters] == ["soon.test", "late.test"]
+
+
+def test_daily_mail_goes_before_the_notice_and_both_on_one_day() -> None:
+    first = plan(matter(MatterKind.EXPIRING), matter(MatterKind.FAILING, "b.test"))
+    assert [mail.kind for mail in first] == [NoticeKind.DAILY]
+    second = plan(matter(MatterKind.EXPIRING), matter(MatterKind.FAILING, "b.test"), told=first[0].told)
+    assert [mail.kind for mail in second] == [NoticeKind.NOTICE]
+
+
+def test_what_is_over_is_told_once_by_its_host() -> None:
+    told = plan(matter(MatterKind.FAILING))[0].told
+    over = plan(told=told, now=NOON + HOUR)
+    assert [(mail.kind, mail.resolved) for mail in over] == [(NoticeKind.RESOLVED, ("a.test",))]
+    assert plan(told=over[0].told, now=NOON + 2 * DAY) == []
+
+
+def test_never_told_is_never_called_resolved() -> None:
+    told = plan(matter(MatterKind.FAILING))[0].told
+    both = plan(told=told, now=NOON)
+    assert both[0].resolved == ("a.test",)
+
+
+def test_matter_that_grows_graver_is_not_resolved_in_between() -> None:
+    told = plan(matter(MatterKind.FAILING))[0].told
+    later = plan(matter(MatterKind.EXPIRING), told=told, now=NOON + DAY)
+    assert [mail.kind for mail in later] == [NoticeKind.DAILY]
+
+
+def test_mail_that_is_planned_again_after_a_kill_has_the_same_id() -> None:
+    one = plan(matter(MatterKind.FAILING))[0]
+    again = plan(matter(MatterKind.FAILING), now=NOON + HOUR)[0]
+    assert one.id == again.id
+    tomorrow = plan(matter(MatterKind.FAILING), now=NOON + DAY)[0]
+    assert tomorrow.id != one.id
+    other = plan_notices([(matter(MatterKind.FAILING), ("b@example.org",))], {}, NOON)[0]
+    assert other.id != one.id
+
+
+def test_what_was_told_survives_being_written_down() -> None:
+    told = plan(matter(MatterKind.FAILING))[0].told
+    assert Told.from_json(json.loads(json.dumps(told.to_json()))) == told
