@@ -127,8 +127,8 @@ def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
 
 def _network_failure(error: Exception) -> RequestFailed | None:
     # Imported already where one of these was raised; other commands start sooner without.
-    from certstore.acme.issue import Interrupted
     from certstore.acme.network import OrderFailed
+    from certstore.acme.order_context import Interrupted
     from certstore.notify.channel import ChannelFailed
     from certstore.renewal.loop import SiteBusy
 
