@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import connection, ctx, optmanager, tls
+from mitmproxy import connection, ctx, optmanager
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
@@ -91,10 +90,6 @@ class Edge:
     def client_connected(self, client: connection.Client) -> None:
         if self._blocks_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
             client.error = "the certificate edge is not a forward proxy"
-
-    def tls_start_server(self, data: tls.TlsData) -> None:
-        if self._inspector is not None:
-            self._inspector.start_upstream_tls(data)
 
     def running(self) -> None:
         if self._inherited is not None:
@@ -195,8 +190,7 @@ class Edge:
             )
             if not self._is_worker:
                 # Clients connect from anywhere, which mitmproxy refuses by default.
-                ctx.options.update(connection_strategy="lazy", block_global=False)
-            ctx.options.update(tcp_timeout=math.ceil(inherited.settings.limits.idle_seconds))
+                ctx.options.update(block_global=False)
         if not inherited.settings.listeners:
             self._on_serving(None)
         ctx.options.update(mode=_mode_specs(inherited), server=True)

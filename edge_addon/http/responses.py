@@ -27,6 +27,7 @@ _TEXTS = {
     404: "There is nothing here.",
     405: "This method is not available here.",
     408: "The request did not arrive in time.",
+    413: "The request's body is too large.",
     417: "The server can't meet what the request expects.",
     421: "This connection was opened for another host name. Please open a new one.",
     431: "The request's header is too large.",

@@ -232,16 +232,6 @@ class ClientConnection(asyncio.Protocol):
         if self._stage is not None and self._stage.may_have_more:
             self._plane.loop.call_soon(self._pump)  # not from here: the session may be in the middle of its own work
 
-    def hand_over(self, session: Session, data: bytes) -> None:
-        self._session = session
-        if self._stage is None:
-            self._receive = session.data_received
-        session.data_received(data)
-        if self._is_eof:
-            session.eof_received()
-        if self._plane.is_draining:
-            session.drain()
-
     def start_tls(self) -> None:
         if self._phase is not CLOSING:
             self._await_hello()

@@ -23,8 +23,6 @@ def make_session(connection: ClientConnection, plane: DataPlane) -> Session:
         return MailSession(connection, plane)
     if kind is ListenerKind.HEALTH:
         return HealthSession(connection, plane)
-    if plane.inspector is not None and connection.selection is not None and connection.selection.entry.inspect:
-        return plane.inspector.session(connection)
     if connection.alpn == "h2":
         return Http2Session(connection, plane)
     return Http1Session(connection, plane)

@@ -7,7 +7,6 @@ log, and answers what connections and sessions need to know. Reads the store, ne
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -18,17 +17,19 @@ from certstore.model.layout import Layout
 from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
+from certstore.model.trusted_proxies import is_trusted_proxy
 from certstore.store.journal import JournalReader
 from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.metrics import Metrics
-from edge_addon.transport.channel import Connection, Inspection
+from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
+from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
 
 POLL_SECONDS = 0.025
@@ -71,7 +72,7 @@ class DataPlane:
         self.is_service_ending = False
         """It drains and no other worker replaces it, so load balancers get a 503."""
         self.inspector: Inspection | None = None
-        """Takes over inspected connections; None without mitmproxy, or when a script did not load."""
+        """Shows inspected requests to addons; None without mitmproxy, or when a script did not load."""
         self.tally = tally or ConnectionCounts(1).allocate()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
@@ -146,13 +147,7 @@ class DataPlane:
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
         networks = self.settings.trusted_proxies
-        if not networks:
-            return False
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in networks)
+        return bool(networks) and is_trusted_proxy(host, networks)
 
     def upstream_pool(self, site: str) -> UpstreamPool:
         """The pool of the site's web servers; sites with the same servers share one."""

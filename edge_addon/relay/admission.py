@@ -6,7 +6,6 @@ pool) and remembers the answers for the last host, because most connections carr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certstore.model.names import normalise_server_name
@@ -15,27 +14,17 @@ from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
 from edge_addon.http.fields import Field, FieldTable, response_fields
 from edge_addon.http.framing import RequestHead
-from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
+from edge_addon.http.http01 import CHALLENGE_PATH_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
 from edge_addon.http.target import parse_host
-from edge_addon.transport.channel import Channel, Inspection
+from edge_addon.relay.exchange import Exchange
+from edge_addon.transport.channel import Channel
+from edge_addon.upstream.interfaces import ExchangeMaker, InspectedClient
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
-
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """The request's site is inspected and this connection is not: mitmproxy takes the connection from here on.
-
-    An HTTP/2 connection can't be split: it answers such a request with 421, and the client opens a new connection.
-    """
-
-    inspection: Inspection
-
-
-Verdict = Answer | UpstreamPool | HandOver
 
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to targets of the client's choice; TRACE would show clients what the edge adds."""
@@ -47,10 +36,12 @@ class Admission:
     own_fields: tuple[Field, ...]
     """Set on every answer of this connection; empty in clear text."""
     response_fields: FieldTable
+    exchange: ExchangeMaker
+    """What relays a request that `admit` let through."""
     _channel: Channel
     _forwarded: bytes
     _host: bytes | None
-    _is_inspecting: bool
+    _inspected: InspectedClient | None
     _is_trusted: bool
     _needs_inspection: bool
     _plane: DataPlane
@@ -59,25 +50,25 @@ class Admission:
     _snapshot: Snapshot | None
     __slots__ = tuple(__annotations__)
 
-    def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
-        """`is_inspecting`: mitmproxy has the connection already."""
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._host = self._snapshot = self._pool = None
         self._forwarded = b""
-        self._is_inspecting = is_inspecting
+        self._inspected = None
         self._needs_inspection = False
+        self.exchange = Exchange
         self._site = ""
         self._is_trusted = plane.is_trusted_proxy(channel.client.host)
         self.own_fields = plane.own_fields if channel.secure else ()
         self.response_fields = plane.response_fields if channel.secure else response_fields
 
-    def admit(self, head: RequestHead) -> Verdict:
-        """Return the edge's own answer, the pool to relay to, or a hand-over; raises BadMessage for an invalid host.
+    def admit(self, head: RequestHead) -> Answer | UpstreamPool:
+        """Return the edge's own answer or the pool to relay to; raises BadMessage for an invalid host.
 
         A head without a host (HTTP/1.0) gets the host that the connection stands for.
         """
-        if head.target.startswith(PREFIX_BYTES):
+        if head.target.startswith(CHALLENGE_PATH_BYTES):
             answer = self._challenge(head)
             if answer is not None:
                 return answer
@@ -93,7 +84,7 @@ class Admission:
         if not self._channel.secure and self._redirects(head):
             return self._redirect(head)
         if self._needs_inspection:
-            return self._hand_over()
+            return self._inspect(self._pool)
         return self._pool
 
     def forwarded(self, head: RequestHead) -> bytes:
@@ -111,10 +102,19 @@ class Admission:
             return None
         return responses.challenge(answer)
 
-    def _hand_over(self) -> Answer | HandOver:
+    def _inspect(self, pool: UpstreamPool) -> Answer | UpstreamPool:
         """Make sure that no request bypasses the inspection of its site."""
-        inspection = self._plane.inspector
-        return responses.page(503, "inspection_unavailable") if inspection is None else HandOver(inspection)
+        if self._inspected is None:
+            if self._plane.inspector is None:
+                return responses.page(503, "inspection_unavailable")
+            self._inspected = self._plane.inspector.client(self._channel)
+        self.exchange = self._inspected.exchange
+        return pool
+
+    def gone(self) -> None:
+        """Tell the inspection that the connection has ended."""
+        if self._inspected is not None:
+            self._inspected.gone()
 
     def _give_host(self, head: RequestHead) -> None:
         name = self._channel.server_name or self._plane.snapshot.main.host
@@ -136,7 +136,8 @@ class Admission:
         )
         self._pool = None if is_misdirected else plane.upstream_pool(choice.entry.site)
         self._site = choice.entry.site
-        self._needs_inspection = choice.entry.inspect and not self._is_inspecting
+        self._needs_inspection = choice.entry.inspect
+        self.exchange = Exchange
         self._host = host
         self._snapshot = snapshot
         self._forwarded = forwarded.build_forwarded(
@@ -156,7 +157,7 @@ class Admission:
     def _redirects(self, head: RequestHead) -> bool:
         if self._channel.listener.kind is not ListenerKind.HTTP or not self._plane.settings.http.redirect_to_https:
             return False
-        if head.target.startswith(PREFIX_BYTES):
+        if head.target.startswith(CHALLENGE_PATH_BYTES):
             return False  # for an ACME client behind the edge
         return not (self._is_trusted and forwarded.claims_https(head.forwarded))
 

@@ -7,11 +7,11 @@ bytes as HTTP/1.1 frames them and gets body bytes back.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
 
@@ -23,27 +23,6 @@ IDEMPOTENT = frozenset(
 KEPT_BYTES = 65536
 """A complete request up to this size is kept for a second try. One with a larger body gets a fresh connection: that
 costs little beside the body, and servers close connections that have answered, not fresh ones."""
-
-
-class ExchangeClient(Protocol):
-    """The session that an exchange works for. Nothing is called after the end, a failure or a cancel."""
-
-    def informational(self, head: ResponseHead) -> None: ...
-
-    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None: ...
-
-    def response_data(self, data: bytes) -> None: ...
-
-    def response_ended(self, data: bytes, trailers: list[bytes]) -> None: ...
-
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None: ...
-
-    def exchange_failed(self, status: int, cause: str) -> None:
-        """There is no response, or no more of it; `status` is the answer if nothing has been answered yet."""
-
-    def pause_body(self) -> None: ...
-
-    def resume_body(self) -> None: ...
 
 
 class Exchange:

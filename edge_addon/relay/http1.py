@@ -20,15 +20,13 @@ from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
-from edge_addon.relay.admission import Admission, HandOver
-from edge_addon.relay.exchange import Exchange
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
-from edge_addon.upstream.pool import UpstreamPool
+from edge_addon.upstream.interfaces import RequestExchange, UpgradedConnection
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -50,7 +48,7 @@ class Http1Session:
     _buffer: bytes
     _channel: Channel
     _empty_lines: int
-    _exchange: Exchange | None
+    _exchange: RequestExchange | None
     _has_answered: bool
     _is_chunked: bool
     _is_closing: bool
@@ -121,6 +119,7 @@ class Http1Session:
             self._log("client_gone")
         self._phase = _Phase.CLOSED
         self._exchange = None
+        self._admission.gone()
 
     def pause_writing(self) -> None:
         self._is_write_paused = True
@@ -168,7 +167,7 @@ class Http1Session:
                 continue
             try:
                 head = parse_request(data[:end])
-                data = self._begin(head, data, end + 4)
+                data = self._begin(head, data[end + 4 :])
             except BadMessage as error:
                 self._refuse(error)
                 return
@@ -190,17 +189,14 @@ class Http1Session:
             self._timer.set(self._limits.head_seconds, self._request_timed_out)
         return data
 
-    def _begin(self, head: RequestHead, data: bytes, end: int) -> bytes:
-        """Answer or send on the request whose head ends at `end`; return what follows it. Raises BadMessage."""
+    def _begin(self, head: RequestHead, rest: bytes) -> bytes:
+        """Answer or send on the request; return what of `rest` is not part of it. Raises BadMessage."""
         self._report.begin(head)
         self._empty_lines = 0
         self._body = None
         self._is_chunked = False
         verdict = self._admission.admit(head)
-        rest = data[end:]
-        if not isinstance(verdict, UpstreamPool):
-            if isinstance(verdict, HandOver):
-                return self._hand_over(verdict, data)
+        if isinstance(verdict, responses.Answer):
             return self._answer(verdict, head, rest)
         body, is_complete = b"", True
         if head.length:
@@ -209,7 +205,7 @@ class Http1Session:
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
-        self._exchange = exchange = Exchange(
+        self._exchange = exchange = self._admission.exchange(
             self, verdict, head.method, self._admission.response_fields, asks_upgrade=head.is_upgrade
         )
         data = request_bytes(head, self._admission.forwarded(head), body)
@@ -241,13 +237,6 @@ class Http1Session:
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
             self._read_pause.add(Reason.PIPELINE)
-
-    def _hand_over(self, order: HandOver, data: bytes) -> bytes:
-        """Give the connection away, with all bytes from the beginning of the request."""
-        self._phase = _Phase.CLOSED
-        self._timer.cancel()
-        self._channel.hand_over(order.inspection.session(self._channel), data)
-        return b""
 
     # Answers of the edge itself.
 
@@ -337,7 +326,7 @@ class Http1Session:
             self._channel.write(data, more=self._is_closing)
         self._finish()
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
@@ -354,10 +343,10 @@ class Http1Session:
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """Answer for an upstream that gave no response, or end one that broke off."""
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
-        if self._has_answered:
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
+        if self._has_answered or not status:
             # A client that counts bytes or chunks sees that some are missing; one that reads to the end needs a reset.
-            self._end_early(cause, is_cut=self._is_closing and not self._is_chunked)
+            self._end_early(cause, is_cut=not status or (self._is_closing and not self._is_chunked))
             return
         request = self._report.head
         assert request is not None  # noqa: S101

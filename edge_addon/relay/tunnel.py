@@ -15,7 +15,7 @@ from typing import Protocol
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
 from edge_addon.transport.tcp import close_with_deadline
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import UpgradedConnection
 
 
 class ClientEnd(Protocol):
@@ -37,7 +37,7 @@ class Tunnel(asyncio.Protocol):
     bytes_out: int
     _channel: ClientEnd
     _client_ended: bool
-    _connection: UpstreamConnection
+    _connection: UpgradedConnection
     _idle_seconds: float
     _is_client_full: bool
     _is_over: bool
@@ -50,7 +50,7 @@ class Tunnel(asyncio.Protocol):
     def __init__(
         self,
         channel: ClientEnd,
-        connection: UpstreamConnection,
+        connection: UpgradedConnection,
         timer: Timer,
         idle_seconds: float,
         on_end: Callable[[str], None],

@@ -53,9 +53,6 @@ class Channel(Protocol):
 
     def resume_reading(self) -> None: ...
 
-    def hand_over(self, session: Session, data: bytes) -> None:
-        """Give the channel to another session; `data` is what the previous one received and did not handle."""
-
     def start_tls(self) -> None:
         """Start TLS as the server, right after the session has written its consent.
 
@@ -110,10 +107,3 @@ class Connection(PausedClient, Protocol):
 
     def abort(self) -> None:
         """Reset it immediately."""
-
-
-class Inspection(Protocol):
-    """Takes over the connections whose requests mitmproxy's addons should see."""
-
-    def session(self, channel: Channel) -> Session:
-        """Take the connection over and return its new session."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -223,10 +223,6 @@ class UpstreamPool:
             waiter.connected(connection)
             return
         waiter.not_connected(cause)
-
-    def best(self, tried: Container[Server]) -> Server:
-        """The best server that is not in `tried`, or of all when all are; for a caller that connects by itself."""
-        return self._best([server for server in self.servers if server not in tried])
 
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work, or of all when none does."""

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
-from edge_addon.http import responses
 from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.admission import Admission, HandOver
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import Calm
@@ -27,7 +26,6 @@ from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -111,6 +109,7 @@ class Http2Session:
         for stream in list(self._streams.values()):
             stream.connection_lost()
         self._streams.clear()
+        self._admission.gone()
 
     def pause_writing(self) -> None:
         """Produce nothing for a client that does not read, not even answers to its pings."""
@@ -163,10 +162,10 @@ class Http2Session:
         stream = self._streams[stream_id] = Stream(
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
-        if isinstance(verdict, UpstreamPool):
-            stream.relay(verdict, self._admission.forwarded(head), websocket_key=key)
+        if isinstance(verdict, Answer):
+            stream.answer(verdict)
         else:
-            stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
+            stream.relay(self._admission.exchange, verdict, self._admission.forwarded(head), websocket_key=key)
 
     def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
         """Answer a malformed request; within the budget, the connection goes on (RFC 9113 §8.1.1)."""

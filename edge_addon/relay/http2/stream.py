@@ -18,13 +18,12 @@ from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
 from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange, UpgradedConnection
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class Stream:
     _counted: int
     """Bytes of the queue that were reported to the connection."""
     _early: bytes
-    _exchange: Exchange | None
+    _exchange: RequestExchange | None
     _frames: Frames
     _head: RequestHead
     _is_body_paused: bool
@@ -146,11 +145,13 @@ class Stream:
             self._plane.count(answer.cause)
         self._send_answer(answer, answer.cause)
 
-    def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
+    def relay(
+        self, make_exchange: ExchangeMaker, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes
+    ) -> None:
         """Send the request on; unless it is complete, `body` follows."""
         head, is_complete = self._head, self._is_request_complete
         self._websocket_key = websocket_key
-        exchange = self._exchange = Exchange(
+        exchange = self._exchange = make_exchange(
             self, pool, head.method, self._frames.response_fields, asks_upgrade=bool(websocket_key)
         )
         self._progress()
@@ -259,7 +260,7 @@ class Stream:
         self._trailers = trailer_block(trailers)
         self._queue_data(data, is_complete=True)
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
         early, self._early = self._early, b""
         if not is_accepted(self._websocket_key, head):
@@ -279,8 +280,8 @@ class Stream:
         self._acknowledge()
 
     def exchange_failed(self, status: int, cause: str) -> None:
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
-        if self._stage is not ASKED:
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
+        if self._stage is not ASKED or not status:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return

@@ -55,7 +55,7 @@ def test_a_name_has_the_same_treatment_in_any_case_and_every_time(
         (b"\tfolded", Cause.OBS_FOLD),
     ],
 )
-def test_what_is_no_name_is_refused(name: bytes, cause: Cause) -> None:
+def test_invalid_names_are_refused(name: bytes, cause: Cause) -> None:
     for table in (request_fields, response_fields, trailer_fields):
         with pytest.raises(BadMessage) as refused:
             table[name]
