@@ -37,7 +37,7 @@ class Upkeep:
             settings.notify,
             base,
             writer.layout,
-            self.maintenance.matters,
+            self.maintenance.warnings,
             edge=writer.site(MAIN).host,
             clock=clock,
         )

@@ -6,14 +6,12 @@ and a token reaches `lookup` only if it could be one, so no path is built from a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PREFIX = "/.well-known/acme-challenge/"
-PREFIX_BYTES = PREFIX.encode("ascii")
+from certstore.model.challenge import CHALLENGE_PATH, is_token
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}", re.ASCII)
+CHALLENGE_PATH_BYTES = CHALLENGE_PATH.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +29,10 @@ NOT_FOUND = ChallengeAnswer(404, "text/plain; charset=utf-8", b"No such challeng
 
 def token_of(target: str) -> str | None:
     """The token in a request's path (a query is ignored); None when it is no challenge path or no possible token."""
-    if not target.startswith(PREFIX):
+    if not target.startswith(CHALLENGE_PATH):
         return None
-    token = target[len(PREFIX) :].partition("?")[0]
-    return token if _TOKEN.fullmatch(token) else None
+    token = target[len(CHALLENGE_PATH) :].partition("?")[0]
+    return token if is_token(token) else None
 
 
 def answer_challenge(method: str, target: str, lookup: Callable[[str], bytes | None]) -> ChallengeAnswer | None:
@@ -43,7 +41,7 @@ def answer_challenge(method: str, target: str, lookup: Callable[[str], bytes | N
     `lookup` gives the key authorization of a token, or None. A validator never sends anything but GET; other methods
     get the same 404 as an unknown token, so that the path tells nobody which tokens there are.
     """
-    if not target.startswith(PREFIX):
+    if not target.startswith(CHALLENGE_PATH):
         return None
     token = token_of(target)
     if token is None or method not in ("GET", "HEAD"):

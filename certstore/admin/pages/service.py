@@ -32,14 +32,14 @@ def send_test_mail(
     actions: ActionsDep, actor: FormActor, flashes: FlashesDep, to: Annotated[str, Form(max_length=500)] = ""
 ) -> Response:
     try:
-        facts = service.test_notification(actions, actor, split_list(to))
+        result = service.send_test_mail(actions, actor, split_list(to))
     except RequestFailed as failure:
         flashes.add(actor, "failing", f"No mail was sent: {failure}")
         return see_other("/service")
-    if facts["sent"]:
-        flashes.add(actor, "ok", f"Sent to the mail server for {', '.join(facts['sent'])}.")
-    for refused in facts["refused"]:
-        flashes.add(actor, "failing", f"{refused['recipient']} was refused: {refused['reason']}")
+    if result.sent:
+        flashes.add(actor, "ok", f"Sent to the mail server for {', '.join(result.sent)}.")
+    for refused in result.refused:
+        flashes.add(actor, "failing", f"{refused.recipient} was refused: {refused.reason}")
     return see_other("/service")
 
 

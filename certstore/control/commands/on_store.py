@@ -6,12 +6,14 @@ They run on the writer's thread, one at a time; they know no sockets and print n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import yaml
 
 from certstore.control.commands.requests import (
     AddSiteRequest,
+    CommandRequest,
     InstallRequest,
     RemoveSiteRequest,
     RollbackRequest,
@@ -27,7 +29,7 @@ from certstore.model.settings.loading import parse_site
 from certstore.model.settings.models import SiteSettings
 from certstore.model.text import listed
 from certstore.store.activation import IntakeResult
-from certstore.store.writer import StoreWriter
+from certstore.store.writer import Preview, StoreWriter
 
 UPLOAD = "upload"
 """The source of what a person installed, as it stands in records."""
@@ -38,6 +40,19 @@ def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> Install
     _discover(writer, request.site)
     result = writer.take_in(request.site, request.files, source=UPLOAD, password=request.password, force=request.force)
     return install_result(writer, result)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPreviewRequest(CommandRequest[InstallResult]):
+    """Install what `StoreWriter.preview` has read. For callers in the writer's process: it has no form in JSON."""
+
+    command: ClassVar[str] = "cert.install"
+    preview: Preview = field(repr=False)
+    force: bool = False
+
+
+def install_preview(writer: StoreWriter, request: InstallPreviewRequest, tell: Tell) -> InstallResult:
+    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force))
 
 
 def rollback(writer: StoreWriter, request: RollbackRequest, tell: Tell) -> InstallResult:

@@ -48,6 +48,7 @@ class Command:
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.InstallRequest: Command(on_store.install, Runs.WRITER),
+    on_store.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER),
     requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
     requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
     requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
@@ -67,7 +68,8 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
     requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
 }
-_BY_NAME = {kind.command: kind for kind in COMMANDS}
+_IN_PROCESS_ONLY = frozenset({on_store.InstallPreviewRequest})
+_BY_NAME = {kind.command: kind for kind in COMMANDS if kind not in _IN_PROCESS_ONLY}
 
 
 def parse(request: Request) -> CommandRequest[Any]:
@@ -125,8 +127,8 @@ def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
 
 def _network_failure(error: Exception) -> RequestFailed | None:
     # Imported already where one of these was raised; other commands start sooner without.
-    from certstore.acme.issue import Interrupted
     from certstore.acme.network import OrderFailed
+    from certstore.acme.order_context import Interrupted
     from certstore.notify.channel import ChannelFailed
     from certstore.renewal.loop import SiteBusy
 

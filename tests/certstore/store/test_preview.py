@@ -1,4 +1,4 @@
-"""Uploads are looked at before they count: read once, outside the writer's lock, and checked again when installed."""
+"""Uploads are previewed before they count: read once, outside the writer's lock, and checked again when installed."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.store.writer import InvalidSite, StoreWriter, UnknownSite
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, drop, drop_pair, look_until_judged, served, writing
+from tests.certstore.stores import OTHER, SITE, check_until_decided, drop, drop_pair, served, writing
 
 PASSWORD = b"secret"
 
@@ -160,7 +160,7 @@ def test_uploads_that_take_long_to_read_delay_nobody_elses_drop(
         uploads = [pool.submit(writer.take_in, SITE, files, source="upload", password=PASSWORD) for _ in range(10)]
         assert opener.has_begun.wait(30)
         drop_pair(writer, OTHER, drop)
-        look_until_judged(writer, OTHER)
+        check_until_decided(writer, OTHER)
         assert served(writer.layout.root, OTHER) == drop.fingerprint
         assert not any(each.done() for each in uploads)
         opener.may_end.set()
