@@ -12,6 +12,7 @@ import yaml
 
 from certstore.control.commands.requests import (
     AddSiteRequest,
+    InstallPreviewRequest,
     InstallRequest,
     RemoveSiteRequest,
     RollbackRequest,
@@ -38,6 +39,10 @@ def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> Install
     _discover(writer, request.site)
     result = writer.take_in(request.site, request.files, source=UPLOAD, password=request.password, force=request.force)
     return install_result(writer, result)
+
+
+def install_preview(writer: StoreWriter, request: InstallPreviewRequest, tell: Tell) -> InstallResult:
+    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force))
 
 
 def rollback(writer: StoreWriter, request: RollbackRequest, tell: Tell) -> InstallResult:

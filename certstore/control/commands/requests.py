@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import get_original_bases
-from typing import Any, ClassVar, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_args
 
 from certstore.control.commands.json_values import decode, encode
 from certstore.control.commands.results import (
@@ -36,12 +36,17 @@ from certstore.model.console.people import Role
 from certstore.model.names import is_site_key
 from certstore.model.progress import Tell
 
+if TYPE_CHECKING:
+    from certstore.store.preview import Preview
+
 
 class CommandRequest[R: CommandResult]:
     """A request whose command ends in an R, or raises RequestFailed."""
 
     __slots__ = ()
     command: ClassVar[str]
+    is_remote: ClassVar[bool] = True
+    """Whether it can come over the control socket."""
 
     def to_args(self) -> dict[str, Any]:
         """As they go over the control socket."""
@@ -86,6 +91,16 @@ class InstallRequest(SiteRequest[InstallResult]):
     command: ClassVar[str] = "cert.install"
     files: tuple[DroppedFile, ...] = field(repr=False)
     password: bytes | None = field(default=None, repr=False)
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPreviewRequest(CommandRequest[InstallResult]):
+    """Installs files that this process has read already (`StoreWriter.preview`): they are not read again."""
+
+    command: ClassVar[str] = "cert.install"
+    is_remote: ClassVar[bool] = False
+    preview: Preview
     force: bool = False
 
 

@@ -48,6 +48,7 @@ class Command:
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.InstallRequest: Command(on_store.install, Runs.WRITER),
+    requests.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER),
     requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
     requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
     requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
@@ -67,7 +68,7 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
     requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
 }
-_BY_NAME = {kind.command: kind for kind in COMMANDS}
+_BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 
 
 def parse(request: Request) -> CommandRequest[Any]:
