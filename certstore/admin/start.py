@@ -1,8 +1,8 @@
-"""The console beside the control process: opened with what control has, and never in its way.
+"""Starts the console inside the control process.
 
-Control is handed `serve_console` by the process that starts it. What the console is made of is imported when control
-is ready, as that takes as long as a start may. What can't be had (a port, a part of the installation) is logged, and
-everything else goes on.
+The process that starts control hands it `serve_console`. The console's modules are imported only when control is ready,
+because that takes long. If something is missing (a port, a part of the installation), it is logged, and everything else
+keeps working.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def serve_console(
         except (OSError, ssl.SSLError) as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
             logger.error("there is no console on %s: %s", settings.admin.listen, what)
-        except Exception as error:  # noqa: BLE001  certificates are served, taken in and renewed without a console
+        except Exception as error:  # noqa: BLE001  certificates are served, imported and renewed without a console
             where = "".join(traceback.format_tb(error.__traceback__))
             logger.error("there is no console: %s at\n%s", type(error).__name__, where)
         yield
