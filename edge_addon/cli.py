@@ -1,6 +1,6 @@
-"""The console script `certedge`: the commands of certstore, and the two that need the edge itself, `run` and `demo`.
+"""The console script `certedge`: the commands of certstore, and the two that need the edge, `run` and `demo`.
 
-mitmproxy is imported only when one of these two runs: every other command starts without it.
+Only these two import mitmproxy; every other command starts without it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from certstore.cli.main import app
 
 @app.command(epilog="Example: certedge run --config /etc/certedge/edge.yaml")
 def run(config: Config = None) -> None:
-    """Serve: bind the listeners, start workers and control, restart what ends, drain on SIGTERM."""
+    """Run the service: listeners, workers and the control process. Reloads on SIGHUP, drains on SIGTERM."""
     from edge_addon.processes.supervisor import run as run_supervisor
 
     raise typer.Exit(run_supervisor(chosen_config(config)))
@@ -28,18 +28,20 @@ def run(config: Config = None) -> None:
 def demo(
     folder: Annotated[
         Path | None,
-        typer.Option("--dir", metavar="DIR", show_default=False, help="Where to build it (default: a new folder)."),
+        typer.Option("--dir", metavar="DIR", show_default=False, help="Folder for the demo (default: a new one)."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End after the show instead of serving until Ctrl-C.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Exit after the checks instead of serving until Ctrl-C.")
+    ] = False,
 ) -> None:
-    """Show everything on free high ports with a CA and servers of its own; no root, no network."""
+    """Try everything on free high ports with a demo CA and demo servers; needs no root and no network."""
     from edge_addon.demo.show import run_demo
 
     raise typer.Exit(run_demo(folder, once=once))
 
 
 def main() -> int:
-    """The exit code: 0 done, 1 it failed, 2 usage or settings, 3 it ran and found problems."""
+    """The exit code: 0 success, 1 failure, 2 wrong usage or settings, 3 success, but problems were found."""
     return run_app(app)
 
 

@@ -1,6 +1,6 @@
-"""What mitmproxy loads: `mitmdump -n -s edge_addon/entry.py --set edge_config=edge.yaml`.
+"""The script for mitmproxy: `mitmdump -n -s edge_addon/entry.py --set edge_config=edge.yaml`.
 
-mitmproxy runs this file as a script of its own, outside the package: it imports from the installed package only.
+mitmproxy runs this file outside the package, so it imports only from the installed package.
 """
 
 from edge_addon.addon.edge import Edge

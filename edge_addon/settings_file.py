@@ -1,4 +1,4 @@
-"""`edge.yaml` from its path: read and parsed, or one message that says what is wrong with it."""
+"""Reads and parses edge.yaml, or raises one error that says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 from certstore.model.settings.loading import SettingsError, parse_settings
 from certstore.model.settings.models import Settings
 
-LONGEST = 1 << 20
-"""Bytes. Nobody's settings have so many, and reading more would keep the supervisor from its children."""
+MAX_BYTES = 1 << 20
+"""Far more than any settings need; reading an endless file would block the supervisor."""
 
 
 class BadSettings(Exception):
-    """The file can't be read or does not say what may be said; the message names file, line, key, value, allowed."""
+    """The file is unreadable or invalid; the message names file, line, key, value and what is allowed."""
 
 
 def load_settings(config: Path) -> Settings:
     """Raises BadSettings."""
     try:
         with config.open("rb") as file:
-            content = file.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            raise BadSettings(f"can't read the settings {config}: more than {LONGEST} bytes are no settings")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise BadSettings(f"can't read the settings {config}: the file has more than {MAX_BYTES} bytes")
         return parse_settings(content.decode("utf-8-sig"), str(config))
     except SettingsError as error:
         raise BadSettings(str(error)) from error
     except FileNotFoundError as error:
-        remedy = "name the file with --config, or make a first one with: certedge init --host YOUR.HOST.NAME"
+        remedy = "name the file with --config, or create one with: certedge init --host YOUR.HOST.NAME"
         raise BadSettings(f"can't read the settings {config}: there is no such file; {remedy}") from error
     except OSError as error:
         raise BadSettings(f"can't read the settings {config}: {error.strerror}") from error

@@ -27,13 +27,11 @@ from certstore.acme import keys
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.files.atomic import make_folder, replace_file
 from certstore.files.clock import utc_now
-from certstore.model.layout import Layout
+from certstore.model.layout import ACCOUNT_KEYS, Layout
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause, Failure
 
 logger = logging.getLogger(__name__)
-
-KEY_FILE, FACTS_FILE = "key.pem", "account.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,8 @@ class Accounts:
         """None while there is none, or none that can be read. Raises OSError where a file is there and unreadable."""
         folder = self._layout.account(ca.key)
         try:
-            key = load_key((folder / KEY_FILE).read_bytes())
-            facts = json.loads((folder / FACTS_FILE).read_bytes())
+            key = load_key(self._layout.account_key(ca.key).read_bytes())
+            facts = json.loads(self._layout.account_facts(ca.key).read_bytes())
             made_at = datetime.fromisoformat(facts["made_at"]) if facts.get("made_at") else None
             return Account(ca, key, facts["url"], tuple(facts["contact"]), facts.get("terms"), made_at)
         except FileNotFoundError:
@@ -93,7 +91,7 @@ class Accounts:
     def thumbprints(self) -> set[str]:
         """Of every account key in the store (RFC 7638): what our key authorizations end in."""
         found = set()
-        for path in self._layout.accounts.glob(f"*/{KEY_FILE}"):
+        for path in self._layout.accounts.glob(ACCOUNT_KEYS):
             with suppress(OSError, ValueError):
                 found.add(b64encode(load_key(path.read_bytes()).thumbprint()).decode("ascii"))
         return found
@@ -183,20 +181,19 @@ class Accounts:
     def _key(self, ca: Ca) -> JWK:
         """The kept key, or a new one, on disk before anybody else sees its public half."""
         try:
-            return load_key((self._layout.account(ca.key) / KEY_FILE).read_bytes())
+            return load_key(self._layout.account_key(ca.key).read_bytes())
         except FileNotFoundError:
             pem = keys.to_pem(keys.make_key("ec256"))
         except ValueError:
-            folder = self._layout.account(ca.key)
-            detail = f"{folder / KEY_FILE} holds no key that can be used; move it away to have a new account made"
+            path = self._layout.account_key(ca.key)
+            detail = f"{path} holds no key that can be used; move it away to have a new account made"
             raise OrderFailed(Failure(Cause.ACCOUNT, detail)) from None
         self._write_key(ca, pem)
         return load_key(pem)
 
     def _write_key(self, ca: Ca, pem: bytes) -> None:
-        folder = self._layout.account(ca.key)
-        make_folder(folder, 0o700)
-        replace_file(folder / KEY_FILE, pem, 0o600, self._layout.temporary)
+        make_folder(self._layout.account(ca.key), 0o700)
+        replace_file(self._layout.account_key(ca.key), pem, 0o600, self._layout.temporary)
 
     def _write_facts(self, account: Account) -> None:
         facts: dict[str, Any] = {
@@ -207,7 +204,7 @@ class Accounts:
             "made_at": account.made_at.isoformat() if account.made_at else None,
         }
         content = json.dumps(facts, indent=1).encode() + b"\n"
-        replace_file(self._layout.account(account.ca.key) / FACTS_FILE, content, 0o600, self._layout.temporary)
+        replace_file(self._layout.account_facts(account.ca.key), content, 0o600, self._layout.temporary)
 
 
 def load_key(pem: bytes) -> JWK:

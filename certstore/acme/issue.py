@@ -24,7 +24,7 @@ from certstore.acme.challenges import Challenges, SelfCheck
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after, to_problem, told
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay, Part
 from certstore.files.clock import utc_now
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RSA
 from certstore.model.renewal.acme_problems import read_problem
 from certstore.model.renewal.failure import Cause, Failure

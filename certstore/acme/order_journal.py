@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from certstore.files.atomic import make_folder, replace_file
-from certstore.model.layout import Layout
+from certstore.model.layout import ORDERS, Layout
 
 TOO_OLD = timedelta(hours=20)
 """CAs keep a finished order for days and an unfinished one for hours to days; an older one is begun anew."""
@@ -100,7 +100,7 @@ class OrderJournal:
 
     def sites(self) -> Sequence[str]:
         """Those with an order that was not finished."""
-        return sorted(path.stem for path in self._layout.orders.glob("*.json"))
+        return sorted(path.stem for path in self._layout.orders.glob(ORDERS))
 
     def sweep(self, live_fingerprint: Callable[[str], str | None], now: datetime) -> int:
         """Remove what nobody will pick up: damaged, too old, or live already; how many.

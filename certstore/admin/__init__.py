@@ -1,12 +1,16 @@
-"""The console: pages and an API over the verbs that the command line uses, served by the control process over HTTPS.
+"""The console: pages and an API over the commands of the command line, served over HTTPS by the control process.
 
-    server, tls        the listener, on the store's live main certificate
-    guard              what holds for every request: host, size, headers
-    access             who may come in: users, sessions, set-up links, tokens; `auth/` has their parts
-    desk               every action: authorized, performed, put into the audit log; `deeds_*` are the actions
-    site_index, jobs   what pages show, kept up to date beside the requests
-    api/, pages/       two faces of the desk: JSON with problem documents, and HTML
+    start              starts the console for control; whatever it lacks, everything else goes on
+    server             the HTTPS listener, and the lifetime of everything below
+    app                the web application: API, pages, health checks, errors
+    context            what control gives the console: the store's writer, and a way to perform commands
+    actions/           every action: authorized, performed, recorded in the audit log
+    http/              every request: connections, headers, limits, the actor, problem documents
+    live/              what outlives a request: list of sites, jobs, uploads, event streams
+    pages/, api/       the two faces of the actions: HTML, and JSON with problem documents
+    templates/         the pages' HTML
+    static/            style sheet, script and icon
 
-Decisions live in `certstore.model` (authorization, sign_in, totp, people, standing, listing). Pages and API know no
-files of the store.
+Decisions are in `certstore.model.console`, users and tokens in `certstore.people`. Pages and API know no files of the
+store.
 """

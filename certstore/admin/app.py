@@ -1,6 +1,6 @@
-"""The web application, put together: API, pages, health, errors in the form that the client asked for.
+"""Assembles the web application: API, pages, health checks, and errors in the form that the client expects.
 
-Made once per control process around a desk. Serving it is `server`'s job.
+Built once per control process around the actions. `server` serves it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 API = "/api/v1"
 
 _DESCRIPTION = """
-The verbs of `certedge` over HTTPS. Send a token (`Authorization: Bearer cet_…`, made under *People* or with
-`certedge admin token add`); a browser's session works too, with its CSRF token in `X-CSRF-Token`.
+The commands of `certedge` over HTTPS. Send a token (`Authorization: Bearer cet_…`, created under *Users* or with
+`certedge admin token add`). A browser's session works too, with its CSRF token in `X-CSRF-Token`.
 
 Errors are problem documents (RFC 9457): `detail` says what was found, `remedy` what to do.
 """
@@ -74,16 +74,16 @@ def _api() -> APIRouter:
     problems: dict[int | str, dict[str, object]] = {
         status: {"model": ProblemDocument, "content": {"application/problem+json": {}}, "description": words}
         for status, words in {
-            400: "Can't be understood",
-            401: "No token or session, or none that is good",
+            400: "Bad request",
+            401: "No valid token or session",
             403: "Not allowed",
-            404: "Not there, or not for you to know of",
-            409: "At odds with what is so",
-            412: "Changed meanwhile",
+            404: "Not found, or not visible to you",
+            409: "Conflict with the current state",
+            412: "Changed in the meantime",
             413: "Too large",
             422: "Refused",
-            502: "A server that was asked did not play along",
-            503: "Not possible at the moment",
+            502: "Another server failed",
+            503: "Temporarily unavailable",
         }.items()
     }
     router = APIRouter(prefix=API, responses=problems)
@@ -93,7 +93,7 @@ def _api() -> APIRouter:
 
 
 def healthz() -> JSONResponse:
-    """Control lives."""
+    """The control process is alive."""
     return JSONResponse({"status": "ok"})
 
 
@@ -101,7 +101,7 @@ def healthz() -> JSONResponse:
 
 
 def _answer(request: Request, problem: Problem) -> Response:
-    """A problem document for programs, a page for people."""
+    """A problem document for the API, a page for browsers."""
     if request.url.path.startswith("/api/"):
         return response_of(problem)
     actor = find_actor(request)
@@ -110,7 +110,7 @@ def _answer(request: Request, problem: Problem) -> Response:
 
 
 def _page_before(request: Request) -> str:
-    """The page of the site that a form belonged to, else the overview."""
+    """The page of the site that the form belongs to, otherwise the overview."""
     parts = request.url.path.split("/")
     return "/".join(parts[:3]) if len(parts) > 3 and parts[1] == "sites" else "/"
 
@@ -128,17 +128,17 @@ async def on_expected(request: Request, error: Exception) -> Response:
 
 
 async def on_http(request: Request, error: Exception) -> Response:
-    """What the router says: no such path, no such method; and bodies that can't be taken apart."""
+    """The router's errors (no such path or method), and bodies that can't be parsed."""
     if getattr(request.state, "is_too_large", False):
         return await on_expected(request, BodyTooLarge())
     status = error.status_code if isinstance(error, HTTPException) else 500
-    details = {404: "there is nothing under this address", 405: "this address does not take that method"}
-    problem = Problem(status, "http", details.get(status, "the request can't be understood"))
+    details = {404: "there is nothing at this address", 405: "this address does not support that method"}
+    problem = Problem(status, "http", details.get(status, "the request is not valid"))
     return await asyncio.to_thread(_answer, request, problem)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
-    """Names the fields and what is allowed, never the values: one could be a password."""
+    """Names the fields and what is allowed, never the values: a value may be a password."""
     if getattr(request.state, "is_too_large", False):
         return await on_expected(request, BodyTooLarge())
     errors = error.errors() if isinstance(error, RequestValidationError) else []
@@ -149,7 +149,7 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 
 async def on_unforeseen(request: Request, error: Exception) -> Response:
-    """A fault of ours: where, and of what kind; its message could quote what was sent."""
+    """A bug: logs its place and kind, not its message, which may quote the request."""
     where = "".join(traceback.format_tb(error.__traceback__))
     logger.error("%s %s: %s at\n%s", request.method, request.url.path, type(error).__name__, where)
     return response_of(problem_of(error))

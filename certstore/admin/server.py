@@ -1,7 +1,6 @@
-"""Serves the console inside the control process's own event loop, on `admin.listen`, over HTTPS.
+"""Serves the console over HTTPS on `admin.listen`, in the control process's event loop.
 
-It begins when control is ready and ends before anything else of it does. Where it can't begin (its port is taken, say)
-certificates are taken in, ordered and served all the same, and the log says why there is no console.
+It starts when control is ready and is the first part to stop.
 """
 
 from __future__ import annotations
@@ -35,19 +34,19 @@ from certstore.people.throttle import Throttle
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
-"""How soon an open overview hears of a change."""
+"""How soon an open overview shows a change."""
 
-_END_SECONDS = 1
+_SHUTDOWN_SECONDS = 1
 _ROUNDS = 10
-"""Of the loop, in which aborted connections come apart."""
+"""Rounds of the loop in which aborted connections are torn down."""
 
 
 @contextlib.asynccontextmanager
 async def console(context: ConsoleContext, access: Access) -> AsyncIterator[str]:
-    """The console, for as long as the context lasts; its address. Raises OSError, ssl.SSLError."""
+    """Serve the console for as long as the context lasts; its address. Raises OSError, ssl.SSLError."""
     actions = build_actions(context, access)
     listener = _listen(context.settings.admin.listen)
-    # It would log exceptions with their messages, which could quote what was sent; `app` logs them without.
+    # uvicorn would log exceptions with their messages, which may quote the request; `app` logs them without.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = _Server(_config(build_app(actions), LiveTlsContext(context.writer.layout)))
     address = f"https://{HostPort(*listener.getsockname()[:2])}"
@@ -68,13 +67,13 @@ async def console(context: ConsoleContext, access: Access) -> AsyncIterator[str]
 
 
 def build_actions(context: ConsoleContext, access: Access) -> Actions:
-    """In a running loop. Its jobs are to be stopped and its index closed."""
+    """Needs a running loop. The caller stops the jobs and closes the index."""
     news = Broadcast()
     return Actions(
         context,
         access,
-        SiteIndex(context, news.tell),
-        Jobs(context.clock, news.tell),
+        SiteIndex(context, news.announce),
+        Jobs(context.clock, news.announce),
         Uploads(context.clock),
         Passwords(),
         Throttle(context.clock),
@@ -118,20 +117,20 @@ def _config(app: object, context: LiveTlsContext) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=LIMIT + 1,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=_END_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         ssl_context_factory=chosen,
     )
 
 
 class _Server(uvicorn.Server):
-    """Signals are the control process's own affair."""
+    """Leaves signals to the control process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def abort_rest(self) -> None:
-        """Browsers keep connections open, and take their time to answer a TLS farewell."""
+        """Close what is still open: browsers keep connections, and answer a TLS close late."""
         rest = list(self.server_state.connections)
         for connection in rest:
             if (transport := getattr(connection, "transport", None)) is not None:
@@ -145,19 +144,19 @@ async def _keep_index_fresh(index: SiteIndex) -> None:
         try:
             await asyncio.to_thread(index.refresh)
         except Exception:
-            # The next look may succeed; pages show what the last one found.
-            logger.exception("the console could not look at the sites")
+            # The next round may succeed; until then pages show what the last one found.
+            logger.exception("the console could not refresh its list of sites")
         await asyncio.sleep(REFRESH_SECONDS)
 
 
 def _announce_set_up(access: Access, address: str) -> None:
-    """As long as nobody can sign in as an administrator, every start prints a fresh one-time link."""
+    """While there is no administrator, log a new one-time link at every start."""
     if not access.users.is_empty:
         return
     secret = access.invitations.make(FIRST)
     logger.warning(
-        "the console has no administrator yet. Open this link once to become it: %s/setup?link=%s "
-        "(or: certedge admin user add NAME)",
+        "the console has no administrator yet. Open this one-time link to create the account: %s/setup?link=%s "
+        "(or run: certedge admin user add NAME)",
         address,
         secret,
     )

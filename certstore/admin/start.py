@@ -1,8 +1,8 @@
-"""Starts the console inside the control process.
+"""Starts the console for the control process.
 
-The process that starts control hands it `serve_console`. The console's modules are imported only when control is ready,
-because that takes long. If something is missing (a port, a part of the installation), it is logged, and everything else
-keeps working.
+The process that starts control hands it `serve_console`. The rest of the console is imported when control is ready,
+because that takes a while. If the console can't start (its port is taken, a package is missing), the log says why, and
+everything else goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def serve_console(
     perform: Perform,
     upkeep: Callable[[], Upkeep | None],
 ) -> AsyncIterator[None]:
-    """Serve for as long as the context lasts; a `certstore.control.process.Console`."""
+    """Serve the console for as long as the context lasts: a `certstore.control.process.Console`."""
     context = ConsoleContext(writer, settings, base, perform, upkeep, utc_now)
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -49,7 +49,7 @@ async def serve_console(
         except (OSError, ssl.SSLError) as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
             logger.error("there is no console on %s: %s", settings.admin.listen, what)
-        except Exception as error:  # noqa: BLE001  certificates are served, imported and renewed without a console
+        except Exception as error:  # noqa: BLE001  certificates are served, installed and renewed without a console
             where = "".join(traceback.format_tb(error.__traceback__))
             logger.error("there is no console: %s at\n%s", type(error).__name__, where)
         yield

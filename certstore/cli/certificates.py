@@ -21,6 +21,7 @@ from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.files.clock import utc_now
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 
 if TYPE_CHECKING:
     from certstore.control.commands.results import InstallResult
@@ -33,7 +34,6 @@ app = typer.Typer(
     epilog="Example: certedge cert history webmail.example.com",
 )
 
-_FILE_LIMIT = 1_000_000
 _PASSWORD_LIMIT = 4096
 _SHOWN_ATTEMPTS = 10
 _OUTCOME_STYLES = {"refused": BAD, "failed": BAD, "noted": WARNING, "done": GOOD}
@@ -69,7 +69,7 @@ def install(
     paths = _given_files(fullchain, privkey, pem, p12, attempted)
     check_site_key(site, attempted)
     edge = open_edge(config)
-    files = tuple(DroppedFile(path.name, _read(path, _FILE_LIMIT, attempted)) for path in paths)
+    files = tuple(DroppedFile(path.name, _read(path, FILE_LIMIT, attempted)) for path in paths)
     password = _read_password(password_file, attempted) if password_file is not None else None
     result = ask(edge, InstallRequest(site, files, password, force), attempted)
     if not result.is_accepted:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certstore.cli.output import WARNING, Cell
+from certstore.model.layout import DROP_SUFFIX
 
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
@@ -26,7 +27,7 @@ def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
     for path in entries:
         if path.is_dir():
             is_known = is_usable_key(path.name)
-        elif path.suffix == ".pem":
+        elif path.suffix == DROP_SUFFIX:
             has_folder = is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
             is_known = has_folder or path.stem in hosts or may_be_bare(path.stem)
         else:
@@ -49,7 +50,7 @@ def _what_to_do(layout: Layout, path: Path) -> str:
     from certstore.model.names import DomainName, InvalidName
 
     is_folder = path.is_dir()
-    name, suffix = (path.name, "") if is_folder else (path.stem, ".pem")
+    name, suffix = (path.name, "") if is_folder else (path.stem, DROP_SUFFIX)
     if name == "main":
         place = layout.drop_folder("main") if is_folder else layout.drop_file("main")
         return f"move it to {place}, the main site's place"

@@ -20,11 +20,11 @@ from josepy.errors import Error as JoseError
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.names import is_host_name
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
 
-_FILE_LIMIT = 1_000_000
 _LETS_ENCRYPT = "Let's Encrypt"
 
 
@@ -241,11 +241,11 @@ def _setting(path: Path, key: str) -> str:
 def _read(path: Path, notes: list[str]) -> bytes | None:
     try:
         with path.open("rb") as file:
-            content = file.read(_FILE_LIMIT + 1)
+            content = file.read(FILE_LIMIT + 1)
     except OSError as error:
         notes.append(f"{path}: {error.strerror}")
         return None
-    if len(content) > _FILE_LIMIT:
-        notes.append(f"{path}: larger than {_FILE_LIMIT} bytes")
+    if len(content) > FILE_LIMIT:
+        notes.append(f"{path}: larger than {FILE_LIMIT} bytes")
         return None
     return content

@@ -203,7 +203,7 @@ class _Control:
     @contextlib.asynccontextmanager
     async def watching(self, sweep_seconds: float) -> AsyncIterator[DropWatcher]:
         """Imports drops on the watcher's thread; at the end the current one is finished."""
-        watcher = DropWatcher(self._writer, sweep_seconds=sweep_seconds)
+        watcher = DropWatcher(self._writer, scan_seconds=sweep_seconds)
         watcher.start()
         try:
             yield watcher

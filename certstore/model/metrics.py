@@ -1,7 +1,7 @@
-"""What is measured, under which names, and how the counts of several processes become one page for Prometheus.
+"""What is measured, under which names, and how the counts of several processes become one.
 
-Pure. Workers count in plain numbers and report them now and then; control adds the reports up and writes them in
-Prometheus' text format (version 0.0.4). A family says how its values of several workers are put together.
+Pure. Workers count in plain numbers and report them now and then; control adds the reports up. A family defines how
+the values of several workers are combined.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from enum import StrEnum
 from typing import Any
 
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of the upstream latency's buckets, in seconds; what takes longer is in one more bucket."""
+"""Upper bounds of the buckets of upstream latency, in seconds; one more bucket holds everything slower."""
 
 OTHER_SITES = "other"
-"""The label of all sites beyond the bound on labels."""
+"""The label that all sites beyond the limit share."""
 
 
 class Kind(StrEnum):
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric. `is_greatest`: of several workers' values the greatest counts, not the sum."""
+    """One metric. `is_greatest`: the greatest of the workers' values counts, not their sum."""
 
     name: str
     kind: Kind
@@ -37,26 +37,26 @@ class Family:
 
 _TABLE = (
     Family("certedge_connections_total", Kind.COUNTER, "Accepted client connections.", ("listener",)),
-    Family("certedge_connections_open", Kind.GAUGE, "Client connections that are open.", ("listener",)),
+    Family("certedge_connections_open", Kind.GAUGE, "Open client connections.", ("listener",)),
     Family(
         "certedge_handshakes_total",
         Kind.COUNTER,
-        "TLS handshakes; version is empty where none was agreed on, outcome is done or why it failed.",
+        "TLS handshakes; version is empty if none was negotiated, outcome is done or the reason of the failure.",
         ("listener", "version", "outcome"),
     ),
     Family(
         "certedge_certificates_chosen_total",
         Kind.COUNTER,
-        "Handshakes by the certificate shown (main, domain) and the reason, as `certedge explain` gives it.",
+        "Handshakes by certificate served (main, domain) and the reason, as in `certedge explain`.",
         ("certificate", "reason"),
     ),
     Family(
         "certedge_requests_total",
         Kind.COUNTER,
-        "HTTP requests by site and class of the status; the busiest sites first seen have a label each.",
+        "HTTP requests by site and status class; sites beyond the limit share one label.",
         ("site", "code"),
     ),
-    Family("certedge_upstream_seconds", Kind.HISTOGRAM, "From a request's head to its response's, upstream included."),
+    Family("certedge_upstream_seconds", Kind.HISTOGRAM, "From request head to response head, upstream included."),
     Family("certedge_body_bytes_total", Kind.COUNTER, "Bytes of HTTP bodies and tunnels.", ("direction",)),
     Family(
         "certedge_upstream_connections",
@@ -64,23 +64,23 @@ _TABLE = (
         "Connections to web servers: idle in the pool, active with a request.",
         ("upstream", "state"),
     ),
-    Family("certedge_events_total", Kind.COUNTER, "Refused inputs and other events by cause.", ("cause",)),
-    Family("certedge_snapshot_sites", Kind.GAUGE, "Sites that workers serve.", is_greatest=True),
+    Family("certedge_events_total", Kind.COUNTER, "Refused inputs and other events, by cause.", ("cause",)),
+    Family("certedge_snapshot_sites", Kind.GAUGE, "Sites that the workers serve.", is_greatest=True),
     Family(
         "certedge_snapshot_age_seconds",
         Kind.GAUGE,
-        "Since the worker that is furthest behind last looked at the store without a fault.",
+        "Time since the slowest worker last read the store successfully.",
         is_greatest=True,
     ),
-    Family("certedge_workers", Kind.GAUGE, "Workers that serve."),
-    Family("certedge_certificate_remaining_seconds", Kind.GAUGE, "Validity left; negative once expired.", ("site",)),
+    Family("certedge_workers", Kind.GAUGE, "Running workers."),
+    Family("certedge_certificate_remaining_seconds", Kind.GAUGE, "Validity left; negative after expiry.", ("site",)),
     Family("certedge_certificates", Kind.GAUGE, "Sites by the state of their certificate.", ("state",)),
-    Family("certedge_last_attempts", Kind.GAUGE, "Sites by what their last attempt was and how it ended.",
+    Family("certedge_last_attempts", Kind.GAUGE, "Sites by their last attempt and its outcome.",
            ("doing", "outcome")),
     Family("certedge_last_attempt_timestamp_seconds", Kind.GAUGE,
-           "When a site's certificate was last taken in, ordered or renewed, and how that ended.",
+           "When a site's certificate was last installed, ordered or renewed, and with which outcome.",
            ("site", "doing", "outcome")),
-    Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by its code.", ("code",)),
+    Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by problem code.", ("code",)),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _TABLE}
@@ -88,7 +88,7 @@ FAMILIES: Mapping[str, Family] = {family.name: family for family in _TABLE}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value. Of a histogram `counts` are those of each bucket alone, one more than bounds, and `value` the sum."""
+    """One value. For a histogram `counts` holds the count of each single bucket, and `value` is the sum."""
 
     name: str
     labels: tuple[str, ...]
@@ -100,7 +100,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, line: Sequence[Any]) -> Sample:
-        """Raises KeyError, TypeError or ValueError for anything that is no sample of ours."""
+        """Raises KeyError, TypeError or ValueError for anything else than a sample of a known family."""
         name, labels, value, counts = line
         family = FAMILIES[name]
         if len(labels) != len(family.labels) or bool(counts) is not (family.kind is Kind.HISTOGRAM):
@@ -111,7 +111,7 @@ class Sample:
 
 
 def lasting(samples: Iterable[Sample]) -> list[Sample]:
-    """What stays true when its worker has ended: counts, not states."""
+    """The samples that outlive their worker: counts, not states."""
     return [each for each in samples if FAMILIES[each.name].kind is not Kind.GAUGE]
 
 
@@ -126,7 +126,7 @@ def add_up(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def bound_sites(samples: Iterable[Sample], most: int) -> list[Sample]:
-    """At most so many sites have requests under a label of their own; the others are one."""
+    """Let at most `most` sites keep their own label; all others share one."""
     shown: set[str] = {OTHER_SITES}
     bounded = []
     for each in samples:
@@ -139,50 +139,8 @@ def bound_sites(samples: Iterable[Sample], most: int) -> list[Sample]:
     return add_up(bounded)
 
 
-def exposition(samples: Iterable[Sample]) -> bytes:
-    """The page, families in the order of the table, samples of a family by their labels."""
-    by_family: dict[str, list[Sample]] = {name: [] for name in FAMILIES}
-    for each in samples:
-        by_family[each.name].append(each)
-    lines: list[str] = []
-    for name, members in by_family.items():
-        if members:
-            family = FAMILIES[name]
-            lines += (f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}")
-            for each in sorted(members, key=lambda sample: sample.labels):
-                lines += _histogram_lines(each) if each.counts else [_line(name, family.labels, each)]
-    return "\n".join((*lines, "")).encode()
-
-
 def _together(one: Sample, other: Sample) -> Sample:
     if FAMILIES[one.name].is_greatest:
         return max(one, other, key=lambda sample: sample.value)
     counts = tuple(map(sum, zip(one.counts, other.counts, strict=True)))
     return Sample(one.name, one.labels, one.value + other.value, counts)
-
-
-def _line(name: str, labels: Sequence[str], sample: Sample) -> str:
-    return f"{name}{_labels(labels, sample.labels)} {_number(sample.value)}"
-
-
-def _histogram_lines(sample: Sample) -> list[str]:
-    lines, total = [], 0
-    for bound, count in zip((*map(_number, LATENCY_BOUNDS), "+Inf"), sample.counts, strict=True):
-        total += count
-        lines.append(f'{sample.name}_bucket{{le="{bound}"}} {total}')
-    return [*lines, f"{sample.name}_sum {_number(sample.value)}", f"{sample.name}_count {total}"]
-
-
-def _labels(names: Sequence[str], values: Sequence[str]) -> str:
-    if not names:
-        return ""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
-    return f"{{{','.join(pairs)}}}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)

@@ -1,9 +1,9 @@
 """Who owns which name: two sites never serve the same one, and no drop takes over a name of another site.
 
 A site claims names explicitly (its host and additional names; a bare site its folder's name) or, a bare site only,
-implicitly out of its certificate. `owner` decides between claims on one name; `Declarations` keeps the answers for all
-sites and tells after each change whose names moved, at the cost of that one site's names. No I/O: the sequence numbers
-that decide between explicit claims are handed in and out as plain data.
+implicitly out of its certificate. `owner` decides between claims on one name; `NameOwnership` keeps the answers for all
+sites and returns after each change the sites whose names moved, at the cost of that one site's names. The sequence
+numbers that decide between explicit claims go in and out as plain data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NEVER = 2**63
 
 @dataclass(frozen=True, slots=True)
 class SiteClaims:
-    """What one site claims. `implicit` holds a bare site's candidates, as `implicit_names` gives them."""
+    """What one site claims. `implicit` holds a bare site's candidates, as `implicit_names` returns them."""
 
     site: str
     host: str
@@ -29,7 +29,7 @@ class SiteClaims:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One site's claim on one name. `number` says when control first saw it: the lower, the earlier."""
+    """One site's claim on one name. `number` tells when the writer first saw it: the lower, the earlier."""
 
     site: str
     host: str
@@ -39,7 +39,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two sites declare one name: `owner` has it, `loser` goes without. To be reported for both."""
+    """Two sites declare one name: `owner` has it, `loser` does not. Both report it."""
 
     name: str
     owner: str
@@ -50,7 +50,7 @@ def implicit_names(folder_host: str, dns_names: Collection[str], *, is_self_sign
     """The names that a bare site may take from its certificate: those in the domain that its folder's name shows.
 
     That domain is the direct parent of the folder's name (`webmail.client-a.com` shows `client-a.com`), or the folder's
-    name itself where strangers register below the parent. A self-signed certificate proves nothing and gives nothing.
+    name itself where anybody may register below the parent. A self-signed certificate proves nothing and adds nothing.
     """
     if is_self_signed:
         return ()
@@ -70,9 +70,10 @@ def _is_within(name: str, domain: str) -> bool:
 
 
 def owner(name: str, claims: Iterable[Claim], main_certificate_names: Collection[str]) -> Claim | None:
-    """Of explicit claims main's, else the earliest, of equally early ones that of the site whose host it is.
+    """The claim that wins: among explicit ones main's, else the earliest, and of equally early ones that of the site
+    whose host the name is.
 
-    Implicit claims count only when nobody declares the name and the main certificate does not cover it.
+    Implicit claims count only when no site declares the name and the main certificate does not cover it.
     """
     best = min(claims, key=lambda claim: _rank(name, claim), default=None)
     if best is not None and not best.is_explicit and covers(main_certificate_names, name):
@@ -84,38 +85,32 @@ def _rank(name: str, claim: Claim) -> tuple[bool, bool, int, bool, str]:
     return not claim.is_explicit, claim.site != MAIN, claim.number, claim.host != name, claim.site
 
 
-class Declarations:
-    """The claims of all sites and who owns what. Has one owner, the writer; not safe for several threads.
+class NameOwnership:
+    """The claims of all sites, and which site owns which name. Not safe for several threads.
 
-    `sequence` is what `sequence_state` gave before a restart: name to site to number. A name that a site stops
-    declaring loses its number there; when it comes back it is the latest.
+    `numbers` holds what `numbers_of` gave before a restart, by site. A name that a site stops declaring loses its
+    number there; when the site declares it again, it is the latest.
     """
 
     def __init__(
-        self, sequence: Mapping[str, Mapping[str, int]] | None = None, main_certificate_names: Collection[str] = ()
+        self, numbers: Mapping[str, Mapping[str, int]] | None = None, main_certificate_names: Collection[str] = ()
     ) -> None:
-        self._numbers = {name: dict(numbers) for name, numbers in (sequence or {}).items()}
-        self._numbered: dict[str, set[str]] = {}
-        for name, numbers in self._numbers.items():
-            for site in numbers:
-                self._numbered.setdefault(site, set()).add(name)
-        used = (number for numbers in self._numbers.values() for number in numbers.values())
+        self._numbers = {site: dict(own) for site, own in (numbers or {}).items()}
+        used = (number for own in self._numbers.values() for number in own.values())
         self._next_number = max(used, default=0) + 1
         self._main_certificate_names = frozenset(main_certificate_names)
         self._claims: dict[str, SiteClaims] = {}
         self._claimants: dict[str, set[str]] = {}
         self._owners: dict[str, str] = {}
-        self.sequence_version = 0
-        """Grows whenever `sequence_state` changes, so that it is written only then."""
 
-    # Changes: each returns the sites whose owned names are others than before.
+    # Changes: each returns the sites whose owned names are no longer the same.
 
     def put(self, claims: SiteClaims) -> frozenset[str]:
-        """Set or replace one site's claims."""
+        """Add or replace one site's claims."""
         return self.put_all((claims,))
 
     def put_all(self, several: Iterable[SiteClaims]) -> frozenset[str]:
-        """As `put`, for sites that are seen at the same time: their new names get one number and tie."""
+        """As `put`, for sites that are seen at the same time: their new names get the same number."""
         batch = list(several)
         before = {claims.site: self.owned(claims.site) for claims in batch}
         touched: set[str] = set()
@@ -132,14 +127,14 @@ class Declarations:
         return changed | {site for site, owned in before.items() if self.owned(site) != owned}
 
     def remove(self, site: str) -> frozenset[str]:
-        """Forget a site and its numbers."""
+        """Take a site and its numbers out."""
         touched = self._withdraw(site)
         self._claims.pop(site, None)
-        self._forget_numbers(site, self._numbered.get(site, set()).copy())
+        self._numbers.pop(site, None)
         return self._resolve(touched)
 
     def set_main_certificate_names(self, dns_names: Collection[str]) -> frozenset[str]:
-        """The main certificate has changed: every implicit claim is looked at again."""
+        """The main certificate has changed: every implicit claim is decided again."""
         names = frozenset(dns_names)
         if names == self._main_certificate_names:
             return frozenset()
@@ -155,12 +150,8 @@ class Declarations:
             return ()
         return tuple(name for name in _names(claims) if self._owners.get(name) == site)
 
-    def owner_of(self, name: str) -> str | None:
-        """The site that owns exactly this name; wildcards are not tried."""
-        return self._owners.get(name)
-
     def conflicts(self, site: str) -> tuple[Conflict, ...]:
-        """Every name that this site and another one both declare, whichever of the two has it."""
+        """Every name that this site and another one both declare, no matter which of the two has it."""
         claims = self._claims.get(site)
         if claims is None:
             return ()
@@ -173,15 +164,14 @@ class Declarations:
             found += [Conflict(name, has_it, loser) for loser in losers if site in {has_it, loser}]
         return tuple(found)
 
-    @property
-    def sequence_state(self) -> dict[str, dict[str, int]]:
-        """JSON-able; what the constructor takes after a restart."""
-        return {name: dict(numbers) for name, numbers in self._numbers.items()}
+    def numbers_of(self, site: str) -> dict[str, int]:
+        """When each of the site's names was first declared, as a sequence number; a restart needs them again."""
+        return dict(sorted(self._numbers.get(site, {}).items()))
 
     # Inside
 
     def _withdraw(self, site: str) -> set[str]:
-        """Take a site's claims out of the index; the names whose owner may change."""
+        """Take a site's claims out of the index; returns the names whose owner may change."""
         claims = self._claims.get(site)
         if claims is None:
             return set()
@@ -194,25 +184,11 @@ class Declarations:
         return set(names)
 
     def _number(self, claims: SiteClaims) -> None:
-        numbered = self._numbered.setdefault(claims.site, set())
-        explicit = set(claims.explicit)
-        self._forget_numbers(claims.site, numbered - explicit)
-        for name in explicit - numbered:
-            self._numbers.setdefault(name, {})[claims.site] = self._next_number
-            self.sequence_version += 1
-        self._numbered[claims.site] = explicit
-
-    def _forget_numbers(self, site: str, names: set[str]) -> None:
-        for name in names:
-            numbers = self._numbers[name]
-            del numbers[site]
-            if not numbers:
-                del self._numbers[name]
-            self._numbered[site].discard(name)
-            self.sequence_version += 1
+        before = self._numbers.get(claims.site, {})
+        self._numbers[claims.site] = {name: before.get(name, self._next_number) for name in claims.explicit}
 
     def _resolve(self, names: Iterable[str]) -> frozenset[str]:
-        """Decide these names anew; the sites that lost or gained one."""
+        """Decide these names again; returns the sites that lost or gained one."""
         changed: set[str] = set()
         for name in names:
             claims = (self._claim(site, name) for site in self._claimants.get(name, ()))
@@ -232,7 +208,7 @@ class Declarations:
         """An implicit claim is as old as the site's claim on its own host: an older site keeps what it has."""
         claims = self._claims[site]
         is_explicit = name in claims.explicit
-        number = self._numbers.get(name if is_explicit else claims.host, {}).get(site, _NEVER)
+        number = self._numbers[site].get(name if is_explicit else claims.host, _NEVER)
         return Claim(site, claims.host, is_explicit, number)
 
 

@@ -1,7 +1,7 @@
-"""All sites as the writer knows them, in memory: settings, what is live, who owns which name, and the entry it makes.
+"""All sites as the writer knows them, in memory: settings, what is live, who owns which name, and their entries.
 
-No files here: what is learnt elsewhere is put in, and the sites whose entries may have changed by it come out, because
-one site's names decide about another's.
+No files: a change goes in, and the sites whose entries may have changed by it come out, because one site's names decide
+about another's.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from certstore.model.name_ownership import Conflict, Declarations, SiteClaims, implicit_names
+from certstore.model.name_ownership import Conflict, NameOwnership, SiteClaims, implicit_names
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSite:
-    """`settings` is None for a bare site, `host` its folder's name then. `served` are the facts of the live version.
+    """`settings` is None for a bare site, whose `host` is its folder's name. `served` describes the live version.
 
-    `has_drop` says whether a drop was ever seen: it decides where a certificate comes from when nothing else does.
+    `has_drop`: a drop has been seen. It decides where the certificate comes from when no setting does.
     """
 
     site: str
@@ -33,7 +33,7 @@ class KnownSite:
 
     @property
     def expected_names(self) -> tuple[str, ...]:
-        """Its certificate has to cover one of these. Nothing is expected of a main site that says nothing."""
+        """The site's certificate has to cover one of these. A main site without settings expects none."""
         return () if self.is_unnamed_main else self.declared_names
 
     @property
@@ -41,14 +41,14 @@ class KnownSite:
         return self.site == MAIN and self.settings is None
 
     def with_served(self, served: ServedCertificate) -> KnownSite:
-        """The same site with another live version; a main site without a site.yaml is named by its certificate."""
+        """The same site with another live version; a main site without a site.yaml takes its host from it."""
         hosts = [name for name in served.dns_names if not name.startswith("*.")]
         host = hosts[0] if self.is_unnamed_main and hosts and not served.is_self_signed else self.host
         return replace(self, served=served, host=host)
 
     @property
     def source(self) -> Source:
-        """Where its certificate comes from. The main site has no other certificate to fall back on."""
+        """Where the certificate comes from. The main site has no other site's certificate to fall back on."""
         chosen = self.settings.certificate if self.settings else None
         if self.site == MAIN:
             return Source.ACME if chosen is Source.ACME else Source.FILE
@@ -56,7 +56,7 @@ class KnownSite:
 
     @property
     def claims(self) -> SiteClaims:
-        """A bare site may also stand for names of its certificate that lie beside its own."""
+        """A bare site may also claim names of its certificate that are close to its own."""
         implicit: tuple[str, ...] = ()
         if self.settings is None and self.served is not None and self.site != MAIN:
             certificate = self.served
@@ -64,18 +64,11 @@ class KnownSite:
         return SiteClaims(self.site, self.host, self.declared_names, implicit)
 
 
-class NumberedDeclarations(Declarations):
-    """Gives out one site's numbers, so that a new declaration is kept by one line and not by writing all of them."""
-
-    def numbers_of(self, site: str) -> dict[str, int]:
-        return {name: self._numbers[name][site] for name in sorted(self._numbered.get(site, ()))}
-
-
 class SiteRegistry(Mapping[str, KnownSite]):
     """The sites by key. `put` and `remove` return the sites whose entries may differ from before, the site included."""
 
-    def __init__(self, declarations: NumberedDeclarations) -> None:
-        self._declarations = declarations
+    def __init__(self, ownership: NameOwnership) -> None:
+        self._ownership = ownership
         self._sites: dict[str, KnownSite] = {}
         self._site_of_host: dict[str, str] = {}
 
@@ -89,11 +82,11 @@ class SiteRegistry(Mapping[str, KnownSite]):
         return len(self._sites)
 
     def put(self, known: KnownSite) -> set[str]:
-        """Set or replace one site."""
+        """Add or replace one site."""
         return set() if self._sites.get(known.site) == known else self.put_all([known])
 
     def put_all(self, several: Collection[KnownSite]) -> set[str]:
-        """Sites seen at the same moment: none of them is earlier than the others."""
+        """Add or replace sites that were seen at the same moment: none of them is earlier than the others."""
         changed = {known.site for known in several}
         claims = []
         for known in several:
@@ -105,10 +98,10 @@ class SiteRegistry(Mapping[str, KnownSite]):
             if before is None or before.claims != known.claims:
                 claims.append(known.claims)
         if claims:
-            changed |= self._declarations.put_all(claims)
+            changed |= self._ownership.put_all(claims)
         main = self._sites.get(MAIN)
         if main is not None and main.served is not None and MAIN in changed:
-            changed |= self._declarations.set_main_certificate_names(main.served.dns_names)
+            changed |= self._ownership.set_main_certificate_names(main.served.dns_names)
         return changed & self._sites.keys()
 
     def remove(self, site: str) -> set[str]:
@@ -116,19 +109,19 @@ class SiteRegistry(Mapping[str, KnownSite]):
         if known is None:
             return set()
         self._release_host(known)
-        return set(self._declarations.remove(site)) & self._sites.keys()
+        return set(self._ownership.remove(site)) & self._sites.keys()
 
     def site_of_host(self, host: str) -> str | None:
         return self._site_of_host.get(host)
 
     def entry(self, site: str) -> SiteEntry:
-        """What workers see of the site."""
+        """The site as workers see it."""
         known = self._sites[site]
         settings = known.settings
         return SiteEntry(
             site=site,
             host=known.host,
-            names=tuple(self._declarations.owned(site)),
+            names=tuple(self._ownership.owned(site)),
             source=known.source,
             certificate=None if known.source is Source.MAIN else known.served,
             inspect=settings.inspect if settings else False,
@@ -136,7 +129,7 @@ class SiteRegistry(Mapping[str, KnownSite]):
         )
 
     def _release_host(self, known: KnownSite) -> None:
-        """The host of `known` goes to another site that has the same one, if there is any: two sites may disagree."""
+        """Give the host of `known` to another site with the same host, if there is one: two sites may claim it."""
         if self._site_of_host.get(known.host) != known.site:
             return
         del self._site_of_host[known.host]
@@ -145,8 +138,8 @@ class SiteRegistry(Mapping[str, KnownSite]):
             self._site_of_host[known.host] = other
 
     def numbers_of(self, site: str) -> dict[str, int]:
-        """When each of its names was first declared, by sequence number; what a restart has to know again."""
-        return self._declarations.numbers_of(site)
+        """As `NameOwnership.numbers_of`."""
+        return self._ownership.numbers_of(site)
 
     def conflicts(self, site: str) -> tuple[Conflict, ...]:
-        return self._declarations.conflicts(site)
+        return self._ownership.conflicts(site)

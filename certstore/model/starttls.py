@@ -44,9 +44,10 @@ def _smtp_reply(code: bytes) -> Expected:
     return Expected(_pattern(rb"(?!\d{3}-)"), _pattern(code))
 
 
-_SMTP = ClientSide(
-    _smtp_reply(b"220"), (("EHLO {host}\r\n", _smtp_reply(b"250")), ("STARTTLS\r\n", _smtp_reply(b"220")))
-)
+def _smtp(hello: str) -> ClientSide:
+    go_ahead = _smtp_reply(b"220")
+    return ClientSide(go_ahead, ((f"{hello} {{host}}\r\n", _smtp_reply(b"250")), ("STARTTLS\r\n", go_ahead)))
+
 
 CLIENT_SIDES: Mapping[ListenerKind, ClientSide] = {
     ListenerKind.IMAP: ClientSide(
@@ -55,8 +56,9 @@ CLIENT_SIDES: Mapping[ListenerKind, ClientSide] = {
         (("edge STARTTLS\r\n", Expected(_pattern(rb"edge |\* BYE\b"), _pattern(rb"edge OK\b"))),),
     ),
     ListenerKind.POP3: ClientSide(_POP3_OK, (("STLS\r\n", _POP3_OK),)),
-    ListenerKind.SMTP: _SMTP,
-    ListenerKind.SUBMISSION: _SMTP,
+    ListenerKind.SMTP: _smtp("EHLO"),
+    ListenerKind.LMTP: _smtp("LHLO"),
+    ListenerKind.SUBMISSION: _smtp("EHLO"),
     ListenerKind.SIEVE: ClientSide(_SIEVE_OK, (("STARTTLS\r\n", _SIEVE_OK),)),
 }
 """One entry for each kind with STARTTLS."""

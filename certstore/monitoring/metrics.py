@@ -1,17 +1,21 @@
-"""The page `/metrics`: what workers counted, and what is known of each site's certificate, in Prometheus' text format.
+"""The page `/metrics`: the workers' counts and the state of each site's certificate, in Prometheus' text format.
 
-    render(facts.status(writer, now), WorkerReports(layout).collect(now), now)
+    render(status(writer, now), WorkerReports(layout).collect(now), now)
 
-Sites with a label of their own are bounded: those whose certificates end first are shown, and main always.
+The number of sites with their own label is limited: main, and those whose certificates expire first.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 
-from certstore.model.metrics import Sample, exposition
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+
+from certstore.model.metrics import FAMILIES, LATENCY_BOUNDS, Family, Kind, Sample
 from certstore.model.snapshot import MAIN
 from certstore.monitoring.worker_reports import Gathered
 from certstore.store.status import SiteFacts
@@ -21,8 +25,37 @@ SITES = 1000
 
 
 def render(sites: Sequence[SiteFacts], workers: Gathered, now: datetime) -> bytes:
-    """The whole page."""
     return exposition([*workers.samples, *_totals(sites), *_by_site(sites, now)])
+
+
+def exposition(samples: Iterable[Sample]) -> bytes:
+    """Samples as Prometheus reads them (text format 0.0.4), in the order of the families."""
+    by_family: dict[str, list[Sample]] = {name: [] for name in FAMILIES}
+    for each in samples:
+        by_family[each.name].append(each)
+    return generate_latest(_Families([_metric(FAMILIES[name], of) for name, of in by_family.items() if of]))
+
+
+class _Families(list[Metric]):
+    """A registry as far as `generate_latest` knows one."""
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self)
+
+
+def _metric(family: Family, samples: Iterable[Sample]) -> Metric:
+    metric = Metric(family.name.removesuffix("_total"), family.help, family.kind.value)
+    for each in sorted(samples, key=lambda sample: sample.labels):
+        labels = dict(zip(family.labels, each.labels, strict=True))
+        if family.kind is not Kind.HISTOGRAM:
+            metric.add_sample(family.name, labels, each.value)
+            continue
+        bounds = (*map(str, LATENCY_BOUNDS), "+Inf")
+        for bound, count in zip(bounds, accumulate(each.counts), strict=True):
+            metric.add_sample(f"{family.name}_bucket", {**labels, "le": bound}, count)
+        metric.add_sample(f"{family.name}_sum", labels, each.value)
+        metric.add_sample(f"{family.name}_count", labels, sum(each.counts))
+    return metric
 
 
 def _totals(sites: Sequence[SiteFacts]) -> Iterator[Sample]:

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from certstore.model.layout import Layout
-from certstore.model.readiness import Observed, Position, Readiness, WorkerView
-from certstore.model.readiness import judge as judge_observed
+from certstore.model.readiness import Observed, Position, Readiness, WorkerView, check_readiness
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
 from certstore.monitoring.worker_reports import WorkerReport
@@ -32,7 +31,7 @@ def judge(
         expects_workers=bool(settings.listeners),
         is_maintenance_stalled=is_maintenance_stalled,
     )
-    return judge_observed(observed, now)
+    return check_readiness(observed, now)
 
 
 def _journal(layout: Layout) -> tuple[Position | None, datetime | None]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from certstore.files.atomic import replace_file
-from certstore.model.layout import Layout
+from certstore.model.layout import WORKER_REPORTS, Layout
 from certstore.model.metrics import Sample, add_up, bound_sites, lasting
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -60,7 +60,7 @@ class WorkerReports:
             ids, past = self._read_past()
             living: list[WorkerReport] = []
             ended: list[tuple[Path, WorkerReport]] = []
-            for path in sorted(self._layout.worker_reports.glob("worker-*.json")):
+            for path in sorted(self._layout.worker_reports.glob(WORKER_REPORTS)):
                 report = read_report(path)
                 if report is None:
                     continue

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from certstore.files.atomic import sync_folder, write_all
+from certstore.model.layout import AUDIT_LOG, AUDIT_PARTS, audit_part, audit_part_begins
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +25,6 @@ KEPT = 12
 """Put aside; with the one that is written to, some 100 MB or 400,000 entries."""
 
 _CHUNK = 64 * 1024
-_NAME = "audit-{:015d}.jsonl"
-_ASIDE = f"audit-{'[0-9]' * 15}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class AuditFiles:
 
     def __init__(self, folder: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
         self._folder = folder
-        self._current = folder / "audit.jsonl"
+        self._current = folder / AUDIT_LOG
         self._largest = largest
         self._kept = kept
         self._lock = threading.Lock()
@@ -96,7 +95,7 @@ class AuditFiles:
         """A disk that says no costs the bound, never an entry."""
         try:
             os.close(self._open())  # what is put aside ends with a whole line
-            self._current.rename(self._folder / _NAME.format(self._end_of_aside()))
+            self._current.rename(self._folder / audit_part(self._end_of_aside()))
             sync_folder(self._folder)
             for oldest in self._aside()[: -self._kept]:
                 oldest.unlink()
@@ -105,28 +104,23 @@ class AuditFiles:
             logger.error("the audit log can't be put aside, and grows: %s", error.strerror)
 
     def _aside(self) -> list[Path]:
-        """Ours alone: somebody may keep exports, with dates in their names, beside them."""
-        return sorted(self._folder.glob(_ASIDE))
+        return sorted(self._folder.glob(AUDIT_PARTS))
 
     def _end_of_aside(self) -> int:
         aside = self._aside()
-        return _begins(aside[-1]) + aside[-1].stat().st_size if aside else 0
+        return audit_part_begins(aside[-1]) + aside[-1].stat().st_size if aside else 0
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[list[_Piece]]:
         """All files as they are now: whatever is renamed or removed meanwhile, an open one stays."""
         with contextlib.ExitStack() as stack:
             with self._lock:
-                found = [(_begins(path), path) for path in self._aside()]
+                found = [(audit_part_begins(path), path) for path in self._aside()]
                 if self._current.exists():
                     found.append((self._end_of_aside(), self._current))
                 files = [(begins, stack.enter_context(path.open("rb"))) for begins, path in found]
                 pieces = [_Piece(begins, file, os.fstat(file.fileno()).st_size) for begins, file in files]
             yield pieces
-
-
-def _begins(path: Path) -> int:
-    return int(path.stem.removeprefix("audit-"))
 
 
 def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:

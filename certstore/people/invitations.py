@@ -25,7 +25,7 @@ class Invitations:
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
         self._kept = KeyedState(
-            layout.admin / "invitations.jsonl",
+            layout.invitations,
             layout.temporary,
             is_valid=is_read_by(lambda facts: (facts["user"], datetime.fromisoformat(facts["until"]) > clock())),
         )

@@ -71,7 +71,7 @@ class Sessions:
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
         self._kept = KeyedState(
-            layout.admin / "sessions.jsonl",
+            layout.sessions,
             layout.temporary,
             is_valid=is_read_by(lambda facts: Session.from_json("", facts).is_over(clock())),
         )

@@ -35,7 +35,7 @@ class Tokens:
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
         self._kept = KeyedState(
-            layout.admin / "tokens.jsonl",
+            layout.tokens,
             layout.temporary,
             is_valid=is_read_by(lambda facts: Token.from_json("", facts)),
         )

@@ -35,7 +35,7 @@ class Users:
     def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
         self._lock = threading.RLock()
         self._kept = KeyedState(
-            layout.admin / "users.jsonl", layout.temporary, is_valid=is_read_by(lambda facts: User.from_json("", facts))
+            layout.users, layout.temporary, is_valid=is_read_by(lambda facts: User.from_json("", facts))
         )
         self._clock = clock
 

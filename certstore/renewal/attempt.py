@@ -23,7 +23,7 @@ from certstore.acme.preflight import Preflight
 from certstore.acme.renewal_info import certificate_id
 from certstore.files.clock import utc_now
 from certstore.model import layout as names_of
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.progress import Tell
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca, configured_cas

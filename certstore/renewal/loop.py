@@ -23,8 +23,16 @@ from certstore.model.notify.warnings import Matter, decide_matter, stalled
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca
-from certstore.model.renewal.decision import Keep, LiveCertificate, Renew, RenewalReason, decide_renewal, place_of
-from certstore.model.renewal.state import SuggestedWindow
+from certstore.model.renewal.decision import (
+    Keep,
+    LiveCertificate,
+    Renew,
+    RenewalReason,
+    decide_renewal,
+    place_of,
+    renewal_instant,
+)
+from certstore.model.renewal.state import RenewalState, SuggestedWindow
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
 from certstore.renewal.attempt import Attempt, Attempted, Tools, live_certificate_id
@@ -140,6 +148,11 @@ class Maintenance:
     def is_ordering(self, site: str) -> bool:
         return site in self._busy
 
+    def renewal_due(self, entry: SiteEntry, state: RenewalState) -> tuple[datetime, RenewalReason] | None:
+        """When the site's live certificate is due for renewal, and why; None if it has none."""
+        live = self.tools.sites.live(entry)
+        return renewal_instant(live, state, site_fraction(entry.site, live)) if live is not None else None
+
     def entries(self) -> Mapping[str, SiteEntry]:
         """All sites as they stand."""
         return self.writer.snapshot().sites
@@ -204,12 +217,12 @@ class Maintenance:
         if snapshot is None:
             return
         self._snapshot = snapshot
-        for site, entry in snapshot.sites.items():
-            if before is None or before.sites.get(site) is not entry:
+        for site in snapshot.changed_since(before):
+            if site in snapshot.sites:
                 self._schedule(site, now)
-        for site in set(before.sites) - set(snapshot.sites) if before is not None else ():
-            self.memory.forget(site)
-            self._when.pop(site, None)
+            else:
+                self.memory.forget(site)
+                self._when.pop(site, None)
 
     def _schedule(self, site: str, at: datetime) -> None:
         with self._lock:

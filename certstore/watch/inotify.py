@@ -1,7 +1,7 @@
-"""Hears from the system that something happened in the drop places, through watchdog (inotify on Linux).
+"""Receives the system's notifications about the drop places, through watchdog (inotify on Linux).
 
-Three watches: the store's root, main/, and domains/ with everything below it; besides those a bounded number of folders
-that links lead to, as inotify does not follow links. What can't be watched is said once; the sweep finds it.
+Three watches: the store's root, main/, and domains/ with everything below it. In addition, a bounded number of folders
+that links lead to, because inotify does not follow links. What can't be watched is logged once and left to the scan.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_LINK_FOLDERS = 32
 """watchdog spends a thread on each."""
 
-# Reading a drop makes events too (open, close): only what changes something is asked for, or looking would never end.
+# Reading a drop makes events too (open, close): only changes are asked for, or checking would never end.
 _KINDS: list[type[FileSystemEvent]] = [
     events.FileCreatedEvent,
     events.FileModifiedEvent,
@@ -54,18 +54,18 @@ class Notifications:
         self._touch = touch
         self._observer: BaseObserver | None = None
         self._watches: dict[Path, tuple[ObservedWatch, tuple[int, int]]] = {}
-        # The values are replaced and never changed: watchdog's thread looks at them while the sweep's works on them.
+        # The values are replaced and never changed: watchdog's thread reads them while the scan's works on them.
         self._linked: dict[Path, frozenset[Place]] = {}
 
     def start(self) -> None:
-        """Never raises: without inotify the sweep carries on alone."""
+        """Never raises: without inotify there are still the scans."""
         _quieten_watchdog()
         try:
             self._observer = Observer()
             self._observer.start()
         except OSError as error:
             self._observer = None
-            self._report(f"no notifications from the system ({error.strerror}); changes are found by the sweep alone")
+            self._report(f"the system sends no notifications ({error.strerror}); only the periodic scan finds changes")
 
     def stop(self) -> None:
         if self._observer is not None:
@@ -74,7 +74,7 @@ class Notifications:
             self._observer = None
 
     def renew(self, folders: int) -> None:
-        """Watch what should be watched: at the start, and again when a folder was replaced or mounted over.
+        """Watch every folder that should be watched: at the start, and again when one was replaced or mounted over.
 
         `folders` is how many there are below domains/, to find out whether the system's limit cut some off.
         """
@@ -85,21 +85,21 @@ class Notifications:
             fault = self._watch(folder, is_recursive=is_recursive) or fault
         if fault is None and (counted := count_watches()) is not None and counted < folders:
             fault = f"{folders - counted} of {folders} folders can't be watched: the system's limit is reached"
-            # Tried again with the next sweep, when somebody may have raised it.
-            self._forget(self._layout.domains)
+            # Tried again with the next scan: somebody may have raised the limit by then.
+            self._unwatch(self._layout.domains)
         if fault is not None:
-            fault += "; their changes are found by the sweep (sysctl fs.inotify.max_user_watches raises the limit)"
+            fault += "; the periodic scan finds their changes (raise the limit: sysctl fs.inotify.max_user_watches)"
         self._report(fault)
 
     def follow_links(self, place: Place) -> None:
-        """Watch the folders where a change of what the place links to would show, as far as threads are granted."""
+        """Watch the folders where a change of the place's link targets would show, up to `MAX_LINK_FOLDERS`."""
         wanted = {each for link in self._links_of(place) for each in link_folders(link) if not self._is_inside(each)}
         for folder, places in list(self._linked.items()):
             if place in places and folder not in wanted:
                 self._linked[folder] = places - {place}
                 if not self._linked[folder]:
                     del self._linked[folder]
-                    self._forget(folder)
+                    self._unwatch(folder)
         for folder in sorted(wanted):
             if folder in self._linked:
                 self._linked[folder] |= {place}
@@ -122,20 +122,20 @@ class Notifications:
             identity = (status.st_dev, status.st_ino)
             if observer is None or self._watches.get(folder, (None, None))[1] == identity:
                 return None
-            self._forget(folder)
+            self._unwatch(folder)
             watch = observer.schedule(_Handler(self, folder), str(folder), recursive=is_recursive, event_filter=_KINDS)
         except OSError as error:
             return f"{folder} can't be watched ({error.strerror})"
         self._watches[folder] = (watch, identity)
         return None
 
-    def _forget(self, folder: Path) -> None:
+    def _unwatch(self, folder: Path) -> None:
         watch, _ = self._watches.pop(folder, (None, None))
         if watch is not None and self._observer is not None:
             try:
                 self._observer.unschedule(watch)
             except (KeyError, OSError):  # OSError: the observer is being stopped at this moment
-                logger.debug("%s was not watched any more", folder)
+                logger.debug("%s was no longer watched", folder)
 
     def _report(self, problem: str | None) -> None:
         if problem is not None and problem != self.problem:
@@ -159,14 +159,14 @@ class Notifications:
         return [path for path in candidates if path.is_symlink()]
 
     def happened(self, watched: Path, path: Path, *, is_folder: bool) -> None:
-        """An event below `watched`: which place is that?"""
+        """An event below `watched`: pass on the place that it belongs to."""
         if (linked := self._linked.get(watched)) is not None:
             for place in linked:
                 self._touch(place)
         elif path.is_relative_to(self._layout.domains):
             name, *rest = path.relative_to(self._layout.domains).parts or ("",)
             if name and not name.startswith("."):
-                # A link to a folder is no folder to inotify, but it is one to intake.
+                # inotify does not take a link to a folder for a folder, but for a drop it is one.
                 is_folder = bool(rest) or is_folder or os.path.isdir(self._layout.domains / name)  # noqa: PTH112
                 self._touch(Place(Kind.FOLDER if is_folder else Kind.FILE, name))
         elif path == self._layout.drop_file(MAIN) or path.is_relative_to(self._layout.drop_folder(MAIN)):
@@ -174,7 +174,7 @@ class Notifications:
 
 
 class _Handler(FileSystemEventHandler):
-    """One per watched folder."""
+    """Passes on the events of one watched folder."""
 
     def __init__(self, notifications: Notifications, folder: Path) -> None:
         self._notifications = notifications
@@ -187,7 +187,7 @@ class _Handler(FileSystemEventHandler):
 
 
 def _quieten_watchdog() -> None:
-    """Two things that watchdog says about itself and that mean nothing to anybody here."""
+    """Silence two messages of watchdog about itself that mean nothing to anybody here."""
     # A folder that was moved away and comes back still has its watch.
     warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
     # Its threads stop in an order that makes one of them report itself.

@@ -1,7 +1,7 @@
-"""Which place in the drop folders to look at next, and when: the debounce, apart from threads that wait for it.
+"""Which drop place to check next, and when: the debouncing, without the threads that wait for it.
 
-A place that was touched is due when it has been quiet for a moment, or after a longest wait when it never is. What a
-sweep brings up by the thousand waits behind whatever was just touched. Safe for several threads; knows no files.
+A touched place is due when it has been quiet for a moment, or after a longest wait when it never is. The thousands of
+places that a scan may find wait behind those that were just touched. Safe for several threads; knows no files.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CheckQueue:
         self._backlog: dict[Place, None] = {}
         self._changed = threading.Condition()
         self._is_closed = False
-        self._is_in_hand = False
+        self._is_taken = False
 
     def touch(self, place: Place) -> None:
         """Something happened there just now."""
@@ -49,22 +49,22 @@ class CheckQueue:
             self._put(place, min(now + self._quiet, first + self._longest))
 
     def check_later(self, place: Place, seconds: float) -> None:
-        """Unless it is due before that anyway."""
+        """Check the place after so long, unless it is due earlier anyway."""
         with self._changed:
             at = time.monotonic() + seconds
             if self._due.get(place, at) >= at:
                 self._put(place, at)
 
     def add_backlog(self, places: Iterable[Place]) -> None:
-        """To be looked at when nothing urgent is due."""
+        """Check these places when nothing urgent is due."""
         with self._changed:
             self._backlog.update(dict.fromkeys(places))
             self._changed.notify_all()
 
     def take(self) -> Place | None:
-        """Wait for the next place; None once closed. Asking again says that the one before is done with."""
+        """Wait for the next place; None once closed. Calling again means that the last place is done."""
         with self._changed:
-            self._is_in_hand = False
+            self._is_taken = False
             while not self._is_closed:
                 now = time.monotonic()
                 wait = self._drop_outdated()
@@ -73,21 +73,21 @@ class CheckQueue:
                     del self._due[place]
                     self._first_touch.pop(place, None)
                     self._backlog.pop(place, None)
-                    self._is_in_hand = True
+                    self._is_taken = True
                     return place
                 if self._backlog:
                     place = next(iter(self._backlog))
                     del self._backlog[place]
-                    self._is_in_hand = True
+                    self._is_taken = True
                     return place
                 self._changed.wait(None if wait is None else wait - now)
             return None
 
     @property
     def is_idle(self) -> bool:
-        """Nothing in hand and no backlog; places that are due later do not count."""
+        """No place is being checked and there is no backlog; places that are due later do not count."""
         with self._changed:
-            return not self._backlog and not self._is_in_hand
+            return not self._backlog and not self._is_taken
 
     @property
     def backlog(self) -> int:
@@ -106,7 +106,7 @@ class CheckQueue:
         self._changed.notify_all()
 
     def _drop_outdated(self) -> float | None:
-        """When the next one is due; entries of the heap that a later touch has put off are gone."""
+        """When the next place is due; removes the heap entries that a later touch has put off."""
         while self._heap:
             at, _, place = self._heap[0]
             if self._due.get(place) == at:

@@ -1,7 +1,7 @@
-"""What the drop places look like from outside: one pass over names and stat, no file opened, no lock taken.
+"""Scans the drop places: one pass over names and stat results, no file opened, no lock taken.
 
-Two passes compared give the places where anything may have changed; that is how changes are found that inotify can't
-see (network mounts, links, watches that ran out). Knows nothing of sites.
+Comparing two scans gives the places where anything may have changed; this finds the changes that inotify can't see
+(network mounts, links, watches that ran out). Knows nothing of sites.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from certstore.model.layout import SITE_YAML, Layout
+from certstore.model.layout import DROP_SUFFIX, SITE_YAML, Layout
 from certstore.model.snapshot import MAIN
 from certstore.store.drops.reading import MAX_FILES, is_drop_name
 from certstore.watch.queue import Kind, Place
@@ -21,7 +21,7 @@ MAIN_PLACE = Place(Kind.SITE, MAIN)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`signatures` differ when a place may have changed. `linked` are the places with links to elsewhere."""
+    """One scan. `signatures` differ when a place may have changed; `linked` are the places with links to elsewhere."""
 
     signatures: dict[Place, int]
     linked: tuple[Place, ...]
@@ -29,14 +29,14 @@ class View:
     """How many folders there are to watch."""
 
     def changed_since(self, before: View | None) -> list[Place]:
-        """Places that are new, other, or gone."""
+        """The places that are new, changed or gone."""
         old = before.signatures if before else {}
         fresh = [place for place, signature in self.signatures.items() if old.get(place) != signature]
         return fresh + [place for place in old if place not in self.signatures]
 
 
 def take_view(layout: Layout) -> View:
-    """Never raises: a folder that can't be listed looks like an empty one with a mark."""
+    """Never raises: a folder that can't be listed counts as an empty one with a mark."""
     signatures: dict[Place, int] = {}
     linked: list[Place] = []
     folders = 0
@@ -44,7 +44,7 @@ def take_view(layout: Layout) -> View:
         if entry.name.startswith("."):
             continue
         is_folder = _is_folder(entry)
-        if not is_folder and not entry.name.endswith(".pem"):
+        if not is_folder and not entry.name.endswith(DROP_SUFFIX):
             continue
         place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
         parts, has_links = _folder_parts(entry.path) if is_folder else ((_stamp(entry),), False)
@@ -60,7 +60,7 @@ def take_view(layout: Layout) -> View:
 
 
 def link_folders(path: Path) -> set[Path]:
-    """The folders in which a change of what `path` leads to shows: those of every hop, and the last one's own."""
+    """The folders where a change of the link's target shows: those of every hop, and the target itself."""
     found: set[Path] = set()
     hop = path
     for _ in range(8):
@@ -75,14 +75,14 @@ def link_folders(path: Path) -> set[Path]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """A link to where the service may not look is what its name says, so that its site hears of it.
+    """A link to a place that the service may not enter is what its name says, so that its site reports it.
 
-    `DirEntry.is_dir` raises for such a link, and for one that leads to itself: one of them must not end the pass.
+    `DirEntry.is_dir` raises for such a link, and for one that leads to itself: neither must end the scan.
     """
     try:
         return entry.is_dir()
     except PermissionError:
-        return not entry.name.endswith(".pem")
+        return not entry.name.endswith(DROP_SUFFIX)
     except OSError:
         return False
 

@@ -1,22 +1,21 @@
-"""The mitmproxy addon: starts the edge's listeners inside a mitmproxy, or lends its certificates to a user's own mode.
+"""The mitmproxy addon: starts the edge's listeners inside mitmproxy, or serves its certificates in a mode of your own.
 
-Three homes, one class. Under the lean master of a worker it is given settings and sockets (`Inherited`). Under
-mitmdump or mitmweb it reads the option `edge_config`: without a mode of the user's own it binds the listeners and runs
-intake itself (`alone`), with one it starts none and only answers mitmproxy's hooks (`hooks`).
+One class for three uses. In a worker it gets settings and sockets (`Inherited`). In mitmdump or mitmweb it reads the
+option `edge_config`: without a mode of yours it binds the listeners and processes drops itself (`standalone`); with one
+it starts no listeners and only answers mitmproxy's hooks (`hooks`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy import connection, ctx, optmanager, tls
+from mitmproxy import connection, ctx, optmanager
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
@@ -36,71 +35,67 @@ from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.transport.tls_contexts import ContextCache
 
 if TYPE_CHECKING:
-    from edge_addon.addon.standalone import Intake
+    from edge_addon.addon.standalone import DropProcessor
 
 log = logging.getLogger(__name__)
 
 FORWARD_PROXY_WARNING = (
-    "started without -n: mitmproxy opens its own forward proxy on port %s until the edge's listeners take its place;"
-    " nobody is let through it, but start with -n"
+    "started without -n: mitmproxy opens its own forward proxy on port %s until the edge's listeners replace it."
+    " The edge lets nobody through it; start with -n to avoid it"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What a worker has before mitmproxy starts: `sockets` in the order of `settings.listeners`."""
+    """What a worker has before mitmproxy starts; `sockets` are in the order of `settings.listeners`."""
 
     settings: Settings
     base: Path
     sockets: tuple[socket.socket, ...] = field(repr=False)
     contexts: ContextCache | None = field(default=None, repr=False)
-    """Built before the fork, with the ticket keys of all workers."""
+    """Built before the fork, so that all workers share ticket keys."""
     tally: Tally | None = field(default=None, repr=False)
-    """Where the connections of all workers are counted."""
+    """This worker's part of the connection counts."""
 
 
 class Edge:
-    """mitmproxy knows it as `edge`. The methods without a docstring are mitmproxy's events."""
+    """mitmproxy calls it `edge`. The methods without a docstring handle mitmproxy's events."""
 
     def __init__(self, inherited: Inherited | None = None, *, may_inspect: bool = True) -> None:
-        """`may_inspect`: False when a script of the inspection did not load."""
+        """`may_inspect`: False when an inspection script did not load."""
         self.addons: list[Any] = []
         self.plane: DataPlane | None = None
         self._inherited = inherited
-        self._is_lean = inherited is not None
+        self._is_worker = inherited is not None
         self._may_inspect = may_inspect
         self._inspector: Inspector | None = None
-        self._intake: Intake | None = None
+        self._drop_processor: DropProcessor | None = None
         self._bound: ListeningSockets | None = None
         self._servers: dict[int, asyncio.Server] = {}
-        self._turns: AcceptBalance | None = None
-        """None: there is no other worker."""
-        self._bars_forward_proxy = False
+        self._accept_balance: AcceptBalance | None = None
+        """None when there is only one worker."""
+        self._blocks_forward_proxy = False
         self._on_serving: Callable[[Exception | None], None] = lambda _: None
 
     def on_serving(self, callback: Callable[[Exception | None], None]) -> None:
-        """Call back once every listener accepts connections, or with the fault of the first one that can't."""
+        """Call back once every listener accepts connections, or with the error of the first one that can't."""
         self._on_serving = callback
 
     def load(self, loader: Loader) -> None:
-        loader.add_option("edge_config", str, "", "Settings of the certificate edge: the path of an edge.yaml.")
+        loader.add_option("edge_config", str, "", "The path of edge.yaml, the settings of the certificate edge.")
         if self._inherited is None and ctx.options.server and not _has_own_mode():
-            self._bars_forward_proxy = True
+            self._blocks_forward_proxy = True
             log.warning(FORWARD_PROXY_WARNING, ctx.options.listen_port or 8080)
 
     def client_connected(self, client: connection.Client) -> None:
-        if self._bars_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
-            client.error = "the certificate edge is no forward proxy"
-
-    def tls_start_server(self, data: tls.TlsData) -> None:
-        if self._inspector is not None:
-            self._inspector.start_upstream_tls(data)
+        if self._blocks_forward_proxy and isinstance(client.proxy_mode, mode_specs.RegularMode):
+            client.error = "the certificate edge is not a forward proxy"
 
     def running(self) -> None:
         if self._inherited is not None:
             self._serve_inherited(self._inherited)
             return
-        # An error that is logged while mitmproxy starts ends it: nothing must seem to serve that does not.
+        # mitmproxy exits when an error is logged during its start, so it never seems to serve when it does not.
         if not ctx.options.edge_config:
             log.error("the certificate edge needs its settings: --set edge_config=edge.yaml")
             return
@@ -108,15 +103,15 @@ class Edge:
         try:
             settings = load_settings(config)
             if _has_own_mode():
-                self._lend_hooks(settings, config.parent)
+                self._register_hooks(settings, config.parent)
             else:
-                self._serve_alone(settings, config.parent)
+                self._serve_standalone(settings, config.parent)
         except (BadSettings, CannotListen, JournalUnreadable, RequestFailed, OSError) as error:
             log.error("the certificate edge does not start: %s", error)
 
     def done(self) -> None:
         if self._bound is not None and not ctx.master.should_exit.is_set():
-            # mitmproxy loads the script again: it would keep servers whose modes are named alike, on closed sockets.
+            # mitmproxy is reloading the script: it would keep servers with the same mode names, on closed sockets.
             ctx.options.update(mode=[])
         self.stop_accepting()
         if self.plane is not None:
@@ -125,13 +120,13 @@ class Edge:
             if self._inspector is not None:
                 self._inspector.stop()
             self.plane.stop()
-        if self._intake is not None:
-            self._intake.stop()
+        if self._drop_processor is not None:
+            self._drop_processor.stop()
         if self._bound is not None:
             self._bound.close()
 
     async def serve(self, mode: EdgeMode) -> asyncio.Server:
-        """Accept on the socket of the mode's listener; called by its `modes.EdgeServer`."""
+        """Accept on the socket of the mode's listener; called by its `EdgeServer`."""
         index = mode.index
         inherited, plane = self._inherited, self.plane
         assert inherited is not None and plane is not None, "modes are set after both"  # noqa: S101, PT018
@@ -146,17 +141,17 @@ class Edge:
             self._on_serving(error)
             raise
         self._servers[index] = server
-        if self._turns is not None:
-            self._turns.watch(inherited.sockets[index])
+        if self._accept_balance is not None:
+            self._accept_balance.watch(inherited.sockets[index])
         if len(self._servers) == len(inherited.settings.listeners):
             self._on_serving(None)
         return server
 
     def stop_accepting(self, *, keeps_health: bool = False) -> None:
-        """Close the listening sockets of this process; `keeps_health` leaves balancers somebody to ask."""
+        """Close the listening sockets of this process; with `keeps_health` all but the health listeners."""
         settings = self._inherited.settings if self._inherited is not None else None
-        if self._turns is not None:
-            self._turns.stop()
+        if self._accept_balance is not None:
+            self._accept_balance.stop()
         for index, server in list(self._servers.items()):
             if keeps_health and settings is not None and settings.listeners[index].kind is ListenerKind.HEALTH:
                 continue
@@ -166,15 +161,15 @@ class Edge:
     def _serve_inherited(self, inherited: Inherited) -> None:
         try:
             self._serve_with(inherited)
-        except Exception as error:  # noqa: BLE001  mitmproxy would log it and go on without any listener
+        except Exception as error:  # noqa: BLE001  mitmproxy would log it and run without listeners
             self._on_serving(error)
 
-    def _serve_alone(self, settings: Settings, base: Path) -> None:
-        from edge_addon.addon.standalone import Intake  # a worker needs none of it
+    def _serve_standalone(self, settings: Settings, base: Path) -> None:
+        from edge_addon.addon.standalone import DropProcessor  # workers do not need it
 
         self._bound = ListeningSockets()
         self._bound.adopt(settings.listeners)
-        self._intake = Intake.begin(settings, base)
+        self._drop_processor = DropProcessor.start(settings, base)
         self._inherited = Inherited(settings, base, self._bound.listening)
         self._serve_with(self._inherited)
 
@@ -188,22 +183,23 @@ class Edge:
         )
         self.plane.start()
         if inherited.tally is not None and inherited.settings.workers != 1:
-            self._turns = AcceptBalance(self.plane.loop, inherited.tally)
+            self._accept_balance = AcceptBalance(self.plane.loop, inherited.tally)
         if self._may_inspect:
-            self.plane.inspector = self._inspector = Inspector(ctx.master, self.plane, keeps_messages=not self._is_lean)
-            if not self._is_lean:
-                # Clients come from anywhere, which mitmproxy refuses unless told.
-                ctx.options.update(connection_strategy="lazy", block_global=False)
-            ctx.options.update(tcp_timeout=math.ceil(inherited.settings.limits.idle_seconds))
+            self.plane.inspector = self._inspector = Inspector(
+                ctx.master, self.plane, keeps_messages=not self._is_worker
+            )
+            if not self._is_worker:
+                # Clients connect from anywhere, which mitmproxy refuses by default.
+                ctx.options.update(block_global=False)
         if not inherited.settings.listeners:
             self._on_serving(None)
         ctx.options.update(mode=_mode_specs(inherited), server=True)
 
-    def _lend_hooks(self, settings: Settings, base: Path) -> None:
+    def _register_hooks(self, settings: Settings, base: Path) -> None:
         from edge_addon.addon.hooks import EdgeHooks
-        from edge_addon.addon.standalone import Intake
+        from edge_addon.addon.standalone import DropProcessor
 
-        self._intake = Intake.begin(settings, base)
+        self._drop_processor = DropProcessor.start(settings, base)
         self.plane = DataPlane(settings, base, JournalReader(Layout(base / settings.store)))
         self.plane.start()
         hooks = EdgeHooks(self.plane)
@@ -212,8 +208,8 @@ class Edge:
         log.info("the edge starts no listeners: it serves its certificates in mode %s", ", ".join(ctx.options.mode))
         if not ctx.options.keep_host_header and any(mode.startswith("reverse:") for mode in ctx.options.mode):
             log.warning(
-                "mitmproxy overwrites the host of requests, so one that came over another site's certificate can't be"
-                " refused, and the upstream does not learn which site is meant: --set keep_host_header=true"
+                "mitmproxy overwrites the host of requests, so the edge can't refuse one that came over another site's"
+                " certificate, and the upstream can't tell which site is meant: start with --set keep_host_header=true"
             )
 
 
@@ -230,9 +226,9 @@ def _layout(inherited: Inherited) -> Layout:
 
 
 def _has_own_mode() -> bool:
-    """The user chose a mode, be it the default one; what we left there before the script was loaded again is none."""
+    """Whether you chose a mode, even the default one. Modes that we set before a reload of the script don't count."""
     if not ctx.options.mode or any(mode.startswith(PREFIX) for mode in ctx.options.mode):
         return False
-    # Only the stored value tells `--mode regular` from no mode at all.
+    # Only the stored value distinguishes `--mode regular` from no mode at all.
     option = ctx.options._options["mode"]
     return option.value is not optmanager.unset

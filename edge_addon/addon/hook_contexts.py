@@ -1,7 +1,7 @@
-"""pyOpenSSL contexts for the hooks, one per served version; the twin of `contexts` for mitmproxy's own TLS layer.
+"""pyOpenSSL contexts for the hooks, one per served version; like `transport.tls_contexts`, for mitmproxy's TLS layer.
 
-Nothing ever resumes on them: session cache and tickets are off. A handshake in a stock mode costs milliseconds anyway,
-and a session that resumes onto another name's certificate would be the very fault that the edge is there to prevent.
+Sessions never resume on them: session cache and tickets are off. A handshake in a mode of mitmproxy costs milliseconds
+anyway, and a session that resumes with the certificate of another name is exactly what the edge must prevent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MINIMUM_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
 class HookContexts:
-    """Contexts by site, the most recently used ones kept; a site has one, that of its newest version."""
+    """Contexts by site, one each, for its newest version; the least recently used ones are dropped."""
 
     def __init__(self, layout: Layout, settings: Settings, *, capacity: int = CAPACITY) -> None:
         self._layout = layout
@@ -32,10 +32,10 @@ class HookContexts:
         self._capacity = capacity
         self._built: OrderedDict[str, tuple[int, SSL.Context]] = OrderedDict()
         self.refusing = self._empty()
-        """Has no certificate: every handshake on it ends in an alert."""
+        """A context without a certificate: every handshake on it ends in an alert."""
 
     def get(self, certificate: ServedCertificate) -> SSL.Context | None:
-        """The context that serves this certificate; without its files the site's live version, then its last one."""
+        """The context for this certificate; without its files that of the live version, then the site's last one."""
         site = certificate.site
         built = self._built.get(site)
         if built is not None and built[0] == certificate.version:

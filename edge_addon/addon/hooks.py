@@ -1,8 +1,8 @@
-"""The edge as hooks in a mitmproxy that runs in its user's own mode: reverse, regular, any that speaks TLS to clients.
+"""The edge as hooks in a mitmproxy with a mode of your own: reverse, regular or any other that serves TLS to clients.
 
-`tls_start_client` gives mitmproxy an OpenSSL connection on the chosen certificate, so its own choice (case-sensitive,
-wildcards across labels, certificates made up for unknown names) is never asked. `requestheaders` answers challenges
-and refuses requests that came over the wrong certificate.
+`tls_start_client` gives mitmproxy an OpenSSL connection with the selected certificate, so mitmproxy's own selection
+(case-sensitive, wildcards across labels, generated certificates for unknown names) is never used. `requestheaders`
+answers challenges and refuses requests that came over the wrong certificate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class EdgeHooks:
-    """mitmproxy knows it as `edgehooks`. The methods without a docstring are mitmproxy's events."""
+    """mitmproxy calls it `edgehooks`. The methods without a docstring handle mitmproxy's events."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
@@ -34,13 +34,13 @@ class EdgeHooks:
 
     def tls_start_client(self, data: tls.TlsData) -> None:
         if data.ssl_conn is not None or data.is_dtls:
-            return  # another addon has provided one; QUIC and DTLS are none of ours
+            return  # another addon has set one; the edge does not serve QUIC and DTLS
         client = data.context.client
         is_mail = client.sockname[1] in self._mail_ports
-        selection = self._choose(client.sni, is_mail=is_mail)
+        selection = self._select(client.sni, is_mail=is_mail)
         context = self._context(selection)
         data.ssl_conn = SSL.Connection(context)
-        # mitmproxy's own callback decides on ALPN, as it would without us: CONNECT is for HTTP/1 only.
+        # mitmproxy's own callback selects ALPN, as it would without the edge: CONNECT is for HTTP/1 only.
         is_proxy_itself = len(data.context.layers) == 2 and isinstance(data.context.layers[0], proxy_layers.HttpProxy)
         data.ssl_conn.set_app_data(
             AppData(
@@ -60,7 +60,7 @@ class EdgeHooks:
         elif self._is_misdirected(flow):
             flow.response = http.Response.make(421, b"This connection is for another host.\n")
 
-    def _choose(self, server_name: str | None, *, is_mail: bool) -> Selection:
+    def _select(self, server_name: str | None, *, is_mail: bool) -> Selection:
         return select(self._plane.snapshot, server_name, is_mail=is_mail, now=self._plane.clock())
 
     def _context(self, selection: Selection) -> SSL.Context:
@@ -69,12 +69,12 @@ class EdgeHooks:
             return self._contexts.refusing
         context = self._contexts.get(selection.certificate)
         if context is None:
-            log.error("the certificate of %s can't be read: main is served", selection.certificate.site)
+            log.error("can't read the certificate of %s; serving that of main", selection.certificate.site)
             context = self._contexts.get(fall_back_to_main(plane.snapshot, selection).certificate)
         return context or self._contexts.refusing
 
     def _is_misdirected(self, flow: http.HTTPFlow) -> bool:
-        """The request's host is another than that of the handshake, and would have been given another certificate."""
+        """Whether the request's host differs from that of the handshake and would get another certificate."""
         client = flow.client_conn
         if not client.tls_established or _is_host_overwritten(client):
             return False
@@ -82,10 +82,10 @@ class EdgeHooks:
         server_name = normalise_server_name(client.sni)
         if host == server_name:
             return False
-        mine = self._choose(server_name, is_mail=False).certificate
-        return self._choose(host, is_mail=False).certificate.site != mine.site
+        mine = self._select(server_name, is_mail=False).certificate
+        return self._select(host, is_mail=False).certificate.site != mine.site
 
 
 def _is_host_overwritten(client: connection.Client) -> bool:
-    """In a reverse mode mitmproxy puts the upstream's host over the client's before any addon sees the request."""
+    """In reverse mode mitmproxy replaces the client's host by the upstream's before any addon sees the request."""
     return isinstance(client.proxy_mode, mode_specs.ReverseMode) and not ctx.options.keep_host_header

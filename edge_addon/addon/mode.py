@@ -1,8 +1,8 @@
-"""The server mode `edge` inside mitmproxy: one instance per listener, on a socket that is bound already.
+"""The server mode `edge` inside mitmproxy: one instance per listener, on a socket that is already bound.
 
-Both classes register themselves with mitmproxy by being defined, so this module must be imported before an option
-names the mode: `edge:INDEX@HOST:PORT`, where INDEX counts the listeners of edge.yaml. Connections never reach
-mitmproxy's layers from here; `addon.Edge` says what is accepted, and how.
+Defining the two mode classes registers them with mitmproxy, so this module must be imported before an option names the
+mode: `edge:INDEX@HOST:PORT`, where INDEX counts the listeners in edge.yaml. The addon accepts the connections; they do
+not reach mitmproxy's layers from here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PREFIX = "edge:"
 
 
 def mode_spec(index: int, host: str, port: int) -> str:
-    """The mode of the listener with this index. IPv6 hosts stand without brackets: mitmproxy would bind those."""
+    """The mode of the listener with this index. IPv6 hosts have no brackets: mitmproxy would try to bind them."""
     return f"{PREFIX}{index}@{host}:{port}"
 
 
 class EdgeMode(mode_specs.ProxyMode):
-    """mitmproxy derives the name `edge` from the name of the class."""
+    """The mode of one listener. mitmproxy derives its name, `edge`, from that of the class."""
 
     description = "certificate edge"
     transport_protocol = mode_specs.TCP
@@ -40,19 +40,19 @@ class EdgeMode(mode_specs.ProxyMode):
 
 
 class Listeners(Protocol):
-    """The addon `edge`: what is accepted on a listener's socket, and how."""
+    """What the mode needs of the addon `edge`."""
 
     async def serve(self, mode: EdgeMode) -> asyncio.Server:
         """Accept on the socket of this mode's listener."""
 
 
 class EdgeServer(mode_servers.AsyncioServerInstance[EdgeMode]):
-    """Serves one listener. mitmproxy starts and stops it like any of its own."""
+    """Serves one listener. mitmproxy starts and stops it like its own servers."""
 
     async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]
         edge: Listeners = ctx.master.addons.get("edge")
         return [await edge.serve(self.mode)]
 
     def make_top_layer(self, context: Context) -> Layer:
-        """What mitmproxy would put on a connection of this mode: HTTP, decrypted already."""
+        """The layer for a connection of this mode: HTTP, already decrypted."""
         return HttpLayer(context, HTTPMode.transparent)

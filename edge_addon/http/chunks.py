@@ -1,7 +1,7 @@
 """The chunked coding (RFC 9112 §7.1), read strictly and written plainly.
 
-Pure. What is read is never passed on as it came: data is framed anew, extensions are dropped, trailers are checked. So
-a difference in how two servers read chunks finds nothing to hold on to.
+Pure. Nothing is passed on as it came: data is framed anew, extensions are dropped, trailers are checked. So it does not
+matter if two servers read chunks differently.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edge_addon.http.limits import MAX_CHUNK_EXTENSIONS, MAX_CHUNK_LINE, MAX_TRA
 from edge_addon.http.refusal import BadMessage, Cause
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
-"""15 digits: a chunk may be 2**60 bytes, no parser's integer overflows. No space before the extensions."""
+"""With 15 digits a chunk is below 2**60 bytes, so no parser's integer overflows. No space before the extensions."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -29,7 +29,7 @@ class _Stage(Enum):
 
 
 class ChunkDecoder:
-    """Reads one chunked body, in whatever pieces it comes."""
+    """Reads one chunked body, in pieces of any size."""
 
     __slots__ = ("_buffer", "_extensions", "_left", "_stage", "trailers")
 
@@ -39,10 +39,10 @@ class ChunkDecoder:
         self._left = 0
         self._extensions = 0
         self.trailers: list[bytes] = []
-        """Trailer lines that may be passed on; complete when the body is."""
+        """Trailer lines that may be passed on, once the body is complete."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """The body's bytes in `data`, and what follows the body: None while it has not ended. Raises BadMessage."""
+        """Return the body's bytes in `data` and what follows the body, None before its end; raises BadMessage."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -59,7 +59,7 @@ class ChunkDecoder:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), None
 
     def _step(self, data: bytes, position: int, pieces: list[bytes]) -> int | None:
-        """Read one element at `position`: where the next one starts, or None when it is not all there."""
+        """Read one element at `position`; return where the next one starts, None when this one is not complete."""
         if self._stage is _Stage.DATA:
             piece = data[position : position + self._left]
             if not piece:
@@ -121,12 +121,12 @@ class ChunkDecoder:
 
 
 def _may_become_size(line: bytes) -> bool:
-    """Junk is refused as soon as it is seen, not when its line ends."""
+    """Whether this can be the beginning of a size line: junk is refused at once, not when its line ends."""
     return not line or _SIZE.fullmatch(line.removesuffix(b"\r")) is not None
 
 
 def read_trailers(section: bytes) -> list[bytes]:
-    """The trailer lines that may be passed on. Those that frame, route or authenticate are left out."""
+    """Return the trailer lines that may be passed on, without those that frame, route or authenticate."""
     kept = []
     for line in split_lines(section):
         name, colon, _ = line.partition(b":")
@@ -139,10 +139,10 @@ def read_trailers(section: bytes) -> list[bytes]:
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """One chunk; nothing for no data, because an empty chunk would end the body."""
+    """Encode one chunk. No data gives no bytes, because an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
 def encode_last_chunk(trailers: list[bytes]) -> bytes:
-    """The end of a chunked body."""
+    """Encode the end of a chunked body."""
     return b"0\r\n" + b"\r\n".join(trailers) + b"\r\n\r\n" if trailers else LAST_CHUNK

@@ -1,10 +1,9 @@
 """Header field names: which are valid, and what the relay does with each (RFC 9110 §7.6.1 and our own rules).
 
-Pure. A name is judged once and remembered as it was spelt, so a head of usual headers costs one dictionary look-up per
-line. The memory is a memo of a pure function, bounded, and holds names only.
+Pure. A name's treatment is worked out once (`name_memo`).
 
-A name with an underscore is dropped from requests: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to one
-variable, so an underscore would carry a forged header past us. nginx does the same by default.
+A request loses fields whose names have an underscore: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to
+one variable, so an underscore would carry a forged header past us. nginx does the same by default.
 """
 
 from __future__ import annotations
@@ -13,17 +12,15 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from edge_addon.http.name_memo import NameMemo
 from edge_addon.http.refusal import BadMessage, Cause
 
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """RFC 9110 §5.6.2."""
 
-_MEMO_NAMES = 4096
-_MEMO_NAME_LENGTH = 64
-
 
 class Treatment(IntEnum):
-    """What happens to a header line. KEEP is 0, so that the usual case is one truth test."""
+    """What happens to a header line. KEEP is 0, so that the usual case takes one truth test."""
 
     KEEP = 0
     DROP = 1
@@ -35,7 +32,7 @@ class Treatment(IntEnum):
     UPGRADE = 7
     EXPECT = 8
     FORWARDED = 9
-    """Where a request came from: ours to say, a client's own only from a trusted proxy."""
+    """Where a request came from: the edge states that itself, and believes only a trusted proxy."""
 
 
 _HOP_BY_HOP = {
@@ -53,14 +50,14 @@ REQUEST = _HOP_BY_HOP | {
     b"expect": Treatment.EXPECT,
     b"forwarded": Treatment.FORWARDED,
     b"x-real-ip": Treatment.FORWARDED,
-    b"proxy": Treatment.DROP,  # becomes HTTP_PROXY in CGI-style servers, which then send their own requests there
+    b"proxy": Treatment.DROP,  # becomes HTTP_PROXY in CGI-style servers, which then send their requests there
     b"http2-settings": Treatment.DROP,  # only of use with `Upgrade: h2c`, which is never passed on
 }
 
 RESPONSE = _HOP_BY_HOP | {b"te": Treatment.DROP}
 
-# RFC 9110 §6.5.1: fields that frame, route, authenticate or describe the content mean nothing once it has been read,
-# and a server that merges trailers into its headers would be fooled by them.
+# RFC 9110 §6.5.1: fields that frame, route, authenticate or describe the content come too late in a trailer, and could
+# fool a server that merges trailers into its headers.
 TRAILER = dict.fromkeys(
     b"connection content-encoding content-length content-range content-type host keep-alive proxy-connection te"
     b" trailer transfer-encoding upgrade expect forwarded x-real-ip proxy authorization cookie set-cookie cache-control"
@@ -71,24 +68,18 @@ TRAILER = dict.fromkeys(
 )
 
 
-class FieldTable(dict[bytes, Treatment]):
+class FieldTable(NameMemo[Treatment]):
     """`table[name]` is the treatment of a name in any case; raises BadMessage for what is no field name."""
 
     __slots__ = ("_forwarded", "_treatments")
 
     def __init__(self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None) -> None:
-        """`forwarded`: the treatment of X-Forwarded-… names; None in responses, which may have underscores too."""
+        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have underscores too."""
         super().__init__()
         self._treatments = treatments
         self._forwarded = forwarded
 
-    def __missing__(self, name: bytes) -> Treatment:
-        treatment = self._judge(name)
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = treatment
-        return treatment
-
-    def _judge(self, name: bytes) -> Treatment:
+    def work_out(self, name: bytes) -> Treatment:
         if not name or name.translate(None, TOKEN):
             raise BadMessage(_what_is_wrong(name))
         lowered = name.lower()
@@ -114,7 +105,7 @@ trailer_fields = FieldTable(TRAILER, Treatment.DROP)
 
 
 class Field(NamedTuple):
-    """A field of our own: name and value, and the same as a line of an HTTP/1 head."""
+    """A field that the edge sets on answers: name, value, and both as a line of an HTTP/1 head."""
 
     name: bytes
     value: bytes
@@ -122,11 +113,11 @@ class Field(NamedTuple):
 
 
 def build_fields(pairs: Iterable[tuple[str, str]]) -> tuple[Field, ...]:
-    """Fields from names and values that are valid and ASCII."""
+    """Build fields from valid ASCII names and values."""
     encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in pairs]
     return tuple(Field(name, value, b"%b: %b" % (name, value)) for name, value in encoded)
 
 
 def replacing_table(own_fields: Iterable[Field]) -> FieldTable:
-    """A table for responses in which fields of our own take the place of the upstream's."""
+    """Build a table for responses that drops the fields that ours replace."""
     return FieldTable(RESPONSE | {field.name.lower(): Treatment.DROP for field in own_fields})

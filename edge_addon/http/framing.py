@@ -1,17 +1,17 @@
 """Heads of HTTP/1 messages: what they may look like, and how long the body after them is (RFC 9112).
 
-Pure and strict: whatever two servers could read in two ways is refused, so what is passed on has one meaning. A head is
-given without its last CRLF CRLF; header lines that go on unchanged stay the bytes that came.
+Pure and strict: a message that two servers could read in two ways is refused, so what is passed on has one meaning. A
+head comes without its last CRLF CRLF; header lines that go on unchanged keep their bytes.
 
-Not read with httptools: it can't stop at a message's end (so bytes of a pipelined request would be parsed before they
-are checked), it refuses methods that it does not know (Outlook's RPC_IN_DATA), and every check below would still be
-needed beside it. The tests hold this reader against httptools and h11 instead.
+httptools is not used here: it can't stop at the end of a message (so it would parse bytes of a pipelined request before
+they are checked), it refuses methods that it does not know (Outlook's RPC_IN_DATA), and every check below would still
+be needed. The tests compare this reader with httptools and h11 instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from edge_addon.http.fields import TOKEN, FieldTable, Treatment, request_fields, response_fields
@@ -24,18 +24,18 @@ UNTIL_CLOSE: Final = -2
 """Body lengths besides a number of bytes; the second only in responses."""
 
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
-"""RFC 9110 §5.5: what a line may hold; everything else but the CRLFs is a control character."""
+"""RFC 9110 §5.5: the bytes of a line; everything else but the CRLFs is a control character."""
 _TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 _MINOR = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _METHODS = frozenset((b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"))
 _PROTECTED = frozenset((b"host", b"content-length", b"expect", b"content-type"))
-"""Fields that no Connection header may take out of a message: it would change meaning on the way."""
+"""Fields that a Connection header may not take out of a message, because the message would change its meaning."""
 BODILESS = frozenset((204, 304))
 
 
 @dataclass(slots=True)
 class RequestHead:
-    """One request. `lines` are the request line and the fields to pass on, Host and Content-Length among them."""
+    """One request. `lines` are the request line and the fields to pass on, with Host and Content-Length."""
 
     method: bytes
     target: bytes
@@ -43,26 +43,26 @@ class RequestHead:
     minor: int
     lines: list[bytes]
     host: bytes | None = None
-    """As sent, port included; None only in HTTP/1.0."""
+    """As sent, including the port; None only in HTTP/1.0."""
     length: int = 0
     has_length: bool = False
     keep_alive: bool = False
     options: list[bytes] | None = None
-    """What its Connection headers list, in lower case."""
+    """The entries of its Connection headers, in lower case."""
     expects_continue: bool = False
     accepts_trailers: bool = False
     upgrade: bytes | None = None
     is_upgrade: bool = False
     """It asks for a WebSocket."""
-    forwarded: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """What the client says about where the request came from: names in lower case, values."""
+    forwarded: tuple[tuple[bytes, bytes], ...] = ()
+    """What the client claims about where the request came from: names in lower case, and values."""
     site: str = ""
-    """Whose it is, once the gate has looked its host up."""
+    """The site that its host belongs to; set by the admission."""
 
 
 @dataclass(slots=True)
 class ResponseHead:
-    """One response. `lines` are the status line and the fields to pass on, Content-Length among them."""
+    """One response. `lines` are the status line and the fields to pass on, with Content-Length."""
 
     status: int
     minor: int
@@ -75,7 +75,7 @@ class ResponseHead:
 
 
 def split_lines(head: bytes) -> list[bytes]:
-    """The lines of a head; every CR and LF must be half of a CRLF, and there is no other control character but HTAB."""
+    """Split a head into lines. Every CR and LF must be half of a CRLF, and HTAB is the only other control character."""
     lines = head.split(b"\r\n")
     if len(head.translate(None, _TEXT)) != 2 * (len(lines) - 1):
         rest = head.replace(b"\r\n", b"")
@@ -106,7 +106,7 @@ def parse_request(text: bytes) -> RequestHead:
 
 
 def check_request_line(line: bytes) -> None:
-    """Raises BadMessage for what is none, before the lines after it have come."""
+    """Raise BadMessage for a bad request line, before the lines after it have arrived."""
     _request_line(line)
 
 
@@ -128,7 +128,7 @@ def _request_line(line: bytes) -> RequestHead:
 
 
 def _settle_request(head: RequestHead) -> None:
-    """What only the whole head tells."""
+    """Draw the conclusions that need the whole head."""
     if head.target[0] != 0x2F:
         _settle_target(head)
     if head.host is None and head.minor:
@@ -142,8 +142,8 @@ def _settle_request(head: RequestHead) -> None:
     head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
     head.lines = _without_listed(head.lines, options)
     if b"te" not in options:
-        head.accepts_trailers = False  # RFC 9110 §10.1.4: who sends TE must say so in Connection
-    # Only WebSocket: `h2c` would put a whole connection past every rule of ours, and nothing else is in use.
+        head.accepts_trailers = False  # RFC 9110 §10.1.4: a sender of TE must list it in Connection
+    # Only WebSocket: `h2c` would take a whole connection past every rule here, and nothing else is in use.
     head.is_upgrade = (
         b"upgrade" in options
         and head.upgrade is not None
@@ -155,7 +155,7 @@ def _settle_request(head: RequestHead) -> None:
 
 
 def _settle_target(head: RequestHead) -> None:
-    """Asterisk form for OPTIONS, absolute form, CONNECT's authority (refused later, with a word of its own)."""
+    """Treat the asterisk form of OPTIONS, the absolute form, and CONNECT's authority (refused later as a method)."""
     if head.method == b"CONNECT":
         return
     if head.target == b"*" and head.method == b"OPTIONS":
@@ -180,7 +180,7 @@ _PLAIN_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"transf
 
 
 def parse_response(text: bytes, *, is_head_request: bool, fields: FieldTable = response_fields) -> ResponseHead:
-    """Read a response's head; raises BadMessage. `fields`: what happens to each of its fields."""
+    """Read a response's head; raises BadMessage. `fields` decides what happens to each header field."""
     lines = iter(split_lines(text))
     head = _status_line(next(lines))
     kept = head.lines
@@ -226,7 +226,7 @@ def _settle_response(head: ResponseHead, *, is_head_request: bool) -> None:
 
 
 def _drop_length(head: ResponseHead) -> None:
-    """RFC 9110 §8.6: none in 1xx and 204; a length there must not reach a client that would wait for it."""
+    """RFC 9110 §8.6: 1xx and 204 have no length; a client could wait for that many bytes."""
     if head.has_length and (head.status < 200 or head.status == 204):
         head.lines = [line for line in head.lines if not line.startswith(b"Content-Length: ")]
 
@@ -284,7 +284,7 @@ def _on_expect(head: RequestHead, _name: bytes, value: bytes) -> None:
 
 
 def _on_forwarded(head: RequestHead, name: bytes, value: bytes) -> None:
-    head.forwarded.append((name.lower(), value))
+    head.forwarded += ((name.lower(), value),)
 
 
 def _drop(_head: RequestHead | ResponseHead, _name: bytes, _value: bytes) -> None:

@@ -1,7 +1,4 @@
-"""What can be said about a message before its head is complete: junk is refused at once, not when a deadline comes.
-
-Pure.
-"""
+"""Checks of a message before its head is complete: junk is refused at once, not when a deadline passes. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ _RESPONSE = b"HTTP/1."
 
 
 def skip_empty_lines(data: bytes, skipped: int) -> tuple[bytes, int]:
-    """Without the empty lines that may come before a request line, and how many there have been; raises BadMessage."""
+    """Drop the empty lines before a request line; return the rest and how many there were. Raises BadMessage."""
     while data.startswith(b"\r\n"):
         skipped += 1
         if skipped > MAX_LEADING_EMPTY_LINES:

@@ -1,4 +1,4 @@
-"""How a message is written towards the other side: the relay's own framing and connection headers. Pure."""
+"""How a message is written towards the other side: with the edge's own framing and connection headers. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
 
 
 class Reframed(NamedTuple):
-    """A response's first bytes, whether more of its body goes in chunks, whether the connection ends with it."""
+    """A response's first bytes, whether its body continues in chunks, and whether the connection ends with it."""
 
     data: bytes
     is_chunked: bool
@@ -18,7 +18,7 @@ class Reframed(NamedTuple):
 
 
 def request_bytes(head: RequestHead, forwarded: bytes, body: bytes) -> bytes:
-    """A request for an upstream, with the first of its body, already framed. Uses the head up."""
+    """Write a request for an upstream with the beginning of its body, already framed. Consumes the head."""
     lines = head.lines
     if head.is_upgrade:
         lines += (b"Connection: Upgrade", b"Upgrade: websocket")
@@ -33,11 +33,11 @@ def request_bytes(head: RequestHead, forwarded: bytes, body: bytes) -> bytes:
 
 
 def response_bytes(
-    head: ResponseHead, body: bytes, minor: int, *, is_complete: bool, is_last: bool, own_fields: tuple[Field, ...]
+    head: ResponseHead, body: bytes, minor: int, own_fields: tuple[Field, ...], *, is_complete: bool, is_last: bool
 ) -> Reframed:
-    """A response for a client of HTTP/1.`minor`, with the first (`is_complete`: all) of its body. Uses the head up.
+    """Write a response for a client of HTTP/1.`minor` with the beginning of its body, or all. Consumes the head.
 
-    A body without a length goes in chunks, or to an HTTP/1.0 client until the connection ends.
+    A body without a length is sent in chunks, or to an HTTP/1.0 client until the connection ends.
     """
     lines = head.lines
     is_chunked = False
@@ -61,6 +61,6 @@ def response_bytes(
 
 
 def bare_head(head: ResponseHead, *fields: bytes) -> bytes:
-    """A 1xx response. Uses the head up."""
+    """Write a 1xx response. Consumes the head."""
     head.lines += (*fields, b"", b"")
     return b"\r\n".join(head.lines)

@@ -1,6 +1,6 @@
 """Why a message is refused: one word per fault, for counters and the access log.
 
-Pure. The words say what the peer sent, never who is to blame, so the same ones serve requests and responses.
+Pure. A word names what the peer sent and blames nobody, so the same words serve requests and responses.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """Faults of framing and syntax. A message with one of them is not passed on, and its connection is closed."""
+    """Faults of framing and syntax. Such a message is not passed on, and its connection is closed."""
 
     BARE_CR = "bare_cr"
     BARE_LF = "bare_lf"
@@ -51,7 +51,7 @@ class Cause(StrEnum):
 
 
 class BadMessage(Exception):
-    """A message that is refused for `cause`; `status` is the answer to a client that sent it."""
+    """The message is refused for `cause`; `status` is the answer if a client sent it."""
 
     def __init__(self, cause: Cause, status: int = 400) -> None:
         super().__init__(cause)

@@ -7,7 +7,7 @@ from edge_addon.http.framing import CHUNKED
 
 
 class RequestBody:
-    """Reads a body of `length` bytes, or CHUNKED, in whatever pieces it comes."""
+    """Reads a body of `length` bytes, or CHUNKED, in pieces of any size."""
 
     __slots__ = ("_decoder", "_left", "size")
 
@@ -18,7 +18,7 @@ class RequestBody:
         """Bytes of content so far."""
 
     def read(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """The bytes to pass on, and what follows the body: None while it goes on. Raises BadMessage."""
+        """Return the bytes to pass on and what follows the body, None before its end; raises BadMessage."""
         if self._decoder is None:
             left = self._left
             if len(data) < left:

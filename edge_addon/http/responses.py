@@ -1,7 +1,7 @@
 """The answers that the edge gives itself: short pages, redirects, challenges.
 
-Pure. A page says what happened and what to do, never anything that the client sent: Location is the one place where a
-request's host and target come back, and both have been checked by then.
+Pure. A page states what happened and what to do, and never repeats what the client sent. Only Location repeats the
+request's host and target, and both have been checked by then.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _TEXTS = {
     404: "There is nothing here.",
     405: "This method is not available here.",
     408: "The request did not arrive in time.",
+    413: "The request's body is too large.",
     417: "The server can't meet what the request expects.",
     421: "This connection was opened for another host name. Please open a new one.",
     431: "The request's header is too large.",
@@ -38,7 +39,7 @@ _TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response. `cause` is why the edge answered itself: for the access log, and for counters when refused."""
+    """A whole response. `cause`: why the edge answered itself, for the access log, and for counters if refused."""
 
     status: int
     cause: str
@@ -49,7 +50,7 @@ class Answer:
 
 @cache
 def page(status: int, cause: str) -> Answer:
-    """The short page of a status. Causes are words of our own, so there are few."""
+    """Return the short page of a status. Causes are words of ours, so the cache stays small."""
     title = f"{status} {_reason(status)}"
     body = _PAGE.format(title=title, text=_TEXTS[status]).encode()
     fields: tuple[bytes, ...] = (b"Content-Type: text/html; charset=utf-8",)
@@ -61,21 +62,21 @@ def page(status: int, cause: str) -> Answer:
 
 
 def redirect(location: bytes, *, is_safe: bool) -> Answer:
-    """To https. A request that is not GET or HEAD keeps its method and body only with 308 (RFC 9110 §15.4.9)."""
+    """Redirect to https. Only 308 keeps the method and body of requests beyond GET and HEAD (RFC 9110 §15.4.9)."""
     return Answer(301 if is_safe else 308, "redirect_to_https", b"", (b"Location: " + location,), is_refusal=False)
 
 
 def challenge(answer: ChallengeAnswer) -> Answer:
-    """A key authorization, or that there is none. Never kept by a cache: the next validation has another token."""
+    """Answer with a key authorization, or that there is none. No cache may keep it: the next token differs."""
     fields = (b"Content-Type: " + answer.content_type.encode("ascii"), b"Cache-Control: no-store")
     cause = "challenge" if answer.is_known else "challenge_unknown"
     return Answer(answer.status, cause, answer.body, fields, is_refusal=False)
 
 
 def encode_answer(
-    answer: Answer, now: datetime, *, is_head: bool, connection: bytes | None, own_fields: tuple[Field, ...]
+    answer: Answer, now: datetime, own_fields: tuple[Field, ...], *, is_head: bool, connection: bytes | None
 ) -> bytes:
-    """The response's bytes; `connection` is the value of its Connection header."""
+    """Write the response; `connection` is the value of its Connection header."""
     lines = [
         b"HTTP/1.1 %d %b" % (answer.status, _reason(answer.status).encode("ascii")),
         b"Date: " + format_datetime(now, usegmt=True).encode("ascii"),

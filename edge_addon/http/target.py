@@ -12,16 +12,16 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,254})(?::([0-9]{
 
 
 class Host(NamedTuple):
-    """A valid host as it was sent, without its port; brackets stay around an IPv6 address."""
+    """A valid host as it was sent, and its port. An IPv6 address keeps its brackets."""
 
     name: str
     port: int | None
 
 
 def parse_host(value: bytes) -> Host:
-    """A host name, IPv4 or [IPv6] address, and perhaps a port; raises BadMessage for anything else.
+    """Parse a host name, IPv4 or [IPv6] address with an optional port; raises BadMessage for anything else.
 
-    Stricter than RFC 3986's reg-name: no percent-encoding, no sub-delims, no user name. Nobody's host has them, and a
+    Stricter than RFC 3986's reg-name: no percent-encoding, sub-delims or user name. Real hosts have none of them, and a
     host goes into redirects and logs.
     """
     match = _HOST.fullmatch(value)
@@ -34,7 +34,7 @@ def parse_host(value: bytes) -> Host:
 
 
 def split_absolute(target: bytes, *, is_options: bool) -> tuple[bytes, bytes]:
-    """The authority of a target in absolute form, and the same target in origin form; raises BadMessage."""
+    """Split a target in absolute form into authority and origin form; raises BadMessage."""
     match = _ABSOLUTE.fullmatch(target)
     if match is None or not match[1]:
         raise BadMessage(Cause.BAD_TARGET)
@@ -43,7 +43,7 @@ def split_absolute(target: bytes, *, is_options: bool) -> tuple[bytes, bytes]:
 
 
 def check_authority(authority: bytes, host: bytes | None) -> None:
-    """RFC 9112 §3.2.2 lets the target win over Host. Two servers may see that in two ways, so they must be equal."""
+    """Require that a target's authority equals Host. RFC 9112 §3.2.2 prefers the target, but servers differ."""
     parse_host(authority)
     if host is None or authority.lower() != host.lower():
         raise BadMessage(Cause.HOST_CONFLICT)

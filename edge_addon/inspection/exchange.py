@@ -1,222 +1,387 @@
-"""What the edge does for one inspected request: judge it, aim it at an upstream, keep the books of it.
+"""One inspected request: the relay's exchange, with mitmproxy's hooks on the way to the upstream and back.
 
-Called by its stream at the right moments; knows mitmproxy's flows but none of its layers or commands.
+A session uses it like an `Exchange`, and it uses an `Exchange` to reach the upstream. Bodies stream past the hooks
+unless an addon asks for the whole body. What arrives while a hook runs waits in `Pieces`.
 """
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
 
-from mitmproxy import http
-from mitmproxy.proxy.layers.http._events import RequestHeaders
+from mitmproxy import connection, http
+from mitmproxy.flow import Error
+from mitmproxy.proxy.commands import StartHook
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
+from mitmproxy.websocket import WebSocketData
 
-from edge_addon.http import responses
-from edge_addon.http.body_rate import BodyRate
-from edge_addon.http.framing import RequestHead
-from edge_addon.http.limits import STALL_SECONDS
-from edge_addon.http.refusal import BadMessage
-from edge_addon.http.responses import Answer
-from edge_addon.inspection.rewriting import build_response, clean_response, request_fields_of, rewrite_request
-from edge_addon.plane.metrics import NO_UPSTREAM
-from edge_addon.relay.admission import HandOver
-from edge_addon.relay.http2.heads import read_request
-from edge_addon.relay.report import build_entry
-from edge_addon.upstream.pool import Server, UpstreamPool
+from edge_addon.http.chunks import ChunkDecoder, encode_chunk, encode_last_chunk
+from edge_addon.http.fields import FieldTable
+from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead
+from edge_addon.http.refusal import BadMessage, Cause
+from edge_addon.inspection.hooks import Hooks
+from edge_addon.inspection.messages import (
+    Streamed,
+    add_trailers,
+    build_request,
+    build_response,
+    encode_request,
+    read_response,
+    trailer_lines,
+)
+from edge_addon.inspection.pieces import BrokenOff, Pieces
+from edge_addon.inspection.websocket import WebSocketRelay
+from edge_addon.relay.exchange import Exchange
+from edge_addon.upstream.interfaces import ExchangeClient, UpgradedConnection
+from edge_addon.upstream.pool import UpstreamPool
 
-if TYPE_CHECKING:
-    from edge_addon.inspection.session import InspectedSession
+log = logging.getLogger(__name__)
+
+PoolFinder = Callable[[str, str, int], UpstreamPool]
+"""The pool for a scheme, host and port that an addon chose."""
 
 
 class InspectedExchange:
-    """Of one stream."""
+    """Made per request: `start` once, then `send` and `finish` while there is a body."""
 
-    def __init__(self, session: InspectedSession, stream_id: int) -> None:
-        self.bytes_in = self.bytes_out = 0
-        self.is_request_complete = False
-        self._session = session
-        self._stream_id = stream_id
-        self._head: RequestHead | None = None
-        self._pool: UpstreamPool | None = None
-        self._server: Server | None = None
-        self._tried: set[Server] = set()
-        self._refusal: str | None = None
-        self._is_malformed = False
-        self._started = perf_counter()
-        self._responded = 0.0
-        self._status = 0
-        self._is_over = False
-        self._rate = BodyRate()
-        self._body_timer = session.plane.timers.timer()
+    def __init__(
+        self,
+        hooks: Hooks,
+        peer: connection.Client,
+        greeting: asyncio.Task[None],
+        find_pool: PoolFinder,
+        client: ExchangeClient,
+        pool: UpstreamPool,
+        method: bytes,
+        fields: FieldTable,
+        *,
+        asks_upgrade: bool,
+    ) -> None:
+        """`peer` is the client connection as addons know it; `greeting` announces it to them."""
+        self._hooks = hooks
+        self._peer = peer
+        self._greeting = greeting
+        self._find_pool = find_pool
+        self._client = client
+        self._pool = pool
+        self._fields = fields
+        self._is_head = method == b"HEAD"
+        self._asks_upgrade = asks_upgrade
+        self._length = 0
+        self._decoder: ChunkDecoder | None = None
+        self._exchange: Exchange | None = None
+        self._upstream: str | None = None
+        self._websocket: WebSocketRelay | None = None
+        self._request = Pieces(client.pause_body, self._resume_client)
+        self._response = Pieces(self._pause_upstream, self._resume_upstream)
+        self._is_over = self._owes_outcome = False
+        self._is_upstream_full = self._is_client_full = False
 
     @property
-    def is_head(self) -> bool:
-        return self._head is not None and self._head.method == b"HEAD"
+    def upstream(self) -> str | None:
+        """The URL of the upstream that got the request."""
+        return self._upstream if self._exchange is None else self._exchange.upstream
+
+    # Used by the session.
+
+    def start(self, data: bytes, *, length: int, is_complete: bool) -> None:
+        """Begin with the request's head and what there is of its body of `length`."""
+        head, _, body = data.partition(b"\r\n\r\n")
+        self._length = length
+        if length == CHUNKED:
+            self._decoder = ChunkDecoder()
+        upstream = self._pool.servers[0].upstream
+        host, port = ("localhost", 80) if upstream.unix_path is not None else upstream.address
+        self._target = ("https" if upstream.is_tls else "http", host, port)
+        self._flow = http.HTTPFlow(self._peer, connection.Server(address=(host, port), tls=upstream.is_tls))
+        self._flow.request = build_request(head, *self._target, is_http2=self._peer.alpn == b"h2")
+        self._flow.live = True
+        self.send(body)
+        if is_complete:
+            self.finish()
+        # Not at once: an addon may answer immediately, but the session expects no answer before `start` returns.
+        self._hooks.run(self._guard(self._forward()), at_once=False)
+
+    def send(self, data: bytes) -> None:
+        """More of the body, framed for an upstream."""
+        if self._decoder is not None:
+            data, _ = self._decoder.feed(data)
+        self._request.put(data)
+
+    def finish(self) -> None:
+        """The body is complete."""
+        self._request.end([] if self._decoder is None else self._decoder.trailers)
+
+    def cancel(self) -> None:
+        """The client has gone, or wants no more of the response."""
+        if not self._is_over:
+            self._end("The client has gone, or a time limit is over.")
+
+    def pause_reading(self) -> None:
+        self._is_client_full = True
+        self._pause_upstream()
+
+    def resume_reading(self) -> None:
+        self._is_client_full = False
+        if not self._response.is_paused:
+            self._resume_upstream()
+
+    # Who waits for whom.
+
+    def _pause_upstream(self) -> None:
+        if self._exchange is not None:
+            self._exchange.pause_reading()
+
+    def _resume_upstream(self) -> None:
+        if self._exchange is not None and not self._is_client_full:
+            self._exchange.resume_reading()
+
+    def _resume_client(self) -> None:
+        if not self._is_upstream_full and not self._is_over:
+            self._client.resume_body()
+
+    def pause_body(self) -> None:
+        self._is_upstream_full = True
+        self._client.pause_body()
+
+    def resume_body(self) -> None:
+        self._is_upstream_full = False
+        if not self._request.is_paused:
+            self._client.resume_body()
 
     # The request.
 
-    def begin(self, event: RequestHeaders) -> None:
-        """A request's head is there."""
-        self._started = perf_counter()
-        self.is_request_complete = event.end_stream
-        self._head = self._session.heads.pop(self._stream_id, None)
-        self._session.request_begun()
-        if not self.is_request_complete:
-            self._rate = BodyRate(event.request.data.method)
-            self._session.bodies.add(self)
-            self._await_body()
-
-    def body_received(self, size: int) -> None:
-        """Some of the request's body has come."""
-        self.bytes_in += size
-        if self._rate.has_stepped(self.bytes_in):
-            self._await_body()
-
-    def body_ended(self) -> None:
-        """The request is complete, or its client has gone."""
-        self.is_request_complete = True
-        self._body_timer.cancel()
-        self._session.bodies.discard(self)
-
-    def _await_body(self) -> None:
-        idle = self._session.plane.settings.limits.idle_seconds
-        self._body_timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), self._body_late)
-
-    def _body_late(self) -> None:
-        if self._session.is_held or (self._responded and not self._is_over):
-            self._await_body()  # nobody but the upstream is waited for: mitmproxy's own limit holds
-        else:
-            self._session.body_timed_out(has_answered=bool(self._responded))
-
-    def admit(self, flow: http.HTTPFlow) -> None:
-        """The gate's word, before any addon: an answer of the edge's own, or the request as it goes on."""
-        try:
-            if self._head is None:
-                self._head = read_request(
-                    request_fields_of(flow.request), _no_key, is_end=self.is_request_complete
-                ).head
-            verdict = self._session.admission.admit(self._head)
-        except BadMessage as error:
-            self._session.plane.count(f"request_{error.cause}")
-            self._is_malformed = True
-            self._answer(flow, responses.page(error.status, error.cause))
+    async def _forward(self) -> None:
+        flow, request = self._flow, self._flow.request
+        if not self._greeting.done():
+            await asyncio.wait((self._greeting,))
+        await self._tell(HttpRequestHeadersHook(flow))
+        if flow.response is not None:
+            await self._answer_early()
             return
-        assert not isinstance(verdict, HandOver)  # noqa: S101  this connection is inspected
-        if isinstance(verdict, Answer):
-            if verdict.is_refusal:
-                self._session.plane.count(verdict.cause)
-            self._answer(flow, verdict)
+        if request.stream and not self._request.is_complete:
+            await self._stream_request()
             return
-        self._pool = verdict
-        rewrite_request(flow.request, self._head, self._session.admission.forwarded(self._head))
-        flow.request.stream = True
-        self._aim(flow.request)
-        if self._server is not None and self._server.upstream.unix_path is not None:
-            self._session.plane.count("inspection_unix_upstream")
-            self._answer(flow, responses.page(502, "inspection_unix_upstream"))
+        if request.headers.pop("expect", None) is not None and not self._request.is_complete:
+            self._client.informational(ResponseHead(100, 1, [b"HTTP/1.1 100 Continue"]))
+        content = await self._read_whole(request, self._request, status=413)
+        await self._tell(HttpRequestHook(flow))
+        if self._flow.response is not None:
+            await self._respond(0)
+            return
+        if request.data.content is not None:
+            content = request.data.content
+        self._start(encode_request(request, len(content)) + content, length=len(content), is_complete=True)
 
-    def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
-        self._refusal = answer.cause
-        flow.request.headers.pop("expect", None)
-        flow.response = build_response(answer, self._session.plane.clock())
+    async def _answer_early(self) -> None:
+        """Send the response that an addon has set on seeing the head; the request's body is dropped.
 
-    # The upstream.
+        A client that waits for 100 (Continue) has not sent its body and gets the response at once.
+        """
+        if "expect" not in self._flow.request.headers:
+            while await self._request.next():
+                pass
+        self._flow.request.data.content = b""
+        await self._tell(HttpRequestHook(self._flow))
+        await self._respond(0)
 
-    def _aim(self, request: http.Request) -> None:
-        assert self._pool is not None  # noqa: S101
-        self._leave_server()
-        server = self._server = self._pool.best(self._tried)
-        server.active += 1
-        self._tried.add(server)
-        upstream = server.upstream
-        if upstream.unix_path is None:
-            host, port = upstream.address
-            # Not through the properties: those change the Host header too.
-            request.data.host, request.data.port = host, port
-            request.data.scheme = b"https" if upstream.is_tls else b"http"
-            self._session.upstreams[host, port] = upstream
+    async def _stream_request(self) -> None:
+        request = self._flow.request
+        length = CHUNKED if callable(request.stream) else self._length
+        exchange = self._start(encode_request(request, length), length=length, is_complete=False)
+        frame = encode_chunk if length == CHUNKED else bytes
+        body = Streamed(request, is_kept=self._hooks.stores_bodies)
+        while data := await self._request.next():
+            exchange.send(frame(body.piece(data)))
+        exchange.send(frame(body.rest()))
+        add_trailers(request, self._request.trailers)
+        request.timestamp_end = time.time()
+        await self._tell(HttpRequestHook(self._flow))
+        if length == CHUNKED:
+            exchange.send(encode_last_chunk(trailer_lines(request)))
+        exchange.finish()
 
-    def connected(self) -> None:
-        if self._server is not None:
-            self._server.failed_until = 0.0
+    def _start(self, data: bytes, *, length: int, is_complete: bool) -> Exchange:
+        request = self._flow.request
+        target = (request.scheme, request.host, request.port)
+        pool = self._pool if target == self._target else self._find_pool(*target)
+        self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self._asks_upgrade)
+        self._exchange.start(data, length=length, is_complete=is_complete)
+        return self._exchange
 
-    def has_next_upstream(self, request: http.Request, error: str) -> bool:
-        """After a failed connect: whether the request is now aimed at another upstream of the site."""
-        server, pool = self._server, self._pool
-        if server is None or pool is None or (request.host, request.port) != tuple(server.upstream.address):
-            return False  # an addon sent it elsewhere
-        self._session.plane.count("upstream_connect_failed")
-        server.note_failure(ConnectionError(error))
-        if len(self._tried) == len(pool.servers):
-            return False
-        self._aim(request)
-        return True
+    async def _read_whole(self, message: http.Message, pieces: Pieces, *, status: int) -> bytes:
+        """The whole body, put into the message if an addon asked for it. One that is too large fails with `status`."""
+        parts, size = [], 0
+        while data := await pieces.next():
+            parts.append(data)
+            size += len(data)
+            if size > self._hooks.body_limit:
+                self._fail(status, "inspection_body_too_large", "the body exceeds mitmproxy's body_size_limit")
+                raise BrokenOff
+        content = b"".join(parts)
+        message.timestamp_end = time.time()
+        if message.data.content is None:
+            add_trailers(message, pieces.trailers)
+            if content and message.stream:
+                body = Streamed(message, is_kept=self._hooks.stores_bodies)
+                return body.piece(content) + body.rest()
+            message.data.content = content
+        return content
 
-    def _leave_server(self) -> None:
-        if self._server is not None:
-            self._server.active -= 1
-            self._server = None
+    # The response: called by the exchange.
 
-    # The response.
+    def informational(self, head: ResponseHead) -> None:
+        self._client.informational(head)
 
-    def clean(self, response: http.Response) -> None:
-        head, session = self._head, self._session
-        clean_response(
-            response,
-            is_http2=session.is_http2,
-            minor=1 if head is None else head.minor,
-            keeps_alive=head is not None and head.keep_alive,
-            is_last=session.is_draining or self._is_malformed,
-            own_fields=session.admission.own_fields,
-        )
+    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
+        self._response.put(body)
+        if is_complete:
+            self._end_response([])
+        elif self._is_client_full:
+            self._pause_upstream()
+        self._flow.response = build_response(head)
+        self._hooks.run(self._guard(self._respond(head.length)))
 
-    def page(self, status: int) -> http.Response:
-        """Where mitmproxy gives up: no proper answer from the upstream, or no proper request."""
-        cause = "upstream_failed" if status >= 500 else "request_refused"
-        self._session.plane.count(cause)
-        self._refusal = cause
-        response = build_response(responses.page(status, cause), self._session.plane.clock())
-        response.headers["Connection"] = "close"
-        self.clean(response)
-        if not self._session.is_http2:
-            response.headers["Connection"] = "close"
+    def response_data(self, data: bytes) -> None:
+        self._response.put(data)
+
+    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
+        self._response.put(data)
+        self._end_response(trailers)
+
+    def _end_response(self, trailers: list[bytes]) -> None:
+        self._response.end(trailers)
+        if not self._request.is_complete:
+            self._request.break_off()  # the upstream does not need the rest
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
+        self._websocket = WebSocketRelay(self._hooks, self._flow, connection, rest)
+        self._flow.response = build_response(head)
+        self._hooks.run(self._guard(self._upgrade(self._websocket)))
+
+    def exchange_failed(self, status: int, cause: str) -> None:
+        self._fail(status, cause, cause)
+
+    async def _respond(self, length: int) -> None:
+        """Send the flow's response; `length` is that of the upstream's body."""
+        await self._tell(HttpResponseHeadersHook(self._flow))
+        response = self._present_response()
+        has_body = not (self._is_head or response.status_code in BODILESS)
+        if self._exchange is None:
+            self._response.end([])
+        elif response.stream and has_body and not self._response.is_complete:
+            await self._stream_response(response, length)
+            return
+        content = await self._read_whole(response, self._response, status=502)
+        await self._tell(HttpResponseHook(self._flow))
+        response = self._present_response()
+        if response.data.content is not None:
+            content = response.data.content
+        trailers = trailer_lines(response)
+        if self._is_head or response.status_code in BODILESS:
+            content, trailers = b"", []
+        head = self._read_head(response, UNTIL_CLOSE if trailers else len(content))
+        self._close()
+        self._client.response_started(head, content, is_complete=not trailers)
+        if trailers:
+            self._client.response_ended(b"", trailers)
+
+    async def _stream_response(self, response: http.Response, length: int) -> None:
+        head = self._read_head(response, UNTIL_CLOSE if callable(response.stream) else length)
+        body = Streamed(response, is_kept=self._hooks.stores_bodies)
+        client = self._client
+        client.response_started(head, body.piece(self._response.take()), is_complete=False)
+        while data := await self._response.next():
+            client.response_data(body.piece(data))
+        rest = body.rest()
+        add_trailers(response, self._response.trailers)
+        response.timestamp_end = time.time()
+        await self._tell(HttpResponseHook(self._flow))
+        self._close()
+        client.response_ended(rest, trailer_lines(response))
+
+    async def _upgrade(self, relay: WebSocketRelay) -> None:
+        flow = self._flow
+        await self._tell(HttpResponseHeadersHook(flow))
+        flow.websocket = WebSocketData()
+        await self._tell(HttpResponseHook(flow))
+        head = read_response(self._present_response(), UNTIL_CLOSE, is_head_request=False)
+        if head.status != 101:
+            raise BadMessage(Cause.BAD_STATUS_LINE)
+        self._close()
+        flow.live = True
+        self._client.upgraded(head, b"", relay)
+
+    def _read_head(self, response: http.Response, length: int) -> ResponseHead:
+        if response.status_code < 200:
+            raise BadMessage(Cause.BAD_STATUS_LINE)
+        return read_response(response, length, is_head_request=self._is_head, fields=self._fields)
+
+    def _present_response(self) -> http.Response:
+        """The flow's response at this moment: an addon may have replaced it."""
+        response = self._flow.response
+        assert response is not None  # noqa: S101  set before the first hook that may change it
         return response
 
-    def responded(self, status: int) -> None:
-        self._status = status
-        self._responded = perf_counter()
+    # Hooks and ends.
 
-    def forget_messages(self, flow: http.HTTPFlow) -> None:
-        """A WebSocket may last for days: only the last message is kept, unless somebody looks at flows."""
-        if flow.websocket is not None and not self._session.keeps_messages:
-            del flow.websocket.messages[:-1]
-
-    # The end.
-
-    def finish(self, flow: http.HTTPFlow, outcome: str | None) -> None:
-        """The response is there, or none will be: the line in the access log."""
+    async def _tell(self, hook: StartHook) -> None:
+        """Fire a hook. Raises BrokenOff if the exchange has ended or an addon or the user has killed the flow."""
         if self._is_over:
-            return
+            raise BrokenOff
+        # Every flow that addons have seen ends with either `response` or `error`.
+        self._owes_outcome = not isinstance(hook, HttpResponseHook)
+        await self._hooks.tell(hook, self._flow)
+        if self._is_over:
+            raise BrokenOff
+        error = self._flow.error
+        if error is not None and error.msg == Error.KILLED_MESSAGE:
+            self._fail(0, "inspection_killed", error.msg)
+            raise BrokenOff
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except BrokenOff:
+            pass
+        except BadMessage as error:
+            log.error("inspection: a message can't be sent as an addon left it: %s", error.cause)
+            self._fail(502, "inspection_failed", error.cause)
+        except Exception:
+            log.exception("inspection: a request failed")
+            self._fail(502, "inspection_failed", "internal error")
+
+    def _fail(self, status: int, cause: str, reason: str) -> None:
+        """End without a response, or without the rest of it; a `status` of 0 cuts the client off without an answer."""
+        if not self._is_over:
+            self._end(reason)
+            self._client.exchange_failed(status, cause)
+
+    def _end(self, reason: str) -> None:
+        exchange = self._exchange
+        self._close()
+        if exchange is not None:
+            exchange.cancel()
+        if self._websocket is not None:
+            self._websocket.abort()
+            self._websocket.tunnel_ended()
+        self._flow.resume()  # in case the user has intercepted it: there is nobody to go on for
+        if self._owes_outcome:
+            self._flow.error = Error(reason)
+            self._hooks.run(self._hooks.tell(HttpErrorHook(self._flow), self._flow))
+
+    def _close(self) -> None:
+        """Expect nothing more, and leave no cycle that would keep the exchange for the garbage collector."""
         self._is_over = True
-        upstream = None if self._server is None else self._server.name
-        self._leave_server()
-        self._session.request_finished()
-        plane, head = self._session.plane, self._head
-        status = self._status or (flow.response.status_code if flow.response is not None else 0)
-        now = perf_counter()
-        seconds = NO_UPSTREAM if upstream is None else (self._responded or now) - self._started
-        plane.metrics.request("" if head is None else head.site, status, seconds, self.bytes_in, self.bytes_out)
-        if not plane.access_log.is_enabled:
-            return
-        entry = build_entry(self._session.channel, self._head, status, self._refusal or outcome)
-        entry.bytes_in, entry.bytes_out = self.bytes_in, self.bytes_out
-        entry.duration = now - self._started
-        if upstream is not None:
-            entry.upstream = upstream
-            entry.upstream_duration = seconds
-        plane.access_log.write(entry)
-
-
-def _no_key() -> bytes:
-    """mitmproxy offers no WebSockets over HTTP/2: a CONNECT that asks for one is refused before."""
-    return b""
+        self._flow.live = False
+        self._request.break_off()
+        self._response.break_off()
+        self._upstream, self._exchange = self.upstream, None

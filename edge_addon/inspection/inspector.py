@@ -1,88 +1,106 @@
-"""What one worker needs to inspect: mitmproxy's master, the modes of the listeners, TLS towards upstreams, the tasks.
+"""The inspection of one worker, and each of its client connections as addons know it.
 
-Made by the mitmproxy addon once its listeners are known; the plane hands connections to it. There is none when a
-script that edge.yaml names could not be loaded: then inspected sites answer 503, because a site that is to be inspected
-must not be served past its addons.
+The mitmproxy addon makes it, unless a script that edge.yaml names did not load. Then inspected sites answer 503: they
+must not be served without their addons.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from mitmproxy import connection, options, tls
-from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy import connection
+from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.mode_specs import ProxyMode
 
-from certstore.model.settings.models import ListenerSettings
-from edge_addon.inspection.session import InspectedSession
-from edge_addon.inspection.upstream_tls import UpstreamTls
+from certstore.model.settings.models import ListenerSettings, Upstream
+from edge_addon.inspection.exchange import InspectedExchange, PoolFinder
+from edge_addon.inspection.hooks import Hooks
+from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport.channel import Channel
+from edge_addon.upstream.interfaces import ExchangeMaker
+from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
-    from edge_addon.plane.data_plane import DataPlane
-
-log = logging.getLogger(__name__)
+MAX_POOLS = 64
+"""How many pools are kept for servers that addons chose."""
 
 
 class Inspector:
-    """`keeps_messages`: a WebSocket's messages stay with their flow, for somebody who looks at flows (mitmweb)."""
+    """`keeps_messages`: flows keep all messages of a WebSocket, for users who look at flows (mitmweb)."""
 
     def __init__(self, master: Master, plane: DataPlane, *, keeps_messages: bool) -> None:
-        self.master = master
-        self.options: options.Options = master.options
-        self.manager: Proxyserver = cast(Any, master).addons.get("proxyserver")
-        self.keeps_messages = keeps_messages
+        self.hooks = Hooks(master, keeps_messages=keeps_messages)
+        self.connections: dict[str, Any] = cast(Any, master).addons.get("proxyserver").connections
+        """mitmproxy's own table, in which it looks up the connection of a message that the user injects."""
         self._plane = plane
         self._modes: dict[int, ProxyMode] = {}
-        self._sessions: dict[asyncio.Task[None], InspectedSession] = {}
-        self._by_client: dict[str, InspectedSession] = {}
-        self._upstream_tls = UpstreamTls(plane.base)
+        self._pools: dict[str, UpstreamPool] = {}
 
     def know_mode(self, listener: ListenerSettings, mode: ProxyMode) -> None:
-        """Connections of this listener are, to addons, of this mode."""
+        """Note the mode that addons see for connections of this listener."""
         self._modes[id(listener)] = mode
 
-    def mode_of(self, listener: ListenerSettings) -> ProxyMode:
-        return self._modes[id(listener)]
-
-    @property
-    def running(self) -> int:
-        """Connections whose handler has not ended."""
-        return len(self._sessions)
-
-    def session(self, channel: Channel) -> InspectedSession:
-        """Hand the connection over: the session that it has from now on."""
-        return InspectedSession(channel, self._plane, self)
-
-    def adopt(self, task: asyncio.Task[None], session: InspectedSession) -> None:
-        """Own the task of a connection until it ends."""
-        self._sessions[task] = session
-        self._by_client[session.client_id] = session
-        task.add_done_callback(self._ended)
-
-    def start_upstream_tls(self, data: tls.TlsData) -> None:
-        """mitmproxy's `tls_start_server`: ours for connections of ours, whoever has provided one before."""
-        session = self._by_client.get(data.context.client.id)
-        server = data.conn
-        if session is not None and isinstance(server, connection.Server) and server.address is not None:
-            address = server.address
-            upstream = session.upstreams.get((address[0], address[1]))
-            server.sni = address[0]
-            data.ssl_conn = self._upstream_tls.connection(
-                (upstream.name if upstream is not None else None) or address[0], upstream
-            )
+    def client(self, channel: Channel) -> InspectedClient:
+        """Announce a client connection to addons, before its first inspected request."""
+        client = _describe(channel, self._modes[id(channel.listener)])
+        return InspectedClient(self.hooks, client, self.connections, self._find_pool)
 
     def stop(self) -> None:
         """End what still runs."""
-        for task in self._sessions:
-            task.cancel()
+        self.hooks.stop()
+        for pool in self._pools.values():
+            pool.close()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        session = self._sessions.pop(task)
-        self._by_client.pop(session.client_id, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("an inspected connection failed", exc_info=error)
+    def _find_pool(self, scheme: str, host: str, port: int) -> UpstreamPool:
+        """The pool for a server that an addon chose. Certificates are verified by the system's authorities."""
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        pool = self._pools.pop(url, None)
+        if pool is None:
+            if len(self._pools) >= MAX_POOLS:
+                self._pools.pop(next(iter(self._pools))).close()  # the one unused for the longest time
+            plane = self._plane
+            pool = UpstreamPool((Upstream(url=url),), plane.timers, plane.settings.limits, plane.base, plane.count)
+        self._pools[url] = pool
+        return pool
+
+
+class InspectedClient:
+    """One client connection, which makes the exchanges of its inspected requests."""
+
+    def __init__(
+        self, hooks: Hooks, client: connection.Client, connections: dict[str, Any], find_pool: PoolFinder
+    ) -> None:
+        self._hooks = hooks
+        self._client = client
+        self._connections = connections
+        connections[client.id] = hooks
+        greeting = hooks.run(hooks.fire(server_hooks.ClientConnectedHook(client)))
+        self.exchange: ExchangeMaker = partial(InspectedExchange, hooks, client, greeting, find_pool)
+
+    def gone(self) -> None:
+        """The connection has ended."""
+        self._connections.pop(self._client.id, None)
+        self._client.state = connection.ConnectionState.CLOSED
+        self._client.timestamp_end = time.time()
+        self._hooks.run(self._hooks.fire(server_hooks.ClientDisconnectedHook(self._client)))
+
+
+def _describe(channel: Channel, mode: ProxyMode) -> connection.Client:
+    """The client as mitmproxy would describe it if it had terminated TLS itself."""
+    client = connection.Client(
+        peername=(*channel.client,),
+        sockname=(*channel.local,),
+        proxy_mode=mode,
+        state=connection.ConnectionState.OPEN,
+        tls=channel.secure,
+    )
+    if channel.secure:
+        client.timestamp_tls_setup = time.time()
+        client.sni = channel.server_name
+        client.tls_version = channel.tls_version  # type: ignore[assignment]
+        client.alpn = (channel.alpn or "http/1.1").encode("ascii")
+    return client

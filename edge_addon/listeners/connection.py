@@ -1,8 +1,8 @@
 """One client connection: its socket, its first bytes, TLS, and the session above.
 
-The phases are methods that take the received bytes, one in force at a time: PROXY header → ClientHello → handshake →
-open → closing; listeners in the clear go straight to open. Which session speaks above is `sessions.py`'s to say:
-nothing of HTTP or mail is known here but the one plain answer for a web client on a TLS port.
+Each phase has a method that takes the received bytes: PROXY header → ClientHello → handshake → open → closing.
+Connections in clear text skip the two in the middle. `sessions` decides which session comes above; nothing of HTTP or
+mail is known here except the one answer for a web client that speaks plain HTTP to a TLS port.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edge_addon.transport.timers import Timer
 from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
-"""How long a closed connection is still read from (RFC 9112 §9.6): a reset would destroy an answer not yet read."""
+"""How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
 
 
 PLAIN_HTTP_ANSWER = (
@@ -36,27 +36,27 @@ PLAIN_HTTP_ANSWER = (
 
 
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER, on, for 0 seconds."""
+"""The value of SO_LINGER that makes a close send a reset: on, 0 seconds."""
 
 SessionMaker = Callable[["ClientConnection", DataPlane], Session]
 
 
 class Phase(Enum):
-    """Where a connection stands: what the bytes that come now belong to."""
+    """What the bytes that come now belong to."""
 
     PROXY_HEADER = auto()
     HELLO = auto()
     HANDSHAKE = auto()
     OPEN = auto()
     CLOSING = auto()
-    """They belong to nobody any more; what was written is still on its way."""
+    """They are discarded; what was written is still being sent."""
 
 
 CLOSING = Phase.CLOSING
 
 
 def _discard(_data: bytes) -> None:
-    """A function and no method: a connection that has ended holds no reference to itself."""
+    """Not a method, so that a connection that has ended does not refer to itself."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -78,23 +78,23 @@ class ClientConnection(asyncio.Protocol):
     _timer: Timer
     _phase: Phase
     _receive: Callable[[bytes], None]
-    """What takes received bytes in this phase."""
+    """Takes the received bytes in the current phase."""
     _header: bytes
-    """The PROXY header, as far as it has come."""
+    """The part of the PROXY header that has come so far."""
     _hello: HelloReader | None
     _stage: TlsStage | None
     _session: Session | None
     _is_admitted: bool
-    """The client's address is counted."""
+    """The client's address is counted; `connection_lost` releases it."""
     _is_eof: bool
     """The client sends nothing more."""
     _is_paused: bool
     _is_corked: bool
-    """What the session writes leaves in one piece once it has read what is there."""
+    """What the session writes is sent in one piece once it has read all that has come."""
     _unsent: int
-    """Bytes that were left to send when a closing connection was last checked."""
+    """Bytes left to send when the closing connection was last checked."""
     _fault: Exception | None
-    """Why the connection was dropped, where its session would take that for an ordinary end."""
+    """Why the connection was dropped, if its session must not take that for a normal end."""
     __slots__ = tuple(__annotations__)
 
     def __init__(
@@ -125,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self.opened = self._plane.loop.time()
         self.client = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
-        if not self._plane.enter(self):
+        if not self._plane.add_connection(self):
             self._refuse_for_load()
         elif not self.listener.accept_proxy_protocol:
             self._begin()
@@ -140,21 +140,21 @@ class ClientConnection(asyncio.Protocol):
         self._receive(data)
 
     def eof_received(self) -> bool:
-        """The peer sends no more. True keeps our direction open, so that an answer under way still gets there."""
-        had_said_goodbye, self._is_eof = self._is_eof, True
+        """The peer sends no more. True keeps our direction open, so that the rest of an answer still arrives."""
+        had_closed_tls, self._is_eof = self._is_eof, True
         if self._phase is CLOSING or self._session is None:
             return False
         if self._stage is not None:
-            # An end without close_notify is a cut (RFC 8446 §6.1): what was under way can't be trusted to be whole.
-            return had_said_goodbye
+            # An end without close_notify is a truncation (RFC 8446 §6.1): the last message may be incomplete.
+            return had_closed_tls
         self._session.eof_received()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._plane.leave(self)
+        self._plane.remove_connection(self)
         if self._is_admitted:
-            self._plane.dismiss(self.client.host)
+            self._plane.release_address(self.client.host)
         self._enter(CLOSING, _discard)
         session, self._session = self._session, None
         if self._stage is not None and not self.secure:
@@ -164,12 +164,12 @@ class ClientConnection(asyncio.Protocol):
             session.connection_lost(exc or self._fault)
 
     def fileno(self) -> int:
-        """Of the socket; -1 once it is closed."""
+        """The descriptor of the socket; -1 once it is closed."""
         bound = self._transport.get_extra_info("socket")
         return -1 if bound is None or self._transport.is_closing() else int(bound.fileno())
 
     def on_peer_gone(self) -> None:
-        self._fault = ConnectionResetError("the client has gone while it was not read from")
+        self._fault = ConnectionResetError("the client disconnected while it was not read from")
         self.abort()
 
     def pause_writing(self) -> None:
@@ -202,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_eof or self._transport.is_closing():
             self._transport.close()
             return
-        # Everything written goes out, then our end; the peer's end, or LINGER_SECONDS without one, closes the socket.
+        # Everything written is sent, then our FIN; the peer's FIN, or LINGER_SECONDS without one, closes the socket.
         self._transport.write_eof()
         self._plane.disconnects.discard(self)
         self._transport.resume_reading()
@@ -211,7 +211,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         self._enter(CLOSING, _discard)
         if (bound := self._transport.get_extra_info("socket")) is not None:
-            # A reset, not an end: a client that reads until the end must not take a cut for a whole answer.
+            # A reset, not a FIN: a client that reads until the end must not take a truncated answer for a complete one.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
@@ -230,33 +230,23 @@ class ClientConnection(asyncio.Protocol):
             return
         self._transport.resume_reading()
         if self._stage is not None and self._stage.may_have_more:
-            self._plane.loop.call_soon(self._pump)  # not from here: the session is in the middle of its own work
-
-    def hand_over(self, session: Session, data: bytes) -> None:
-        self._session = session
-        if self._stage is None:
-            self._receive = session.data_received
-        session.data_received(data)
-        if self._is_eof:
-            session.eof_received()
-        if self._plane.is_draining:
-            session.drain()
+            self._plane.loop.call_soon(self._pump)  # not from here: the session may be in the middle of its own work
 
     def start_tls(self) -> None:
         if self._phase is not CLOSING:
             self._await_hello()
 
     def drain(self) -> None:
-        """Finish what is under way, then close; before a session there is nothing to finish."""
+        """Finish what is under way, then close; without a session there is nothing to finish."""
         if self._session is not None:
             self._session.drain()
 
     # First bytes and handshake.
 
     def _begin(self) -> None:
-        """Who the client is, is known now."""
+        """The client's address is known now."""
         self._is_admitted = True
-        if not self._plane.admit(self.client.host):
+        if not self._plane.admit_address(self.client.host):
             self._refuse_for_load()
         elif self.listener.kind.is_implicit_tls:
             self._await_hello()
@@ -265,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
             self._enter(Phase.OPEN, self._session.data_received)
 
     def _read_proxy_header(self, data: bytes) -> None:
-        """The header must be there whole before a byte behind it is looked at (PROXY protocol, section 2)."""
+        """The header must be complete before any byte behind it is used (PROXY protocol, section 2)."""
         self._header += data
         header = proxy_protocol.parse(self._header)
         if isinstance(header, proxy_protocol.NeedMore):
@@ -283,7 +273,7 @@ class ClientConnection(asyncio.Protocol):
             self._receive(rest)
 
     def _await_hello(self) -> None:
-        self._hello = self._plane.hellos.reader()
+        self._hello = self._plane.hello_context.reader()
         self._enter(Phase.HELLO, self._read_hello)
         self._timer.set(self._plane.settings.limits.handshake_seconds, self._handshake_timed_out)
 
@@ -361,9 +351,9 @@ class ClientConnection(asyncio.Protocol):
             self._pump()
 
     def _pump(self) -> None:
-        """Hand plaintext to the session, record by record, until there is none or the session wants no more.
+        """Pass plaintext to the session, record by record, until there is none left or the session pauses.
 
-        What the session writes meanwhile leaves in one piece at the end.
+        What the session writes meanwhile is sent in one piece at the end.
         """
         stage, session = self._stage, self._session
         if stage is None or session is None:
@@ -396,7 +386,7 @@ class ClientConnection(asyncio.Protocol):
     # Endings.
 
     def _give_up(self, cause: str, alert: bytes) -> None:
-        """TLS can't go on: send the alert if there is one, close."""
+        """TLS has failed: send the alert if there is one, close."""
         self._plane.count(cause)
         if not self.secure:
             self._plane.metrics.handshake(self.listener, None, cause)
@@ -406,7 +396,7 @@ class ClientConnection(asyncio.Protocol):
         self.close()
 
     def _answer_in_clear(self, data: bytes) -> None:
-        """Somebody speaks plain text to a TLS port: a web client is told, others just see the end."""
+        """Plain text on a TLS port: a web client gets an explanation, for others the connection just closes."""
         self._plane.count("plain_text_on_tls_port")
         self._plane.metrics.handshake(self.listener, None, "plain_text_on_tls_port")
         self._hello = None
@@ -436,7 +426,7 @@ class ClientConnection(asyncio.Protocol):
         self._timer.set(CLOSE_SECONDS if self._unsent else LINGER_SECONDS, self._linger)
 
     def _linger(self) -> None:
-        """Wait on while what was written still leaves; then give the peer one last span to close its side."""
+        """Wait while data is still being sent, then give the peer LINGER_SECONDS to close its side."""
         unsent = self._transport.get_write_buffer_size()
         if self._unsent and unsent < self._unsent:
             self._wait_for_end()
@@ -445,7 +435,7 @@ class ClientConnection(asyncio.Protocol):
 
 
 def _address(name: object) -> Address:
-    """An IPv4 client on a dual-stack socket is the IPv4 address that it is."""
+    """The address of a peer; an IPv4 client on a dual-stack socket is given as IPv4."""
     if not isinstance(name, tuple):
         return Address("", 0)
     host = str(name[0])

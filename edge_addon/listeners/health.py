@@ -1,7 +1,7 @@
-"""The health listener: what a balancer asks to learn whether it may send clients here.
+"""The health listener: tells a load balancer whether it may send clients here.
 
-Workers answer it themselves, so the answer is about those who serve: 200 while a snapshot is served from, 503 while the
-service drains. Any method and any path will do; balancers differ in what they send.
+Workers answer it themselves, so the answer is about the processes that serve: 200 while they serve, 503 while the
+service drains. Any method and path will do, because balancers differ in what they send.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ REQUEST_LIMIT = 8192
 
 
 class HealthSession:
-    """One request, one answer, then the end."""
+    """One request and one answer, then the connection closes."""
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
@@ -35,27 +35,27 @@ class HealthSession:
             self._channel.close()
 
     def eof_received(self) -> None:
-        """A balancer that only looks whether the port is open."""
+        """A balancer that only checks whether the port is open."""
         self._channel.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
 
     def pause_writing(self) -> None:
-        """The one answer is small: there is nothing to hold back."""
+        """Nothing to pause: the only answer is small."""
 
     def resume_writing(self) -> None: ...
 
     def tls_established(self) -> None: ...
 
     def drain(self) -> None:
-        """The answer that is under way says so by itself."""
+        """Nothing to do: the answer itself reports the drain."""
 
     def _answer(self, *, is_head: bool) -> None:
-        is_well = not self._plane.does_service_end
-        text = b"serving\n" if is_well else b"draining\n"
+        is_serving = not self._plane.is_service_ending
+        text = b"serving\n" if is_serving else b"draining\n"
         lines = (
-            b"HTTP/1.1 200 OK" if is_well else b"HTTP/1.1 503 Service Unavailable",
+            b"HTTP/1.1 200 OK" if is_serving else b"HTTP/1.1 503 Service Unavailable",
             b"Content-Type: text/plain",
             b"Content-Length: %d" % len(text),
             b"Cache-Control: no-store",

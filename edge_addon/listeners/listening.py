@@ -1,8 +1,8 @@
-"""The supervisor's listening sockets over its whole life: adopted at the start, at each reload, closed at the stop.
+"""The supervisor's listening sockets: matched to the settings at the start and at each reload, closed at the stop.
 
-A socket that the settings name no more is kept as a spare while a worker may still accept on it: only so can a listener
-that is put back soon be the same socket, with the clients that wait in it, instead of an address in use. After that
-nobody may hold it, or clients would wait in it for nobody. Knows generations of workers only as numbers.
+A socket that the settings no longer name stays open as a spare while a worker may still accept on it. A listener that
+you add back soon gets the same socket, with the clients that wait in it, instead of "address in use". After that it is
+closed, or clients would wait in it for nobody. Knows generations of workers only as numbers.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from edge_addon.listeners.sockets import OpenSocket, describe, open_sockets
-from edge_addon.transport.tcp import ask_after_peers
+from edge_addon.listeners.sockets import OpenSocket, open_sockets, socket_facts
+from edge_addon.transport.tcp import enable_keepalive
 
 log = logging.getLogger(__name__)
 
 
 class ListeningSockets:
-    """`listening` holds a socket per listener of the settings adopted last, in their order."""
+    """`listening` holds one socket per listener of the current settings, in their order."""
 
-    def __init__(self, handed_in: Sequence[socket.socket] = ()) -> None:
-        """`handed_in` are sockets of the service manager, which listeners are matched to first.
+    def __init__(self, inherited: Sequence[socket.socket] = ()) -> None:
+        """`inherited` are sockets of the service manager, which are used first.
 
-        They stay spares for good: the manager has copies of its own, so their addresses can't be bound anew.
+        They always stay open: the manager has copies of them, so their addresses can't be bound again.
         """
         self.listening: tuple[socket.socket, ...] = ()
-        self._written: dict[socket.socket, HostPort] = {}
-        """For which address of edge.yaml a socket was bound."""
-        self._spares: dict[socket.socket, float] = dict.fromkeys(handed_in, math.inf)
-        """With the last generation of workers that may accept on it."""
-        self._handed_in = frozenset(handed_in)
-        for each in handed_in:
-            ask_after_peers(each)
-        self._is_named = False
+        self._configured: dict[socket.socket, HostPort] = {}
+        """The address in edge.yaml that each socket was bound for."""
+        self._spares: dict[socket.socket, float] = dict.fromkeys(inherited, math.inf)
+        """Each spare with the last generation of workers that may accept on it."""
+        self._inherited = frozenset(inherited)
+        for each in inherited:
+            enable_keepalive(each)
+        self._has_adopted = False
 
     def adopt(self, listeners: Sequence[ListenerSettings], generation: int = 0) -> None:
-        """Listen as these settings say: sockets that fit stay open, others are bound, those left over become spares.
+        """Listen as these settings say: matching sockets stay open, missing ones are bound, others become spares.
 
-        `generation` is that of the newest workers so far. Raises CannotListen and leaves everything as it was.
+        `generation` is that of the newest workers so far. Raises CannotListen, and then changes nothing.
         """
         available = dict(self._available())
-        sockets, unclaimed = open_sockets(listeners, available)
+        sockets, unused = open_sockets(listeners, available)
         spares = {}
-        for each in unclaimed:
-            is_news = each in self.listening or not self._is_named
-            if is_news and each in self._handed_in:
+        for each in unused:
+            is_new = each in self.listening or not self._has_adopted
+            if is_new and each in self._inherited:
                 name = each.getsockname()
                 log.warning("no listener in edge.yaml for the socket of the service manager on %s port %d", *name[:2])
-            spares[each] = math.inf if each in self._handed_in else self._spares.get(each, generation)
-        self._is_named = True
+            spares[each] = math.inf if each in self._inherited else self._spares.get(each, generation)
+        self._has_adopted = True
         self._spares = spares
-        self._written |= {each: listener.listen for each, listener in zip(sockets, listeners, strict=True)}
+        self._configured |= {each: listener.listen for each, listener in zip(sockets, listeners, strict=True)}
         self.listening = tuple(sockets)
 
-    def let_go(self, oldest_listening: float) -> None:
-        """Close the spares that nobody accepts on; the number is the oldest generation of which a worker accepts."""
+    def close_unused(self, oldest_listening: float) -> None:
+        """Close the spares that no worker accepts on. `oldest_listening`: the oldest generation that still accepts."""
         for each in [each for each, last in self._spares.items() if last < oldest_listening and last < math.inf]:
             del self._spares[each]
-            self._written.pop(each, None)
+            self._configured.pop(each, None)
             each.close()
 
     def close_spares(self) -> None:
-        """Of this process; in a worker, which must not keep open what it does not accept on."""
+        """Close the spares in this process; a worker must not keep sockets open that it does not accept on."""
         for each in self._spares:
             each.close()
         self._spares = {}
 
     def close(self) -> None:
-        """Close this process's copies; a worker that has its own serves on."""
+        """Close this process's copies; workers continue to serve on theirs."""
         self.close_spares()
         for each in self.listening:
             each.close()
@@ -78,10 +78,10 @@ class ListeningSockets:
 
     def _available(self) -> Iterator[tuple[int, tuple[socket.socket, OpenSocket]]]:
         for each in (*self.listening, *self._spares):
-            facts = describe(each, self._written.get(each))
+            facts = socket_facts(each, self._configured.get(each))
             if facts is not None:
                 yield facts.fd, (each, facts)
             else:
-                log.warning("a socket of the service manager is none that listens for TCP connections, and is not used")
+                log.warning("a socket of the service manager does not listen for TCP connections and is not used")
                 del self._spares[each]
                 each.close()

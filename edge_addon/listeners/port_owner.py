@@ -1,7 +1,7 @@
-"""Who listens on a port: the answer to "address already in use", read from /proc.
+"""Finds the process that listens on a port, to explain "address already in use"; reads /proc.
 
-Linux tells which socket listens where (`/proc/net/tcp`) and which process holds which socket (`/proc/PID/fd`); the
-second only about one's own processes, unless root asks. Nothing here raises: without an answer there is none.
+Linux shows which socket listens where (`/proc/net/tcp`) and which process holds which socket (`/proc/PID/fd`), the
+latter only for one's own processes, unless root asks. Nothing here raises; the answer may be None.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 LISTENING = "0A"
-"""TCP_LISTEN, as /proc/net/tcp writes states."""
+"""TCP_LISTEN in /proc/net/tcp."""
 
 
 def listening_inodes(table: str, port: int) -> set[int]:
@@ -24,8 +24,8 @@ def listening_inodes(table: str, port: int) -> set[int]:
     return found
 
 
-def who_listens(port: int, proc: Path = Path("/proc")) -> str | None:
-    """`nginx (pid 123)`, more than one joined by commas, or None when /proc does not tell."""
+def find_port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
+    """`nginx (pid 123)`, several joined by commas; None when /proc does not show it."""
     inodes: set[int] = set()
     for table in ("tcp", "tcp6"):
         try:
@@ -55,7 +55,7 @@ def _link(descriptor: Path) -> str:
     try:
         return str(descriptor.readlink())
     except OSError:
-        return ""  # closed in the meantime
+        return ""  # closed meanwhile
 
 
 def _name(proc: Path, pid: int) -> str:

@@ -1,4 +1,4 @@
-"""Which session a connection gets: the one place that knows every protocol above the channel."""
+"""Which session a connection gets: the only module that knows every protocol above the channel."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ def make_session(connection: ClientConnection, plane: DataPlane) -> Session:
         return MailSession(connection, plane)
     if kind is ListenerKind.HEALTH:
         return HealthSession(connection, plane)
-    if plane.inspector is not None and connection.selection is not None and connection.selection.entry.inspect:
-        return plane.inspector.session(connection)
     if connection.alpn == "h2":
         return Http2Session(connection, plane)
     return Http1Session(connection, plane)
 
 
 def busy_answer(plane: DataPlane, listener: ListenerSettings) -> bytes:
-    """What a client hears that is one too many; nothing where TLS would have to come first."""
+    """The answer to a client above the connection limits; empty where TLS would have to come first."""
     kind = listener.kind
     if kind.offers_starttls:
         return PROTOCOLS[kind].goodbye(plane.snapshot.main.host, "Too many connections")
     if kind is ListenerKind.HTTP:
         answer = page(503, "too_many_connections")
-        return encode_answer(answer, plane.clock(), is_head=False, connection=b"close", own_fields=())
+        return encode_answer(answer, plane.clock(), (), is_head=False, connection=b"close")
     return b""
 
 

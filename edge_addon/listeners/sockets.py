@@ -1,7 +1,7 @@
-"""Listening sockets: which open socket belongs to which listener, and binding those that are missing.
+"""Listening sockets: matches open sockets to listeners and binds those that are missing.
 
-`plan_sockets` decides from values: sockets may come from systemd or from the settings that were in force before. The
-rest of the module does what the plan says. A socket is bound once and stays open over any replacement of workers.
+Open sockets may come from systemd or from earlier settings. `plan_sockets` is pure and decides; the rest of the module
+carries the plan out. A socket is bound once and stays open when workers are replaced.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from edge_addon.listeners.port_owner import who_listens
-from edge_addon.transport.tcp import ask_after_peers
+from edge_addon.listeners.port_owner import find_port_owner
+from edge_addon.transport.tcp import enable_keepalive
 
 BACKLOG = 4096
-"""The kernel caps it at net.core.somaxconn, which is this since Linux 5.4."""
+"""The kernel limits it to net.core.somaxconn, which has this value since Linux 5.4."""
 
 ANY_V4, ANY_V6 = "0.0.0.0", "::"
 
 
 class CannotListen(Exception):
-    """A listener's address could not be bound; the message says which, why, and who has the port if that is known."""
+    """A listener's address could not be bound; the message says which one, why, and which process has the port."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """A socket that listens already. `takes_v4`: an IPv6 wildcard that accepts IPv4 too."""
+    """A socket that already listens. `takes_v4`: an IPv6 wildcard that also accepts IPv4."""
 
     fd: int
     host: str
     port: int
     takes_v4: bool = False
-    written: HostPort | None = None
-    """The address in edge.yaml that it was bound for: a name or port 0 is known again by it."""
+    configured: HostPort | None = None
+    """The address in edge.yaml that it was bound for; identifies listeners with a host name or port 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A socket to be bound. Where IPv4 has no listener of its own on the port, an IPv6 wildcard takes IPv4 too."""
+    """A socket to bind. An IPv6 wildcard also takes IPv4 if the port has no IPv4 wildcard."""
 
     host: str
     port: int
@@ -49,10 +49,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each listener, in order, its open socket or the one to bind; then the open sockets that nobody wants."""
+    """For each listener, in order, its open socket or the one to bind; and the open sockets without a listener."""
 
-    origins: tuple[OpenSocket | Bind, ...]
-    unclaimed: tuple[OpenSocket, ...]
+    sources: tuple[OpenSocket | Bind, ...]
+    unused: tuple[OpenSocket, ...]
 
 
 def plan_sockets(
@@ -60,50 +60,50 @@ def plan_sockets(
 ) -> Plan:
     """Match listeners to open sockets by address; `resolved` gives the IP address of each host that is a name.
 
-    First the very address, then, for an IPv4 wildcard, an IPv6 one that takes IPv4: systemd's `ListenStream=443`.
+    The same address comes first; then, for an IPv4 wildcard, an IPv6 one that takes IPv4: systemd's `ListenStream=443`.
     """
     wanted = [HostPort((resolved or {}).get(listen.host, listen.host), listen.port) for listen in listens]
     free = list(available)
-    origins: dict[int, OpenSocket | Bind] = {}
-    for suits in (_is_written_for, _has_address, _covers_v4_wildcard):
-        for index, (written, address) in enumerate(zip(listens, wanted, strict=True)):
-            if index in origins:
+    sources: dict[int, OpenSocket | Bind] = {}
+    for suits in (_is_configured_for, _has_address, _covers_v4_wildcard):
+        for index, (configured, address) in enumerate(zip(listens, wanted, strict=True)):
+            if index in sources:
                 continue
-            found = next((each for each in free if suits(each, written, address)), None)
+            found = next((each for each in free if suits(each, configured, address)), None)
             if found is not None:
-                origins[index] = found
+                sources[index] = found
                 free.remove(found)
     for index, address in enumerate(wanted):
         takes_v4 = address.host == ANY_V6 and HostPort(ANY_V4, address.port) not in wanted
-        origins.setdefault(index, Bind(address.host, address.port, takes_v4))
-    return Plan(tuple(origins[index] for index in range(len(wanted))), tuple(free))
+        sources.setdefault(index, Bind(address.host, address.port, takes_v4))
+    return Plan(tuple(sources[index] for index in range(len(wanted))), tuple(free))
 
 
-def _is_written_for(candidate: OpenSocket, written: HostPort, address: HostPort) -> bool:
-    return candidate.written == written
+def _is_configured_for(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
+    return candidate.configured == configured
 
 
-def _has_address(candidate: OpenSocket, written: HostPort, address: HostPort) -> bool:
-    # Port 0 asks for any port: a socket that was handed in for another purpose is not an answer to it.
+def _has_address(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
+    # Port 0 asks for any free port: a socket that was opened for something else does not match.
     return bool(address.port) and (candidate.host, candidate.port) == address
 
 
-def _covers_v4_wildcard(candidate: OpenSocket, written: HostPort, address: HostPort) -> bool:
+def _covers_v4_wildcard(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
     return candidate.takes_v4 and bool(address.port) and address == (ANY_V4, candidate.port)
 
 
-def describe(listener: socket.socket, written: HostPort | None = None) -> OpenSocket | None:
-    """The facts of a socket, or None when it is none that listens for TCP connections."""
+def socket_facts(listener: socket.socket, configured: HostPort | None = None) -> OpenSocket | None:
+    """The facts of a socket, or None when it does not listen for TCP connections."""
     is_tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
     if not is_tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
     host, port = listener.getsockname()[:2]
     takes_v4 = host == ANY_V6 and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    return OpenSocket(listener.fileno(), host, port, takes_v4, written)
+    return OpenSocket(listener.fileno(), host, port, takes_v4, configured)
 
 
 def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
-    """The first address of each host that is a name; raises CannotListen for one that has none."""
+    """The first address of each host; raises CannotListen for a name without an address."""
     found: dict[str, str] = {}
     for host in {listener.listen.host for listener in listeners}:
         try:
@@ -117,10 +117,10 @@ def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
 def open_sockets(
     listeners: Sequence[ListenerSettings], available: Mapping[int, tuple[socket.socket, OpenSocket]]
 ) -> tuple[list[socket.socket], list[socket.socket]]:
-    """A listening socket for each listener, and the available ones that no listener wants.
+    """A listening socket for each listener, and the available ones that no listener uses.
 
-    `available` holds open sockets by descriptor. When one can't be bound, those bound here are closed again and
-    CannotListen is raised: what was open before stays as it was.
+    `available` holds open sockets by descriptor. When an address can't be bound, the sockets bound here are closed
+    and CannotListen is raised; the available ones are not touched.
     """
     plan = plan_sockets(
         [listener.listen for listener in listeners],
@@ -130,39 +130,39 @@ def open_sockets(
     sockets: list[socket.socket] = []
     bound: list[socket.socket] = []
     try:
-        for listener, origin in zip(listeners, plan.origins, strict=True):
-            if isinstance(origin, OpenSocket):
-                sockets.append(available[origin.fd][0])
+        for listener, source in zip(listeners, plan.sources, strict=True):
+            if isinstance(source, OpenSocket):
+                sockets.append(available[source.fd][0])
             else:
-                bound.append(_bind(listener, origin))
+                bound.append(_bind(listener, source))
                 sockets.append(bound[-1])
     except CannotListen:
         for each in bound:
             each.close()
         raise
-    return sockets, [available[each.fd][0] for each in plan.unclaimed]
+    return sockets, [available[each.fd][0] for each in plan.unused]
 
 
-def _bind(listener: ListenerSettings, origin: Bind) -> socket.socket:
+def _bind(listener: ListenerSettings, source: Bind) -> socket.socket:
     try:
-        return _bind_one(origin)
+        return _bind_one(source)
     except OSError as error:
-        if origin.takes_v4 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            # A machine or container without IPv6: every address is every IPv4 address there.
-            return _bind(listener, Bind(ANY_V4, origin.port))
+        if source.takes_v4 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            # A machine or container without IPv6: listen on all IPv4 addresses.
+            return _bind(listener, Bind(ANY_V4, source.port))
         raise CannotListen(_explain(listener, error)) from error
 
 
-def _bind_one(origin: Bind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in origin.host else socket.AF_INET
+def _bind_one(source: Bind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in source.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # A port whose last connections are in TIME_WAIT can be bound again; one that is listened on can't.
+        # Allows binding a port with connections in TIME_WAIT, but not one that another socket listens on.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not origin.takes_v4)
-        ask_after_peers(listener)
-        listener.bind((origin.host, origin.port))
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not source.takes_v4)
+        enable_keepalive(listener)
+        listener.bind((source.host, source.port))
         listener.listen(BACKLOG)
     except OSError:
         listener.close()
@@ -173,7 +173,7 @@ def _bind_one(origin: Bind) -> socket.socket:
 def _explain(listener: ListenerSettings, error: OSError) -> str:
     what = f"can't listen on {listener.listen} ({listener.kind})"
     if error.errno == errno.EADDRINUSE:
-        owner = who_listens(listener.listen.port) or "a process that only root can see"
+        owner = find_port_owner(listener.listen.port) or "a process that only root can see"
         return f"{what}: the port is in use by {owner}; stop it or change `listen`"
     if error.errno == errno.EACCES:
         return (

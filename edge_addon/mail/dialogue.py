@@ -1,7 +1,7 @@
-"""What every dialogue is: bytes of either side in, steps out. And how each protocol says goodbye.
+"""The interface of every dialogue: bytes from either side in, steps out.
 
-A dialogue decides, `relay` does. Dialogues hold no sockets and never raise for what a peer sends, so each one can be
-shown byte by byte.
+A dialogue decides and `relay` acts. Dialogues hold no sockets and never raise because of what a peer sends, so each can
+be tested byte by byte.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edge_addon.mail.lines import Fault
 
 LINE_TOO_LONG = "mail_line_too_long"
 LINE_LIMIT = 65_536
-"""Bytes of one command or answer before the login; Kerberos tokens in base64 fill most of it. SMTP has a limit."""
+"""The most bytes of a command or reply before the login; base64 Kerberos tokens need most of it. SMTP has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +29,27 @@ class ToUpstream:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Something was refused; a word for the counters. It does not end the session."""
+    """Increment the counter of `cause`: something was refused, but the session goes on."""
 
     cause: str
 
 
 class Action(Enum):
-    """Steps that carry nothing."""
+    """Steps without data."""
 
     START_TLS = "start_tls"
-    """The go-ahead is written: TLS with the client begins, and everything known so far is forgotten."""
+    """Begin TLS with the client, after the go-ahead was sent, and forget everything learned in the clear."""
     START_UPSTREAM_TLS = "start_upstream_tls"
-    """The upstream gave the go-ahead and nothing behind it."""
+    """Begin TLS with the upstream, which sent its go-ahead and nothing after it."""
     TUNNEL = "tunnel"
-    """Nothing is left to watch: from here on bytes pass untouched."""
+    """Pass bytes unchanged from now on: nothing is left to check."""
     CLOSE = "close"
-    """Close both sides once what was written is out."""
+    """Close both sides once everything written has been sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The session can't go on: say goodbye in the protocol's words, or `answer` where there is one, and close.
-
-    `cause` is counted and logged.
-    """
+    """End the session: send `answer`, or else the protocol's goodbye, and close. `cause` is counted and logged."""
 
     cause: str
     answer: bytes = b""
@@ -60,7 +57,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The upstream is open and speaks securely where it should. `rest` is what it said after its greeting."""
+    """The upstream is open, over TLS where the settings require it. `rest` is what it sent after its greeting."""
 
     greeting: bytes
     rest: bytes
@@ -70,28 +67,28 @@ Step = ToClient | ToUpstream | Count | Action | Ended | Ready
 
 
 class Dialogue(Protocol):
-    """A conversation under way."""
+    """One conversation between a client and its mail server."""
 
     @property
     def held(self) -> int:
-        """Bytes of the client that wait for their turn."""
+        """How many bytes from the client wait to be processed."""
 
     @property
     def owes_answer(self) -> bool:
-        """The client waits for words of the upstream; should that vanish now, the edge says goodbye in its place."""
+        """Whether the client waits for a reply. If the upstream fails now, the edge sends a goodbye in its place."""
 
     def from_client(self, data: bytes) -> list[Step]: ...
 
     def from_upstream(self, data: bytes) -> list[Step]: ...
 
     def upstream_ready(self, greeting: bytes) -> list[Step]:
-        """Commands may go to the upstream; `greeting` is for the client, empty when it is not to hear one."""
+        """The upstream accepts commands. `greeting` is for the client; empty if the client expects none."""
 
 
 def client_fault(fault: Fault) -> Ended:
-    """The client's stream can't be followed any further. Final for this mail: trying again would change nothing."""
+    """End a session whose client stream can no longer be parsed. A retry would not help, so the reply is final."""
     return Ended(LINE_TOO_LONG) if fault is Fault.TOO_LONG else Ended("mail_bare_newline", _BARE_NEWLINE_ANSWER)
 
 
-_BARE_NEWLINE_ANSWER = b"521 5.5.2 Lines end with CR LF, and neither stands alone\r\n"
-"""Only SMTP insists on whole line ends."""
+_BARE_NEWLINE_ANSWER = b"521 5.5.2 Bare CR or LF is not allowed\r\n"
+"""Only SMTP and LMTP require CR LF."""

@@ -11,62 +11,62 @@ from edge_addon.mail.login import After, Login
 _CAPABILITIES = re.compile(rb"(?i)(^\* CAPABILITY(?= )|\[CAPABILITY(?= ))([^\]\r\n]*)")
 _STARTTLS = re.compile(rb"(?i) STARTTLS(?=[ \r\n\]]|\Z)")
 _FORWARDED_ADDRESS = re.compile(rb"(?i)x-(?:originating|connected|session|proxy|forward)")
-"""Parameters of ID by which Dovecot lets a trusted relay name the real client; clients of the edge are not trusted."""
+"""ID parameters by which a relay that Dovecot trusts names the real client. Clients of the edge are not trusted."""
 
 _QUOTED = rb'"(?:[^"\\\x00\r\n]|\\["\\])*"(?=[ )\r\n])'
 _PLAIN = rb'[^"{\x00-\x1f\x7f]*'
 _LINE = re.compile(_PLAIN + rb"(?:(?<=[ (])" + _QUOTED + _PLAIN + rb")*\r?\n")
-"""One line for every server: no string is left open, and no literal begins."""
+"""What every server reads as one line: no string is left open, and no literal begins."""
 _BEFORE_LOGIN = re.compile(rb"[^ ]+ [^ ]+")
 _ASTRING = re.compile(rb'[^"{()\x00-\x20\x7f]+|' + _QUOTED)
 _LITERAL = re.compile(rb"\{(\d{1,5})\+?\}\r\n")
 
 
 class ImapLogin(Login):
-    no_response = b"* BYE Not the next part of the command\r\n"
+    no_response = b"* BYE Expected the next part of the command\r\n"
 
     def __init__(self) -> None:
         super().__init__(Literals.ON_REQUEST, Literals.AT_ONCE)
         self._tag = b""
         self._is_login = self._is_authentication = False
         self._login = b""
-        """A LOGIN with literals, as far as the client has said it."""
+        """A LOGIN with literals, as far as the client has sent it."""
         self._pieces = 0
-        """How many pieces of it have gone or will."""
+        """How many parts of it have been passed on or are waiting in `later`."""
 
-    def judge_command(self, data: bytes) -> bytes | None:
+    def check_command(self, data: bytes) -> bytes | None:
         command = parse_tagged_command(data)
         if command is None:
-            return b"* BAD Not a command\r\n"
+            return b"* BAD Unknown command\r\n"
         tag = command.tag.encode("ascii")
-        match command.verb:
+        match command.name:
             case "STARTTLS":
                 return tag + b" BAD TLS is already active\r\n"
-            case "COMPRESS":  # the watch would be blind; after the login it may pass (RFC 4978)
+            case "COMPRESS":  # the edge could not read what follows; after the login it may pass (RFC 4978)
                 return tag + b" BAD Log in first\r\n"
             case "ID" if _FORWARDED_ADDRESS.search(data) or _announces_literal(data):
-                # Answered like any other ID, because honest web mails send these too.
+                # Answered like any other ID, because honest webmail programs send these too.
                 return b"* ID NIL\r\n" + tag + b" OK ID done\r\n"
         is_line = _LINE.fullmatch(data) is not None
-        if not is_line and (command.verb != "LOGIN" or _cut_login(data) is None):
-            return tag + b" BAD Not with these arguments\r\n"
+        if not is_line and (command.name != "LOGIN" or _split_login(data) is None):
+            return tag + b" BAD Invalid arguments\r\n"
         self._tag = tag
-        self._is_login = command.verb in {"LOGIN", "AUTHENTICATE"}
-        self._is_authentication = command.verb == "AUTHENTICATE"
+        self._is_login = command.name in {"LOGIN", "AUTHENTICATE"}
+        self._is_authentication = command.name == "AUTHENTICATE"
         self._login, self._pieces = b"", 0
         return None
 
-    def take_apart(self, data: bytes) -> list[bytes] | None:
+    def split_command(self, data: bytes) -> list[bytes] | None:
         if self._is_authentication or (not self.goes_on and _LINE.fullmatch(data)):
-            return super().take_apart(data)
+            return super().split_command(data)
         self._login += data
-        pieces = _cut_login(self._login)
+        pieces = _split_login(self._login)
         if pieces is None:
             return None
         known, self._pieces = self._pieces, len(pieces)
         return pieces[known:]
 
-    def judge_answer(self, data: bytes) -> After:
+    def read_answer(self, data: bytes) -> After:
         if data[:1] == b"+":
             is_awaited = self._is_authentication or self.has_offered_literal or self.later
             return After.GO_ON if is_awaited else After.STAY
@@ -75,25 +75,25 @@ class ImapLogin(Login):
             self._tag = b""
             return After.LOGGED_IN if self._is_login and status in {b"OK ", b"OK\r", b"OK\n"} else After.ANSWERED
         if data[:5].upper() == b"* BAD":
-            return After.ANSWERED  # so a server answers what it found no tag in
+            return After.ANSWERED  # the answer to a command in which the server found no tag
         return After.STAY
 
     def without_starttls(self, data: bytes) -> bytes:
         if data.find(b"\n") != len(data) - 1:
-            return data  # a literal, whose length must stay; no capability list has one
+            return data  # it holds a literal, whose length must not change; capability lists have none
         return _CAPABILITIES.sub(lambda found: found[1] + _STARTTLS.sub(b"", found[2]), data)
 
 
 def _announces_literal(data: bytes) -> bool:
-    """Its first line ends with one."""
+    """Whether the first line ends with the announcement of a literal."""
     return data.partition(b"\n")[0].rstrip().endswith(b"}")
 
 
-def _cut_login(data: bytes) -> list[bytes] | None:
-    """`tag LOGIN astring astring` or the beginning of it, cut behind each announcement of a literal.
+def _split_login(data: bytes) -> list[bytes] | None:
+    """Split `tag LOGIN astring astring`, or the beginning of it, after each announcement of a literal.
 
-    Every literal is made one that the server asks for: one that does not know the other kind (RFC 7888) refuses the
-    command and would read what is in the literal as the next. None when it is anything else.
+    Every literal becomes one that the server has to ask for: a server that does not know the other kind (RFC 7888)
+    refuses the command and would read the literal as the next one. None if `data` is anything else.
     """
     head = _BEFORE_LOGIN.match(data)
     position = head.end() if head is not None else 0

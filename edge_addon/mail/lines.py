@@ -1,7 +1,7 @@
-"""Commands and answers out of a byte stream, whatever pieces it arrives in.
+"""Splits a byte stream into commands and replies, however it arrives in pieces.
 
-Cuts at line ends and keeps literals (`{12}`, RFC 9051 §4.3; `{12+}`, RFC 7888 and RFC 5804 §4) with the line that
-announces them, so that octets inside a literal are never taken for a command. Knows no command of any protocol.
+Splits at line ends and keeps a literal (`{12}`, RFC 9051 §4.3; `{12+}`, RFC 7888 and RFC 5804 §4) with the line that
+announces it, so that octets in a literal are never taken for a command. Knows no command of any protocol.
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ _LONGEST_ANNOUNCEMENT = 32
 
 
 class Literals(Enum):
-    """How a stream carries literals."""
+    """How a stream carries literals, if at all."""
 
     NONE = 0
     AT_ONCE = 1
-    """Their octets follow the announcing line: servers of IMAP and ManageSieve, clients of ManageSieve."""
+    """The octets follow the announcing line at once: IMAP servers, ManageSieve servers and clients."""
     ON_REQUEST = 2
-    """IMAP clients: after `{12}` they wait for the server's `+`, after `{12+}` they do not."""
+    """IMAP clients wait for the server's `+` after `{12}`, but not after `{12+}`."""
 
 
 class Fault(StrEnum):
-    """Why a stream can't be cut any further. It stays in that state."""
+    """Why a stream can't be split any further. The fault is permanent."""
 
     TOO_LONG = "line_too_long"
     BARE_NEWLINE = "bare_newline"
 
 
 class Unit(NamedTuple):
-    """One line as it was received, its line end and its literals in it."""
+    """One line as received, with its line end and its literals."""
 
     data: bytes
     waits: bool = False
-    """It ends at the announcement of a literal that the client sends only when asked."""
+    """It ends with the announcement of a literal that the client sends only on request."""
 
 
 class Framer:
-    """Feed it bytes, take units.
+    """Turns the bytes it is fed into units of at most `limit` bytes.
 
-    `limit` bounds a unit in bytes. When `is_strict`, a line ends with CRLF and holds no other CR or LF (SMTP, where two
-    servers that disagree on line ends can be made to see different mails); otherwise LF ends a line too.
+    If `is_strict`, a line ends with CR LF and contains no other CR or LF (SMTP, where servers that disagree on line
+    ends can be made to see different mails). Otherwise LF alone ends a line too.
     """
 
     def __init__(self, limit: int, literals: Literals = Literals.NONE, *, is_strict: bool = False) -> None:
         self._limit = limit
         self.literals = literals
-        """May be changed between two units."""
+        """May change between two units."""
         self._is_strict = is_strict
         self._buffer = bytearray()
         self._scanned = 0
-        """No line end is looked for before this index: searched already, or inside a literal."""
+        """The search for a line end starts here: everything before it was searched already or is in a literal."""
         self._line_start = 0
-        """Where the line under way begins, behind the literals before it: their octets announce nothing."""
+        """Where the current line starts, after any literals: their octets announce nothing."""
         self._fault: Fault | None = None
 
     @property
     def held(self) -> int:
-        """Bytes fed and not yet taken."""
+        """How many bytes were fed and not yet taken."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
     def next_unit(self) -> Unit | Fault | None:
-        """The next unit; None when it is not complete yet."""
+        """The next unit, or None until it is complete."""
         while self._fault is None:
             end = self._buffer.find(b"\n", self._scanned) + 1
             if not end:
@@ -95,11 +95,11 @@ class Framer:
         return self._fault
 
     def forget_literal(self) -> None:
-        """The literal just announced was refused: the client does not send it, its next bytes are a new line."""
+        """The announced literal was refused, so the client does not send it: its next bytes start a new line."""
         self._scanned = self._line_start = 0
 
     def take(self, most: int | None = None) -> bytes:
-        """Bytes as they are, at most `most`: for content that is not made of lines, or when cutting is over."""
+        """Take up to `most` raw bytes: for content that is not made of lines, or once splitting is over."""
         data = bytes(self._buffer if most is None else self._buffer[:most])
         del self._buffer[: len(data)]
         self._scanned = self._line_start = 0

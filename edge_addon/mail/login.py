@@ -1,10 +1,10 @@
-"""What IMAP, POP3 and ManageSieve have in common between TLS and the login: one command at a time, under watch.
+"""What IMAP, POP3 and ManageSieve have in common between TLS and the login: the edge passes one command at a time.
 
-Each command of the client goes to the upstream once the one before is answered. So it is always known which command an
-answer belongs to, STARTTLS can be taken out of capability lists and refused as a command, and the very answer that ends
-the watch is seen: once logged in, bytes pass untouched. What a protocol makes of a command or an answer is its own.
+A command goes to the upstream once the one before has been answered. The edge thus always knows which command an answer
+belongs to: it removes STARTTLS from capability lists, refuses it as a command, and sees the very answer that ends the
+login, after which bytes pass unchanged. Each protocol has its own rules for commands and answers.
 
-Nothing passes that the upstream could cut into commands elsewhere than the edge does.
+Nothing passes that the upstream could split into commands differently from the edge.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ REFUSED_AFTER_TLS = "mail_command_refused"
 LOGIN_GARBLED = "mail_login_garbled"
 
 _SASL_RESPONSE = re.compile(rb"(?:[A-Za-z0-9+/]*={0,2}|\*)\r?\n")
-"""RFC 4422 §5.1 in base64. No command has this form, should the upstream have given up waiting for it."""
+"""RFC 4422 §5.1, in base64. No command has this form, in case the upstream no longer waits for a response."""
 
 
 class After(Enum):
-    """What an upstream's line does to the conversation."""
+    """What a line from the upstream means for the conversation."""
 
     STAY = 0
-    """More of the same answer follows, or something nobody asked for."""
+    """The answer continues, or the line was not asked for."""
     ANSWERED = 1
-    """The command is answered; the client's next one may go."""
+    """The command is answered; the client's next command may pass."""
     GO_ON = 2
-    """The upstream waits for the next piece of the command under way: a literal, or a step of an authentication."""
+    """The upstream waits for the next part of the current command: a literal, or a step of an authentication."""
     LOGGED_IN = 3
 
 
 class Login(ABC):
-    """The watch; a subclass knows one protocol."""
+    """The dialogue up to the login. A subclass knows one protocol."""
 
     response_literals = Literals.NONE
-    """The literals in a client's step of an authentication."""
+    """How the client sends literals in a step of an authentication."""
     no_response: bytes
-    """Last words to a client that says something else instead of the next part of its command."""
+    """The goodbye to a client that sends anything but the next part of its command."""
 
     def __init__(self, client: Literals, upstream: Literals) -> None:
         self._literals = client
@@ -59,11 +59,11 @@ class Login(ABC):
         self._upstream = Framer(LINE_LIMIT, upstream)
         self._is_clients_turn = False
         self.goes_on = False
-        """The client's next unit belongs to the command under way and is no command of its own."""
+        """The client's next unit continues the current command."""
         self.has_offered_literal = False
-        """The command under way ends for now at the announcement of a literal."""
+        """The current command ends for now with the announcement of a literal."""
         self.later: list[bytes] = []
-        """What the client has said of the command under way and the upstream is still to ask for."""
+        """Parts of the current command that the client has sent and the upstream has not asked for yet."""
         self._is_over = False
 
     @property
@@ -90,9 +90,9 @@ class Login(ABC):
             if isinstance(unit, Fault):
                 self._is_over = True
                 return [*steps, Ended(UPSTREAM_GARBLED)]
-            after = self.judge_answer(unit.data)
+            after = self.read_answer(unit.data)
             if after is After.GO_ON and self.later:
-                steps.append(ToUpstream(self.later.pop(0)))  # the client did not wait to be asked
+                steps.append(ToUpstream(self.later.pop(0)))  # the client has sent this already
                 continue
             if line := self.without_starttls(unit.data):
                 steps.append(ToClient(line))
@@ -100,23 +100,23 @@ class Login(ABC):
         return steps + self._advance()
 
     @abstractmethod
-    def judge_command(self, data: bytes) -> bytes | None:
-        """The edge's own answer to a command that must not pass; None lets it pass, as the one now under way."""
+    def check_command(self, data: bytes) -> bytes | None:
+        """The edge's own answer to a command that must not pass. None lets it pass and makes it the current command."""
 
-    def take_apart(self, data: bytes) -> list[bytes] | None:
-        """The pieces in which a command, or the next part of the one under way, goes to the upstream.
+    def split_command(self, data: bytes) -> list[bytes] | None:
+        """The parts in which a command, or the continuation of the current one, goes to the upstream.
 
-        Each but the first waits until it is asked for. None when `data` does not belong to the command under way.
+        All but the first wait until the upstream asks for them. None if `data` does not continue the current command.
         """
         return [data] if not self.goes_on or _SASL_RESPONSE.fullmatch(data) else None
 
     @abstractmethod
-    def judge_answer(self, data: bytes) -> After:
-        """What this line of the upstream means for the command under way."""
+    def read_answer(self, data: bytes) -> After:
+        """What this line from the upstream means for the current command."""
 
     @abstractmethod
     def without_starttls(self, data: bytes) -> bytes:
-        """The upstream's line without its offer of STARTTLS; empty when the line was nothing else."""
+        """The line from the upstream without its offer of STARTTLS; empty if it contained nothing else."""
 
     def _advance(self) -> list[Step]:
         steps: list[Step] = []
@@ -124,11 +124,11 @@ class Login(ABC):
             if isinstance(unit, Fault):
                 self._is_over = True
                 steps.append(client_fault(unit))
-            elif not self.goes_on and (answer := self.judge_command(unit.data)) is not None:
+            elif not self.goes_on and (answer := self.check_command(unit.data)) is not None:
                 if unit.waits:
                     self._client.forget_literal()
                 steps += [ToClient(answer), Count(REFUSED_AFTER_TLS)]
-            elif (pieces := self.take_apart(unit.data)) is None:
+            elif (pieces := self.split_command(unit.data)) is None:
                 self._is_over = True
                 steps.append(Ended(LOGIN_GARBLED, self.no_response))
             else:

@@ -1,8 +1,8 @@
-"""Finds where the text of a mail ends behind DATA, and refuses text whose end two servers could see in two places.
+"""Finds the end of a mail's text after DATA, and refuses text whose end two servers could see in different places.
 
-The end is CR LF . CR LF and nothing else (RFC 5321 §4.1.1.4). A server behind the edge that also took LF . LF or
-CR . CR for it would read what follows in the text as commands: SMTP smuggling. So a CR or LF that stands alone, which
-RFC 5321 §2.3.8 forbids anyway, ends the session before the upstream sees it.
+The end is CR LF . CR LF and nothing else (RFC 5321 §4.1.1.4). A mail server that also accepts LF . LF or CR . CR would
+read the text after it as commands: SMTP smuggling. A bare CR or LF, which RFC 5321 §2.3.8 forbids anyway, therefore
+ends the session before the upstream sees it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ class Verdict(Enum):
 
 
 class Found(NamedTuple):
-    """`length` bytes of what was fed belong to the text, its end included."""
+    """The first `length` bytes fed belong to the text, including its end."""
 
     verdict: Verdict
     length: int
 
 
 class MessageText:
-    """Feed it pieces in order, up to the end."""
+    """The text of one mail, fed piece by piece up to its end."""
 
     def __init__(self) -> None:
         self._tail = b"\r\n"
-        """The last bytes seen, as many as an end may have begun with: at first the line end of DATA."""
+        """The last bytes seen, in case the end of the text began in them. At first the line end of DATA."""
 
     def feed(self, data: bytes) -> Found:
         window = self._tail + data
@@ -48,7 +48,7 @@ class MessageText:
     def _has_whole_line_ends(self, text: bytes) -> bool:
         """Counting three times is an order of magnitude faster than any pattern.
 
-        A CR at the very end is judged with the bytes to come; the tail was judged before, but for such a CR.
+        A CR at the very end is checked together with the next bytes. The tail was checked before, except for such a CR.
         """
         start = len(self._tail) - self._tail.endswith(b"\r")
         stop = len(text) - text.endswith(b"\r")

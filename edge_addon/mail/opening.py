@@ -1,7 +1,7 @@
-"""The first words with an upstream: its greeting and, where it is asked for, STARTTLS from the client's side.
+"""Opens a conversation with an upstream: reads its greeting and, if the settings require it, begins STARTTLS.
 
-Nothing that an upstream said in the clear is believed or passed on once TLS is up: the greeting that the client hears
-is then the edge's own, and bytes that came in the same flight as the go-ahead end the session (RFC 3207 §5).
+Once TLS is established, nothing that the upstream sent in the clear is believed or passed on: the client gets a
+greeting of the edge instead, and bytes that arrived together with the go-ahead end the session (RFC 3207 §5).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ UPSTREAM_PIPELINED = "mail_upstream_pipelined_after_starttls"
 UPSTREAM_GARBLED = "mail_upstream_garbled"
 
 ANSWER_LIMIT = 4 * LINE_LIMIT
-"""Bytes of one whole greeting or answer."""
+"""The most bytes of a whole greeting or answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpeningScript:
     """How a protocol opens.
 
-    `greeting_over_tls` replaces the upstream's greeting, with `{host}` for the edge's name; it is None where the
-    protocol has the server greet once more over TLS.
+    `greeting_over_tls` replaces the upstream's greeting and may contain `{host}`, the edge's name. It is None if the
+    server sends a second greeting over TLS in this protocol.
     """
 
     client_side: ClientSide
@@ -35,10 +35,10 @@ class OpeningScript:
 
 
 class Opening:
-    """From the first byte of an upstream to `Ready`. Feed it what the upstream says.
+    """The conversation from the first byte of an upstream to `Ready`.
 
-    `needs_starttls`: the upstream's TLS is still to be begun. `client_awaits_greeting` is False behind a client's own
-    STARTTLS in the protocols where the server does not speak first then.
+    `needs_starttls`: TLS with the upstream has yet to begin. `client_awaits_greeting` is False after a client's own
+    STARTTLS, except in protocols where the server then sends a second greeting.
     """
 
     def __init__(self, script: OpeningScript, host: str, *, needs_starttls: bool, client_awaits_greeting: bool) -> None:
@@ -63,7 +63,7 @@ class Opening:
         return []
 
     def tls_established(self) -> list[Step]:
-        """The handshake with the upstream is done: what is heard from now on counts."""
+        """The TLS handshake with the upstream is done: what it sends from now on counts."""
         self._framer = Framer(LINE_LIMIT, self._script.literals)
         self._needs_starttls = False
         self._answer = b""
@@ -74,7 +74,7 @@ class Opening:
         return [self._ready(self._script.greeting_over_tls.format(host=self._host).encode("ascii"))]
 
     def _conclude(self, last_line: bytes) -> list[Step]:
-        """An answer is whole: go on with the next command, or come to an end."""
+        """The answer is complete: send the next command, or finish."""
         answer, self._answer = self._answer, b""
         if not self._expected.good.match(last_line):
             return self._refused(answer)
@@ -89,7 +89,7 @@ class Opening:
         return [Action.START_UPSTREAM_TLS]
 
     def _refused(self, answer: bytes) -> list[Step]:
-        """Its own words say best whether to come again, but only words that nobody on the wire could have put there."""
+        """Pass the refusal on, which tells the client best when to retry, unless an attacker could have forged it."""
         if self._needs_starttls:
             is_greeting = len(self._to_tls) == len(self._script.client_side.commands)
             return self._end(UPSTREAM_REFUSED if is_greeting else UPSTREAM_WITHOUT_STARTTLS)

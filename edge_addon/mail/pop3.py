@@ -7,15 +7,15 @@ from edge_addon.mail.lines import Literals
 from edge_addon.mail.login import After, Login
 
 _LISTS_WITHOUT_ARGUMENT = frozenset({"CAPA", "AUTH", "LANG"})
-"""A bare AUTH lists mechanisms on many servers; LANG: RFC 6856 §3.2."""
+"""On many servers AUTH without an argument lists mechanisms. LANG: RFC 6856 §3.2."""
 _REFUSALS = {
     "STLS": b"-ERR TLS is already active\r\n",
-    "XCLIENT": b"-ERR Not from here\r\n",  # Dovecot would take a client's address from it
+    "XCLIENT": b"-ERR Not allowed\r\n",  # Dovecot would believe the client address in it
 }
 
 
 class Pop3Login(Login):
-    no_response = b"-ERR Not a step of an authentication\r\n"
+    no_response = b"-ERR Expected a response to the challenge\r\n"
 
     def __init__(self) -> None:
         super().__init__(Literals.NONE, Literals.NONE)
@@ -23,19 +23,19 @@ class Pop3Login(Login):
         self._expects_list = False
         self._is_in_list = False
 
-    def judge_command(self, data: bytes) -> bytes | None:
+    def check_command(self, data: bytes) -> bytes | None:
         command = parse_command(data)
         if command is None:
-            return b"-ERR Not a command\r\n"
-        if (refusal := _REFUSALS.get(command.verb)) is not None:
+            return b"-ERR Unknown command\r\n"
+        if (refusal := _REFUSALS.get(command.name)) is not None:
             return refusal
-        if command.verb == "CAPA" and command.argument:
-            return b"-ERR CAPA has no argument\r\n"  # RFC 2449 §5; some servers answer with the list all the same
-        self._expects_list = command.verb in _LISTS_WITHOUT_ARGUMENT and not command.argument
-        self._is_login = command.verb in {"PASS", "APOP", "AUTH"} and not self._expects_list
+        if command.name == "CAPA" and command.argument:
+            return b"-ERR CAPA has no argument\r\n"  # RFC 2449 §5; some servers send the list anyway
+        self._expects_list = command.name in _LISTS_WITHOUT_ARGUMENT and not command.argument
+        self._is_login = command.name in {"PASS", "APOP", "AUTH"} and not self._expects_list
         return None
 
-    def judge_answer(self, data: bytes) -> After:
+    def read_answer(self, data: bytes) -> After:
         if self._is_in_list:
             self._is_in_list = data.rstrip(b"\r\n") != b"."
             return After.STAY if self._is_in_list else After.ANSWERED

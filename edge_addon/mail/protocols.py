@@ -1,7 +1,7 @@
-"""Each mail protocol as one value: all that a session has to know of it, from the first byte to the last.
+"""Each mail protocol as one value that holds everything a session needs to know about it.
 
-Adding a protocol means adding a value here, and a dialogue where none of the existing ones speaks it. No other module
-asks which protocol it is.
+To add a protocol, add a value here, and a dialogue if none of the existing ones fits. No other module asks which
+protocol it handles.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ class DialogueFactory(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MailProtocol:
-    """`goodbye_text` holds `{host}` and `{why}`; all of them make a client come back later and keep its mail."""
+    """`goodbye_text` may contain `{host}` and `{why}`. All of them make a client keep its mail and try again later."""
 
     before_tls: Script | None
-    """What the edge answers alone until STARTTLS; None where commands in the clear go on to the mail server."""
+    """What the edge answers before STARTTLS; None if commands in the clear are passed to the mail server."""
     opening: OpeningScript
     dialogue: DialogueFactory
     goodbye_text: str
     too_long: str
-    """The goodbye to a client whose line is longer than any command."""
+    """The goodbye to a client that sent a line longer than any command."""
     has_login: bool = True
-    """A login ends the dialogue and has a fixed deadline. Without one, each word moves the deadline."""
+    """A login ends the dialogue and has a fixed deadline. Without one, each command or reply moves the deadline."""
     can_speak_unasked: bool = True
-    """A server may say something that is no answer, such as a goodbye."""
+    """The server may send something that is not an answer, such as a goodbye."""
 
     def goodbye(self, host: str, why: str) -> bytes:
-        """The last words of a session that the edge ends; `why` is plain ASCII without quotes."""
+        """What the client gets when the edge ends its session. `why` is plain ASCII without quotes."""
         return self.goodbye_text.format(host=host, why=why).encode("ascii")
 
     @property
     def greets_again(self) -> bool:
-        """The server speaks first once more after STARTTLS (ManageSieve, RFC 5804 §2.2)."""
+        """Whether the server sends a second greeting after STARTTLS (ManageSieve, RFC 5804 §2.2)."""
         return self.opening.greeting_over_tls is None
 
 
 def _login(make: Callable[[], Dialogue]) -> DialogueFactory:
-    """There is no login in the clear, so TLS makes no difference."""
+    """A factory that ignores `is_secure`: logins are over TLS only."""
 
     def dialogue(*, is_secure: bool) -> Dialogue:
         return make()
@@ -63,23 +63,23 @@ def _login(make: Callable[[], Dialogue]) -> DialogueFactory:
     return dialogue
 
 
-def _refused(answer: str, verbs: str) -> dict[str, Rule]:
-    """The same refusal for all authentication commands of a protocol."""
-    return {verb: Rule(answer, argument=Argument.ANY, refusal=AUTH_BEFORE_TLS) for verb in verbs.split()}
+def _refused(answer: str, names: str) -> dict[str, Rule]:
+    """The same refusal for each command that would authenticate."""
+    return {name: Rule(answer, argument=Argument.ANY, refusal=AUTH_BEFORE_TLS) for name in names.split()}
 
 
 IMAP = MailProtocol(
     before_tls=Script(
         greeting="* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] {host} ready for STARTTLS\r\n",
         rules={
-            "CAPABILITY": Rule("* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\n{tag} OK That is all before TLS\r\n"),
-            "NOOP": Rule("{tag} OK Nothing done\r\n"),
-            "LOGOUT": Rule("* BYE Until next time\r\n{tag} OK Logged out\r\n", Effect.CLOSE),
+            "CAPABILITY": Rule("* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\n{tag} OK Available before TLS\r\n"),
+            "NOOP": Rule("{tag} OK Done\r\n"),
+            "LOGOUT": Rule("* BYE Closing connection\r\n{tag} OK Logged out\r\n", Effect.CLOSE),
             "STARTTLS": Rule("{tag} OK Begin TLS\r\n", Effect.START_TLS),
-            **_refused("{tag} NO [PRIVACYREQUIRED] Say STARTTLS first\r\n", "LOGIN AUTHENTICATE"),  # RFC 5530 §3
+            **_refused("{tag} NO [PRIVACYREQUIRED] Use STARTTLS first\r\n", "LOGIN AUTHENTICATE"),  # RFC 5530 §3
         },
-        otherwise=Rule("{tag} BAD Not before STARTTLS\r\n", argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
-        malformed=Rule("{tag} BAD Not a command\r\n", refusal=COMMAND_BEFORE_TLS),
+        otherwise=Rule("{tag} BAD Not allowed before STARTTLS\r\n", argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
+        malformed=Rule("{tag} BAD Unknown command\r\n", refusal=COMMAND_BEFORE_TLS),
         parse=parse_tagged_command,
         literals=Literals.ON_REQUEST,
     ),
@@ -93,13 +93,13 @@ POP3 = MailProtocol(
     before_tls=Script(
         greeting="+OK {host} ready for STLS\r\n",  # no time stamp: APOP is not for the clear (RFC 1939 §7)
         rules={
-            "CAPA": Rule("+OK That is all before TLS\r\nSTLS\r\nRESP-CODES\r\n.\r\n"),
-            "QUIT": Rule("+OK Until next time\r\n", Effect.CLOSE),
+            "CAPA": Rule("+OK Available before TLS\r\nSTLS\r\nRESP-CODES\r\n.\r\n"),
+            "QUIT": Rule("+OK Closing connection\r\n", Effect.CLOSE),
             "STLS": Rule("+OK Begin TLS\r\n", Effect.START_TLS),
-            **_refused("-ERR Say STLS first\r\n", "USER PASS APOP AUTH"),
+            **_refused("-ERR Use STLS first\r\n", "USER PASS APOP AUTH"),
         },
-        otherwise=Rule("-ERR Not before STLS\r\n", argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
-        malformed=Rule("-ERR Not a command\r\n", refusal=COMMAND_BEFORE_TLS),
+        otherwise=Rule("-ERR Not allowed before STLS\r\n", argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
+        malformed=Rule("-ERR Unknown command\r\n", refusal=COMMAND_BEFORE_TLS),
     ),
     opening=OpeningScript(CLIENT_SIDES[ListenerKind.POP3], "+OK {host} ready\r\n"),
     dialogue=_login(Pop3Login),
@@ -111,20 +111,20 @@ POP3 = MailProtocol(
 _SIEVE_CAPABILITIES = (
     '"IMPLEMENTATION" "mail edge"\r\n"SIEVE" ""\r\n"SASL" ""\r\n"STARTTLS"\r\n"VERSION" "1.0"\r\nOK "TLS is needed"\r\n'
 )
-"""RFC 5804 §1.7: SASL is empty while no mechanism is available; what SIEVE lists is asked again behind TLS."""
+"""RFC 5804 §1.7: SASL is empty because no mechanism is available; clients ask for SIEVE again after TLS."""
 
 SIEVE = MailProtocol(
     before_tls=Script(
         greeting=_SIEVE_CAPABILITIES,
         rules={
             "CAPABILITY": Rule(_SIEVE_CAPABILITIES),
-            "NOOP": Rule('OK "Nothing done"\r\n'),
-            "LOGOUT": Rule('OK "Until next time"\r\n', Effect.CLOSE),
+            "NOOP": Rule('OK "Done"\r\n'),
+            "LOGOUT": Rule('OK "Closing connection"\r\n', Effect.CLOSE),
             "STARTTLS": Rule('OK "Begin TLS"\r\n', Effect.START_TLS),
-            **_refused('NO (ENCRYPT-NEEDED) "Say STARTTLS first"\r\n', "AUTHENTICATE"),  # RFC 5804 §1.3
+            **_refused('NO (ENCRYPT-NEEDED) "Use STARTTLS first"\r\n', "AUTHENTICATE"),  # RFC 5804 §1.3
         },
-        otherwise=Rule('NO "Not before STARTTLS"\r\n', argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
-        malformed=Rule('NO "Not a command, or not with these arguments"\r\n', refusal=COMMAND_BEFORE_TLS),
+        otherwise=Rule('NO "Not allowed before STARTTLS"\r\n', argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
+        malformed=Rule('NO "Unknown command or invalid arguments"\r\n', refusal=COMMAND_BEFORE_TLS),
         literals=Literals.AT_ONCE,
     ),
     opening=OpeningScript(CLIENT_SIDES[ListenerKind.SIEVE], None),
@@ -137,7 +137,7 @@ _MUST_STARTTLS = "530 5.7.0 Must issue a STARTTLS command first\r\n"  # RFC 3207
 
 
 SMTP_RULES = TransferRules(
-    # A private extension (XEXCH50, ATRN) could change what the bytes behind it are, so only these pass.
+    # Only these pass: a private extension (XEXCH50, ATRN) could change the meaning of the bytes after it.
     handling={
         "EHLO": Handling.EHLO,
         "HELO": Handling.HELO,
@@ -157,8 +157,8 @@ SMTP_RULES = TransferRules(
         "QUIT": Handling.QUIT,
     },
     refusals={
-        "XCLIENT": "550 5.7.0 Not from here\r\n",
-        "XFORWARD": "550 5.7.0 Not from here\r\n",
+        "XCLIENT": "550 5.7.0 Not allowed\r\n",
+        "XFORWARD": "550 5.7.0 Not allowed\r\n",
         "AUTH": _MUST_STARTTLS,
         "STARTTLS": "503 5.5.1 TLS is already active\r\n",
     },
@@ -174,7 +174,34 @@ SMTP = MailProtocol(
     too_long="500 5.5.2 Line too long\r\n",
     has_login=False,
 )
-"""Between servers, where mail in the clear goes on too."""
+"""Mail between servers, which passes in the clear too."""
+
+LMTP_RULES = TransferRules(
+    handling={
+        "LHLO": Handling.EHLO,
+        "MAIL": Handling.NEW_MAIL,
+        "RCPT": Handling.RCPT,
+        "RSET": Handling.NEW_MAIL,
+        "NOOP": Handling.PASS_LAST,
+        "VRFY": Handling.PASS_LAST,
+        "EXPN": Handling.PASS_LAST,
+        "HELP": Handling.PASS_LAST,
+        "DATA": Handling.DATA,
+        "BDAT": Handling.BDAT,
+        "STARTTLS": Handling.STARTTLS,
+        "QUIT": Handling.QUIT,
+    },
+    refusals={name: SMTP_RULES.refusals[name] for name in ("XCLIENT", "XFORWARD", "STARTTLS")},
+    hidden=SMTP_RULES.hidden | {"AUTH", "BURL", "ETRN"},
+    hidden_in_clear=frozenset({"REQUIRETLS"}),
+    replies_per_recipient=True,
+)
+
+LMTP = replace(
+    SMTP,
+    opening=OpeningScript(CLIENT_SIDES[ListenerKind.LMTP], "220 {host} LMTP\r\n", Literals.NONE),
+    dialogue=partial(SmtpRelay, LMTP_RULES),
+)
 
 SUBMISSION = replace(
     SMTP,
@@ -182,13 +209,13 @@ SUBMISSION = replace(
         greeting="220 {host} ESMTP ready for STARTTLS\r\n",
         rules={
             "EHLO": Rule("250-{host}\r\n250-ENHANCEDSTATUSCODES\r\n250 STARTTLS\r\n", argument=Argument.REQUIRED),
-            "NOOP": Rule("250 2.0.0 Nothing done\r\n", argument=Argument.ANY),
-            "QUIT": Rule("221 2.0.0 Until next time\r\n", Effect.CLOSE),
+            "NOOP": Rule("250 2.0.0 Done\r\n", argument=Argument.ANY),
+            "QUIT": Rule("221 2.0.0 Closing connection\r\n", Effect.CLOSE),
             "STARTTLS": Rule("220 2.0.0 Begin TLS\r\n", Effect.START_TLS),
             **_refused(_MUST_STARTTLS, "AUTH"),
         },
         otherwise=Rule(_MUST_STARTTLS, argument=Argument.ANY, refusal=COMMAND_BEFORE_TLS),
-        malformed=Rule("501 5.5.4 Not a command, or not with these arguments\r\n", refusal=COMMAND_BEFORE_TLS),
+        malformed=Rule("501 5.5.4 Unknown command or invalid arguments\r\n", refusal=COMMAND_BEFORE_TLS),
         is_strict=True,
     ),
 )
@@ -199,6 +226,7 @@ PROTOCOLS: Mapping[ListenerKind, MailProtocol] = {
     ListenerKind.POP3: POP3,
     ListenerKind.POP3S: POP3,
     ListenerKind.SMTP: SMTP,
+    ListenerKind.LMTP: LMTP,
     ListenerKind.SUBMISSION: SUBMISSION,
     ListenerKind.SUBMISSIONS: SUBMISSION,
     ListenerKind.SIEVE: SIEVE,

@@ -1,8 +1,7 @@
-"""One client's mail session: moves bytes between client and mail server and does what the dialogues decide.
+"""One client's mail session: moves bytes between client and mail server and carries out what the dialogues decide.
 
-A session goes through at most four stages: the dialogue before TLS, which the edge holds alone (`starttls`); the
-opening of an upstream (`opening`); a dialogue under watch (`imap`, `pop3`, `sieve` up to the login, `smtp` to the end);
-and the tunnel. What is said and what may pass is decided there, not here.
+Each stage has its dialogue: `starttls` before TLS, where the edge answers alone; `opening` until the upstream is ready;
+then `imap`, `pop3` or `sieve` up to the login, or `smtp` to the end. What may pass is decided there, not here.
 """
 
 from __future__ import annotations
@@ -32,25 +31,26 @@ from edge_addon.transport.proxy_protocol import build_v1, build_v2
 from edge_addon.transport.timers import Timer
 
 HOLD_LIMIT = 128 * 1024
-"""Bytes of a client that may wait for their turn until no more is read; above the longest command of any protocol."""
+"""The edge stops reading from a client with more unprocessed bytes than this: more than any command has."""
 OPENING_SECONDS = 30.0
-"""From connecting to the upstream's greeting: some servers let a client wait on purpose."""
+"""From connecting to the upstream's greeting, which some servers delay on purpose."""
 LOGIN_SECONDS = 180.0
-"""From TLS, or before it from the connect, to the login: the usual value of mail servers. No word moves this deadline,
-because a client that drips some would hold its place for ever; afterwards `mail_idle_seconds` of silence are allowed.
+"""From the end of the TLS handshake to the login, and from connecting to STARTTLS: the usual value of mail servers.
+Commands do not extend it, because a client that trickles them could hold its connection indefinitely. After the login
+`mail_idle_seconds` of silence are allowed.
 """
 SMTP_SECONDS = 300.0
-"""Silence allowed (RFC 5321 §4.5.3.2.7); before STARTTLS, where there is no mail server yet, all that is allowed."""
+"""The longest silence (RFC 5321 §4.5.3.2.7), and the longest time until a STARTTLS that is required."""
 HALF_CLOSED_SECONDS = 60.0
 DRAIN_LEAD_SECONDS = 2.0
-"""Goodbyes are said this long before the drain deadline ends what is left."""
+"""Goodbyes are sent this long before the drain deadline closes the remaining connections."""
 
 IDLE = "mail_idle"
 OPENING_TIMED_OUT = "mail_upstream_timed_out"
 DRAINED = "drained"
 
-_WHY = {IDLE: "Nothing was said for too long", DRAINED: "Restarting, please come again"}
-_WHY_ELSE = "Mail server not available, please come again later"
+_WHY = {IDLE: "Idle for too long", DRAINED: "Restarting, please try again"}
+_WHY_ELSE = "Mail server not available, please try again later"
 
 
 class Stage(Enum):
@@ -87,12 +87,12 @@ class MailSession:
     """Only in `OPENING`."""
     _leg: UpstreamLeg | None
     _has_end_to_pass: bool
-    """The client's end has come and the upstream has not been told."""
+    """The client will send nothing more, and the upstream has yet to learn it."""
     _is_client_full: bool
     _is_upstream_full: bool
     _is_reading_paused: bool
     _ends_with_newline: bool
-    """No answer to the client is under way."""
+    """No line to the client is half sent."""
     _bytes_in: int
     _bytes_out: int
     _outcome: str | None
@@ -142,7 +142,7 @@ class MailSession:
             self._touch()
             self._leg.write(data)
         elif self._dialogue is not None:
-            self._note_word()
+            self._note_activity()
             self._perform(self._dialogue.from_client(data))
             self._regulate()
 
@@ -177,7 +177,7 @@ class MailSession:
         self._open_upstream(client_awaits_greeting=self._protocol.greets_again)
 
     def drain(self) -> None:
-        """A session with a mail server is left alone until just before the deadline; one without is over now."""
+        """Let a session with a mail server go on until just before the deadline; end one without at once."""
         if self._drain_timer is not None or self._stage is Stage.FINISHED:
             return
         self._drain_timer = self._plane.timers.timer()
@@ -200,11 +200,11 @@ class MailSession:
     def upstream_received(self, data: bytes) -> None:
         if self._stage is Stage.TUNNEL:
             self._touch()
-            self._say(data)
+            self._write(data)
         elif self._opening is not None:
             self._perform(self._opening.from_upstream(data))
         elif self._dialogue is not None:
-            self._note_word()
+            self._note_activity()
             self._perform(self._dialogue.from_upstream(data))
         self._regulate()
         if self._has_end_to_pass:
@@ -223,7 +223,7 @@ class MailSession:
         self._is_upstream_full = is_full
         self._regulate()
 
-    # Doing.
+    # Carrying out the steps.
 
     def _perform(self, steps: list[Step]) -> None:
         for step in steps:
@@ -231,7 +231,7 @@ class MailSession:
                 return
             match step:
                 case ToClient(data):
-                    self._say(data)
+                    self._write(data)
                 case ToUpstream(data):
                     if self._leg is not None:
                         self._leg.write(data)
@@ -260,11 +260,11 @@ class MailSession:
                 self._finish()
 
     def _start_tls(self) -> None:
-        """Everything said so far is forgotten, with the upstream that may have heard some of it."""
+        """Forget everything sent so far, and close the upstream that may have received some of it."""
         self._stage = Stage.HANDSHAKE
         self._dialogue = None
         if self._leg is not None:
-            self._leg.write(b"QUIT\r\n")  # only SMTP has an upstream here, and every command is answered
+            self._leg.write(b"QUIT\r\n")  # only SMTP and LMTP have an upstream here, and every command is answered
             self._leg.close()
             self._leg = None
         self._is_upstream_full = False
@@ -304,14 +304,14 @@ class MailSession:
         if self._dialogue is not None and ready.rest:
             self._perform(self._dialogue.from_upstream(ready.rest))
 
-    def _say(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if data:
             self._bytes_out += len(data)
             self._ends_with_newline = data.endswith(b"\n")
             self._channel.write(data)
 
     def _regulate(self) -> None:
-        """Read from the client only while what it says can go on or be held, and what a dialogue answers be said."""
+        """Read from the client only while its bytes can be passed on or held, and answers to it can be sent."""
         dialogue = self._dialogue
         must_pause = self._is_upstream_full or (
             dialogue is not None and (self._is_client_full or dialogue.held > HOLD_LIMIT)
@@ -325,7 +325,7 @@ class MailSession:
             self._channel.resume_reading()
 
     def _pass_end_on(self) -> None:
-        """The client says nothing more: so hears the upstream, once it has had everything that was held."""
+        """Tell the upstream that the client sends nothing more, once everything held has been passed on."""
         if self._leg is None or self._stage not in {Stage.DIALOGUE, Stage.TUNNEL}:
             return
         if self._dialogue is not None and self._dialogue.held:
@@ -336,10 +336,10 @@ class MailSession:
         if not self._leg.write_eof():
             self._finish()
 
-    # Time and endings.
+    # Deadlines and endings.
 
-    def _note_word(self) -> None:
-        """Something was said in a dialogue: with SMTP's server that may go on, any other has its one deadline."""
+    def _note_activity(self) -> None:
+        """A command or reply came in a dialogue, which moves the deadline unless it is that of a login."""
         if self._stage is Stage.DIALOGUE and not self._protocol.has_login:
             self._touch()
 
@@ -350,17 +350,17 @@ class MailSession:
         self._end(Ended(OPENING_TIMED_OUT if self._stage is Stage.OPENING else IDLE))
 
     def _end(self, ended: Ended) -> None:
-        """Close with a goodbye, but not inside an answer; and POP3 has no words that nobody asked for."""
+        """Close, with a goodbye unless it would land inside an answer or POP3 does not allow one."""
         if self._stage is Stage.FINISHED:
             return
         self._outcome = ended.cause
         self._plane.count(ended.cause)
         is_unasked = self._stage is Stage.TUNNEL and not self._protocol.can_speak_unasked
         if self._ends_with_newline and not is_unasked and self._stage is not Stage.HANDSHAKE:
-            self._say(ended.answer or self._last_words(ended.cause))
+            self._write(ended.answer or self._goodbye(ended.cause))
         self._finish()
 
-    def _last_words(self, cause: str) -> bytes:
+    def _goodbye(self, cause: str) -> bytes:
         if cause == LINE_TOO_LONG:
             return self._protocol.too_long.encode("ascii")
         return self._protocol.goodbye(self._host, _WHY.get(cause, _WHY_ELSE))

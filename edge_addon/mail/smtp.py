@@ -1,8 +1,9 @@
-"""SMTP through the edge from greeting to QUIT (RFC 5321), in the clear between servers and over TLS.
+"""SMTP (RFC 5321) and LMTP (RFC 2033) through the edge, from greeting to QUIT, in the clear and over TLS.
 
-Follows the dialogue strictly enough to know at every byte whether it is a command or the text of a mail (DATA, BDAT of
-RFC 3030), so that neither side can be made to take one for the other. Passes known commands only. Offers STARTTLS in
-the clear and hides it over TLS, hides and refuses AUTH in the clear, never lets a client play the relay (XCLIENT).
+Follows the dialogue closely enough to know of every byte whether it belongs to a command or to the text of a mail
+(DATA, or BDAT of RFC 3030), so that neither side can be made to take one for the other. Passes known commands only.
+Offers STARTTLS in the clear and hides it over TLS, hides and refuses AUTH in the clear, and refuses XCLIENT, by which a
+client could pose as a trusted relay.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from edge_addon.mail.opening import UPSTREAM_GARBLED
 from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
 
 COMMAND_LIMIT = 12_288
-"""RFC 4954 §4: what a step of AUTH may need; everything else is far shorter."""
+"""A step of AUTH may need this much (RFC 4954 §4); everything else is far shorter."""
 REPLY_LIMIT = 4096
 EHLO_LINES = 100
 REFUSALS_LIMIT = 20
 
 
 class Handling(Enum):
-    """What becomes of a command."""
+    """What the edge does with a command."""
 
     PASS = 0
-    """It may stand anywhere in a group (RFC 2920 §3.1)."""
+    """Pass it. It may stand anywhere in a group of pipelined commands (RFC 2920 §3.1)."""
     PASS_LAST = 1
-    """Nothing behind it goes before its answer."""
+    """Pass it, and nothing after it until it is answered."""
     EHLO = 2
     HELO = 3
     DATA = 4
@@ -42,38 +43,51 @@ class Handling(Enum):
     STARTTLS = 7
     QUIT = 8
     REFUSE = 9
+    NEW_MAIL = 10
+    """Like PASS. If it succeeds, the recipients of the mail before are forgotten."""
+    RCPT = 11
+    """Like PASS. If it succeeds, the mail has one more recipient."""
+    DELIVERY = 12
+    """The end of a mail that gets one reply per recipient."""
 
 
-@dataclass(frozen=True, slots=True)
+_ANYWHERE = frozenset({Handling.PASS, Handling.NEW_MAIL, Handling.RCPT, Handling.BDAT, Handling.DELIVERY})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TransferRules:
-    """Which commands pass, and which offers of the upstream the client sees."""
+    """Which commands pass, and which of the upstream's offers the client sees."""
 
     handling: Mapping[str, Handling]
-    """Every verb that is not here is refused."""
+    """By name of the command. All others are refused."""
     refusals: Mapping[str, str]
+    """The reply to some refused commands, in place of `NOT_KNOWN`."""
     hidden: frozenset[str]
-    """Keywords that are never offered."""
+    """Keywords that the client never sees."""
     hidden_in_clear: frozenset[str]
+    replies_per_recipient: bool = False
+    """The end of a mail gets one reply for each accepted recipient (LMTP, RFC 2033 §4.2 and §4.3)."""
 
 
-NOT_KNOWN = "500 5.5.1 Command not known here\r\n"
+NOT_KNOWN = "500 5.5.1 Unknown command\r\n"
 
 _REPLY = re.compile(rb"([2-5]\d\d)(?:([ -])[^\r\n]*)?\r?\n\Z")
-_CHUNK = re.compile(rb"(?i)(\d{1,18})(?: +LAST)?\Z")
+_CHUNK = re.compile(rb"(?i)(\d{1,18})( +LAST)?\Z")
 
 
 class Phase(Enum):
-    """What the client's next bytes are."""
+    """What the next bytes from the client are."""
 
     COMMANDS = 0
     EXCHANGE = 1
-    """One line of an authentication under way."""
+    """One line of an authentication."""
     TEXT = 2
     CHUNK = 3
+    REFUSED_CHUNK = 4
 
 
 class SmtpRelay:
-    """The dialogue. Answers are matched to commands in order; what the edge answers itself keeps its place in it."""
+    """Matches replies to commands in order, and sends the edge's own replies in their proper place."""
 
     def __init__(self, rules: TransferRules, *, is_secure: bool) -> None:
         self._rules = rules
@@ -83,9 +97,12 @@ class SmtpRelay:
         self._phase = Phase.COMMANDS
         self._unanswered: deque[Handling] = deque()
         self._held_back: bytes | None = None
-        """A command that waits until all before it are answered."""
+        """A command that waits until all commands before it are answered."""
         self._text = MessageText()
         self._chunk_left = 0
+        self._recipients = 0
+        """How many are accepted for the current mail. Counted only where each of them gets a reply."""
+        self._has_lost_chunk = False
         self._hello: list[bytes] = []
         self._can_pipeline = self._can_chunk = False
         self._is_open = self._is_over = False
@@ -93,11 +110,11 @@ class SmtpRelay:
 
     @property
     def held(self) -> int:
-        return self._client.held
+        return self._client.held + len(self._held_back or b"")
 
     @property
     def owes_answer(self) -> bool:
-        """Always: a client whose server is gone is told so with 421, whatever it says next."""
+        """Always: a client whose server is gone gets 421, whatever it sends next."""
         return True
 
     def upstream_ready(self, greeting: bytes) -> list[Step]:
@@ -122,69 +139,74 @@ class SmtpRelay:
         while self._is_open and not self._is_over:
             if self._phase is Phase.TEXT:
                 more = self._take_text()
-            elif self._phase is Phase.CHUNK:
+            elif self._phase in (Phase.CHUNK, Phase.REFUSED_CHUNK):
                 more = self._take_chunk()
             else:
                 more = self._take_line()
-            if not more:
+            if more is None:
                 break
             steps += more
         return steps
 
-    def _take_text(self) -> list[Step]:
+    # Each of these processes what has arrived, or returns None if it must wait.
+
+    def _take_text(self) -> list[Step] | None:
         data = self._client.take()
         if not data:
-            return []
+            return None
         found = self._text.feed(data)
         if found.verdict is Verdict.BARE_NEWLINE:
             return self._end(client_fault(Fault.BARE_NEWLINE))
         if found.verdict is Verdict.END:
             self._phase = Phase.COMMANDS
-            self._unanswered.append(Handling.PASS)
+            self._unanswered.append(Handling.DELIVERY if self._rules.replies_per_recipient else Handling.PASS)
             self._client.feed(data[found.length :])
             data = data[: found.length]
         return [ToUpstream(data)]
 
-    def _take_chunk(self) -> list[Step]:
+    def _take_chunk(self) -> list[Step] | None:
         data = self._client.take(self._chunk_left)
+        if not data:
+            return None
+        steps: list[Step] = [ToUpstream(data)] if self._phase is Phase.CHUNK else []
         self._chunk_left -= len(data)
         if not self._chunk_left:
             self._phase = Phase.COMMANDS
-        return [ToUpstream(data)] if data else []
+        return steps
 
-    def _take_line(self) -> list[Step]:
+    def _take_line(self) -> list[Step] | None:
         if self._waits_for_answer():
-            return []
+            return None
         line = self._held_back
         self._held_back = None
         if line is None:
             unit = self._client.next_unit()
             if unit is None:
-                return []
+                return None
             if isinstance(unit, Fault):
                 return self._end(client_fault(unit))
             line = unit.data
         if self._phase is Phase.EXCHANGE:
             self._phase = Phase.COMMANDS
             return self._pass(line, Handling.AUTH)
-        return self._judge(line)
+        return self._handle(line)
 
     def _waits_for_answer(self) -> bool:
         if not self._unanswered:
             return False
-        is_last_in_group = self._unanswered[-1] not in {Handling.PASS, Handling.BDAT}
+        is_last_in_group = self._unanswered[-1] not in _ANYWHERE
         return is_last_in_group or self._held_back is not None or not self._can_pipeline
 
-    def _judge(self, line: bytes) -> list[Step]:
+    def _handle(self, line: bytes) -> list[Step] | None:
         command = parse_command(line)
-        handling = self._rules.handling.get(command.verb, Handling.REFUSE) if command is not None else Handling.REFUSE
+        handling = self._rules.handling.get(command.name, Handling.REFUSE) if command is not None else Handling.REFUSE
         if handling is Handling.STARTTLS and self._is_secure:
             handling = Handling.REFUSE
         if handling is Handling.AUTH and not self._is_secure:
             handling = Handling.REFUSE
         if handling in {Handling.REFUSE, Handling.STARTTLS} and self._unanswered:
             self._held_back = line
-            return []
+            return None
         if command is None or handling is Handling.REFUSE:
             return self._refuse(command)
         if handling is Handling.STARTTLS:
@@ -200,11 +222,11 @@ class SmtpRelay:
         return [ToUpstream(line)]
 
     def _refuse(self, command: Command | None) -> list[Step]:
-        verb = command.verb if command is not None else ""
-        is_auth = self._rules.handling.get(verb) is Handling.AUTH
+        name = command.name if command is not None else ""
+        is_auth = self._rules.handling.get(name) is Handling.AUTH
         cause = AUTH_BEFORE_TLS if is_auth else "mail_command_refused"
         self._refusals += 1
-        steps: list[Step] = [ToClient(self._rules.refusals.get(verb, NOT_KNOWN).encode("ascii")), Count(cause)]
+        steps: list[Step] = [ToClient(self._rules.refusals.get(name, NOT_KNOWN).encode("ascii")), Count(cause)]
         if self._refusals >= REFUSALS_LIMIT:
             steps += self._end(Ended("mail_too_many_refusals"))
         return steps
@@ -218,15 +240,29 @@ class SmtpRelay:
             steps.append(Count(PIPELINED_AFTER_STARTTLS))
         return [*steps, Action.START_TLS]
 
-    def _begin_chunk(self, line: bytes, command: Command) -> list[Step]:
-        """A chunk that can't be counted, or that the upstream may not count, would be read as commands."""
+    def _begin_chunk(self, line: bytes, command: Command) -> list[Step] | None:
+        """End the session if the upstream might not count the chunk, and would then read it as commands."""
         size = _CHUNK.match(command.argument)
         if size is None or not self._can_chunk:
             answer = b"501 5.5.4 BDAT needs a size\r\n" if size is None else b"503 5.5.1 CHUNKING is not offered\r\n"
             return self._end(Ended("mail_chunk_refused", answer))
+        ends_mail = size[2] is not None and self._rules.replies_per_recipient
+        if ends_mail and self._unanswered:
+            self._held_back = line  # only then is the number of recipients known
+            return None
+        is_refused = ends_mail and (self._has_lost_chunk or not self._recipients)
         self._chunk_left = int(size[1])
-        self._phase = Phase.CHUNK if self._chunk_left else Phase.COMMANDS
-        return self._pass(line, Handling.BDAT)
+        if self._chunk_left:
+            self._phase = Phase.REFUSED_CHUNK if is_refused else Phase.CHUNK
+        return (
+            self._refuse_mail() if is_refused else self._pass(line, Handling.DELIVERY if ends_mail else Handling.BDAT)
+        )
+
+    def _refuse_mail(self) -> list[Step]:
+        """Servers differ in the number of replies here, so the edge answers itself: one per recipient, or none."""
+        answer = b"503 5.5.1 An earlier chunk of this mail was refused\r\n" * self._recipients
+        self._recipients = 0
+        return [ToClient(answer), Count("mail_chunk_refused")]
 
     # From the upstream.
 
@@ -235,7 +271,7 @@ class SmtpRelay:
         if reply is None:
             return self._garbled()
         code, is_last = reply[1].decode("ascii"), reply[2] != b"-"
-        if code == "421":  # may come at any moment (RFC 5321 §3.8)
+        if code == "421":  # a server may send it at any time (RFC 5321 §3.8)
             self._is_over = is_last
             return [ToClient(line), Action.CLOSE] if is_last else [ToClient(line)]
         if not self._unanswered or (self._hello and code != "250"):
@@ -247,8 +283,11 @@ class SmtpRelay:
         return [ToClient(line)]
 
     def _conclude(self, handling: Handling, code: str, line: bytes) -> list[Step]:
-        """A whole answer to one command. 354 and 334 mean something only where they belong."""
-        if code == "354" and handling is Handling.DATA and not self._unanswered:
+        """Act on the complete reply to a command. 354 and 334 are valid only after DATA and AUTH."""
+        can_take_text = handling is Handling.DATA and not self._unanswered
+        if self._rules.replies_per_recipient and not self._recipients:
+            can_take_text = False  # the number of replies to the text would be unknown
+        if code == "354" and can_take_text:
             self._phase = Phase.TEXT
             self._text = MessageText()
         elif code == "334" and handling is Handling.AUTH:
@@ -258,7 +297,22 @@ class SmtpRelay:
         elif handling is Handling.QUIT:
             self._is_over = True
             return [ToClient(line), Action.CLOSE]
+        else:
+            self._count_recipients(handling, is_positive=code[0] == "2")
         return [ToClient(line)]
+
+    def _count_recipients(self, handling: Handling, *, is_positive: bool) -> None:
+        match handling:
+            case Handling.RCPT if is_positive:
+                self._recipients += 1
+            case Handling.NEW_MAIL if is_positive:
+                self._recipients, self._has_lost_chunk = 0, False
+            case Handling.BDAT if not is_positive:
+                self._has_lost_chunk = True
+            case Handling.DELIVERY:
+                self._recipients -= 1
+                if self._recipients:
+                    self._unanswered.appendleft(handling)
 
     def _take_hello_line(self, line: bytes, *, is_last: bool) -> list[Step]:
         self._hello.append(line[4:].strip())
@@ -267,6 +321,7 @@ class SmtpRelay:
         if not is_last:
             return []
         self._unanswered.popleft()
+        self._count_recipients(Handling.NEW_MAIL, is_positive=True)
         greeting, *offers = self._hello
         self._hello = []
         offers = [offer for offer in offers if self._is_offered(offer)]
@@ -279,7 +334,7 @@ class SmtpRelay:
         return [ToClient(answer)]
 
     def _is_offered(self, offer: bytes) -> bool:
-        """Not what is private between servers (X…), nor what the edge would refuse. `AUTH=` is an old spelling."""
+        """Hides extensions private to servers (X…) and those that the edge would refuse. `AUTH=` is an old spelling."""
         keyword = re.split(rb"[ =]", offer, maxsplit=1)[0].decode("ascii", "replace").upper()
         if keyword.startswith("X") or keyword in self._rules.hidden:
             return False

@@ -1,8 +1,8 @@
-"""The dialogue before TLS on listeners that offer STARTTLS, answered by the edge alone.
+"""The dialogue before TLS on listeners that require STARTTLS. The edge answers alone.
 
-No upstream is open yet: nothing that a client, or somebody on its wire, says in the clear can reach one or survive the
-handshake (RFC 3207 §4.2, RFC 2595 §4, RFC 5804 §2.2, RFC 9051 §6.2.1). The rules are tables, one per protocol; the
-interpreter below them is short. `smtp`, which must pass mail in the clear, has its own dialogue in `smtp`.
+No upstream is open yet, so nothing that a client, or an attacker on its connection, sends in the clear can reach one or
+survive the handshake (RFC 3207 §4.2, RFC 2595 §4, RFC 5804 §2.2, RFC 9051 §6.2.1). The rules are one `Script` per
+protocol, in `protocols`. Mail between servers, which may pass in the clear, has its dialogue in `smtp`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from edge_addon.mail.dialogue import Action, Count, Ended, Step, ToClient, clien
 from edge_addon.mail.lines import Fault, Framer, Literals, Unit
 
 LINE_LIMIT = 8192
-"""RFC 9051 §4 names it; what may be said before TLS needs a fraction."""
+"""From RFC 9051 §4; the commands allowed before TLS need a fraction of it."""
 REFUSALS_LIMIT = 20
-"""Refused commands until the connection is closed: far more than a misconfigured client needs to notice."""
+"""After this many refused commands the edge closes the connection; a misconfigured client notices far earlier."""
 
 AUTH_BEFORE_TLS = "mail_auth_before_tls"
 COMMAND_BEFORE_TLS = "mail_command_before_tls"
@@ -39,7 +39,7 @@ class Argument(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one verb gets before TLS. `answer` is text with `{tag}` and `{host}`; `refusal` is counted."""
+    """The answer to one command. `answer` may contain `{tag}` and `{host}`; `refusal` is the counter to increment."""
 
     answer: str
     effect: Effect = Effect.STAY
@@ -49,7 +49,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """All that a protocol says before TLS. `malformed` answers what is no command, or has the wrong arguments."""
+    """What the edge says before TLS. `malformed` answers a line that is no command or has the wrong arguments."""
 
     greeting: str
     rules: Mapping[str, Rule]
@@ -61,7 +61,7 @@ class Script:
 
 
 class BeforeTls:
-    """The dialogue over a script. It never yields a byte for an upstream."""
+    """Follows a script. Never sends anything to an upstream."""
 
     def __init__(self, script: Script, host: str) -> None:
         self._script = script
@@ -82,7 +82,7 @@ class BeforeTls:
         return [self._say(self._script.greeting)]
 
     def from_client(self, data: bytes) -> list[Step]:
-        """Answer every complete command, up to the one that ends the dialogue: what came behind that is dropped."""
+        """Answer every complete command up to the one that ends the dialogue, and drop whatever came after it."""
         self._framer.feed(data)
         steps: list[Step] = []
         while not self._is_over and (unit := self._framer.next_unit()) is not None:
@@ -101,11 +101,11 @@ class BeforeTls:
 
     def _answer(self, unit: Unit) -> list[Step]:
         if unit.waits:
-            self._framer.forget_literal()  # no rule invites one: the answer below refuses the command
+            self._framer.forget_literal()  # no rule takes one: the answer below refuses the command
         command = self._script.parse(unit.data)
         if command is None:
             return self._apply(self._script.malformed, "*")
-        rule = self._script.rules.get(command.verb, self._script.otherwise)
+        rule = self._script.rules.get(command.name, self._script.otherwise)
         if rule.argument is not Argument.ANY and bool(command.argument) is not (rule.argument is Argument.REQUIRED):
             rule = self._script.malformed
         return self._apply(rule, command.tag)

@@ -1,8 +1,8 @@
-"""The connection to a mail server: TCP, the PROXY header before all else, TLS at once or when told, back-pressure.
+"""The connection to a mail server: TCP, then the PROXY header, TLS at once or on request, back-pressure.
 
-Knows no protocol of mail: bytes go to its owner, and one word when it is over. TLS is always verified, against the
-system's authorities or the listener's `upstream_ca_file`. From the moment it is begun only what was decrypted can reach
-the owner (RFC 3207 §5): bytes in the clear are a handshake that fails.
+Knows no mail protocol: it gives its owner the received bytes, and one cause when the connection ends. TLS is always
+verified, against the system's authorities or the listener's `upstream_ca_file`. Once TLS begins, only decrypted bytes
+can reach the owner (RFC 3207 §5): bytes in the clear make the handshake fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from certstore.model.settings.models import HostPort, ListenerSettings, UpstreamTls
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
-from edge_addon.transport.tcp import ask_after_peer, close_in_time
+from edge_addon.transport.tcp import close_with_deadline, enable_keepalive_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,26 +26,26 @@ GONE = "mail_upstream_gone"
 
 
 class Owner(Protocol):
-    """Who opened the connection. Nothing is called any more once it has closed it."""
+    """The session that opened the connection. Once it has closed the connection, none of these is called."""
 
     def upstream_connected(self) -> None:
-        """Bytes can be written, over TLS where the listener says `tls`."""
+        """The connection is ready for writing, over TLS if `upstream_tls` is `tls`."""
 
     def upstream_secured(self) -> None:
-        """The handshake begun by `start_tls` is done."""
+        """The handshake that `start_tls` began is done."""
 
     def upstream_received(self, data: bytes) -> None: ...
 
     def upstream_lost(self, cause: str) -> None:
-        """It could not be opened, or it ended; it is closed already."""
+        """The connection could not be opened, or it ended. It is closed already."""
 
     def upstream_full(self, *, is_full: bool) -> None:
-        """Whether what was written waits to be taken."""
+        """The send buffer became full, or has room again."""
 
 
 @functools.lru_cache(maxsize=64)
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Verifies chain and name. Remembered per file: reading a trust store takes longer than a whole mail session."""
+    """Verifies chain and name. Cached per file: reading a trust store takes longer than a whole mail session."""
     return upstream_context(ca_file)
 
 
@@ -72,16 +72,16 @@ class UpstreamLeg(asyncio.Protocol):
 
     @property
     def address(self) -> HostPort:
-        """Never None on a mail listener: its settings see to that."""
+        """Its mail server, which the settings of every mail listener require."""
         return cast(HostPort, self._listener.upstream)
 
     def open(self, header: bytes) -> None:
-        """Connect and send `header` first; the owner hears how it went."""
+        """Connect and send `header` first. The owner learns the result."""
         self._header = header
         self._task = self._loop.create_task(self._open())
 
     def start_tls(self) -> None:
-        """The upstream gave the go-ahead of STARTTLS: `upstream_secured` follows, or `upstream_lost`."""
+        """Begin TLS after the upstream's go-ahead. `upstream_secured` or `upstream_lost` follows."""
         try:
             context = client_context(self._ca_file)
         except OSError as error:
@@ -100,14 +100,14 @@ class UpstreamLeg(asyncio.Protocol):
             self._transport.write(data)
 
     def write_eof(self) -> bool:
-        """Say that nothing more comes, where that can be said (not over TLS)."""
+        """Signal that nothing more will be sent; False if that is impossible, as over TLS."""
         if self._transport is None or not self._transport.can_write_eof():
             return False
         self._transport.write_eof()
         return True
 
     def read(self, *, is_wanted: bool) -> None:
-        """Take more from the upstream, or let it wait."""
+        """Resume or pause reading from the upstream."""
         if self._transport is not None and not self._transport.is_closing():
             if is_wanted:
                 self._transport.resume_reading()
@@ -115,21 +115,21 @@ class UpstreamLeg(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def close(self) -> None:
-        """Send what was written, then close. Safe at any time."""
+        """Send what was written, then close. Safe to call at any time."""
         self._owner = None
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
-            close_in_time(self._transport)
+            close_with_deadline(self._transport)
 
-    # asyncio's side
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         if self._owner is None:
             self._transport.abort()
             return
-        ask_after_peer(transport)
+        enable_keepalive_of(transport)
         if self._header:
             self._transport.write(self._header)
         if self._listener.upstream_tls is UpstreamTls.TLS:
@@ -156,12 +156,12 @@ class UpstreamLeg(asyncio.Protocol):
         try:
             await self._loop.create_connection(lambda: self, self.address.host, self.address.port)
         except OSError as error:
-            logger.warning("mail upstream %s: not reached: %s", self.address, error)
+            logger.warning("mail upstream %s: connection failed: %s", self.address, error)
             self._lose(UNREACHABLE)
 
     def _note_handshake(self, problem: OSError | None) -> None:
         if self._owner is None:
-            return  # it has closed this meanwhile, which is no fault of the server
+            return  # the owner has closed the connection meanwhile, so the server is not at fault
         if problem is not None:
             name = self._listener.upstream_name or self.address.host
             logger.warning("mail upstream %s: TLS as %s failed: %s", self.address, name, problem)

@@ -1,7 +1,7 @@
-"""The access log: one line per HTTP request or mail session, JSON or combined.
+"""The access log: one line per HTTP request or mail session, in JSON or the combined format.
 
-Lines are gathered and written once per tick of the loop, so a request never waits for a disk. A text that a client
-chose is escaped by the JSON encoder or by `_quote`: it can't forge a line.
+Lines are collected and written once per iteration of the event loop. Text from clients is escaped by the JSON encoder
+or by `_quote`, so a client can't forge a line.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class AccessEntry:
-    """What one line says. Durations in seconds, sizes in bytes of body or mail traffic."""
+    """The contents of one line. Durations are in seconds, sizes in bytes of body or mail traffic."""
 
     kind: str
     client: str
     server_name: str | None
     certificate: str | None
-    """SITE whose certificate was used; None in clear text."""
+    """The site whose certificate was used; None in clear text."""
     reason: str | None
     host: str | None = None
     method: str | None = None
@@ -47,11 +47,11 @@ class AccessEntry:
     user_agent: str | None = None
     referer: str | None = None
     outcome: str | None = None
-    """Why it ended, where that is not the usual way: a refusal's cause, `client_gone`, `upstream_gone`, …"""
+    """Why it did not end normally: the cause of a refusal, `client_gone`, `upstream_gone`, …"""
 
     @classmethod
     def of(cls, channel: Channel) -> AccessEntry:
-        """What the connection says; the request or the mail session adds the rest."""
+        """An entry with what the connection knows; the request or the mail session adds the rest."""
         selection = channel.selection
         return cls(
             kind=channel.listener.kind.value,
@@ -64,7 +64,7 @@ class AccessEntry:
 
 
 def format_json(entry: AccessEntry, at: datetime) -> str:
-    """One JSON object; absent facts are left out."""
+    """One JSON object, without the values that are None."""
     facts: dict[str, object] = {"time": at.isoformat(timespec="milliseconds")}
     for name in AccessEntry.__slots__:
         value = getattr(entry, name)
@@ -74,7 +74,7 @@ def format_json(entry: AccessEntry, at: datetime) -> str:
 
 
 def format_combined(entry: AccessEntry, at: datetime) -> str:
-    """The combined format of Apache httpd, the site's certificate and the server name behind it."""
+    """The combined format of Apache httpd, followed by the server name and the site of the certificate."""
     request = f"{entry.method or entry.kind} {entry.target or '-'} {entry.protocol or '-'}"
     return (
         f"{entry.client} - - [{at:%d/%b/%Y:%H:%M:%S +0000}] {_quote(request)} {entry.status or '-'} {entry.bytes_out}"
@@ -83,7 +83,7 @@ def format_combined(entry: AccessEntry, at: datetime) -> str:
 
 
 def _quote(text: str | None) -> str:
-    """Quoted, with everything but printable ASCII, the quote and the backslash as \\xHH, as httpd does."""
+    """Quoted as httpd does it: quotes, backslashes and all but printable ASCII as \\xHH."""
     if text is None:
         return '"-"'
     escaped = "".join(
@@ -98,7 +98,7 @@ def _escape(character: str) -> str:
 
 
 class AccessLog:
-    """Writes entries to a file, or to standard output when the path is `-`; with no path it writes nothing."""
+    """Writes entries to a file, or to standard output when the path is `-`; without a path it writes nothing."""
 
     def __init__(
         self, path: Path | None, style: Literal["json", "combined"], clock: Callable[[], datetime] | None = None
@@ -111,7 +111,7 @@ class AccessLog:
         self._pending: list[str] = []
 
     def write(self, entry: AccessEntry) -> None:
-        """Queue one line; it is on its way to the file within this turn of the loop."""
+        """Queue one line; it is written in the next iteration of the loop."""
         if not self.is_enabled:
             return
         if not self._pending:
@@ -119,7 +119,7 @@ class AccessLog:
         self._pending.append(self._format(entry, self._clock()))
 
     def flush(self) -> None:
-        """Write what is queued with one write: lines of several workers in one file do not mix."""
+        """Write the queued lines with one system call, so that lines of several workers do not mix."""
         if not self._pending or self._path is None:
             return
         text = "\n".join(self._pending) + "\n"
@@ -131,17 +131,17 @@ class AccessLog:
             self._file.flush()
         except OSError as error:
             self.is_enabled = False
-            self._drop()
-            logger.error("access log %s: %s; nothing more is logged until a reload or SIGUSR1", self._path, error)
+            self._close_file()
+            logger.error("access log %s: %s; logging stops until a reload or SIGUSR1", self._path, error)
 
     def close(self) -> None:
-        """Write what is queued and close the file. The next line opens the path anew (log rotation)."""
+        """Write the queued lines and close the file. The next line opens the path again (log rotation)."""
         self.flush()
-        self._drop()
+        self._close_file()
         self.is_enabled = self._path is not None
 
-    def _drop(self) -> None:
-        """Close the file. One that could not be written holds text that it tries to write again, and fails again."""
+    def _close_file(self) -> None:
+        """Close the file. After a failed write it still holds text, and fails to write that again."""
         file, self._file = self._file, None
         if file is not None and file is not sys.stdout:
             with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Reads a key authorization that an ACME client has put into `challenges/`: the one file that clients get to see.
+"""Reads a key authorization that an ACME client has put into `challenges/`: the only files that clients get to see.
 
-Other programs than ours write there. Whatever lies there, a worker must not wait for it, and nothing but a key
-authorization leaves: not what a link leads to, least of all a private key.
+Other programs write there too. A worker must not block on anything in this folder, and must not serve anything but a
+key authorization: no target of a link, and least of all a private key.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import stat
 from pathlib import Path
 
 _LIMIT = 1024
-"""Bytes; a token of 128 characters, a dot and a thumbprint of 43 are 172."""
+"""Bytes; a token of 128 characters, a dot and a thumbprint of 43 characters make 172."""
 
 _KEY_AUTHORIZATION = re.compile(rb"[A-Za-z0-9_.=-]+\s*")
 
 
 def read_key_authorization(path: Path) -> bytes | None:
-    """As it was written, a newline at its end included; None for anything else. Never raises, never blocks."""
+    """The file as written, including a final newline; None for anything else. Never raises, never blocks."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -1,7 +1,7 @@
-"""The state of one worker's data plane: what every connection of the process shares.
+"""The state of one worker's data plane, shared by all its connections.
 
-Holds the settings, the snapshot in force, the TLS contexts, the upstream pools, the timers, the counters and the
-access log, and answers the few questions that connections and sessions ask. Reads the store, never writes it.
+Holds the settings, the current snapshot, the TLS contexts, the upstream pools, the timers, the counters and the access
+log, and answers what connections and sessions need to know. Reads the store, never writes it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.metrics import Metrics
-from edge_addon.transport.channel import Connection, Inspection
+from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
+from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
 
 POLL_SECONDS = 0.025
-"""How often the journal is looked at. A stat costs some 2 µs, so 40 a second are nothing; a drop waits 12 ms."""
+"""How often the journal is checked. One check costs about 2 µs; a new certificate waits 12 ms on average."""
 
 
 class DataPlane:
-    """Made on the worker's loop, before the first connection; `start` begins to follow the journal."""
+    """Created on the worker's event loop before the first connection; `start` begins to follow the journal."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class DataPlane:
         contexts: ContextCache | None = None,
         tally: Tally | None = None,
     ) -> None:
-        """`contexts`: those that other workers have too; `tally`: where the connections of all workers are counted."""
+        """`contexts`: shared with other workers; `tally`: this worker's part of the connection counts."""
         self.settings = settings
         self.base = base
         """The folder that relative paths of `edge.yaml` start from."""
@@ -56,9 +57,9 @@ class DataPlane:
         self.clock = clock
         self.snapshot: Snapshot = journal.load()
         self.contexts = contexts or ContextCache(self.layout, settings)
-        self.hellos = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
+        self.hello_context = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
         self.own_fields = build_fields(settings.http.own_fields)
-        """What every answer over https gets."""
+        """The header fields that every answer over https gets."""
         self.response_fields = replacing_table(self.own_fields)
         self.timers = Timers(self.loop)
         self.disconnects = Disconnects(self.loop)
@@ -68,32 +69,32 @@ class DataPlane:
         log = settings.access_log
         self.access_log = AccessLog(base / log.path if log.path and str(log.path) != "-" else log.path, log.format)
         self.is_draining = False
-        self.does_service_end = False
-        """It drains and no other worker takes its place: balancers are told."""
+        self.is_service_ending = False
+        """It drains and no other worker replaces it, so load balancers get a 503."""
         self.inspector: Inspection | None = None
-        """What inspected connections are handed to; None: there is no mitmproxy around, or a script did not load."""
-        self.tally = tally or ConnectionCounts(1).take()
+        """Shows inspected requests to addons; None without mitmproxy, or when a script did not load."""
+        self.tally = tally or ConnectionCounts(1).allocate()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}
-        self._poll: asyncio.TimerHandle | None = None
-        self.seen_at = self.loop.time()
-        """When the journal was last looked at without a fault."""
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self.journal_read_at = self.loop.time()
+        """When the journal was last read without an error."""
 
     def start(self) -> None:
         """Follow the journal until `stop`."""
-        self._poll = self.loop.call_later(POLL_SECONDS, self._follow)
+        self._poll_timer = self.loop.call_later(POLL_SECONDS, self._poll_journal)
 
-    def _follow(self) -> None:
+    def _poll_journal(self) -> None:
         if (snapshot := self._journal.poll()) is not None:
             self.snapshot = snapshot
         if self._journal.problem is None:
-            self.seen_at = self.loop.time()
-        self._poll = self.loop.call_later(POLL_SECONDS, self._follow)
+            self.journal_read_at = self.loop.time()
+        self._poll_timer = self.loop.call_later(POLL_SECONDS, self._poll_journal)
 
     def stop(self) -> None:
         """Stop following and close the idle upstream connections; open connections are not touched."""
-        if self._poll is not None:
-            self._poll.cancel()
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
         for pool in self._pools.values():
             pool.close()
         self.timers.stop()
@@ -106,42 +107,42 @@ class DataPlane:
         return self._journal.position
 
     def select(self, server_name: str | None, listener: ListenerSettings) -> Selection:
-        """The certificate for this name on this listener, by the snapshot in force now."""
+        """The certificate for this name on this listener, by the current snapshot."""
         return select(self.snapshot, server_name, is_mail=listener.kind.is_mail, now=self.clock())
 
     def refuses(self, selection: Selection, listener: ListenerSettings) -> bool:
-        """`tls.unknown_name: reject` answers a name that no site declares with an alert (RFC 6066 §3)."""
+        """Whether `tls.unknown_name: reject` answers this name, which no site declares, with an alert (RFC 6066 §3)."""
         return (
             selection.reason is Reason.UNKNOWN_NAME
             and self.settings.tls.unknown_name == "reject"
             and not listener.kind.is_mail
         )
 
-    def enter(self, connection: Connection) -> bool:
-        """Note an accepted connection; False when the workers have more than `limits.connections`. `leave` ends it."""
+    def add_connection(self, connection: Connection) -> bool:
+        """Count an accepted connection; False when the workers now have more than `limits.connections`."""
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
-        if self.tally.enter() > self.settings.limits.connections:
+        if self.tally.add() > self.settings.limits.connections:
             self.count("connections_exceeded")
             return False
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def remove_connection(self, connection: Connection) -> None:
         """An accepted connection has ended."""
         self.connections.discard(connection)
         self.disconnects.discard(connection)
-        self.tally.leave()
+        self.tally.remove()
 
-    def admit(self, host: str) -> bool:
-        """Note a client address; False when it has more than `limits.connections_per_address`. `dismiss` undoes it."""
-        if self.tally.admit(host) > self.settings.limits.connections_per_address and host:
+    def admit_address(self, host: str) -> bool:
+        """Count a connection from `host`; False when it now has more than `limits.connections_per_address`."""
+        if self.tally.add_address(host) > self.settings.limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
             return False
         return True
 
-    def dismiss(self, host: str) -> None:
+    def release_address(self, host: str) -> None:
         """One connection of an admitted address has ended."""
-        self.tally.dismiss(host)
+        self.tally.remove_address(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
@@ -166,15 +167,15 @@ class DataPlane:
         return pool
 
     def upstream_servers(self) -> Iterator[Server]:
-        """Those that requests have gone to, pool by pool."""
+        """All servers that requests have been sent to."""
         for pool in self._pools.values():
             yield from pool.servers
 
     def challenge(self, token: str) -> bytes | None:
-        """The key authorization of a pending ACME challenge (RFC 8555 §8.3), or None: unknown, or no token at all."""
+        """The key authorization of a pending ACME challenge (RFC 8555 §8.3); None for an unknown or invalid token."""
         path = self.layout.challenge(token)
         return None if path is None else read_key_authorization(path)
 
     def count(self, cause: str, amount: int = 1) -> None:
-        """Count something refused or done; `cause` is a short word such as `tls_junk`."""
+        """Count an event; `cause` is a short name such as `tls_junk`."""
         self.counters[cause] += amount

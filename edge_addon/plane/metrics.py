@@ -1,7 +1,7 @@
-"""The counts of one worker's data plane: plain integers, moved by one where something happens.
+"""The counters of one worker's data plane: plain integers, incremented where something happens.
 
-No locks, no label objects, no I/O: a request costs well under a microsecond. What the numbers are called, and how those
-of several workers become one page, is `certstore.model.metrics`'s to say; `metrics_file` hands them over.
+No locks, no label objects, no I/O: a request costs well under a microsecond. `processes.metrics_file` writes them for
+the control process; `certstore.model.metrics` knows their names and combines those of several workers.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import MAIN
 
 SITES = 200
-"""Sites with a label of their own, the first that are asked for; a page of Prometheus must not grow with customers."""
+"""Only the first sites that get requests have their own label, or the metrics would grow with the customers."""
 CODES = ("none", *(f"{first}xx" for first in range(1, 10)))
 NO_UPSTREAM = -1.0
 
 
 class Metrics:
-    """Of one worker, since its start."""
+    """The counters of one worker since its start."""
 
     def __init__(self) -> None:
         self.connections: Counter[str] = Counter()
         self.handshakes: Counter[tuple[str, str, str]] = Counter()
         self.chosen: Counter[tuple[str, str]] = Counter()
         self.requests: dict[str, list[int]] = {}
-        self.others = [0] * len(CODES)
+        self.other_sites = [0] * len(CODES)
         self.latency = [0] * (len(LATENCY_BOUNDS) + 1)
         self.latency_sum = 0.0
         self.sizes = [0, 0]
@@ -39,14 +39,14 @@ class Metrics:
     def handshake(
         self, listener: ListenerSettings, version: str | None, outcome: str, selection: Selection | None = None
     ) -> None:
-        """One has ended: `outcome` is `done`, and then `selection` is what was shown, or the cause why not."""
+        """A handshake has ended: `outcome` is `done`, with the `selection` served, or the cause of its failure."""
         self.handshakes[label_of(listener), version or "", outcome] += 1
         if selection is not None:
             kind = MAIN if selection.certificate.site == MAIN else "domain"
             self.chosen[kind, selection.reason.value] += 1
 
     def request(self, site: str, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """One has ended. `status` 0: without an answer; `seconds` NO_UPSTREAM: no upstream took part."""
+        """A request has ended. `status` 0: without an answer; `seconds` NO_UPSTREAM: no upstream was involved."""
         counts = self.requests.get(site)
         if counts is None:
             counts = self._counts_of(site)
@@ -60,7 +60,7 @@ class Metrics:
 
     def _counts_of(self, site: str) -> list[int]:
         if len(self.requests) >= SITES:
-            return self.others
+            return self.other_sites
         self.requests[site] = [0] * len(CODES)
         return self.requests[site]
 

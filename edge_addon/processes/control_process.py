@@ -1,4 +1,4 @@
-"""The control process as a child of the supervisor: certstore's control, tied to its parent's life."""
+"""The control process as a child of the supervisor: certstore's control, which ends with its parent."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from certstore.admin.start import serve_console
 from certstore.control.process import CannotServe, run_control
 from certstore.model.settings.models import Settings
-from edge_addon.processes.forking import Birth
+from edge_addon.processes.forking import ParentLink
 
 log = logging.getLogger(__name__)
 
 
-def run(birth: Birth, settings: Settings, base: Path) -> int:
-    """Until SIGTERM, or until the supervisor is gone. SIGQUIT ends it at once: the store bears that at any instant."""
+def run(parent: ParentLink, settings: Settings, base: Path) -> int:
+    """Run until SIGTERM or the end of the supervisor. SIGQUIT ends it immediately, which the store survives."""
     signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
-    threading.Thread(target=_end_with_supervisor, args=(birth.lifeline,), name="lifeline", daemon=True).start()
+    threading.Thread(target=_end_with_supervisor, args=(parent.lifeline,), name="lifeline", daemon=True).start()
     try:
-        run_control(settings, base, console=serve_console, ready=birth.announce_ready)
+        run_control(settings, base, console=serve_console, ready=parent.announce_ready)
     except CannotServe as error:
         log.error("%s", error)
         return 1
@@ -30,6 +30,6 @@ def run(birth: Birth, settings: Settings, base: Path) -> int:
 
 
 def _end_with_supervisor(lifeline: int) -> None:
-    # Not by reading: the event loop of a worker has made the pipe, which all children share, non-blocking.
+    # Not by reading: all children share the pipe, and the event loop of a worker has made it non-blocking.
     select.select([lifeline], [], [])
     os.kill(os.getpid(), signal.SIGTERM)

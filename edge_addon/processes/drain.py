@@ -1,4 +1,4 @@
-"""Ending a worker without cutting anybody off: accept nothing new, let what is under way finish, up to a deadline."""
+"""Drains a worker: it accepts nothing new and lets what is under way finish, up to a deadline."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from edge_addon.transport.channel import Connection
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.05
+CHECK_SECONDS = 0.05
 
 
 class Acceptor(Protocol):
-    """What accepts connections: the addon."""
+    """What accepts connections, the addon."""
 
     def stop_accepting(self, *, keeps_health: bool) -> None:
-        """Close the listening sockets; `keeps_health`: all but those that balancers ask."""
+        """Close the listening sockets; with `keeps_health` all but the health listeners."""
 
 
 class Drain:
-    """The end of one worker."""
+    """The drain of one worker."""
 
     def __init__(
         self, acceptor: Acceptor, plane: DataPlane, seconds: float, on_closed: Callable[[], None] = lambda: None
@@ -36,29 +36,28 @@ class Drain:
         self._on_closed = on_closed
 
     async def run(self, *, keeps_health: bool) -> None:
-        """Returns when no client is left or the time is up; those still there then are cut off by the end."""
+        """Return when no client is left or the time is up; the clients that are left then are cut off."""
         plane = self._plane
-        plane.is_draining, plane.does_service_end = True, keeps_health
+        plane.is_draining, plane.is_service_ending = True, keeps_health
         self._acceptor.stop_accepting(keeps_health=keeps_health)
         self._on_closed()
         deadline = plane.loop.time() + self._seconds
-        told: set[Connection] = set()
+        notified: set[Connection] = set()
         while True:
-            # At each look, and not at the first alone: a connection that was accepted just before is known to the
-            # plane a moment later.
-            fresh = plane.connections - told
-            told |= fresh
-            for connection in fresh:
+            # At each check, not only at the first: a connection accepted just before reaches the plane a moment later.
+            new = plane.connections - notified
+            notified |= new
+            for connection in new:
                 connection.drain()
-            await asyncio.sleep(LOOK_SECONDS)
-            left = self._clients(with_balancers=not keeps_health)
-            if not left or plane.loop.time() >= deadline:
+            await asyncio.sleep(CHECK_SECONDS)
+            remaining = self._clients(with_balancers=not keeps_health)
+            if not remaining or plane.loop.time() >= deadline:
                 break
-        if left:
-            log.warning("%d connections were still open after %g s and are cut off", left, self._seconds)
+        if remaining:
+            log.warning("%d connections were still open after %g s and are cut off", remaining, self._seconds)
 
     def _clients(self, *, with_balancers: bool) -> int:
-        """Open connections. Balancers come again and again while they are answered: an end can't wait for the last."""
+        """Open connections. A drain that answers load balancers does not count them: they connect again and again."""
         if with_balancers:
             return len(self._plane.connections)
         return sum(each.listener.kind is not ListenerKind.HEALTH for each in self._plane.connections)

@@ -1,8 +1,8 @@
-"""Which processes there should be, and what to do next to get there: the supervisor's decisions, without a system call.
+"""Which processes there should be and what to do next: the supervisor's decisions, without system calls.
 
-A `Fleet` is told what happened (started, ready, exited, reload, stop) and at which moment; `decide` answers what to do
-now. It never forks, signals or reads a clock, so every course of events is a table in a test. Times are seconds of any
-monotonic clock.
+The supervisor reports what happened (started, ready, exited, reload, stop) and when; `decide` returns what to do now. A
+`Fleet` never forks, signals or reads a clock, so tests can describe every course of events as a table. Times are
+seconds of any monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from math import inf
 
-YOUNG_SECONDS = 10.0
-"""A process that ends before this age has failed to work rather than met an accident."""
+EARLY_EXIT_SECONDS = 10.0
+"""A process that exits before this age counts as failing to start, one that exits later as crashed once."""
 
 LONGEST_BACKOFF_SECONDS = 30.0
 START_SECONDS = 120.0
-"""A process that is not ready by then hangs: 50,000 sites load in under 10 s."""
+"""A process that is not ready by then is considered hung: 50,000 sites load in less than 10 s."""
 
 GRACE_SECONDS = 5.0
-"""What a process gets beyond its own deadline before it is killed."""
+"""How long a process may exceed its own deadline before it is killed."""
 
 QUIT_SECONDS = 2.0
 
@@ -32,7 +32,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
-    """A place that one process fills; during a replacement a worker's slot has two."""
+    """The place of one process; during a replacement a worker's slot has two."""
 
     role: Role
     number: int = 1
@@ -42,7 +42,7 @@ class Slot:
 
 
 class Order(Enum):
-    """What a process can be told."""
+    """How a process is told to stop."""
 
     RETIRE = "its replacement serves: drain"
     STOP = "the service ends: drain"
@@ -57,12 +57,12 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Stop:
     pid: int
     order: Order
 
 
-Action = Start | Tell
+Action = Start | Stop
 
 
 class Phase(Enum):
@@ -73,7 +73,7 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Child:
-    """A living process. `deadline` is when patience with its present phase ends."""
+    """A running process. `deadline` is when its current phase must have ended."""
 
     pid: int
     slot: Slot
@@ -83,27 +83,27 @@ class Child:
     phase: Phase = Phase.STARTING
     last_order: Order | None = None
     has_sockets: bool = True
-    """It may still accept on the sockets of its generation."""
+    """Whether it may still accept on the sockets of its generation."""
 
 
 @dataclass(slots=True)
 class _History:
-    """What the past of a slot means for its next start."""
+    """The failures of a slot, and when it may be filled again."""
 
     failures: int = 0
     not_before: float = 0.0
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: 0, 1, 2, 4, … 30."""
+    """Seconds to wait after this many failures in a row: 0, 1, 2, 4, … 30."""
     return 0.0 if failures <= 1 else min(2.0 ** (failures - 2), LONGEST_BACKOFF_SECONDS)
 
 
 class Fleet:
-    """One control process and `workers` workers, kept alive, replaced and ended.
+    """One control process and `workers` workers: keeps them running, replaces and stops them.
 
-    `is_store_ready`: workers may start. It becomes true when control is ready; the owner sets it when a store that was
-    in use before lets them start without control.
+    `is_store_ready`: workers may start. It becomes true when control is ready; the owner also sets it when a store
+    that was used before allows workers to start without control.
     """
 
     def __init__(self, workers: int, drain_seconds: float, *, is_store_ready: bool = False) -> None:
@@ -123,11 +123,11 @@ class Fleet:
         self.children[pid] = Child(pid, slot, self.generation, now, now + START_SECONDS)
 
     def failed_to_start(self, slot: Slot, now: float) -> None:
-        """There is no process: the system refused to make one."""
+        """The system refused to create a process."""
         self._note_failure(slot, 0.0, now)
 
     def ready(self, pid: int) -> None:
-        """The process does its work now."""
+        """The process now does its work."""
         child = self.children.get(pid)
         if child is None or child.phase is not Phase.STARTING:
             return
@@ -136,19 +136,19 @@ class Fleet:
             self.is_store_ready = True
 
     def closed_sockets(self, pid: int) -> None:
-        """The process has closed what it listened on."""
+        """The process has closed its listening sockets."""
         if (child := self.children.get(pid)) is not None:
             child.has_sockets = False
 
     def exited(self, pid: int, now: float) -> Child | None:
-        """The process is gone; None when it was none of ours. One that was told to go has not failed."""
+        """The process has ended; None when it is not ours. One that was told to stop has not failed."""
         child = self.children.pop(pid, None)
         if child is not None and child.phase is not Phase.LEAVING:
             self._note_failure(child.slot, now - child.started, now)
         return child
 
     def reload(self, workers: int, drain_seconds: float, *, is_store_ready: bool) -> None:
-        """New settings: every process is to be replaced by one of a new generation, whatever failed before."""
+        """New settings: replace every process by one of a new generation; earlier failures are forgotten."""
         self.generation += 1
         self.is_store_ready = is_store_ready
         self._workers = workers
@@ -156,7 +156,7 @@ class Fleet:
         self._histories.clear()
 
     def stop(self) -> None:
-        """The service ends: with patience the first time, at once the second time."""
+        """The service ends: gracefully at the first call, immediately at the second."""
         self._is_urgent = self.is_stopping
         self.is_stopping = True
 
@@ -164,21 +164,21 @@ class Fleet:
 
     @property
     def is_settled(self) -> bool:
-        """Every worker is ready and of the newest generation; control is too, or has failed: nobody waits for it."""
+        """Every worker is ready and of the newest generation, and so is control, unless it has failed."""
         return all(self._is_filled(slot) or self._has_failed_control(slot) for slot in self._wanted())
 
     @property
-    def is_whole(self) -> bool:
-        """Settled, with control."""
+    def is_complete(self) -> bool:
+        """Every process is ready and of the newest generation."""
         return all(map(self._is_filled, self._wanted()))
 
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         return self.is_stopping and not self.children
 
     @property
     def oldest_listening(self) -> float:
-        """The oldest generation of which a worker may still accept; infinite when none does."""
+        """The oldest generation with a worker that may still accept; infinite when there is none."""
         listening = [
             child.generation for child in self.children.values() if child.slot.role is Role.WORKER and child.has_sockets
         ]
@@ -189,13 +189,13 @@ class Fleet:
         return self._history(slot).not_before
 
     def decide(self, now: float) -> list[Action]:
-        """What to do now. Orders are taken as given; a `Start` must be answered by `started` or `failed_to_start`."""
-        actions: list[Action] = list(self._overdue(now))
-        actions += self._endings(now) if self.is_stopping else self._upkeep(now)
+        """What to do now. A `Start` must be answered by `started` or `failed_to_start`; a `Stop` counts as done."""
+        actions: list[Action] = list(self._kill_overdue(now))
+        actions += self._stop_all(now) if self.is_stopping else self._keep_running(now)
         return actions
 
-    def wakes_at(self) -> float | None:
-        """When `decide` has something to do although nothing happens."""
+    def next_deadline(self) -> float | None:
+        """When to call `decide` again if nothing happens before."""
         moments = [child.deadline for child in self.children.values() if child.last_order is not Order.KILL]
         if not self.is_stopping:
             due = [slot for slot in self._wanted() if self._is_startable(slot)] + self._replaceable()
@@ -203,25 +203,25 @@ class Fleet:
         first = min(moments, default=inf)
         return None if first == inf else first
 
-    def _upkeep(self, now: float) -> Iterator[Action]:
+    def _keep_running(self, now: float) -> Iterator[Action]:
         for slot in self._wanted():
             if self._is_startable(slot) and self._history(slot).not_before <= now:
                 yield Start(slot, self.generation)
-        yield from self._departures(now)
+        yield from self._stop_outdated(now)
         for slot in self._replaceable():
             if self._history(slot).not_before <= now:
                 yield Start(slot, self.generation)
                 break
 
     def _is_startable(self, slot: Slot) -> bool:
-        """Nobody is in the slot, and nothing but time keeps a process out."""
+        """The slot is empty, and only its backoff may delay a start."""
         if slot.role is Role.CONTROL:
-            # A leaving control may still hold the store's lock.
+            # A control process that is stopping may still hold the store's lock.
             return not any(child.slot == slot for child in self.children.values())
         return self.is_store_ready and self._holder(slot) is None
 
-    def _departures(self, now: float) -> Iterator[Action]:
-        """Old control goes before its successor comes, an old worker after; surplus workers go when all is well."""
+    def _stop_outdated(self, now: float) -> Iterator[Action]:
+        """Stop old control before its successor starts, an old worker after, surplus workers once all are settled."""
         wanted = set(self._wanted())
         for child in list(self.children.values()):
             if child.phase is Phase.LEAVING:
@@ -230,12 +230,12 @@ class Fleet:
             is_surplus = child.slot not in wanted and self.is_settled
             if child.slot.role is Role.CONTROL:
                 if is_old:
-                    yield self._tell(child, Order.STOP, now)
+                    yield self._send(child, Order.STOP, now)
             elif is_surplus or (is_old and self._has_ready_successor(child)):
-                yield self._tell(child, Order.RETIRE, now)
+                yield self._send(child, Order.RETIRE, now)
 
     def _replaceable(self) -> list[Slot]:
-        """Slots whose worker is of an older generation, none while a worker warms up: the others carry the load."""
+        """Slots with a worker of an older generation; none while a worker starts, because the others carry the load."""
         holders = [
             holder for slot in self._wanted() if slot.role is Role.WORKER and (holder := self._holder(slot)) is not None
         ]
@@ -243,23 +243,23 @@ class Fleet:
             return []
         return [child.slot for child in holders if child.generation < self.generation]
 
-    def _overdue(self, now: float) -> Iterator[Action]:
+    def _kill_overdue(self, now: float) -> Iterator[Action]:
         for child in self.children.values():
             if child.deadline <= now and child.last_order is not Order.KILL:
                 child.last_order = Order.KILL
-                yield Tell(child.pid, Order.KILL)
+                yield Stop(child.pid, Order.KILL)
 
-    def _endings(self, now: float) -> Iterator[Action]:
+    def _stop_all(self, now: float) -> Iterator[Action]:
         for child in self.children.values():
             if self._is_urgent and child.last_order not in (Order.QUIT, Order.KILL):
-                yield self._tell(child, Order.QUIT, now)
+                yield self._send(child, Order.QUIT, now)
             elif child.phase is not Phase.LEAVING:
-                yield self._tell(child, Order.STOP, now)
+                yield self._send(child, Order.STOP, now)
 
-    def _tell(self, child: Child, order: Order, now: float) -> Tell:
+    def _send(self, child: Child, order: Order, now: float) -> Stop:
         child.phase, child.last_order = Phase.LEAVING, order
         child.deadline = now + (QUIT_SECONDS if order is Order.QUIT else self._drain_seconds + GRACE_SECONDS)
-        return Tell(child.pid, order)
+        return Stop(child.pid, order)
 
     # Look-ups.
 
@@ -267,7 +267,7 @@ class Fleet:
         return [Slot(Role.CONTROL), *(Slot(Role.WORKER, number) for number in range(1, self._workers + 1))]
 
     def _holder(self, slot: Slot) -> Child | None:
-        """The slot's newest process that was not told to go."""
+        """The newest process of the slot that was not told to stop."""
         staying = [child for child in self.children.values() if child.slot == slot and child.phase is not Phase.LEAVING]
         return max(staying, key=lambda child: child.generation, default=None)
 
@@ -287,5 +287,5 @@ class Fleet:
 
     def _note_failure(self, slot: Slot, age: float, now: float) -> None:
         history = self._history(slot)
-        history.failures = history.failures + 1 if age < YOUNG_SECONDS else 1
+        history.failures = history.failures + 1 if age < EARLY_EXIT_SECONDS else 1
         history.not_before = now + backoff(history.failures)

@@ -1,8 +1,8 @@
-"""Processes forked off the supervisor: how they are born, say that they are ready, and learn of its end.
+"""Forks children of the supervisor, with a pipe each way.
 
-A child holds the read end of a pipe, the lifeline, whose write end only the supervisor has: end of file means that the
-supervisor is gone, however it went. A pipe of its own tells the supervisor that the child is ready and, by its end,
-that it has closed the sockets it inherited. What a child does is not known here.
+All children hold the read end of one pipe, the lifeline, whose write end only the supervisor has: end of file means
+that the supervisor has ended, for whatever reason. A status pipe per child tells the supervisor that the child is
+ready and, by its end of file, that it has closed the sockets it inherited. Does not know what a child does.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """What a child is given: `lifeline` is readable once the supervisor is gone."""
+class ParentLink:
+    """A child's connection to the supervisor; `lifeline` is readable once the supervisor has ended."""
 
     lifeline: int
     announce_ready: Callable[[], None]
-    """Say that it works."""
+    """Report that the child does its work."""
     announce_closed: Callable[[], None]
-    """Say that its copies of the listening sockets are closed, as they are anyway once it has ended."""
+    """Report that the child's copies of the listening sockets are closed, as they are anyway once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Born:
-    """What the supervisor has of a child. `news_fd` yields a byte when it is ready, its end when it has closed."""
+class ForkedChild:
+    """What the supervisor has of a child. `status_fd`: a byte means ready, end of file that its sockets are closed."""
 
     pid: int
-    news_fd: int
+    status_fd: int
 
 
 class Lifeline:
-    """The pipe that ties children to the process that made it."""
+    """The pipe that ties children to the process that created it."""
 
     def __init__(self) -> None:
         self.read_fd, self.write_fd = os.pipe()
@@ -50,79 +50,79 @@ class Lifeline:
         os.close(self.write_fd)
 
 
-def fork(name: str, main: Callable[[Birth], int], lifeline: Lifeline, release: Callable[[], None]) -> Born:
+def fork(name: str, main: Callable[[ParentLink], int], lifeline: Lifeline, release: Callable[[], None]) -> ForkedChild:
     """Fork a child that runs `main` and exits with what it returns; raises OSError when the system refuses.
 
-    `release` runs first in the child: it closes what belongs to the supervisor alone. `name` is what `ps` and `top`
-    show (15 characters).
+    `release` runs first in the child and closes what belongs to the supervisor alone. `ps` and `top` show the first 15
+    characters of `name`.
     """
-    news_fd, tell_fd = os.pipe()
-    # What is buffered now would be written twice, once by each.
+    status_fd, status_write_fd = os.pipe()
+    # Both processes would write what is buffered now.
     sys.stdout.flush()
     sys.stderr.flush()
-    # A signal that comes now must not run the supervisor's handlers in the child.
+    # A signal that arrives now must not run the supervisor's handlers in the child.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
         if not pid:
-            os.close(news_fd)
-            _live(name, main, lifeline, release, tell_fd, mask)
+            os.close(status_fd)
+            _run_child(name, main, lifeline, release, status_write_fd, mask)
     except OSError:
-        os.close(news_fd)
+        os.close(status_fd)
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(tell_fd)
-    return Born(pid, news_fd)
+        os.close(status_write_fd)
+    return ForkedChild(pid, status_fd)
 
 
-def _live(
+def _run_child(
     name: str,
-    main: Callable[[Birth], int],
+    main: Callable[[ParentLink], int],
     lifeline: Lifeline,
     release: Callable[[], None],
-    tell_fd: int,
+    status_write_fd: int,
     mask: set[int | signal.Signals],
 ) -> NoReturn:
-    """The child's whole life; it never returns into the supervisor's code."""
+    """Run the child; never returns into the supervisor's code."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        # It asks for logs to be opened anew: one that starts has none open yet, and must not end of it.
+        # SIGUSR1 asks to reopen logs: a child that starts has none open yet, and must not be killed by it.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        # Ctrl-C in a terminal reaches the whole group; the supervisor alone decides what it means.
+        # Ctrl-C in a terminal reaches the whole group; only the supervisor acts on it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         release()
         os.close(lifeline.write_fd)
         _rename(name)
-        # A file, not its number: a worker that is told to go while it starts is ready after it has closed, and by then
-        # the number may be a client's socket.
-        tell = os.fdopen(tell_fd, "wb", buffering=0)
-        code = main(Birth(lifeline.read_fd, lambda: _announce_ready(tell), tell.close))
+        # A file object, not a descriptor: a worker that must stop while it starts reports ready after it has closed the
+        # pipe, when the descriptor may already be a client's socket.
+        status = os.fdopen(status_write_fd, "wb", buffering=0)
+        code = main(ParentLink(lifeline.read_fd, lambda: _announce_ready(status), status.close))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
-        log.exception("%s ended by a fault of its own", name)
+        log.exception("%s ended with an error", name)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-def _announce_ready(tell: FileIO) -> None:
-    if tell.closed:
+def _announce_ready(status: FileIO) -> None:
+    if status.closed:
         return
     try:
-        tell.write(b"R")
+        status.write(b"R")
     except OSError:
-        return  # the supervisor is gone; the lifeline says so too
+        return  # the supervisor has ended; the lifeline shows it too
 
 
 def _rename(name: str) -> None:
     try:
         Path("/proc/self/comm").write_text(name[:15], encoding="ascii")
     except OSError:
-        return  # not Linux, or /proc is not mounted: the name is a comfort only
+        return  # not Linux, or /proc is not mounted: the name is only a convenience

@@ -1,6 +1,6 @@
-"""How the service's processes log: one line per event on stderr, for journald, a container's log or a terminal.
+"""Logging of the service's processes: one line per event on stderr, for journald, a container's log or a terminal.
 
-Each process says who it is. mitmproxy's own lines pass from warnings upwards: its start-up notes repeat ours.
+Each line names its process. mitmproxy logs only warnings and errors: its notes at the start repeat ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
 def configure(process: str) -> None:
-    """Log as `process` from now on; a child calls it again after its fork."""
+    """Log as `process`; a child calls this again after its fork."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=LINE.format(process=process), datefmt=TIME, force=True
     )

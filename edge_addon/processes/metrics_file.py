@@ -1,7 +1,7 @@
-"""How a worker's numbers get to the control process: a small file, replaced by rename, once a second where they change.
+"""Reports a worker's numbers to the control process: a small file, replaced once a second when they change.
 
-No socket and no lock on the data plane: control reads whenever somebody asks it, and a worker that has ended leaves its
-last numbers behind. The form of the file is `certstore.monitoring.worker_reports`'s.
+The data plane needs no socket and no lock: control reads the files when somebody asks for metrics, and a worker that
+has ended leaves its last numbers behind. `certstore.monitoring.worker_reports` reads the files.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
-"""How often the file is written though nothing has changed: it says that the worker lives."""
+"""How often the file is written when nothing has changed, to show that the worker is alive."""
 UPSTREAMS = 100
-"""Upstreams whose connections are listed."""
+"""The most upstreams whose connections are reported."""
 UNKNOWN_SITE = "unknown"
-"""Requests that were refused before their site was known."""
+"""The site of requests that were refused before their site was known."""
 
 
 class MetricsFile:
-    """Of one worker; `start` once its plane runs, `stop` at its end."""
+    """The report of one worker: `start` once its plane runs, `stop` at its end."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._path = plane.layout.worker_report(os.getpid())
-        self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid comes again
+        self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid may be reused
         self._last = ""
         self._written = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -44,12 +44,12 @@ class MetricsFile:
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            log.warning("this worker can't report its numbers: %s", error)
+            log.warning("this worker can't report its metrics: %s", error)
             return
         self._tick()
 
     def stop(self) -> None:
-        """Leave the last numbers."""
+        """Write the last numbers."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -70,20 +70,22 @@ class MetricsFile:
         now = plane.loop.time()
         if text == self._last and now - self._written < HEARTBEAT_SECONDS:
             return
-        half = self._path.with_suffix(".new")
+        temporary = self._path.with_suffix(".new")
         try:
-            half.write_text(f'{{"id":"{self._id}","pid":{os.getpid()},"at":{time.time():.3f},{text}', encoding="utf-8")
-            half.replace(self._path)
+            temporary.write_text(
+                f'{{"id":"{self._id}","pid":{os.getpid()},"at":{time.time():.3f},{text}', encoding="utf-8"
+            )
+            temporary.replace(self._path)
         except OSError as error:
-            if self._written >= 0:  # said once, until it works again
-                log.warning("this worker can't report its numbers: %s", error)
+            if self._written >= 0:  # logged once, until it works again
+                log.warning("this worker can't report its metrics: %s", error)
             self._written = -HEARTBEAT_SECONDS
             return
         self._last, self._written = text, now
 
 
 def samples(plane: DataPlane) -> Iterator[Sample]:
-    """Everything that the worker has counted, as it is now."""
+    """The current values of all metrics of the worker."""
     metrics = plane.metrics
     for name, value in metrics.connections.items():
         yield Sample("certedge_connections_total", (name,), value)
@@ -94,7 +96,7 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
         yield Sample("certedge_handshakes_total", handshake, value)
     for choice, value in metrics.chosen.items():
         yield Sample("certedge_certificates_chosen_total", choice, value)
-    for site, counts in (*metrics.requests.items(), (OTHER_SITES, metrics.others)):
+    for site, counts in (*metrics.requests.items(), (OTHER_SITES, metrics.other_sites)):
         for code, value in zip(CODES, counts, strict=True):
             if value:
                 yield Sample("certedge_requests_total", (site or UNKNOWN_SITE, code), value)
@@ -105,7 +107,7 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
         yield Sample("certedge_events_total", (cause,), value)
     yield from _pools(plane)
     yield Sample("certedge_snapshot_sites", (), len(plane.snapshot.sites))
-    yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.seen_at), 1))
+    yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.journal_read_at), 1))
     yield Sample("certedge_workers", (), int(not plane.is_draining))
 
 

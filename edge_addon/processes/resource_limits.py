@@ -1,7 +1,7 @@
-"""What the system lets this process have: open files enough for its connections, and no core dumps.
+"""Resource limits of the service: enough open files for its connections, and no core dumps.
 
-Most systems start a service with 1,024 open files for old programs' sake, and let it ask for more. Without asking, the
-edge would stop accepting clients at some 500, without a word. Inherited by every process forked afterwards.
+For the sake of old programs, most systems start a service with 1,024 open files and let it raise that. With so few the
+edge would silently stop accepting clients at about 500. Every process forked afterwards inherits the limits.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ FILES_PER_CONNECTION = 2
 SPARE_FILES = 512
 """Idle upstream connections, libraries, logs."""
 
-MOST_FILES = 1 << 20
-"""Where the system sets no bound of its own."""
+MAX_FILES = 1 << 20
+"""The limit where the system sets none."""
 
 
-def adapt(connections: int) -> None:
-    """Ask for all open files that may be had, say so when `connections` of one worker would need more.
+def raise_limits(connections: int) -> None:
+    """Raise the limit of open files as far as allowed; warn when `connections` in one worker need more.
 
-    A process that crashes leaves no memory image: keys would lie in it.
+    Core dumps are turned off, because they would contain private keys.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else hard
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else hard
     if soft < most:
         soft = most
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

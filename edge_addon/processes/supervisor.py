@@ -1,8 +1,8 @@
-"""`certedge run`: binds the sockets, starts control and the workers, keeps them alive, ends them in good order.
+"""`certedge run`: binds the sockets, starts control and the workers, keeps them alive and stops them in order.
 
-A plain synchronous process without threads, so that it can fork at any time: it waits in one `select` for signals and
-for children that become ready, tells its `Fleet` what happened and does what the fleet decides. It serves nothing
-itself, so there is little that could take it down.
+A synchronous process without threads, so that it can fork at any time: it waits in one `select` for signals and for
+the status of children, reports to its `Fleet` what happened and does what the fleet decides. It serves nothing itself,
+so little can take it down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edge_addon.listeners.listening import ListeningSockets
 from edge_addon.listeners.sockets import CannotListen
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.processes import control_process, forking, logs, resource_limits, worker
-from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Tell
+from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Stop
 from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
 from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.transport.tls_contexts import ContextCache
@@ -39,20 +39,20 @@ SIGNALS = {
     Order.QUIT: signal.SIGQUIT,
     Order.KILL: signal.SIGKILL,
 }
-"""How an order reaches a process; `worker` and `control_process` answer to these."""
+"""The signal of each order; `worker` and `control_process` handle them."""
 
 HANDLED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def run(config: Path) -> int:
-    """Serve until told to stop. Exit code: 0 stopped in order, 1 can't listen, 2 bad settings."""
+    """Run the service until it is stopped. Exit code: 0 stopped, 1 can't listen, 2 invalid settings."""
     logs.configure("supervisor")
     try:
         settings = load_settings(config)
     except BadSettings as error:
-        print(error, file=sys.stderr)  # noqa: T201  the answer to a command, not an event
+        print(error, file=sys.stderr)  # noqa: T201  the output of a command, not an event
         return 2
-    resource_limits.adapt(settings.limits.connections)
+    resource_limits.raise_limits(settings.limits.connections)
     sockets = ListeningSockets(take_sockets(os.environ))
     try:
         sockets.adopt(settings.listeners)
@@ -66,7 +66,7 @@ def run(config: Path) -> int:
 
 
 class Supervisor:
-    """The one process that nothing depends on to serve, and everything to be served again."""
+    """The parent of all processes. Nothing needs it to serve; it restarts what fails."""
 
     def __init__(self, config: Path, settings: Settings, sockets: ListeningSockets, notifier: Notifier) -> None:
         self._config = config
@@ -75,24 +75,24 @@ class Supervisor:
         self._notifier = notifier
         self._selector = selectors.DefaultSelector()
         self._lifeline = forking.Lifeline()
-        # What was served last is served at once; control holds it against the disk meanwhile.
+        # The last snapshot is served immediately, while control compares it with the disk.
         self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
         self._contexts = self._make_contexts()
-        self._census = ConnectionCounts()
+        self._connection_counts = ConnectionCounts()
         self._tallies: dict[int, Tally] = {}
-        """Of the living children, by pid; control's stays empty."""
-        self._woken, self._waker = socket.socketpair()
+        """By the pid of each running child; that of control stays at zero."""
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
 
     @contextmanager
     def signals_handled(self) -> Iterator[None]:
-        """Signals become bytes that `_wait` reads; what they did before is put back at the end."""
-        for end in (self._woken, self._waker):
+        """Turn signals into bytes that `_wait` reads; restore the previous handlers at the end."""
+        for end in (self._wakeup_reader, self._wakeup_writer):
             end.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ, self._on_signals)
+        self._selector.register(self._wakeup_reader, selectors.EVENT_READ, self._on_signals)
         before = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
-        wakeup = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        wakeup = signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
@@ -103,16 +103,16 @@ class Supervisor:
             self._lifeline.close()
 
     def run(self) -> None:
-        """Until every process has ended after a stop."""
+        """Run until every process has ended after a stop."""
         log.info("starting %s", self._describe())
-        # What was imported stays as it is for good: children share its memory if nothing ever looks through it again.
+        # Children share the memory of everything imported so far, as long as the collector does not touch it.
         gc.collect()
         gc.freeze()
         while True:
             self._act()
             self._announce()
-            self._sockets.let_go(self._fleet.oldest_listening)
-            if self._fleet.is_over:
+            self._sockets.close_unused(self._fleet.oldest_listening)
+            if self._fleet.has_ended:
                 break
             self._wait()
         log.info("stopped")
@@ -124,78 +124,78 @@ class Supervisor:
             if isinstance(action, Start):
                 self._start(action.slot)
             else:
-                self._tell(action)
+                self._signal(action)
 
     def _start(self, slot: Slot) -> None:
         settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
         contexts = self._contexts
         if slot.role is Role.WORKER:
             contexts.warm(settings.tls.shared_sites)
-        tally = self._census.take()
+        tally = self._connection_counts.allocate()
 
-        def main(birth: forking.Birth) -> int:
+        def main(parent: forking.ParentLink) -> int:
             logs.configure(str(slot))
             if slot.role is Role.CONTROL:
                 self._sockets.close()
-                return control_process.run(birth, settings, base)
+                return control_process.run(parent, settings, base)
             self._sockets.close_spares()
-            return worker.run(birth, Inherited(settings, base, sockets, contexts, tally))
+            return worker.run(parent, Inherited(settings, base, sockets, contexts, tally))
 
         try:
-            born = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
+            child = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
         except OSError as error:
             log.error("can't start %s: %s", slot, error)
             self._fleet.failed_to_start(slot, time.monotonic())
-            self._census.give_back(tally)
+            self._connection_counts.free(tally)
             return
-        self._tallies[born.pid] = tally
-        self._fleet.started(slot, born.pid, time.monotonic())
-        self._selector.register(born.news_fd, selectors.EVENT_READ, self._on_news(born))
+        self._tallies[child.pid] = tally
+        self._fleet.started(slot, child.pid, time.monotonic())
+        self._selector.register(child.status_fd, selectors.EVENT_READ, self._on_status(child))
 
-    def _tell(self, action: Tell) -> None:
+    def _signal(self, action: Stop) -> None:
         if action.order is Order.KILL:
-            log.warning("%s (pid %d) does not end and is killed", self._fleet.children[action.pid].slot, action.pid)
+            log.warning("%s (pid %d) does not stop and is killed", self._fleet.children[action.pid].slot, action.pid)
         try:
             os.kill(action.pid, SIGNALS[action.order])
         except ProcessLookupError:
-            return  # it has just ended; SIGCHLD tells
+            return  # it has just ended; SIGCHLD follows
 
     def _release(self) -> None:
-        """Close what only the supervisor uses; called in every child too."""
+        """Close what only the supervisor uses; also called in every child."""
         for key in list(self._selector.get_map().values()):
-            if key.fileobj is not self._woken:
+            if key.fileobj is not self._wakeup_reader:
                 os.close(key.fd)
         self._selector.close()
-        self._woken.close()
-        self._waker.close()
+        self._wakeup_reader.close()
+        self._wakeup_writer.close()
         self._notifier.close()
 
     # Waiting for what happens.
 
     def _wait(self) -> None:
-        moment = self._fleet.wakes_at()
-        patience = [] if moment is None else [max(0.0, moment - time.monotonic())]
+        due = self._fleet.next_deadline()
+        timeouts = [] if due is None else [max(0.0, due - time.monotonic())]
         if self._watchdog is not None:
-            patience.append(self._watchdog)
-        for key, _ in self._selector.select(min(patience, default=None)):
+            timeouts.append(self._watchdog)
+        for key, _ in self._selector.select(min(timeouts, default=None)):
             key.data()
         if self._watchdog is not None:
             self._notifier.watchdog()
 
-    def _on_news(self, born: forking.Born) -> Callable[[], None]:
-        def told() -> None:
-            if os.read(born.news_fd, 1):
-                self._fleet.ready(born.pid)
+    def _on_status(self, child: forking.ForkedChild) -> Callable[[], None]:
+        def read_status() -> None:
+            if os.read(child.status_fd, 1):
+                self._fleet.ready(child.pid)
                 return
-            self._selector.unregister(born.news_fd)
-            os.close(born.news_fd)
-            self._fleet.closed_sockets(born.pid)
+            self._selector.unregister(child.status_fd)
+            os.close(child.status_fd)
+            self._fleet.closed_sockets(child.pid)
 
-        return told
+        return read_status
 
     def _on_signals(self) -> None:
         try:
-            numbers = set(self._woken.recv(4096))
+            numbers = set(self._wakeup_reader.recv(4096))
         except BlockingIOError:
             return
         if numbers & {signal.SIGTERM, signal.SIGINT}:
@@ -204,7 +204,7 @@ class Supervisor:
             self._reload()
         if signal.SIGUSR1 in numbers:
             self._reopen_logs()
-        # Always: one byte may stand for several children, and one may have been lost in a full buffer.
+        # Always: one byte may stand for several children, or may have been lost in a full buffer.
         self._reap()
 
     def _reap(self) -> None:
@@ -216,20 +216,20 @@ class Supervisor:
             if not pid:
                 return
             if (tally := self._tallies.pop(pid, None)) is not None:
-                self._census.give_back(tally)
+                self._connection_counts.free(tally)
             child = self._fleet.exited(pid, time.monotonic())
             if child is not None:
-                self._note_exit(child, os.waitstatus_to_exitcode(status))
+                self._log_exit(child, os.waitstatus_to_exitcode(status))
 
-    def _note_exit(self, child: Child, code: int) -> None:
+    def _log_exit(self, child: Child, code: int) -> None:
         if child.last_order is not None or self._fleet.is_stopping:
             return
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
         seconds = self._fleet.restarts_at(child.slot) - time.monotonic()
-        when = f"in {seconds:.0f} s" if seconds > 0.5 else "at once"
-        log.warning("%s (pid %d) %s and is started again %s", child.slot, child.pid, how, when)
+        when = f"in {seconds:.0f} s" if seconds > 0.5 else "immediately"
+        log.warning("%s (pid %d) %s and is restarted %s", child.slot, child.pid, how, when)
         if child.slot.role is Role.CONTROL and self._has_journal():
-            # A worker can serve what was last known; control's message says why it could not come up.
+            # Workers can serve the last snapshot; control has logged why it could not start.
             self._fleet.is_store_ready = True
 
     # Reloading and stopping.
@@ -241,22 +241,24 @@ class Supervisor:
         try:
             settings = load_settings(self._config)
             if self._settings.listeners and not settings.listeners:
-                # An empty file is a valid one, and what an editor leaves for a moment.
-                raise CannotListen(f"{self._config} names no listener any more; to serve nobody, stop the service")
+                # An empty file is valid, and some editors leave one for a moment.
+                raise CannotListen(
+                    f"{self._config} no longer names a listener; stop the service if you want it to serve nobody"
+                )
             self._sockets.adopt(settings.listeners, self._fleet.generation)
         except (BadSettings, CannotListen) as error:
-            log.error("the settings stay as they were: %s", error)
+            log.error("keeping the previous settings: %s", error)
             return
         before, self._settings = self._settings, settings
         if (before.tls, before.http, before.store) != (settings.tls, settings.http, settings.store):
-            self._contexts = self._make_contexts()  # otherwise sessions outlive the reload
+            self._contexts = self._make_contexts()  # otherwise TLS sessions survive the reload
         self._fleet.reload(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
 
     def _stop(self) -> None:
         self._fleet.stop()
         log.info("stopping: open connections have %g s to finish", self._settings.limits.drain_seconds)
         self._notifier.stopping("draining")
-        # From here on a new client is refused at once instead of waiting for nobody.
+        # From now on the system refuses new clients, instead of letting them wait for nobody.
         self._sockets.close()
 
     def _reopen_logs(self) -> None:
@@ -264,15 +266,17 @@ class Supervisor:
             if child.slot.role is Role.WORKER:
                 os.kill(child.pid, signal.SIGUSR1)
 
-    # Saying how things are.
+    # Reporting the state.
 
     def _announce(self) -> None:
         if self._is_announced or self._fleet.is_stopping or not self._fleet.is_settled:
             return
         self._is_announced = True
-        without = "" if self._fleet.is_whole else ", without control: nothing is taken in, ordered or renewed"
-        log.info("serving %s%s", self._describe(), without)
-        self._notifier.ready(f"serving {self._describe()}{without}")
+        missing = (
+            "" if self._fleet.is_complete else ", without control: no certificate is installed, ordered or renewed"
+        )
+        log.info("serving %s%s", self._describe(), missing)
+        self._notifier.ready(f"serving {self._describe()}{missing}")
 
     def _describe(self) -> str:
         listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"
@@ -280,7 +284,7 @@ class Supervisor:
         return f"{listeners} with {count} worker{'' if count == 1 else 's'}"
 
     def _make_contexts(self) -> ContextCache:
-        """One for all workers that are forked with these settings."""
+        """One cache for all workers that are forked with these settings."""
         return ContextCache(Layout(self._config.parent / self._settings.store), self._settings)
 
     def _worker_count(self) -> int:

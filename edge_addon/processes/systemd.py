@@ -1,7 +1,7 @@
-"""What systemd (or any service manager with the same two protocols) and the supervisor tell each other.
+"""Socket activation and notifications of systemd, or of any service manager with the same protocols.
 
-Sockets come in by LISTEN_FDS (sd_listen_fds(3)), states go out by NOTIFY_SOCKET (sd_notify(3)). Both are a few lines
-of text and need no library. Knows nothing of listeners or workers.
+Sockets come in by LISTEN_FDS (sd_listen_fds(3)); the state is reported by NOTIFY_SOCKET (sd_notify(3)). Both are a few
+lines of text and need no library. Knows nothing of listeners or workers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FIRST_FD = 3
 
 
 def inherited_fds(environment: Mapping[str, str], pid: int) -> list[int]:
-    """Descriptors that were handed to this very process; the variables of another process are not for us."""
+    """The descriptors passed to this process; variables meant for another process are ignored."""
     if environment.get("LISTEN_PID") != str(pid):
         return []
     count = environment.get("LISTEN_FDS", "")
@@ -23,21 +23,21 @@ def inherited_fds(environment: Mapping[str, str], pid: int) -> list[int]:
 
 
 def take_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
-    """The inherited sockets, owned by us from now on; children will not believe that they are theirs."""
+    """Take ownership of the inherited sockets, and clear the variables so that children don't."""
     sockets = []
     for fd in inherited_fds(environment, os.getpid()):
         try:
             os.set_inheritable(fd, False)
             sockets.append(socket.socket(fileno=fd))
         except OSError:
-            continue  # closed, or no socket: nothing that a listener could use
+            continue  # closed, or not a socket: no listener can use it
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         environment.pop(name, None)
     return sockets
 
 
 def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
-    """How often WATCHDOG=1 is due: half of what the manager waits for; None when it does not watch this process."""
+    """The interval of WATCHDOG=1, half the manager's timeout; None when it does not watch this process."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if environment.get("WATCHDOG_PID", str(pid)) != str(pid) or not microseconds.isdigit() or not int(microseconds):
         return None
@@ -45,15 +45,15 @@ def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
 
 
 class Notifier:
-    """Tells the service manager how things are; silent where there is none."""
+    """Reports the state to the service manager, if there is one."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         path = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if path else None
 
-    def tell(self, *assignments: str) -> None:
-        """Send one message of `NAME=value` lines. A manager that does not listen is no reason to fail."""
+    def notify(self, *assignments: str) -> None:
+        """Send one message of `NAME=value` lines. A manager that does not listen causes no error."""
         if self._socket is None:
             return
         try:
@@ -66,14 +66,14 @@ class Notifier:
             self._socket.close()
 
     def ready(self, status: str) -> None:
-        self.tell("READY=1", f"STATUS={status}")
+        self.notify("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """`Type=notify-reload` wants the moment too, by the clock that systemd compares with."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        """`Type=notify-reload` also wants the time, by the clock that systemd uses."""
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, status: str) -> None:
-        self.tell("STOPPING=1", f"STATUS={status}")
+        self.notify("STOPPING=1", f"STATUS={status}")
 
     def watchdog(self) -> None:
-        self.tell("WATCHDOG=1")
+        self.notify("WATCHDOG=1")

@@ -1,7 +1,7 @@
 """A worker: one process of the data plane, a mitmproxy with the edge addon and little else, on inherited sockets.
 
-Serves until it is told to drain (`SIGTERM`: the service ends, `SIGUSR2`: a replacement serves) or to end at once
-(`SIGQUIT`), or until its supervisor is gone. Reads the store, never writes it.
+It serves until a signal tells it to drain (`SIGTERM`: the service ends, `SIGUSR2`: its replacement serves) or to stop
+immediately (`SIGQUIT`), or until its supervisor ends. Reads the store, never writes it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from certstore.store.journal import JournalUnreadable
 from edge_addon.addon.edge import Edge, Inherited
 from edge_addon.inspection.scripts import load_scripts
 from edge_addon.processes.drain import Drain
-from edge_addon.processes.forking import Birth
+from edge_addon.processes.forking import ParentLink
 from edge_addon.processes.metrics_file import MetricsFile
 
 log = logging.getLogger(__name__)
 
-GARBAGE_THRESHOLDS = (20_000, 20, 100)
-"""Connections free themselves; the collector only looks for what slipped through, so it need not look often."""
+GC_THRESHOLDS = (20_000, 20, 100)
+"""Connections are freed by reference counting; the collector only finds exceptions, so it can run rarely."""
 
 
 class LeanMaster(master.Master):
     """A mitmproxy without the addons that cost a third of each connection, and without its task factory.
 
-    uvloop hands the factory an argument that the one of Python 3.13.0 does not take; nothing here needs eager tasks.
+    uvloop passes the factory an argument that Python 3.13.0 does not accept; nothing here needs eager tasks.
     """
 
     async def run(self) -> None:
@@ -45,26 +45,26 @@ class LeanMaster(master.Master):
                 await self.done()
 
     def end(self) -> None:
-        """For callers on the loop; `shutdown` is mitmproxy's way in from other threads."""
+        """Stop, for callers on the loop; mitmproxy's `shutdown` is for other threads."""
         self.should_exit.set()
 
 
-def run(birth: Birth, inherited: Inherited) -> int:
-    """Serve until the end; the exit code."""
+def run(parent: ParentLink, inherited: Inherited) -> int:
+    """Serve until stopped; returns the exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(birth, inherited))
+        return runner.run(_serve(parent, inherited))
 
 
-async def _serve(birth: Birth, inherited: Inherited) -> int:
-    worker = _Worker(birth, inherited)
+async def _serve(parent: ParentLink, inherited: Inherited) -> int:
+    worker = _Worker(parent, inherited)
     await worker.run()
     return worker.code
 
 
 class _Worker:
-    def __init__(self, birth: Birth, inherited: Inherited) -> None:
+    def __init__(self, parent: ParentLink, inherited: Inherited) -> None:
         self.code = 0
-        self._birth = birth
+        self._parent = parent
         self._drain_seconds = inherited.settings.limits.drain_seconds
         self._master = LeanMaster(options.Options())
         self._master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer())
@@ -72,18 +72,18 @@ class _Worker:
         scripts = inherited.settings.inspection.scripts
         is_whole = not scripts or load_scripts(self._master, inherited.base, scripts)
         self._edge = Edge(inherited, may_inspect=is_whole)
-        self._edge.on_serving(self._serving)
+        self._edge.on_serving(self._on_serving)
         self._master.addons.add(self._edge)
         self._drain: asyncio.Task[None] | None = None
         self._metrics_file: MetricsFile | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._leave, True)
-        loop.add_signal_handler(signal.SIGUSR2, self._leave, False)
+        loop.add_signal_handler(signal.SIGTERM, self._begin_drain, True)
+        loop.add_signal_handler(signal.SIGUSR2, self._begin_drain, False)
         loop.add_signal_handler(signal.SIGQUIT, self._master.end)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
-        loop.add_reader(self._birth.lifeline, self._orphaned)
+        loop.add_reader(self._parent.lifeline, self._on_supervisor_gone)
         await self._master.run()
         if self._metrics_file is not None:
             self._metrics_file.stop()
@@ -92,38 +92,38 @@ class _Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drain
 
-    def _serving(self, fault: Exception | None) -> None:
+    def _on_serving(self, fault: Exception | None) -> None:
         if fault is not None:
             if isinstance(fault, JournalUnreadable):
-                log.error("nothing to serve from: %s", fault)
+                log.error("can't read what to serve: %s", fault)
             else:
                 log.error("can't serve", exc_info=fault)
             self.code = 1
             self._master.end()
             return
-        # The snapshot and everything imported stay: the collector need not walk 10,000 sites again and again.
+        # The snapshot and all imports stay: the collector need not traverse 10,000 sites again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        gc.set_threshold(*GC_THRESHOLDS)
         assert self._edge.plane is not None  # noqa: S101
         self._metrics_file = MetricsFile(self._edge.plane)
         self._metrics_file.start()
-        self._birth.announce_ready()
+        self._parent.announce_ready()
 
-    def _leave(self, service_ends: bool) -> None:
+    def _begin_drain(self, service_ends: bool) -> None:
         if self._drain is not None:
             return
         if self._edge.plane is None:
             self._master.end()
             return
-        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._birth.announce_closed)
+        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._parent.announce_closed)
         self._drain = asyncio.get_running_loop().create_task(drain.run(keeps_health=service_ends))
         self._drain.add_done_callback(lambda _: self._master.end())
 
-    def _orphaned(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._birth.lifeline)
-        log.warning("the supervisor is gone: finishing")
-        self._leave(True)
+    def _on_supervisor_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._parent.lifeline)
+        log.warning("the supervisor has ended: draining")
+        self._begin_drain(True)
 
     def _reopen_logs(self) -> None:
         if self._edge.plane is not None:

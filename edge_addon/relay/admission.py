@@ -1,86 +1,72 @@
-"""What becomes of a request: answered by the edge itself, or relayed, and to which site's servers.
+"""What becomes of a request: the edge answers it, relays it to its site's servers, or hands it over to inspection.
 
-One gate per client connection, the same for HTTP/1.1 and HTTP/2. It asks the plane (challenge, choice for the host,
-pool) and remembers the last host's answers, as nearly every request of a connection is for one host.
+One admission per client connection, the same for HTTP/1 and HTTP/2. It asks the plane (challenge, certificate choice,
+pool) and remembers the answers for the last host, because most connections carry requests for one host.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certstore.model.names import normalise_server_name
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
-from edge_addon.http.fields import Field, response_fields
+from edge_addon.http.fields import Field, FieldTable, response_fields
 from edge_addon.http.framing import RequestHead
 from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
 from edge_addon.http.target import parse_host
-from edge_addon.transport.channel import Channel, Inspection
+from edge_addon.relay.exchange import Exchange
+from edge_addon.transport.channel import Channel
+from edge_addon.upstream.interfaces import ExchangeMaker, InspectedClient
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """The request's site is inspected and this connection is not: the connection is mitmproxy's from here on.
-
-    A connection of HTTP/2 can't be split, so such a request is answered with 421 and the client comes again.
-    """
-
-    inspection: Inspection
-
-
-Verdict = Answer | UpstreamPool | HandOver
-
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
-"""A reverse proxy opens no tunnels to where a client says; TRACE would show clients what is added for the upstream."""
+"""A reverse proxy opens no tunnels to targets of the client's choice; TRACE would show clients what the edge adds."""
 
 
 class Admission:
-    """Decides for the requests of one connection."""
+    """Decides about the requests of one connection."""
 
-    __slots__ = (
-        "_channel",
-        "_forwarded",
-        "_host",
-        "_is_inspecting",
-        "_is_trusted",
-        "_needs_inspection",
-        "_plane",
-        "_pool",
-        "_site",
-        "_snapshot",
-        "own_fields",
-        "response_fields",
-    )
+    own_fields: tuple[Field, ...]
+    """Set on every answer of this connection; empty in clear text."""
+    response_fields: FieldTable
+    exchange: ExchangeMaker
+    """What relays a request that `admit` let through."""
+    _channel: Channel
+    _forwarded: bytes
+    _host: bytes | None
+    _inspected: InspectedClient | None
+    _is_trusted: bool
+    _needs_inspection: bool
+    _plane: DataPlane
+    _pool: UpstreamPool | None
+    _site: str
+    _snapshot: Snapshot | None
+    __slots__ = tuple(__annotations__)
 
-    def __init__(self, channel: Channel, plane: DataPlane, *, is_inspecting: bool = False) -> None:
-        """`is_inspecting`: the connection is mitmproxy's already."""
+    def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
-        self._host: bytes | None = None
-        self._snapshot: Snapshot | None = None
-        self._pool: UpstreamPool | None = None
+        self._host = self._snapshot = self._pool = None
         self._forwarded = b""
-        self._is_inspecting = is_inspecting
+        self._inspected = None
         self._needs_inspection = False
+        self.exchange = Exchange
         self._site = ""
         self._is_trusted = plane.is_trusted_proxy(channel.client.host)
-        self.own_fields: tuple[Field, ...] = ()
-        """Fields of our own on every answer; in clear text there are none."""
-        self.response_fields = response_fields
-        if channel.secure:
-            self.own_fields, self.response_fields = plane.own_fields, plane.response_fields
+        self.own_fields = plane.own_fields if channel.secure else ()
+        self.response_fields = plane.response_fields if channel.secure else response_fields
 
-    def admit(self, head: RequestHead) -> Verdict:
-        """The edge's own answer, the pool to relay to, or a hand-over; raises BadMessage for a host that is none.
+    def admit(self, head: RequestHead) -> Answer | UpstreamPool:
+        """Return the edge's own answer or the pool to relay to; raises BadMessage for an invalid host.
 
-        A head without a host (HTTP/1.0) gets the one that the connection stands for.
+        A head without a host (HTTP/1.0) gets the host that the connection stands for.
         """
         if head.target.startswith(PREFIX_BYTES):
             answer = self._challenge(head)
@@ -98,17 +84,17 @@ class Admission:
         if not self._channel.secure and self._redirects(head):
             return self._redirect(head)
         if self._needs_inspection:
-            return self._hand_over()
+            return self._inspect(self._pool)
         return self._pool
 
     def forwarded(self, head: RequestHead) -> bytes:
-        """The header lines that say where this request came from. Only for a request that `admit` let through."""
+        """Return the header lines that state where a request came from. Only for a request that `admit` let through."""
         if head.forwarded and self._is_trusted:
             return self._build_forwarded(head)
         return self._forwarded
 
     def _challenge(self, head: RequestHead) -> Answer | None:
-        """None: not ours, relay it to whoever proves names behind us (`unknown_challenge: upstream`)."""
+        """Answer a challenge; None: it belongs to an ACME client behind the edge (`unknown_challenge: upstream`)."""
         answer = answer_challenge(head.method.decode("ascii"), head.target.decode("ascii"), self._plane.challenge)
         if answer is None:
             return None
@@ -116,10 +102,19 @@ class Admission:
             return None
         return responses.challenge(answer)
 
-    def _hand_over(self) -> Answer | HandOver:
-        """No request gets round the inspection of its site."""
-        inspection = self._plane.inspector
-        return responses.page(503, "inspection_unavailable") if inspection is None else HandOver(inspection)
+    def _inspect(self, pool: UpstreamPool) -> Answer | UpstreamPool:
+        """Make sure that no request bypasses the inspection of its site."""
+        if self._inspected is None:
+            if self._plane.inspector is None:
+                return responses.page(503, "inspection_unavailable")
+            self._inspected = self._plane.inspector.client(self._channel)
+        self.exchange = self._inspected.exchange
+        return pool
+
+    def gone(self) -> None:
+        """Tell the inspection that the connection has ended."""
+        if self._inspected is not None:
+            self._inspected.gone()
 
     def _give_host(self, head: RequestHead) -> None:
         name = self._channel.server_name or self._plane.snapshot.main.host
@@ -127,7 +122,7 @@ class Admission:
         head.lines.append(b"Host: " + head.host)
 
     def _enter_host(self, host: bytes | None) -> None:
-        """Look the host up, and whether this connection's certificate is the one that its own choice would give."""
+        """Look up the host's site, and whether the host would have been given this connection's certificate."""
         assert host is not None  # noqa: S101
         channel, plane = self._channel, self._plane
         name = parse_host(host).name
@@ -141,7 +136,8 @@ class Admission:
         )
         self._pool = None if is_misdirected else plane.upstream_pool(choice.entry.site)
         self._site = choice.entry.site
-        self._needs_inspection = choice.entry.inspect and not self._is_inspecting
+        self._needs_inspection = choice.entry.inspect
+        self.exchange = Exchange
         self._host = host
         self._snapshot = snapshot
         self._forwarded = forwarded.build_forwarded(
@@ -162,11 +158,11 @@ class Admission:
         if self._channel.listener.kind is not ListenerKind.HTTP or not self._plane.settings.http.redirect_to_https:
             return False
         if head.target.startswith(PREFIX_BYTES):
-            return False  # relayed to whoever proves names behind us
+            return False  # for an ACME client behind the edge
         return not (self._is_trusted and forwarded.claims_https(head.forwarded))
 
     def _redirect(self, head: RequestHead) -> Answer:
-        """To the host that the client itself asked for, never anywhere else; `*` becomes the root."""
+        """Redirect to the host that the client asked for, never anywhere else; `*` becomes the root."""
         assert head.host is not None  # noqa: S101
         port = https_port(self._plane.settings)
         host = parse_host(head.host).name.encode("ascii")
@@ -176,6 +172,6 @@ class Admission:
 
 
 def https_port(settings: Settings) -> int:
-    """The port of the first https listener; 443 when there is none, or when the system chose its port."""
+    """Return the port of the first https listener; 443 if there is none or the system chose its port."""
     ports = [each.listen.port for each in settings.listeners if each.kind is ListenerKind.HTTPS]
     return (443 if 443 in ports else ports[0]) or 443 if ports else 443

@@ -1,96 +1,73 @@
-"""One request on its way to an upstream and back: which connection, whether it may be sent again, when it has ended.
+"""One request on its way to an upstream and back: its connection, a possible second try, its end.
 
-Between a client session (HTTP/1.1 or HTTP/2) and an `UpstreamConnection`. Knows no framing: the session hands over
-bytes as HTTP/1.1 wants them and gets body bytes back.
+Stands between a client session (HTTP/1 or HTTP/2) and an `UpstreamConnection`. Knows no framing: the session passes
+bytes as HTTP/1.1 frames them and gets body bytes back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
 from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
 
 IDEMPOTENT = frozenset(
     (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH", b"PROPPATCH", b"MKCALENDAR")
 )
-"""May be sent again at most once, if there is no body; others only where `delivery` knows that they never arrived."""
+"""May be sent again once if there is no body; others only if `upstream.resend` knows that they never arrived."""
 
 KEPT_BYTES = 65536
-"""Of a request that is complete at once; a larger one is not kept for a second try. One with a larger body gets a
-connection of its own: that costs little beside it, and servers close connections that have answered, not fresh ones."""
-
-
-class ExchangeClient(Protocol):
-    """The session that an exchange works for. Nothing is called any more after the end, a failure or a cancel."""
-
-    def informational(self, head: ResponseHead) -> None: ...
-
-    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None: ...
-
-    def response_data(self, data: bytes) -> None: ...
-
-    def response_ended(self, data: bytes, trailers: list[bytes]) -> None: ...
-
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None: ...
-
-    def exchange_failed(self, status: int, cause: str) -> None:
-        """No (more) response; `status` is what to answer where nothing has been answered yet."""
-
-    def pause_body(self) -> None: ...
-
-    def resume_body(self) -> None: ...
+"""A complete request up to this size is kept for a second try. One with a larger body gets a fresh connection: that
+costs little beside the body, and servers close connections that have answered, not fresh ones."""
 
 
 class Exchange:
-    """Made per request; `start` once, then `send` and `finish` while there is a body."""
+    """Created for each request; call `start` once, then `send` and `finish` while there is a body."""
 
-    __slots__ = (
-        "_asks_upgrade",
-        "_client",
-        "_connection",
-        "_fields",
-        "_is_complete",
-        "_is_head",
-        "_is_kept",
-        "_may_resend",
-        "_opening",
-        "_pool",
-        "_unsent",
-        "upstream",
-    )
+    upstream: str | None
+    """The URL of the upstream that got the request."""
+    _asks_upgrade: bool
+    _client: ExchangeClient
+    _connection: UpstreamConnection | None
+    _fields: FieldTable
+    _is_complete: bool
+    _is_head: bool
+    _is_kept: bool
+    """`_unsent` keeps the whole request for a second try."""
+    _may_resend: bool
+    _opening: asyncio.Task[None] | None
+    _pool: UpstreamPool
+    _unsent: bytes
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
     ) -> None:
-        """`fields`: what happens to each field of the response."""
+        """`fields` decides what happens to each header field of the response."""
         self._client = client
         self._pool = pool
         self._fields = fields
         self._is_head = method == b"HEAD"
         self._may_resend = method in IDEMPOTENT
         self._asks_upgrade = asks_upgrade
-        self._connection: UpstreamConnection | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._connection = self._opening = self.upstream = None
         self._unsent = b""
         self._is_complete = True
         self._is_kept = False
-        self.upstream: str | None = None
-        """The URL of the upstream that got the request."""
 
     # Used by the session.
 
     def start(self, data: bytes, *, length: int, is_complete: bool) -> None:
-        """Send the request: its head and what there is of its body of `length`. `is_complete`: nothing will follow."""
+        """Send the request: its head and the beginning of its body of `length`. `is_complete`: nothing will follow."""
         self._is_complete = is_complete
         if length:
             self._may_resend = False
         self._is_kept = is_complete and len(data) <= KEPT_BYTES
-        # Kept for a second try, or until a connection is there.
+        # Kept for a second try, or until there is a connection.
         self._unsent = data
         is_large = max(length, len(data)) > KEPT_BYTES or (length == CHUNKED and not is_complete)
         connection = None if is_large else self._pool.take(may_be_resent=self._may_resend)
@@ -102,20 +79,20 @@ class Exchange:
             self._send_on(connection)
 
     def send(self, data: bytes) -> None:
-        """More of the body. While connecting it is kept: the session has been paused, so it is one read at most."""
+        """Send more of the body. It is kept while connecting: the session is paused, so that is one read at most."""
         if self._connection is not None:
             self._connection.write(data)
         else:
             self._unsent += data
 
     def finish(self) -> None:
-        """The body is complete."""
+        """Note that the body is complete."""
         self._is_complete = True
         if self._connection is not None:
             self._connection.finish_request()
 
     def cancel(self) -> None:
-        """The client has gone, or wants no more of the response."""
+        """Give up: the client has gone, or does not want the rest of the response."""
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
@@ -137,7 +114,7 @@ class Exchange:
         self._opening = None
         if not self._is_complete:
             self._client.resume_body()
-        self._send_on(connection)  # last: it may find at once that the upstream takes no more
+        self._send_on(connection)  # last, because the upstream may be full at once
 
     def not_connected(self, cause: str) -> None:
         self._opening = None
@@ -184,7 +161,7 @@ class Exchange:
         if connection is None:
             return
         if is_lost and self._is_kept and not connection.has_answered and self._may_go_again(connection):
-            # A fresh connection, and no third try.
+            # On a fresh connection, and without a third try.
             self._is_kept = False
             self._opening = self._pool.open(self, avoid=connection.owner)
             return

@@ -1,8 +1,8 @@
 """HTTP/1.1 and 1.0 towards the client: requests in, responses out, strictly one after the other.
 
-A request is passed on only when its whole head has been read and found unambiguous; what a client sends ahead waits
-until the answer before it is complete. After a refusal nothing more of the connection is read as HTTP. Bodies are
-framed anew and move only as fast as the slower side. No task, future or stream is made per request.
+A request is passed on only after its whole head has been read and found unambiguous; bytes that a client sends ahead
+wait until the answer before them is complete. After a refusal the connection is not read as HTTP again. Bodies are
+framed anew and move only as fast as the slower side. A request creates no task, future or stream.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from certstore.model.settings.models import Limits
 from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
@@ -19,14 +20,13 @@ from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
-from edge_addon.relay.admission import Admission, HandOver
-from edge_addon.relay.exchange import Exchange
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
-from edge_addon.upstream.connection import UpstreamConnection
-from edge_addon.upstream.pool import UpstreamPool
+from edge_addon.transport.timers import Timer
+from edge_addon.upstream.interfaces import RequestExchange, UpgradedConnection
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -34,55 +34,52 @@ if TYPE_CHECKING:
 
 class _Phase(Enum):
     HEAD = auto()  # between requests, or in the middle of a head
-    BODY = auto()  # a request's body is being read; its response may have begun
+    BODY = auto()  # reading a request's body; its response may have begun
     WAIT = auto()  # the request is complete, its response is not
     TUNNEL = auto()
     CLOSED = auto()
 
 
 class Http1Session:
-    """One client connection's HTTP/1: a `Session` for its channel, an `ExchangeClient` for the present exchange."""
+    """HTTP/1 on one client connection: the channel's `Session`, the `ExchangeClient` of the current exchange."""
 
-    __slots__ = (
-        "_body",
-        "_buffer",
-        "_channel",
-        "_empty_lines",
-        "_exchange",
-        "_gate",
-        "_has_answered",
-        "_hold",
-        "_is_chunked",
-        "_is_closing",
-        "_is_draining",
-        "_is_eof",
-        "_is_write_paused",
-        "_limits",
-        "_phase",
-        "_plane",
-        "_rate",
-        "_report",
-        "_timer",
-        "_tunnel",
-    )
+    _admission: Admission
+    _body: RequestBody | None
+    _buffer: bytes
+    _channel: Channel
+    _empty_lines: int
+    _exchange: RequestExchange | None
+    _has_answered: bool
+    _is_chunked: bool
+    _is_closing: bool
+    _is_draining: bool
+    _is_eof: bool
+    _is_write_paused: bool
+    _limits: Limits
+    _phase: _Phase
+    _plane: DataPlane
+    _rate: BodyRate
+    _read_pause: ReadPause
+    _report: Report
+    _timer: Timer
+    _tunnel: Tunnel | None
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._limits = plane.settings.limits
-        self._gate = Admission(channel, plane)
+        self._admission = Admission(channel, plane)
         self._phase = _Phase.HEAD
         self._buffer = b""
         self._empty_lines = 0
-        self._hold = ReadPause(channel)
+        self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
         self._is_draining = self._is_eof = self._is_write_paused = False
-        self._tunnel: Tunnel | None = None
-        self._exchange: Exchange | None = None
-        self._body: RequestBody | None = None
         self._has_answered = self._is_chunked = self._is_closing = False
+        self._tunnel = self._exchange = self._body = None
         self._timer = plane.timers.timer()
-        # A connection on which nothing is ever asked is worth less than one that was in use.
+        # A connection without a request is worth less than one that was in use.
         self._timer.set(self._limits.head_seconds, self._close)
 
     @property
@@ -101,7 +98,7 @@ class Http1Session:
             self._tunnel.client_data(data)
 
     def eof_received(self) -> None:
-        """A half-closed client still gets its answers; nearly always it has gone, so they must not take long."""
+        """Answer a half-closed client, but soon: nearly always it has gone."""
         self._is_eof = True
         if self._phase is _Phase.HEAD and not self._is_write_paused:
             self._close()
@@ -122,6 +119,7 @@ class Http1Session:
             self._log("client_gone")
         self._phase = _Phase.CLOSED
         self._exchange = None
+        self._admission.gone()
 
     def pause_writing(self) -> None:
         self._is_write_paused = True
@@ -146,19 +144,19 @@ class Http1Session:
             self._next()
 
     def tls_established(self) -> None:
-        """HTTP has no STARTTLS."""
+        """Never called: HTTP has no STARTTLS."""
 
     def drain(self) -> None:
-        """The answer under way, or the next one, is the last; a tunnel goes on until the drain's own limit."""
+        """Make the answer under way, or the next one, the last; a tunnel goes on until the limit of the drain."""
         self._is_draining = True
         if self.is_idle and self._report.head is not None:
             self._close()
         elif self.is_idle:
-            # A fresh connection: its first request may be on its way, and a client would not dare to send it again.
+            # A fresh connection: its first request may be on its way, and a client would not dare to resend it.
             self._timer.set(min(FRESH_SECONDS, self._limits.head_seconds), self._close)
 
     def _read_requests(self, data: bytes) -> None:
-        """Read requests until one is under way or there is no whole one left."""
+        """Read requests until one is under way or the rest is incomplete."""
         while data and self._phase is _Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
             end = data.find(b"\r\n\r\n")
             if end <= 0 or data[0] == 0x0D or end > self._limits.header_bytes:
@@ -169,7 +167,7 @@ class Http1Session:
                 continue
             try:
                 head = parse_request(data[:end])
-                data = self._begin(head, data, end + 4)
+                data = self._begin(head, data[end + 4 :])
             except BadMessage as error:
                 self._refuse(error)
                 return
@@ -177,7 +175,7 @@ class Http1Session:
             self._keep(data)
 
     def _read_partial(self, data: bytes) -> bytes:
-        """A head that is not all there, too large, or comes after empty lines: what is left of it to read."""
+        """Treat a head that is incomplete, too large, or behind empty lines; return what is left to read."""
         try:
             rest, self._empty_lines = skip_empty_lines(data, self._empty_lines)
             if len(rest) < len(data):
@@ -187,36 +185,30 @@ class Http1Session:
             self._refuse(error)
             return b""
         if not self._buffer:
-            # From its first byte a head has this long, however it trickles in.
+            # A head has this long from its first byte, even if it trickles in.
             self._timer.set(self._limits.head_seconds, self._request_timed_out)
         return data
 
-    def _begin(self, head: RequestHead, data: bytes, end: int) -> bytes:
-        """Answer the request, whose head ends at `end` of `data`, or send it on; gives back what follows the request.
-
-        May raise BadMessage.
-        """
+    def _begin(self, head: RequestHead, rest: bytes) -> bytes:
+        """Answer or send on the request; return what of `rest` is not part of it. Raises BadMessage."""
         self._report.begin(head)
         self._empty_lines = 0
         self._body = None
         self._is_chunked = False
-        verdict = self._gate.admit(head)
-        rest = data[end:]
-        if not isinstance(verdict, UpstreamPool):
-            if isinstance(verdict, HandOver):
-                return self._hand_over(verdict, data)
+        verdict = self._admission.admit(head)
+        if isinstance(verdict, responses.Answer):
             return self._answer(verdict, head, rest)
         body, is_complete = b"", True
         if head.length:
-            # Read before anything is sent on: if it is refused, nothing of the request reaches the upstream.
+            # Read first: if the body is refused, nothing of the request reaches the upstream.
             self._body, self._rate = RequestBody(head.length), BodyRate(head.method)
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
         self._phase = _Phase.WAIT if is_complete else _Phase.BODY
-        self._exchange = exchange = Exchange(
-            self, verdict, head.method, self._gate.response_fields, asks_upgrade=head.is_upgrade
+        self._exchange = exchange = self._admission.exchange(
+            self, verdict, head.method, self._admission.response_fields, asks_upgrade=head.is_upgrade
         )
-        data = request_bytes(head, self._gate.forwarded(head), body)
+        data = request_bytes(head, self._admission.forwarded(head), body)
         exchange.start(data, length=head.length, is_complete=is_complete)
         self._progress()
         return rest
@@ -236,27 +228,20 @@ class Http1Session:
             self._phase = _Phase.WAIT
             exchange.finish()
             self._keep(rest)
-        elif not (self._hold.is_held or self._has_answered or self._rate.has_stepped(self._body.size)):
+        elif not (self._read_pause.is_paused or self._has_answered or self._rate.has_stepped(self._body.size)):
             return
         self._progress()
 
     def _keep(self, data: bytes) -> None:
-        """Keep what can't be read yet; a client that sends too far ahead is not read from."""
+        """Keep bytes that can't be read yet; stop reading from a client that sends too far ahead."""
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
-            self._hold.add(Reason.PIPELINE)
-
-    def _hand_over(self, order: HandOver, data: bytes) -> bytes:
-        """Give the connection away, with everything from the beginning of the request on."""
-        self._phase = _Phase.CLOSED
-        self._timer.cancel()
-        self._channel.hand_over(order.inspection.session(self._channel), data)
-        return b""
+            self._read_pause.add(Reason.PIPELINE)
 
     # Answers of the edge itself.
 
     def _answer(self, answer: responses.Answer, head: RequestHead, rest: bytes) -> bytes:
-        """Answer a request that is not relayed. A body that came with it is not read: the connection ends instead."""
+        """Answer a request that is not relayed. Its body is not read: the connection ends instead."""
         if answer.is_refusal:
             self._plane.count(answer.cause)
         is_last = not head.keep_alive or head.length != 0 or self._is_draining
@@ -269,7 +254,7 @@ class Http1Session:
         return rest
 
     def _refuse(self, error: BadMessage) -> None:
-        """Say why in one short page, where nothing has been answered yet; then nothing more is read."""
+        """Send a short page, unless the answer has begun, and read nothing more."""
         self._plane.count(f"request_{error.cause}")
         if self._exchange is not None:
             self._exchange.cancel()
@@ -281,7 +266,7 @@ class Http1Session:
         self._close()
 
     def _write_answer(self, answer: responses.Answer, *, is_last: bool) -> None:
-        """Who calls it with `is_last` closes next."""
+        """Write an answer; after one with `is_last` the caller closes the connection."""
         head = self._report.head
         connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
         is_head = head is not None and head.method == b"HEAD"
@@ -290,7 +275,7 @@ class Http1Session:
         self._has_answered = True
         self._channel.write(
             responses.encode_answer(
-                answer, self._plane.clock(), is_head=is_head, connection=connection, own_fields=self._gate.own_fields
+                answer, self._plane.clock(), self._admission.own_fields, is_head=is_head, connection=connection
             ),
             more=is_last,
         )
@@ -298,7 +283,7 @@ class Http1Session:
     # Responses: called by the exchange.
 
     def informational(self, head: ResponseHead) -> None:
-        """1xx, for clients that know them; 100 only for one that waits for it."""
+        """Pass on 1xx to HTTP/1.1 clients, and 100 only to one that waits for it."""
         request = self._report.head
         assert request is not None  # noqa: S101
         if request.minor and (head.status != 100 or request.expects_continue):
@@ -310,7 +295,7 @@ class Http1Session:
         assert request is not None  # noqa: S101
         is_last = (
             not request.keep_alive
-            or self._phase is _Phase.BODY  # nobody knows whether the rest of the body will come
+            or self._phase is _Phase.BODY  # the rest of the body may never come
             or self._is_draining
             or (self._is_eof and not self._buffer)
         )
@@ -318,7 +303,7 @@ class Http1Session:
         self._report.bytes_out = len(body)
         self._has_answered = True
         data, self._is_chunked, self._is_closing = response_bytes(
-            head, body, request.minor, is_complete=is_complete, is_last=is_last, own_fields=self._gate.own_fields
+            head, body, request.minor, self._admission.own_fields, is_complete=is_complete, is_last=is_last
         )
         self._channel.write(data, more=is_complete and self._is_closing)
         if is_complete:
@@ -341,14 +326,14 @@ class Http1Session:
             self._channel.write(data, more=self._is_closing)
         self._finish()
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
-        own = [field.line for field in self._gate.own_fields]
+        own = [field.line for field in self._admission.own_fields]
         self._channel.write(bare_head(head, *own, b"Connection: Upgrade", b"Upgrade: websocket"))
         early, self._buffer = self._buffer, b""
-        self._hold.clear()
+        self._read_pause.clear()
         self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)
         self._tunnel.start(rest, early)
         if self._is_write_paused:
@@ -357,11 +342,11 @@ class Http1Session:
             self._tunnel.client_ended()
 
     def exchange_failed(self, status: int, cause: str) -> None:
-        """The upstream gave no response, or stopped in the middle of one."""
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
-        if self._has_answered:
-            # A client that counts chunks sees that some are missing; one that reads to the end must see a reset.
-            self._end_early(cause, is_cut=self._is_closing and not self._is_chunked)
+        """Answer for an upstream that gave no response, or end one that broke off."""
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
+        if self._has_answered or not status:
+            # A client that counts bytes or chunks sees that some are missing; one that reads to the end needs a reset.
+            self._end_early(cause, is_cut=not status or (self._is_closing and not self._is_chunked))
             return
         request = self._report.head
         assert request is not None  # noqa: S101
@@ -370,34 +355,34 @@ class Http1Session:
         self._finish(cause)
 
     def pause_body(self) -> None:
-        self._hold.add(Reason.UPSTREAM)
+        self._read_pause.add(Reason.UPSTREAM)
 
     def resume_body(self) -> None:
-        self._hold.remove(Reason.UPSTREAM)
+        self._read_pause.remove(Reason.UPSTREAM)
         if self._phase is _Phase.BODY:
             self._progress()
 
     def _finish(self, outcome: str | None = None) -> None:
-        """The response is complete: close, or go on with what the client has sent meanwhile."""
+        """Close after a complete response, or go on with what the client has sent meanwhile."""
         self._log(outcome)
         self._exchange = None
         if self._is_closing or (self._is_draining and not self._buffer):
             self._close()
             return
         self._phase = _Phase.HEAD
-        self._hold.remove(Reason.UPSTREAM)
+        self._read_pause.remove(Reason.UPSTREAM)
         self._progress()
-        if self._buffer or self._hold.is_held or self._is_eof:
+        if self._buffer or self._read_pause.is_paused or self._is_eof:
             self._next()
 
     def _next(self) -> None:
-        """Go on with what waits; a client that sends no more is served to the end of it."""
+        """Go on with the bytes that wait, to their end even if the client has closed its side."""
         data, self._buffer = self._buffer, b""
         self._read_requests(data)
         if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
             self._close()
         elif len(self._buffer) <= PIPELINED_BYTES:
-            self._hold.remove(Reason.PIPELINE)
+            self._read_pause.remove(Reason.PIPELINE)
 
     def _end_early(self, outcome: str, *, is_cut: bool = False) -> None:
         """End the connection in the middle of an exchange."""
@@ -428,14 +413,18 @@ class Http1Session:
         self._report.head, self._has_answered = None, False
 
     def _progress(self) -> None:
-        """Something moved: from now on somebody has this long for the next step."""
+        """Set the deadline for the next step, after something has moved."""
         if self._is_write_paused:
             self._timer.set(STALL_SECONDS, self._client_stalled)
         elif self._phase is _Phase.HEAD:
             self._timer.set(self._limits.idle_seconds, self._close)
         elif self._phase is _Phase.BODY:
-            # While the upstream takes no body the client is not read from, and that it has gone is not heard.
-            late = self._upstream_timed_out if self._hold.is_held or self._has_answered else self._request_timed_out
+            # While the upstream takes no body, the client is not read from, and the edge can't notice that it has gone.
+            late = (
+                self._upstream_timed_out
+                if self._read_pause.is_paused or self._has_answered
+                else self._request_timed_out
+            )
             idle = self._limits.idle_seconds
             self._timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), late)
         else:
@@ -443,7 +432,7 @@ class Http1Session:
             self._timer.set(seconds, self._upstream_timed_out)
 
     def _request_timed_out(self) -> None:
-        """The client takes too long with its head or its body."""
+        """End a connection whose client is too slow with a head or a body."""
         cause = "request_head_timed_out" if self._phase is _Phase.HEAD else "request_body_timed_out"
         if self._phase is _Phase.HEAD:
             self._report.begin(None)
@@ -459,6 +448,6 @@ class Http1Session:
     def _client_stalled(self) -> None:
         self._plane.count("client_stalled")
         if self._phase is _Phase.HEAD:
-            self._close(is_cut=True)  # everything has been answered, and logged
+            self._close(is_cut=True)  # everything has been answered and logged
         else:
             self._end_early("client_stalled", is_cut=True)

@@ -1,4 +1,4 @@
-"""Why a client is not read from at the moment: any reason stops it, the last one that goes lets it go on."""
+"""Why the edge does not read from a client: the first reason pauses the channel, the last one to go resumes it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from edge_addon.transport.channel import Channel
 
 class Reason(IntFlag):
     UPSTREAM = 1
-    """The upstream takes no more of the body, or there is no connection to it yet."""
+    """The upstream does not keep up with the body, or there is no connection to it yet."""
     PIPELINE = 2
     """The client has sent too far ahead."""
 
 
 class ReadPause:
-    """The held state of one channel's reading side."""
+    """The reasons of one channel."""
 
     __slots__ = ("_channel", "_reasons")
 
@@ -24,7 +24,7 @@ class ReadPause:
         self._reasons = 0
 
     @property
-    def is_held(self) -> bool:
+    def is_paused(self) -> bool:
         return self._reasons != 0
 
     def add(self, reason: Reason) -> None:

@@ -1,4 +1,4 @@
-"""What one request came to: its counts and times, and its line in the access log."""
+"""The outcome of one request: its counts and times, and its line in the access log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROTOCOLS = ("HTTP/1.0", "HTTP/1.1")
 
 
 class Report:
-    """Of one request after the other on one connection; `begin` forgets the last one."""
+    """Reports the requests of one connection in turn; `begin` forgets the one before."""
 
     __slots__ = ("_channel", "_plane", "bytes_in", "bytes_out", "head", "responded", "started", "status")
 
@@ -27,19 +27,19 @@ class Report:
         self.begin(None)
 
     def begin(self, head: RequestHead | None) -> None:
-        """`head` is None for what never became a request."""
+        """Start with a request; `head` is None for bytes that never became one."""
         self.head = head
         self.started = perf_counter()
         self.responded = 0.0
         self.status = self.bytes_in = self.bytes_out = 0
 
     def answered(self, status: int) -> None:
-        """The head of the final response is there."""
+        """Note the head of the final response."""
         self.status = status
         self.responded = perf_counter()
 
     def write(self, outcome: str | None, upstream: str | None) -> None:
-        """Count the request and write its line. `outcome`: why it did not end as usual."""
+        """Count the request and write its line. `outcome`: why it ended in an unusual way."""
         now = perf_counter()
         head = self.head
         seconds = NO_UPSTREAM if upstream is None else (self.responded or now) - self.started
@@ -58,7 +58,7 @@ class Report:
 
 
 def build_entry(channel: Channel, head: RequestHead | None, status: int, outcome: str | None) -> AccessEntry:
-    """What the connection and the request say; counts and times are left to the caller."""
+    """Build an entry from the connection and the request; the caller adds counts and times."""
     entry = AccessEntry.of(channel)
     entry.status = status or None
     entry.outcome = outcome
@@ -73,7 +73,7 @@ def build_entry(channel: Channel, head: RequestHead | None, status: int, outcome
 
 
 def _field(head: RequestHead, name: bytes) -> str | None:
-    """The first value of a field that is passed on."""
+    """Return the first value of a field that is passed on."""
     for line in head.lines:
         if line[: len(name)].lower() == name and line[len(name) : len(name) + 1] == b":":
             return _text(line[len(name) + 1 :].strip(b" \t"))
@@ -81,7 +81,7 @@ def _field(head: RequestHead, name: bytes) -> str | None:
 
 
 def _text(value: bytes) -> str:
-    """As nearly everybody means it who sends more than ASCII; what is no UTF-8, byte for byte."""
+    """Decode a value as UTF-8, as nearly all senders mean it, otherwise byte by byte."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,9 +1,9 @@
-"""Bytes both ways between a client's channel and an upstream's transport, once an upgrade has been agreed.
+"""Bytes both ways between a client's channel and an upstream's transport, once both have agreed on an upgrade.
 
-Each side is read only as fast as the other one takes it. A side that ends is passed on as an end; the tunnel is over
-when both have ended, when either breaks, or when nothing has moved for the idle limit. That is shorter where a side
-takes no more, because the other one is not read from then and nobody would hear that it has gone, and behind a client's
-end. Knows nothing of WebSocket.
+The edge reads each side only as fast as the other one takes the bytes, and passes the end of one side on as an end. The
+tunnel is over when both have ended, when either breaks, or when nothing has moved for the idle limit. The limit is
+shorter after the client's end, and while a side takes no bytes: the other side is not read from then, so the edge would
+not notice that it has gone. Knows nothing of WebSocket.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
-from edge_addon.transport.tcp import close_in_time
+from edge_addon.transport.tcp import close_with_deadline
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import UpgradedConnection
 
 
 class ClientEnd(Protocol):
@@ -31,27 +31,26 @@ class ClientEnd(Protocol):
 
 
 class Tunnel(asyncio.Protocol):
-    """The upstream transport's protocol from the upgrade on; the session calls `client_…` with its own events."""
+    """The protocol of the upstream's transport after the upgrade; the session calls `client_…` for its own events."""
 
-    __slots__ = (
-        "_channel",
-        "_client_ended",
-        "_connection",
-        "_idle_seconds",
-        "_is_client_full",
-        "_is_over",
-        "_is_upstream_full",
-        "_on_end",
-        "_timer",
-        "_transport",
-        "bytes_in",
-        "bytes_out",
-    )
+    bytes_in: int
+    bytes_out: int
+    _channel: ClientEnd
+    _client_ended: bool
+    _connection: UpgradedConnection
+    _idle_seconds: float
+    _is_client_full: bool
+    _is_over: bool
+    _is_upstream_full: bool
+    _on_end: Callable[[str], None]
+    _timer: Timer
+    _transport: asyncio.Transport
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self,
         channel: ClientEnd,
-        connection: UpstreamConnection,
+        connection: UpgradedConnection,
         timer: Timer,
         idle_seconds: float,
         on_end: Callable[[str], None],
@@ -62,14 +61,11 @@ class Tunnel(asyncio.Protocol):
         self._timer = timer
         self._idle_seconds = idle_seconds
         self._on_end = on_end
-        self._is_over = False
-        self._is_client_full = self._is_upstream_full = False
-        self._client_ended = False
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self._is_over = self._is_client_full = self._is_upstream_full = self._client_ended = False
+        self.bytes_in = self.bytes_out = 0
 
     def start(self, from_upstream: bytes, from_client: bytes) -> None:
-        """Take the transport over; the bytes are what either side sent right behind the upgrade."""
+        """Take over the transport; the bytes are those that either side sent right behind the upgrade."""
         self._transport.set_protocol(self)
         self._moved()
         if from_upstream:
@@ -85,7 +81,7 @@ class Tunnel(asyncio.Protocol):
         self._moved()
 
     def client_ended(self) -> None:
-        """The client sends no more. An upstream that can't be half closed (TLS) hears of it as an end."""
+        """Note that the client sends no more. An upstream that can't be half closed (TLS) is closed."""
         self._client_ended = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -116,7 +112,7 @@ class Tunnel(asyncio.Protocol):
         self._moved()
 
     def eof_received(self) -> bool:
-        """No half-closed state towards the client: a channel can only be closed as a whole."""
+        """End the tunnel: a client's channel can't be half closed."""
         self._end("done")
         return False
 
@@ -137,9 +133,9 @@ class Tunnel(asyncio.Protocol):
 
     def _moved(self) -> None:
         if not self._is_over:
-            self._timer.set(min(self._idle_seconds, self._settle_timer()), self._idled)
+            self._timer.set(min(self._idle_seconds, self._limit()), self._idled)
 
-    def _settle_timer(self) -> float:
+    def _limit(self) -> float:
         if self._client_ended:
             return HALF_CLOSED_SECONDS
         return STALL_SECONDS if self._is_client_full or self._is_upstream_full else self._idle_seconds
@@ -148,12 +144,12 @@ class Tunnel(asyncio.Protocol):
         self._end("idle")
 
     def _end(self, outcome: str) -> None:
-        """Close both sides, what was written still goes out; said once."""
+        """Close both sides once; bytes that were written still go out."""
         if self._is_over:
             return
         self._is_over = True
         self._timer.cancel()
-        close_in_time(self._transport)
+        close_with_deadline(self._transport)
         self._connection.tunnel_ended()
         self._channel.close()
         self._on_end(outcome)

@@ -1,8 +1,8 @@
-"""The server name of a ClientHello in its plainest form: whole, in one record of its own, the name an ordinary one.
+"""Reads the server name of an ordinary ClientHello: complete, in a single record, with a plain host name. Pure.
 
-Nearly every ClientHello is of that form, and reading it here costs a tenth of asking OpenSSL. Whatever deviates in the
-least is not judged but left to OpenSSL (`tls.HelloReader`). A name is only ever a wish for a certificate: the handshake
-itself, with every check of what else stands in the hello, is OpenSSL's. Pure.
+Nearly every ClientHello looks like that, and parsing it here costs a tenth of asking OpenSSL. Anything else is left to
+OpenSSL (`tls_stage.HelloReader`). The name only selects a certificate: OpenSSL still does the handshake itself and
+checks everything else in the hello.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ORDINARY = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 
 
 def plain_server_name(data: bytes) -> bytes | None:
-    """The name, `NO_NAME` when the client sends none, or None when the hello is not of the plainest form."""
+    """The name; `NO_NAME` when the client sends none; None when the hello is not an ordinary one."""
     try:
         size = len(data)
         kind, _, length, message = _PREFIX.unpack_from(data)
         if kind != _RECORD_HANDSHAKE or length + 5 != size or message != _CLIENT_HELLO:
             return None
-        # The client_version that TLS 1.2 and 1.3 both write; who writes another is for OpenSSL to refuse.
+        # The client_version that both TLS 1.2 and 1.3 send; OpenSSL decides about clients that send another.
         if int.from_bytes(data[6:9]) + 9 != size or data[9:11] != _TLS_1_2:
             return None
         at = _SESSION_ID_AT + 1 + data[_SESSION_ID_AT]
@@ -49,7 +49,7 @@ def plain_server_name(data: bytes) -> bytes | None:
 
 
 def _host_name(data: bytes, at: int) -> bytes | None:
-    """Exactly one name, which fills the extension and holds nothing out of the ordinary."""
+    """The only name in the extension, if it fills it and contains only ordinary characters."""
     _, extension, names, kind, length = _SERVER_NAME.unpack_from(data, at)
     if kind != _HOST_NAME or names != length + 3 or extension != length + 5 or not 0 < length <= 253:
         return None

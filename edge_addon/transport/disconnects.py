@@ -1,9 +1,9 @@
-"""Clients that are not read from at the moment: whether they are still there.
+"""Detects clients that disconnect while they are not read from.
 
-An event loop hears of an end or a reset only by reading. Behind a web or mail server that hangs, a client that has gone
-would keep its connection, and its place among those of its address, until the longest of idle limits. Once a second the
-system is asked for all of them at once. A reset is the end. A FIN may be that of a client that has said all and waits
-for its answer; it is taken for one that has gone when nothing has been read from it for a while more.
+An event loop notices a FIN or a reset only by reading. When a web or mail server hangs, a client that has gone would
+keep its connection, which counts towards the limit of its address, until the longest idle limit. So one `poll` a
+second asks about all such clients together. A reset ends the connection. A FIN may come from a client that has sent
+everything and waits for its answer; it counts as gone when nothing has been read from it for some time longer.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import select
 
 from edge_addon.transport.channel import PausedClient
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 GONE_SECONDS = 20.0
-"""How long a client that has closed its side may be held without a byte being read; above the limit for connecting."""
+"""How long a client that has closed its side may wait without a byte being read; above the limit for connecting."""
 
 _ENDED = select.POLLRDHUP
 _BROKEN = select.POLLHUP | select.POLLERR
 
 
 class Disconnects:
-    """Those of one loop."""
+    """The paused clients of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -30,13 +30,13 @@ class Disconnects:
         self._tick: asyncio.TimerHandle | None = None
 
     def add(self, client: PausedClient) -> None:
-        """It is not read from, from now on."""
+        """The client is not read from until `discard`."""
         self._since[client] = self._loop.time()
         if self._tick is None:
-            self._tick = self._loop.call_later(LOOK_SECONDS, self._look)
+            self._tick = self._loop.call_later(CHECK_SECONDS, self._check)
 
     def discard(self, client: PausedClient) -> None:
-        """It is read from again, or gone."""
+        """The client is read from again, or its connection is closed."""
         self._since.pop(client, None)
 
     def stop(self) -> None:
@@ -45,19 +45,19 @@ class Disconnects:
             self._tick.cancel()
             self._tick = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._tick = None
         now = self._loop.time()
-        asked, sockets = select.poll(), {}
+        poll, sockets = select.poll(), {}
         for client, since in self._since.items():
-            # One that was held a moment ago is nearly always read from again a moment later.
-            if now - since >= LOOK_SECONDS / 2 and (descriptor := client.fileno()) >= 0:
+            # A client that was paused a moment ago is nearly always read from again a moment later.
+            if now - since >= CHECK_SECONDS / 2 and (descriptor := client.fileno()) >= 0:
                 sockets[descriptor] = client
-                asked.register(descriptor, _ENDED)
-        for descriptor, events in asked.poll(0) if sockets else ():
+                poll.register(descriptor, _ENDED)
+        for descriptor, events in poll.poll(0) if sockets else ():
             client = sockets[descriptor]
             if events & _BROKEN or (client in self._since and now - self._since[client] >= GONE_SECONDS):
                 self.discard(client)
                 client.on_peer_gone()
         if self._since:
-            self._tick = self._loop.call_later(LOOK_SECONDS, self._look)
+            self._tick = self._loop.call_later(CHECK_SECONDS, self._check)

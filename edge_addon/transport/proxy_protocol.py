@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: tells a server behind a relay who the client really is.
+"""The PROXY protocol, versions 1 and 2: tells a server behind a relay who the client really is. Pure.
 
-Builds the header that goes to an upstream and reads the one that a trusted balancer sends. Pure: bytes and addresses
-in, values out. Whether a peer is trusted, and what happens to the connection, is decided elsewhere.
+Builds the header for an upstream and parses the one that a trusted load balancer sends. Whether a peer is trusted, and
+what happens to its connection, is decided elsewhere.
 Specification: https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt
 """
 
@@ -19,7 +19,7 @@ V1_LONGEST = 107
 V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V2_FIXED = 16
 V2_LONGEST_BODY = 4096
-"""Addresses and TLVs. 65,535 bytes could come; a balancer that passes a client certificate on needs some 2,000."""
+"""Bytes of addresses and TLVs. The format allows 65,535; a balancer that forwards a client certificate needs 2,000."""
 
 _V2_LOCAL = 0x20
 _V2_PROXY = 0x21
@@ -32,42 +32,38 @@ _TLV_SSL = 0x20
 _TLV_SSL_VERSION = 0x21
 _CLIENT_SSL = 0x01
 _NO_CLIENT_CERTIFICATE = 1
-"""Any value but zero: a client certificate was not verified, because none is asked for."""
+"""Not zero: no client certificate was verified, because none is requested."""
 
 _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class NeedMore:
-    """What is there may become a header; give all of it again with more behind it."""
+    """The data may become a header; call again with all of it and more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """No header, and no bytes to come can make it one."""
+    """The data is not a header, whatever follows."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A whole header. When `is_local` the addresses are None: those of the connection itself hold.
+    """A complete header. Without addresses (`LOCAL`, `UNKNOWN`) those of the connection itself apply.
 
-    An address that was mapped into IPv6, as it travels beside one of that family, is the IPv4 address that it is:
-    limits, trust and logs must know a client as one, whatever its balancer listens on.
+    IPv4 addresses mapped into IPv6 are given as IPv4, so that limits, trust and logs see the same client whatever its
+    balancer listens on.
     """
 
     consumed: int
     source: Address | None
     destination: Address | None
 
-    @property
-    def is_local(self) -> bool:
-        return self.source is None
-
 
 def build_v1(source: Address, destination: Address) -> bytes:
-    """The text header. It has no room for anything but addresses."""
+    """The text header, which carries only addresses."""
     pair = _address_pair(source, destination)
     if pair is None:
         return b"PROXY UNKNOWN\r\n"
@@ -78,7 +74,7 @@ def build_v1(source: Address, destination: Address) -> bytes:
 def build_v2(
     source: Address, destination: Address, *, tls_version: str | None = None, server_name: str | None = None
 ) -> bytes:
-    """The binary header. `tls_version` (as `ssl` words it) says that the client came over TLS; None that it did not."""
+    """The binary header. `tls_version` is as in `ssl`, such as `TLSv1.3`; None when the client did not use TLS."""
     tlvs = b""
     if server_name is not None:
         tlvs += _tlv(_TLV_AUTHORITY, server_name.encode("ascii", "replace"))
@@ -96,15 +92,15 @@ def build_v2(
 
 
 def parse(data: bytes) -> NeedMore | Header | Invalid:
-    """Read the header at the very beginning of a connection; `data` is all that was received so far.
+    """Parse the header at the start of a connection; `data` is everything received so far.
 
-    Both versions are told apart by their first bytes, which no protocol that starts with a client's words shares.
+    The first bytes tell the versions apart; no protocol in which the client speaks first starts with either.
     """
     if V2_SIGNATURE.startswith(data[: len(V2_SIGNATURE)]):
         return _parse_v2(data)
     if V1_PREFIX.startswith(data[: len(V1_PREFIX)]):
         return _parse_v1(data)
-    return Invalid("the connection does not begin with a PROXY header")
+    return Invalid("the connection does not start with a PROXY header")
 
 
 def _parse_v1(data: bytes) -> NeedMore | Header | Invalid:
@@ -115,7 +111,7 @@ def _parse_v1(data: bytes) -> NeedMore | Header | Invalid:
         return NeedMore()
     fields = data[:end].split(b" ")
     if fields[1:2] == [b"UNKNOWN"]:
-        return Header(end + 2, None, None)  # what follows on the line must be ignored (section 2.1)
+        return Header(end + 2, None, None)  # the rest of the line must be ignored (section 2.1)
     if len(fields) != 6 or fields[1] not in (b"TCP4", b"TCP6"):
         return Invalid("expected PROXY TCP4|TCP6 source destination port port")
     try:
@@ -130,14 +126,14 @@ def _parse_v1(data: bytes) -> NeedMore | Header | Invalid:
 def _parse_host(text: bytes, version: int) -> str:
     address = ipaddress.ip_address(text.decode("ascii"))
     if address.version != version or "%" in str(address):
-        raise ValueError("an address that does not fit its family")
+        raise ValueError("an address that does not match its family")
     return str(_unmapped(address))
 
 
 def _parse_port(text: bytes) -> int:
     """Decimal digits without leading zeros (section 2.1)."""
     if not text.isdigit() or len(text) > 5 or (text[:1] == b"0" and text != b"0") or int(text) > 65535:
-        raise ValueError("a port that is no number from 0 to 65535")
+        raise ValueError("a port that is not a number from 0 to 65535")
     return int(text)
 
 
@@ -146,9 +142,9 @@ def _parse_v2(data: bytes) -> NeedMore | Header | Invalid:
         return NeedMore()
     version_and_command, family, length = struct.unpack_from("!BBH", data, len(V2_SIGNATURE))
     if version_and_command not in (_V2_LOCAL, _V2_PROXY):
-        return Invalid(f"version and command {version_and_command:#04x} are not known")
+        return Invalid(f"version and command {version_and_command:#04x} are unknown")
     if length > V2_LONGEST_BODY:
-        return Invalid(f"a header of {length} bytes; at most {V2_LONGEST_BODY} are taken")
+        return Invalid(f"a header of {length} bytes; at most {V2_LONGEST_BODY} are accepted")
     end = V2_FIXED + length
     if len(data) < end:
         return NeedMore()
@@ -172,7 +168,7 @@ def _tlv(kind: int, value: bytes) -> bytes:
 
 
 def _address_pair(source: Address, destination: Address) -> tuple[_IpAddress, _IpAddress] | None:
-    """Both addresses in one family, as the header demands; None when one of them is no IP address."""
+    """Both addresses in one family, as the header requires; None when one of them is not an IP address."""
     try:
         pair = _plain_address(source.host), _plain_address(destination.host)
     except ValueError:
@@ -183,7 +179,7 @@ def _address_pair(source: Address, destination: Address) -> tuple[_IpAddress, _I
 
 
 def _plain_address(text: str) -> _IpAddress:
-    """Without a scope, and IPv4 where a dual-stack socket shows `::ffff:192.0.2.1`."""
+    """Without scope, and as IPv4 where a dual-stack socket reports `::ffff:192.0.2.1`."""
     return _unmapped(ipaddress.ip_address(text.partition("%")[0]))
 
 

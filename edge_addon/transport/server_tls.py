@@ -1,9 +1,9 @@
-"""TLS towards a server: a transport over a transport, with the stage of `tls` between them.
+"""TLS towards a server: a transport over a transport, with a `TlsStage` between them.
 
-The loop's own (`ssl=`) won't do: uvloop's takes a close_notify that arrives under back-pressure for the end and drops
-what it holds, and tells a connection that was cut from one that was closed only by luck. Here everything that was
-decrypted is handed on before the end is, and an end without close_notify is a `ConnectionResetError` (RFC 9112 §9.8).
-Certificates are verified, always. Knows nothing of what is said inside.
+The event loop's own TLS (`ssl=`) is not reliable enough: when a close_notify arrives under back-pressure, uvloop drops
+the data that it still holds, and it distinguishes a truncated connection from a closed one only by chance. Here all
+decrypted data is delivered before the end, and an end without close_notify is a `ConnectionResetError` (RFC 9112
+§9.8). Certificates are always verified. Knows nothing of the protocol inside.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from certstore.net.tls_client import verifying_context
-from edge_addon.transport.tcp import close_in_time, last_words
+from edge_addon.transport.tcp import close_with_deadline, unread_data
 from edge_addon.transport.tls_stage import TlsStage
 
-_NOBODY = asyncio.Protocol()
-"""Whom a transport serves that is over: it must not keep its protocol, which keeps it."""
+_NO_PROTOCOL = asyncio.Protocol()
+"""The protocol of a closed transport: its real one refers to it, and it must not refer back."""
 
 
 def upstream_context(ca_file: Path | None) -> ssl.SSLContext:
-    """For a server behind us, verified. Raises OSError (ssl.SSLError is one) for a file that can't be used."""
+    """A verifying context for upstream servers. Raises OSError (such as ssl.SSLError) for an unusable file."""
     context = verifying_context(ca_file)
     # A server that asks for a new handshake in TLS 1.2 gets a no_renegotiation warning (RFC 5246 §7.2.2).
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -31,10 +31,10 @@ def upstream_context(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """Protocol of the connection below, transport of the protocol above, which comes in when the handshake is done.
+    """The protocol of the connection below, and the transport of the protocol above.
 
-    `on_handshake` is called once, with None or what went wrong. The protocol's `connection_made` is its owner's to call
-    then, if it wants that; all later events go to it from here, none where the handshake fails.
+    `on_handshake` is called once, with None or the error. The owner may then call the upper protocol's
+    `connection_made`. All later events reach that protocol from here; none does when the handshake fails.
     """
 
     _upper: asyncio.Protocol
@@ -42,8 +42,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     _context: ssl.SSLContext
     _stage: TlsStage
     _on_handshake: Callable[[OSError | None], None] | None
-    _cut: OSError | None
-    """The end of a server that did not close TLS first."""
+    _truncation: OSError | None
+    """The server closed the connection without close_notify."""
     _is_open: bool
     _is_closing: bool
     __slots__ = tuple(__annotations__)
@@ -55,47 +55,49 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         server_name: str,
         on_handshake: Callable[[OSError | None], None],
     ) -> None:
-        """`server_name`: a host name, which is sent as SNI, or an IP address; the certificate must be for it."""
+        """`server_name`: a host name, which is sent as SNI, or an IP address; the certificate must match it."""
         super().__init__()
         self._upper = upper
         self._context = context
         self._stage = TlsStage(context, server_name)
         self._on_handshake = on_handshake
-        self._cut = None
+        self._truncation = None
         self._is_open = self._is_closing = False
 
     # The connection below.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._lower = cast(asyncio.Transport, transport)
-        self._shake_hands()
+        self._do_handshake()
 
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
             return
         if not self._is_open:
             self._stage.feed(data)
-            if not self._shake_hands():
+            if not self._do_handshake():
                 return
             data = b""
         self._receive(data)
 
     def eof_received(self) -> bool:
         if not self._stage.is_ended:
-            self._cut = ConnectionResetError("the server ended it without close_notify")
+            self._truncation = ConnectionResetError("the server closed the connection without close_notify")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            for data in last_words(self._lower):
+            for data in unread_data(self._lower):
                 self.data_received(data)
-        problem = self._stage.problem or self._cut or exc
+        problem = self._stage.problem or self._truncation or exc
         self._is_closing = True
-        upper, self._upper = self._upper, _NOBODY
+        upper, self._upper = self._upper, _NO_PROTOCOL
         if self._is_open:
             upper.connection_lost(problem)
         else:
-            self._tell(problem if isinstance(problem, OSError) else ConnectionResetError("the server ended it"))
+            self._finish_handshake(
+                problem if isinstance(problem, OSError) else ConnectionResetError("the server closed the connection")
+            )
 
     def pause_writing(self) -> None:
         if self._is_open:
@@ -114,7 +116,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._lower.write(self._stage.output())
 
     def close(self) -> None:
-        """Say goodbye, once everything that was written is out."""
+        """Send close_notify behind everything that was written, then close."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -130,14 +132,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._is_closing or self._lower.is_closing()
 
     def can_write_eof(self) -> bool:
-        """TLS 1.2 has no half-closed connections, and servers of 1.3 take them for closed ones."""
+        """TLS 1.2 has no half-closed connections, and TLS 1.3 servers treat them as closed."""
         return False
 
     def get_write_buffer_size(self) -> int:
         return self._lower.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        # What has been read is decrypted and handed on in the same turn: nothing waits here.
+        # What has been read is decrypted and delivered immediately: nothing is buffered here.
         self._lower.pause_reading()
 
     def resume_reading(self) -> None:
@@ -154,8 +156,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # TLS.
 
-    def _shake_hands(self) -> bool:
-        """Whether the handshake is done, and with a server that is who it should be."""
+    def _do_handshake(self) -> bool:
+        """Whether the handshake is complete and the server's certificate is valid."""
         try:
             self._stage.handshake()
         except ssl.SSLWantReadError:
@@ -163,35 +165,35 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return False
         except ssl.SSLError as error:
             self._flush()
-            self._tell(error)
-            close_in_time(self._lower)
+            self._finish_handshake(error)
+            close_with_deadline(self._lower)
             return False
         self._flush()
         self._is_open = True
-        self._tell(None)
+        self._finish_handshake(None)
         return True
 
-    def _tell(self, problem: OSError | None) -> None:
+    def _finish_handshake(self, problem: OSError | None) -> None:
         callback, self._on_handshake = self._on_handshake, None
         self._is_closing = self._is_closing or problem is not None
         if callback is not None:
             callback(problem)
 
     def _receive(self, data: bytes) -> None:
-        """Hand on all that can be decrypted, in one piece, and then an end if there is one."""
+        """Deliver everything that can be decrypted in one piece, then the end if it has come."""
         stage = self._stage
         plain = stage.receive(data)
         if stage.has_output:  # an alert, or the answer to a KeyUpdate
             self._flush()
         if plain and not self._is_closing:
-            # What came whole before a broken record counts, but nothing can be said to it any more.
+            # Data before a broken record is valid, but nothing can be sent any longer.
             self._is_closing = stage.problem is not None
             self._upper.data_received(plain)
         if stage.problem is not None:
             self._is_closing = True
-            close_in_time(self._lower)
+            close_with_deadline(self._lower)
         elif stage.is_ended and not self._is_closing and not self._upper.eof_received():
-            close_in_time(self)
+            close_with_deadline(self)
 
     def _flush(self) -> None:
         if data := self._stage.output():

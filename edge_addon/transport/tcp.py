@@ -1,7 +1,7 @@
-"""What TCP does at the ends of a connection: asking after silent peers, closing, and reading what a reset left behind.
+"""TCP beneath any protocol: keep-alive, closing with a deadline, and what a reset left unread.
 
-`close` waits until everything written is out. A peer that hangs takes nothing more and never ends, so its socket would
-stay open for as long as it hangs: `close_in_time` resets it. Knows nothing of protocols.
+A transport's `close` waits until everything is sent. A peer that hangs would keep its socket open for as long as it
+hangs, so `close_with_deadline` resets it.
 """
 
 from __future__ import annotations
@@ -12,82 +12,77 @@ import socket
 from collections.abc import Iterator
 
 CLOSE_SECONDS = 30.0
-"""How long a peer may take none of what is left for it."""
+"""How long a peer may accept none of the data that is left to send."""
 
 
-def close_in_time(transport: asyncio.WriteTransport) -> None:
-    """Close once what was written is out; a peer that takes none of it for CLOSE_SECONDS is reset."""
+def close_with_deadline(transport: asyncio.WriteTransport) -> None:
+    """Close once everything is sent; reset a peer that accepts nothing for CLOSE_SECONDS."""
     unsent = transport.get_write_buffer_size()
     transport.close()
-    _wait(transport, unsent)
+    _check_later(transport, unsent)
 
 
-def _wait(transport: asyncio.WriteTransport, unsent: int) -> None:
+def _check_later(transport: asyncio.WriteTransport, unsent: int) -> None:
     if unsent:
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, _look, transport, unsent)
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, _check, transport, unsent)
 
 
-def _look(transport: asyncio.WriteTransport, before: int) -> None:
+def _check(transport: asyncio.WriteTransport, before: int) -> None:
     unsent = transport.get_write_buffer_size()
     if unsent < before:
-        _wait(transport, unsent)
+        _check_later(transport, unsent)
     else:
         transport.abort()
 
 
-IDLE_SECONDS = 600
-"""A peer that vanished without a word, by a power cut or in a NAT that forgets, is asked after (RFC 1122 §4.2.3.6).
-Rarely, because each question wakes a telephone that waits for mail; a quarter of an hour until the answer is known is
-still far below the idle limits of long polls and of IMAP IDLE.
+KEEPALIVE_IDLE_SECONDS = 600
+"""Keep-alive (RFC 1122 §4.2.3.6) finds peers that vanished silently, in a power cut or behind a NAT that forgot them.
+It is rare because each probe wakes a phone that waits for mail; a quarter of an hour until a peer counts as gone is
+still far below the idle limits of long polls and IMAP IDLE.
 """
-
-
-INTERVAL_SECONDS = 60
-
-
-QUESTIONS = 5
-
+KEEPALIVE_INTERVAL_SECONDS = 60
+KEEPALIVE_PROBES = 5
 
 _OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_SECONDS),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL_SECONDS),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, QUESTIONS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
 )
 
 
-def ask_after_peers(bound: socket.socket) -> None:
-    """Turn keep-alive on for this socket; on a listening one it holds for every connection accepted there, at no cost.
+def enable_keepalive(bound: socket.socket) -> None:
+    """Turn keep-alive on. Connections inherit it from their listening socket, at no cost.
 
-    Only TCP needs it: other sockets know when their peer has gone.
+    Only TCP needs it: other sockets notice when their peer has gone.
     """
     if bound.family in (socket.AF_INET, socket.AF_INET6) and bound.type == socket.SOCK_STREAM:
         for level, option, value in _OPTIONS:
             bound.setsockopt(level, option, value)
 
 
-def ask_after_peer(transport: asyncio.BaseTransport) -> None:
+def enable_keepalive_of(transport: asyncio.BaseTransport) -> None:
     if (bound := transport.get_extra_info("socket")) is not None:
-        ask_after_peers(bound)
+        enable_keepalive(bound)
 
 
-LAST_READS = 16
+MAX_READS = 16
 """Reads of at most 64 KB each."""
 
 
-def last_words(transport: asyncio.BaseTransport) -> Iterator[bytes]:
-    """What a peer sent before it broke the connection; for `connection_lost`, where the descriptor is still open.
+def unread_data(transport: asyncio.BaseTransport) -> Iterator[bytes]:
+    """What a peer sent before it reset the connection; for `connection_lost`, when the descriptor is still open.
 
-    An event loop whose write fails gives the connection up at once, so an early answer (413, 401) of an upstream that
-    closes while a body is on its way would be lost. Under TLS the transport has read it already.
+    An event loop gives a connection up as soon as a write fails, which would lose the early answer (413, 401) of an
+    upstream that closes while a request body is on its way. Under TLS the transport has already read it.
     """
     if transport.get_extra_info("sslcontext") is not None:
         return
     try:
         descriptor = transport.get_extra_info("socket").fileno()
-        for _ in range(LAST_READS):
+        for _ in range(MAX_READS):
             if not (data := os.read(descriptor, 65536)):
                 return
             yield data
     except OSError:
-        return  # nothing there, or the reset itself
+        return  # no data, or the reset itself

@@ -1,8 +1,8 @@
-"""Coarse timers for one event loop: thousands of deadlines for the price of one callback a second.
+"""Coarse timers for one event loop: thousands of deadlines for one callback a second.
 
-A connection has one timer and sets it anew at each phase, many times a second. `loop.call_later` would pay for a heap
-entry each time; here moving a deadline is one assignment, because a timer that comes up early is simply put back.
-Resolution is a second: late by up to one, never early.
+A connection has one timer and resets it in each phase, many times a second. `loop.call_later` would add a heap entry
+each time; here moving a deadline is one assignment, because a timer that expires too early is scheduled again. The
+resolution is one second: a callback may run up to a second late, never early.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from math import ceil
 
 RESOLUTION = 1.0
-FARTHEST = 64
-"""Seconds until a waiting timer is looked at again: one that was cancelled is not held for the whole of its time."""
+LONGEST_WAIT = 64
+"""Seconds after which a waiting timer is checked, so that a cancelled one is not kept for all of its time."""
 
 
 class Timer:
-    """One deadline that can be moved and cancelled at any time, also after it has fired."""
+    """One deadline that can be moved and cancelled at any time, even after it has fired."""
 
     _timers: Timers
     _callback: Callable[[], None] | None
     _due: float
     _slot: int
-    """The second that it waits in; 0 when it is in no slot."""
+    """The second in which `expire` is called; 0 when it is not scheduled."""
     __slots__ = tuple(__annotations__)
 
     def __init__(self, timers: Timers) -> None:
@@ -34,47 +34,47 @@ class Timer:
         self._slot = 0
 
     def set(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call `callback` once `seconds` have passed; what was set before is forgotten."""
+        """Call `callback` in `seconds`, instead of what was set before."""
         self._callback = callback
         self._due = due = self._timers.time() + seconds
         if not self._slot or due < self._slot - RESOLUTION:
-            self._slot = self._timers.put(self, due)
+            self._slot = self._timers.schedule(self, due)
 
     def cancel(self) -> None:
-        """Forget the deadline. The timer may be set again."""
+        """Clear the deadline. The timer can be set again."""
         self._callback = None
 
-    def come_up(self, slot: int) -> None:
-        """The slot's second has come: fire, go back to wait for a deadline that moved, or rest."""
+    def expire(self, slot: int) -> None:
+        """The slot's second has come: fire, wait on for a deadline that has moved, or do nothing."""
         if slot != self._slot:
-            return  # a deadline was brought forward; that slot has the say now
+            return  # the deadline was moved forward, to another slot
         self._slot = 0
         if (callback := self._callback) is None:
             return
         if self._due > self._timers.time():
-            self._slot = self._timers.put(self, self._due)
+            self._slot = self._timers.schedule(self, self._due)
             return
         self._callback = None
         callback()
 
 
 class Timers:
-    """The deadlines of one loop, in slots of a second each."""
+    """The deadlines of one event loop, in slots of one second."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.time = loop.time
         self._loop = loop
         self._slots: defaultdict[int, list[Timer]] = defaultdict(list)
-        self._done = int(loop.time())
+        self._fired = int(loop.time())
         self._tick: asyncio.TimerHandle | None = None
 
     def timer(self) -> Timer:
-        """A timer that is not set."""
+        """A new timer, not set."""
         return Timer(self)
 
-    def put(self, timer: Timer, due: float) -> int:
+    def schedule(self, timer: Timer, due: float) -> int:
         """Queue the timer in the slot of `due`; for `Timer` only."""
-        slot = max(min(ceil(due), int(self.time()) + FARTHEST), self._done + 1)
+        slot = max(min(ceil(due), int(self.time()) + LONGEST_WAIT), self._fired + 1)
         self._slots[slot].append(timer)
         if self._tick is None:
             self._tick = self._loop.call_later(RESOLUTION, self._fire)
@@ -84,18 +84,18 @@ class Timers:
         self._tick = None
         now = int(self._loop.time())
         for slot in sorted(slot for slot in self._slots if slot <= now):
-            self._done = slot
+            self._fired = slot
             for timer in self._slots.pop(slot):
                 try:
-                    timer.come_up(slot)
-                except Exception as error:  # noqa: BLE001  one connection's fault must not stop another's deadline
-                    self._loop.call_exception_handler({"message": "a deadline's callback failed", "exception": error})
-        self._done = now
+                    timer.expire(slot)
+                except Exception as error:  # noqa: BLE001  one connection's error must not stop the deadlines of others
+                    self._loop.call_exception_handler({"message": "the callback of a timer failed", "exception": error})
+        self._fired = now
         if self._slots and self._tick is None:
             self._tick = self._loop.call_later(RESOLUTION, self._fire)
 
     def stop(self) -> None:
-        """Forget every deadline."""
+        """Clear all deadlines."""
         self._slots.clear()
         if self._tick is not None:
             self._tick.cancel()

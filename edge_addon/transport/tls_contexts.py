@@ -1,7 +1,7 @@
-"""TLS contexts, one per served version and purpose, built when first needed and kept in a bounded cache.
+"""TLS contexts, one per served certificate version and purpose, built on first use and kept in a bounded cache.
 
-A context of its own per version means ticket keys of its own: a session can only ever resume onto the very
-certificate that it was made with. Knows where a version's files lie; decides nothing about which is served.
+Each context has its own ticket keys, so a session can only resume with the certificate that it was made with. Knows
+where the files of a version lie, and does not decide which version is served.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN, ServedCertificate
 
 CAPACITY = 1024
-"""Contexts kept. One takes some 26 KB and 0.4 ms, so a busy worker holds those in use and rebuilds the others."""
+"""Contexts in the cache. One takes 26 KB and 0.4 ms to build: a busy worker keeps those in use and rebuilds others."""
 
 MAXIMUM_AGE_SECONDS = 24 * 3600
-"""A context is rebuilt after a day, so that its ticket keys do not age (RFC 8446 appendix C.4 on reuse)."""
+"""A context is rebuilt after a day, which renews its ticket keys (RFC 8446 appendix C.4 on reuse)."""
 
-# Mozilla's "intermediate" list of 2025, less finite-field DHE, which only clients older than TLS 1.2's GCM suites need.
+# Mozilla's "intermediate" list of 2025 without finite-field DHE, which only clients without TLS 1.2's GCM suites need.
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
@@ -41,7 +41,7 @@ class _Built:
 
 
 class ContextCache:
-    """Contexts by site, version and purpose (web or mail), the most recently used ones kept."""
+    """Contexts by site, version and purpose (web or mail); the least recently used ones are dropped."""
 
     def __init__(
         self,
@@ -61,16 +61,16 @@ class ContextCache:
     def get(self, certificate: ServedCertificate, *, is_mail: bool) -> ssl.SSLContext | None:
         """The context that serves this certificate, or None when its files can't be read and none was built before.
 
-        A site keeps one context per purpose: its newest. When the version named is not readable (pruned while this
-        worker lagged behind, a disk fault), the site's live version is tried once, then the last good context stays.
+        A site has one context per purpose, the newest. When the version is not readable (pruned before this worker
+        read the journal, or a disk error), the site's live version is tried, then the last good context stays in use.
         """
         return self._of(certificate.site, certificate.version, is_mail)
 
     def warm(self, sites: int) -> None:
-        """Build those of main and of so many other sites, as they are live now.
+        """Build the contexts of main and of `sites` other sites, as they are live now.
 
-        Done before workers are forked: they share the ticket keys of these contexts, so a session resumes on any of
-        them. That ends for a site when its certificate is replaced, and for all after a day.
+        This happens before workers are forked, so that they share ticket keys and a session resumes on any of them.
+        It ends for a site when its certificate is replaced, and for all sites after a day.
         """
         try:
             names = sorted(path.name for path in self._layout.live_folder.iterdir() if path.name != MAIN)
@@ -108,7 +108,7 @@ class ContextCache:
         context.minimum_version = self._minimum_version
         context.set_ciphers(CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-        context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that wants more connects again
+        context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that needs more connects again
         if not is_mail:
             context.set_alpn_protocols(self._protocols)
         try:

@@ -1,11 +1,10 @@
-"""TLS as a stage between a socket and a session: bytes in, bytes out, no I/O.
+"""TLS between a socket and a session: bytes in, bytes out, no I/O. Knows nothing of sites, listeners or sockets.
 
-`HelloReader` learns the server name from the ClientHello before any certificate is chosen; `TlsStage` then runs the
-handshake and the records on the chosen certificate's own context. OpenSSL does everything that is TLS. Knows nothing
-of sites, listeners or sockets.
+`HelloReader` reads the server name from the ClientHello before a certificate is selected; `TlsStage` then runs the
+handshake and the records on the context of that certificate. OpenSSL implements all of TLS.
 
-Why not `sni_callback` on one first context, the usual way: session tickets would belong to that first context, so a
-session of one name would resume under another, and a TLS 1.2 resumption tells the callback the old name.
+The usual way, an `sni_callback` on one first context, is not safe here: session tickets would belong to that context,
+so a session of one name would resume under another, and a TLS 1.2 resumption passes the old name to the callback.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ RECORD_HANDSHAKE = 0x16
 """First byte of every TLS connection (RFC 8446 §5.1)."""
 
 MAXIMUM_HELLO = 32 * 1024
-"""Bytes of ClientHello that are waited for; real ones with post-quantum key shares take some 2 KB."""
+"""Bytes of the longest ClientHello accepted; real ones with post-quantum key shares have about 2 KB."""
 
 RECORD = 16 * 1024
-"""Plaintext in one TLS record at most (RFC 8446 §5.1): what one read can return."""
+"""Bytes of plaintext in the largest TLS record (RFC 8446 §5.1): the most that one read returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A complete ClientHello: its bytes, the SNI value as OpenSSL read it, and the alert that would refuse the name."""
+    """A complete ClientHello: its bytes, the SNI value as OpenSSL reads it, and the alert that refuses the name."""
 
     received: bytes
     server_name: str | None
@@ -37,48 +36,50 @@ class Hello:
 
 
 UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
-"""The fatal alert as a record of its own (RFC 8446 §6)."""
+"""The fatal alert unrecognized_name as a complete record (RFC 8446 §6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotTls:
-    """What came is no ClientHello that OpenSSL takes; `alert` is its answer, perhaps empty."""
+    """OpenSSL does not accept the bytes as a ClientHello; `alert` is its answer, perhaps empty."""
 
     alert: bytes
 
 
 class HelloContext:
-    """The certless context on which ClientHellos are read; one per worker."""
+    """The context without a certificate on which ClientHellos are read; one per worker."""
 
     def __init__(self, minimum_version: ssl.TLSVersion) -> None:
         self.seen: list[str | None] = []
         self.reads_plain = minimum_version <= ssl.TLSVersion.TLSv1_2
-        """Which version a plain hello ends in is not known; where 1.2 is too old, OpenSSL has to look."""
+        """`client_hello` does not see which version the client supports; where 1.2 is too old, OpenSSL must read it."""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = minimum_version
         self._context.sni_callback = self._report
 
     def _report(self, _tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext) -> int:
         self.seen.append(server_name)
-        return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # ends this handshake; the alert is sent only to refuse the name
+        return (
+            ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        )  # ends this handshake; the alert is sent only when the name is refused
 
     def reader(self) -> HelloReader:
         """A reader for one connection."""
         return HelloReader(self)
 
     def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-        """A handshake that ends once the name is known; for `HelloReader`."""
+        """Start a handshake that ends once the name is known; for `HelloReader`."""
         return self._context.wrap_bio(incoming, outgoing, server_side=True)
 
 
 def _ignore(_what: object) -> None:
-    """The handshake fails with an alert, which is all there is to say."""
+    """Report nothing: the handshake fails with an alert anyway."""
 
 
 class HelloReader:
-    """Reads one connection's ClientHello, however it is cut; a byte at a time costs no more than its bytes.
+    """Reads one connection's ClientHello, in pieces of any size; tiny pieces cost no more than their bytes.
 
-    One of the plainest form is read at once; for any other OpenSSL is asked, over a handshake that is then thrown away.
+    `client_hello` reads an ordinary one. For any other, OpenSSL starts a handshake that is then thrown away.
     """
 
     _context: HelloContext
@@ -100,7 +101,7 @@ class HelloReader:
         return not self._size
 
     def feed(self, data: bytes) -> Hello | NotTls | None:
-        """None while the ClientHello is incomplete. What follows it in `data` is kept in `Hello.received`."""
+        """None while the ClientHello is incomplete. `Hello.received` includes what follows it in `data`."""
         if not self._size:
             name = plain_server_name(data) if self._context.reads_plain else None
             if name is not None:
@@ -112,7 +113,7 @@ class HelloReader:
         self._incoming.write(data)
         seen = self._context.seen
         seen.clear()
-        # CPython reports a name that is not ASCII to this hook, with a traceback: a client could fill the log so.
+        # CPython reports a name that is not ASCII to this hook with a traceback, so a client could fill the log.
         hook, sys.unraisablehook = sys.unraisablehook, _ignore
         try:
             self._tls.do_handshake()
@@ -127,16 +128,16 @@ class HelloReader:
 
 
 class TlsStage:
-    """One TLS connection over memory: feed what the peer sent, take what is to be sent.
+    """One TLS connection over memory: feed what the peer sent, take what must be sent.
 
-    `feed`, `handshake`, `read` and `write` raise `ssl.SSLError` when the peer broke the protocol; `output` then holds
-    the alert. `handshake` and `read` raise `ssl.SSLWantReadError` when they need more.
+    `feed`, `handshake`, `read` and `write` raise `ssl.SSLError` when the peer violates the protocol; `output` then
+    returns the alert. `handshake` and `read` raise `ssl.SSLWantReadError` when they need more data.
     """
 
     feed: Callable[[Buffer], int]
     handshake: Callable[[], None]
     output: Callable[[], bytes]
-    """Every byte that is to be sent now, perhaps none."""
+    """All bytes that must be sent now, perhaps none."""
     is_ended: bool
     problem: ssl.SSLError | None
     _incoming: ssl.MemoryBIO
@@ -145,7 +146,7 @@ class TlsStage:
     __slots__ = tuple(__annotations__)
 
     def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
-        """The server's side; the client's with a name, which is what the context verifies the server for."""
+        """The server's side; with `server_name` the client's, which verifies that the server has this name."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
@@ -170,14 +171,14 @@ class TlsStage:
         return self._tls.read(RECORD)
 
     def receive(self, data: bytes) -> bytes:
-        """All plaintext up to and with `data`, in one piece.
+        """All plaintext up to the end of `data`, in one piece.
 
-        `is_ended` is true once close_notify has come behind it; `problem` is set, and nothing raised, when the peer
-        broke the protocol behind it.
+        `is_ended` becomes true when close_notify follows it. When the peer violates the protocol behind it, `problem`
+        is set and nothing is raised.
         """
         incoming, read = self._incoming, self._tls.read
         incoming.write(data)
-        size = min(len(data), RECORD) or RECORD  # a buffer of a whole record is dear for a short answer
+        size = min(len(data), RECORD) or RECORD  # a buffer for a whole record is expensive for a short answer
         whole = b""
         rest: list[bytes] = []
         try:
@@ -205,11 +206,11 @@ class TlsStage:
 
     @property
     def may_have_more(self) -> bool:
-        """False when another `read` could only raise SSLWantReadError: spares the exception on nearly every read."""
+        """False when another `read` would only raise SSLWantReadError; avoids that exception on nearly every read."""
         return self._incoming.pending > 0 or self._tls.pending() > 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt all of `data` (RFC 8446 §5.2 cuts it in records)."""
+        """Encrypt all of `data`, in as many records as it takes."""
         if len(data) <= RECORD:
             if data:
                 self._tls.write(data)
@@ -220,8 +221,8 @@ class TlsStage:
             sent += self._tls.write(view[sent:])
 
     def close_notify(self) -> None:
-        """Queue the closing alert (RFC 8446 §6.1); the peer's own is not waited for."""
+        """Queue close_notify (RFC 8446 §6.1), without waiting for the peer's."""
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # wants the peer's close_notify, or the handshake never ended: either way nothing more is to be said
+            pass  # the peer's close_notify is missing, or the handshake is incomplete: there is nothing more to send

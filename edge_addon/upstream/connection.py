@@ -1,8 +1,8 @@
-"""One connection to a web server behind the edge: it sends requests as given and reads the responses, strictly.
+"""One connection to a web server behind the edge: sends requests as given and reads the responses strictly.
 
-Knows the framing of responses and which exchange it works for; nothing of clients, sites or TLS (`client_tls` is its
-transport then). A connection that did anything unclean is closed, never used again: a byte too many after one response
-would be the beginning of another client's.
+Knows the framing of responses and the exchange that it works for; nothing of clients, sites or TLS (its transport is a
+`server_tls` one then). After any violation of the protocol a connection is closed and never used again: one byte too
+many after a response would become the start of another client's response.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead
 from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
-from edge_addon.transport.tcp import ask_after_peer, last_words
+from edge_addon.transport.tcp import enable_keepalive_of, unread_data
 
 
 class PoolOwner(Protocol):
-    """What made a connection and gets it back: a server of the pool."""
+    """The server of a pool that a connection belongs to."""
 
     name: str
     """The upstream's URL, for logs."""
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        """The connection is clean and has nothing to do."""
+        """The connection can serve another request."""
 
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is closed, whether it was idle or in use."""
 
 
 class ResponseReceiver(Protocol):
-    """Who a connection works for until the response has ended or failed."""
+    """What a connection works for until the response has ended or failed."""
 
     def informational(self, head: ResponseHead) -> None:
         """A 1xx response other than 101."""
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
-        """The final head, and as much of the body as came with it."""
+        """The final head, and the part of the body that came with it."""
 
     def response_data(self, data: bytes) -> None: ...
 
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
-        """The last bytes of the body; the connection has already gone back to its pool, or is closed."""
+        """The last bytes of the body; the connection is already back in its pool, or closed."""
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
-        """101: the connection is the receiver's now; `rest` are the first bytes of the new protocol."""
+        """101: the receiver now owns the connection; `rest` are the first bytes of the new protocol."""
 
     def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
-        """No (more) response. `is_lost`: the connection ended, as opposed to a response that was refused."""
+        """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
 
     def pause_body(self) -> None:
-        """The upstream does not keep up with the request's body."""
+        """The upstream does not keep up with the request body."""
 
     def resume_body(self) -> None: ...
 
@@ -70,22 +70,22 @@ class _Stage(Enum):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Made by its `Server`, which also keeps it while it is idle. Both sides hold nothing of a request afterwards."""
+    """Made by its `PoolOwner`, which keeps it while it is idle. It keeps nothing of a request afterwards."""
 
     is_active: bool
-    """Counted by its owner as working; the owner's to set."""
+    """Whether the owner counts it as in use; set by the owner."""
     is_reused: bool
     idle_since: float
     has_answered: bool
-    """A byte of the response to the present request has come."""
+    """A byte of the response to the current request has come."""
     has_ended: bool
-    """The server ended it, as opposed to a reset; known once it is lost."""
+    """The server closed it without a reset; known once it is lost."""
     owner: PoolOwner
     transport: asyncio.Transport
     _max_head: int
     _receiver: ResponseReceiver | None
     _stage: _Stage
-    _arrival: select.poll | None
+    _readable: select.poll | None
     _buffer: bytes
     _left: int
     _informational: int
@@ -101,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, owner: PoolOwner, max_head: int) -> None:
         self.owner = owner
         self._max_head = max_head
-        self._receiver = self._arrival = self._decoder = self._head = None
+        self._receiver = self._readable = self._decoder = self._head = None
         self._stage = _Stage.IDLE
         self._buffer = b""
         self._left = self._informational = 0
@@ -115,11 +115,11 @@ class UpstreamConnection(asyncio.Protocol):
         return self._stage is _Stage.IDLE and not self.transport.is_closing() and not self._has_unread()
 
     def _has_unread(self) -> bool:
-        """Bytes or an end lie in the socket that the loop has not come to yet: neither is for the next request."""
-        if self._arrival is None:
-            self._arrival = select.poll()
-            self._arrival.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(self._arrival.poll(0))
+        """The socket holds data or an end that the loop has not read yet; neither belongs to the next request."""
+        if self._readable is None:
+            self._readable = select.poll()
+            self._readable.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._readable.poll(0))
 
     # Used by the exchange.
 
@@ -133,7 +133,7 @@ class UpstreamConnection(asyncio.Protocol):
         asks_upgrade: bool,
         is_complete: bool,
     ) -> None:
-        """Send a request, as much of it as there is yet. `fields`: what happens to each field of the response."""
+        """Send a request, or the part that has come so far. `fields`: what happens to each field of the response."""
         self._receiver = receiver
         self._fields = fields
         self._stage = _Stage.HEAD
@@ -145,16 +145,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.write(data)
 
     def write(self, data: bytes) -> None:
-        """More of the request's body, framed."""
+        """Send more of the request body, already framed."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def finish_request(self) -> None:
-        """Everything of the request has been written."""
+        """The request has been written completely."""
         self._is_request_complete = True
 
     def abandon(self) -> None:
-        """The exchange wants nothing more: a response half read can't be skipped, so the connection goes."""
+        """Close: the exchange wants no response, and the rest of one can't be skipped."""
         self._receiver = None
         self._close()
 
@@ -172,12 +172,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        ask_after_peer(transport)
+        enable_keepalive_of(transport)
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
         if receiver is None:
-            self._close()  # nobody asked
+            self._close()  # a response without a request
             return
         self.has_answered = True
         try:
@@ -198,11 +198,11 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # In Linux it is EPIPE, not a reset, when a reset came behind a FIN.
+        # Linux reports EPIPE, not ECONNRESET, when a reset follows a FIN.
         self.has_ended = exc is None or isinstance(exc, BrokenPipeError)
         if exc is not None and self._receiver is not None:
-            # An answer that it gave before it closed on our body.
-            for data in last_words(self.transport):
+            # A response that it sent before it closed the connection during our body.
+            for data in unread_data(self.transport):
                 self.data_received(data)
         stage, self._stage = self._stage, _Stage.CLOSED
         receiver, self._receiver = self._receiver, None
@@ -240,7 +240,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._start_body(receiver, head, data)
                 return
             if head.status == 101:
-                self._switch(receiver, head, data)
+                self._upgrade(receiver, head, data)
                 return
             self._informational += 1
             if self._informational > MAX_INFORMATIONAL:
@@ -298,7 +298,7 @@ class UpstreamConnection(asyncio.Protocol):
         receiver.response_ended(data, trailers)
 
     def _release(self, *, is_clean: bool) -> None:
-        """The response is whole: back to the pool, unless anything speaks against using the connection again."""
+        """The response is complete: back to the pool, unless the connection can't be used again."""
         self._receiver = None
         self._decoder = None
         head = self._head
@@ -310,15 +310,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.resume_reading()
         self._stage = _Stage.IDLE
         if self._is_head_request or head.status in BODILESS:
-            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rested)
+            asyncio.get_running_loop().call_later(POOL_REST_SECONDS, self._rest_ended)
         else:
             self.owner.give_back(self)
 
-    def _rested(self) -> None:
+    def _rest_ended(self) -> None:
         if self._stage is _Stage.IDLE:
             self.owner.give_back(self)
 
-    def _switch(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
+    def _upgrade(self, receiver: ResponseReceiver, head: ResponseHead, rest: bytes) -> None:
         if not self._asks_upgrade or head.upgrade is None or head.upgrade.lower() != b"websocket":
             raise BadMessage(Cause.UNASKED_UPGRADE)
         self._receiver = None
@@ -334,15 +334,15 @@ class UpstreamConnection(asyncio.Protocol):
         if self._stage is not _Stage.CLOSED:
             self._stage = _Stage.CLOSED
             self._buffer = b""
-            # Not close(): that would wait until a body nobody wants any more has been written.
+            # close() would first send the rest of a body that nobody wants.
             self.transport.abort()
 
-    def leave_pool(self) -> None:
-        """Close an idle connection; everything of it has been read and written."""
+    def close_idle(self) -> None:
+        """Close an idle connection, with nothing left to read or write."""
         self._stage = _Stage.CLOSED
         self.transport.close()
 
     def tunnel_ended(self) -> None:
-        """The tunnel that took the connection over has closed it."""
+        """The tunnel that owned the connection has closed it."""
         self._stage = _Stage.CLOSED
         self.owner.lost(self)

@@ -1,7 +1,7 @@
-"""Asks an upstream now and then whether it is well (`health: /path`), so that a sick one gets no requests.
+"""Active health checks (`health: /path`): an upstream that fails its check gets no requests.
 
-Only where there are several to choose from. 2xx and 3xx within the limit mean well; anything else, or nothing, means
-that the server is passed over until a later answer is good. Each worker asks for itself.
+They run only where a site has several upstreams. A 2xx or 3xx status within the limit means healthy; with any other
+answer, or none, the server gets no requests until a later check succeeds. Each worker checks for itself.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ logger = logging.getLogger(__name__)
 
 
 class CheckedServer(Protocol):
-    """What a health check needs of the server that it asks."""
+    """What a health check needs of its server."""
 
     name: str
     upstream: Upstream
-    is_unwell: bool
-    """The check's to set."""
+    is_unhealthy: bool
+    """Set by the check."""
 
     async def connect(self) -> UpstreamConnection:
         """A new connection; raises OSError."""
 
 
 class HealthCheck:
-    """The repeated question to one server: a `ResponseReceiver` for each answer."""
+    """The repeated check of one server; the `ResponseReceiver` of each answer."""
 
     def __init__(self, server: CheckedServer, path: str) -> None:
         self._server = server
         host = str(server.upstream.address) if server.upstream.unix_path is None else "localhost"
         self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii")
-        self._answer: asyncio.Future[int] | None = None
+        self._status: asyncio.Future[int] | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
@@ -45,23 +45,25 @@ class HealthCheck:
 
     async def _run(self) -> None:
         while True:
-            problem = await self._ask()
-            if problem is not None and not self._server.is_unwell:
-                logger.warning("upstream %s is not well: %s; it gets no requests", self._server.name, problem)
-            elif problem is None and self._server.is_unwell:
-                logger.warning("upstream %s is well again", self._server.name)
-            self._server.is_unwell = problem is not None
+            problem = await self._probe()
+            if problem is not None and not self._server.is_unhealthy:
+                logger.warning(
+                    "upstream %s fails its health check: %s; it gets no requests", self._server.name, problem
+                )
+            elif problem is None and self._server.is_unhealthy:
+                logger.warning("upstream %s passes its health check again", self._server.name)
+            self._server.is_unhealthy = problem is not None
             await asyncio.sleep(HEALTH_SECONDS)
 
-    async def _ask(self) -> str | None:
-        """What is wrong, in a few words; None when it is well."""
+    async def _probe(self) -> str | None:
+        """What is wrong, in a few words; None when the server is healthy."""
         connection: UpstreamConnection | None = None
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
                 connection = await self._server.connect()
-                self._answer = asyncio.get_running_loop().create_future()
+                self._status = asyncio.get_running_loop().create_future()
                 connection.begin(self, self._request, is_head=False, asks_upgrade=False, is_complete=True)
-                status = await self._answer
+                status = await self._status
         except TimeoutError:
             return f"no answer within {HEALTH_SECONDS:g} s"
         except OSError as error:
@@ -70,20 +72,20 @@ class HealthCheck:
             if connection is not None:
                 connection.abandon()
         if status == 0:
-            return "no proper answer"
-        return None if 200 <= status < 400 else f"it answers {status}"
+            return "no valid answer"
+        return None if 200 <= status < 400 else f"status {status}"
 
-    # Called by the connection. Only the status counts: the rest of the response is not waited for.
+    # Called by the connection. Only the status counts; the check does not wait for the rest of the response.
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
-        self._settle(head.status)
+        self._set_status(head.status)
 
     def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
-        self._settle(0)
+        self._set_status(0)
 
-    def _settle(self, status: int) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(status)
+    def _set_status(self, status: int) -> None:
+        if self._status is not None and not self._status.done():
+            self._status.set_result(status)
 
     def informational(self, head: ResponseHead) -> None: ...
 

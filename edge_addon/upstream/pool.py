@@ -1,8 +1,8 @@
-"""The web servers of one site: which of them gets the next request, and the connections kept open to them.
+"""The web servers of one site: which one gets the next request, and the idle connections to them.
 
-A server that refuses a connection is passed over for a while if there are others (passive failure marking), and so is
-one whose health check fails; with all of them failing each is still tried: a wrong mark must not take a site down.
-Among those that work the one with the fewest requests under way gets the next. Knows nothing of requests.
+The server with the fewest requests under way gets the next one. A server that refuses a connection gets none for a
+while if there are others (passive health check), and neither does one that fails its active check. When all servers
+are marked as failing, each is still tried: a wrong mark must not take a site down. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +19,10 @@ from certstore.model.settings.models import Limits, Upstream
 from edge_addon.http.limits import (
     CONNECT_SECONDS,
     FAILED_SECONDS,
+    POOL_CLEANUP_SECONDS,
     POOL_FRESH_SECONDS,
     POOL_IDLE_SECONDS,
     POOL_MAX_IDLE,
-    POOL_SWEEP_SECONDS,
 )
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
 from edge_addon.transport.timers import Timers
@@ -32,8 +32,8 @@ from edge_addon.upstream.health_check import HealthCheck
 logger = logging.getLogger(__name__)
 
 
-class ConnectionTaker(Protocol):
-    """Who waits for a new connection. One of the two is called, once, unless the wait was cancelled."""
+class ConnectionWaiter(Protocol):
+    """Waits for a new connection. One of the methods is called once, unless the wait is cancelled."""
 
     def connected(self, connection: UpstreamConnection) -> None: ...
 
@@ -41,7 +41,7 @@ class ConnectionTaker(Protocol):
 
 
 class Server:
-    """One upstream, its idle connections (the last used first) and how it has been doing."""
+    """One upstream: its idle connections, the last used at the end, and whether it works."""
 
     def __init__(self, upstream: Upstream, time: Callable[[], float], max_head: int, base: Path) -> None:
         self.upstream = upstream
@@ -49,8 +49,8 @@ class Server:
         self.idle: dict[UpstreamConnection, None] = {}
         self.active = 0
         self.failed_until = 0.0
-        self.is_unwell = False
-        """What its health check says, where it has one."""
+        self.is_unhealthy = False
+        """The result of its last health check, if it has one."""
         self.is_retired = False
         self._time = time
         self._max_head = max_head
@@ -58,14 +58,14 @@ class Server:
         self._context: ssl.SSLContext | None = None
 
     def take_idle(self, min_since: float) -> UpstreamConnection | None:
-        """The connection used last, unless that was before `min_since`."""
+        """The connection used last, unless it has been idle since before `min_since`."""
         idle = self.idle
         while idle:
             connection, _ = idle.popitem()
             if not connection.is_usable:
                 continue
             if connection.idle_since < min_since:
-                idle[connection] = None  # all the others have waited longer
+                idle[connection] = None  # all others have been idle longer
                 return None
             connection.is_reused = connection.is_active = True
             self.active += 1
@@ -73,34 +73,34 @@ class Server:
         return None
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        """The connection is clean and has nothing to do."""
-        self._leaves_work(connection)
+        """The connection can serve another request."""
+        self._deactivate(connection)
         connection.idle_since = self._time()
         if self.is_retired or len(self.idle) >= POOL_MAX_IDLE:
-            connection.leave_pool()
+            connection.close_idle()
         else:
             self.idle[connection] = None
 
     def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is gone, out of the pool or out of a request."""
+        """The connection is closed, whether it was idle or in use."""
         self.idle.pop(connection, None)
-        self._leaves_work(connection)
+        self._deactivate(connection)
 
-    def _leaves_work(self, connection: UpstreamConnection) -> None:
+    def _deactivate(self, connection: UpstreamConnection) -> None:
         if connection.is_active:
             connection.is_active = False
             self.active -= 1
 
     def close_idle(self, before: float) -> None:
-        """Close what nobody has used since `before`, the longest unused first."""
+        """Close the connections that have been idle since before `before`."""
         for connection in list(self.idle):
             if connection.idle_since >= before:
                 return
             del self.idle[connection]
-            connection.leave_pool()
+            connection.close_idle()
 
     async def connect(self) -> UpstreamConnection:
-        """A new connection, counted as active; raises OSError (ssl.SSLError and TimeoutError are such)."""
+        """A new connection, counted as active; raises OSError (which includes ssl.SSLError and TimeoutError)."""
         loop, upstream = asyncio.get_running_loop(), self.upstream
         self.active += 1
         try:
@@ -138,8 +138,8 @@ class Server:
             raise
         return connection
 
-    def note_failure(self, error: OSError) -> None:
-        """Pass it over for a while. Said once per outage, not once per request."""
+    def mark_failed(self, error: OSError) -> None:
+        """Prefer other servers for a while. Logged once per outage, not once per request."""
         if not self.failed_until:
             logger.warning("upstream %s can't be reached: %s", self.name, str(error) or type(error).__name__)
         self.failed_until = self._time() + FAILED_SECONDS
@@ -164,13 +164,13 @@ class UpstreamPool:
     def __init__(
         self, upstreams: tuple[Upstream, ...], timers: Timers, limits: Limits, base: Path, count: Callable[[str], None]
     ) -> None:
-        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts a connect that failed."""
+        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts failed connects."""
         self._time = time = timers.time
         self._count = count
         self.servers = tuple(Server(upstream, time, limits.header_bytes, base) for upstream in upstreams)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeper = timers.timer()
-        self._is_swept = False
+        self._cleanup_timer = timers.timer()
+        self._is_cleanup_scheduled = False
         self._checks = tuple(
             HealthCheck(server, server.upstream.health)
             for server in self.servers
@@ -178,10 +178,10 @@ class UpstreamPool:
         )
 
     def take(self, *, may_be_resent: bool) -> UpstreamConnection | None:
-        """An idle connection of the best server, or None: then `open` one.
+        """An idle connection to the best server, or None: then `open` one.
 
-        A request that may not be sent twice gets only one that was in use a moment ago: the server may be closing
-        an older one right now, and nobody could tell whether it has seen the request.
+        A request that may not be sent twice gets only a connection that was in use a moment ago. The server may be
+        closing an older one just now, and nobody could tell whether it has received the request.
         """
         server = self.servers[0] if len(self.servers) == 1 else self._best()
         if not server.idle:
@@ -189,20 +189,20 @@ class UpstreamPool:
         fresh = POOL_IDLE_SECONDS if may_be_resent else POOL_FRESH_SECONDS
         return server.take_idle(self._time() - fresh)
 
-    def open(self, taker: ConnectionTaker, avoid: PoolOwner | None = None) -> asyncio.Task[None]:
+    def open(self, waiter: ConnectionWaiter, avoid: PoolOwner | None = None) -> asyncio.Task[None]:
         """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last.
 
         Cancel the task to end the wait without a call.
         """
-        task = asyncio.get_running_loop().create_task(self._open(taker, avoid))
+        task = asyncio.get_running_loop().create_task(self._open(waiter, avoid))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if not self._is_swept:
-            self._is_swept = True
-            self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
+        if not self._is_cleanup_scheduled:
+            self._is_cleanup_scheduled = True
+            self._cleanup_timer.set(POOL_CLEANUP_SECONDS, self._clean_up)
         return task
 
-    async def _open(self, taker: ConnectionTaker, avoid: PoolOwner | None) -> None:
+    async def _open(self, waiter: ConnectionWaiter, avoid: PoolOwner | None) -> None:
         cause = "upstream_unreachable"
         tried: set[Server] = set()
         while left := [server for server in self.servers if server not in tried]:
@@ -211,41 +211,37 @@ class UpstreamPool:
             try:
                 connection = await server.connect()
             except OSError as error:
-                cause = _describe(error)
+                cause = _cause_of(error)
                 self._count("upstream_connect_failed")
-                server.note_failure(error)
+                server.mark_failed(error)
                 continue
             except Exception:
-                # Nobody may wait for ever because of a fault that was not foreseen.
+                # An unexpected error must not leave a request waiting.
                 logger.exception("connecting to %s", server.name)
                 break
             server.failed_until = 0.0
-            taker.connected(connection)
+            waiter.connected(connection)
             return
-        taker.not_connected(cause)
-
-    def best(self, tried: Container[Server]) -> Server:
-        """For somebody who makes connections of his own: the best server not yet tried, of all when all are."""
-        return self._best([server for server in self.servers if server not in tried])
+        waiter.not_connected(cause)
 
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
-        """The least busy of the servers that work; of all of them when none does."""
+        """The least busy of the servers that work, or of all when none does."""
         now = self._time()
-        return min(servers or self.servers, key=lambda server: (_is_passed_over(server, now), server.active))
+        return min(servers or self.servers, key=lambda server: (_is_down(server, now), server.active))
 
-    def _sweep(self) -> None:
-        """Close what has been idle too long; rest until the next connection once nothing is left."""
+    def _clean_up(self) -> None:
+        """Close connections that have been idle too long; stop once none is left."""
         before = self._time() - POOL_IDLE_SECONDS
         for server in self.servers:
             server.close_idle(before)
         if any(server.idle or server.active for server in self.servers):
-            self._sweeper.set(POOL_SWEEP_SECONDS, self._sweep)
+            self._cleanup_timer.set(POOL_CLEANUP_SECONDS, self._clean_up)
         else:
-            self._is_swept = False
+            self._is_cleanup_scheduled = False
 
     def close(self) -> None:
-        """Close idle connections, keep none any more; requests under way go on."""
-        self._sweeper.cancel()
+        """Close idle connections and keep no more; requests under way continue."""
+        self._cleanup_timer.cancel()
         for check in self._checks:
             check.stop()
         for server in self.servers:
@@ -253,11 +249,11 @@ class UpstreamPool:
             server.close_idle(math.inf)
 
 
-def _is_passed_over(server: Server, now: float) -> bool:
-    return server.is_unwell or server.failed_until > now
+def _is_down(server: Server, now: float) -> bool:
+    return server.is_unhealthy or server.failed_until > now
 
 
-def _describe(error: OSError) -> str:
+def _cause_of(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "upstream_connect_timeout"
     if isinstance(error, ssl.SSLError):

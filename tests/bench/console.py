@@ -62,7 +62,7 @@ def take_in(root: Path) -> None:
     from certstore.watch.watcher import DropWatcher
 
     with StoreWriter.acquire(root) as writer:
-        watcher = DropWatcher(writer, sweep_seconds=3600)
+        watcher = DropWatcher(writer, scan_seconds=3600)
         watcher.start()
         wait(lambda: watcher.is_idle, seconds=3600)
         watcher.stop()

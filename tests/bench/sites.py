@@ -57,7 +57,7 @@ def measure(root: Path, count: int) -> None:
     with timed("a sweep's look at all places"):
         changed = take_view(writer.layout).changed_since(before)
     say("places that it found changed", str(len(changed)))
-    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher = DropWatcher(writer, scan_seconds=3600)
     with timed("second start: watches set, every drop found unchanged"):
         watcher.start()
         wait(lambda: watcher.is_idle, seconds=600)
@@ -82,7 +82,7 @@ def lay_down(root: Path, hosts: list[str]) -> CertificateAuthority:
 def first_start(root: Path, count: int) -> None:
     with timed("first start: lock, folders, sites found"):
         writer = StoreWriter.acquire(root)
-    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher = DropWatcher(writer, scan_seconds=3600)
     began = time.perf_counter()
     watcher.start()
     wait(lambda: watcher.is_idle, seconds=3600)

@@ -3,7 +3,7 @@
     with running_dovecot(certificate) as dovecot:
         dovecot.ports.imap, dovecot.log
 
-It lives in a folder of its own, on ports of its own, and knows the user `USER` with `PASSWORD`. Every login listener
+It lives in a folder of its own, on ports of its own, and knows the user `USER` with `PASSWORD`. Every listener but one
 takes a PROXY header first (from loopback only), offers STARTTLS, and takes no password unless the connection, or the
 header, says that it is over TLS.
 """
@@ -88,6 +88,10 @@ service lmtp {{
   inet_listener lmtp {{
     port = {lmtp}
   }}
+  inet_listener lmtp_proxied {{
+    port = {lmtp_proxied}
+    haproxy = yes
+  }}
 }}
 service auth {{
   inet_listener sasl {{
@@ -104,6 +108,8 @@ class DovecotPorts:
     pop3: int
     sieve: int
     lmtp: int
+    """The one listener that takes no PROXY header."""
+    lmtp_proxied: int
     sasl: int
 
 

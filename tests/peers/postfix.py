@@ -46,6 +46,7 @@ local_recipient_maps =
 virtual_mailbox_domains = peer.test
 virtual_mailbox_maps = static:yes
 virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
+{delivery}
 relay_domains =
 maillog_file = {folder}/postfix.log
 maillog_file_prefixes = {folder}
@@ -100,12 +101,18 @@ class Postfix:
 
 
 @contextlib.contextmanager
-def running_postfix(certificate: Issued, dovecot: Dovecot) -> Iterator[Postfix]:
-    """Started and ready; stopped at the end. `certificate` is what it presents on its own TLS."""
+def running_postfix(
+    certificate: Issued, dovecot: Dovecot, *, lmtp_port: int | None = None, delivery: str = ""
+) -> Iterator[Postfix]:
+    """Started and ready; stopped at the end. `certificate` is what it presents on its own TLS.
+
+    `lmtp_port` is where it delivers, if not to Dovecot; `delivery` are further settings of main.cf for that.
+    """
     program = require_peer("postfix")
     with peer_folder("postfix") as folder:
         ports = PostfixPorts(free_port(), free_port(), free_port())
-        _write_config(folder, certificate, ports, dovecot)
+        lmtp = dovecot.ports.lmtp if lmtp_port is None else lmtp_port
+        _write_config(folder, certificate, ports, lmtp=lmtp, sasl=dovecot.ports.sasl, delivery=delivery)
         postfix = Postfix(folder, ports)
         config = str(folder / "config")
         check = subprocess.run([program, "-c", config, "check"], capture_output=True, text=True, check=False)
@@ -123,16 +130,13 @@ def running_postfix(certificate: Issued, dovecot: Dovecot) -> Iterator[Postfix]:
             process.wait(20)
 
 
-def _write_config(folder: Path, certificate: Issued, ports: PostfixPorts, dovecot: Dovecot) -> None:
+def _write_config(folder: Path, certificate: Issued, ports: PostfixPorts, **main: int | str) -> None:
     config = folder / "config"
     for each in (config, folder / "queue", folder / "data"):
         each.mkdir()
     shutil.chown(folder / "data", "postfix", "postfix")
     (folder / "combined.pem").write_bytes(certificate.combined_pem)
-    main = _MAIN.format(
-        folder=folder, daemons=DAEMONS, hostname=HOSTNAME, lmtp=dovecot.ports.lmtp, sasl=dovecot.ports.sasl
-    )
-    (config / "main.cf").write_text(main)
+    (config / "main.cf").write_text(_MAIN.format(folder=folder, daemons=DAEMONS, hostname=HOSTNAME, **main))
     (config / "master.cf").write_text(
         _MASTER.format(smtp=ports.smtp, submission=ports.submission, smtp_tls=ports.smtp_tls)
     )

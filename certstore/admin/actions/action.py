@@ -1,7 +1,7 @@
-"""Where every action of console and API passes: authorized by the table, performed, put into the audit log.
+"""What all actions share: each is authorized by the table, performed, and recorded in the audit log.
 
-The faces (pages, API) translate; the deeds (`deeds_*`) say what an action does; this module holds what they share.
-Who is bound to sites and asks for another one gets the answer that a site which does not exist would give.
+Pages and API translate; the other modules of this package perform. An actor limited to some sites gets the same answer
+for any other site as for one that does not exist.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from certstore.store.errors import UnknownSite
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks: `who` as it stands in the audit log. `session` where a browser does."""
+    """Who performs an action: `who` as in the audit log; `session` only for a browser."""
 
     who: str
     name: str
@@ -41,20 +41,20 @@ class Actor:
 
 
 class Denied(Exception):
-    """The actor may not do this. Never says anything about a site."""
+    """The actor may not do this. Reveals nothing about a site."""
 
     def __init__(self, action: Action) -> None:
-        super().__init__(f"{action.value} is not allowed with these rights")
+        super().__init__(f"you are not allowed to do this ({action.value})")
         self.action = action
 
 
 class Conflict(Exception):
-    """What was to be changed is not as the actor has seen it; the message says what to do."""
+    """What the actor wants to change has changed since they saw it. The message says what to do."""
 
 
 @dataclass(slots=True)
 class AuditedAction:
-    """One action under way: what will stand in the audit log about it."""
+    """A running action: what the audit log will say about it."""
 
     outcome: str = "done"
     detail: str = ""
@@ -62,7 +62,7 @@ class AuditedAction:
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """Made once per control process."""
+    """Built once per control process."""
 
     context: ConsoleContext
     access: Access
@@ -75,10 +75,10 @@ class Actions:
     news: Broadcast
     streams: Streams
     edits: threading.Lock = field(default_factory=threading.Lock)
-    """Held between looking at a site's settings and changing them."""
+    """Held between reading a site's settings and changing them."""
 
     def check(self, actor: Actor, action: Action, site: str | None = None) -> None:
-        """Raises Denied, or VerbFailed (not found) for what the actor is not to know of."""
+        """Raises Denied, or RequestFailed (not found) for a site that the actor may not know of."""
         verdict = authorize(actor.grant, action, site)
         if verdict is Verdict.ALLOWED:
             return
@@ -91,7 +91,7 @@ class Actions:
     def audited(
         self, actor: Actor, action: Action, site: str | None = None, detail: str = ""
     ) -> Iterator[AuditedAction]:
-        """An action that changes something, or tells secrets of the whole: it is on record however it ends."""
+        """An action that changes something or reveals secrets: it is on record however it ends."""
         self.check(actor, action, site)
         audited = AuditedAction(detail=detail)
         try:
@@ -106,7 +106,7 @@ class Actions:
         self.index.refresh()
 
     def entry(self, actor: Actor, action: Action, site: str) -> SiteEntry:
-        """The site, when the actor may do this to it. Raises Denied, VerbFailed (not found)."""
+        """The site, if the actor may do this to it. Raises Denied, RequestFailed (not found)."""
         self.check(actor, action, site)
         try:
             return self.context.writer.site(site)
@@ -118,4 +118,4 @@ class Actions:
 
 
 def no_site(site: str) -> RequestFailed:
-    return RequestFailed(Fault.NOT_FOUND, f"there is no site {shown(site)}", "look for it in the overview")
+    return RequestFailed(Fault.NOT_FOUND, f"there is no site {shown(site)}", "the overview lists all sites")

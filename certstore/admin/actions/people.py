@@ -1,4 +1,4 @@
-"""Actions on people and tokens: signing in, set-up links, passwords and codes, users, API tokens."""
+"""Actions on users and tokens: sign-in, set-up links, passwords, one-time codes, users, API tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from certstore.model.console import totp
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role, Token, User, check_password, parse_user_name
 from certstore.model.snapshot import MAIN
+from certstore.model.text import shown
 from certstore.people.invitations import FIRST
 from certstore.people.sessions import Session
 from certstore.people.tokens import UnknownToken
@@ -20,7 +21,7 @@ from certstore.people.users import UnknownUser, UserExists
 
 
 class SignInFailed(Exception):
-    """`wait` says how long to wait where attempts came too fast; `needs_code` that name and password are right."""
+    """`wait`: how long to wait after too many attempts. `needs_code`: name and password are right."""
 
     def __init__(self, message: str, *, wait: timedelta | None = None, needs_code: bool = False) -> None:
         super().__init__(message)
@@ -36,11 +37,11 @@ class MadeToken:
     text: str = field(repr=False)
 
 
-# Coming in
+# Signing in
 
 
 def sign_in(actions: Actions, name: str, password: str, code: str, address: str) -> Session:
-    """A fresh session. Raises SignInFailed, with the same words whichever of name and password is wrong."""
+    """A new session. Raises SignInFailed, with the same message whether the name or the password is wrong."""
     name = name.strip().lower()[:80]
     if (wait := actions.throttle.wait(name, address)) is not None:
         seconds = max(1, round(wait.total_seconds()))
@@ -49,14 +50,14 @@ def sign_in(actions: Actions, name: str, password: str, code: str, address: str)
     is_right = actions.passwords.is_right(user.password_hash if user else "", password[:1100])
     if user is None or not is_right:
         _refuse(actions, name, address, "wrong name or password")
-        raise SignInFailed("Name or password is wrong.")
+        raise SignInFailed("Wrong name or password.")
     if user.totp_secret:
         if not code:
-            raise SignInFailed("Enter the code that your authenticator app shows.", needs_code=True)
+            raise SignInFailed("Enter the code from your authenticator app.", needs_code=True)
         step = totp.matching_step(user.totp_secret, code, actions.context.clock(), last_step=user.totp_step)
         if step is None or not actions.access.users.use_totp_step(name, step):
             _refuse(actions, name, address, "wrong code")
-            raise SignInFailed("The code is wrong or was used before; wait for the next one.", needs_code=True)
+            raise SignInFailed("The code is wrong or was already used. Wait for the next one.", needs_code=True)
     actions.throttle.succeeded(name, address)
     actions.access.audit.note(f"user {name}", address, "sign_in", None, "done")
     return actions.access.sessions.begin(name, address)
@@ -86,24 +87,25 @@ def sign_out(actions: Actions, actor: Actor, *, everywhere: bool = False) -> Non
 
 
 def invited_user(actions: Actions, secret: str) -> str | None:
-    """The user's name, or FIRST; None where the link is not good any more.
+    """The user's name, or FIRST; None if the link is not valid.
 
-    The first one ends with the first administrator, however that one came: by the command line too.
+    A link for the first administrator is invalid once there is one, even if the command line added it.
     """
     invited = actions.access.invitations.find(secret)
     return None if invited == FIRST and not actions.access.users.is_empty else invited
 
 
 def use_set_up_link(actions: Actions, secret: str, name: str, password: str, address: str) -> Session:
-    """Choose a password by a set-up link; by the first one also a name. Raises VerbFailed, InvalidPerson."""
+    """Set a password with a set-up link; the first administrator chooses a name too. Raises RequestFailed,
+    InvalidPerson."""
     invited = invited_user(actions, secret)
     if invited is None:
-        found = "this link is not good any more: it was used, has run out, or was replaced by a newer one"
-        raise RequestFailed(Fault.NOT_FOUND, found, "ask an administrator for another one, or: certedge admin user add")
+        found = "this link is no longer valid: it was used, has expired, or was replaced by a newer one"
+        raise RequestFailed(Fault.NOT_FOUND, found, "ask an administrator for a new one, or: certedge admin user add")
     chosen = parse_user_name(name) if invited == FIRST else invited
     check_password(password, chosen)
     password_hash = actions.passwords.hash(password)
-    # Used up only now: a password that was too short costs nobody the link.
+    # Used up only now: a password that is too short does not cost the link.
     if actions.access.invitations.use(secret) is None:
         raise RequestFailed(Fault.NOT_FOUND, "this link was used a moment ago")
     if invited == FIRST:
@@ -119,11 +121,11 @@ def use_set_up_link(actions: Actions, secret: str, name: str, password: str, add
     return actions.access.sessions.begin(chosen, address)
 
 
-# One's own account
+# The user's own account
 
 
 def change_password(actions: Actions, actor: Actor, old: str, new: str) -> None:
-    """Signs out everywhere else. Raises InvalidPerson."""
+    """Ends the user's other sessions. Raises InvalidPerson."""
     with actions.audited(actor, Action.PROFILE_CHANGE, detail="password"):
         _check_current_password(actions, actor, old)
         check_password(new, actor.name)
@@ -132,41 +134,41 @@ def change_password(actions: Actions, actor: Actor, old: str, new: str) -> None:
 
 
 def _check_current_password(actions: Actions, actor: Actor, password: str) -> None:
-    """Whoever found a browser signed in must not guess here without the back-off of the entrance."""
+    """Throttled like sign-in: someone who finds a signed-in browser must not guess passwords here."""
     if (wait := actions.throttle.wait(actor.name, actor.address)) is not None:
         raise InvalidPerson(f"too many failed attempts; try again in {max(1, round(wait.total_seconds()))} seconds")
     if not actions.passwords.is_right(actions.access.users.get(actor.name).password_hash, password[:1100]):
         actions.throttle.failed(actor.name, actor.address)
-        raise InvalidPerson("the present password is wrong")
+        raise InvalidPerson("the current password is wrong")
 
 
 def list_sessions(actions: Actions, actor: Actor) -> list[Session]:
-    """The last used first."""
+    """The user's sessions, last used first."""
     actions.check(actor, Action.PROFILE_VIEW)
     return sorted(actions.access.sessions.of(actor.name), key=lambda each: each.seen_at, reverse=True)
 
 
 def offer_codes(actions: Actions, actor: Actor, secret: str = "") -> tuple[str, str]:
-    """A secret, fresh unless one is given, and its address for authenticator apps. Changes nothing."""
+    """A secret, a new one unless it is given, and its URI for authenticator apps. Changes nothing."""
     actions.check(actor, Action.PROFILE_VIEW)
     secret = secret or base64.b32encode(secrets.token_bytes(totp.SECRET_BYTES)).decode()
     return secret, totp.provisioning_uri(secret, actor.name, actions.context.writer.site(MAIN).host)
 
 
 def switch_codes_on(actions: Actions, actor: Actor, secret: str, code: str) -> None:
-    """Only with a code made from it: nobody locks themselves out. Raises InvalidPerson.
+    """Needs a code of this secret, so that nobody locks themselves out. Raises InvalidPerson.
 
-    Another secret in place of one takes `switch_codes_off` first, and so the password.
+    Replacing a secret needs `switch_codes_off` first, and so the password.
     """
     with actions.audited(actor, Action.PROFILE_CHANGE, detail="one-time codes on"):
         if actions.access.users.get(actor.name).totp_secret:
-            raise InvalidPerson("sign-in asks for codes already; switch that off first")
+            raise InvalidPerson("one-time codes are already on; turn them off first")
         try:
             step = totp.matching_step(secret, code, actions.context.clock(), last_step=0)
         except ValueError:
-            raise InvalidPerson("this is no secret of ours; begin again") from None
+            raise InvalidPerson("this secret was not created here; reload the page and try again") from None
         if step is None or len(secret) < 32:
-            raise InvalidPerson("the code does not match; check the clock of your phone, and take the next code")
+            raise InvalidPerson("the code does not match; check the clock of your phone and try the next code")
         actions.access.users.set_totp(actor.name, secret, step)
 
 
@@ -186,13 +188,11 @@ def list_users(actions: Actions, actor: Actor) -> list[User]:
 
 
 def put_user(actions: Actions, actor: Actor, name: str, role: Role, sites: tuple[str, ...]) -> tuple[User, bool]:
-    """Add or change; whether the user is new. Raises InvalidPerson, VerbFailed for a site that there is not."""
+    """Add or change a user; also whether the user is new. Raises InvalidPerson, RequestFailed for an unknown site."""
     name = parse_user_name(name)
     is_new = _find(actions, name) is None
     with actions.audited(actor, Action.USER_ADD if is_new else Action.USER_CHANGE, detail=name) as audited:
-        known = set(actions.context.writer.sites())
-        if unknown := [site for site in sites if site not in known]:
-            raise RequestFailed(Fault.INVALID, f"there is no site {unknown[0]!r:.80}")
+        _check_sites(actions, sites)
         sites = tuple(sorted(set(sites)))
         user = actions.access.users.add(name, role, sites) if is_new else actions.access.users.change(name, role, sites)
         audited.detail = f"{name}: {role.value}" + (f" of {', '.join(sites)}" if sites else "")
@@ -200,13 +200,13 @@ def put_user(actions: Actions, actor: Actor, name: str, role: Role, sites: tuple
 
 
 def invite(actions: Actions, actor: Actor, name: str) -> str:
-    """The secret of a set-up link for the user, who is to choose a new password. Raises UnknownUser."""
+    """The secret of a set-up link with which the user chooses a new password. Raises UnknownUser."""
     with actions.audited(actor, Action.USER_INVITE, detail=name):
         return actions.access.invitations.make(actions.access.users.get(name).name)
 
 
 def remove_user(actions: Actions, actor: Actor, name: str) -> None:
-    """Signed out at once. Raises UnknownUser, InvalidPerson for the last administrator."""
+    """Also ends the user's sessions. Raises UnknownUser, InvalidPerson for the last administrator."""
     with actions.audited(actor, Action.USER_REMOVE, detail=name):
         actions.access.users.remove(name)
         actions.access.invitations.withdraw(name)
@@ -221,16 +221,20 @@ def list_tokens(actions: Actions, actor: Actor) -> list[Token]:
 def add_token(actions: Actions, actor: Actor, name: str, scope: Scope, sites: tuple[str, ...] | None) -> MadeToken:
     """Raises InvalidPerson."""
     with actions.audited(actor, Action.TOKEN_ADD, detail=name[:80]) as audited:
-        known = set(actions.context.writer.sites())
-        if unknown := [site for site in sites or () if site not in known]:
-            raise RequestFailed(Fault.INVALID, f"there is no site {unknown[0]!r:.80}")
+        _check_sites(actions, sites or ())
         token, text = actions.access.tokens.add(name, scope, sites, actor.who)
         audited.detail = f"{token.name} ({token.key}), scope {scope.value}"
     return MadeToken(token, text)
 
 
+def _check_sites(actions: Actions, sites: tuple[str, ...]) -> None:
+    known = set(actions.context.writer.sites())
+    if unknown := [site for site in sites if site not in known]:
+        raise RequestFailed(Fault.INVALID, f"there is no site {shown(unknown[0])}")
+
+
 def remove_token(actions: Actions, actor: Actor, key: str) -> None:
-    """Raises UnknownToken."""
+    """Raises RequestFailed (not found)."""
     with actions.audited(actor, Action.TOKEN_REMOVE, detail=key[:20]) as audited:
         try:
             token = actions.access.tokens.remove(key)

@@ -1,1 +1,12 @@
-"""`/api/v1`: the desk's actions as JSON: problem documents (RFC 9457), pages of lists, ETags of settings."""
+"""`/api/v1`: the actions as JSON. Knows no files of the store and no HTML.
+
+sites              sites, their settings (with ETags), versions, attempts, handshakes
+certificates       previews, uploads, rollback, orders, preflight checks, and their jobs
+people             users and API tokens
+myself             the asker's rights, sessions, password and one-time codes
+service            settings, CA account, test mail, audit log, event stream
+events             server-sent events of a job and of all sites
+models             the shapes of requests and answers, for the OpenAPI document
+examples           one example of every shape
+tags               ETags of answers that are polled
+"""

@@ -1,7 +1,7 @@
-"""Server-sent events: how a job goes on, and that something about the sites has changed.
+"""Server-sent events: the progress of a job, and that something about the sites has changed.
 
-Each message stands for itself, so a browser that comes back after a break needs no history. A comment line now and
-then keeps proxies from closing a quiet stream.
+Each message stands alone, so a browser that reconnects needs no history. A comment line now and then keeps proxies from
+closing a quiet stream.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from certstore.admin.live.site_index import SiteIndex
 
 QUIET_SECONDS = 15.0
 LONGEST_ROUNDS = 240
-"""Of quiet: after an hour the browser comes again, and shows its cookie again."""
+"""Rounds of QUIET_SECONDS: after an hour the browser reconnects and sends its cookie again."""
 
 
 def event_response(actions: Actions, actor: Actor, messages: AsyncGenerator[str]) -> StreamingResponse:
-    """Raises VerbFailed (busy) where the actor, or all together, have too many open."""
+    """Raises RequestFailed (busy) if the actor, or all actors together, have too many streams open."""
     actions.streams.check(actor.who)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
@@ -32,30 +32,30 @@ def event_response(actions: Actions, actor: Actor, messages: AsyncGenerator[str]
 
 
 async def follow_job(job: Job, news: Broadcast) -> AsyncGenerator[str]:
-    """`step` for every step, the earlier ones first; `end` with the whole job, after which the stream ends."""
-    told = 0
+    """`step` for every step, from the first; then `end` with the whole job, and the stream ends."""
+    sent = 0
     while not news.is_closed:
-        is_over = job.is_over  # asked first: no step comes after the end
-        while told < len(job.steps):
-            at, text = job.steps[told]
+        is_over = job.is_over  # read first: no step comes after the end
+        while sent < len(job.steps):
+            at, text = job.steps[sent]
             yield _message("step", {"at": at.isoformat(timespec="milliseconds"), "message": text})
-            told += 1
+            sent += 1
         if is_over:
             yield _message("end", job.to_json())
             return
         await news.wait(QUIET_SECONDS)
-        yield ": still at work\n\n"
+        yield ": still running\n\n"
 
 
 async def follow_sites(index: SiteIndex, news: Broadcast) -> AsyncGenerator[str]:
-    """`changed` with the generation, at once and whenever there is another one. Names no site: the listener looks."""
-    told = -1
+    """`changed` with the generation, now and after every change. It names no site: the listener fetches what it may."""
+    sent = -1
     for _ in range(LONGEST_ROUNDS):
         if news.is_closed:
             return
         generation = index.view().generation
-        if generation != told:
-            told = generation
+        if generation != sent:
+            sent = generation
             yield _message("changed", {"generation": generation})
         else:
             yield ": nothing new\n\n"

@@ -1,4 +1,4 @@
-"""One whole example of every shape of the API, for its OpenAPI document: what people copy from. No logic but `add`."""
+"""One complete example of every shape of the API, for its OpenAPI document. No logic but `add_examples`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Attempt": _ATTEMPT,
     "AuditEntry": _AUDITED,
     "AuditPage": {"entries": [_AUDITED], "before": 1041},
-    "Changed": {"site": _HOST, "message": f"{_HOST} is changed"},
+    "Changed": {"site": _HOST, "message": f"site {_HOST} changed: certificate"},
     "CheckShape": {
         "listener": "[::]:443",
         "kind": "https",
@@ -91,7 +91,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "ok": True,
         "problem": None,
     },
-    "CodesOff": {"password": "the present password"},
+    "CodesOff": {"password": "the current password"},
     "CodesOn": {"secret": "JBSWY3DPEHPK3PXP", "code": "492039"},
     "CodesSecret": {
         "secret": "JBSWY3DPEHPK3PXP",
@@ -106,14 +106,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "action": "order",
         "state": "done",
         "begun_at": _BEGAN,
-        "steps": [{"at": _BEGAN, "message": "all names are proven; the ec256 certificate is requested"}],
+        "steps": [{"at": _BEGAN, "message": "all names are validated; requesting the ec256 certificate"}],
         "result": {"site": _HOST, "outcome": "done", "version": 4, "fingerprint": _FINGERPRINT},
         "failure": None,
     },
     "MadeTokenShape": {"token": _TOKEN, "secret": "cet_…"},
     "Me": {"who": "anna", "scope": "admin", "sites": None},
     "OrderRequest": {"force": False, "agree_to_terms": True},
-    "PasswordChange": {"present": "the present password", "new": "a longer one than before"},
+    "PasswordChange": {"present": "the current password", "new": "a longer one than before"},
     "PreviewShape": {
         "accepted": True,
         "is_forcible": False,
@@ -137,7 +137,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "title": "Not found",
         "status": 404,
         "detail": f"there is no site {_HOST}",
-        "remedy": "GET /api/v1/sites lists those that there are",
+        "remedy": "GET /api/v1/sites lists all sites",
     },
     "Recipients": {"to": ["it@client-a.example"]},
     "RenewalShape": _RENEWAL,
@@ -203,7 +203,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 
 def add_examples(document: dict[str, Any]) -> dict[str, Any]:
-    """To every shape of an OpenAPI document that has one here."""
+    """Add them to the shapes of an OpenAPI document."""
     for name, schema in document["components"]["schemas"].items():
         if name in EXAMPLES:
             schema["examples"] = [EXAMPLES[name]]

@@ -1,4 +1,4 @@
-"""The shapes of the API's answers and requests, as they stand in its OpenAPI document. No logic."""
+"""The shapes of the API's answers and requests, as in its OpenAPI document. No logic."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class SiteSummary(Shape):
     standing: SiteStatus
     not_before: datetime | None
     not_after: datetime | None
-    renews_at: datetime | None = Field(description="When the next order is due, where the certificate is ordered.")
-    headline: str = Field(description="The gravest problem in words; empty where there is none.")
+    renews_at: datetime | None = Field(description="When the next order is due, if the certificate is ordered.")
+    headline: str = Field(description="The most serious problem; empty if there is none.")
     problems: int
 
     @classmethod
@@ -50,7 +50,7 @@ class SiteSummary(Shape):
 
 
 class SiteList(Shape):
-    """`main` is there where the actor may see it; `total` counts what the query found, over all pages."""
+    """`main` is null unless you may see it; `total` counts all sites that the query found, on all pages."""
 
     main: SiteSummary | None
     sites: list[SiteSummary]
@@ -76,7 +76,7 @@ class Attempt(BaseModel):
 
 
 class RenewalShape(BaseModel):
-    """`window` is the CA's suggestion (RFC 9773), `explanation_url` its page about it."""
+    """`window_start` and `window_end` are the CA's suggestion (RFC 9773), `explanation_url` is its page about it."""
 
     due: datetime | None
     reason: str | None
@@ -94,7 +94,7 @@ class RenewalShape(BaseModel):
 
 
 class SiteShape(BaseModel):
-    """As in `certedge status --json`, and more."""
+    """As in `certedge status --json`, with `standing`, `settings` and `renewal`."""
 
     site: str = Field(examples=[HOST])
     host: str = Field(examples=[HOST])
@@ -113,7 +113,7 @@ class SiteShape(BaseModel):
 
 
 class SettingsShape(BaseModel):
-    """The whole of a `site.yaml`; keys that are not given are as if never said. Its rules are those of the file."""
+    """A complete `site.yaml`; missing keys have their defaults. The rules are those of the file."""
 
     model_config = ConfigDict(extra="allow")
     host: str
@@ -149,11 +149,11 @@ class FileShape(Shape):
 
 
 class Upload(Shape):
-    """Any mixture of PEM, DER and PKCS#12 files; what each holds is found out by content."""
+    """Any mixture of PEM, DER and PKCS #12 files, recognized by their content."""
 
     files: Annotated[list[FileShape], Field(max_length=20)]
-    password: str | None = Field(None, description="Opens a PKCS#12 file or an encrypted key.", repr=False)
-    force: bool = Field(False, description="Take it although it has expired, or does not cover the site's names.")
+    password: str | None = Field(None, description="Opens a PKCS #12 file or an encrypted key.", repr=False)
+    force: bool = Field(False, description="Install it although it has expired or does not cover the site's names.")
 
 
 class PreviewShape(BaseModel):
@@ -175,7 +175,7 @@ class Taken(BaseModel):
 
 
 class OrderRequest(Shape):
-    force: bool = Field(False, description="Go past limits of the CA that are counted here.")
+    force: bool = Field(False, description="Order although the CA's limits, as counted here, are reached.")
     agree_to_terms: bool = Field(False, description="Agree to the CA's terms of service for the whole installation.")
 
 
@@ -228,7 +228,7 @@ class UserRequest(Shape):
 
 
 class Invitation(BaseModel):
-    path: str = Field(description="Of the set-up link, under the console's own address. Good once, for three days.")
+    path: str = Field(description="Path of the set-up link, at the console's address. Works once, within three days.")
 
 
 class TokenShape(BaseModel):
@@ -255,12 +255,12 @@ class TokenShape(BaseModel):
 class TokenRequest(Shape):
     name: str = Field(examples=["monitoring"])
     scope: Scope
-    sites: list[str] | None = Field(None, description="Leave out for all sites.")
+    sites: list[str] | None = Field(None, description="Omit for all sites.")
 
 
 class MadeTokenShape(BaseModel):
     token: TokenShape
-    secret: str = Field(description="Shown this once.", repr=False)
+    secret: str = Field(description="Shown only this once.", repr=False)
 
 
 class AuditEntry(BaseModel):
@@ -275,7 +275,7 @@ class AuditEntry(BaseModel):
 
 class AuditPage(BaseModel):
     entries: list[AuditEntry]
-    before: int | None = Field(description="Give this as `before` for the entries that came earlier; null: no more.")
+    before: int | None = Field(description="Send this as `before` for the next, older page; null: there is none.")
 
 
 class Me(BaseModel):
@@ -285,7 +285,7 @@ class Me(BaseModel):
 
 
 class Recipients(Shape):
-    to: list[str] = Field([], max_length=20, description="Leave out for those of edge.yaml.")
+    to: list[str] = Field([], max_length=20, description="Omit for the recipients in edge.yaml.")
 
 
 class Terms(Shape):

@@ -1,4 +1,4 @@
-"""Whom the API takes the asker for, and a person's own account. Tokens have no account: those get 403 beyond `/me`."""
+"""Who you are, and your own account. Tokens have no account: they get 403 for everything but `/me`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class PasswordChange(Shape):
 
 
 class CodesSecret(BaseModel):
-    """`uri` is what authenticator apps open. Nothing is asked for at sign-in before a code of it was shown."""
+    """`uri` is for authenticator apps. Sign-in requires codes only once you send one of this secret with
+    `PUT /me/codes`."""
 
     secret: str = Field(repr=False)
     uri: str = Field(repr=False)
@@ -43,13 +44,13 @@ class CodesOff(Shape):
     password: str = Field(repr=False)
 
 
-@router.get("", summary="Whom the API takes you for, and what you may do")
+@router.get("", summary="Who you are, and what you may do")
 def me(actor: ApiActor) -> Me:
     sites = None if actor.grant.sites is None else sorted(actor.grant.sites)
     return Me(who=actor.who, scope=actor.grant.scope, sites=sites)
 
 
-@router.get("/sessions", summary="Where you are signed in, the last used first")
+@router.get("/sessions", summary="Your sessions, last used first")
 def sessions(actions: ActionsDep, actor: ApiActor) -> list[SessionShape]:
     own = actor.session.digest if actor.session is not None else ""
     return [
@@ -58,31 +59,31 @@ def sessions(actions: ActionsDep, actor: ApiActor) -> list[SessionShape]:
     ]
 
 
-@router.delete("/sessions", status_code=204, summary="Sign out everywhere, here too")
+@router.delete("/sessions", status_code=204, summary="End all your sessions, this one included")
 def end_sessions(actions: ActionsDep, actor: ApiActor) -> Response:
     people.sign_out(actions, actor, everywhere=True)
     return Response(status_code=204)
 
 
-@router.put("/password", status_code=204, summary="Another password; signs out everywhere else")
+@router.put("/password", status_code=204, summary="Change your password; ends your other sessions")
 def change_password(actions: ActionsDep, actor: ApiActor, change: PasswordChange) -> Response:
     people.change_password(actions, actor, change.present, change.new)
     return Response(status_code=204)
 
 
-@router.post("/codes", summary="A fresh secret for one-time codes; changes nothing")
+@router.post("/codes", summary="A new secret for one-time codes; changes nothing")
 def codes_secret(actions: ActionsDep, actor: ApiActor) -> CodesSecret:
     secret, uri = people.offer_codes(actions, actor)
     return CodesSecret(secret=secret, uri=uri)
 
 
-@router.put("/codes", status_code=204, summary="Sign-in asks for one-time codes of this secret")
+@router.put("/codes", status_code=204, summary="Require one-time codes of this secret at sign-in")
 def switch_on(actions: ActionsDep, actor: ApiActor, codes: CodesOn) -> Response:
     people.switch_codes_on(actions, actor, codes.secret, codes.code)
     return Response(status_code=204)
 
 
-@router.post("/codes/off", status_code=204, summary="Sign-in asks for no code any more")
+@router.post("/codes/off", status_code=204, summary="No longer require one-time codes at sign-in")
 def switch_off(actions: ActionsDep, actor: ApiActor, codes: CodesOff) -> Response:
     people.switch_codes_off(actions, actor, codes.password)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""Users, and API tokens."""
+"""Users and API tokens."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def users(actions: ActionsDep, actor: ApiActor) -> list[UserShape]:
 
 
 @router.put(
-    "/users/{name}", summary="Add a user, or change role and sites of one", responses={201: {"model": UserShape}}
+    "/users/{name}", summary="Add a user, or change a user's role and sites", responses={201: {"model": UserShape}}
 )
 def put_user(
     actions: ActionsDep, actor: ApiActor, name: UserName, request: UserRequest, response: Response
 ) -> UserShape:
-    """A new user signs in after opening a set-up link: ask for one at `invitation`."""
+    """A new user needs a set-up link to choose a password: create one with `POST /users/{name}/invitation`."""
     user, is_new = people.put_user(actions, actor, name, request.role, tuple(request.sites))
     response.status_code = 201 if is_new else 200
     return UserShape.of(user)
 
 
-@router.post("/users/{name}/invitation", summary="A new set-up link; earlier ones are worth nothing any more")
+@router.post("/users/{name}/invitation", summary="Create a set-up link; earlier ones become invalid")
 def invite(actions: ActionsDep, actor: ApiActor, name: UserName) -> Invitation:
     return Invitation(path=f"/setup?link={people.invite(actions, actor, name)}")
 
 
-@router.delete("/users/{name}", status_code=204, summary="Remove a user, who is signed out at once")
+@router.delete("/users/{name}", status_code=204, summary="Remove a user and end the user's sessions")
 def remove_user(actions: ActionsDep, actor: ApiActor, name: UserName) -> PlainResponse:
     people.remove_user(actions, actor, name)
     return PlainResponse(status_code=204)
@@ -57,7 +57,7 @@ def tokens(actions: ActionsDep, actor: ApiActor) -> list[TokenShape]:
     return [TokenShape.of(token) for token in people.list_tokens(actions, actor)]
 
 
-@router.post("/tokens", status_code=201, summary="Make an API token")
+@router.post("/tokens", status_code=201, summary="Create an API token")
 def add_token(actions: ActionsDep, actor: ApiActor, request: TokenRequest) -> MadeTokenShape:
     sites = None if request.sites is None else tuple(request.sites)
     made = people.add_token(actions, actor, request.name, request.scope, sites)

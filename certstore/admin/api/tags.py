@@ -1,5 +1,5 @@
-"""ETags of what is asked for again and again: a digest of the answer itself, so that a restart, other rights or another
-query are never mistaken for the same."""
+"""ETags of answers that are polled: a digest of the answer itself, so that a restart, other rights or another query
+never match by mistake."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from fastapi import Header
 from pydantic import BaseModel
 from starlette.responses import Response
 
-IfNoneMatch = Annotated[
-    str | None, Header(description="The ETag of an answer that you have: 304 while it is the same.")
-]
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As it was when you asked last"}}
+IfNoneMatch = Annotated[str | None, Header(description="The ETag of an earlier answer: 304 while nothing has changed.")]
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Not changed since that answer"}}
 
 
 def tagged(content: BaseModel, seen: str | None, **headers: str) -> Response:
-    """The content, or 304 for who has seen it."""
+    """The content, or 304 if the client has it already."""
     body = content.model_dump_json().encode()
     tag = hashlib.sha256(body).hexdigest()[:24]
     headers["ETag"] = f'W/"{tag}"'

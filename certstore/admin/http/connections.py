@@ -1,8 +1,8 @@
-"""The console's connections, which must not run out: those that wait give way to those that come.
+"""Bounds the console's connections, and closes waiting ones in favour of new ones.
 
-uvicorn answers 503 to everybody once there are too many, and waits for a request's first bytes, and for its last,
-without end: a few hundred connections that say nothing would close the console, its health and its metrics to all. Here
-a request has to be whole in time, and when there are too many connections the one goes that has waited longest for one.
+uvicorn answers 503 to everyone once there are too many connections, and waits without limit for the first and the last
+byte of a request: a few hundred silent connections would block the console, its health checks and its metrics. Here a
+request must be complete in time, and if there are too many connections, the one that has waited longest is closed.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LIMIT = 500
 REQUEST_SECONDS = 120.0
-"""From the connection, or the last answer on it, to the end of the next request: 4 MB over a slow line."""
+"""From the connection's start, or its last answer, to the end of the next request: 4 MB over a slow line."""
 
 
 class BoundedProtocol(H11Protocol):
-    """Made by uvicorn, one for each connection."""
+    """One connection, made by uvicorn."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waits_since = 0.0
+        self._waiting_since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait()
         if len(self.connections) >= LIMIT:
-            waiting = [each for each in self.connections if isinstance(each, BoundedProtocol) and each.waits]
+            waiting = [each for each in self.connections if isinstance(each, BoundedProtocol) and each.is_waiting]
             if waiting:
-                min(waiting, key=lambda each: each._waits_since).end()
+                min(waiting, key=lambda each: each._waiting_since).end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -44,8 +44,8 @@ class BoundedProtocol(H11Protocol):
             self._wait()
 
     @property
-    def waits(self) -> bool:
-        """For a request, or for the rest of one."""
+    def is_waiting(self) -> bool:
+        """Whether the connection waits for a request, or for the rest of one."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def end(self) -> None:
@@ -54,14 +54,14 @@ class BoundedProtocol(H11Protocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
-        self._waits_since = self.loop.time()
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._end_of_patience)
+        self._waiting_since = self.loop.time()
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._time_out)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _end_of_patience(self) -> None:
-        if self.waits:
+    def _time_out(self) -> None:
+        if self.is_waiting:
             self.end()

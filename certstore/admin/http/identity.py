@@ -1,7 +1,7 @@
-"""Who sends a request: a person by the session's cookie, a program by its token; for every face the same.
+"""Finds who sent a request, for pages and API alike: a user by the session's cookie, a program by its token.
 
-A change that comes with a cookie has to carry the session's CSRF token too, in a header or in the form. Whatever names
-an origin has to name ours.
+A change sent with a cookie must also have the session's CSRF token, in a header or in the form. A request that names
+an origin must name this console's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from certstore.people.sessions import Session
 from certstore.people.users import UnknownUser
 
 COOKIE = "__Host-certedge"
-"""The prefix makes browsers insist on Secure, Path=/ and no Domain: no neighbour host can plant one."""
+"""The prefix makes browsers require Secure, Path=/ and no Domain, so that no neighbouring host can set it."""
 
 CSRF_HEADER = "X-CSRF-Token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,7 +33,7 @@ def address_of(request: Request) -> str:
 
 
 def find_actor(request: Request) -> Actor | None:
-    """By token, else by session; None for neither, or one that is not good."""
+    """The token's or the session's actor; None without a valid one."""
     actions = actions_of(request)
     header = request.headers.get("authorization")
     if header is not None:
@@ -58,7 +58,7 @@ def find_session(request: Request) -> Session | None:
 
 
 def check_origin(request: Request) -> None:
-    """Raises CsrfRefused for a request that a page of another origin made."""
+    """Raises CsrfRefused for a request from a page of another origin."""
     fetch_site = request.headers.get("sec-fetch-site")
     if fetch_site is not None and fetch_site not in ("same-origin", "none"):
         raise CsrfRefused

@@ -1,6 +1,6 @@
-"""`/metrics` and `/readyz`: what monitoring asks. `/readyz` is for anybody; metrics name customers and ask for a token.
+"""`/metrics` and `/readyz`, for monitoring. `/readyz` is public; metrics name customers, so they need a token.
 
-Gathers and hands over: the numbers are `service.metrics`'s, the verdict is `service.readiness`'s.
+Only gathers: `certstore.monitoring` computes the numbers and decides readiness.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from certstore.store.status import status
 
 
 def probe_routes(actions: Actions) -> APIRouter:
-    """The two routes; both run on threads, as they read files."""
+    """The two routes. Both run on threads because they read files."""
     context = actions.context
     reports = WorkerReports(context.writer.layout)
     router = APIRouter(include_in_schema=False)
@@ -28,8 +28,10 @@ def probe_routes(actions: Actions) -> APIRouter:
     def metrics(request: Request) -> Response:
         actor = find_actor(request)
         if actor is None:
-            # Not the redirect to the entrance that people get: a program would follow it and read a page.
-            return Response("a token is needed\n", 401, headers={"WWW-Authenticate": "Bearer"}, media_type="text/plain")
+            # No redirect to the sign-in page: a program would follow it and read a page.
+            return Response(
+                "an API token is required\n", 401, headers={"WWW-Authenticate": "Bearer"}, media_type="text/plain"
+            )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
         page = render(status(context.writer, now), reports.collect(now), now)

@@ -1,6 +1,6 @@
-"""Errors as problem documents (RFC 9457): what was found, what to do about it, and a status that fits.
+"""Errors as problem documents (RFC 9457): what was found, what to do about it, and the status.
 
-One table from what can go wrong to a status; a page uses the same one and says it in HTML.
+One table maps what can go wrong to a status; pages use the same table and render it as HTML.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ STATUS = {
     Fault.INTERNAL: 500,
 }
 TITLES = {
-    400: "The request can't be understood",
-    401: "Sign-in is needed",
+    400: "Bad request",
+    401: "Sign-in required",
     403: "Not allowed",
     404: "Not found",
-    405: "Not done that way",
-    409: "At odds with what is so",
-    412: "Changed meanwhile",
+    405: "Method not allowed",
+    409: "Conflict",
+    412: "Changed in the meantime",
     413: "Too large",
-    415: "Not this kind of content",
+    415: "Unsupported content type",
     422: "Refused",
     429: "Too many attempts",
-    500: "A fault in certedge itself",
-    502: "Somebody else's server did not play along",
-    503: "Not possible at the moment",
+    500: "Internal error",
+    502: "Another server failed",
+    503: "Temporarily unavailable",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`code` names the kind for programs, `detail` says what was found, `remedy` what to do."""
+    """`code` identifies the kind of problem to programs; `detail` says what was found, `remedy` what to do."""
 
     status: int
     code: str
@@ -62,7 +62,7 @@ class Problem:
 
     @property
     def title(self) -> str:
-        return TITLES.get(self.status, "It failed")
+        return TITLES.get(self.status, "Request failed")
 
     def to_json(self) -> dict[str, Any]:
         facts = {
@@ -75,18 +75,18 @@ class Problem:
 
 
 class NotSignedIn(Exception):
-    """Neither a session nor a token, or none that is good."""
+    """The request has no valid session and no valid token."""
 
 
 class CsrfRefused(Exception):
-    """A change that a browser sent without the session's own token."""
+    """A browser sent a change without the session's CSRF token."""
 
 
 EXPECTED: tuple[type[Exception], ...] = (
     RequestFailed, Denied, Conflict, NotSignedIn, CsrfRefused, InvalidPerson, UnknownUser, UnknownSite, BodyTooLarge,
     JournalUnreadable, OSError,
 )  # fmt: skip
-"""What actions raise, each with its own words below."""
+"""What actions raise; `problem_of` words each."""
 
 
 def problem_of(error: Exception) -> Problem:
@@ -96,8 +96,8 @@ def problem_of(error: Exception) -> Problem:
         case NotSignedIn():
             return Problem(401, "not_signed_in", "sign in, or send a token: Authorization: Bearer cet_…")
         case CsrfRefused():
-            remedy = "load the page again and repeat what you did"
-            return Problem(403, "csrf", "the request does not carry this session's own token", remedy)
+            remedy = "reload the page and try again"
+            return Problem(403, "csrf", "the request does not have this session's CSRF token", remedy)
         case Denied():
             return Problem(403, "forbidden", str(error), "ask an administrator")
         case Conflict():
@@ -107,14 +107,14 @@ def problem_of(error: Exception) -> Problem:
         case UnknownUser() | UnknownSite():
             return Problem(404, "not_found", str(error))
         case BodyTooLarge():
-            remedy = "a certificate with its key and chain has a few kilobytes: check which file was chosen"
+            remedy = "a certificate with its key and chain takes a few kilobytes: check which file you chose"
             return Problem(413, "too_large", "the request is larger than 4 MB", remedy)
         case JournalUnreadable():
             return Problem(503, "starting", str(error), "try again in a moment")
         case OSError():
             found = f"the store can't be used: {error.strerror or type(error).__name__}"
-            return Problem(503, "storage", found, "free space, or mend rights; what is served has not changed")
-    return Problem(500, "internal", f"{type(error).__name__}", "the log says where")
+            return Problem(503, "storage", found, "free space or fix permissions; what is served has not changed")
+    return Problem(500, "internal", f"{type(error).__name__}", "see the log")
 
 
 def response_of(problem: Problem) -> JSONResponse:

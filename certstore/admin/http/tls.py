@@ -1,8 +1,8 @@
 """The console's TLS context: always on the store's live main certificate, without a restart and without a watcher.
 
-The context that the listener holds has a certificate only so that it can begin; each handshake is moved, before a
-certificate is chosen, onto the context of the version that is live at that moment (one `readlink` when nothing
-changed). Open connections keep theirs.
+The listener's context has a certificate only so that the listener can start. Before a handshake chooses a certificate,
+it is moved to the context of the version that is live at that moment (one `readlink` if nothing changed). Open
+connections keep theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class LiveTlsContext:
-    """`listening` is for the listener. Raises OSError or ssl.SSLError where there is no main certificate."""
+    """`listening` is for the listener. Raises OSError or ssl.SSLError if there is no main certificate."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -29,14 +29,14 @@ class LiveTlsContext:
         self.listening.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
-        """Called with or without a server name: there is one certificate here."""
+        """Called with or without a server name: the console has one certificate."""
         number = live_number(self._layout, MAIN)
         if number != self._number:
             try:
                 self._current = self._load(number)
                 self._number = number
             except (OSError, ssl.SSLError) as error:
-                # The next handshake tries again; until then the last one that worked is served.
+                # The next handshake tries again; until then the last good one is served.
                 logger.error("the console can't load version %s of the main certificate: %s", number, error)
         connection.context = self._current
 
@@ -46,7 +46,7 @@ class LiveTlsContext:
         folder = self._layout.version(MAIN, number)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A ticket would be tied to the listener's context and its first certificate.
+        # A ticket would be bound to the listener's context and its first certificate.
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
         context.num_tickets = 0
         context.set_alpn_protocols(["http/1.1"])

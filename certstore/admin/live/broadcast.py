@@ -1,5 +1,5 @@
-"""Tells listeners in the event loop that something happened, from any thread. It carries no content: who is woken looks
-for itself, so that a slow listener misses nothing and holds nothing up.
+"""Wakes listeners in the event loop, from any thread, when something happened. It has no content: a woken listener
+looks for itself, so a slow one misses nothing and delays nobody.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ import asyncio
 
 
 class Broadcast:
-    """Made in the loop. After `close` every wait ends at once."""
+    """Created in the loop. After `close`, every wait ends immediately."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Event] = set()
         self.is_closed = False
 
-    def tell(self) -> None:
-        """From any thread."""
+    def announce(self) -> None:
+        """Wake every listener, from any thread."""
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
@@ -27,7 +27,7 @@ class Broadcast:
         self._wake()
 
     async def wait(self, seconds: float) -> None:
-        """Until the next `tell`, or at most so long."""
+        """Wait for the next `announce`, for at most `seconds`."""
         if self.is_closed:
             return
         event = asyncio.Event()

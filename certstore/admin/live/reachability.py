@@ -1,4 +1,4 @@
-"""Whether the CA can be reached from here: asked now and then, beside the requests, when somebody looks at a page."""
+"""Whether this server reaches the CA: checked now and then in the background, when somebody opens a page."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from datetime import datetime, timedelta
 
 from certstore.admin.context import ConsoleContext
 
-ASKED_EVERY = timedelta(minutes=10)
+CHECKED_EVERY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class CaCheck:
-    """`seen` says what went wrong, empty where the directory answered."""
+    """`failure` is empty if the CA's directory answered."""
 
     host: str
     at: datetime
-    seen: str
+    failure: str
 
 
 class Reachability:
-    """`now` never waits: it gives what was found last, and sees to it that somebody asks again in time."""
+    """`latest` never waits: it returns the last result and starts a new check when that is due."""
 
     def __init__(self, context: ConsoleContext) -> None:
         self._context = context
         self._lock = threading.Lock()
         self._last: CaCheck | None = None
-        self._is_asking = False
+        self._is_checking = False
 
-    def now(self) -> CaCheck | None:
-        """None until there was an answer, or where nothing is ever ordered."""
+    def latest(self) -> CaCheck | None:
+        """None until the first check has ended, or if nothing is ever ordered."""
         last, clock = self._last, self._context.clock
         with self._lock:
-            is_stale = last is None or clock() - last.at >= ASKED_EVERY
-            if is_stale and not self._is_asking and self._context.upkeep() is not None:
-                self._is_asking = True
-                threading.Thread(target=self._ask, name="console-reach", daemon=True).start()
+            is_stale = last is None or clock() - last.at >= CHECKED_EVERY
+            if is_stale and not self._is_checking and self._context.upkeep() is not None:
+                self._is_checking = True
+                threading.Thread(target=self._check, name="console-reach", daemon=True).start()
         return last
 
-    def _ask(self) -> None:
+    def _check(self) -> None:
         from certstore.model.renewal.preflight_facts import DirectoryStep
 
         try:
@@ -48,7 +48,7 @@ class Reachability:
                 return
             tools = upkeep.maintenance.tools
             facts = tools.preflight.look_at_directory(tools.cas[0])
-            seen = "" if facts.step is DirectoryStep.DONE else facts.seen or f"not beyond: {facts.step.value}"
-            self._last = CaCheck(tools.cas[0].host, self._context.clock(), seen)
+            failure = "" if facts.step is DirectoryStep.DONE else facts.seen or f"failed at: {facts.step.value}"
+            self._last = CaCheck(tools.cas[0].host, self._context.clock(), failure)
         finally:
-            self._is_asking = False
+            self._is_checking = False

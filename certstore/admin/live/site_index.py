@@ -1,7 +1,7 @@
-"""What the overview shows of every site, kept up to date beside the requests, so that no request reads 10,000 files.
+"""What the overview shows of every site, kept up to date in the background, so that no request reads 10,000 files.
 
-Looks at the journal (one stat when nothing is new) and at the records' folder (one stat too); facts of a site are
-gathered anew only when its entry, its records, its renewal or, by the passing of time, its state has changed.
+Watches the journal and the folder of records (one stat each when nothing is new). A site's facts are gathered again
+only when its entry, its records, its renewal or, as time passes, its state has changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from certstore.admin.context import ConsoleContext
 from certstore.model.certificate.expiry import CertificateState, certificate_state
 from certstore.model.console.listing import SiteRow, Table
 from certstore.model.console.standing import GRAVE, decide_status
-from certstore.model.renewal.decision import renewal_instant
+from certstore.model.layout import site_of_records
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
@@ -30,12 +30,12 @@ from certstore.store.status import SiteFacts, site_facts
 logger = logging.getLogger(__name__)
 
 _STAMP_SETTLES_NS = 2_000_000_000
-"""A folder's time stamp is coarse: one that is younger than this may still hide a second change."""
+"""A folder's time stamp is coarse: one younger than this may hide a second change."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All sites at one moment. `table` has the domains' sites; `generation` grows with every change of any."""
+    """All sites at one moment. `table` has all but the main site; `generation` grows with every change."""
 
     main: SiteRow
     table: Table
@@ -53,7 +53,7 @@ class _Known:
 
 
 class SiteIndex:
-    """`refresh` and `view` from any thread."""
+    """`refresh` and `view` run on any thread."""
 
     def __init__(self, context: ConsoleContext, changed: Callable[[], None]) -> None:
         self._context = context
@@ -68,17 +68,17 @@ class SiteIndex:
         self._view: View | None = None
 
     def view(self) -> View:
-        """As of the last refresh; the first time it takes as long as looking at every site does."""
+        """The view of the last refresh. The first call gathers the facts of every site."""
         view = self._view
         if view is None:
             self.refresh()
             view = self._view
         if view is None:
-            raise JournalUnreadable("there is no snapshot of the sites yet")
+            raise JournalUnreadable("the list of sites is not ready yet")
         return view
 
     def refresh(self) -> None:
-        """Take over what changed. Cheap when nothing has."""
+        """Apply what changed. Cheap if nothing did."""
         with self._lock:
             stale = self._changed_entries() | self._changed_records()
             minute = self._context.clock().replace(second=0, microsecond=0)
@@ -105,10 +105,7 @@ class SiteIndex:
         if snapshot is None:
             return set()
         self._snapshot = snapshot
-        if before is None:
-            return set(snapshot.sites)
-        gone = set(before.sites) - set(snapshot.sites)
-        return gone | {site for site, entry in snapshot.sites.items() if before.sites.get(site) is not entry}
+        return snapshot.changed_since(before)
 
     def _changed_records(self) -> set[str]:
         folder = self._context.writer.layout.records_folder
@@ -123,16 +120,16 @@ class SiteIndex:
         found: dict[str, int] = {}
         with os.scandir(folder) as entries:
             for each in entries:
-                if each.name.endswith(".json"):
+                if (site := site_of_records(each.name)) is not None:
                     try:
-                        found[each.name.removesuffix(".json")] = each.stat().st_mtime_ns
+                        found[site] = each.stat().st_mtime_ns
                     except OSError:
                         continue
         before, self._stamps = self._stamps, found
         return {site for site in found | before if found.get(site) != before.get(site)}
 
     def _aged(self, now: datetime) -> set[str]:
-        """Sites that stand otherwise by the mere passing of time, or whose renewal was decided anew."""
+        """Sites whose state changed as time passed, or whose renewal was decided again."""
         states = self._renewal_states()
         stale = set()
         for site, known in self._known.items():
@@ -149,7 +146,7 @@ class SiteIndex:
         upkeep = self._context.upkeep()
         return upkeep.maintenance.memory.states() if upkeep is not None else {}
 
-    # Putting together
+    # Building the view
 
     def _rebuild(self, stale: set[str]) -> None:
         snapshot = self._snapshot
@@ -158,7 +155,7 @@ class SiteIndex:
         states = self._renewal_states()
         is_changed = self._view is None
         for site in stale:
-            known = self._look(site, snapshot.sites.get(site), states.get(site, FRESH))
+            known = self._gather(site, snapshot.sites.get(site), states.get(site, FRESH))
             before = self._known.get(site)
             if known is None:
                 is_changed = self._known.pop(site, None) is not None or is_changed
@@ -173,8 +170,8 @@ class SiteIndex:
         self._view = View(by_site[MAIN], table, MappingProxyType(by_site), snapshot, generation)
         self._changed()
 
-    def _look(self, site: str, entry: SiteEntry | None, renewal: RenewalState) -> _Known | None:
-        """None for what is no site, and has no problem by which it could not become one."""
+    def _gather(self, site: str, entry: SiteEntry | None, renewal: RenewalState) -> _Known | None:
+        """None for a folder that is not a site and has no problem that keeps it from becoming one."""
         writer, now = self._context.writer, self._context.clock()
         if entry is None:
             records = read_records(writer.layout, site)
@@ -185,7 +182,7 @@ class SiteIndex:
             try:
                 facts = site_facts(writer, site, now)
             except UnknownSite:
-                return None  # removed a moment ago; the journal will say so
+                return None  # removed a moment ago; the journal will show it
         return _Known(entry, facts, renewal, self._row(entry, facts, renewal))
 
     def _row(self, entry: SiteEntry | None, facts: SiteFacts, renewal: RenewalState) -> SiteRow:
@@ -213,16 +210,9 @@ class SiteIndex:
         )
 
     def _renews_at(self, entry: SiteEntry, renewal: RenewalState) -> datetime | None:
-        """When the next order is due: the failed one's next attempt, else the certificate's own time."""
+        """When the next order is due: the next attempt after a failure, otherwise the renewal."""
         if renewal.next_attempt is not None:
             return renewal.next_attempt
         upkeep = self._context.upkeep()
-        if upkeep is None:
-            return None
-        from certstore.renewal.loop import site_fraction
-
-        live = upkeep.maintenance.tools.sites.live(entry)
-        if live is None:
-            return None
-        instant, _ = renewal_instant(live, renewal, site_fraction(entry.site, live))
-        return instant.astimezone(UTC)
+        due = upkeep.maintenance.renewal_due(entry, renewal) if upkeep is not None else None
+        return due[0].astimezone(UTC) if due is not None else None

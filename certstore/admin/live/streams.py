@@ -1,6 +1,6 @@
-"""Bounds the server-sent events that are open at once: each keeps a connection, and the console has only so many.
+"""Bounds the open streams of server-sent events: each takes one of the console's connections.
 
-Somebody who may see one site must not be able to close the console to everybody else.
+A user who may see one site must not be able to block the console for everyone else.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from certstore.control.protocol import Fault, RequestFailed
 
 PER_ACTOR = 20
-"""Pages that one person keeps open; a browser has six to a server before it waits by itself."""
+"""Streams of one actor; a browser opens at most six connections to a server."""
 IN_ALL = 200
 
 
 class Streams:
-    """Counted in the event loop; asked from any thread."""
+    """Counts in the event loop; `check` runs on any thread."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
     def check(self, who: str) -> None:
-        """Raises VerbFailed (busy)."""
+        """Raises RequestFailed (busy)."""
         if not self._has_room(who):
-            raise RequestFailed(
-                Fault.BUSY, "too many event streams are open", "close some, or ask now and then instead"
-            )
+            raise RequestFailed(Fault.BUSY, "too many event streams are open", "close some, or poll instead")
 
     async def counted(self, who: str, messages: AsyncGenerator[str]) -> AsyncIterator[str]:
-        """The messages. It may turn out only here that there is no room: many at once pass `check` together."""
+        """The messages, none if there is no room after all: several streams may pass `check` at the same time."""
         try:
             if not self._has_room(who):
                 return

@@ -1,6 +1,6 @@
-"""Geometry of what is drawn: the bar of one validity, the timeline of all ends. Numbers in, numbers out; no markup.
+"""The geometry of the charts: the bar of one certificate's validity, the timeline of all expiries. Pure; no markup.
 
-Coordinates are for an SVG whose width is 1000 units; the templates turn them into elements.
+Coordinates are for an SVG 1000 units wide; the templates turn them into elements.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STACK = (SiteStatus.OK, SiteStatus.MAIN_USED, SiteStatus.NO_CERTIFICATE, SiteSt
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Per cent of a validity: how much has passed, and where the renewal is due (None: nowhere on it)."""
+    """Percentages of a validity: how much has passed, and where the renewal is due (None: not within it)."""
 
     passed: int
     renews: int | None
@@ -48,7 +48,7 @@ def _percent(start: datetime, end: datetime, at: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One colour's part of a column, top down coordinates."""
+    """One colour's part of a column; y grows downwards."""
 
     standing: SiteStatus
     y: float
@@ -66,7 +66,7 @@ class Column:
     renewing: int
     renewing_height: float
     hosts: tuple[str, ...]
-    """Some of those that end; `ending` may be more."""
+    """Some of the hosts whose certificates expire; `ending` may be more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +84,16 @@ class Timeline:
 
 
 def build_timeline(table: Table, now: datetime) -> Timeline | None:
-    """When certificates end and renewals are due, in columns of whole days; None where nothing ends."""
+    """When certificates expire and renewals are due, in columns of whole days; None if nothing expires."""
     ends, renewals = table.ordered(Order.ENDS), table.ordered(Order.RENEWS)
-    # Those without an instant are at the end of each.
+    # Rows without an instant come last.
     ends = ends[: bisect_left(ends, LATEST, key=lambda row: row.not_after or LATEST)]
     renewals = renewals[: bisect_left(renewals, LATEST, key=lambda row: row.renews_at or LATEST)]
     if not ends:
         return None
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     farthest = ends[-1].not_after or now
-    # Nobody plans beyond 400 days; a self-signed certificate of ten years must not flatten everything else.
+    # Nobody plans beyond 400 days, and a self-signed certificate of ten years must not flatten everything else.
     span = min(max(farthest - today, timedelta(days=44)), timedelta(days=400))
     days = -(-(span.days + 7) // (_BUCKETS - 2))
     start = today - timedelta(days=max(days * 2, 7))
@@ -112,8 +112,7 @@ def build_timeline(table: Table, now: datetime) -> Timeline | None:
 def _split(
     rows: Sequence[SiteRow], start: datetime, days: int, instant: Callable[[SiteRow], datetime]
 ) -> list[Sequence[SiteRow]]:
-    """Rows in the order of their instants, cut at the columns' edges. What lies beyond an edge counts in the column at
-    that edge."""
+    """Rows in order of their instants, cut at the columns' edges. Those beyond the first or last column count in it."""
     edges = [start + timedelta(days=number * days) for number in range(1, _BUCKETS)]
     cuts = [0, *(bisect_left(rows, edge, key=instant) for edge in edges), len(rows)]
     return [rows[first:last] for first, last in pairwise(cuts)]
@@ -143,7 +142,7 @@ def _column(number: int, start: datetime, days: int, ending: Sequence[SiteRow], 
 
 
 def _ticks(start: datetime, whole: timedelta) -> tuple[Tick, ...]:
-    """The first of each month, or of every other one where they would be too many."""
+    """The first of each month, or of every nth month if that would be too many."""
     ticks, at = [], start.replace(day=1)
     while at < start + whole:
         if at > start:

@@ -1,4 +1,4 @@
-"""Coming in and going out: sign-in, set-up links, sign-out."""
+"""Sign-in, set-up links and sign-out."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ from certstore.people.sessions import LONGEST, Session
 router = APIRouter()
 
 _BEFORE = "__Host-certedge-form"
-"""Before there is a session, forms are tied to the browser by this cookie: nobody can sign somebody else in."""
+"""Binds forms to the browser before there is a session, so that nobody can sign in somebody else's browser."""
 
 
 @router.get("/signin")
 def show_sign_in(request: Request, actions: ActionsDep, next: str = "/", ended: bool = False) -> Response:  # noqa: A002
     if find_actor(request) is not None:
         return see_other(_inside(next))
-    message = (
-        "Your session has ended. Nothing was changed by what you did last; sign in and repeat it." if ended else ""
-    )
+    message = "Your session has expired. Your last action was not carried out: sign in and try again." if ended else ""
     return _form(request, "signin.html", next=_inside(next), name="", message=message, needs_code=False, is_error=False)
 
 
@@ -135,6 +133,6 @@ def _enter(session: Session, path: str) -> Response:
 
 
 def _inside(path: str) -> str:
-    """Where to go on: a path of ours, never another server (`//evil.test`, `/\\evil.test`, a header's end)."""
+    """The path to go to after sign-in: always this console, never another server (`//evil.test`, `/\\evil.test`)."""
     is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isascii() and path.isprintable()
     return path if is_ours else "/"

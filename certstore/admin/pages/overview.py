@@ -1,4 +1,4 @@
-"""All sites at a glance: how many stand how, what ends when, and the list, searched, filtered and sorted."""
+"""All sites at a glance: how many have which status, what expires when, and the list to search, filter and sort."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def overview(
     ends_before: str = "",
     page: str = "1",
 ) -> Response:
-    """What the address says wrongly is as if it did not: an old bookmark shows something in any case."""
+    """Invalid query values are ignored, so that an old bookmark always shows something."""
     number = int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1
     query = listing.Query(
         search=search,
@@ -67,7 +67,7 @@ def overview(
         timeline=build_timeline(found.found, now),
         bar=lambda row: validity_bar(row.not_before, row.not_after, row.renews_at, now),
         address=lambda **changes: _address(given, changes),
-        reached=actions.reachability.now() if sees_service else None,
+        ca_check=actions.reachability.latest() if sees_service else None,
         workers=service.list_workers(actions, actor) if sees_service else [],
         generation=actions.index.view().generation,
         orders=list(Order),
@@ -83,6 +83,6 @@ def _instant(text: str) -> datetime | None:
 
 
 def _address(given: dict[str, str], changes: dict[str, Any]) -> str:
-    """This page with some of its query changed; whatever is as usual is left out."""
+    """This page with a part of its query changed; empty values are left out."""
     merged = {key: str(value) for key, value in (given | changes).items() if value not in ("", None)}
     return f"/?{urlencode(merged)}" if merged else "/"

@@ -1,6 +1,6 @@
 """Turns a template and facts into a response. Everything that a template prints is escaped, without exception.
 
-Also what every page needs: who looks, the CSRF token of their session, and what the last action had to say.
+Adds what every page needs: the user, the CSRF token of their session, and the messages of their last action.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from certstore.admin.actions.action import Actor
 from certstore.admin.http.identity import actions_of, check_csrf, check_origin, find_actor
 from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.console.standing import LABELS, SiteStatus
 from certstore.model.settings.models import Source
@@ -48,7 +48,6 @@ def _environment() -> Environment:
         "came_from": words.came_from,
         "setting": words.setting_in_words,
         "breakable": breakable,
-        "instant": datetime.fromisoformat,
     }
     environment.globals |= {
         "from_now": words.from_now,
@@ -60,13 +59,14 @@ def _environment() -> Environment:
         "Standing": SiteStatus,
         "Source": Source,
         "Action": Action,
+        "file_limit": FILE_LIMIT,
         "stamp": _stamp(),
     }
     return environment
 
 
 def _stamp() -> str:
-    """Changes with every release of the static files, so that no browser mixes old and new ones."""
+    """Changes with the static files, so that no browser mixes old and new ones."""
     whole = hashlib.sha256()
     for path in sorted(STATIC.iterdir()):
         whole.update(path.read_bytes())
@@ -74,12 +74,12 @@ def _stamp() -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A host name that a narrow page breaks after a dot rather than anywhere."""
+    """A host name that a narrow page breaks only after dots."""
     return Markup(".<wbr>").join(name.split("."))
 
 
 class Flashes:
-    """What an action had to say, for the next page of the same session. In memory: losing one harms nobody."""
+    """Messages of an action, for the next page of the same session. In memory: losing one does no harm."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -128,12 +128,12 @@ def render(request: Request, actor: Actor | None, template: str, status: int = 2
 
 
 def see_other(path: str, **query: str) -> RedirectResponse:
-    """After an action: the browser gets the page that shows what came of it, and reloading repeats nothing."""
+    """Redirect after an action to the page that shows its outcome, so that reloading repeats nothing."""
     return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
 
 
 def page_actor(request: Request) -> Actor:
-    """Raises NotSignedIn. Tokens are for the API: a page is for a person with a session."""
+    """Raises NotSignedIn. Pages need a session; tokens are for the API."""
     actor = find_actor(request)
     if actor is None or actor.session is None:
         raise NotSignedIn
@@ -141,10 +141,10 @@ def page_actor(request: Request) -> Actor:
 
 
 def form_actor(request: Request, csrf: Annotated[str, Form()] = "") -> Actor:
-    """For forms that change something. Raises NotSignedIn, CsrfRefused."""
+    """The actor of a form that changes something. Raises NotSignedIn, CsrfRefused."""
     actor = page_actor(request)
     check_origin(request)
-    assert actor.session is not None, "page_actor sees to it"  # noqa: S101
+    assert actor.session is not None, "page_actor ensures it"  # noqa: S101
     check_csrf(actor.session, csrf)
     return actor
 

@@ -1,4 +1,4 @@
-"""Settings that hold for all, people and tokens, one's own account, the audit log."""
+"""The service's settings, users and tokens, the user's own account, and the audit log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from certstore.admin.actions.action import Actor
 from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
+from certstore.admin.pages.words import split_list
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role
@@ -23,7 +24,7 @@ router = APIRouter()
 @router.get("/service")
 def show_service(request: Request, actions: ActionsDep, actor: PageActor) -> Response:
     facts = service.show_service(actions, actor)
-    return render(request, actor, "service.html", facts=facts, reached=actions.reachability.now())
+    return render(request, actor, "service.html", facts=facts, ca_check=actions.reachability.latest())
 
 
 @router.post("/service/test-mail")
@@ -31,14 +32,14 @@ def send_test_mail(
     actions: ActionsDep, actor: FormActor, flashes: FlashesDep, to: Annotated[str, Form(max_length=500)] = ""
 ) -> Response:
     try:
-        facts = service.test_notification(actions, actor, to.replace(",", " ").split())
+        result = service.send_test_mail(actions, actor, split_list(to))
     except RequestFailed as failure:
         flashes.add(actor, "failing", f"No mail was sent: {failure}")
         return see_other("/service")
-    if facts["sent"]:
-        flashes.add(actor, "ok", f"Handed to the mail server for {', '.join(facts['sent'])}.")
-    for refused in facts["refused"]:
-        flashes.add(actor, "failing", f"{refused['recipient']} was refused: {refused['reason']}")
+    if result.sent:
+        flashes.add(actor, "ok", f"Sent to the mail server for {', '.join(result.sent)}.")
+    for refused in result.refused:
+        flashes.add(actor, "failing", f"{refused.recipient} was refused: {refused.reason}")
     return see_other("/service")
 
 
@@ -55,7 +56,7 @@ def register(
     return see_other("/service")
 
 
-# People
+# Users and tokens
 
 
 @router.get("/people")
@@ -74,11 +75,11 @@ def put_user(
     sites: Annotated[str, Form(max_length=20_000)] = "",
 ) -> Response:
     try:
-        user, is_new = people.put_user(actions, actor, name, role, tuple(sites.replace(",", " ").lower().split()))
+        user, is_new = people.put_user(actions, actor, name, role, tuple(split_list(sites.lower())))
     except (InvalidPerson, RequestFailed) as error:
         return _people(request, actions, actor, problem_of(error).detail, 422)
     if not is_new:
-        flashes.add(actor, "ok", f"{user.name} has other rights now.")
+        flashes.add(actor, "ok", f"{user.name} has a new role or new sites.")
         return see_other("/people")
     return _people(
         request, actions, actor, link=_link(request, people.invite(actions, actor, user.name)), user=user.name
@@ -94,7 +95,7 @@ def invite(request: Request, actions: ActionsDep, actor: FormActor, name: str) -
 def remove_user(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, name: str) -> Response:
     try:
         people.remove_user(actions, actor, name)
-        flashes.add(actor, "ok", f"{name} is removed, and signed out.")
+        flashes.add(actor, "ok", f"{name} was removed and signed out.")
     except (InvalidPerson, UnknownUser) as error:
         flashes.add(actor, "failing", str(error))
     return see_other("/people")
@@ -110,7 +111,7 @@ def add_token(
     sites: Annotated[str, Form(max_length=20_000)] = "",
 ) -> Response:
     try:
-        chosen = tuple(sites.replace(",", " ").lower().split()) or None
+        chosen = tuple(split_list(sites.lower())) or None
         made = people.add_token(actions, actor, name, scope, chosen)
     except (InvalidPerson, RequestFailed) as error:
         return _people(request, actions, actor, problem_of(error).detail, 422)
@@ -120,7 +121,7 @@ def add_token(
 @router.post("/people/tokens/{key}/remove")
 def remove_token(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, key: str) -> Response:
     people.remove_token(actions, actor, key)
-    flashes.add(actor, "ok", "The token is worth nothing any more.")
+    flashes.add(actor, "ok", "The token was removed.")
     return see_other("/people")
 
 
@@ -135,7 +136,7 @@ def _people(
     user: str = "",
     token: str = "",
 ) -> Response:
-    """A link and a token are shown in the answer to the request that made them, and never again."""
+    """A link or a token is shown only in the answer to the request that created it."""
     users, tokens = people.list_users(actions, actor), people.list_tokens(actions, actor)
     facts = {"users": users, "tokens": tokens, "message": message, "link": link, "user": user, "token": token}
     return render(request, actor, "people.html", status, **facts)
@@ -145,7 +146,7 @@ def _link(request: Request, secret: str) -> str:
     return f"https://{request.headers['host']}/setup?link={secret}"
 
 
-# One's own account
+# The user's own account
 
 
 @router.get("/profile")
@@ -169,7 +170,7 @@ def change_password(
         people.change_password(actions, actor, old, new)
     except InvalidPerson as error:
         return _profile(request, actions, actor, str(error), 422)
-    flashes.add(actor, "ok", "Your password is changed, and you are signed out everywhere else.")
+    flashes.add(actor, "ok", "Your password was changed. All your other sessions were signed out.")
     return see_other("/profile")
 
 
@@ -186,10 +187,10 @@ def switch_codes(
     try:
         if secret:
             people.switch_codes_on(actions, actor, secret, code)
-            flashes.add(actor, "ok", "From now on sign-in asks for a code.")
+            flashes.add(actor, "ok", "Sign-in now requires a code.")
         else:
             people.switch_codes_off(actions, actor, password)
-            flashes.add(actor, "ok", "Sign-in asks for no code any more.")
+            flashes.add(actor, "ok", "Sign-in no longer requires a code.")
     except InvalidPerson as error:
         return _profile(request, actions, actor, str(error), 422, secret=secret)
     return see_other("/profile")

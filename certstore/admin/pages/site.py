@@ -1,4 +1,4 @@
-"""One site: its page, what the listeners serve for it, its settings, rollback, and its removal."""
+"""One site: its page, what the listeners serve for it, its settings, rollback and removal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
-from certstore.admin.pages.words import key_in_words
+from certstore.admin.pages.words import key_in_words, split_list
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.names import DomainName, InvalidName, covers
@@ -29,7 +29,7 @@ KEY_TYPES = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048")
 
 
 class SettingsForm:
-    """The fields of the settings form, as they were sent; a key of site.yaml that has no field stays as it is."""
+    """The fields of the settings form as sent. Keys of site.yaml without a field stay as they are."""
 
     def __init__(
         self,
@@ -44,19 +44,19 @@ class SettingsForm:
     ) -> None:
         self._own = {
             "certificate": certificate or None,
-            "contact": _words(contact) or None,
+            "contact": split_list(contact) or None,
             "profile": profile.strip() or None,
             "key_type": key_type or None,
         }
         self._declared = {
             "host": host.strip() or None,
-            "additional_names": _words(names) or None,
+            "additional_names": split_list(names) or None,
             "inspect": inspect or None,
         }
-        self._upstream = _words(upstream)
+        self._upstream = split_list(upstream)
 
     def wanted(self, before: Mapping[str, Any], *, may_declare: bool = True) -> dict[str, Any]:
-        """The whole of the settings that are asked for. A form without the fields for declaring leaves those alone."""
+        """The complete settings that the form asks for. Without `may_declare`, host, names and servers stay."""
         wanted = {**before, **self._own}
         if may_declare:
             wanted |= self._declared
@@ -81,12 +81,12 @@ def add(request: Request, actions: ActionsDep, actor: FormActor, flashes: Flashe
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
     try:
         site = DomainName.parse(site).value
-        facts, _ = sites.put_settings(actions, actor, site, wanted, must_be_new=True)
+        result, _ = sites.put_settings(actions, actor, site, wanted, must_be_new=True)
     except InvalidName as error:
         return _form(request, actor, None, wanted, "", f"host: {error}", 422)
     except (RequestFailed, Conflict) as error:
         return _form(request, actor, None, wanted, "", problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", facts["message"])
+    flashes.add(actor, "ok", result.message)
     return see_other(f"/sites/{site}")
 
 
@@ -118,7 +118,7 @@ def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> 
 
 @router.get("/sites/{site}/handshakes")
 def handshakes(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
-    """A piece of the site's page, asked for by it; a page of its own where scripts are off."""
+    """A part of the site's page that its script loads; a separate page where scripts are off."""
     message, verdicts = "", []
     try:
         verdicts = sites.verify_site(actions, actor, site)
@@ -150,13 +150,13 @@ def change_settings(
     may_declare = authorize(actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
     wanted = given.wanted(before.settings or {"host": before.entry.host}, may_declare=may_declare)
     try:
-        facts, _ = sites.put_settings(actions, actor, site, wanted, if_match=etag)
+        result, _ = sites.put_settings(actions, actor, site, wanted, if_match=etag)
     except Conflict as conflict:
-        # With the present ETag: who has read both versions may save theirs.
+        # With the current ETag: a user who has seen both versions may save.
         return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
     except RequestFailed as error:
         return _form(request, actor, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", facts["message"])
+    flashes.add(actor, "ok", result.message)
     return see_other(f"/sites/{site}")
 
 
@@ -180,8 +180,8 @@ def remove(
     message = f"type {site} to confirm" if typed.strip().lower() != site else ""
     if not message:
         try:
-            facts = sites.remove_site(actions, actor, site)
-            flashes.add(actor, "ok", facts["message"])
+            result = sites.remove_site(actions, actor, site)
+            flashes.add(actor, "ok", result.message)
             return see_other("/")
         except RequestFailed as error:
             message = str(error)
@@ -192,17 +192,13 @@ def remove(
 def rollback(
     actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
 ) -> Response:
-    facts = certificates.activate(actions, actor, site, version)
-    flashes.add(actor, "ok" if facts["outcome"] in ("done", "noted") else "failing", facts["message"])
+    result = certificates.activate(actions, actor, site, version)
+    flashes.add(actor, "ok" if result.is_accepted else "failing", result.message)
     return see_other(f"/sites/{site}")
 
 
-def _words(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
 def upstream_texts(settings: Mapping[str, Any]) -> list[str]:
-    """The URLs; what a long form says beyond them is kept as long as the URLs are not changed."""
+    """The URLs. Other keys of the long form are kept as long as the URLs stay the same."""
     value = settings.get("upstream")
     items = value if isinstance(value, list) else [value] if value else []
     return [str(item["url"]) if isinstance(item, dict) else str(item) for item in items]
@@ -234,19 +230,19 @@ def _form(
 
 
 def _differences(versions: Sequence[VersionFacts]) -> dict[int, list[str]]:
-    """Per version, in words: what is different from the one before it."""
+    """What changed with each version, in words."""
     found: dict[int, list[str]] = {}
     for newer, older in itertools.pairwise(each.version for each in versions):
         words = []
         if gained := sorted(set(newer.dns_names) - set(older.dns_names)):
             words.append(f"new names: {listed(gained)}")
         if lost := sorted(set(older.dns_names) - set(newer.dns_names)):
-            words.append(f"names gone: {listed(lost)}")
+            words.append(f"removed names: {listed(lost)}")
         if newer.issuer != older.issuer:
-            words.append(f"another issuer: {newer.issuer}")
+            words.append(f"new issuer: {newer.issuer}")
         if (newer.key_kind, newer.key_bits) != (older.key_kind, older.key_bits):
-            words.append(f"another key: {key_in_words(newer.key_kind, newer.key_bits)}")
+            words.append(f"new key type: {key_in_words(newer.key_kind, newer.key_bits)}")
         if newer.fingerprint == older.fingerprint:
-            words.append("the same certificate with another chain or key file")
-        found[newer.number] = words or ["same names, issuer and kind of key; new validity"]
+            words.append("same certificate, new chain or key file")
+        found[newer.number] = words or ["same names, issuer and key type; new validity"]
     return found

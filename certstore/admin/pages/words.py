@@ -1,4 +1,4 @@
-"""How facts read on a page: instants, spans, sizes of keys, codes of outcomes. Pure; no markup."""
+"""How pages word facts: instants, time spans, keys, outcomes. Pure; no markup."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SOURCES = {
     None: "—",
 }
 DOINGS = {
-    "intake": "Files taken in",
+    "intake": "Certificate from files",
     "order": "Order",
     "renew": "Renewal",
     "rollback": "Rollback",
     "activate": "Activation",
     "settings": "Settings",
-    "self_signed": "Self-signed stopgap made",
+    "self_signed": "Self-signed certificate",
     "import": "Import",
     "prune": "Old versions removed",
-    "mend": "Mended at the start",
+    "mend": "Repair at start",
 }
 OUTCOMES = {
     Outcome.DONE: ("ok", "Done"),
-    Outcome.NOTED: ("idle", "Nothing to change"),
+    Outcome.NOTED: ("idle", "No change"),
     Outcome.REFUSED: ("failing", "Refused"),
     Outcome.FAILED: ("failing", "Failed"),
 }
@@ -56,7 +56,7 @@ def from_now(at: datetime | None, now: datetime) -> str:
 
 
 def grouped(fingerprint: str) -> str:
-    """Pairs of hex digits, as browsers show a fingerprint."""
+    """A fingerprint in pairs of hex digits, as browsers show it."""
     return ":".join(fingerprint[start : start + 2] for start in range(0, len(fingerprint), 2)).upper()
 
 
@@ -65,7 +65,7 @@ def key_in_words(key_kind: str, key_bits: int) -> str:
 
 
 def setting_in_words(value: object) -> str:
-    """A value of site.yaml: most are a word or a list of words."""
+    """A value of site.yaml. Most are a word or a list of words."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -73,11 +73,16 @@ def setting_in_words(value: object) -> str:
     return json.dumps(value)
 
 
+def split_list(text: str) -> list[str]:
+    """The items of a form's field, separated by commas or white space."""
+    return text.replace(",", " ").split()
+
+
 def came_from(source: str) -> str:
-    """A version's source, for people."""
+    """A version's source, as pages show it."""
     if source.startswith("acme:"):
         return f"ordered from {source.removeprefix('acme:')}"
     if source.startswith("import:"):
-        return f"taken over from {source.removeprefix('import:')}"
-    known = {"upload": "uploaded", "self-signed": "made here as a stopgap", "command": "command line"}
+        return f"imported from {source.removeprefix('import:')}"
+    known = {"upload": "uploaded", "self-signed": "created here, self-signed", "command": "command line"}
     return known.get(source, f"dropped: {source}" if "/" in source else source)

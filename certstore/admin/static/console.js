@@ -1,11 +1,11 @@
-/* What makes the pages more pleasant. Every one of them works without it. */
+/* Makes the pages more pleasant. Every page works without it. */
 "use strict";
 
 (() => {
-  // Said with every request for a piece of a page: messages for the person wait for a page that is shown whole.
+  // Sent with every request for a part of a page: flash messages wait for a page that is shown as a whole.
   const PART = { "X-Part": "1" };
 
-  // The overview and a site's page follow what happens, as long as nobody types into them.
+  // The overview and a site's page follow changes unless the user is typing in them.
   const live = document.getElementById("live");
 
   const refresh = async (address) => {
@@ -33,7 +33,7 @@
     return true;
   };
 
-  // Until the console itself answers again: it, or a proxy before it, may be restarting. Whether we are still signed in.
+  // Waits until the console answers again: it, or a proxy in front of it, may be restarting. Returns whether we are still signed in.
   const comesBack = async () => {
     for (;;) {
       await new Promise((resolve) => setTimeout(resolve, 2000));
@@ -73,7 +73,7 @@
     }, 250);
   });
 
-  // Pieces that take a moment: handshakes with every listener.
+  // Parts that take a moment: handshakes with every listener.
   const load = async (place) => {
     try {
       const answer = await fetch(place.dataset.load, { headers: PART });
@@ -84,7 +84,7 @@
   };
   for (const place of document.querySelectorAll("[data-load]")) load(place);
 
-  // An order, step by step.
+  // The steps of an order or check.
   const steps = document.querySelector("[data-follow]");
   if (steps && "EventSource" in window) {
     const lost = document.getElementById("lost");
@@ -112,16 +112,16 @@
     addEventListener("pagehide", () => events.close());
   }
 
-  // Which files were chosen, and whether one can't be a certificate.
+  // The chosen files, and whether one is too large for a certificate.
   for (const input of document.querySelectorAll(".drop input")) {
     const zone = input.closest(".drop");
-    const said = zone.querySelector(".chosen");
+    const message = zone.querySelector(".chosen");
     const largest = Number(input.dataset.largest);
     input.addEventListener("change", () => {
       const big = [...input.files].find((file) => file.size > largest);
-      said.textContent = big ? `${big.name} is larger than 1 MB: that can't be a certificate.` : [...input.files].map((file) => file.name).join(", ");
-      said.classList.toggle("bad", Boolean(big));
-      input.setCustomValidity(big ? said.textContent : "");
+      message.textContent = big ? `${big.name} is larger than 1 MB: it can't be a certificate.` : [...input.files].map((file) => file.name).join(", ");
+      message.classList.toggle("bad", Boolean(big));
+      input.setCustomValidity(big ? message.textContent : "");
     });
     for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, () => zone.classList.add("over"));
     for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.remove("over"));

@@ -100,7 +100,7 @@ class InstallPreviewRequest(CommandRequest[InstallResult]):
 
     command: ClassVar[str] = "cert.install"
     is_remote: ClassVar[bool] = False
-    preview: Preview
+    preview: Preview = field(repr=False)
     force: bool = False
 
 

@@ -1,7 +1,7 @@
-"""Recognises what dropped files hold, by content and never by name: certificates, private keys, or neither.
+"""Recognises what files hold, by content and never by name: certificates, private keys, or neither.
 
 PEM in any mixture, DER, PKCS #12 and PKCS #7; encrypted keys when there is a password. Everything found goes into one
-`Contents`; what belongs to what is for `bundle` to decide. Nothing out of a file ever gets into a finding.
+`Contents`; `bundle` decides what belongs together. No part of a file's content ever gets into a finding.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
-from certstore.model.certificate.der import ROUNDS_LIMIT, DerKind, derivation_rounds, kind_of
-from certstore.model.certificate.dropped_file import DroppedFile as DroppedFile  # noqa: PLC0414  its home is there; others may import it from here
+from certstore.model.certificate.der import DerKind, kind_of
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
-from certstore.model.certificate.pem import Block, find_blocks, looks_like_pem, plain_bytes
+from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
 from certstore.model.text import shown
 
-FILE_LIMIT = 1_000_000
-"""Bytes of one file; a chain with its key is below ten thousand."""
-PKCS12_LIMIT = 5
-"""Of PKCS #12 files in one drop: each may take seconds."""
+PROTECTED_LIMIT = 5
+"""PKCS #12 files and encrypted keys in one drop: opening each may take seconds."""
 _CERTIFICATES_LIMIT = 200
 _KEYS_LIMIT = 20
 
+_PKCS12, _PRIVATE_KEY = "the PKCS #12 file", "the private key"
+_REMOVE_PASSWORD = {
+    _PKCS12: "openssl pkcs12 -in FILE -nodes -out FILE.pem",
+    _PRIVATE_KEY: "openssl pkey -in FILE -out FILE.pem",
+}
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
 _PKCS7_LABELS = {"PKCS7", "CMS"}
@@ -45,8 +48,8 @@ class FoundKey:
 class Contents:
     """Certificates and keys in the order found, without duplicates.
 
-    `faults` refuse the drop as a whole: something in it is damaged. `locked` are keys that could not be opened, which
-    matters only when no other key fits. `ignored` names the files that hold neither.
+    Any of the `faults` refuses the files as a whole: something in them is damaged. `locked` are keys that could not be
+    opened, which matters only when no other key fits. `ignored` names the files that hold neither.
     """
 
     certificates: dict[CertificateFacts, str]
@@ -58,39 +61,45 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedPkcs12:
-    """What a PKCS #12 file holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
+class Unlocked:
+    """What a PKCS #12 file or an encrypted key holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
 
     key: bytes | None = field(repr=False)
     certificates: tuple[bytes, ...]
 
 
 class TooMuchWork(Exception):
-    """A file would take longer to open than anything that comes in may."""
+    """Opening a file would take longer than is granted to all that comes in together."""
 
 
-type Pkcs12Opener = Callable[[bytes, bytes | None], OpenedPkcs12]
+type Unlock = Callable[[bytes, bytes | None], Unlocked]
 """From content and password; raises ValueError when it does not open, TooMuchWork, or OSError."""
 
 
-def open_here(content: bytes, password: bytes | None) -> OpenedPkcs12:
-    """In this process, however long it takes: for files of one's own, or a process that is bounded."""
+def unlock_here(content: bytes, password: bytes | None) -> Unlocked:
+    """In this process, however long it takes: only for files of our own, or in a process that is bounded."""
+    encoding, form, plain = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     try:
+        if kind_of(content) is not DerKind.PKCS12:
+            return Unlocked(_load_key(content, password).private_bytes(encoding, form, plain), ())
         opened = pkcs12.load_pkcs12(content, password)
     except UNREADABLE as error:
         raise ValueError("it does not open") from error
-    encoding, form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
-    return OpenedPkcs12(
-        None if opened.key is None else opened.key.private_bytes(encoding, form, serialization.NoEncryption()),
+    return Unlocked(
+        None if opened.key is None else opened.key.private_bytes(encoding, form, plain),
         tuple(each.certificate.public_bytes(encoding) for each in (opened.cert, *opened.additional_certs) if each),
     )
 
 
-def read_contents(
-    files: Iterable[DroppedFile], password: bytes | None, open_pkcs12: Pkcs12Opener = open_here
-) -> Contents:
+def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
+    load = serialization.load_pem_private_key if looks_like_pem(content) else serialization.load_der_private_key
+    # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
+    return load(content, password, unsafe_skip_rsa_key_validation=True)
+
+
+def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: Unlock = unlock_here) -> Contents:
     """Reads every file; never raises."""
-    reader = _Reader(password, open_pkcs12)
+    reader = _Reader(password, unlock)
     is_empty = True
     for file in files:
         is_empty = is_empty and not file.content.strip()
@@ -98,8 +107,8 @@ def read_contents(
     certificates, keys = reader.certificates, reader.keys
     if len(certificates) > _CERTIFICATES_LIMIT or len(keys) > _KEYS_LIMIT:
         message = (
-            f"the drop holds {len(certificates)} certificates and {len(keys)} private keys; "
-            f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: drop only what belongs to this site"
+            f"the files hold {len(certificates)} certificates and {len(keys)} private keys; "
+            f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: leave only what belongs to this site"
         )
         reader.faults.append(refusal(Refusal.TOO_LARGE, message))
     return Contents(
@@ -113,13 +122,13 @@ def read_contents(
 
 
 class _Reader:
-    """Gathers over the files of one drop."""
+    """Gathers what all files of one reading hold."""
 
-    def __init__(self, password: bytes | None, open_pkcs12: Pkcs12Opener) -> None:
+    def __init__(self, password: bytes | None, unlock: Unlock) -> None:
         self._password = password
-        self._open_pkcs12 = open_pkcs12
-        self._pkcs12_files = 0
-        self._rounds = 0
+        self._unlock_with = unlock
+        self._protected = 0
+        self._is_exhausted = False
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
         self.faults: list[Finding] = []
@@ -129,7 +138,11 @@ class _Reader:
     def read(self, file: DroppedFile) -> None:
         name = shown(file.name)
         if len(file.content) > FILE_LIMIT:
-            self._fault(Refusal.TOO_LARGE, f"{name} has {len(file.content)} bytes; at most {FILE_LIMIT} are read")
+            self._fault(
+                Refusal.TOO_LARGE,
+                f"{name} has {len(file.content)} bytes, and at most {FILE_LIMIT} are read; a certificate with its key "
+                "and chain has fewer than ten thousand: check which file this is",
+            )
             return
         content = plain_bytes(file.content)
         if looks_like_pem(content):
@@ -149,8 +162,8 @@ class _Reader:
         if found.is_incomplete:
             self._fault(
                 Refusal.INCOMPLETE_PEM,
-                f"{name} holds a PEM block without its beginning or end, as a file does that is still being written; "
-                "it is read again when it changes",
+                f"{name} holds a PEM block without its beginning or end, like a file that is still being written; "
+                "copy it again",
             )
         used = [self._read_block(name, block) for block in found.blocks]
         if not any(used) and not found.is_incomplete:
@@ -170,11 +183,11 @@ class _Reader:
 
     def _read_key_block(self, name: str, block: Block) -> None:
         if block.has_headers:
-            self._read_key(name, block.text, is_pem=True)
+            self._read_key(name, block.text)
         elif block.der is None:
             self._damaged(name, "a private key")
         else:
-            self._read_key(name, block.der, is_pem=False)
+            self._read_key(name, block.der)
 
     # Binary files
 
@@ -184,34 +197,49 @@ class _Reader:
         elif kind is DerKind.PKCS7:
             self._read_pkcs7(name, content)
         elif kind is DerKind.KEY or kind is DerKind.ENCRYPTED_KEY:
-            self._read_key(name, content, is_pem=False)
+            self._read_key(name, content)
         else:
             self._read_certificate(name, content)
 
     def _read_pkcs12(self, name: str, content: bytes) -> None:
-        self._pkcs12_files += 1
-        if self._pkcs12_files > PKCS12_LIMIT:
-            self._fault(Refusal.TOO_LARGE, f"{name} is one PKCS #12 file too many; at most {PKCS12_LIMIT} are read")
-            return
-        if not self._may_be_opened(name, content):
-            return
-        try:
-            opened = self._open_pkcs12(content, self._password)
-        except ValueError:
-            # The library tells a wrong password from damage as little as the format does.
-            self._locked(name, "the PKCS #12 file")
-            return
-        except TooMuchWork:
-            self._rounds = ROUNDS_LIMIT + 1
-            self._too_much_work(name)
-            return
-        except OSError as error:
-            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
-            return
+        opened = self._unlock(name, _PKCS12, content)
+        if opened is not None:
+            self._read_unlocked(name, opened)
+
+    def _read_unlocked(self, name: str, opened: Unlocked) -> None:
         if opened.key is not None:
-            self._read_key(name, opened.key, is_pem=False)
+            self._read_key(name, opened.key)
         for each in opened.certificates:
             self._read_certificate(name, each)
+
+    def _unlock(self, name: str, what: str, content: bytes) -> Unlocked | None:
+        """None, and a finding, when it does not open. What has run out for one file has for those after it."""
+        self._protected += 1
+        if self._is_exhausted:
+            return None
+        if self._protected > PROTECTED_LIMIT:
+            self._is_exhausted = True
+            self._fault(
+                Refusal.TOO_LARGE,
+                f"{name} holds one PKCS #12 file or encrypted key too many; at most {PROTECTED_LIMIT} are opened: "
+                "leave only what belongs to this site's certificate",
+            )
+            return None
+        try:
+            return self._unlock_with(content, self._password)
+        except ValueError:
+            # The library tells a wrong password from damage as little as the format does.
+            self._locked(name, what)
+        except TooMuchWork:
+            self._is_exhausted = True
+            self._fault(
+                Refusal.UNREADABLE,
+                f"{what} in {name} takes too long to open: it asks for more rounds of password hashing than any "
+                "program writes; write it again with openssl",
+            )
+        except OSError as error:
+            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
+        return None
 
     def _read_pkcs7(self, name: str, content: bytes) -> None:
         try:
@@ -232,24 +260,21 @@ class _Reader:
             return
         self.certificates.setdefault(facts.der, (facts, name))
 
-    def _read_key(self, name: str, content: bytes, *, is_pem: bool) -> None:
-        load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
-        is_encrypted = b"ENCRYPTED" in content if is_pem else kind_of(content) is DerKind.ENCRYPTED_KEY
-        if is_encrypted and not self._may_be_opened(name, content):
-            return
+    def _read_key(self, name: str, content: bytes) -> None:
+        is_encrypted = b"ENCRYPTED" in content if looks_like_pem(content) else kind_of(content) is DerKind.ENCRYPTED_KEY
         if is_encrypted and not self._password:
-            self._locked(name, "the private key")
-            return
-        try:
-            # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
-            key = load(content, self._password if is_encrypted else None, unsafe_skip_rsa_key_validation=True)
-        except UNREADABLE:
-            if is_encrypted:
-                self._locked(name, "the private key")
-            else:
+            self._locked(name, _PRIVATE_KEY)
+        elif is_encrypted:
+            opened = self._unlock(name, _PRIVATE_KEY, content)
+            if opened is not None:
+                self._read_unlocked(name, opened)
+        else:
+            try:
+                key = _load_key(content, None)
+            except UNREADABLE:
                 self._damaged(name, "a private key")
-            return
-        self._add_key(name, key)
+            else:
+                self._add_key(name, key)
 
     def _add_key(self, name: str, key: PrivateKeyTypes) -> None:
         try:
@@ -259,34 +284,22 @@ class _Reader:
             return
         self.keys.setdefault(spki, FoundKey(key, spki, name))
 
-    def _may_be_opened(self, name: str, content: bytes) -> bool:
-        """A drop may ask for so much work and no more, in one file or in many small ones."""
-        self._rounds += derivation_rounds(content)
-        if self._rounds <= ROUNDS_LIMIT:
-            return True
-        self._too_much_work(name)
-        return False
-
-    def _too_much_work(self, name: str) -> None:
+    def _damaged(self, name: str, what: str) -> None:
         self._fault(
             Refusal.UNREADABLE,
-            f"{name}, with what was read before it, asks for more than {ROUNDS_LIMIT} rounds of password hashing, or "
-            "is encoded unusually; write it anew with openssl",
+            f"{name} holds {what} that can't be read: it is damaged or half written; copy it again",
         )
-
-    def _damaged(self, name: str, what: str) -> None:
-        self._fault(Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written")
 
     def _locked(self, name: str, what: str) -> None:
         if self._password:
             finding = refusal(
-                Refusal.WRONG_PASSWORD, f"{what} in {name} does not open with the password given, or is damaged"
+                Refusal.WRONG_PASSWORD,
+                f"the password does not open {what} in {name}, or the file is damaged; check both",
             )
         else:
             finding = refusal(
                 Refusal.ENCRYPTED_KEY,
-                f"{what} in {name} is protected by a password; give it with the password, through `certedge cert "
-                "install --password-file FILE` or the console, or drop the key without one (openssl pkey -in FILE "
-                "-out FILE)",
+                f"{what} in {name} is protected by a password; install it with its password, by `certedge cert install "
+                f"--password-file FILE` or in the console, or remove the password first ({_REMOVE_PASSWORD[what]})",
             )
         self.locked.append(finding)

@@ -1,7 +1,7 @@
-"""Header fields that the administrator adds to every answer over https (`http.headers`): which ones may be. Pure.
+"""Header fields that you add to every answer over https (`http.headers`), and which of them are allowed. Pure.
 
-Refused is what frames a message, what describes one answer and no other, and what could end a line: the edge and the
-web servers behind set those, and a second opinion would break answers or split them in two.
+Fields that frame a message or describe a single answer are refused: the edge and the web servers set them, and others
+would break answers. So is every character that could end a line and split an answer in two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 MOST_HEADERS = 32
 MOST_BYTES = 8192
-"""Of all names and values together: each answer carries them, and clients limit a head to 16 KB and more."""
+"""Of all names and values together: each answer carries them, and some clients limit a head to 16 KB."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
 """RFC 9110 §5.6.2."""
@@ -36,7 +36,7 @@ _REFUSED_PREFIXES = {"proxy-": _FRAMING, "sec-websocket-": _ONE_ANSWER}
 
 
 def parse_header_name(name: str) -> str:
-    """A field name that may be set on every answer; raises ValueError with what is wrong."""
+    """Return a name that may be set on every answer; raises ValueError with the reason."""
     if not _TOKEN.fullmatch(name):
         raise ValueError("expected a header name, for example X-Frame-Options: at most 64 letters, digits and hyphens")
     lowered = name.lower()
@@ -49,14 +49,14 @@ def parse_header_name(name: str) -> str:
 
 
 def parse_header_value(value: str) -> str:
-    """A field value; raises ValueError with what is allowed."""
+    """Return a valid value; raises ValueError with what is allowed."""
     if not _VALUE.fullmatch(value):
         raise ValueError("expected one line of visible ASCII characters and spaces, with no space at either end")
     return value
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """What only all of them tell; raises ValueError."""
+    """Check the headers together: their number, size and uniqueness; raises ValueError."""
     spellings: dict[str, str] = {}
     for name in headers:
         if (first := spellings.setdefault(name.lower(), name)) != name:

@@ -1,9 +1,9 @@
-"""How much of what costs us and moves nothing a client may send over HTTP/2.
+"""How many frames a client may send over HTTP/2 that cost the edge work and move no data.
 
-Pure. Resets, pings, settings, window updates and empty frames are all legitimate and all free for the sender: floods
-of them are CVE-2019-9512, -9514, -9515, -9518, CVE-2023-44487 (rapid reset) and CVE-2025-8671 (resets that the client
-makes us send). Each kind has an allowance that useful work renews, and time a little: a long honest connection, one
-with nothing but a WebSocket and a ping now and then too, never runs out, and a flood ends soon.
+Pure. Resets, pings, settings, window updates and empty frames are legitimate and free for the sender: floods of them
+are CVE-2019-9512, -9514, -9515, -9518, CVE-2023-44487 (rapid reset) and CVE-2025-8671 (resets that the client makes us
+send). Each kind has an allowance that useful work renews, and time a little. So a long honest connection never runs
+out, not even one with only a WebSocket and an occasional ping, and a flood ends soon.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 
 class Allowance(NamedTuple):
-    """How many of a kind, at first and at most; what a whole response and a second add."""
+    """How many frames of a kind, at first and at most; what each complete response and each second adds."""
 
     at_first: int
     at_most: int
@@ -22,16 +22,16 @@ class Allowance(NamedTuple):
 
 
 class Costly(IntEnum):
-    """What is counted."""
+    """The kinds that are counted."""
 
     RESET = 0
-    """Requests that the client takes back, or makes us refuse. A browser that leaves a page does it to all of them."""
+    """Requests that the client resets, or makes us reset. A browser that leaves a page resets all of them."""
     CONTROL = 1
     """PING, SETTINGS, PRIORITY, unknown frames, DATA without data or for a stream that is over."""
     WINDOW = 2
-    """WINDOW_UPDATE; what was sent renews it too, as each piece of it may be acknowledged."""
+    """WINDOW_UPDATE; DATA that was sent renews it too, because each piece may be acknowledged."""
     REFUSED = 3
-    """Requests that were malformed."""
+    """Malformed requests."""
 
 
 ALLOWANCES: Final = {
@@ -41,13 +41,13 @@ ALLOWANCES: Final = {
     Costly.REFUSED: Allowance(50, 100, 1, 0.1),
 }
 UPDATES_PER_DATA: Final = 4
-"""Window updates, of the stream and the connection, that one DATA frame of ours may bring about."""
+"""Window updates, of the stream and the connection, that one DATA frame of ours may cause."""
 
 _TABLE = [ALLOWANCES[kind] for kind in Costly]
 
 
 class Budget:
-    """One connection's allowances. Work and time are added up only when something is spent."""
+    """The allowances of one connection. Work and time are added up only when the client spends."""
 
     __slots__ = ("_left", "_seen_responses", "_seen_time", "data_frames", "responses")
 
@@ -56,12 +56,12 @@ class Budget:
         self._seen_responses = [0] * len(_TABLE)
         self._seen_time = [now] * len(_TABLE)
         self.responses = 0
-        """Responses sent whole so far; counted up by the session."""
+        """Complete responses sent so far; the session counts them."""
         self.data_frames = 0
-        """DATA frames sent since the last window update; counted up by the session."""
+        """DATA frames sent since the last window update; the session counts them."""
 
     def spend(self, kind: Costly, now: float) -> bool:
-        """False when the allowance is used up: the connection should end with ENHANCE_YOUR_CALM. `now` in seconds."""
+        """Spend one; False: the allowance is used up, end with ENHANCE_YOUR_CALM. `now` in seconds."""
         allowance = _TABLE[kind]
         left = self._left[kind]
         left += (self.responses - self._seen_responses[kind]) * allowance.per_response

@@ -1,12 +1,12 @@
-"""The frames of one HTTP/2 connection, server side: the h2 library with the parts replaced that a client can abuse.
+"""The frames of one HTTP/2 connection, server side: the h2 library without the parts that a client can abuse.
 
-h2 keeps the settings, the windows, the states of the streams and the rarer frames. Read here, because h2 4.3 buffers
-16 MB of a frame before it looks at its length, keeps an entry for each of 65,536 unknown settings, ends the connection
-for one stream too many or when the client says goodbye, and spends three quarters of a request's time: frame headers,
-HEADERS, CONTINUATION, DATA. mitmproxy pins h2 to one release, so what is replaced can't change unseen.
+h2 keeps the settings, the windows, the states of the streams and the rarer frames. Frame headers, HEADERS, CONTINUATION
+and DATA are read here, because h2 4.3 buffers 16 MB of a frame before it checks the length, keeps an entry for each of
+65,536 unknown settings, ends the connection for one stream too many or at the client's GOAWAY, and takes three quarters
+of a request's time. mitmproxy pins h2 to one release, so the replaced parts can't change unnoticed.
 
-Knows no HTTP but which header block opens a stream and which one ends it. What it reads it tells its `Receiver`, frame
-by frame, in order.
+Knows nothing of HTTP but which header block opens a stream and which one ends it. Reports to its `Receiver` frame by
+frame, in order.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _SETTINGS_IN_USE = frozenset(int(code) for code in h2.settings.SettingCodes)
 
 
 class Receiver(Protocol):
-    """Who is told what came. It may send from within these calls, and end the connection."""
+    """Gets what was read. It may send within these calls, and end the connection."""
 
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None: ...
 
@@ -66,20 +66,20 @@ class Receiver(Protocol):
     def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None: ...
 
     def stream_over(self, stream_id: int) -> None:
-        """Reset, by the client or because of what it did."""
+        """A stream was reset, by the client or because of what the client did."""
 
     def window_opened(self, stream_id: int) -> None:
-        """`stream_id` 0: that of the connection, or those of all streams."""
+        """A window grew; `stream_id` 0: that of the connection, or those of all streams."""
 
     def client_leaves(self) -> None:
-        """GOAWAY: what is under way is still to be answered."""
+        """The client sent GOAWAY; its requests under way still need answers."""
 
     def affords(self, kind: Costly) -> bool:
-        """Whether the client may cost us this once more."""
+        """Whether the client may send one more frame of this kind."""
 
 
 class Framer(FrameWriter):
-    """Made per connection; `receive` takes bytes in, `data_to_send` gives out what is to be written."""
+    """Created for each connection; `receive` takes bytes, `data_to_send` returns the bytes to write."""
 
     def __init__(self, receiver: Receiver, header_bytes: int) -> None:
         super().__init__(header_bytes)
@@ -94,17 +94,17 @@ class Framer(FrameWriter):
         self._gathered: list[bytes] = []
         self._gathered_stream = self._gathered_size = 0
         self.is_over = False
-        """Nothing is read any more."""
+        """Nothing more is read."""
 
     @property
     def is_mid_head(self) -> bool:
-        """The client owes the rest of a header block, and until then nothing else may come (RFC 9113 §6.10)."""
+        """The client owes the rest of a header block and may send nothing else before it (RFC 9113 §6.10)."""
         return self._block_stream != 0
 
     # Reading.
 
     def receive(self, data: bytes) -> ErrorCodes | str | None:
-        """Take bytes in. When they break the connection: why, and a GOAWAY is queued already."""
+        """Read bytes. If they break the connection, queue a GOAWAY and return the reason."""
         try:
             self._read(data)
         except Calm as error:
@@ -130,7 +130,7 @@ class Framer(FrameWriter):
         self.is_over = True
         self._buffer = b""
         self._block.clear()
-        self.say_goodbye(code)
+        self.queue_goaway(code)
 
     def _read(self, data: bytes) -> None:
         if self._preface:
@@ -148,7 +148,7 @@ class Framer(FrameWriter):
             self._read_frame(kind, flags, stream_id & 0x7FFFFFFF, buffer[position + 9 : end])
             position = end
         if self._gathered:
-            self._hand_over(is_end=False)
+            self._deliver_data(is_end=False)
         self._buffer = b"" if self.is_over else buffer[position:]
 
     def _read_preface(self, data: bytes) -> bytes:
@@ -160,7 +160,7 @@ class Framer(FrameWriter):
 
     def _read_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._gathered and kind != DATA:
-            self._hand_over(is_end=False)
+            self._deliver_data(is_end=False)
         if self._block_stream:
             self._read_continuation(kind, flags, stream_id, payload)
         elif not self._has_settings and (kind != SETTINGS or flags & ACK):
@@ -205,7 +205,7 @@ class Framer(FrameWriter):
     def _end_block(self, flags: int, stream_id: int, block: bytes) -> None:
         if len(block) > self._header_bytes:
             raise Calm("header_block")
-        # Decoded whatever becomes of it: the table belongs to the connection.
+        # Decoded in any case, because the table belongs to the connection.
         fields = self._fields.decode(block)
         is_end = flags & END_STREAM != 0
         stream = self.streams.get(stream_id)
@@ -264,23 +264,23 @@ class Framer(FrameWriter):
             self._gather(stream_id, data, size, is_end=is_end)
 
     def _gather(self, stream_id: int, data: bytes, size: int, *, is_end: bool) -> None:
-        """Frames of one stream that came together are passed on together: a byte each would cost a write each."""
+        """Pass on frames of one stream together if they came together: a byte each would cost a write each."""
         if self._gathered and self._gathered_stream != stream_id:
-            self._hand_over(is_end=False)
+            self._deliver_data(is_end=False)
         self._gathered.append(data)
         self._gathered_stream = stream_id
         self._gathered_size += size
         if is_end:
-            self._hand_over(is_end=True)
+            self._deliver_data(is_end=True)
 
-    def _hand_over(self, *, is_end: bool) -> None:
+    def _deliver_data(self, *, is_end: bool) -> None:
         pieces, size = self._gathered, self._gathered_size
         self._gathered, self._gathered_size = [], 0
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._receiver.body(self._gathered_stream, data, size, is_end=is_end)
 
     def _late_data(self, stream_id: int, size: int) -> None:
-        """For a stream that is over: what was on its way when it was reset is let pass (RFC 9113 §5.1), and costs."""
+        """Ignore DATA that was on its way when its stream was reset (RFC 9113 §5.1), at the client's cost."""
         if stream_id > self.highest_inbound_stream_id or not stream_id & 1:
             raise Fault(ErrorCodes.PROTOCOL_ERROR, "DATA on an idle stream")
         self.give_back(size)
@@ -339,10 +339,10 @@ class Framer(FrameWriter):
                 self._receiver.window_opened(0)  # the initial window may have grown
 
     def _filter_settings(self, frame: SettingsFrame) -> None:
-        """Settings that mean something, less the one that h2's own encoder would follow."""
+        """Keep the settings that mean something, without the one that h2's encoder would follow."""
         settings = {code: value for code, value in frame.settings.items() if code in _SETTINGS_IN_USE}
         if settings.pop(h2.settings.SettingCodes.HEADER_TABLE_SIZE, TABLE_SIZE) < TABLE_SIZE:
-            # RFC 7541 §4.2: a limit below what was in force has to be confirmed at the start of the next block.
+            # RFC 7541 §4.2: the start of the next block must confirm a limit below the one in force.
             self._announces_table = True
         frame.settings = settings
 
@@ -351,13 +351,13 @@ class Framer(FrameWriter):
             raise Calm(cause)
 
     def _fail_stream(self, stream_id: int, code: ErrorCodes) -> None:
-        """A stream error: a reset that the client brought about, so it counts as one of its own (CVE-2025-8671)."""
+        """Reset a stream because of the client's fault: counts as the client's reset (CVE-2025-8671)."""
         self._pay(Costly.RESET, "provoked_resets")
         self.reset(stream_id, code)
         self._receiver.stream_over(stream_id)
 
     def refuse(self, stream_id: int, code: ErrorCodes) -> None:
-        """Reset a stream that was never opened here, or is over."""
+        """Reset a stream that was never opened here or is over."""
         self._pay(Costly.RESET, "provoked_resets")
         self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
         self._data_to_send += pack_number(RST_STREAM, stream_id, int(code))

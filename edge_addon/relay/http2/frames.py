@@ -1,4 +1,4 @@
-"""What is fixed about HTTP/2 frames here: types, flags, our limits, faults, padding (RFC 9113 §4, §6). Pure."""
+"""HTTP/2 frames: types, flags, our limits, faults, padding (RFC 9113 §4, §6). Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_SIZE: Final = 16384
 MAX_STREAMS: Final = 128
 STREAM_WINDOW: Final = 256 * 1024
-"""Bytes of a request's body that may be on their way: 5 MB/s at a round trip of 50 ms."""
+"""Bytes of a request's body that may be in flight: 5 MB/s at a round trip of 50 ms."""
 CONNECTION_WINDOW: Final = 16 * STREAM_WINDOW
-"""So many uploads have to stand still before they hold up the others of their connection; also what one can hold."""
+"""16 uploads must stand still before they block the others of their connection. It bounds what one holds, too."""
 MAX_WINDOW: Final = 2**31 - 1
 MAX_CONTINUATIONS: Final = 32
-"""Frames of one header block. Its bytes are bounded too, but frames without a byte would not count there."""
+"""Frames of one header block. Its bytes are bounded too, but empty frames do not count there."""
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE = 0x0, 0x1, 0x3, 0x4, 0x5
 GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x7, 0x8, 0x9
@@ -35,23 +35,23 @@ class Fault(ProtocolError):
 
 
 class Calm(ProtocolError):
-    """The client costs more than it may: ENHANCE_YOUR_CALM (RFC 9113 §10.5). The text is a counter's name."""
+    """The client exceeds its budget: ENHANCE_YOUR_CALM (RFC 9113 §10.5). The text is a counter's name."""
 
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
 
 
 def pack(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-    """A whole frame."""
+    """Build a whole frame."""
     return HEADER.pack(len(payload) >> 8, len(payload) & 0xFF, kind, flags, stream_id) + payload
 
 
 def pack_number(kind: int, stream_id: int, number: int) -> bytes:
-    """A frame that holds one number: WINDOW_UPDATE, RST_STREAM."""
+    """Build a frame with one number: WINDOW_UPDATE, RST_STREAM."""
     return pack(kind, 0, stream_id, number.to_bytes(4))
 
 
 def strip(flags: int, stream_id: int, payload: bytes) -> bytes:
-    """A payload without padding and priority (RFC 9113 §6.1, §6.2)."""
+    """Return a payload without padding and priority (RFC 9113 §6.1, §6.2)."""
     start, end = 0, len(payload)
     if flags & PADDED:
         if not payload:

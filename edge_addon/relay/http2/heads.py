@@ -1,8 +1,8 @@
 """HTTP/2 heads as HTTP/1.1 heads and back (RFC 9113 §8.2, §8.3).
 
-Pure. What HTTP/2 itself forbids (upper case, connection headers, pseudo-headers out of place) is refused here; then a
-request is written down as HTTP/1.1 and read by the very reader that HTTP/1.1 clients meet, so each of its rules holds
-for HTTP/2 too and nothing can be smuggled in the translation.
+Pure. What HTTP/2 itself forbids (upper case, connection headers, misplaced pseudo-headers) is refused here. Then the
+request is written as HTTP/1.1 and read by the same reader as the requests of HTTP/1.1 clients, so each of its rules
+holds for HTTP/2 too and nothing can be smuggled in the translation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from edge_addon.http.chunks import read_trailers
 from edge_addon.http.fields import TOKEN, Field
 from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.http.name_memo import NameMemo
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
 from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
@@ -21,12 +22,10 @@ from edge_addon.relay.http2.hpack import Fields, encode_field, encode_status
 _WEBSOCKET = b"websocket"
 _BLANKS = b" \t"
 _LOWER = TOKEN.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_MEMO_NAMES = 4096
-_MEMO_NAME_LENGTH = 64
 
 
 class _Kind(IntEnum):
-    """What a field of a request is. PLAIN is 0, so that the usual case is one truth test."""
+    """The kinds of fields in a request. PLAIN is 0, so that the usual case takes one truth test."""
 
     PLAIN = 0
     PSEUDO = 1
@@ -56,16 +55,14 @@ _KINDS = {
 }
 
 
-class _Names(dict[bytes, _Kind]):
-    """`names[name]`; raises BadMessage for what is no name in HTTP/2. A bounded memo of a pure function."""
+class _Names(NameMemo[_Kind]):
+    """`names[name]` is the kind of a field; raises BadMessage for an invalid name in HTTP/2."""
 
     __slots__ = ()
 
-    def __missing__(self, name: bytes) -> _Kind:
+    def work_out(self, name: bytes) -> _Kind:
         if not name or name.translate(None, _LOWER):
-            raise BadMessage(Cause.BAD_FIELD_NAME)  # unknown pseudo-headers too: a colon is no letter of a name
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = _Kind.PLAIN
+            raise BadMessage(Cause.BAD_FIELD_NAME)  # unknown pseudo-headers too, because of their colon
         return _Kind.PLAIN
 
 
@@ -73,7 +70,7 @@ _names = _Names(_KINDS)
 
 
 class Http2Request(NamedTuple):
-    """A request's head; `websocket_key` for an extended CONNECT (RFC 8441), the key that the upstream is asked with."""
+    """A request's head; `websocket_key` is our key for the upstream, if this is an extended CONNECT (RFC 8441)."""
 
     head: RequestHead
     websocket_key: bytes
@@ -121,7 +118,7 @@ class _Parts:
         elif kind is _Kind.CONNECTION:
             raise BadMessage(Cause.BAD_CONNECTION_OPTION)
         elif b":protocol" not in self.pseudo:
-            self.lines.append(b"sec-websocket-key: " + value)  # with :protocol there is one of our own (RFC 8441 §5)
+            self.lines.append(b"sec-websocket-key: " + value)  # with :protocol the key is ours (RFC 8441 §5)
 
 
 def read_request(fields: Iterable[tuple[bytes, bytes]], make_key: Callable[[], bytes], *, is_end: bool) -> Http2Request:
@@ -138,10 +135,10 @@ def read_request(fields: Iterable[tuple[bytes, bytes]], make_key: Callable[[], b
         lines.append(b"transfer-encoding: chunked")
     text = b"\r\n".join(lines)
     if text.count(b"\n") != len(lines) - 1:
-        raise BadMessage(Cause.BARE_LF)  # a line end inside a name or value would have become a line of its own
+        raise BadMessage(Cause.BARE_LF)  # a line end inside a name or value would have become another line
     head = parse_request(text)
     if head.length > 0 and (is_end or key):
-        # A body was promised that can't come any more, or where the stream's bytes are a tunnel's.
+        # The head announces a body, but the stream has ended or its bytes are a tunnel's.
         raise BadMessage(Cause.BAD_LENGTH)
     return Http2Request(head, key)
 
@@ -156,7 +153,7 @@ def _te(value: bytes) -> bytes:
 
 
 def _start(pseudo: dict[bytes, bytes], make_key: Callable[[], bytes]) -> tuple[bytes, bytes, bytes]:
-    """Method and target as HTTP/1.1 writes them, and a key where a WebSocket is asked for (RFC 9113 §8.3.1, §8.5)."""
+    """Return method and target as in HTTP/1.1, and a key for a requested WebSocket (RFC 9113 §8.3.1, §8.5)."""
     method, path = pseudo.get(b":method", b""), pseudo.get(b":path")
     protocol = pseudo.get(b":protocol")
     if method == b"CONNECT" and protocol is None:
@@ -177,7 +174,7 @@ def _start(pseudo: dict[bytes, bytes], make_key: Callable[[], bytes]) -> tuple[b
 
 
 def _authority(parts: _Parts) -> bytes:
-    """RFC 9113 §8.3.1: a Host beside :authority must say the same."""
+    """RFC 9113 §8.3.1: a Host beside :authority must equal it."""
     authority, host = parts.pseudo.get(b":authority"), parts.host
     if authority is None:
         if host is None:
@@ -189,7 +186,7 @@ def _authority(parts: _Parts) -> bytes:
 
 
 def response_block(head: ResponseHead, own_fields: tuple[Field, ...], *, is_tunnel: bool = False) -> bytes:
-    """A response's encoded header block."""
+    """Encode the header block of a response."""
     parts = [encode_status(200 if is_tunnel else head.status)]
     lines = iter(head.lines)
     next(lines)
@@ -204,7 +201,7 @@ def response_block(head: ResponseHead, own_fields: tuple[Field, ...], *, is_tunn
 
 
 def answer_block(answer: Answer, own_fields: tuple[Field, ...]) -> bytes:
-    """The header block of an answer of our own."""
+    """Encode the header block of one of the edge's own answers."""
     parts = [encode_status(answer.status), *map(encode_line, answer.fields)]
     parts.append(encode_field(b"content-length", b"%d" % len(answer.body)))
     if own_fields:
@@ -216,18 +213,18 @@ _TUNNEL_DROPS = (b"sec-websocket-accept", b"content-length")
 
 
 def trailer_block(trailers: Iterable[bytes]) -> bytes:
-    """Trailer lines, checked by the upstream's reader."""
+    """Encode trailer lines, which the upstream's reader has checked."""
     return b"".join([encode_line(line) for line in trailers])
 
 
 def encode_line(line: bytes) -> bytes:
-    """A header line as an encoded field."""
+    """Encode a header line."""
     name, _, value = line.partition(b":")
     return encode_field(name, value.strip(_BLANKS))
 
 
 def read_trailer_fields(fields: Fields) -> list[bytes]:
-    """A request's trailer fields as lines that may be passed on; raises BadMessage."""
+    """Return a request's trailer fields as lines that may be passed on; raises BadMessage."""
     lines = []
     for name, value in fields:
         kind = _names[name]

@@ -1,49 +1,48 @@
-"""HPACK (RFC 7541) as an edge needs it: a decoder with a bound on everything, an encoder without state.
+"""HPACK (RFC 7541) as an edge needs it: a bounded decoder and an encoder without state.
 
-Pure. The `hpack` library reads the same format, but it lets a client spend its time: table size updates without end in
-one block, a copy of the whole rest of the block for each field. Here a block costs time in proportion to its bytes.
+Pure. The `hpack` library reads the same format, but lets a client waste its time: it accepts any number of table size
+updates in one block and copies the rest of the block for each field. Here a block costs time in proportion to its
+bytes.
 
-The encoder uses the static table and literals only, never the dynamic table. So a response costs a few look-ups, the
+The encoder uses the static table and literals, never the dynamic table. So a response costs a few look-ups, the
 client's table size does not matter, and no secret of one response can be guessed from the length of another (CRIME).
-The price is some hundred bytes per response on the wire.
+The price is some hundred bytes for each response on the wire.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from edge_addon.http.name_memo import NameMemo
+
 Fields = list[tuple[bytes, bytes]]
 
 TABLE_SIZE = 4096
-"""SETTINGS_HEADER_TABLE_SIZE: what is assumed anyway before the client has read our SETTINGS."""
+"""SETTINGS_HEADER_TABLE_SIZE: the size that holds anyway before the client has read our SETTINGS."""
 ENTRY_OVERHEAD = 32
 """RFC 7541 §4.1; SETTINGS_MAX_HEADER_LIST_SIZE counts the same."""
 MAX_TABLE_UPDATES = 2
-"""At the beginning of one block: the smallest size that was in force meanwhile, then the final one (§4.2)."""
+"""At the beginning of a block: the smallest size that was in force meanwhile, then the final one (§4.2)."""
 _INTEGER_BYTES = 4
-"""Behind the prefix; 28 bits are more than any length or index that is let through."""
+"""After the prefix; 28 bits are more than any accepted length or index."""
 
 _STATIC: tuple[tuple[bytes, bytes], ...] = ((b"", b""), *HeaderTable.STATIC_TABLE)
 _NEVER_INDEXED = frozenset((b"set-cookie", b"cookie", b"authorization", b"proxy-authorization"))
-"""Secrets, which no proxy on the way may put into a table of its own either (§7.1.3)."""
-_MEMO_NAMES = 2048
-_MEMO_NAME_LENGTH = 64
+"""Secrets, which no other proxy on the way may put into its table (§7.1.3)."""
 
 
 class BadBlock(Exception):
-    """A block that can't be decoded. The tables of both sides differ from now on: the connection is lost."""
+    """The block can't be decoded. From here on the tables of both sides differ: the connection is lost."""
 
 
 class BlockTooLarge(BadBlock):
-    """A header list beyond the limit."""
+    """The header list exceeds the limit."""
 
 
 class Decoder:
-    """Of one connection. `decode` takes whole blocks, in the order in which they came."""
+    """Decodes the blocks of one connection, whole and in the order in which they came."""
 
     __slots__ = ("_entries", "_limit", "_max_size", "_size")
 
@@ -54,7 +53,7 @@ class Decoder:
         self._max_size = TABLE_SIZE
 
     def decode(self, block: bytes) -> Fields:
-        """The fields of one header block; raises BadBlock."""
+        """Decode one header block; raises BadBlock."""
         try:
             return self._decode(block)
         except IndexError:
@@ -130,7 +129,7 @@ class Decoder:
 
 
 def _integer(block: bytes, position: int, number: int) -> tuple[int, int]:
-    """RFC 7541 §5.1, the part behind a prefix full of ones."""
+    """Read the part of an integer after a prefix full of ones (RFC 7541 §5.1)."""
     for shift in range(0, 7 * _INTEGER_BYTES, 7):
         byte = block[position]
         position += 1
@@ -154,7 +153,7 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
 
 
 def encode_integer(number: int, prefix: int, flags: int) -> bytes:
-    """RFC 7541 §5.1; `prefix` is the largest number that fits the first byte."""
+    """Encode an integer (RFC 7541 §5.1); `prefix` is the largest number that fits the first byte."""
     if number < prefix:
         return bytes((flags | number,))
     out = bytearray((flags | prefix,))
@@ -166,43 +165,34 @@ def encode_integer(number: int, prefix: int, flags: int) -> bytes:
     return bytes(out)
 
 
-class _Names(dict[bytes, bytes]):
-    """A field's name in any case → how a literal with it begins. A bounded memo of a pure function, of names only."""
+class _Starts(NameMemo[bytes]):
+    """A field's name in any case → how a literal with it begins."""
 
     __slots__ = ()
 
-    def __missing__(self, name: bytes) -> bytes:
+    def work_out(self, name: bytes) -> bytes:
         lowered = name.lower()
         flags = 0x10 if lowered in _NEVER_INDEXED else 0x00
         known = HeaderTable.STATIC_TABLE_MAPPING.get(lowered)
         if known is not None:
-            start = encode_integer(known[0], 0x0F, flags)
-        else:
-            start = bytes((flags,)) + encode_integer(len(lowered), 0x7F, 0) + lowered
-        if len(self) < _MEMO_NAMES and len(name) <= _MEMO_NAME_LENGTH:
-            self[name] = start
-        return start
+            return encode_integer(known[0], 0x0F, flags)
+        return bytes((flags,)) + encode_integer(len(lowered), 0x7F, 0) + lowered
 
 
-_starts = _Names()
+_starts = _Starts()
 _lengths = [encode_integer(length, 0x7F, 0) for length in range(1024)]
 _statuses = {int(value): bytes((0x80 | index,)) for index, (name, value) in enumerate(_STATIC) if name == b":status"}
 
 SHRINK_TABLE = b"\x20"
-"""A table size update to 0. Due once when the client's limit sinks below what it was; from then on none ever is."""
+"""A table size update to 0. Due once, when the client's limit first falls below its old value, and never again."""
 
 
 def encode_status(status: int) -> bytes:
-    """`:status`, the first field of a response."""
+    """Encode `:status`, the first field of a response."""
     return _statuses.get(status) or b"\x08\x03%d" % status
 
 
 def encode_field(name: bytes, value: bytes) -> bytes:
-    """One field as a literal; its name in lower case whatever case it is given in."""
+    """Encode a field as a literal, with its name in lower case."""
     length = len(value)
     return _starts[name] + (_lengths[length] if length < len(_lengths) else encode_integer(length, 0x7F, 0)) + value
-
-
-def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Several fields."""
-    return b"".join([encode_field(name, value) for name, value in fields])

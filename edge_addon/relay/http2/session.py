@@ -1,81 +1,79 @@
-"""HTTP/2 towards the client (RFC 9113): the framer reads and writes frames, streams go to the upstreams as HTTP/1.1.
+"""One HTTP/2 connection of a client (RFC 9113): the framer reads and writes frames, each request is a `Stream`.
 
-The session owns the connection: who gets what came, what a client may cost, how much waits for it, the end. Each
-request is a `Stream`. What streams send within one turn of the loop leaves in one piece.
+The session owns the connection: it passes frames to their streams, limits what the client may cost and how much may
+wait for it, and ends the connection. What the streams send within one turn of the loop leaves in one piece.
 """
 
 from __future__ import annotations
 
-import base64
-import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
-from edge_addon.http import responses
+from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.admission import Admission, HandOver
+from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
+from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
 MAX_QUEUED: Final = 2 * 1024 * 1024
-"""Bytes of responses that may wait for one client's windows; beyond, none of its streams is read on from upstream."""
+"""Bytes of responses that may wait for one client's windows; above, no stream is read from its upstream."""
 
 MAX_UNSENT: Final = 128 * 1024
-"""Bytes that gather within one turn of the loop. More would leave the processor's cache before it is encrypted."""
+"""Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
 
 
 class Http2Session:
-    """One client connection's HTTP/2: `Session` of its channel, `Frames` of its streams, the framer's `Receiver`."""
+    """HTTP/2 on one client connection: the channel's `Session`, the streams' `Frames`, the framer's `Receiver`."""
 
-    __slots__ = (
-        "_budget",
-        "_channel",
-        "_framer",
-        "_gate",
-        "_head_timer",
-        "_is_closed",
-        "_is_corked",
-        "_is_draining",
-        "_now",
-        "_plane",
-        "_queued",
-        "_spare_timers",
-        "_streams",
-        "_timer",
-        "_will_flush",
-        "is_full",
-        "is_write_paused",
-        "own_fields",
-        "response_fields",
-    )
+    is_full: bool
+    is_write_paused: bool
+    own_fields: tuple[Field, ...]
+    response_fields: FieldTable
+    _budget: Budget
+    _channel: Channel
+    _framer: Framer
+    _admission: Admission
+    _head_timer: Timer | None
+    _is_closed: bool
+    _is_corked: bool
+    _is_draining: bool
+    _now: Callable[[], float]
+    _plane: DataPlane
+    _queued: int
+    _spare_timers: list[Timer]
+    _streams: dict[int, Stream]
+    _timer: Timer
+    _will_flush: bool
+    __slots__ = tuple(__annotations__)
 
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
         self._now = plane.timers.time
-        self._gate = Admission(channel, plane)
-        self.own_fields, self.response_fields = self._gate.own_fields, self._gate.response_fields
+        self._admission = Admission(channel, plane)
+        self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
         self._budget = Budget(self._now())
-        self._streams: dict[int, Stream] = {}
+        self._streams = {}
         self._queued = 0
         self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
         self.is_write_paused = self.is_full = False
-        self._head_timer: Timer | None = None
-        self._spare_timers: list[Timer] = []
+        self._head_timer = None
+        self._spare_timers = []
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
         self._framer = Framer(self, plane.settings.limits.header_bytes)
@@ -111,13 +109,14 @@ class Http2Session:
         for stream in list(self._streams.values()):
             stream.connection_lost()
         self._streams.clear()
+        self._admission.gone()
 
     def pause_writing(self) -> None:
-        """The client does not read: nothing more is made for it, not even answers to its pings."""
+        """Produce nothing for a client that does not read, not even answers to its pings."""
         self.is_write_paused = True
         self._channel.pause_reading()
         for stream in list(self._streams.values()):
-            stream.hold()
+            stream.pause_upstream()
         if not self._streams and not self._is_closed:
             self._rest()
 
@@ -129,20 +128,20 @@ class Http2Session:
             self._rest()
 
     def tls_established(self) -> None:
-        """HTTP has no STARTTLS."""
+        """Never called: HTTP has no STARTTLS."""
 
     def drain(self) -> None:
-        """GOAWAY: what has come is finished, what comes from now on the client may safely send elsewhere."""
+        """Send GOAWAY: finish the requests so far; the client may safely send later ones elsewhere."""
         if self._is_draining or self._is_closed:
             return
         self._is_draining = True
         if self._streams:
-            self._framer.say_goodbye()
+            self._framer.queue_goaway()
             self._flush()
         else:
             self._leave()
 
-    # What came, as the framer tells it.
+    # Called by the framer.
 
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
         if self._is_draining:
@@ -153,23 +152,23 @@ class Http2Session:
         self._timer.cancel()
         report = Report(self._channel, self._plane)
         try:
-            head, key = read_request(fields, _make_key, is_end=is_end)
-            verdict = self._gate.admit(head)
+            head, key = read_request(fields, make_key, is_end=is_end)
+            verdict = self._admission.admit(head)
         except BadMessage as error:
             self._refuse(stream_id, report, error, is_end=is_end)
             return
-        # A timer stays in its wheel for a while after it is cancelled: one for each request would add up.
+        # A cancelled timer stays in its wheel for a while: a new one for each request would add up.
         timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
         stream = self._streams[stream_id] = Stream(
             self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
         )
-        if isinstance(verdict, UpstreamPool):
-            stream.relay(verdict, self._gate.forwarded(head), websocket_key=key)
+        if isinstance(verdict, Answer):
+            stream.answer(verdict)
         else:
-            stream.answer(responses.page(421, "inspected_elsewhere") if isinstance(verdict, HandOver) else verdict)
+            stream.relay(self._admission.exchange, verdict, self._admission.forwarded(head), websocket_key=key)
 
     def _refuse(self, stream_id: int, report: Report, error: BadMessage, *, is_end: bool) -> None:
-        """A malformed request: its own answer, and the connection goes on, within the budget (RFC 9113 §8.1.1)."""
+        """Answer a malformed request; within the budget, the connection goes on (RFC 9113 §8.1.1)."""
         self._plane.count(f"request_{error.cause}")
         block = answer_block(Answer(error.status, error.cause), self.own_fields)
         self._framer.send_head(stream_id, block, is_end=True)
@@ -223,7 +222,7 @@ class Http2Session:
     def affords(self, kind: Costly) -> bool:
         return self._budget.spend(kind, self._now())
 
-    # The frames, as streams see them.
+    # Called by the streams.
 
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None:
         if not self._framer.send_head(stream_id, block, is_end=is_end, is_informational=is_informational):
@@ -251,13 +250,13 @@ class Http2Session:
         self._flush_soon()
 
     def queue_changed(self, difference: int) -> None:
-        """All streams stop when too much waits, and go on when half of it has gone."""
+        """Stop all streams when too much waits, and go on when half of it has gone."""
         self._queued += difference
         if self._queued > MAX_QUEUED:
             if not self.is_full:
                 self.is_full = True
                 for stream in list(self._streams.values()):
-                    stream.hold()
+                    stream.pause_upstream()
         elif self.is_full and self._queued <= MAX_QUEUED // 2:
             self.is_full = False
             self._read_on()
@@ -271,7 +270,7 @@ class Http2Session:
         self._rest()
 
     def _read_on(self) -> None:
-        """One stream after the other, until the client's connection is full again; whoever had its turn goes last."""
+        """Let one stream after the other go on until the connection is full; a stream that went on moves to the end."""
         for stream_id in list(self._streams):
             if self._is_closed or self.is_write_paused or self.is_full:
                 return
@@ -284,7 +283,7 @@ class Http2Session:
     # Deadlines and ends.
 
     def _rest(self) -> None:
-        """Without a stream the connection waits for the next one, or has done its work."""
+        """Without streams, wait for the next one, or leave after the last."""
         if self._streams or self._is_closed:
             return
         if self._is_draining:
@@ -294,7 +293,7 @@ class Http2Session:
             self._timer.set(seconds, self._idled)
 
     def _watch_head(self) -> None:
-        """A header block that has begun must end, or nobody could use the connection any more."""
+        """Limit the time of a header block: until it ends, the connection can't be used."""
         if not self._framer.is_mid_head:
             if self._head_timer is not None:
                 self._head_timer.cancel()
@@ -314,13 +313,13 @@ class Http2Session:
             self._leave()
 
     def _leave(self) -> None:
-        """Nothing is under way: say so, close."""
+        """Send GOAWAY and close; nothing is under way."""
         if not self._is_closed:
             self._framer.leave()
             self._end(None)
 
     def _end(self, cause: str | None) -> None:
-        """Say what is queued (a GOAWAY, where there was a fault), close; streams under way are given up."""
+        """Send what is queued (after a fault, a GOAWAY), close, and give up the streams under way."""
         if self._is_closed:
             return
         if cause is not None:
@@ -341,7 +340,7 @@ class Http2Session:
     # Writing.
 
     def _flush_soon(self) -> None:
-        """At the end of this read, or of this turn of the loop."""
+        """Write at the end of this read, or of this turn of the loop."""
         if not (self._is_corked or self._will_flush or self._is_closed):
             self._will_flush = True
             self._plane.loop.call_soon(self._flush)
@@ -350,8 +349,3 @@ class Http2Session:
         self._will_flush = False
         if not self._is_closed and (data := self._framer.data_to_send()):
             self._channel.write(data)
-
-
-def _make_key() -> bytes:
-    """RFC 6455 §4.1."""
-    return base64.b64encode(secrets.token_bytes(16))

@@ -1,13 +1,12 @@
-"""One stream of an HTTP/2 connection: a request on its way, its response coming back under flow control.
+"""One stream of an HTTP/2 connection: a request, and its response under flow control.
 
-An `ExchangeClient` like the HTTP/1.1 session. The session owns the connection and the frames; a stream knows its own
-queue: what the client's window does not take yet waits here, and meanwhile the upstream is not read from.
+An `ExchangeClient` like the HTTP/1 session. The session owns the connection and the frames, a stream owns its queue:
+the bytes that the client's window does not take yet. Meanwhile it does not read from the upstream.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from edge_addon.http import responses
@@ -19,25 +18,39 @@ from edge_addon.http.limits import STALL_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
-from edge_addon.relay.exchange import Exchange
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
+from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange, UpgradedConnection
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
-_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 §1.3."""
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
 """RFC 9113 §7."""
 
 
+class _Stage(Enum):
+    """How far the response has come."""
+
+    ASKED = auto()
+    """Nothing has been answered, or only 1xx."""
+    ANSWERED = auto()
+    """The head has been sent; the body or the bytes of a tunnel follow."""
+    ENDING = auto()
+    """The whole response has been sent or queued."""
+    OVER = auto()
+    """The response was sent whole, or the stream was given up."""
+
+
+ASKED, ANSWERED, ENDING, OVER = _Stage  # used some ten times for each request: class attributes would cost 30 ns each
+
+
 class Frames(Protocol):
-    """What a stream asks of its connection. Sizes in bytes; what is said of a stream that is over goes nowhere."""
+    """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
 
     own_fields: tuple[Field, ...]
     response_fields: FieldTable
@@ -45,56 +58,57 @@ class Frames(Protocol):
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
 
     def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
-        """Send what the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
+        """Send what the windows take, and return how much. With `is_end` the stream ends once all has gone."""
 
     def reset(self, stream_id: int, code: int) -> None: ...
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        """The client may send so much more."""
+        """Let the client send so many bytes more."""
 
     def queue_changed(self, difference: int) -> None:
-        """So much more waits for the client's windows, or less."""
+        """Note that so many bytes more, or fewer, wait for the client's windows."""
 
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
-        """Nothing more will come from this stream."""
+        """Note that the stream is over. `is_whole`: its response was sent whole."""
 
     @property
     def is_write_paused(self) -> bool: ...
 
     @property
     def is_full(self) -> bool:
-        """Too much waits for this client: no stream reads on."""
+        """Too much waits for this client: no stream reads from its upstream."""
 
 
 class Stream:
     """From the request's head to the last byte of its response."""
 
-    __slots__ = (
-        "_body_left",
-        "_counted",
-        "_early",
-        "_ends_with_queue",
-        "_exchange",
-        "_frames",
-        "_head",
-        "_is_body_paused",
-        "_is_over",
-        "_is_stalling",
-        "_outcome",
-        "_plane",
-        "_queue",
-        "_rate",
-        "_report",
-        "_trailers",
-        "_tunnel",
-        "_unacknowledged",
-        "_upstream",
-        "_websocket_key",
-        "has_answered",
-        "is_request_complete",
-        "stream_id",
-        "timer",
-    )
+    stream_id: int
+    timer: Timer
+    """Lent by the connection, which takes it back when the stream ends."""
+    _body_left: int
+    _counted: int
+    """Bytes of the queue that were reported to the connection."""
+    _early: bytes
+    _exchange: RequestExchange | None
+    _frames: Frames
+    _head: RequestHead
+    _is_body_paused: bool
+    _is_request_complete: bool
+    _is_stalling: bool
+    """Bytes wait for the client's window, or for its connection."""
+    _outcome: str | None
+    _plane: DataPlane
+    _queue: bytes
+    _rate: BodyRate
+    _report: Report
+    _stage: _Stage
+    _trailers: bytes
+    _tunnel: Tunnel | None
+    _unacknowledged: int
+    _upstream: str | None
+    _websocket_key: bytes
+    """The key of a WebSocket while the upstream has not agreed."""
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self,
@@ -108,28 +122,19 @@ class Stream:
         is_request_complete: bool,
     ) -> None:
         self.stream_id = stream_id
-        self.has_answered = False
+        self.timer = timer
         self._frames = frames
         self._plane = plane
         self._report = report
         self._head = head
+        self._stage = ASKED
+        self._is_request_complete = is_request_complete
+        self._is_body_paused = self._is_stalling = False
         self._body_left = head.length
-        self._exchange: Exchange | None = None
-        self._tunnel: Tunnel | None = None
-        self._websocket_key = b""
-        self._early = b""
-        self._queue = b""
-        self._counted = 0
-        self._ends_with_queue = False
-        self._outcome: str | None = None
-        self._upstream: str | None = None
-        self._trailers = b""
-        self._unacknowledged = 0
         self._rate = BodyRate()
-        self._is_body_paused = self._is_over = self._is_stalling = False
-        self.is_request_complete = is_request_complete
-        self.timer = timer
-        """Its connection's, which takes it back when the stream ends."""
+        self._exchange = self._tunnel = self._outcome = self._upstream = None
+        self._websocket_key = self._early = self._queue = self._trailers = b""
+        self._counted = self._unacknowledged = 0
         report.begin(head)
 
     # The request.
@@ -140,39 +145,41 @@ class Stream:
             self._plane.count(answer.cause)
         self._send_answer(answer, answer.cause)
 
-    def relay(self, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes) -> None:
-        """Send the request on; its body follows through `body` unless it is complete."""
-        head, is_complete = self._head, self.is_request_complete
+    def relay(
+        self, make_exchange: ExchangeMaker, pool: UpstreamPool, forwarded: bytes, *, websocket_key: bytes
+    ) -> None:
+        """Send the request on; unless it is complete, `body` follows."""
+        head, is_complete = self._head, self._is_request_complete
         self._websocket_key = websocket_key
-        exchange = self._exchange = Exchange(
+        exchange = self._exchange = make_exchange(
             self, pool, head.method, self._frames.response_fields, asks_upgrade=bool(websocket_key)
         )
         self._progress()
         data = request_bytes(head, forwarded, encode_last_chunk([]) if is_complete and head.length == CHUNKED else b"")
         exchange.start(data, length=head.length, is_complete=is_complete or bool(websocket_key))
         if self._frames.is_full:
-            self.hold()
+            self.pause_upstream()
 
     def body(self, data: bytes, flow_size: int) -> None:
-        """More of the request's body; its window opens again when the upstream keeps up."""
+        """Send more of the request's body; its window opens again when the upstream keeps up."""
         self._unacknowledged += flow_size
         self._report.bytes_in += len(data)
         if self._tunnel is not None:
             self._tunnel.client_data(data)
         elif self._websocket_key:
-            # Before the upgrade was agreed. The window stays as it is, so this is bounded by it.
+            # The upstream has not agreed to the upgrade yet. The window stays closed, which bounds this.
             self._early += data
             return
         elif self._takes_length(len(data)) and self._exchange is not None and data:
             self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
         self._acknowledge()
-        waits_for_upstream = self._is_body_paused or self.has_answered or self._tunnel is not None
+        waits_for_upstream = self._is_body_paused or self._stage is not ASKED
         if waits_for_upstream or self._rate.has_stepped(self._report.bytes_in):
             self._progress()
 
     def body_ended(self, trailers: list[bytes]) -> None:
-        """The request is complete."""
-        self.is_request_complete = True
+        """Complete the request."""
+        self._is_request_complete = True
         if self._tunnel is not None:
             self._tunnel.client_ended()
         elif self._exchange is not None and not self._websocket_key:
@@ -185,7 +192,7 @@ class Stream:
             self._progress()
 
     def _takes_length(self, size: int) -> bool:
-        """RFC 9113 §8.1.1: DATA beyond the Content-Length makes a request malformed, and none of it is passed on."""
+        """Whether DATA stays within the Content-Length; beyond, the request is malformed (RFC 9113 §8.1.1)."""
         if self._head.length == CHUNKED:
             return True
         self._body_left -= size
@@ -195,14 +202,14 @@ class Stream:
         return False
 
     def refuse(self, cause: str) -> None:
-        """What followed the head was malformed: the upstream sees the request break off, never end."""
-        if not self._is_over:
+        """Reset a request whose body is malformed: the upstream sees it break off, never end."""
+        if self._stage is not OVER:
             self._plane.count(f"request_{cause}")
             self._frames.reset(self.stream_id, PROTOCOL_ERROR)
             self._abandon(cause)
 
     def client_reset(self) -> None:
-        """The client takes the request back."""
+        """Give up: the client has reset the stream."""
         self._abandon("client_gone")
 
     def connection_lost(self) -> None:
@@ -212,23 +219,23 @@ class Stream:
     # The windows.
 
     def window_opened(self) -> None:
-        """The client takes more."""
-        if self._is_stalling and not self._is_over:
+        """Send what the client's window takes now."""
+        if self._is_stalling and self._stage is not OVER:
             self._send_queue()
 
     def read_on(self) -> None:
-        """What held all streams of the connection is over."""
-        if not self._is_over:
+        """Go on after a pause of all streams of the connection."""
+        if self._stage is not OVER:
             self._send_queue()
 
-    def hold(self) -> None:
-        """Read no more from the upstream."""
+    def pause_upstream(self) -> None:
+        """Stop reading from the upstream."""
         if self._tunnel is not None:
             self._tunnel.client_full()
         elif self._exchange is not None:
             self._exchange.pause_reading()
 
-    # The response: called by the exchange.
+    # The response; called by the exchange.
 
     def informational(self, head: ResponseHead) -> None:
         if head.status != 100 or self._head.expects_continue:
@@ -237,7 +244,7 @@ class Stream:
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._report.answered(head.status)
-        self.has_answered = True
+        self._stage = ANSWERED
         is_end = is_complete and not body
         self._early = b""
         self._frames.send_head(self.stream_id, response_block(head, self._frames.own_fields), is_end=is_end)
@@ -253,34 +260,28 @@ class Stream:
         self._trailers = trailer_block(trailers)
         self._queue_data(data, is_complete=True)
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
-        """RFC 8441 §5: 101 becomes 200, and the stream's DATA are the tunnel's bytes."""
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
+        """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
         early, self._early = self._early, b""
-        if not self._is_accepted(head):
+        if not is_accepted(self._websocket_key, head):
             connection.transport.abort()
             connection.tunnel_ended()
             self.exchange_failed(502, "upstream_bad_upgrade")
             return
         self._websocket_key = b""
         self._report.answered(200)
-        self.has_answered = True
+        self._stage = ANSWERED
         block = response_block(head, self._frames.own_fields, is_tunnel=True)
         self._frames.send_head(self.stream_id, block, is_end=False)
         self._tunnel = Tunnel(self, connection, self.timer, self._plane.settings.limits.idle_seconds, self._tunnel_over)
         self._tunnel.start(rest, early)
-        if self.is_request_complete and self._tunnel is not None:
+        if self._is_request_complete and self._tunnel is not None:
             self._tunnel.client_ended()
         self._acknowledge()
 
-    def _is_accepted(self, head: ResponseHead) -> bool:
-        digest = hashlib.sha1(self._websocket_key + _WEBSOCKET_GUID, usedforsecurity=False).digest()
-        lines = [line.partition(b":") for line in head.lines[1:]]
-        accepts = [value.strip(b" \t") for name, _, value in lines if name.lower() == b"sec-websocket-accept"]
-        return accepts == [base64.b64encode(digest)]
-
     def exchange_failed(self, status: int, cause: str) -> None:
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
-        if self.has_answered:
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
+        if self._stage is not ASKED or not status:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return
@@ -292,19 +293,19 @@ class Stream:
 
     def resume_body(self) -> None:
         self._is_body_paused = False
-        if not self._is_over:
+        if self._stage is not OVER:
             self._acknowledge()
             self._progress()
 
     # The tunnel's client side.
 
     def write(self, data: bytes) -> None:
-        if not self._is_over:
+        if self._stage is not OVER:
             self._queue_data(data, is_complete=False)
 
     def close(self) -> None:
-        """The tunnel is over: what is queued still goes out, then the stream ends."""
-        if not self._is_over and not self._ends_with_queue:
+        """End the stream after the tunnel, once the queue has been sent."""
+        if self._stage is ANSWERED:
             self._queue_data(b"", is_complete=True)
 
     def pause_reading(self) -> None:
@@ -317,14 +318,14 @@ class Stream:
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
             self._report.bytes_in = tunnel.bytes_in
-        if outcome not in ("done", "client_gone") and not self._is_over:
+        if outcome not in ("done", "client_gone") and self._stage is not OVER:
             self._plane.count(outcome)
 
     # Sending.
 
     def _send_answer(self, answer: Answer, outcome: str) -> None:
-        """One of our own pages; then the stream is over, as soon as the client's window has taken it."""
-        self.has_answered = True
+        """Send one of our own pages; the stream is over once the client's window has taken it."""
+        self._stage = ANSWERED
         if self._exchange is not None:
             self._upstream, self._exchange = self._exchange.upstream, None
         self._report.answered(answer.status)
@@ -338,16 +339,17 @@ class Stream:
 
     def _queue_data(self, data: bytes, *, is_complete: bool) -> None:
         self._report.bytes_out += len(data)
-        self._ends_with_queue = is_complete
+        if is_complete:
+            self._stage = ENDING
         self._queue = self._queue + data if self._queue else data
         self._send_queue()
 
     def _send_queue(self) -> None:
-        """Send what the windows take; with nothing left go on reading, with something left stop."""
+        """Send what the windows take; go on reading from the upstream only if nothing is left."""
         queue = self._queue
         frames = self._frames
         sent = 0
-        ends = self._ends_with_queue and not self._trailers
+        ends = self._stage is ENDING and not self._trailers
         if not frames.is_write_paused and (queue or ends):
             sent = frames.send_body(self.stream_id, queue, is_end=ends)
             queue = self._queue = b"" if sent == len(queue) else queue[sent:]
@@ -358,7 +360,7 @@ class Stream:
             self._count_queue()
         if queue or frames.is_write_paused:
             self._stall(has_moved=sent > 0)
-        elif self._ends_with_queue:
+        elif self._stage is ENDING:
             frames.send_head(self.stream_id, self._trailers, is_end=True)
             self._finish(None)
         else:
@@ -367,7 +369,7 @@ class Stream:
 
     def _go_on(self) -> None:
         if self._frames.is_full:
-            self.hold()
+            self.pause_upstream()
         elif self._tunnel is not None:
             self._tunnel.client_drained()
         elif self._exchange is not None:
@@ -380,8 +382,8 @@ class Stream:
         self._frames.queue_changed(difference)
 
     def _stall(self, *, has_moved: bool) -> None:
-        """The deadline moves with what the client takes, not with window updates that help nothing."""
-        self.hold()
+        """Wait for the client. Bytes that it takes move the deadline, useless window updates do not."""
+        self.pause_upstream()
         if has_moved or not self._is_stalling:
             self._is_stalling = True
             self.timer.set(STALL_SECONDS, self._stalled)
@@ -394,9 +396,9 @@ class Stream:
     # Ends and deadlines.
 
     def _progress(self) -> None:
-        if self._tunnel is not None or self._is_over or self._is_stalling:
+        if self._tunnel is not None or self._is_stalling or self._stage is OVER:
             return
-        if self.is_request_complete or self.has_answered or self._is_body_paused or self._websocket_key:
+        if self._is_request_complete or self._is_body_paused or self._websocket_key or self._stage is not ASKED:
             self.timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
         else:
             self.timer.set(STALL_SECONDS, self._stalled)
@@ -407,14 +409,14 @@ class Stream:
             self.exchange_failed(504, "upstream_timed_out")
 
     def _stalled(self) -> None:
-        """The client's window stays shut, or the body that it announced does not come: neither would ever end."""
+        """Give up: the client keeps its window closed, or does not send the body that it announced."""
         self._plane.count("client_stalled")
         self._frames.reset(self.stream_id, CANCEL)
         self._abandon("client_stalled")
 
     def _finish(self, outcome: str | None) -> None:
-        """The response is whole. A request whose body is still coming is not wanted any more (RFC 9113 §8.1)."""
-        if not self.is_request_complete:
+        """End after a complete response. The rest of the request's body is not needed (RFC 9113 §8.1)."""
+        if not self._is_request_complete:
             if self._exchange is not None:
                 self._exchange.cancel()
             self._frames.reset(self.stream_id, NO_ERROR)
@@ -428,9 +430,9 @@ class Stream:
         self._end(outcome)
 
     def _end(self, outcome: str | None, *, is_whole: bool = False) -> None:
-        if self._is_over:
+        if self._stage is OVER:
             return
-        self._is_over = True
+        self._stage = OVER
         self.timer.cancel()
         self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None

@@ -1,7 +1,8 @@
 """The sending side of one HTTP/2 connection: header blocks, DATA under the client's windows, resets, GOAWAY.
 
-Built on the h2 library, which keeps settings, windows and the states of the streams. What is sent often is written here
-in one go: h2 makes an object of each frame and an event of each step. Nothing here fails for a stream that is over.
+Built on the h2 library, which keeps settings, windows and the states of the streams. Frequent frames are written here
+directly, because h2 creates an object for each frame and an event for each step. Calls for a stream that is over do not
+fail.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from edge_addon.relay.http2.frames import (
 from edge_addon.relay.http2.hpack import SHRINK_TABLE, TABLE_SIZE
 
 CLOSED_STREAMS: Final = 128
-"""Streams that were reset are remembered, to tell a frame that was on its way from a wrong one."""
+"""How many reset streams are remembered, to tell a frame that was on its way from a wrong one."""
 _RESETS = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
 _WRITABLE = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE))
 
 
 class _Values(list[int]):
-    """What h2 keeps of one setting: the value in force, those to come. Its deques take 600 bytes each."""
+    """h2's values of one setting: the one in force and those to come. Its deques take 600 bytes each."""
 
     __slots__ = ()
 
@@ -56,12 +57,12 @@ def _slim(settings: h2.settings.Settings) -> None:
 
 
 def takes_more(stream: H2Stream) -> bool:
-    """The client has not ended it."""
+    """Whether the client has not ended the stream."""
     return stream.state_machine.state in (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
 
 
 class FrameWriter(h2.connection.H2Connection):
-    """What is to be written gathers until `data_to_send` takes it."""
+    """Gathers the bytes to write until `data_to_send` takes them."""
 
     MAX_CLOSED_STREAMS = CLOSED_STREAMS
 
@@ -76,7 +77,7 @@ class FrameWriter(h2.connection.H2Connection):
                 normalize_outbound_headers=False,
             )
         )
-        del self.encoder, self.decoder  # ours are used, and an idle connection should weigh little
+        del self.encoder, self.decoder  # unused, and an idle connection should take little memory
         self._announces_table = False
         codes = h2.settings.SettingCodes
         self.local_settings = h2.settings.Settings(
@@ -98,11 +99,11 @@ class FrameWriter(h2.connection.H2Connection):
 
     @property
     def unsent(self) -> int:
-        """Bytes that `data_to_send` would give out."""
+        """The number of bytes that `data_to_send` would return."""
         return len(self._data_to_send)
 
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> bool:
-        """An encoded header block: informational, of the response, or of its trailers."""
+        """Send an encoded header block: a 1xx or final head, or trailers. False: the stream is over."""
         stream = self.streams.get(stream_id)
         if stream is None:
             return False
@@ -127,7 +128,10 @@ class FrameWriter(h2.connection.H2Connection):
         return True
 
     def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int | None:
-        """As much as the windows take; how much that was. With `is_end` the stream ends once all of it has gone."""
+        """Send what the windows take, and return how much; None: the stream is over.
+
+        With `is_end` the stream ends once all has gone.
+        """
         stream = self.streams.get(stream_id)
         if stream is None or stream.state_machine.state not in _WRITABLE:
             return None
@@ -147,7 +151,7 @@ class FrameWriter(h2.connection.H2Connection):
         return size
 
     def _put_large(self, stream_id: int, data: memoryview, last_flags: int) -> None:
-        """In frames of the usual size; each byte is copied once."""
+        """Write frames of the usual size; each byte is copied once."""
         size = len(data)
         for start in range(0, size, FRAME_SIZE):
             stop = min(start + FRAME_SIZE, size)
@@ -157,13 +161,13 @@ class FrameWriter(h2.connection.H2Connection):
             self._data_to_send += data[start:stop]
 
     def reset(self, stream_id: int, code: int) -> None:
-        """Nothing happens to a stream that is over."""
+        """Reset a stream that is not over."""
         stream = self.streams.get(stream_id)
         if stream is not None and not stream.closed:
             self.reset_stream(stream_id, code)
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        """The client may send so much more on the connection, and on the stream while it is open."""
+        """Let the client send so many bytes more on the connection, and on the stream while it is open."""
         stream = self.streams.get(stream_id)
         if stream is not None and takes_more(stream):
             self.acknowledge_received_data(size, stream_id)
@@ -171,7 +175,7 @@ class FrameWriter(h2.connection.H2Connection):
             self.give_back(size)
 
     def forget(self, stream_id: int, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
-        """Nothing more is done for this stream; one that is not over yet is reset with this code."""
+        """Drop a stream; one that is not over is reset with this code."""
         stream = self.streams.pop(stream_id, None)
         if stream is None:
             return
@@ -182,12 +186,12 @@ class FrameWriter(h2.connection.H2Connection):
             self._closed_streams[stream_id] = stream.closed_by
 
     def give_back(self, size: int) -> None:
-        """Open the connection's window again for what no stream will acknowledge."""
+        """Open the connection's window again for bytes that no stream will acknowledge."""
         increment = self._inbound_flow_control_window_manager.process_bytes(size)
         if increment:
             self._data_to_send += pack_number(WINDOW_UPDATE, 0, increment)
 
-    def say_goodbye(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """Queue a GOAWAY: streams beyond those seen so far have not been looked at and never will be."""
+    def queue_goaway(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """Queue a GOAWAY: later streams than those so far are not processed."""
         frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=int(code))
         self._data_to_send += frame.serialize()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from certstore.acme.account import FACTS_FILE, KEY_FILE, AccountWishes
+from certstore.acme.account import AccountWishes
 from certstore.acme.network import OrderFailed
 from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
@@ -35,7 +35,7 @@ def test_account_is_made_once_and_kept_for_all_sites(shop: Workshop) -> None:
     assert shop.pebble.accounts() == 1
     folder = shop.layout.account(shop.ca.key)
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert shop.layout.account_key(shop.ca.key).stat().st_mode & 0o777 == 0o600
     loaded = shop.accounts.load(shop.ca)
     assert loaded is not None
     assert (loaded.url, loaded.contact) == (first, ("admin@example.org",))
@@ -45,20 +45,20 @@ def test_account_is_made_once_and_kept_for_all_sites(shop: Workshop) -> None:
 
 def test_kill_between_key_and_answer_loses_no_account(shop: Workshop) -> None:
     first = ensure(shop)
-    (shop.layout.account(shop.ca.key) / FACTS_FILE).unlink()
+    shop.layout.account_facts(shop.ca.key).unlink()
     assert ensure(shop) == first
 
 
 def test_damaged_facts_are_fetched_again_with_the_key(shop: Workshop) -> None:
     first = ensure(shop)
-    (shop.layout.account(shop.ca.key) / FACTS_FILE).write_text("{")
+    shop.layout.account_facts(shop.ca.key).write_text("{")
     assert ensure(shop) == first
 
 
 def test_damaged_key_is_left_for_a_person(shop: Workshop) -> None:
     ensure(shop)
-    (shop.layout.account(shop.ca.key) / FACTS_FILE).unlink()
-    (shop.layout.account(shop.ca.key) / KEY_FILE).write_text("nonsense")
+    shop.layout.account_facts(shop.ca.key).unlink()
+    shop.layout.account_key(shop.ca.key).write_text("nonsense")
     with pytest.raises(OrderFailed) as failed:
         ensure(shop)
     assert failed.value.failure.cause is Cause.ACCOUNT
@@ -76,7 +76,7 @@ def test_terms_have_to_be_agreed_to_first(shop: Workshop) -> None:
 def test_contact_is_changed_at_the_ca_when_it_changes_here(shop: Workshop) -> None:
     first = ensure(shop)
     assert ensure(shop, replace(AGREED, contact=("new@example.org",))) == first
-    facts = json.loads((shop.layout.account(shop.ca.key) / FACTS_FILE).read_text())
+    facts = json.loads(shop.layout.account_facts(shop.ca.key).read_text())
     assert facts["contact"] == ["new@example.org"]
     loaded = shop.accounts.load(shop.ca)
     assert loaded is not None
@@ -88,7 +88,7 @@ def test_contact_is_changed_at_the_ca_when_it_changes_here(shop: Workshop) -> No
 
 def test_ca_that_forgot_the_account_gets_it_again_with_the_same_key(shop: Workshop) -> None:
     ensure(shop)
-    key = (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes()
+    key = shop.layout.account_key(shop.ca.key).read_bytes()
     shop.pebble.stop()
     shop.pebble.start()
     conversation = shop.conversation()
@@ -97,17 +97,17 @@ def test_ca_that_forgot_the_account_gets_it_again_with_the_same_key(shop: Worksh
     account = shop.accounts.register_again(unknown, conversation, AGREED)
     conversation.close()
     assert account.url
-    assert (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes() == key
+    assert shop.layout.account_key(shop.ca.key).read_bytes() == key
 
 
 def test_contact_changed_meanwhile_does_not_keep_a_forgotten_account_forgotten(shop: Workshop) -> None:
     ensure(shop)
-    key = (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes()
+    key = shop.layout.account_key(shop.ca.key).read_bytes()
     shop.pebble.stop()
     shop.pebble.start()
     ensure(shop, replace(AGREED, contact=("new@example.org",)))
     assert shop.pebble.accounts() == 1
-    assert (shop.layout.account(shop.ca.key) / KEY_FILE).read_bytes() == key
+    assert shop.layout.account_key(shop.ca.key).read_bytes() == key
     loaded = shop.accounts.load(shop.ca)
     assert loaded is not None
     assert loaded.contact == ("new@example.org",)

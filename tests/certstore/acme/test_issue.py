@@ -15,7 +15,7 @@ from certstore.acme.issue import Interrupted
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderUnderWay, Part
 from certstore.model.certificate.bundle import CertificateBundle, read_bundle
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
 

@@ -1,5 +1,5 @@
-"""The console over a store that really became read-only, and over one that is really full: whoever asked for something
-is told what to do, nothing is half-changed, and looking and coming in go on."""
+"""The console on a store that became read-only, and on one that is full: answers say what to do, nothing is changed by
+halves, and pages and sign-in keep working."""
 
 import re
 from collections.abc import Iterator

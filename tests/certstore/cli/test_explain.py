@@ -31,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("mail.edge.test",), "main", "main_name"),
         ((HOST, "--kind", "imaps"), "main", "mail_listener"),
         ((HOST, "--kind", "submission"), "main", "mail_listener"),
+        ((HOST, "--kind", "lmtp"), "main", "mail_listener"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value) or "none",
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from certstore.cli.export import CURRENT, ExportRefused, export_live
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import Layout
 from certstore.model.settings.models import SiteSettings
 from certstore.store.writer import StoreWriter

@@ -35,6 +35,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
                 {"kind": "imap", "upstream": f"127.0.0.1:{dovecot.ports.imap}", **mail},
                 {"kind": "pop3", "upstream": f"127.0.0.1:{dovecot.ports.pop3}", **mail},
                 {"kind": "sieve", "upstream": f"127.0.0.1:{dovecot.ports.sieve}", **mail},
+                {"kind": "lmtp", "upstream": f"127.0.0.1:{dovecot.ports.lmtp_proxied}", **mail},
                 {"kind": "https", "accept_proxy_protocol": True},
             ],
             "trusted_proxies": ["127.0.0.0/8"],
@@ -54,11 +55,12 @@ def test_an_edge_that_serves_its_store_is_found_right_on_every_listener(edge: Ru
     ran = verify(edge, "--json")
     checks = ran.json["checks"]
     assert ran.code == 0, ran.out
-    assert {check["kind"] for check in checks} == {"http", "https", "health", "imaps", "imap", "pop3", "sieve"}
+    mail = {"imaps", "imap", "pop3", "sieve", "lmtp"}
+    assert {check["kind"] for check in checks} == {"http", "https", "health", *mail}
     asked = {(check["kind"], check["server_name"]): check for check in checks}
     assert asked["https", OWN]["certificate"] == OWN
     assert asked["https", OWN]["served_fingerprint"] == asked["https", OWN]["fingerprint"]
-    for kind in ("imaps", "imap", "pop3", "sieve"):
+    for kind in mail:
         assert asked[kind, OWN]["certificate"] == "main"
     assert asked["https", None]["certificate"] == asked["https", WITHOUT]["certificate"] == "main"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TypedDict, Unpack
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, KeyPair, Refused, read_bundle
+from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused, read_bundle
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from tests.certificates import CertificateAuthority, Issued
 

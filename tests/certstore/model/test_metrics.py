@@ -1,18 +1,12 @@
-"""The page for Prometheus, read back with Prometheus' own Python parser, and how counts come together."""
+"""How the counts of several workers are combined, kept and limited."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from certstore.model.metrics import (
-    FAMILIES,
     LATENCY_BOUNDS,
-    Kind,
     Sample,
     add_up,
     bound_sites,
-    exposition,
     lasting,
 )
 
@@ -21,49 +15,8 @@ LATENCY = "certedge_upstream_seconds"
 BUCKETS = len(LATENCY_BOUNDS) + 1
 
 
-def parsed(samples: list[Sample]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    page = exposition(samples).decode()
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
-
-
 def histogram(*counts: int, total: float = 1.5) -> Sample:
     return Sample(LATENCY, (), total, tuple([*counts] + [0] * (BUCKETS - len(counts))))
-
-
-def test_every_family_has_a_name_help_and_type_that_prometheus_takes() -> None:
-    samples = [
-        histogram(1) if family.kind is Kind.HISTOGRAM else Sample(name, ("x",) * len(family.labels), 1.0)
-        for name, family in FAMILIES.items()
-    ]
-    families = {family.name: family for family in text_string_to_metric_families(exposition(samples).decode())}
-    for name, family in FAMILIES.items():
-        read = families[name.removesuffix("_total") if family.kind is Kind.COUNTER else name]
-        assert (read.type, bool(read.documentation)) == (family.kind.value, True)
-        assert name.endswith("_total") is (family.kind is Kind.COUNTER)
-
-
-@given(st.text(max_size=20))
-def test_any_label_comes_back_as_it_was(site: str) -> None:
-    page = exposition([Sample(REQUESTS, (site, "2xx"), 3)]).decode()
-    (family,) = text_string_to_metric_families(page)
-    (sample,) = family.samples
-    assert sample.value == 3
-    if not set(site) & {"\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"}:
-        assert sample.labels == {"site": site, "code": "2xx"}
-
-
-def test_buckets_add_up_from_the_smallest_on() -> None:
-    read = parsed([histogram(2, 0, 1)])
-    assert read[LATENCY + "_bucket", (("le", "0.005"),)] == 2
-    assert read[LATENCY + "_bucket", (("le", "0.01"),)] == 2
-    assert read[LATENCY + "_bucket", (("le", "0.025"),)] == 3
-    assert read[LATENCY + "_bucket", (("le", "+Inf"),)] == 3
-    assert read[LATENCY + "_count", ()] == 3
-    assert read[LATENCY + "_sum", ()] == 1.5
 
 
 def test_counts_of_workers_are_summed_and_the_greatest_age_stays() -> None:

@@ -30,6 +30,7 @@ def test_every_command_is_one_line_and_the_last_one_asks_for_tls(kind: ListenerK
         ("smtp", b"220-more\r\n", False, True),
         ("smtp", b"220 ready\r\n", True, True),
         ("smtp", b"554 no\r\n", True, False),
+        ("lmtp", b"220 ready\r\n", True, True),
         ("sieve", b'"SIEVE" "fileinto"\r\n', False, False),
         ("sieve", b'"OK"\r\n', False, False),
         ("sieve", b'OK "ready"\r\n', True, True),

@@ -38,7 +38,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 def drop(stage: Scene, site: str, *names: str) -> None:
     """A file certificate, taken in by hand."""
-    from certstore.model.certificate.contents import DroppedFile
+    from certstore.model.certificate.dropped_file import DroppedFile
 
     issued = CertificateAuthority().issue(*names)
     stage.writer.take_in(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")

@@ -1,4 +1,4 @@
-"""A full disk: nothing that is served changes, it is said, and when there is space again the drop is taken.
+"""A full disk: nothing that is served changes, it is reported, and when there is space again the drop is installed.
 
 As root on a small tmpfs of its own, else under a limit on file sizes; both are the kernel's own refusals.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN
 from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, acquire, assert_live_is_whole, drop_pair, look_until_judged, served
+from tests.certstore.stores import OTHER, SITE, acquire, assert_live_is_whole, check_until_decided, drop_pair, served
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
 
@@ -57,7 +57,7 @@ def test_on_a_full_disk_the_old_version_or_the_new_one_is_served_whole(
     with acquire(small_disk) as writer:
         for site, issued in ((SITE, old), (OTHER, other)):
             drop_pair(writer, site, issued)
-            look_until_judged(writer, site)
+            check_until_decided(writer, site)
         drop_pair(writer, SITE, new)
         ballast = fill(small_disk, leave=pages * 4096)
         result = writer.check(SITE).result
@@ -74,7 +74,7 @@ def test_on_a_full_disk_the_old_version_or_the_new_one_is_served_whole(
         assert_live_is_whole(small_disk, MAIN)
 
         ballast.unlink()
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(small_disk, SITE) == new.fingerprint
     with acquire(small_disk):
         assert served(small_disk, SITE) == new.fingerprint

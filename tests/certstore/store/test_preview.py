@@ -1,4 +1,4 @@
-"""Uploads are looked at before they count: read once, outside the writer's lock, and checked again when installed."""
+"""Uploads are previewed before they count: read once, outside the writer's lock, and checked again when installed."""
 
 import threading
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
-from certstore.model.certificate.contents import DroppedFile, OpenedPkcs12, open_here
+from certstore.model.certificate.contents import Unlocked, unlock_here
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.store.writer import InvalidSite, StoreWriter, UnknownSite
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, drop, drop_pair, look_until_judged, served, writing
+from tests.certstore.stores import OTHER, SITE, check_until_decided, drop, drop_pair, served, writing
 
 PASSWORD = b"secret"
 
@@ -29,11 +30,11 @@ class Opener:
         self.may_end = threading.Event()
         self.may_end.set()
 
-    def __call__(self, content: bytes, password: bytes | None) -> OpenedPkcs12:
+    def __call__(self, content: bytes, password: bytes | None) -> Unlocked:
         self.count += 1
         self.has_begun.set()
         assert self.may_end.wait(30)
-        return open_here(content, password)
+        return unlock_here(content, password)
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -48,7 +49,7 @@ class Opener:
 @pytest.fixture
 def opener(monkeypatch: pytest.MonkeyPatch) -> Opener:
     opener = Opener()
-    monkeypatch.setattr("certstore.store.writer.open_apart", opener)
+    monkeypatch.setattr("certstore.store.writer.Unlocker", lambda: opener)
     return opener
 
 
@@ -136,7 +137,7 @@ def test_a_site_that_was_removed_or_set_to_main_since_the_preview_is_not_install
 def test_a_drop_that_takes_long_to_read_delays_no_upload_and_no_command(
     writer: StoreWriter, ca: CertificateAuthority, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("certstore.store.drops.processing.open_apart", opener)
+    monkeypatch.setattr("certstore.store.drops.processing.Unlocker", lambda: opener)
     drop(writer, SITE, {"a.p12": ca.issue(SITE).pkcs12(None)})
     uploaded = ca.issue(OTHER)
     with ThreadPoolExecutor(1) as pool, opener.holding():
@@ -159,7 +160,7 @@ def test_uploads_that_take_long_to_read_delay_nobody_elses_drop(
         uploads = [pool.submit(writer.take_in, SITE, files, source="upload", password=PASSWORD) for _ in range(10)]
         assert opener.has_begun.wait(30)
         drop_pair(writer, OTHER, drop)
-        look_until_judged(writer, OTHER)
+        check_until_decided(writer, OTHER)
         assert served(writer.layout.root, OTHER) == drop.fingerprint
         assert not any(each.done() for each in uploads)
         opener.may_end.set()

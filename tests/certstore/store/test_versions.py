@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings
 from certstore.store.records import KEPT_ATTEMPTS, SiteRecords

@@ -42,9 +42,9 @@ def whole_chain(issued: Issued) -> list[bytes]:
     return [each.public_bytes(Encoding.DER) for each in (issued.certificate, *issued.chain)]
 
 
-@pytest.mark.parametrize("kind", ["imap", "imaps", "pop3", "sieve"])
+@pytest.mark.parametrize("kind", ["imap", "imaps", "pop3", "sieve", "lmtp"])
 def test_dovecot_serves_its_whole_chain(dovecot: Dovecot, kind: str) -> None:
-    port = getattr(dovecot.ports, kind)
+    port = dovecot.ports.lmtp_proxied if kind == "lmtp" else getattr(dovecot.ports, kind)
     assert served_chain(probe(ListenerKind(kind), port), TIMEOUT) == whole_chain(CERTIFICATE)
 
 

@@ -51,7 +51,7 @@ def test_what_was_just_touched_goes_before_a_backlog(queue: CheckQueue) -> None:
     assert queue.take() == Place(Kind.SITE, "0")
 
 
-def test_a_place_in_the_backlog_that_is_touched_is_looked_at_once(queue: CheckQueue) -> None:
+def test_a_place_in_the_backlog_that_is_touched_is_checked_at_once(queue: CheckQueue) -> None:
     queue.add_backlog([A])
     queue.touch(A)
     assert queue.take() == A
@@ -64,7 +64,7 @@ def test_a_place_in_the_backlog_that_is_touched_is_looked_at_once(queue: CheckQu
     assert queue.backlog == 0
 
 
-def test_looking_later_does_not_put_off_what_is_due_before(queue: CheckQueue) -> None:
+def test_a_later_check_does_not_put_off_what_is_due_before(queue: CheckQueue) -> None:
     queue.touch(A)
     queue.check_later(A, 60)
     began = time.monotonic()

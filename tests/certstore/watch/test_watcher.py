@@ -1,4 +1,4 @@
-"""Drops are noticed: at once by notifications, later by the sweep, and what one site does holds up no other."""
+"""Drops are noticed: at once by notifications, later by a scan, and what one site does holds up no other."""
 
 import logging
 import os
@@ -21,25 +21,37 @@ from certstore.store.drops.processing import DropCheck
 from certstore.store.journal import JournalReader
 from certstore.store.writer import StoreWriter
 from certstore.watch.inotify import Notifications, count_watches
-from certstore.watch.scan import take_view
+from certstore.watch.scan import View, take_view
 from certstore.watch.watcher import DropWatcher
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import OTHER, SITE, acquire, drop, drop_pair, problem_codes, served
 from tests.deadlines import wait_for
 
 ONLY_NOTIFICATIONS = 3600.0
-ONLY_SWEEP = 0.1
+ONLY_SCANS = 0.1
 
 
 @contextmanager
-def watching(writer: StoreWriter, sweep_seconds: float = ONLY_NOTIFICATIONS) -> Iterator[DropWatcher]:
-    watcher = DropWatcher(writer, sweep_seconds=sweep_seconds)
+def watching(writer: StoreWriter, scan_seconds: float = ONLY_NOTIFICATIONS) -> Iterator[DropWatcher]:
+    watcher = DropWatcher(writer, scan_seconds=scan_seconds)
     watcher.start()
     try:
-        wait_for(lambda: watcher.is_idle, "the first sweep to be worked through")
+        wait_for(lambda: watcher.is_idle, "every place of the first scan to be checked")
         yield watcher
     finally:
         watcher.stop()
+
+
+def count_scans(monkeypatch: pytest.MonkeyPatch) -> list[View]:
+    """Grows with every scan."""
+    scans: list[View] = []
+
+    def spy(layout: Layout) -> View:
+        scans.append(take_view(layout))
+        return scans[-1]
+
+    monkeypatch.setattr("certstore.watch.watcher.take_view", spy)
+    return scans
 
 
 def wait_served(root: Path, site: str, fingerprint: str) -> None:
@@ -67,7 +79,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Notifications, "happened", lambda *_, **__: None)
 
 
-def test_what_lies_there_at_the_start_is_taken_in(writer: StoreWriter, ca: CertificateAuthority) -> None:
+def test_drops_that_are_there_at_the_start_are_installed(writer: StoreWriter, ca: CertificateAuthority) -> None:
     issued = ca.issue(SITE)
     drop_pair(writer, SITE, issued)
     with watching(writer):
@@ -159,31 +171,31 @@ def test_a_turn_of_certbots_links_is_noticed_where_they_lead_to(
 
 
 def test_a_right_that_is_granted_later_is_noticed(writer: StoreWriter, ca: CertificateAuthority) -> None:
-    """Root reads everything, so the change of mode alone has to bring the look."""
+    """Root reads everything, so the change of mode alone has to bring about a check."""
     drop_pair(writer, SITE, ca.issue(SITE))
-    looks: list[DropCheck] = []
+    checks: list[DropCheck] = []
     check = writer.check
 
     def spy(site: str) -> DropCheck:
-        looks.append(check(site))
-        return looks[-1]
+        checks.append(check(site))
+        return checks[-1]
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
         patch.setattr(writer, "check", spy)
         (writer.layout.domains / SITE / "privkey.pem").chmod(0o640)
-        wait_for(lambda: SITE in {each.site for each in looks}, "a look after chmod")
+        wait_for(lambda: SITE in {each.site for each in checks}, "a check after chmod")
 
 
 @pytest.mark.usefixtures("deaf")
-def test_the_sweep_finds_what_no_notification_told(
+def test_a_scan_finds_what_no_notification_reported(
     writer: StoreWriter, ca: CertificateAuthority, tmp_path: Path
 ) -> None:
     root, issued = writer.layout.root, ca.issue(SITE)
-    with watching(writer, ONLY_SWEEP):
+    with watching(writer, ONLY_SCANS):
         folder = drop_pair(writer, SITE, issued)
         wait_served(root, SITE, issued.fingerprint)
         folder.rename(tmp_path / "away")
-        wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be said")
+        wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be reported")
         (tmp_path / "away").rename(folder)
         wait_for(lambda: problem_codes(writer, SITE) == set(), "the source to be back")
         again = ca.issue(SITE)
@@ -192,20 +204,19 @@ def test_the_sweep_finds_what_no_notification_told(
 
 
 @pytest.mark.usefixtures("deaf")
-def test_a_sweep_over_unchanged_places_looks_at_nothing(
+def test_a_scan_of_unchanged_places_checks_nothing(
     writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop_pair(writer, SITE, ca.issue(SITE))
-    with watching(writer) as watcher:
-        looks: list[str] = []
-        monkeypatch.setattr(writer, "check", looks.append)
-        for _ in range(3):
-            watcher.sweep_soon()
-            wait_for(lambda: watcher.is_idle, "the sweep")
-        assert looks == []
+    with watching(writer, ONLY_SCANS) as watcher:
+        checks: list[str] = []
+        monkeypatch.setattr(writer, "check", checks.append)
+        scans = count_scans(monkeypatch)
+        wait_for(lambda: len(scans) > 3 and watcher.is_idle, "three more scans")
+        assert checks == []
 
 
-def test_a_site_whose_place_is_gone_at_the_start_is_said_to_be_without_source(
+def test_a_site_whose_place_is_gone_at_the_start_is_reported_to_be_without_source(
     tmp_path: Path, ca: CertificateAuthority
 ) -> None:
     root = tmp_path / "store"
@@ -215,10 +226,10 @@ def test_a_site_whose_place_is_gone_at_the_start_is_said_to_be_without_source(
             pass
         shutil.rmtree(writer.layout.domains / SITE)
     with acquire(root) as writer, watching(writer):
-        wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be said")
+        wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be reported")
 
 
-def test_a_drop_that_is_rewritten_without_end_holds_up_no_other_site_and_is_judged_now_and_then(
+def test_a_drop_that_is_rewritten_without_end_holds_up_no_other_site_and_is_installed_now_and_then(
     writer: StoreWriter, ca: CertificateAuthority
 ) -> None:
     root, restless, calm = writer.layout.root, ca.issue(SITE), ca.issue(OTHER)
@@ -242,32 +253,32 @@ def test_a_drop_that_is_rewritten_without_end_holds_up_no_other_site_and_is_judg
             rewriter.join()
 
 
-def test_without_enough_watches_it_is_said_once_and_the_sweep_carries_on(
+def test_without_enough_watches_that_is_logged_once_and_scans_go_on(
     writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("certstore.watch.inotify.count_watches", lambda: 1)
     for number in range(5):
         drop(writer, f"client-{number}.test", {})
-    with caplog.at_level(logging.WARNING), watching(writer, ONLY_SWEEP) as watcher:
+    scans = count_scans(monkeypatch)
+    with caplog.at_level(logging.WARNING), watching(writer, ONLY_SCANS) as watcher:
         assert watcher.problem is not None
         assert "4 of 5 folders can't be watched" in watcher.problem
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
         wait_served(writer.layout.root, SITE, issued.fingerprint)
-        for _ in range(3):
-            watcher.sweep_soon()
-            wait_for(lambda: watcher.is_idle, "the sweep")
+        seen = len(scans)
+        wait_for(lambda: len(scans) > seen + 3, "three more scans")
     assert caplog.text.count("4 of 5 folders") == 1
 
 
-def test_without_any_inotify_it_is_said_and_the_sweep_carries_on(
+def test_without_any_inotify_that_is_reported_and_scans_go_on(
     writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(*_: object, **__: object) -> None:
         raise OSError(24, "inotify instance limit reached")
 
     monkeypatch.setattr("certstore.watch.inotify.Observer", none_left)
-    with watching(writer, ONLY_SWEEP) as watcher:
+    with watching(writer, ONLY_SCANS) as watcher:
         assert watcher.problem is not None
         assert "instance limit" in watcher.problem
         issued = ca.issue(SITE)
@@ -300,22 +311,22 @@ def test_one_sites_trouble_does_not_end_the_watching(
     issued = ca.issue(OTHER)
     with watching(writer):
         drop_pair(writer, SITE, ca.issue(SITE))
-        wait_for(lambda: f"looking at {SITE} failed" in caplog.text, "the trouble to be logged")
+        wait_for(lambda: f"checking {SITE} failed" in caplog.text, "the trouble to be logged")
         drop_pair(writer, OTHER, issued)
         wait_served(writer.layout.root, OTHER, issued.fingerprint)
 
 
 @pytest.mark.parametrize("name", ["loop.test", "loop.test.pem"])
-def test_a_link_that_leads_nowhere_ends_the_sweep_for_nobody(
+def test_a_link_that_leads_nowhere_ends_the_scan_for_nobody(
     writer: StoreWriter, ca: CertificateAuthority, name: str
 ) -> None:
     (writer.layout.domains / name).symlink_to(name)
     issued = ca.issue(OTHER)
-    # By a path that inotify does not see: only a sweep that gets to its end finds it.
+    # By a path that inotify does not see: only a scan that gets to its end finds it.
     elsewhere = writer.layout.root / "elsewhere"
     elsewhere.mkdir()
     (writer.layout.domains / f"{OTHER}.pem").symlink_to(elsewhere / "other.pem")
-    with watching(writer, ONLY_SWEEP):
+    with watching(writer, ONLY_SCANS):
         (elsewhere / "other.pem").write_bytes(issued.combined_pem)
         wait_served(writer.layout.root, OTHER, issued.fingerprint)
 
@@ -329,7 +340,7 @@ from certstore.watch.watcher import DropWatcher
 is_public_suffix("example.com")
 os.setgid(65534); os.setuid(65534)
 with StoreWriter.acquire(Path(sys.argv[1]), main_host="mail.install.test") as writer:
-    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher = DropWatcher(writer, scan_seconds=3600)
     watcher.start()
     deadline = time.monotonic() + 20
     while not watcher.is_idle and time.monotonic() < deadline:
@@ -341,7 +352,7 @@ with StoreWriter.acquire(Path(sys.argv[1]), main_host="mail.install.test") as wr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone() -> None:
+def test_links_to_where_the_service_may_not_read_concern_their_own_sites_alone() -> None:
     with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as name:
         root, shut = Path(name) / "store", Path(name) / "shut"
         (root / "domains" / "mail.fine.test").mkdir(parents=True)
@@ -363,16 +374,16 @@ def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone()
         "inside.test": "drop_refused",
         "mail.fine.test": "",
     }
-    assert "folder.test/site.yaml can't be read by the service. As root: setfacl" in done.stderr
+    assert "folder.test/site.yaml: permission denied. As root: setfacl" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_reading_a_drop_does_not_set_off_another_look(writer: StoreWriter, ca: CertificateAuthority) -> None:
-    looks: list[float] = []
+def test_reading_a_drop_does_not_set_off_another_check(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    checks: list[float] = []
     check = writer.check
 
     def count(site: str) -> DropCheck:
-        looks.append(time.monotonic())
+        checks.append(time.monotonic())
         return check(site)
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
@@ -380,16 +391,16 @@ def test_reading_a_drop_does_not_set_off_another_look(writer: StoreWriter, ca: C
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
         wait_served(writer.layout.root, SITE, issued.fingerprint)
-        settled = len(looks)
+        settled = len(checks)
         other = ca.issue(OTHER)
         drop_pair(writer, OTHER, other)
         wait_served(writer.layout.root, OTHER, other.fingerprint)
-        # A look that set off looks would have made dozens by now.
-        assert len(looks) - settled <= 4
+        # A check that set off checks would have made dozens by now.
+        assert len(checks) - settled <= 4
 
 
 def test_stopping_is_quick_and_may_be_done_twice(writer: StoreWriter) -> None:
-    watcher = DropWatcher(writer, sweep_seconds=3600)
+    watcher = DropWatcher(writer, scan_seconds=3600)
     watcher.start()
     began = time.monotonic()
     watcher.stop()
@@ -397,17 +408,17 @@ def test_stopping_is_quick_and_may_be_done_twice(writer: StoreWriter) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_results_are_told_to_who_asked(writer: StoreWriter, ca: CertificateAuthority) -> None:
-    told: list[DropCheck] = []
-    watcher = DropWatcher(writer, sweep_seconds=3600, on_check=told.append)
+def test_results_go_to_the_caller(writer: StoreWriter, ca: CertificateAuthority) -> None:
+    results: list[DropCheck] = []
+    watcher = DropWatcher(writer, scan_seconds=3600, on_check=results.append)
     watcher.start()
     try:
         drop_pair(writer, SITE, ca.issue(SITE))
-        wait_for(lambda: told, "the result of the drop")
+        wait_for(lambda: results, "the result of the drop")
     finally:
         watcher.stop()
-    assert told[0].result is not None
-    assert (told[0].site, told[0].result.outcome) == (SITE, Outcome.DONE)
+    assert results[0].result is not None
+    assert (results[0].site, results[0].result.outcome) == (SITE, Outcome.DONE)
 
 
 def test_a_view_differs_exactly_where_something_changed(writer: StoreWriter) -> None:

@@ -55,7 +55,7 @@ def test_a_name_has_the_same_treatment_in_any_case_and_every_time(
         (b"\tfolded", Cause.OBS_FOLD),
     ],
 )
-def test_what_is_no_name_is_refused(name: bytes, cause: Cause) -> None:
+def test_invalid_names_are_refused(name: bytes, cause: Cause) -> None:
     for table in (request_fields, response_fields, trailer_fields):
         with pytest.raises(BadMessage) as refused:
             table[name]
@@ -64,7 +64,7 @@ def test_what_is_no_name_is_refused(name: bytes, cause: Cause) -> None:
 
 def test_fields_of_our_own_take_the_upstreams_place() -> None:
     head = parse_response(RESPONSE, is_head_request=False, fields=replacing_table(OWN))
-    data, _, _ = response_bytes(head, b"", 1, is_complete=True, is_last=False, own_fields=OWN)
+    data, _, _ = response_bytes(head, b"", 1, OWN, is_complete=True, is_last=False)
     assert data.split(b"\r\n")[1:] == [
         b"X-Kept: 1", b"Content-Length: 0", b"Strict-Transport-Security: max-age=2", b"X-Own: 1", b"", b"",
     ]  # fmt: skip
@@ -72,11 +72,11 @@ def test_fields_of_our_own_take_the_upstreams_place() -> None:
 
 def test_without_fields_of_our_own_the_upstreams_stay_as_they_are() -> None:
     head = parse_response(RESPONSE, is_head_request=False)
-    data, _, _ = response_bytes(head, b"", 1, is_complete=True, is_last=False, own_fields=())
+    data, _, _ = response_bytes(head, b"", 1, (), is_complete=True, is_last=False)
     assert data == RESPONSE + b"\r\n\r\n"
 
 
 def test_pages_of_our_own_have_them_too() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    answer = encode_answer(page(404, "x"), now, is_head=True, connection=None, own_fields=OWN)
+    answer = encode_answer(page(404, "x"), now, OWN, is_head=True, connection=None)
     assert b"\r\nStrict-Transport-Security: max-age=2\r\nX-Own: 1\r\n" in answer

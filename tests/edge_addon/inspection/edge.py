@@ -79,8 +79,9 @@ async def inspecting_edge(
             await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")
             if plane.inspector is not None:
                 inspector = inspector_of(plane)
-                await wait_for_in_loop(lambda: not inspector.running, "the end of every inspected connection's task")
-                assert not inspector.manager.connections
+                await wait_for_in_loop(lambda: not inspector.hooks.running, "the end of every hook")
+                assert not inspector.connections
+                assert not inspector.hooks.injectable
         finally:
             for connection in list(plane.connections):
                 connection.abort()

@@ -8,7 +8,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 
 from tests.deadlines import wait_for
-from tests.edge_addon.addon.test_edge import CA, HTTPS, mitmproxy_with_edge
+from tests.edge_addon.addon.mitmproxy import CA, HTTPS, mitmproxy_with_edge
 from tests.peers.recorder import Recorder, answering, ok
 from tests.ports import listening_socket
 from tests.running import Site

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.listeners.port_owner import listening_inodes, who_listens
+from edge_addon.listeners.port_owner import find_port_owner, listening_inodes
 from tests.ports import listening_socket
 
 TABLE = """\
@@ -26,23 +26,23 @@ TABLE = """\
         pytest.param("", 443, set(), id="an empty table"),
     ],
 )
-def test_inodes_of_those_who_listen(table: str, port: int, inodes: set[int]) -> None:
+def test_inodes_of_listening_sockets(table: str, port: int, inodes: set[int]) -> None:
     assert listening_inodes(table, port) == inodes
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_process_that_listens_is_found(host: str) -> None:
     with listening_socket(host) as listener:
-        owner = who_listens(listener.getsockname()[1])
+        owner = find_port_owner(listener.getsockname()[1])
     assert owner is not None
     assert f"(pid {os.getpid()})" in owner
 
 
-def test_nobody_is_found_on_a_port_that_is_only_bound() -> None:
+def test_no_process_is_found_on_a_port_that_is_only_bound() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        assert who_listens(silent.getsockname()[1]) is None
+        assert find_port_owner(silent.getsockname()[1]) is None
 
 
 def test_a_system_without_proc_has_no_answer(tmp_path: Path) -> None:
-    assert who_listens(443, tmp_path) is None
+    assert find_port_owner(443, tmp_path) is None

@@ -5,25 +5,25 @@ from collections.abc import Sequence
 import pytest
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from edge_addon.listeners.sockets import Bind, CannotListen, OpenSocket, describe, open_sockets, plan_sockets
+from edge_addon.listeners.sockets import Bind, CannotListen, OpenSocket, open_sockets, plan_sockets, socket_facts
 from tests.ports import listening_socket
 
 V4 = OpenSocket(3, "0.0.0.0", 443)
 V6 = OpenSocket(4, "::", 443)
 DUAL = OpenSocket(5, "::", 443, takes_v4=True)
 LOCAL = OpenSocket(6, "127.0.0.1", 8081)
-ANY_PORT = OpenSocket(7, "127.0.0.1", 40000, written=HostPort("127.0.0.1", 0))
-NAMED = OpenSocket(8, "127.0.0.1", 8081, written=HostPort("localhost", 8081))
+ANY_PORT = OpenSocket(7, "127.0.0.1", 40000, configured=HostPort("127.0.0.1", 0))
+NAMED = OpenSocket(8, "127.0.0.1", 8081, configured=HostPort("localhost", 8081))
 
 
 @pytest.mark.parametrize(
-    ("listens", "available", "origins"),
+    ("listens", "available", "sources"),
     [
-        pytest.param([], [], [], id="nothing asked, nothing done"),
-        pytest.param(["0.0.0.0:443"], [], [Bind("0.0.0.0", 443)], id="bound when nobody hands it in"),
-        pytest.param(["127.0.0.1:8081"], [LOCAL], [LOCAL], id="taken when handed in"),
+        pytest.param([], [], [], id="no listener, no socket"),
+        pytest.param(["0.0.0.0:443"], [], [Bind("0.0.0.0", 443)], id="bound when none is open"),
+        pytest.param(["127.0.0.1:8081"], [LOCAL], [LOCAL], id="an open socket is used"),
         pytest.param(["127.0.0.2:8081"], [LOCAL], [Bind("127.0.0.2", 8081)], id="another address is another socket"),
-        pytest.param(["[::]:443"], [], [Bind("::", 443, takes_v4=True)], id="IPv6 alone takes IPv4 too"),
+        pytest.param(["[::]:443"], [], [Bind("::", 443, takes_v4=True)], id="IPv6 alone also takes IPv4"),
         pytest.param(
             ["[::]:443", "0.0.0.0:443"],
             [],
@@ -34,39 +34,39 @@ NAMED = OpenSocket(8, "127.0.0.1", 8081, written=HostPort("localhost", 8081))
             ["[::]:443", "0.0.0.0:80"],
             [],
             [Bind("::", 443, takes_v4=True), Bind("0.0.0.0", 80)],
-            id="IPv4 on another port is no rival",
+            id="IPv4 on another port does not matter",
         ),
         pytest.param(["0.0.0.0:443"], [DUAL], [DUAL], id="systemd's ListenStream=443 serves an IPv4 wildcard"),
         pytest.param(["0.0.0.0:443"], [V6], [Bind("0.0.0.0", 443)], id="a socket of IPv6 alone does not"),
-        pytest.param(["0.0.0.0:443", "[::]:443"], [DUAL, V4], [V4, DUAL], id="the very address goes first"),
+        pytest.param(["0.0.0.0:443", "[::]:443"], [DUAL, V4], [V4, DUAL], id="the same address comes first"),
         pytest.param(["[::]:443", "0.0.0.0:443"], [V4, V6], [V6, V4], id="order does not matter"),
-        pytest.param(["127.0.0.1:0"], [ANY_PORT], [ANY_PORT], id="port 0 keeps the port that it got"),
-        pytest.param(["127.0.0.1:0"], [LOCAL], [Bind("127.0.0.1", 0)], id="port 0 takes nobody else's"),
+        pytest.param(["127.0.0.1:0"], [ANY_PORT], [ANY_PORT], id="port 0 keeps its port"),
+        pytest.param(["127.0.0.1:0"], [LOCAL], [Bind("127.0.0.1", 0)], id="port 0 takes no other socket"),
         pytest.param(["localhost:8081"], [NAMED], [NAMED], id="a name keeps its socket"),
         pytest.param(["localhost:8081"], [LOCAL], [LOCAL], id="a name stands for its address"),
         pytest.param(["localhost:9000"], [], [Bind("127.0.0.1", 9000)], id="a name is bound by its address"),
     ],
 )
 def test_each_listener_gets_its_socket(
-    listens: Sequence[str], available: Sequence[OpenSocket], origins: Sequence[OpenSocket | Bind]
+    listens: Sequence[str], available: Sequence[OpenSocket], sources: Sequence[OpenSocket | Bind]
 ) -> None:
     plan = plan_sockets([_address(each) for each in listens], available, {"localhost": "127.0.0.1"})
-    assert list(plan.origins) == origins
-    assert set(plan.unclaimed) == set(available) - set(origins)
+    assert list(plan.sources) == sources
+    assert set(plan.unused) == set(available) - set(sources)
 
 
 def test_one_socket_serves_one_listener() -> None:
     plan = plan_sockets([HostPort("127.0.0.1", 0)] * 2, [ANY_PORT])
-    assert plan.origins == (ANY_PORT, Bind("127.0.0.1", 0))
+    assert plan.sources == (ANY_PORT, Bind("127.0.0.1", 0))
 
 
 def test_a_bound_socket_listens() -> None:
-    (bound,), unclaimed = open_sockets([_listener("127.0.0.1:0")], {})
+    (bound,), unused = open_sockets([_listener("127.0.0.1:0")], {})
     with bound:
-        assert unclaimed == []
+        assert unused == []
         with socket.create_connection(bound.getsockname(), timeout=5):
             bound.accept()[0].close()
-        facts = describe(bound)
+        facts = socket_facts(bound)
         assert facts == OpenSocket(bound.fileno(), "127.0.0.1", bound.getsockname()[1])
 
 
@@ -87,7 +87,7 @@ def test_an_ipv6_wildcard_alone_takes_ipv4() -> None:
         bound.accept()[0].close()
 
 
-def test_a_port_in_use_is_told_with_the_process_that_has_it() -> None:
+def test_a_port_in_use_is_reported_with_the_process_that_has_it() -> None:
     with listening_socket() as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as raised:
@@ -97,7 +97,7 @@ def test_a_port_in_use_is_told_with_the_process_that_has_it() -> None:
         assert f"(pid {os.getpid()})" in message
 
 
-def test_what_was_bound_is_closed_again_when_another_can_not_be() -> None:
+def test_bound_sockets_are_closed_when_another_can_not_be_bound() -> None:
     with listening_socket() as probe:
         free = probe.getsockname()[1]
     with listening_socket() as taken:
@@ -107,17 +107,17 @@ def test_what_was_bound_is_closed_again_when_another_can_not_be() -> None:
         bound.close()
 
 
-def test_a_name_without_address_is_told() -> None:
+def test_a_name_without_an_address_is_reported() -> None:
     with pytest.raises(CannotListen, match=r"no-such-host\.invalid"):
         open_sockets([_listener("no-such-host.invalid:8081")], {})
 
 
-def test_only_what_listens_for_tcp_is_of_use() -> None:
+def test_only_sockets_that_listen_for_tcp_are_used() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as silent:
         datagrams.bind(("127.0.0.1", 0))
         silent.bind(("127.0.0.1", 0))
-        assert describe(datagrams) is None
-        assert describe(silent) is None
+        assert socket_facts(datagrams) is None
+        assert socket_facts(silent) is None
 
 
 def _address(text: str) -> HostPort:

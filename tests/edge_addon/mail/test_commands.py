@@ -39,5 +39,5 @@ def test_the_head_of_a_command(parse: Parse, line: bytes, command: Command | Non
 def test_random_bytes_never_raise_and_a_tag_can_be_sent_back(parse: Parse, line: bytes) -> None:
     command = parse(line)
     if command is not None:
-        assert command.verb.isascii()
+        assert command.name.isascii()
         assert not set(command.tag) & set('\r\n "*+{}()%\\')

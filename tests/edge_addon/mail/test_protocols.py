@@ -34,13 +34,14 @@ def texts(protocol: MailProtocol) -> list[str]:
         ("imap", b"* BYE [UNAVAILABLE] Too busy\r\n"),
         ("pop3s", b"-ERR [SYS/TEMP] Too busy\r\n"),
         ("smtp", b"421 4.3.2 edge.test Too busy\r\n"),
+        ("lmtp", b"421 4.3.2 edge.test Too busy\r\n"),
         ("submission", b"421 4.3.2 edge.test Too busy\r\n"),
         ("sieve", b'BYE (TRYLATER) "Too busy"\r\n'),
     ],
 )
-def test_a_goodbye_makes_the_client_come_again(kind: str, goodbye: bytes) -> None:
+def test_a_goodbye_asks_the_client_to_retry(kind: str, goodbye: bytes) -> None:
     assert PROTOCOLS[ListenerKind(kind)].goodbye("edge.test", "Too busy") == goodbye
 
 
 def test_only_mail_between_servers_goes_on_in_the_clear() -> None:
-    assert [kind.value for kind, protocol in PROTOCOLS.items() if protocol.before_tls is None] == ["smtp"]
+    assert [kind.value for kind, protocol in PROTOCOLS.items() if protocol.before_tls is None] == ["smtp", "lmtp"]

@@ -24,7 +24,7 @@ async def imap_login(peer: Peer) -> None:
 
 
 async def unsent_when_stopped(peer: Peer) -> int:
-    """What still waits at this end once nothing more leaves: unchanged at twenty looks in a row."""
+    """How many bytes are unsent once sending has stopped: the same number in twenty checks in a row."""
     seen: list[int] = []
 
     def is_steady() -> bool:
@@ -82,7 +82,7 @@ async def test_a_client_that_trusts_another_authority_fails(tmp_path: Path) -> N
 
 
 @in_loop
-async def test_before_tls_the_mail_server_is_not_even_called(tmp_path: Path) -> None:
+async def test_the_edge_does_not_connect_to_the_mail_server_before_tls(tmp_path: Path) -> None:
     async with Upstream(imap_echo) as upstream, mail_edge(tmp_path, "imap", upstream.port) as edge:
         client = await edge.connect()
         assert b"STARTTLS LOGINDISABLED" in await client.line()
@@ -92,13 +92,13 @@ async def test_before_tls_the_mail_server_is_not_even_called(tmp_path: Path) -> 
         assert upstream.connections == 0
         await client.start_tls(client_context(), "edge.test")
         assert client.leaf() == MAIN.cert_der
-        # Behind STARTTLS there is no greeting: the first line is the answer to the first command.
+        # There is no greeting after STARTTLS: the first line is the answer to the first command.
         assert await client.ask(b"c LOGIN user secret\r\n", b"c ") == b"c OK in\r\n"
         assert upstream.connections == 1
 
 
 @in_loop
-async def test_commands_pipelined_behind_starttls_are_never_executed(tmp_path: Path) -> None:
+async def test_commands_pipelined_after_starttls_are_never_executed(tmp_path: Path) -> None:
     heard: list[bytes] = []
 
     async def serve(peer: Peer) -> None:
@@ -132,8 +132,18 @@ async def test_managesieve_greets_again_over_tls(tmp_path: Path) -> None:
         assert await client.lines(b"OK") == b'"SASL" "PLAIN"\r\nOK "ready"\r\n'
 
 
+@pytest.mark.parametrize(
+    ("kind", "hello", "refusal", "offers"),
+    [
+        ("smtp", b"EHLO a.test\r\n", b"530 5.7.0", b"250-mail\r\n250-SIZE 9\r\n250 AUTH PLAIN\r\n"),
+        ("lmtp", b"LHLO a.test\r\n", b"500 5.5.1", b"250-mail\r\n250 SIZE 9\r\n"),
+    ],
+)
 @in_loop
-async def test_smtp_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(tmp_path: Path) -> None:
+async def test_mail_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(
+    tmp_path: Path, kind: str, hello: bytes, refusal: bytes, offers: bytes
+) -> None:
+    """What an attacker adds after STARTTLS in the clear is discarded."""
     in_clear: list[bytes] = []
     over_tls: list[bytes] = []
 
@@ -142,40 +152,40 @@ async def test_smtp_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(t
             peer.say(b"220 mail ESMTP\r\n")
             while line := await peer.line():
                 heard.append(line)
-                peer.say(
-                    b"250-mail\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n"
-                )
+                everything = b"250-mail\r\n250-STARTTLS\r\n250-SIZE 9\r\n250 AUTH PLAIN\r\n"
+                peer.say(everything if line == hello else b"250 ok\r\n")
 
         return script
 
     async with (
         Upstream(serve(in_clear), serve(over_tls)) as upstream,  # type: ignore[arg-type]
-        mail_edge(tmp_path, "smtp", upstream.port) as edge,
+        mail_edge(tmp_path, kind, upstream.port) as edge,
     ):
         client = await edge.connect()
         assert await client.line() == b"220 mail ESMTP\r\n"
-        assert await client.ask(b"EHLO a.test\r\n", b"250 ") == b"250-mail\r\n250 STARTTLS\r\n"
+        assert await client.ask(hello, b"250 ") == b"250-mail\r\n250-SIZE 9\r\n250 STARTTLS\r\n"
         await client.ask(b"MAIL FROM:<clear@a.test>\r\n", b"250 ")
-        assert (await client.ask(b"AUTH PLAIN AHUAcA==\r\n", b"530")).startswith(b"530 5.7.0")
+        assert (await client.ask(b"AUTH PLAIN AHUAcA==\r\n", b"5")).startswith(refusal)
         client.say(b"STARTTLS\r\nRCPT TO:<injected@b.test>\r\n")
         assert await client.line() == b"220 2.0.0 Begin TLS\r\n"
         await client.start_tls(client_context(), "edge.test")
-        assert await client.ask(b"EHLO a.test\r\n", b"250 ") == b"250-mail\r\n250 AUTH PLAIN\r\n"
+        assert await client.ask(hello, b"250 ") == offers
         await upstream.done(1)
-        assert in_clear == [b"EHLO a.test\r\n", b"MAIL FROM:<clear@a.test>\r\n", b"QUIT\r\n"]
-        assert over_tls == [b"EHLO a.test\r\n"]
+        assert in_clear == [hello, b"MAIL FROM:<clear@a.test>\r\n", b"QUIT\r\n"]
+        assert over_tls == [hello]
 
 
 @pytest.mark.parametrize(
     ("kind", "goodbye"),
     [
         ("smtp", b"421 4.3.2 edge.test "),
+        ("lmtp", b"421 4.3.2 edge.test "),
         ("submissions", b"421 4.3.2 edge.test "),
         ("imaps", b"* BYE [UNAVAILABLE] "),
         ("pop3s", b"-ERR [SYS/TEMP] "),
     ],
 )
-def test_without_its_mail_server_a_session_ends_in_words_that_make_the_client_come_again(
+def test_a_session_without_its_mail_server_ends_with_a_goodbye_that_asks_to_retry(
     tmp_path: Path, kind: str, goodbye: bytes
 ) -> None:
     @in_loop
@@ -185,7 +195,7 @@ def test_without_its_mail_server_a_session_ends_in_words_that_make_the_client_co
             assert (await client.end()).startswith(goodbye)
             await edge.counted(UNREACHABLE)
             (entry,) = await edge.log_entries()
-            assert entry["outcome"] == UNREACHABLE
+            assert (entry["kind"], entry["outcome"]) == (kind, UNREACHABLE)
 
     run()
 
@@ -231,7 +241,7 @@ async def test_a_client_that_vanishes_frees_the_mail_server(tmp_path: Path) -> N
 
 
 @in_loop
-async def test_a_client_that_has_said_all_still_hears_the_answers(tmp_path: Path) -> None:
+async def test_a_client_that_closed_its_side_still_gets_the_answers(tmp_path: Path) -> None:
     async def answer(peer: Peer) -> None:
         peer.say(b"220 mail\r\n")
         assert await peer.line() == b"NOOP\r\n"
@@ -314,7 +324,7 @@ async def test_a_flood_before_the_mail_server_answers_is_not_held(tmp_path: Path
     ],
 )
 @in_loop
-async def test_an_endless_line_ends_a_session_in_words_that_name_the_fault(
+async def test_an_endless_line_ends_a_session_with_a_goodbye_that_names_it(
     tmp_path: Path, kind: str, goodbye: bytes
 ) -> None:
     async with mail_edge(tmp_path, kind, free_port()) as edge:
@@ -436,7 +446,7 @@ async def test_a_client_that_reads_no_answers_is_not_read_from(
 
 @pytest.mark.parametrize("kind", ["imap", "imaps"])
 @in_loop
-async def test_words_that_drip_do_not_put_the_login_off(
+async def test_trickled_commands_do_not_extend_the_login_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(relay, "LOGIN_SECONDS", 1.0)
@@ -457,7 +467,7 @@ async def test_words_that_drip_do_not_put_the_login_off(
 
         dripping = asyncio.create_task(drip())
         try:
-            assert b"* BYE [UNAVAILABLE] Nothing" in await client.end()
+            assert b"* BYE [UNAVAILABLE] Idle" in await client.end()
         finally:
             dripping.cancel()
         await edge.counted(relay.IDLE)

@@ -1,4 +1,4 @@
-"""Connections counted over all workers, in memory that they share."""
+"""Connections counted over all workers, in shared memory."""
 
 import os
 import signal
@@ -17,74 +17,74 @@ from tests.running import running_edge
 HOST, OTHER = "192.0.2.1", "192.0.2.2"
 
 
-def test_what_another_worker_counts_is_seen_and_a_row_given_back_is_over() -> None:
+def test_counts_of_other_workers_are_seen_until_their_row_is_freed() -> None:
     connection_counts = ConnectionCounts()
-    first, second = connection_counts.take(), connection_counts.take()
+    first, second = connection_counts.allocate(), connection_counts.allocate()
 
-    assert [first.enter(), second.enter(), first.enter()] == [1, 2, 3]
-    assert [first.admit(HOST), second.admit(HOST), second.admit(OTHER)] == [1, 2, 1]
+    assert [first.add(), second.add(), first.add()] == [1, 2, 3]
+    assert [first.add_address(HOST), second.add_address(HOST), second.add_address(OTHER)] == [1, 2, 1]
 
-    connection_counts.give_back(second)
-    assert first.enter() == 3
-    assert first.admit(HOST) == 2
-    first.dismiss(HOST)
-    first.leave()
-    third = connection_counts.take()
+    connection_counts.free(second)
+    assert first.add() == 3
+    assert first.add_address(HOST) == 2
+    first.remove_address(HOST)
+    first.remove()
+    third = connection_counts.allocate()
     assert third.row == second.row
-    assert third.enter() == 3
-    assert third.admit(HOST) == 2
+    assert third.add() == 3
+    assert third.add_address(HOST) == 2
 
 
 def test_a_count_survives_a_fork_both_ways() -> None:
     connection_counts = ConnectionCounts()
-    ours, childs = connection_counts.take(), connection_counts.take()
-    ours.admit(HOST)
+    ours, childs = connection_counts.allocate(), connection_counts.allocate()
+    ours.add_address(HOST)
     pid = os.fork()
     if not pid:
-        os._exit(0 if childs.admit(HOST) == 2 else 1)
+        os._exit(0 if childs.add_address(HOST) == 2 else 1)
     _, status = os.waitpid(pid, 0)
 
     assert status == 0
-    assert ours.admit(HOST) == 3
+    assert ours.add_address(HOST) == 3
 
 
-def test_a_worker_knows_how_far_it_leads_those_that_accept() -> None:
+def test_a_worker_knows_its_surplus_over_those_that_accept() -> None:
     connection_counts = ConnectionCounts()
-    control, first, second = connection_counts.take(), connection_counts.take(), connection_counts.take()
-    first.enter()
-    assert first.lead() == 0
+    control, first, second = connection_counts.allocate(), connection_counts.allocate(), connection_counts.allocate()
+    first.add()
+    assert first.surplus() == 0
 
     first.accepts = True
-    assert first.lead() == 0
+    assert first.surplus() == 0
     second.accepts = True
-    assert (first.lead(), second.lead()) == (1, 0)
-    second.enter()
-    second.enter()
-    assert (first.lead(), second.lead()) == (0, 1)
+    assert (first.surplus(), second.surplus()) == (1, 0)
+    second.add()
+    second.add()
+    assert (first.surplus(), second.surplus()) == (0, 1)
     second.accepts = False
-    assert first.lead() == 0
+    assert first.surplus() == 0
     assert not control.accepts
 
 
-def test_more_workers_than_rows_count_for_themselves() -> None:
+def test_workers_beyond_the_rows_count_for_themselves() -> None:
     connection_counts = ConnectionCounts()
-    tallies = [connection_counts.take() for _ in range(ROWS + 1)]
+    tallies = [connection_counts.allocate() for _ in range(ROWS + 1)]
     last = tallies.pop()
 
-    assert [each.enter() for each in tallies] == list(range(1, ROWS + 1))
-    assert last.enter() == 1
-    connection_counts.give_back(last)
-    assert tallies[0].enter() == ROWS + 1
+    assert [each.add() for each in tallies] == list(range(1, ROWS + 1))
+    assert last.add() == 1
+    connection_counts.free(last)
+    assert tallies[0].add() == ROWS + 1
 
 
 def test_counts_are_never_below_the_truth_and_rarely_above_it() -> None:
     connection_counts = ConnectionCounts()
-    workers = [connection_counts.take(), connection_counts.take()]
+    workers = [connection_counts.allocate(), connection_counts.allocate()]
     hosts = [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(20_000)]
     for number, host in enumerate(hosts):
-        workers[number % 2].admit(host)
+        workers[number % 2].add_address(host)
 
-    counts = [workers[0].admit(host) for host in hosts[:1000]]
+    counts = [workers[0].add_address(host) for host in hosts[:1000]]
 
     assert min(counts) >= 2
     assert sum(count > 2 for count in counts) < 400
@@ -114,7 +114,7 @@ def is_refused(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
-def test_a_limit_holds_over_all_workers_and_a_killed_one_takes_its_count_along(tmp_path: Path, limit: str) -> None:
+def test_a_limit_holds_over_all_workers_and_a_killed_one_no_longer_counts(tmp_path: Path, limit: str) -> None:
     settings = {"listeners": [{"kind": "http"}], "workers": 3, "limits": {limit: 6}}
     main = CertificateAuthority().issue("edge.test")
     with running_edge(tmp_path, settings, {"main": main}) as edge:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.certificate.contents import DroppedFile
+from certstore.model.certificate.dropped_file import DroppedFile
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.console import RunningConsole, running_console
 from tests.certstore.stores import MAIN_HOST

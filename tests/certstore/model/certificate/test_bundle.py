@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from certstore.model.certificate.bundle import CertificateBundle, DroppedFile, read_bundle
+from certstore.model.certificate.bundle import CertificateBundle, read_bundle
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Problem, Refusal
 from tests.certificates import CertificateAuthority, Issued, make_key
 from tests.certstore.model.bundles import CA, DAY, NOW, ONE, OTHER, PASSWORD, accepted, is_whole, refused
@@ -241,7 +242,7 @@ def test_self_signed_certificate_is_taken_and_noted() -> None:
     assert [each.code for each in bundle.problems] == [Problem.SELF_SIGNED]
 
 
-def test_both_chains_of_an_ec_and_rsa_bundle_are_looked_at() -> None:
+def test_both_chains_of_an_ec_and_rsa_bundle_are_checked() -> None:
     rsa = RSA_CA.issue("a.test", "b.test", key_type="rsa2048")
     bundle = accepted(ONE.combined_pem, rsa.privkey_pem, rsa.cert_pem)
     assert [each.code for each in bundle.problems] == [Problem.MISSING_INTERMEDIATE]

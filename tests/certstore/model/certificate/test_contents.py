@@ -1,4 +1,4 @@
-"""Recognising what files hold, and that no file whatever makes it raise or hang."""
+"""Recognising what files hold; no file makes it raise or hang."""
 
 import base64
 import time
@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
-from certstore.model.certificate.contents import DroppedFile, read_contents
-from certstore.model.certificate.der import ROUNDS_LIMIT, DerKind, derivation_rounds, kind_of
+from certstore.model.certificate.contents import PROTECTED_LIMIT, TooMuchWork, Unlocked, read_contents
+from certstore.model.certificate.der import DerKind, kind_of
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Refusal
-from tests.certstore.model.bundles import CA, ONE, PASSWORD, read, refused
+from tests.certstore.model.bundles import CA, ONE, PASSWORD, read
 
 RSA = CA.issue("a.test", key_type="rsa2048")
 
@@ -59,85 +60,33 @@ def encrypted_der() -> bytes:
     return base64.b64decode(b"".join(lines[1:-1]))
 
 
-def test_rounds_of_usual_files_are_seen_and_allowed() -> None:
-    assert 1_000 <= derivation_rounds(encrypted_der()) <= 1_000_000
-    assert 1 <= derivation_rounds(ONE.pkcs12(PASSWORD)) <= 1_000_000
-    assert derivation_rounds(ONE.privkey_der) == derivation_rounds(ONE.cert_der) == 0
+def test_no_more_protected_keys_are_opened_than_belong_to_one_site() -> None:
+    opened = []
+
+    def count(content: bytes, password: bytes | None) -> Unlocked:
+        opened.append(content)
+        raise ValueError
+
+    files = [DroppedFile(f"{number}.p12", ONE.pkcs12(PASSWORD)) for number in range(PROTECTED_LIMIT)]
+    files += [DroppedFile("keys.pem", ONE.encrypted_privkey_pem(PASSWORD) * 20)]
+    found = read_contents(files, PASSWORD, count)
+    assert [each.code for each in found.faults] == [Refusal.TOO_LARGE]
+    assert "keys.pem" in found.faults[0].message
+    assert len(opened) == PROTECTED_LIMIT
 
 
-def sequence(*parts: bytes) -> bytes:
-    body = b"".join(parts)
-    length = bytes([len(body)]) if len(body) < 128 else b"\x82" + len(body).to_bytes(2, "big")
-    return b"\x30" + length + body
+def test_after_one_that_takes_too_long_no_other_is_opened() -> None:
+    opened = []
 
+    def endless(content: bytes, password: bytes | None) -> Unlocked:
+        opened.append(content)
+        raise TooMuchWork
 
-def integer(value: int) -> bytes:
-    body = value.to_bytes(value.bit_length() // 8 + 1, "big")
-    return b"\x02" + bytes([len(body)]) + body
-
-
-SALT = b"\x04\x08saltsalt"
-PBES2 = bytes.fromhex("06092a864886f70d01050d")
-PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
-SCRYPT = bytes.fromhex("06092b06010401da47040b")
-AES = sequence(bytes.fromhex("060960864801650304012a"), b"\x04\x10" + b"i" * 16)
-
-
-def encrypted_key(derivation: bytes) -> bytes:
-    return sequence(sequence(PBES2, sequence(derivation, AES)), b"\x04\x20" + b"x" * 32)
-
-
-def pbkdf2_like(rounds: int) -> bytes:
-    return encrypted_key(sequence(PBKDF2, sequence(SALT, integer(rounds))))
-
-
-def scrypt_like() -> bytes:
-    return encrypted_key(sequence(SCRYPT, sequence(SALT, integer(1 << 14), integer(8), integer(1 << 16))))
-
-
-@pytest.mark.parametrize(
-    ("content", "rounds"),
-    [
-        pytest.param(pbkdf2_like(2048), 2048, id="PBKDF2"),
-        pytest.param(pbkdf2_like(2_000_000_000), 2_000_000_000, id="PBKDF2, endless"),
-        pytest.param(scrypt_like(), 1 << 33, id="scrypt: all three factors"),
-        pytest.param(encrypted_key(sequence(PBKDF2, SALT)), 2**63, id="parameters of another form"),
-        pytest.param(
-            encrypted_key(sequence(PBKDF2, sequence(integer(1), SALT))), 2**63, id="parameters in another order"
-        ),
-        pytest.param(encrypted_key(sequence(PBKDF2)), 2**63, id="no parameters"),
-        pytest.param(pbkdf2_like(1 << 80), 2**63, id="a number beyond all bounds"),
-        pytest.param(
-            sequence(integer(3), sequence(), sequence(sequence(), SALT, integer(7_000_000))), 7_000_000, id="MAC"
-        ),
-        pytest.param(sequence(integer(3), sequence(), sequence(sequence(), SALT)), 1, id="MAC with the default"),
-        pytest.param(sequence(integer(3), sequence()), 0, id="no MAC"),
-    ],
-)
-def test_rounds_are_told_before_anything_is_hashed(content: bytes, rounds: int) -> None:
-    assert derivation_rounds(content) == rounds
-
-
-def test_file_with_endless_hashing_is_refused_without_trying() -> None:
-    for content in (pbkdf2_like(2_000_000_000), scrypt_like()):
-        found = refused(content, ONE.fullchain_pem, password=PASSWORD)
-        assert [each.code for each in found] == [Refusal.UNREADABLE]
-        assert "rounds" in found[0].message
-    usual = refused(pbkdf2_like(2048), ONE.fullchain_pem, password=PASSWORD)
-    assert [each.code for each in usual] == [Refusal.WRONG_PASSWORD], "this one is tried"
-
-
-def test_hashing_is_bounded_over_all_keys_of_a_drop_not_for_each() -> None:
-    block = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n%b-----END ENCRYPTED PRIVATE KEY-----\n"
-    many = block % base64.encodebytes(pbkdf2_like(ROUNDS_LIMIT // 4)) * 1000
-    found = refused(many, ONE.fullchain_pem, password=PASSWORD)
-    assert [each.code for each in found] == [Refusal.UNREADABLE]
-    assert "rounds" in found[0].message
-
-
-def test_rounds_of_all_bags_of_one_file_are_added_up() -> None:
-    one = sequence(PBKDF2, sequence(SALT, integer(2_000_000)))
-    assert derivation_rounds(sequence(integer(3), sequence(one, one, one))) == 6_000_000
+    files = [DroppedFile("a.pem", ONE.encrypted_privkey_pem(PASSWORD)), DroppedFile("b.p12", ONE.pkcs12(PASSWORD))]
+    found = read_contents(files, PASSWORD, endless)
+    assert [each.code for each in found.faults] == [Refusal.UNREADABLE]
+    assert "the private key in a.pem takes too long to open" in found.faults[0].message
+    assert len(opened) == 1
 
 
 # Any file at all

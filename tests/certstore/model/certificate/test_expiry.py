@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from certstore.model.certificate.expiry import (
     CertificateState,
     certificate_state,
-    next_change,
     remaining,
     warning_begins,
 )
@@ -59,17 +58,12 @@ def test_remaining_is_never_negative() -> None:
     assert remaining(START - timedelta(days=3), START) == timedelta()
 
 
-@given(
-    st.timedeltas(min_value=timedelta(hours=1), max_value=timedelta(days=400)),
-    st.timedeltas(min_value=timedelta(days=-10), max_value=timedelta(days=500)),
-)
-def test_state_holds_until_the_next_change_and_not_beyond(lifetime: timedelta, passed: timedelta) -> None:
-    end, now = START + lifetime, START + passed
-    state = certificate_state(START, end, now)
-    change = next_change(START, end, now)
-    assert START <= warning_begins(START, end) <= end
-    if change is None:
-        assert state is CertificateState.EXPIRED
-        return
-    assert certificate_state(START, end, change - timedelta(microseconds=1)) is state
-    assert certificate_state(START, end, change) is not state
+@given(st.timedeltas(min_value=timedelta(hours=1), max_value=timedelta(days=400)))
+def test_each_state_holds_from_its_instant_to_the_next(lifetime: timedelta) -> None:
+    end, moment = START + lifetime, timedelta(microseconds=1)
+    warning = warning_begins(START, end)
+    assert START <= warning <= end
+    states = [certificate_state(START, end, at) for at in (START - moment, START, warning, end - moment, end)]
+    assert states[0] is CertificateState.NOT_YET_VALID
+    assert states[1] is (CertificateState.OK if warning > START else CertificateState.WARNING)
+    assert states[2:] == [CertificateState.WARNING, CertificateState.WARNING, CertificateState.EXPIRED]

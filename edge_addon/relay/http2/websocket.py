@@ -1,0 +1,25 @@
+"""The opening handshake of a WebSocket, which an HTTP/2 client leaves to the edge (RFC 8441 §5, RFC 6455 §4)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+
+from edge_addon.http.framing import ResponseHead
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 §1.3."""
+
+
+def make_key() -> bytes:
+    """A new value for Sec-WebSocket-Key."""
+    return base64.b64encode(secrets.token_bytes(16))
+
+
+def is_accepted(key: bytes, head: ResponseHead) -> bool:
+    """Whether the response to a request with this key carries the one Sec-WebSocket-Accept that proves agreement."""
+    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+    lines = [line.partition(b":") for line in head.lines[1:]]
+    accepts = [value.strip(b" \t") for name, _, value in lines if name.lower() == b"sec-websocket-accept"]
+    return accepts == [base64.b64encode(digest)]

@@ -1,0 +1,56 @@
+"""Which OpenSSL context serves a certificate, and which one when its files are missing."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from certstore.model.layout import Layout
+from certstore.model.settings.models import Settings
+from certstore.model.snapshot import ServedCertificate
+from edge_addon.addon.hook_contexts import HookContexts
+from tests.certificates import CertificateAuthority
+
+CA = CertificateAuthority()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    for site in ("a.test", "b.test"):
+        for version in (1, 2):
+            CA.issue(site).write_to(layout.version(site, version))
+        layout.live(site).parent.mkdir(parents=True, exist_ok=True)
+        layout.live(site).symlink_to(layout.version(site, 2))
+    return layout
+
+
+def served(site: str, version: int) -> ServedCertificate:
+    return ServedCertificate(site, version, "", (site,), NOW, NOW)
+
+
+def test_a_version_keeps_its_context_until_another_replaces_it(layout: Layout) -> None:
+    contexts = HookContexts(layout, Settings())
+    first = contexts.get(served("a.test", 1))
+    assert first is not None
+    assert contexts.get(served("a.test", 1)) is first
+    assert contexts.get(served("a.test", 2)) is not first
+
+
+def test_without_its_files_the_live_version_serves_and_then_the_last_good_one(layout: Layout) -> None:
+    contexts = HookContexts(layout, Settings())
+    shutil.rmtree(layout.version("a.test", 1))
+    live = contexts.get(served("a.test", 1))
+    assert live is not None
+    shutil.rmtree(layout.version("a.test", 2))
+    assert contexts.get(served("a.test", 3)) is live
+    assert contexts.get(served("c.test", 1)) is None
+
+
+def test_only_the_contexts_used_last_are_kept(layout: Layout) -> None:
+    contexts = HookContexts(layout, Settings(), capacity=1)
+    first = contexts.get(served("a.test", 1))
+    contexts.get(served("b.test", 1))
+    assert contexts.get(served("a.test", 1)) is not first

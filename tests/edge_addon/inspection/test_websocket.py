@@ -1,0 +1,184 @@
+"""A WebSocket through the inspection: every message is an event, and none is lost at the ends."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+from mitmproxy import ctx, http
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.inspection.edge import SITE, inspecting_edge
+from tests.edge_addon.relay.edge import CA, Edge, stands_still
+from tests.edge_addon.relay.http2.client import Http2Client
+from tests.edge_addon.relay.test_tunnel import echo_server
+from tests.loops import in_loop
+
+
+class Messages:
+    """An addon that follows WebSockets, and changes or drops what it is told to."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.flows: list[http.HTTPFlow] = []
+        self.kept = 0
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        self.events.append("start")
+        self.flows.append(flow)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        assert flow.websocket is not None
+        self.kept = max(self.kept, len(flow.websocket.messages))
+        message = flow.websocket.messages[-1]
+        self.events.append(("> " if message.from_client else "< ") + message.text)
+        if message.text == "secret":
+            message.drop()
+        message.text = message.text.replace("one", "two")
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        assert flow.websocket is not None
+        self.events.append(f"end {flow.websocket.close_code}")
+
+
+def to(edge: Edge, *, compression: str | None = "deflate") -> connect:
+    tls = ssl.create_default_context(cadata=CA.root_pem.decode())
+    return connect(f"wss://{SITE}:{edge.port}/", host="127.0.0.1", ssl=tls, compression=compression)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@in_loop
+async def test_messages_are_seen_changed_and_dropped_in_order(compression: str | None, tmp_path: Path) -> None:
+    addon = Messages()
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge:
+        async with to(edge, compression=compression) as client:
+            for text in ("one", "secret", "last"):
+                await client.send(text)
+            assert [await client.recv(), await client.recv()] == ["two", "last"]
+            assert (await asyncio.wait_for(await client.ping(), 20)) >= 0
+        await wait_for_in_loop(lambda: "end 1000" in addon.events, "the end")
+        assert not edge.plane.counters["upstream_gone"]
+    assert [each for each in addon.events if each[0] == ">"] == ["> one", "> secret", "> last"]
+    assert [each for each in addon.events if each[0] == "<"] == ["< two", "< last"]
+    assert (addon.events[0], addon.events[-1]) == ("start", "end 1000")
+    assert not addon.flows[0].live
+
+
+@in_loop
+async def test_messages_are_not_hoarded(tmp_path: Path) -> None:
+    addon = Messages()
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:
+        for number in range(300):
+            await client.send(f"message {number}")
+            assert await client.recv() == f"message {number}"
+    assert addon.kept <= 2
+
+
+@in_loop
+async def test_a_burst_of_small_messages_passes(tmp_path: Path) -> None:
+    addon, count = Messages(), 5000
+
+    async def burst(connection: ServerConnection) -> None:
+        connection.transport.write(b"\x81\x01x" * count)
+        await connection.wait_closed()
+
+    async with serve(burst, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with inspecting_edge(tmp_path, f"http://127.0.0.1:{port}", addon) as edge, to(edge) as client:
+            for _ in range(count):
+                assert await client.recv() == "x"
+    assert addon.events.count("< x") == count
+
+
+@in_loop
+async def test_a_websocket_over_http2_is_inspected_too(tmp_path: Path) -> None:
+    addon = Messages()
+    async with (
+        echo_server() as upstream,
+        inspecting_edge(tmp_path, upstream, addon) as edge,
+        Http2Client(edge, SITE) as client,
+    ):
+        stream = client.request(
+            "/", (":protocol", "websocket"), ("sec-websocket-version", "13"), method="CONNECT", body=None
+        )
+        await client.until(lambda: client.responses[stream].status == 200)
+        client.send_data(stream, b"\x81\x83\x00\x00\x00\x00one")
+        await client.until(lambda: bytes(client.responses[stream].body) == b"\x81\x03two")
+    assert addon.events[:3] == ["start", "> one", "< two"]
+
+
+class Slow(Messages):
+    """An addon whose hooks wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = asyncio.Event()
+
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:  # type: ignore[override]
+        await self.may_go_on.wait()
+        super().websocket_message(flow)
+
+
+@in_loop
+async def test_what_an_upstream_says_before_it_closes_still_arrives_behind_a_slow_hook(tmp_path: Path) -> None:
+    async def farewell(connection: ServerConnection) -> None:
+        await connection.send("last")
+
+    addon = Slow()
+    async with serve(farewell, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with inspecting_edge(tmp_path, f"http://127.0.0.1:{port}", addon) as edge, to(edge) as client:
+            receiving = asyncio.ensure_future(client.recv())
+            await wait_for_in_loop(lambda: "start" in addon.events, "the start")
+            addon.may_go_on.set()
+            assert await receiving == "last"
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+
+
+@in_loop
+async def test_a_client_that_sends_on_while_a_hook_waits_is_not_read_from(tmp_path: Path) -> None:
+    addon = Slow()
+    sent = 0
+
+    async def send(client: ClientConnection) -> None:
+        nonlocal sent
+        for _ in range(400):
+            await client.send(b"x" * 100_000)
+            sent += 1
+
+    async with (
+        echo_server() as upstream,
+        inspecting_edge(tmp_path, upstream, addon) as edge,
+        to(edge, compression=None) as client,
+    ):
+        sending = asyncio.create_task(send(client))
+        await wait_for_in_loop(lambda: sent > 0, "the first message")
+        await stands_still(lambda: sent)
+        assert sent < 300
+        addon.may_go_on.set()
+        for _ in range(400):
+            assert len(await client.recv()) == 100_000
+        await sending
+
+
+@in_loop
+async def test_a_client_that_vanishes_ends_the_websocket(tmp_path: Path) -> None:
+    addon = Messages()
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:
+        await client.send("one")
+        assert await client.recv() == "two"
+        client.transport.abort()
+        await wait_for_in_loop(lambda: "end 1006" in addon.events, "the end")
+
+
+@in_loop
+async def test_the_user_injects_a_message_into_an_open_websocket(tmp_path: Path) -> None:
+    addon = Messages()
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:
+        await wait_for_in_loop(lambda: addon.flows, "the start")
+        ctx.master.commands.call("inject.websocket", addon.flows[0], True, b"one", True)
+        assert await client.recv() == "two"
