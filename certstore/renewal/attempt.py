@@ -291,7 +291,7 @@ class Attempt:
         state = settle_success(self._state, chosen, now)
         # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
         tools.memory.put(site.site, state)
-        result = tools.writer.take_in(site.site, files, source=f"{ACME_SOURCE}{self._ca.key}", doing=doing)
+        result = tools.writer.install_files(site.site, files, source=f"{ACME_SOURCE}{self._ca.key}", doing=doing)
         tools.journal.remove(site.site)
         with tools.memory.ledger(self._ca) as pages:
             pages.note_certificate(chosen.names, now)
