@@ -205,7 +205,7 @@ def send_test_mail(upkeep: Upkeep, request: TestMailRequest, tell: Tell) -> Mail
 def import_certificate(upkeep: Upkeep, request: ImportRequest, tell: Tell) -> InstallResult:
     """The certificate is renewed when its time comes, not before."""
     writer, source = upkeep.writer, f"{IMPORT_SOURCE}{request.program}"
-    return install_result(writer, writer.take_in(request.site, request.files, source=source, doing="import"))
+    return install_result(writer, writer.install_files(request.site, request.files, source=source, doing="import"))
 
 
 def adopt_account(upkeep: Upkeep, request: AdoptAccountRequest, tell: Tell) -> AdoptResult:

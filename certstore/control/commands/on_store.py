@@ -37,7 +37,9 @@ UPLOAD = "upload"
 def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> InstallResult:
     """A refused certificate is a result, with its findings."""
     _discover(writer, request.site)
-    result = writer.take_in(request.site, request.files, source=UPLOAD, password=request.password, force=request.force)
+    result = writer.install_files(
+        request.site, request.files, source=UPLOAD, password=request.password, force=request.force
+    )
     return install_result(writer, result)
 
 

@@ -21,7 +21,7 @@ def take_in(root: Path, *issued: Issued, site: str = HOST) -> Layout:
         if site not in writer.sites():
             writer.add_site(site, SiteSettings(host=site))
         files = [DroppedFile(f"{position}.pem", each.combined_pem) for position, each in enumerate(issued)]
-        assert writer.take_in(site, files, source="test").version is not None
+        assert writer.install_files(site, files, source="test").version is not None
         return writer.layout
 
 
