@@ -176,7 +176,7 @@ def _choices(
     acme = actions.context.settings.acme
     upkeep = actions.context.upkeep()
     cas = configured_cas(acme)
-    has_account = upkeep is not None and upkeep.maintenance.tools.accounts.load(cas[0]) is not None
+    has_account = upkeep is not None and upkeep.maintenance.context.accounts.load(cas[0]) is not None
     return render(
         request,
         actor,

@@ -229,7 +229,7 @@ def test_rollback_is_one_click(
     console.add_user("anna")
     first, second = ca.issue("mail.install.test"), ca.issue("mail.install.test")
     for each in (first, second):
-        console.writer.take_in("main", [DroppedFile("all.pem", each.combined_pem)], source="upload")
+        console.writer.install_files("main", [DroppedFile("all.pem", each.combined_pem)], source="upload")
     with browsing(browser, console) as page:
         page.goto(f"{console.address}/sites/main")
         page.get_by_role("button", name="Make live: version 2").click()
