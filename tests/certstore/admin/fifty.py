@@ -1,4 +1,4 @@
-"""Fifty sites in every state that a site can be in, made the way that real ones come about wherever that is quick."""
+"""Fifty sites in every state that a site can have, made as real ones are wherever that is quick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from certstore.model.renewal.state import RenewalInfo, RenewalState, SuggestedWi
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
-from tests.certstore.admin.console import Clock, RunningConsole, running_console
+from tests.certstore.admin.console import RunningConsole, running_console
+from tests.certstore.renewal.care import Clock
 from tests.certstore.stores import check_until_decided, drop_pair
 
 _WORDS = (
@@ -36,15 +37,15 @@ ACCOUNT = "acme:letsencrypt"
 
 @contextlib.contextmanager
 def filled_console(base: Path, settings: Mapping[str, Any] | None = None) -> Iterator[RunningConsole]:
-    """A running console over them; anna is an administrator."""
-    caretakers: list[Upkeep] = []
+    """A running console with these sites; anna is an administrator."""
+    upkeeps: list[Upkeep] = []
 
     def make(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
-        caretakers.append(Upkeep(writer, settings, base))
-        return caretakers[0]
+        upkeeps.append(Upkeep(writer, settings, base))
+        return upkeeps[0]
 
     with running_console(base / "store", settings, upkeep=make) as console:
-        fill(console, caretakers[0], CertificateAuthority("Example Trust"))
+        fill(console, upkeeps[0], CertificateAuthority("Example Trust"))
         console.add_user("anna")
         _people(console)
         yield console
@@ -151,7 +152,7 @@ def _failing(
 
 
 def _renewed_before(writer: StoreWriter, ca: CertificateAuthority, clock: Clock) -> None:
-    """A site with a history: it came from files of another CA and with fewer names, and is ordered today."""
+    """A site with a history: first from files of another CA with fewer names, now ordered."""
     name = NAMES[38]
     host, names = f"webmail.{name}.test", (f"webmail.{name}.test", f"autodiscover.{name}.test", f"caldav.{name}.test")
     other = CertificateAuthority("Sample Certification")
@@ -169,7 +170,7 @@ def _refused_drop(writer: StoreWriter, ca: CertificateAuthority) -> None:
 
 
 def _people(console: RunningConsole) -> None:
-    """A domain administrator, somebody who has not come yet, tokens, and what they did, in the audit log."""
+    """A domain administrator, a user who has not signed in yet, tokens, and audit entries of what they did."""
     site, other = (f"webmail.{NAMES[number]}.test" for number in (8, 2))
     console.add_user("bert", Role.DOMAIN, site, other)
     console.access.tokens.add("monitoring", Scope.READ, None, "user anna")
@@ -182,7 +183,7 @@ def _people(console: RunningConsole) -> None:
 
 
 def _suggest(upkeep: Upkeep, writer: StoreWriter, clock: Clock) -> None:
-    """A window of the CA's, with a page about it, for one site."""
+    """The CA's window for one site, with a page about it."""
     host = f"webmail.{NAMES[8]}.test"
     entry = writer.site(host)
     assert entry.certificate is not None
