@@ -1,4 +1,4 @@
-"""`certedge notify …`: warnings by mail."""
+"""`certedge notify …`: warnings by mail and webhook."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
-app = typer.Typer(no_args_is_help=True, help="Warnings by mail.", epilog="Example: certedge notify test")
+app = typer.Typer(no_args_is_help=True, help="Warnings by mail and webhook.", epilog="Example: certedge notify test")
 
 
 @app.callback()
 def notify() -> None:
-    """Keeps `test` a command of its own while it is the only one."""
+    """Makes `test` a subcommand although it is the only one."""
 
 
 @app.command("test", epilog="Example: certedge notify test --to me@example.com")
 def send_test(
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", metavar="ADDRESS", show_default=False, help="Instead of notify.to; may be repeated."),
+        typer.Option("--to", metavar="ADDRESS", show_default=False, help="Send only to this address. Repeatable."),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a mail as warnings will be sent, to everybody in notify.to."""
+    """Send a test warning over every channel: a mail to everybody in notify.to, and a document to the webhook."""
     from certstore.control.commands.requests import TestMailRequest
 
-    attempted = "send a test mail"
+    attempted = "send a test warning"
     result = ask_live(open_edge(config), TestMailRequest(tuple(to or ())), attempted)
     if as_json:
         print_json(result.to_json())
     elif result.sent:
-        print_lines(Cell(f"the mail server has taken the mail to {', '.join(result.sent)}", GOOD))
+        print_lines(Cell(f"test accepted for: {', '.join(result.sent)}", GOOD))
     if result.refused:
         found = "\n".join(f"{each.recipient}: {each.reason}" for each in result.refused)
-        raise CommandFailed(attempted, found, "correct the address in notify.to")
+        raise CommandFailed(attempted, found, "correct the address in notify.to, or what the webhook reports")
