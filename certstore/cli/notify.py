@@ -46,4 +46,4 @@ def send_test(
         print_lines(Cell(f"sent to {', '.join(result.sent)}", GOOD))
     if result.refused:
         found = "\n".join(f"{each.recipient}: {each.reason}" for each in result.refused)
-        raise CommandFailed(attempted, found, "correct the address in notify.to")
+        raise CommandFailed(attempted, found, "correct the address in notify.to, or what the webhook reports")
