@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class AccountWishes:
+class AccountSettings:
     """What edge.yaml says of the account. `mac_key` is the CA's HMAC key in base64url, for external binding."""
 
     contact: tuple[str, ...] = ()
@@ -55,15 +55,15 @@ class Account:
     terms: str | None = None
     made_at: datetime | None = None
 
-    @property
-    def resource(self) -> messages.RegistrationResource:
-        return messages.RegistrationResource(body=messages.Registration(), uri=self.url)
-
-    def speak(self, conversation: Conversation) -> Conversation:
-        """A conversation in the account's name."""
+    def sign_in(self, conversation: Conversation) -> Conversation:
+        """A conversation with the same CA in the account's name."""
         own = conversation.with_key(self.key)
-        own.network.account = self.resource
+        own.network.account = messages.RegistrationResource(body=messages.Registration(), uri=self.url)
         return own
+
+    def key_authorization(self, token: str) -> str:
+        """RFC 8555 §8.1."""
+        return f"{token}.{_thumbprint(self.key)}"
 
 
 class Accounts:
@@ -93,14 +93,14 @@ class Accounts:
         found = set()
         for path in self._layout.accounts.glob(ACCOUNT_KEYS):
             with suppress(OSError, ValueError):
-                found.add(b64encode(load_key(path.read_bytes()).thumbprint()).decode("ascii"))
+                found.add(_thumbprint(load_key(path.read_bytes())))
         return found
 
     def ensure(
         self,
         ca: Ca,
         conversation: Conversation,
-        wishes: AccountWishes,
+        settings: AccountSettings,
         *,
         before_new: Callable[[], None] = lambda: None,
     ) -> Account:
@@ -112,41 +112,41 @@ class Accounts:
             account = self.load(ca)
             if account is None:
                 before_new()
-                return self._register(ca, conversation, wishes)
-            if wishes.contact and set(wishes.contact) != set(account.contact):
+                return self._register(ca, conversation, settings)
+            if settings.contact and set(settings.contact) != set(account.contact):
                 try:
-                    return self._change_contact(account, conversation, wishes)
+                    return self._change_contact(account, conversation, settings)
                 except OrderFailed as failed:
                     if failed.failure.cause is not Cause.ACCOUNT:
                         raise
                     # A CA that was set up anew does not know its accounts any more.
                     before_new()
-                    return self._register(ca, conversation, wishes)
+                    return self._register(ca, conversation, settings)
             return account
 
-    def register_again(self, unknown: Account, conversation: Conversation, wishes: AccountWishes) -> Account:
+    def register_again(self, unknown: Account, conversation: Conversation, settings: AccountSettings) -> Account:
         """The CA does not know this account any more: the same key, a new registration, unless it was made already."""
         with self._one_at_a_time:
             known = self.load(unknown.ca)
             if known is not None and known.url != unknown.url:
                 return known
-            return self._register(unknown.ca, conversation, wishes)
+            return self._register(unknown.ca, conversation, settings)
 
     def adopt(self, ca: Ca, key_pem: bytes, url: str, contact: tuple[str, ...]) -> None:
         """Take over an account that another program made. The key must be one that `load_key` reads."""
         self._write_key(ca, key_pem)
         self._write_facts(Account(ca, load_key(key_pem), url, contact))
 
-    def _register(self, ca: Ca, conversation: Conversation, wishes: AccountWishes) -> Account:
+    def _register(self, ca: Ca, conversation: Conversation, settings: AccountSettings) -> Account:
         terms = conversation.meta.terms_of_service
-        if terms and not wishes.agrees_to_terms:
+        if terms and not settings.agrees_to_terms:
             detail = f"nobody has agreed to the CA's terms of service yet: {terms}"
             raise OrderFailed(Failure(Cause.TERMS, detail, link=terms))
         key = self._key(ca)
         own = conversation.with_key(key)
-        binding = _binding(own, key, wishes)
+        binding = _binding(own, key, settings)
         body = messages.NewRegistration.from_data(
-            contact=tuple(f"mailto:{address}" for address in wishes.contact),
+            contact=tuple(f"mailto:{address}" for address in settings.contact),
             terms_of_service_agreed=True if terms else None,
             external_account_binding=binding,
         )
@@ -162,19 +162,19 @@ class Accounts:
         url = response.headers.get("Location")
         if not url:
             raise OrderFailed(Failure(Cause.CA_ERROR, "the CA made an account and did not say where it is"))
-        account = Account(ca, key, url, wishes.contact, terms, utc_now())
+        account = Account(ca, key, url, settings.contact, terms, utc_now())
         self._write_facts(account)
         logger.info("account at %s: %s", ca.key, url)
         return account
 
-    def _change_contact(self, account: Account, conversation: Conversation, wishes: AccountWishes) -> Account:
-        own = account.speak(conversation)
-        body = messages.UpdateRegistration.from_data(contact=tuple(f"mailto:{address}" for address in wishes.contact))
+    def _change_contact(self, account: Account, conversation: Conversation, settings: AccountSettings) -> Account:
+        own = account.sign_in(conversation)
+        body = messages.UpdateRegistration.from_data(contact=tuple(f"mailto:{address}" for address in settings.contact))
         try:
             own.post(account.url, body)
         finally:
             own.close()
-        changed = Account(account.ca, account.key, account.url, wishes.contact, account.terms, account.made_at)
+        changed = Account(account.ca, account.key, account.url, settings.contact, account.terms, account.made_at)
         self._write_facts(changed)
         return changed
 
@@ -207,6 +207,12 @@ class Accounts:
         replace_file(self._layout.account_facts(account.ca.key), content, 0o600, self._layout.temporary)
 
 
+def _thumbprint(key: JWK) -> str:
+    """RFC 7638, in base64url."""
+    encoded: bytes = b64encode(key.thumbprint())
+    return encoded.decode("ascii")
+
+
 def load_key(pem: bytes) -> JWK:
     """An account key of either kind that CAs take; raises ValueError."""
     key = serialization.load_pem_private_key(pem, None)
@@ -226,9 +232,9 @@ def read_mac_key(path: Path) -> str:
         raise OrderFailed(Failure(Cause.SETTINGS, f"acme.external_account.hmac_key_file {path}: {reason}")) from None
 
 
-def _binding(conversation: Conversation, key: JWK, wishes: AccountWishes) -> dict[str, Any] | None:
+def _binding(conversation: Conversation, key: JWK, settings: AccountSettings) -> dict[str, Any] | None:
     """RFC 8555 §7.3.4."""
-    if wishes.key_id is None or wishes.mac_key is None:
+    if settings.key_id is None or settings.mac_key is None:
         if conversation.meta.external_account_required:
             raise OrderFailed(
                 Failure(Cause.EXTERNAL_ACCOUNT, "the CA makes accounts only for customers: it wants a key id and a key")
@@ -236,7 +242,7 @@ def _binding(conversation: Conversation, key: JWK, wishes: AccountWishes) -> dic
         return None
     try:
         return messages.ExternalAccountBinding.from_data(
-            key.public_key(), wishes.key_id, wishes.mac_key, conversation.directory
+            key.public_key(), settings.key_id, settings.mac_key, conversation.directory
         )
     except (ValueError, JoseError):
         detail = "the HMAC key of acme.external_account is not base64url, as CAs hand it out"

@@ -8,12 +8,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from certstore.model.settings.models import KeyType
-
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-def parts_of(key_type: KeyType) -> tuple[str, ...]:
+def parts_of(key_type: str) -> tuple[str, ...]:
     """One certificate is ordered per part: `ec256+rsa2048` are two, that become one version."""
     return tuple(key_type.split("+"))
 

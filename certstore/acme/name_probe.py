@@ -13,8 +13,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from certstore.acme.challenges import WELL_KNOWN
 from certstore.acme.dns_facts import Resolver
+from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts
 
 MAX_REDIRECTS = 10
@@ -46,7 +46,7 @@ class NameProbe:
 
     def probe(self, name: str, address: str) -> ProbeFacts:
         """Never raises."""
-        url = f"http://{name}{WELL_KNOWN}{self.token}"
+        url = f"http://{name}{CHALLENGE_PATH}{self.token}"
         at = address
         seen: list[str] = []
         while True:

@@ -86,7 +86,7 @@ class Conversation:
         if ca_file is not None:
             # requests takes a path here; the library's annotation knows only the yes or no.
             network.verify_ssl = cast(bool, str(ca_file))
-        with told(network):
+        with translated_errors(network):
             directory = client.ClientV2.get_directory(url, network)
             for resource in _NEEDED:
                 directory[resource]
@@ -111,7 +111,7 @@ class Conversation:
 
     def post(self, url: str, body: JSONDeSerializable | None, *, names: Sequence[str] = ()) -> requests.Response:
         """A signed POST; `body` None is a POST-as-GET. `names` are those that a refusal would be about."""
-        with told(self.network, names=names):
+        with translated_errors(self.network, names=names):
             # The library annotates the body as present, and sends an empty one for None, as RFC 8555 §6.3 wants.
             return self.network.post(url, cast(JSONDeSerializable, body), new_nonce_url=self.directory["newNonce"])
 
@@ -120,7 +120,7 @@ class Conversation:
 
     def get(self, url: str) -> requests.Response:
         """Without an account."""
-        with told(self.network):
+        with translated_errors(self.network):
             return self.network.get(url)
 
     def close(self) -> None:
@@ -129,8 +129,8 @@ class Conversation:
 
 _ODD = (
     errors.Error,
-    requests.RequestException,
     JoseError,
+    OSError,  # of which requests' exceptions are; a bare one is a file of authorities that can't be read
     # What the library stumbles over where JSON is of another shape than it expects, or nested without end.
     ArithmeticError,
     AttributeError,
@@ -142,12 +142,18 @@ _ODD = (
 
 
 @contextmanager
-def told(network: Network, *, names: Sequence[str] = ()) -> Iterator[None]:
+def translated_errors(network: Network, *, names: Sequence[str] = ()) -> Iterator[None]:
     """Turn whatever the library, the network or a CA's odd answer raises into OrderFailed."""
     try:
         yield
     except _ODD as error:
         raise OrderFailed(_failure(error, network, names)) from error
+
+
+def require_fields(facts: Any, *fields: str) -> None:
+    """Raise ValueError where the library would go on with nothing in the place of what RFC 8555 requires."""
+    if not isinstance(facts, dict) or any(facts.get(name) is None for name in fields):
+        raise ValueError(f"it lacks one of {', '.join(fields)}")
 
 
 def _failure(error: Exception, network: Network, names: Sequence[str]) -> Failure:
@@ -156,7 +162,7 @@ def _failure(error: Exception, network: Network, names: Sequence[str]) -> Failur
     if isinstance(error, messages.Error):
         status = response.status_code if response is not None else None
         return read_problem(to_problem(error, status), retry_after=retry_after, names=names)
-    if isinstance(error, requests.exceptions.RequestException) and response is None:
+    if isinstance(error, OSError) and response is None:
         return Failure(Cause.CA_UNREACHABLE, _reason(error), retry_after=retry_after)
     if response is not None and not response.ok:
         return read_problem(_body_problem(response), retry_after=retry_after, names=names)
@@ -204,10 +210,10 @@ def _algorithm(key: JWK | None) -> JWASignature:
     return RS256
 
 
-def _reason(error: requests.RequestException) -> str:
-    """Which host, and what about it."""
-    reason, url = reason_of(error), error.request.url if error.request is not None else None
-    return f"{urlsplit(str(url)).netloc}: {reason}" if url else reason
+def _reason(error: OSError) -> str:
+    """The host, where it is known, and what is wrong."""
+    reason, request = reason_of(error), getattr(error, "request", None)
+    return f"{urlsplit(str(request.url)).netloc}: {reason}" if request is not None and request.url else reason
 
 
 def _short(error: Exception) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from certstore.acme.challenge_kind import Proof
 from certstore.files.atomic import make_folder, replace_file
 from certstore.model.layout import ORDERS, Layout
 
@@ -49,12 +50,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class OrderUnderWay:
-    """`tokens` are shown for it now: the CA may be looking at them while no process of ours lives."""
+    """`published` proofs are up for it now: the CA may be looking at them while no process of ours runs."""
 
     request: OrderRequest
     begun_at: datetime
     parts: tuple[Part, ...]
-    tokens: tuple[str, ...] = ()
+    published: tuple[Proof, ...] = ()
 
     def is_young(self, now: datetime) -> bool:
         return timedelta() <= now - self.begun_at < TOO_OLD
@@ -102,24 +103,23 @@ class OrderJournal:
         """Those with an order that was not finished."""
         return sorted(path.stem for path in self._layout.orders.glob(ORDERS))
 
-    def sweep(self, live_fingerprint: Callable[[str], str | None], now: datetime) -> int:
-        """Remove what nobody will pick up: damaged, too old, or live already; how many.
+    def stale(self, live_fingerprint: Callable[[str], str | None], now: datetime) -> dict[str, OrderUnderWay | None]:
+        """The orders that no attempt will resume, by site: damaged (None), too old, or live already.
 
-        A kill between intake and `remove` leaves the last kind, with its key. What is only archived is still to come.
+        A kill between the import of the certificate and `remove` leaves the last kind, with its key. One whose version
+        is only archived still has to become live.
         """
-        swept = 0
-        for site in self.sites():
-            order = self.load(site)
-            if order is not None and order.is_young(now) and not order.is_of(live_fingerprint(site)):
-                continue
-            self.remove(site)
-            swept += 1
-        return swept
+        orders = {site: self.load(site) for site in self.sites()}
+        return {
+            site: order
+            for site, order in orders.items()
+            if order is None or not order.is_young(now) or order.is_of(live_fingerprint(site))
+        }
 
-    def tokens(self) -> frozenset[str]:
-        """Those that the CA may still look at."""
+    def published(self) -> frozenset[Proof]:
+        """The proofs that a CA may still look at."""
         orders = [self.load(site) for site in self.sites()]
-        return frozenset(token for order in orders if order is not None for token in order.tokens)
+        return frozenset(proof for order in orders if order is not None for proof in order.published)
 
     def keep(self, order: OrderUnderWay) -> OrderUnderWay:
         content = json.dumps(_encoded(order)).encode()
@@ -141,7 +141,7 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
         "replaces": request.replaces,
         "begun_at": order.begun_at.isoformat(),
         "parts": [[part.key_type, part.key_pem.decode(), part.url, part.fullchain] for part in order.parts],
-        "tokens": order.tokens,
+        "published": [[proof.name, proof.token, proof.key_authorization] for proof in order.published],
     }
 
 
@@ -155,4 +155,5 @@ def _decoded(facts: dict[str, Any]) -> OrderUnderWay:
         facts["replaces"],
     )
     parts = tuple(Part(key_type, pem.encode(), url, fullchain) for key_type, pem, url, fullchain in facts["parts"])
-    return OrderUnderWay(request, datetime.fromisoformat(facts["begun_at"]), parts, tuple(facts["tokens"]))
+    published = tuple(Proof(*each) for each in facts.get("published", ()))
+    return OrderUnderWay(request, datetime.fromisoformat(facts["begun_at"]), parts, published)

@@ -5,8 +5,7 @@ Decides nothing: what a fact means is `model.preflight_findings`, what follows f
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from certstore.acme.challenges import PREFLIGHT_MARK, Challenges
+from certstore.acme.challenge_kind import AddressProbe, ChallengeKind
 from certstore.acme.dns_facts import Resolver
-from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.preflight_facts import (
     DirectoryFacts,
@@ -25,7 +24,7 @@ from certstore.model.renewal.preflight_facts import (
     NameFacts,
     PreflightFinding,
 )
-from certstore.model.renewal.preflight_findings import judge_directory, judge_name, judge_order
+from certstore.model.renewal.preflight_findings import directory_findings, name_findings, order_findings
 from certstore.net.bounded_http import bounded, reason_of
 
 _AT_ONCE = 8
@@ -38,20 +37,19 @@ class Preflight:
     written."""
 
     resolver: Resolver
-    challenges: Challenges
+    kind: ChallengeKind
     ca_file: Path | None = None
-    ports: Ports = USUAL_PORTS
 
-    def look(
+    def check(
         self,
         names: Sequence[str],
         directory: DirectoryFacts,
         *,
         profile: str | None = None,
         account_url: str | None = None,
-        tell: Callable[[str], None] = lambda message: None,
+        tell: Tell = tell_nobody,
     ) -> list[PreflightFinding]:
-        """All findings about an order for these names; `directory` is what `look_at_directory` said."""
+        """All findings about an order for these names; `directory` is what `check_directory` found."""
         findings: list[PreflightFinding] = []
 
         def note(found: list[PreflightFinding]) -> None:
@@ -59,38 +57,35 @@ class Preflight:
                 tell(f"{finding.severity}: {finding.message}")
             findings.extend(found)
 
-        note(judge_directory(directory) + judge_order(names, profile))
+        note(directory_findings(directory) + order_findings(names, profile))
         for facts in self.gather(names, tell=tell):
-            found = judge_name(facts, identities=directory.identities, account_url=account_url)
+            found = name_findings(
+                facts, method=self.kind.type, identities=directory.identities, account_url=account_url
+            )
             note(found)
             if not found:
                 tell(f"{facts.name}: nothing in the way")
         return findings
 
-    def gather(
-        self, names: Sequence[str], *, tell: Callable[[str], None] = lambda message: None
-    ) -> Iterator[NameFacts]:
-        """The facts of each name as they are known, several names at a time; a token of ours is shown meanwhile."""
-        token = secrets.token_urlsafe(32)
-        content = f"{PREFLIGHT_MARK}{secrets.token_urlsafe(24)}"
-        probe = NameProbe(self.resolver, token, content.encode(), self.ports)
+    def gather(self, names: Sequence[str], *, tell: Tell = tell_nobody) -> Iterator[NameFacts]:
+        """The facts of each name in turn; several names are looked up at a time."""
+        with self.kind.probing(self.resolver) as probe, ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
 
-        def check_site(name: str) -> NameFacts:
-            tell(f"{name}: DNS, port 80, CAA")
-            return self._facts(name, probe)
+            def check_name(name: str) -> NameFacts:
+                tell(f"{name}: checking DNS, addresses and CAA")
+                return self._facts(name, probe)
 
-        with self.challenges.shown([(token, content)]), ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
-            yield from pool.map(check_site, names)
+            yield from pool.map(check_name, names)
 
-    def _facts(self, name: str, probe: NameProbe) -> NameFacts:
+    def _facts(self, name: str, probe: AddressProbe) -> NameFacts:
         ipv4, ipv4_addresses = self.resolver.addresses(name, version=4)
         ipv6, ipv6_addresses = self.resolver.addresses(name, version=6)
-        probes = tuple(probe.probe(name, address) for address in (*ipv6_addresses, *ipv4_addresses))
+        probes = tuple(probe(name, address) for address in (*ipv6_addresses, *ipv4_addresses))
         is_known = Lookup.FOUND in (ipv4, ipv6)
         caa = self.resolver.caa(name)
         return NameFacts(name, ipv4, ipv6, probes if is_known else (), caa)
 
-    def look_at_directory(self, ca: Ca) -> DirectoryFacts:
+    def check_directory(self, ca: Ca) -> DirectoryFacts:
         """How far towards the CA we come. Never raises."""
         verify: str | bool = str(self.ca_file) if self.ca_file is not None else True
         try:

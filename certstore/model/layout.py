@@ -6,9 +6,10 @@ client sends becomes a part of a path, except a challenge token that matches `TO
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from certstore.model.challenge import is_token
 
 FULLCHAIN = "fullchain.pem"
 PRIVKEY = "privkey.pem"
@@ -32,9 +33,6 @@ WORKER_REPORTS = "worker-*.json"
 AUDIT_LOG = "audit.jsonl"
 AUDIT_PARTS = f"audit-{'[0-9]' * 15}.jsonl"
 """Matches nothing else: people may keep exports, with dates in their names, in the same folder."""
-
-TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}\Z")
-"""RFC 8555 §8.3: base64url without padding; the bounds keep a look-up from becoming a path or a burden."""
 
 
 def audit_part(begins: int) -> str:
@@ -119,7 +117,7 @@ class Layout:
 
     def challenge(self, token: str) -> Path | None:
         """Where the token's key authorization lies, or None when the text can't be a token."""
-        return self.challenges / token if TOKEN.match(token) else None
+        return self.challenges / token if is_token(token) else None
 
     @property
     def accounts(self) -> Path:

@@ -1,10 +1,38 @@
-"""How a process of this machine reaches one of the edge's own listeners."""
+"""How a process on this machine reaches the edge's own listeners."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.models import HostPort, ListenerSettings
+from certstore.model.trusted_proxies import Network, is_trusted_proxy
+
+PROXY_V2_LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+"""PROXY protocol v2 with the command LOCAL: this connection is the sender's own, as those of health checks are."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnListener:
+    """One of the edge's listeners as this machine reaches it."""
+
+    address: HostPort
+    wants_proxy_header: bool = False
+
+    def connect(self, timeout: float) -> socket.socket:
+        """A connection on which the client speaks next. Raises OSError."""
+        connection = socket.create_connection(self.address, timeout)
+        if self.wants_proxy_header:
+            connection.sendall(PROXY_V2_LOCAL)
+        return connection
+
+
+def own_listener(listener: ListenerSettings, trusted_proxies: Iterable[Network]) -> OwnListener:
+    """It expects a PROXY header from this machine if it trusts the address that we connect to, which we come from."""
+    address = reachable_address(listener.listen)
+    return OwnListener(address, listener.accept_proxy_protocol and is_trusted_proxy(address.host, trusted_proxies))
 
 
 def reachable_address(listen: HostPort) -> HostPort:

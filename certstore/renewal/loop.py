@@ -1,7 +1,7 @@
-"""The maintenance loop: looks at every site when its time comes, and lets a bounded number of orders run at once.
+"""The maintenance loop: checks every site when its time comes, and runs a bounded number of orders at once.
 
-The loop itself never waits for a network: orders run on a few threads, questions for windows on one, mails on another.
-What is due is decided in `certstore.model`; what is remembered lies in `renewal_book`, so a restart loses no schedule.
+The loop itself never waits for a network: orders run on a few threads, questions about windows on one. What is due is
+decided in `certstore.model`; the state lies in `memory`, so a restart loses no schedule.
 """
 
 from __future__ import annotations
@@ -9,38 +9,33 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certstore.acme.issue import Interrupted
-from certstore.acme.network import OrderFailed
-from certstore.acme.renewal_info import RenewalInfoAnswer
-from certstore.files.clock import utc_now
+from certstore.acme.order_context import Interrupted
+from certstore.files.clock import Clock, utc_now
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
 from certstore.model.progress import Tell, tell_nobody
-from certstore.model.record import Outcome, Record
-from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.decision import (
     Keep,
-    LiveCertificate,
+    NextRenewal,
     Renew,
     RenewalReason,
     decide_renewal,
-    place_of,
-    renewal_instant,
+    fraction_of,
+    next_renewal,
 )
-from certstore.model.renewal.state import RenewalState, SuggestedWindow
+from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
-from certstore.renewal.attempt import Attempt, Attempted, Tools, live_certificate_id
+from certstore.renewal.attempt import Attempt, Attempted
+from certstore.renewal.context import RenewalContext
 from certstore.renewal.memory import RenewalMemory
-from certstore.renewal.renewal_windows import NO_ANSWER, AriClient
-from certstore.renewal.sites import ACME_SOURCE
+from certstore.renewal.renewal_windows import RenewalWindows
 from certstore.store.journal import JournalReader, JournalUnreadable
-from certstore.store.writer import StoreWriter, UnknownSite
+from certstore.store.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +44,7 @@ TICK_SECONDS = 1.0
 """How soon a changed site.yaml is seen. A tick without news costs one stat and a look at the next due time."""
 STALLED_AFTER = timedelta(minutes=10)
 LONGEST_SLEEP = timedelta(hours=6)
-"""A site is looked at at least so often: a clock that was set, or a decision that was wrong, heals by itself."""
+"""A site is checked at least this often, so that a clock that was set or a wrong decision does no lasting harm."""
 _STOP_SECONDS = 20.0
 
 
@@ -58,9 +53,10 @@ class SiteBusy(Exception):
 
 
 class Maintenance:
-    """Made with the writer that control holds. `start` and `stop` once; without `start` its verbs work all the same.
+    """Made with the writer that control holds. Call `start` and `stop` once each; without `start` the other methods
+    work all the same.
 
-    `last_round` is when the loop last looked through all that was due.
+    `last_round` is when the loop last finished everything that was due.
     """
 
     def __init__(
@@ -69,122 +65,113 @@ class Maintenance:
         settings: Settings,
         base: Path,
         *,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock = utc_now,
     ) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self.clock = clock
         self.memory = RenewalMemory(writer.layout, clock())
-        self.tools = Tools(writer, settings, base, self.memory, self._stopping.wait, clock)
-        self.writer = writer
+        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock)
         self.last_round = clock()
-        self._started_at = clock()
+        self._writer = writer
         self._reader = JournalReader(writer.layout)
         self._snapshot: Snapshot | None = None
         self._due: list[tuple[datetime, str]] = []
         self._when: dict[str, datetime] = {}
-        self._busy: dict[str, Future[Attempted]] = {}
-        self._asking: set[str] = set()
+        self._busy: set[str] = set()
         self._interrupted: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
-        self._windows = ThreadPoolExecutor(1, "window")
-        self._desk = AriClient(self.tools.begin, clock)
+        self._windows = RenewalWindows(self.context, self.check_soon)
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
-    # Life
+    # Start and stop
 
     def start(self) -> None:
-        """Begin to look after all sites. What a kill left behind is cleared first."""
-        self.sweep()
-        self._windows.submit(self._update_contacts)
+        """Begin to look after all sites."""
+        self.remove_stale()
+        self._orders.submit(self.context.update_contacts)
         self._thread.start()
 
-    def sweep(self) -> None:
-        """No order of this process is under way yet: what lies there was left behind by a kill. An order whose
-        certificate is live has ended, and every token but those of the orders that will be picked up."""
-        if left := self.tools.journal.sweep(self._live_fingerprint, self.clock()):
-            logger.info("%d orders that nobody needs any more removed", left)
-        self._interrupted = set(self.tools.journal.sites())
-        needed = self.tools.journal.tokens()
-        if left := self.tools.challenges.sweep(self.tools.accounts.thumbprints(), needed):
-            logger.info("%d tokens of interrupted orders removed", left)
+    def remove_stale(self) -> None:
+        """Clear what a kill left behind. No order of this process may be under way yet."""
+        orders, tokens = self.context.remove_stale(self._live_fingerprint)
+        if orders or tokens:
+            logger.info("removed what interrupted orders left behind: %d orders, %d tokens", orders, tokens)
+        self._interrupted = set(self.context.journal.sites())
 
     def _live_fingerprint(self, site: str) -> str | None:
-        live = self.writer.live_version(site)
+        live = self._writer.live_version(site)
         return live.fingerprint if live is not None else None
 
     def stop(self) -> None:
-        """Orders under way end at their next pause and are picked up at the next start."""
+        """Orders under way end at their next pause, and the next start resumes them."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         self._orders.shutdown(wait=True, cancel_futures=True)
-        self._windows.shutdown(wait=True, cancel_futures=True)
-        self._desk.close()
+        self._windows.stop()
         self._reader.close()
         self.memory.close()
 
     def wake(self) -> None:
-        """Something changed that the loop should look at now."""
+        """Something has changed: start the next round now."""
         self._wake.set()
 
-    def look_again(self, site: str) -> None:
-        """Whatever was decided for the site may be different now."""
-        self._schedule(site, self.clock())
-        self._wake.set()
+    def check_soon(self, site: str) -> None:
+        """Decide again for the site in the next round."""
+        if not self._stopping.is_set():
+            self._schedule(site, self.clock())
+            self._wake.set()
 
     def is_stalled(self, now: datetime) -> bool:
         return now - self.last_round > STALLED_AFTER
 
-    # What others ask
+    # Questions
 
     @property
     def under_way(self) -> int:
         """How many orders run now."""
         return len(self._busy)
 
-    def is_ordering(self, site: str) -> bool:
-        return site in self._busy
-
-    def renewal_due(self, entry: SiteEntry, state: RenewalState) -> tuple[datetime, RenewalReason] | None:
-        """When the site's live certificate is due for renewal, and why; None if it has none."""
-        live = self.tools.sites.live(entry)
-        return renewal_instant(live, state, site_fraction(entry.site, live)) if live is not None else None
-
     def entries(self) -> Mapping[str, SiteEntry]:
-        """All sites as they stand."""
-        return self.writer.snapshot().sites
+        """All sites as they are now."""
+        return self._writer.snapshot().sites
 
-    def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
+    def warnings(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
         """What there is to warn of, each with the site's own contacts."""
         found = []
         for entry in self.entries().values():
-            watched = self.tools.sites.watched(entry, self.memory.state(entry.site))
+            watched = self.context.sites.watched(entry, self.memory.state(entry.site))
             if (matter := decide_matter(watched, now)) is not None:
                 found.append((matter, watched.contact))
         if self._thread.ident is not None and self.is_stalled(now):
             found.append((stalled(self.last_round), ()))
         return found
 
+    def is_ordering(self, site: str) -> bool:
+        return site in self._busy
+
+    def next_renewal(self, entry: SiteEntry, state: RenewalState) -> NextRenewal:
+        """When the site's certificate is ordered next, for people."""
+        return next_renewal(entry.site, self.context.sites.live(entry), state)
+
     def attempt_now(
         self, site: str, tell: Tell, *, reason: RenewalReason = RenewalReason.ASKED_FOR, force: bool = False
     ) -> Attempted:
         """One attempt on the caller's thread, for a person who waits. Raises SiteBusy, KeyError for a site that can't
         be ordered for, Interrupted."""
-        target = self.tools.sites.to_renew(self.entries()[site])
+        target = self.context.sites.to_renew(self.entries()[site])
         if target is None:
             raise KeyError(site)
-        done: Future[Attempted] = Future()
         with self._lock:
             if site in self._busy:
                 raise SiteBusy(site)
-            self._busy[site] = done
+            self._busy.add(site)
         try:
-            return Attempt(self.tools, target, reason, tell, ignores_limits=force).run()
+            return Attempt(self.context, target, reason, tell, ignores_limits=force).run()
         finally:
-            done.cancel()
             self._finished(site)
 
     # The loop
@@ -194,18 +181,18 @@ class Maintenance:
             try:
                 self.round()
             except Exception:
-                # Never ends the loop: what it can't do now it may be able to do at the next tick. The watchdog sees a
-                # loop that fails each time, as `last_round` stays behind.
+                # What fails now may work at the next tick. The watchdog sees a loop that fails each time, as
+                # `last_round` stays behind.
                 logger.exception("a maintenance round failed")
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
 
     def round(self) -> None:
-        """One look at what changed and at what is due."""
+        """Take over what changed, and check the sites that are due."""
         now = self.clock()
         self._take_over_changes(now)
         while (site := self._next_due(now)) is not None:
-            self._look(site, now)
+            self._check(site, now)
         self.last_round = now
 
     def _take_over_changes(self, now: datetime) -> None:
@@ -241,37 +228,40 @@ class Maintenance:
                     return site
         return None
 
-    def _look(self, site: str, now: datetime) -> None:
-        """Decide for one site; what it comes to is scheduled, asked or ordered."""
+    def _check(self, site: str, now: datetime) -> None:
+        """Decide for one site, then schedule the next check, ask for its window, or order."""
         entry = self._snapshot.sites.get(site) if self._snapshot is not None else None
-        target = self.tools.sites.to_renew(entry) if entry is not None and entry.source is Source.ACME else None
+        target = self.context.sites.to_renew(entry) if entry is not None and entry.source is Source.ACME else None
         if target is None:
-            return  # looked at again when it changes
-        state = self.memory.state(site)
-        live = target.live
-        if live is not None and now < live.not_after and state.ask_at(live.fingerprint, now) <= now:
-            self._ask_window(site, live)
+            return  # the next change of the site schedules it again
+        state, live = self.memory.state(site), target.live
+        ask_at = state.ask_at(live.fingerprint, now) if live is not None and now < live.not_after else None
+        if live is not None and ask_at is not None and ask_at <= now:
+            self._windows.update(site, live)
             if state.info is None or state.info.fingerprint != live.fingerprint:
-                return  # the first answer decides; asking ends in another look
-        decision = decide_renewal(target, state, now, fraction=site_fraction(site, live))
+                return  # the first answer counts, and brings another check
+        decision = decide_renewal(target, state, now, fraction=fraction_of(site, live))
         is_interrupted = site in self._interrupted
         self._interrupted.discard(site)
         if is_interrupted and state.next_attempt is None and isinstance(decision, Keep):
-            decision = Renew(RenewalReason.ASKED_FOR)  # not due: somebody asked for it before the restart
+            decision = Renew(RenewalReason.ASKED_FOR)  # not due: a person asked for it before the restart
         match decision:
             case Keep(until):
-                wake = [now + LONGEST_SLEEP, *([until] if until is not None else [])]
-                if live is not None and now < live.not_after and (ask_at := state.ask_at(live.fingerprint, now)) > now:
-                    wake.append(ask_at)
-                self._schedule(site, max(min(wake), now + timedelta(seconds=TICK_SECONDS)))
+                times = [now + LONGEST_SLEEP]
+                if until is not None:
+                    times.append(until)
+                if ask_at is not None and ask_at > now:
+                    times.append(ask_at)
+                self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason):
-                self._order(Attempt(self.tools, target, reason, tell_nobody), site)
+                self._order(Attempt(self.context, target, reason, tell_nobody), site)
 
     def _order(self, attempt: Attempt, site: str) -> None:
         with self._lock:
             if site in self._busy:
                 return  # its end schedules it again
-            self._busy[site] = future = self._orders.submit(attempt.run)
+            future = self._orders.submit(attempt.run)
+            self._busy.add(site)
         future.add_done_callback(lambda done: self._ended(site, done))
 
     def _ended(self, site: str, done: Future[Attempted]) -> None:
@@ -281,76 +271,7 @@ class Maintenance:
 
     def _finished(self, site: str) -> None:
         with self._lock:
-            self._busy.pop(site, None)
+            self._busy.discard(site)
         if not self._stopping.is_set():
             self._schedule(site, self.clock() + timedelta(seconds=TICK_SECONDS))
             self._wake.set()
-
-    def _update_contacts(self) -> None:
-        """Accounts learn of a contact that was changed in edge.yaml; one that does not exist yet is not made here."""
-        for ca in self.tools.cas:
-            with suppress(OrderFailed, OSError):
-                account = self.tools.accounts.load(ca)
-                wanted = self.tools.settings.acme.contact
-                if account is not None and wanted and set(wanted) != set(account.contact):
-                    conversation = self.tools.begin(ca)
-                    self.tools.account(ca, conversation)
-                    conversation.close()
-
-    # Windows
-
-    def _ask_window(self, site: str, live: LiveCertificate) -> None:
-        with self._lock:
-            if site in self._asking:
-                return
-            self._asking.add(site)
-        with suppress(RuntimeError):  # while stopping
-            self._windows.submit(self._asked, site, live)
-
-    def _asked(self, site: str, live: LiveCertificate) -> None:
-        """A state changed by an order meanwhile is not overwritten: the answer is for `live` only."""
-        try:
-            ca = next((ca for ca in self.tools.cas if ca.key == live.ca), self.tools.cas[0])
-            answer = self._answer(site, ca)
-            now = self.clock()
-            with self._lock:
-                before = self.memory.state(site)
-                state = before.after_info(live.fingerprint, answer.window, now, answer.retry_after)
-                self.memory.put(site, state, is_durable=False)
-            self._tell_explanation(site, ca, before.window_for(live.fingerprint), answer.window)
-        finally:
-            with self._lock:
-                self._asking.discard(site)
-            if not self._stopping.is_set():
-                self._schedule(site, self.clock())
-                self._wake.set()
-
-    def _answer(self, site: str, ca: Ca) -> RenewalInfoAnswer:
-        try:
-            certificate = live_certificate_id(self.writer, site)
-            return self._desk.ask(ca, certificate) if certificate is not None else NO_ANSWER
-        except Exception:
-            # Without any answer the site would be asked about again at once, and again without end, and never ordered.
-            logger.exception("%s: asking the CA for its window failed", site)
-            return NO_ANSWER
-
-    def _tell_explanation(
-        self, site: str, ca: Ca, before: SuggestedWindow | None, window: SuggestedWindow | None
-    ) -> None:
-        """RFC 9773 §4.2: the page is for the administrator, so it is put on record when it is new."""
-        url = window.explanation_url if window is not None else None
-        if window is None or url is None or (before is not None and before.explanation_url == url):
-            return
-        message = (
-            f"the CA wants it renewed between {window.start:%Y-%m-%d %H:%M} and {window.end:%Y-%m-%d %H:%M} UTC: {url}"
-        )
-        with suppress(UnknownSite):
-            record = Record(
-                self.clock(), "renewal_info", Outcome.NOTED, "explained", message, source=f"{ACME_SOURCE}{ca.key}"
-            )
-            self.writer.add_record(site, record)
-
-
-def site_fraction(site: str, live: LiveCertificate | None) -> float:
-    """Where in its window this certificate is renewed: as good as random, and the same for its whole life."""
-    return place_of(f"{site} {live.fingerprint}") if live is not None else 0.0

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from certstore.files.keyed_state import KeyedState
@@ -66,6 +67,15 @@ class RenewalMemory:
             with _tolerating():
                 self._kept.put(site, state.to_json(), is_durable=is_durable)
 
+    def update(
+        self, site: str, change: Callable[[RenewalState], RenewalState], *, is_durable: bool = True
+    ) -> RenewalState:
+        """Change the state as it is now, whatever an attempt made of it meanwhile. Returns the state before."""
+        with self._lock:
+            before = self.state(site)
+            self.put(site, change(before), is_durable=is_durable)
+            return before
+
     def forget(self, site: str) -> None:
         with self._lock:
             self._states.pop(site, None)
@@ -73,22 +83,21 @@ class RenewalMemory:
                 self._kept.drop(site, is_durable=False)
 
     @contextlib.contextmanager
-    def ledger(self, ca: Ca) -> Iterator[LedgerPages]:
-        """The CA's ledger, for the time of one question or note."""
+    def ledger(self, ca: Ca) -> Iterator[Ledger]:
+        """The CA's ledger, for the time of one question or note. What is noted is kept."""
         with self._lock:
             if ca.key not in self._ledgers:
+                prefix = f"{ca.key}|"
                 events = {
-                    key.removeprefix(f"{ca.key}|"): times
-                    for key, times in self._counters.items()
-                    if key.startswith(f"{ca.key}|")
+                    key.removeprefix(prefix): times for key, times in self._counters.items() if key.startswith(prefix)
                 }
-                self._ledgers[ca.key] = Ledger(limits_of(ca.host), events)
-            yield LedgerPages(self._ledgers[ca.key], ca, self)
+                self._ledgers[ca.key] = Ledger(limits_of(ca.host), events, partial(self._keep_counter, prefix))
+            yield self._ledgers[ca.key]
 
-    def write_counter(self, ca: Ca, key: str, times: list[float]) -> None:
+    def _keep_counter(self, prefix: str, key: str, times: list[float]) -> None:
         """Not synced each time: a power cut may cost the last count, and the CA counts too."""
         with _tolerating():
-            self._counters.put(f"{ca.key}|{key}", times, is_durable=False)
+            self._counters.put(prefix + key, times, is_durable=False)
 
     def close(self) -> None:
         with self._lock:
@@ -102,29 +111,3 @@ def _tolerating() -> Iterator[None]:
         yield
     except OSError as error:
         logger.error("what renewal has to remember can't be written: %s: %s", error.filename, error.strerror)
-
-
-class LedgerPages:
-    """A ledger whose notes are kept."""
-
-    def __init__(self, ledger: Ledger, ca: Ca, memory: RenewalMemory) -> None:
-        self.ledger = ledger
-        self._ca = ca
-        self._memory = memory
-
-    def note_order(self, now: datetime) -> None:
-        self._keep(self.ledger.note_order(now))
-
-    def note_account(self, now: datetime) -> None:
-        self._keep(self.ledger.note_account(now))
-
-    def note_failed(self, name: str, now: datetime) -> None:
-        self._keep(self.ledger.note_failed(name, now))
-
-    def note_certificate(self, names: tuple[str, ...], now: datetime) -> None:
-        for key in self.ledger.note_certificate(names, now):
-            self._keep(key)
-
-    def _keep(self, key: str) -> None:
-        if times := self.ledger.events(key):
-            self._memory.write_counter(self._ca, key, times)

@@ -1,6 +1,6 @@
 """Opens the writer's state: makes the folders, removes what a kill left, and compares everything with what is on disk.
 
-`live` is the truth about what is served, and the journal follows it, at whatever instant the last writer was killed.
+`live` is the truth about what is served, and the journal follows it, no matter when the last writer was killed.
 Runs once, under the lock, before anything else is written. Checks no drop.
 """
 

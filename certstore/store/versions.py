@@ -1,7 +1,7 @@
 """The versions of a site in the archive, and the one `live` link that tells which of them is served.
 
-A version is completed under tmp/, renamed into the archive, and only then made live by one rename: at whatever instant
-a kill comes, the link leads to a complete version. One that was archived and never made live does no harm: its number
+A version is completed under tmp/, renamed into the archive, and only then made live by one rename: no matter when a
+kill comes, the link leads to a complete version. One that was archived and never made live does no harm: its number
 is not used again. Knows nothing of drops, settings or workers.
 """
 

@@ -165,7 +165,7 @@ class StoreWriter(Store):
                         self._state, Attempt(known, doing, source, at), verdict, read_live(self.layout, preview.site)
                     )
 
-    def take_in(
+    def install_files(
         self,
         site: str,
         files: Iterable[DroppedFile],
@@ -313,7 +313,7 @@ class StoreWriter(Store):
         now = self._state.clock()
         refused = [each for each in self._state.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
         files = make_self_signed(known.host, now)
-        result = self.take_in(MAIN, files, source="self-signed", doing="self_signed", now=now)
+        result = self.install_files(MAIN, files, source="self-signed", doing="self_signed", now=now)
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
         for each in refused:  # an activation clears this, but here it is the reason for the self-signed one

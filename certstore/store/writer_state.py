@@ -84,7 +84,7 @@ class Policy:
 
 @dataclass(slots=True)
 class WriterState:
-    """Opened and mended by `opening.open_state`."""
+    """`opening.open_state` opens and repairs it."""
 
     layout: Layout
     permissions: KeyPermissions

@@ -7,7 +7,6 @@ the bytes from the archive. Shared by `certedge verify` and the console; prints 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,8 @@ from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, Layout
 from certstore.model.selection import select
 from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
-from certstore.net.own_address import reachable_address
+from certstore.model.trusted_proxies import Network
+from certstore.net.own_address import own_listener
 from certstore.store.versions import read_versions
 from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 
@@ -59,34 +59,24 @@ def plan(
     listeners: Sequence[ListenerSettings],
     snapshot: Snapshot,
     entries: Sequence[SiteEntry],
-    trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network],
+    trusted_proxies: Sequence[Network],
     now: datetime,
 ) -> Iterator[Check]:
     """Every listener with no server name and with each site's host; an RSA client too where a version has two pairs."""
     for listener in listeners:
-        address = reachable_address(listener.listen)
-        with_header = listener.accept_proxy_protocol and _is_trusted(address.host, trusted_proxies)
+        at = own_listener(listener, trusted_proxies)
         if listener.kind.is_clear_text:
-            yield Check(listener, Probe(listener.kind, address, entries[0].host, with_header), None)
+            yield Check(listener, Probe(listener.kind, at, entries[0].host), None)
             continue
         for server_name in (None, *(entry.host for entry in entries)):
             expected = select(snapshot, server_name, is_mail=listener.kind.is_mail, now=now).certificate
             for rsa_only in (False, True) if expected.has_rsa_pair else (False,):
-                yield Check(listener, Probe(listener.kind, address, server_name, with_header, rsa_only), expected)
-
-
-def _is_trusted(host: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    """Whether the listener takes us, who connect from the address that we connect to, for a proxy."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)
+                yield Check(listener, Probe(listener.kind, at, server_name, rsa_only), expected)
 
 
 def judge(check: Check, chains: Chains, timeout: float) -> Verdict:
     """Ask, and say in words what is wrong with the answer."""
-    if check.probe.address.port == 0:
+    if check.probe.at.address.port == 0:
         return Verdict(check, None, "its port is chosen by the system at each start, so it can't be found here")
     try:
         if check.expected is None:

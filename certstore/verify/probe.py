@@ -13,11 +13,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from certstore.model.settings.models import HostPort, ListenerKind
+from certstore.model.settings.models import ListenerKind
 from certstore.model.starttls import CLIENT_SIDES, ClientSide, Expected
-
-# PROXY protocol v2, command LOCAL, nothing after it: "this connection is my own" (what health checks send).
-PROXY_V2_LOCAL = b"\r\n\r\n\0\r\nQUIT\n" + b"\x20\x00\x00\x00"
+from certstore.net.own_address import OwnListener
 
 _LINE_LIMIT = 4096
 _LINES_LIMIT = 100
@@ -32,16 +30,15 @@ class Probe:
     """What to ask: `server_name` None sends none. `rsa_only` offers nothing that an EC certificate could serve."""
 
     kind: ListenerKind
-    address: HostPort
+    at: OwnListener
     server_name: str | None
-    sends_proxy_header: bool = False
     rsa_only: bool = False
 
 
 def served_chain(probe: Probe, timeout: float) -> list[bytes]:
     """The DER certificates in the order in which the listener sent them; raises ProbeFailed."""
     try:
-        with contextlib.closing(_connect(probe, timeout)) as plain:
+        with contextlib.closing(probe.at.connect(timeout)) as plain:
             if probe.kind.offers_starttls:
                 start_tls(plain, CLIENT_SIDES[probe.kind])
             with _context(probe).wrap_socket(plain, server_hostname=probe.server_name) as secure:
@@ -58,10 +55,10 @@ def served_chain(probe: Probe, timeout: float) -> list[bytes]:
 
 def http_status(probe: Probe, timeout: float) -> int:
     """The status that a clear-text HTTP listener gives to `GET /`; raises ProbeFailed."""
-    host = probe.server_name or str(probe.address)
+    host = probe.server_name or str(probe.at.address)
     request = f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: certedge-verify\r\nConnection: close\r\n\r\n"
     try:
-        with contextlib.closing(_connect(probe, timeout)) as plain:
+        with contextlib.closing(probe.at.connect(timeout)) as plain:
             plain.sendall(request.encode("ascii"))
             with plain.makefile("rb") as answer:
                 line = answer.readline(_LINE_LIMIT)
@@ -73,13 +70,6 @@ def http_status(probe: Probe, timeout: float) -> int:
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise ProbeFailed("the answer is no HTTP")
     return int(words[1])
-
-
-def _connect(probe: Probe, timeout: float) -> socket.socket:
-    connection = socket.create_connection(probe.address, timeout)
-    if probe.sends_proxy_header:
-        connection.sendall(PROXY_V2_LOCAL)
-    return connection
 
 
 def _context(probe: Probe) -> ssl.SSLContext:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from certstore.files.clock import utc_now
+from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import ListenerKind
 from certstore.store.reader import Store
@@ -19,7 +20,6 @@ from edge_addon.demo.arrangement import MAIN_HOST, OWN, OWN_ADDITIONAL, REPLACED
 STRANGER = "nobody.example.net"
 TOKEN = "demo-token-0123456789_abcdefghijklmnop"  # noqa: S105  a challenge's token is public
 UNKNOWN_TOKEN = "demo-token-that-nobody-ordered_abcdef"  # noqa: S105
-CHALLENGE_PATH = "/.well-known/acme-challenge/"
 SERVED_SECONDS = 10.0
 PAUSE = 0.002
 

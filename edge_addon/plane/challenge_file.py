@@ -7,14 +7,13 @@ key authorization: no target of a link, and least of all a private key.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 
+from certstore.model.challenge import is_key_authorization
+
 _LIMIT = 1024
 """Bytes; a token of 128 characters, a dot and a thumbprint of 43 characters make 172."""
-
-_KEY_AUTHORIZATION = re.compile(rb"[A-Za-z0-9_.=-]+\s*")
 
 
 def read_key_authorization(path: Path) -> bytes | None:
@@ -30,4 +29,4 @@ def read_key_authorization(path: Path) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
-    return content if len(content) <= _LIMIT and _KEY_AUTHORIZATION.fullmatch(content) else None
+    return content if len(content) <= _LIMIT and is_key_authorization(content) else None

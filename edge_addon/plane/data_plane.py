@@ -7,7 +7,6 @@ log, and answers what connections and sessions need to know. Reads the store, ne
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -18,6 +17,7 @@ from certstore.model.layout import Layout
 from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
+from certstore.model.trusted_proxies import is_trusted_proxy
 from certstore.store.journal import JournalReader
 from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
@@ -147,13 +147,7 @@ class DataPlane:
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
         networks = self.settings.trusted_proxies
-        if not networks:
-            return False
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in networks)
+        return bool(networks) and is_trusted_proxy(host, networks)
 
     def upstream_pool(self, site: str) -> UpstreamPool:
         """The pool of the site's web servers; sites with the same servers share one."""

@@ -14,7 +14,7 @@ from certstore.model.snapshot import Snapshot
 from edge_addon.http import forwarded, responses
 from edge_addon.http.fields import Field, FieldTable, response_fields
 from edge_addon.http.framing import RequestHead
-from edge_addon.http.http01 import PREFIX_BYTES, answer_challenge
+from edge_addon.http.http01 import CHALLENGE_PATH_BYTES, answer_challenge
 from edge_addon.http.responses import Answer
 from edge_addon.http.target import parse_host
 from edge_addon.relay.exchange import Exchange
@@ -68,7 +68,7 @@ class Admission:
 
         A head without a host (HTTP/1.0) gets the host that the connection stands for.
         """
-        if head.target.startswith(PREFIX_BYTES):
+        if head.target.startswith(CHALLENGE_PATH_BYTES):
             answer = self._challenge(head)
             if answer is not None:
                 return answer
@@ -157,7 +157,7 @@ class Admission:
     def _redirects(self, head: RequestHead) -> bool:
         if self._channel.listener.kind is not ListenerKind.HTTP or not self._plane.settings.http.redirect_to_https:
             return False
-        if head.target.startswith(PREFIX_BYTES):
+        if head.target.startswith(CHALLENGE_PATH_BYTES):
             return False  # for an ACME client behind the edge
         return not (self._is_trusted and forwarded.claims_https(head.forwarded))
 

@@ -17,7 +17,7 @@ def test_an_endless_file_is_refused(tmp_path: Path) -> None:
     with config.open("wb") as file:
         file.truncate(1 << 40)
 
-    with pytest.raises(BadSettings, match=f"edge.yaml: more than {MAX_BYTES} bytes"):
+    with pytest.raises(BadSettings, match=f"edge.yaml: the file has more than {MAX_BYTES} bytes"):
         load_settings(config)
 
 

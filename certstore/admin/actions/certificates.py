@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.control.commands.on_store import InstallPreviewRequest
-from certstore.control.commands.requests import RollbackRequest, SetSiteRequest
+from certstore.control.commands.requests import InstallPreviewRequest, RollbackRequest, SetSiteRequest
 from certstore.control.commands.results import InstallResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair, Refused

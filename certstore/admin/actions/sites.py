@@ -106,8 +106,8 @@ def _renewal(actions: Actions, entry: SiteEntry) -> Renewal | None:
     if entry.source is not Source.ACME or upkeep is None:
         return None
     state = upkeep.maintenance.memory.states().get(entry.site, FRESH)
-    due, reason = upkeep.maintenance.renewal_due(entry, state) or (state.next_attempt, None)
-    return Renewal(state, due, reason)
+    following = upkeep.maintenance.next_renewal(entry, state)
+    return Renewal(state, following.due or following.next_attempt, following.reason)
 
 
 def put_settings(

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from certstore.model.settings.models import Settings
+from certstore.model.trusted_proxies import Network, is_trusted_proxy
 
 BODY_LIMIT = 4 << 20
 """Two certificate files of the largest accepted size, in base64, with room to spare."""
@@ -43,7 +44,7 @@ class Origins:
 
     hosts: Callable[[], Collection[str]]
     public_host: str | None
-    trusted: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    trusted: Sequence[Network]
 
     @classmethod
     def of(cls, settings: Settings, main_names: Callable[[], Collection[str]]) -> Origins:
@@ -58,19 +59,16 @@ class Origins:
     def client_address(self, peer: str, host: str, forwarded: str) -> str:
         """Behind the edge, the address that the edge saw, or the one that a trusted proxy in front of it saw. Nobody
         else is believed."""
-        if host != self.public_host or not (_is_loopback(peer) or self._is_trusted(peer)):
+        if host != self.public_host or not (_is_loopback(peer) or is_trusted_proxy(peer, self.trusted)):
             return peer
         address = peer
         for said in reversed(forwarded.split(",")):
             if not _is_address(said.strip()):
                 break
             address = str(ipaddress.ip_address(said.strip()))
-            if not self._is_trusted(address):
+            if not is_trusted_proxy(address, self.trusted):
                 break
         return address
-
-    def _is_trusted(self, address: str) -> bool:
-        return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self.trusted)
 
 
 def host_of(header: str) -> str:

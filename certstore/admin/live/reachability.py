@@ -46,9 +46,9 @@ class Reachability:
             upkeep = self._context.upkeep()
             if upkeep is None:
                 return
-            tools = upkeep.maintenance.tools
-            facts = tools.preflight.look_at_directory(tools.cas[0])
+            context = upkeep.maintenance.context
+            facts = context.preflight.check_directory(context.cas[0])
             failure = "" if facts.step is DirectoryStep.DONE else facts.seen or f"failed at: {facts.step.value}"
-            self._last = CaCheck(tools.cas[0].host, self._context.clock(), failure)
+            self._last = CaCheck(context.cas[0].host, self._context.clock(), failure)
         finally:
             self._is_checking = False

@@ -211,8 +211,6 @@ class SiteIndex:
 
     def _renews_at(self, entry: SiteEntry, renewal: RenewalState) -> datetime | None:
         """When the next order is due: the next attempt after a failure, otherwise the renewal."""
-        if renewal.next_attempt is not None:
-            return renewal.next_attempt
         upkeep = self._context.upkeep()
-        due = upkeep.maintenance.renewal_due(entry, renewal) if upkeep is not None else None
-        return due[0].astimezone(UTC) if due is not None else None
+        at = upkeep.maintenance.next_renewal(entry, renewal).at if upkeep is not None else renewal.next_attempt
+        return at.astimezone(UTC) if at is not None else None

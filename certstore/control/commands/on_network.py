@@ -1,13 +1,13 @@
 """The commands that order, check and warn.
 
-They wait for networks, so they never run on the writer's thread: control gives each a thread. An order that fails is a
-result that says why. What these commands work with takes long to import, and comes with the upkeep that they get.
+They wait for networks, so they never run on the writer's thread: control gives each its own. A failed order is a result
+that says why. The modules that do the work take long to import; they come with the upkeep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ from certstore.control.commands.results import (
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.progress import Tell
 from certstore.model.renewal.ca import find_ca
-from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal
+from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.settings.mail_address import parse_address
@@ -65,7 +65,7 @@ def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterat
 
     upkeep = Upkeep(writer, settings, base)
     try:
-        upkeep.maintenance.sweep()
+        upkeep.maintenance.remove_stale()
         yield upkeep
     finally:
         upkeep.stop()
@@ -93,12 +93,10 @@ def renew(upkeep: Upkeep, request: RenewRequest, tell: Tell) -> RenewResult:
 
 
 def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
-    """A person who asks does not wait out a failed attempt: only a certificate that is fine is left alone."""
-    from certstore.renewal.loop import site_fraction
-
+    """None if due. The pause after a failed attempt does not count for a person who asks."""
     maintenance = upkeep.maintenance
     state = replace(maintenance.memory.state(target.site), next_attempt=None)
-    decision = decide_renewal(target, state, maintenance.clock(), fraction=site_fraction(target.site, target.live))
+    decision = decide_renewal(target, state, maintenance.clock(), fraction=fraction_of(target.site, target.live))
     if isinstance(decision, Keep):
         return decision.until.isoformat(timespec="seconds") if decision.until is not None else "it changes"
     return None
@@ -131,7 +129,7 @@ def _order_result(attempted: Attempted) -> OrderResult:
             link=failure.link,
         )
     if (hold := attempted.hold) is not None:
-        remedy = "wait, or ask with --force"
+        remedy = "wait, or use --force"
         return replace(result, outcome=OrderOutcome.HELD, message=hold.message, remedy=remedy)
     taken = attempted.result
     assert taken is not None, "an attempt ends in a certificate, a failure or a hold"  # noqa: S101
@@ -139,17 +137,17 @@ def _order_result(attempted: Attempted) -> OrderResult:
 
 
 def preflight(upkeep: Upkeep, request: PreflightRequest, tell: Tell) -> PreflightResult:
-    """Looks and orders nothing, for any site, whatever its certificate comes from."""
-    entry, tools = _entry(upkeep, request.site), upkeep.maintenance.tools
+    """Checks and orders nothing, for any site, wherever its certificate comes from."""
+    entry, context = _entry(upkeep, request.site), upkeep.maintenance.context
     target = _target(upkeep, entry)
-    ca = tools.cas[0]
+    ca = context.cas[0]
     tell(f"{ca.host}: the CA's directory")
-    directory = tools.preflight.look_at_directory(ca)
-    account = tools.accounts.load(ca)
-    findings = tools.preflight.look(
+    directory = context.preflight.check_directory(ca)
+    account = context.accounts.load(ca)
+    findings = context.preflight.check(
         target.names,
         directory,
-        profile=tools.sites.profile(entry.site),
+        profile=context.sites.profile(entry.site),
         account_url=account.url if account is not None else None,
         tell=tell,
     )
@@ -166,11 +164,11 @@ def show_accounts(upkeep: Upkeep, request: ShowAccountsRequest, tell: Tell) -> A
 
 
 def accounts_of(upkeep: Upkeep) -> AccountsResult:
-    """From disk, without the network."""
-    tools = upkeep.maintenance.tools
+    """Read from disk, without the network."""
+    context = upkeep.maintenance.context
     accounts = []
-    for ca in tools.cas:
-        account = tools.accounts.load(ca)
+    for ca in context.cas:
+        account = context.accounts.load(ca)
         if account is None:
             accounts.append(AccountFacts(ca.key, ca.url, None, (), None))
         else:
@@ -179,17 +177,16 @@ def accounts_of(upkeep: Upkeep) -> AccountsResult:
 
 
 def register_accounts(upkeep: Upkeep, request: RegisterAccountsRequest, tell: Tell) -> AccountsResult:
-    """At every configured CA. Sites that waited for an account are tried at once."""
+    """At every configured CA. Sites that waited for an account are retried at once."""
     maintenance = upkeep.maintenance
-    for ca in maintenance.tools.cas:
+    for ca in maintenance.context.cas:
         tell(f"{ca.host}: account")
-        conversation = maintenance.tools.begin(ca, is_patient=False)
-        maintenance.tools.account(ca, conversation, agrees=request.agree_to_terms)
-        conversation.close()
+        with closing(maintenance.context.begin(ca, is_patient=False)) as conversation:
+            maintenance.context.account(ca, conversation, agrees=request.agree_to_terms)
     for site, state in maintenance.memory.states().items():
         if state.failure is not None and state.failure.cause in _ACCOUNT_CAUSES:
             maintenance.memory.put(site, replace(state, next_attempt=None))
-            maintenance.look_again(site)
+            maintenance.check_soon(site)
     return accounts_of(upkeep)
 
 
@@ -201,26 +198,26 @@ def send_test_mail(upkeep: Upkeep, request: TestMailRequest, tell: Tell) -> Mail
     sent, refused = upkeep.notifier.test(recipients)
     if not sent and not refused:
         remedy = "add an address and reload, or give one with --to"
-        raise RequestFailed(Fault.INVALID, "notify.to in edge.yaml names nobody", remedy)
+        raise RequestFailed(Fault.INVALID, "notify.to in edge.yaml names no recipient", remedy)
     return MailResult(tuple(sent), tuple(RefusedRecipient(each.recipient, each.reason) for each in refused))
 
 
 def import_certificate(upkeep: Upkeep, request: ImportRequest, tell: Tell) -> InstallResult:
     """The certificate is renewed when its time comes, not before."""
     writer, source = upkeep.writer, f"{IMPORT_SOURCE}{request.program}"
-    return install_result(writer, writer.take_in(request.site, request.files, source=source, doing="import"))
+    return install_result(writer, writer.install_files(request.site, request.files, source=source, doing="import"))
 
 
 def adopt_account(upkeep: Upkeep, request: AdoptAccountRequest, tell: Tell) -> AdoptResult:
-    """An account that we have at this CA already is kept."""
-    accounts, ca = upkeep.maintenance.tools.accounts, find_ca(request.directory)
+    """An account that exists at this CA is kept."""
+    accounts, ca = upkeep.maintenance.context.accounts, find_ca(request.directory)
     if accounts.load(ca) is not None:
-        return AdoptResult(ca.key, AdoptOutcome.KEPT, f"there is an account at {ca.key} already; it is kept")
+        return AdoptResult(ca.key, AdoptOutcome.KEPT, f"an account at {ca.key} exists already; it is kept")
     try:
         accounts.adopt(ca, request.key, request.url, request.contact)
     except ValueError:
-        raise RequestFailed(Fault.INVALID, f"the account key for {ca.key} is none that can be used") from None
-    return AdoptResult(ca.key, AdoptOutcome.ADOPTED, f"the account at {ca.key} is taken over")
+        raise RequestFailed(Fault.INVALID, f"the account key for {ca.key} can't be used") from None
+    return AdoptResult(ca.key, AdoptOutcome.ADOPTED, f"the account at {ca.key} is imported")
 
 
 def _entry(upkeep: Upkeep, site: str) -> SiteEntry:
@@ -233,13 +230,13 @@ def _entry(upkeep: Upkeep, site: str) -> SiteEntry:
 def _acme_entry(upkeep: Upkeep, site: str) -> SiteEntry:
     entry = _entry(upkeep, site)
     if entry.source is not Source.ACME:
-        found = f"the certificate of {site} comes from: {entry.source}"
-        raise RequestFailed(Fault.INVALID, found, f"have it ordered: certedge site set {site} --certificate acme")
+        found = f"{site} has `certificate: {entry.source}`, so none is ordered"
+        raise RequestFailed(Fault.INVALID, found, f"to have it ordered: certedge site set {site} --certificate acme")
     return entry
 
 
 def _target(upkeep: Upkeep, entry: SiteEntry) -> SiteToRenew:
-    target = upkeep.maintenance.tools.sites.to_renew(entry)
+    target = upkeep.maintenance.context.sites.to_renew(entry)
     if target is None:
         found = f"{entry.site} does not own its host {entry.host}: another site declares it"
         raise RequestFailed(Fault.INVALID, found, f"see: certedge explain {entry.host}")

@@ -14,7 +14,7 @@ _USUAL_LIFETIME = timedelta(days=30)
 
 
 class CertificateState(StrEnum):
-    """`NONE`: the site has no certificate of its own."""
+    """`NONE`: the site has no certificate."""
 
     OK = "ok"
     WARNING = "warning"

@@ -1,57 +1,75 @@
-"""Whether CAA records (RFC 8659) let a CA issue for a name, by http-01 and for our account (RFC 8657). Pure."""
+"""Whether CAA records (RFC 8659) let a CA issue for a name, with our challenge type and account (RFC 8657). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import CaaFacts, Lookup, PreflightFinding, Severity
 
 _KNOWN_TAGS = frozenset({"issue", "issuewild", "iodef", "contactemail", "contactphone", "issuemail", "issuevmc"})
-_METHOD = "http-01"
 
 
-def judge_caa(
-    name: str, facts: CaaFacts, *, identities: Sequence[str], account_url: str | None
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why one `issue` record does not allow the order. `names_ca`: it does name our CA."""
+
+    names_ca: bool
+    rule: str
+    remedy: str
+
+
+def caa_findings(
+    name: str, facts: CaaFacts, *, method: str, identities: Sequence[str], account_url: str | None
 ) -> list[PreflightFinding]:
-    """`identities` are the CA's names in CAA records; when the CA does not say them, who is allowed can't be judged."""
+    """`method` is the challenge type. `identities` are the CA's names in CAA records; a CA that does not publish them
+    can't be checked against the records."""
     if facts.lookup is Lookup.SERVER_FAILURE:
-        message = f"the DNS answers SERVFAIL when asked for the CAA records of {name}; a CA must refuse then"
-        remedy = "Have the zone's provider mend its DNS servers or DNSSEC: they must answer for CAA too."
+        message = f"the DNS answers SERVFAIL when asked for the CAA records of {name}, so no CA may issue for it"
+        remedy = "Ask the zone's DNS provider to repair its servers or DNSSEC; they must answer CAA queries too."
         return [PreflightFinding("caa_server_failure", Severity.FATAL, message, remedy, Cause.DNS, name)]
     if facts.lookup is not Lookup.FOUND:
         return []
     unknown = sorted({tag for critical, tag, _ in facts.records if critical and tag.lower() not in _KNOWN_TAGS})
     if unknown:
-        return [_forbidden(name, facts, f"a critical record {unknown[0]!r} that CAs do not understand")]
+        rule = f"contain the critical tag {unknown[0]!r}, which CAs do not know, so none may issue for {name}"
+        return [_forbidden(name, facts, rule, "Remove that record, or clear its critical flag.")]
     issue = [value for _, tag, value in facts.records if tag.lower() == "issue"]
     if not issue or not identities:
         return []
-    reasons = [_obstacle(value, identities, account_url) for value in issue]
-    if None in reasons:
-        return []
-    # What stops the record that names our CA says more than that others do not name it.
-    told = sorted((reason for reason in reasons if reason is not None), key=lambda reason: reason.startswith("only"))
-    return [_forbidden(name, facts, told[0])]
+    obstacles = []
+    for value in issue:
+        obstacle = _obstacle(name, value, method, identities, account_url)
+        if obstacle is None:
+            return []
+        obstacles.append(obstacle)
+    # A record that names our CA is closer to what the administrator wanted than one that names another.
+    nearest = min(obstacles, key=lambda obstacle: not obstacle.names_ca)
+    return [_forbidden(name, facts, nearest.rule, nearest.remedy)]
 
 
-def _obstacle(value: str, identities: Sequence[str], account_url: str | None) -> str | None:
-    """Why this `issue` value does not allow us; None when it does (RFC 8659 §4.2, RFC 8657 §3 and §4)."""
+def _obstacle(
+    name: str, value: str, method: str, identities: Sequence[str], account_url: str | None
+) -> _Obstacle | None:
+    """None when this `issue` value allows the order (RFC 8659 §4.2, RFC 8657 §3 and §4)."""
     issuer, *rest = (part.strip() for part in value.split(";"))
     if issuer.lower().rstrip(".") not in {identity.lower() for identity in identities}:
-        return f"only {issuer}" if issuer else "only nobody"
-    parameters = [part.partition("=") for part in rest if part]
-    for key, _, given in parameters:
-        if key.strip().lower() == "validationmethods" and _METHOD not in [
-            method.strip().lower() for method in given.split(",")
-        ]:
-            return f"the validation methods {given.strip()}, and http-01 is not among them"
-        if key.strip().lower() == "accounturi" and account_url is not None and given.strip() != account_url:
-            return f"the account {given.strip()}, and ours is {account_url}"
+        remedy = f'Add the record `CAA 0 issue "{identities[0]}"` there, or remove the CAA records.'
+        return _Obstacle(False, f"allow {f'only {issuer}' if issuer else 'no CA'} to issue for {name}", remedy)
+    for key, _, given in (part.partition("=") for part in rest if part):
+        parameter, given = key.strip().lower(), given.strip()
+        if parameter == "validationmethods" and method not in [each.strip().lower() for each in given.split(",")]:
+            rule = f"allow this CA to issue for {name} only by {given}; this edge proves names by {method}"
+            return _Obstacle(True, rule, f"Add {method} to the validationmethods there, or remove that parameter.")
+        if parameter == "accounturi" and account_url is not None and given != account_url:
+            rule = (
+                f"allow this CA to issue for {name} only to the account {given}; this edge's account is {account_url}"
+            )
+            return _Obstacle(True, rule, "Put this edge's account into the accounturi there, or remove that parameter.")
     return None
 
 
-def _forbidden(name: str, facts: CaaFacts, allowed: str) -> PreflightFinding:
-    message = f"the CAA records at {facts.domain} allow {allowed} for {name}"
-    remedy = "Add a CAA record that allows this CA, or remove the CAA records."
+def _forbidden(name: str, facts: CaaFacts, rule: str, remedy: str) -> PreflightFinding:
+    message = f"the CAA records at {facts.domain} {rule}"
     return PreflightFinding("caa_forbids", Severity.FATAL, message, remedy, Cause.CAA, name)

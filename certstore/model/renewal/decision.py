@@ -166,6 +166,31 @@ def _within(window: SuggestedWindow, live: LiveCertificate, fraction: float) -> 
     return min(max(instant, earliest), max(latest, earliest))
 
 
+@dataclass(frozen=True, slots=True)
+class NextRenewal:
+    """When a site is ordered for next. `due` and `reason` follow from its certificate, and are None without one;
+    `next_attempt` is set while a failed or held-back attempt waits."""
+
+    due: datetime | None
+    reason: RenewalReason | None
+    next_attempt: datetime | None
+
+    @property
+    def at(self) -> datetime | None:
+        return self.next_attempt or self.due
+
+
+def next_renewal(site: str, live: LiveCertificate | None, state: RenewalState) -> NextRenewal:
+    """For people: `decide_renewal` has the last word when the time has come."""
+    due, reason = renewal_instant(live, state, fraction_of(site, live)) if live is not None else (None, None)
+    return NextRenewal(due, reason, state.next_attempt)
+
+
+def fraction_of(site: str, live: LiveCertificate | None) -> float:
+    """Where in its window this certificate is renewed: as good as random, and the same for its whole life."""
+    return place_of(f"{site} {live.fingerprint}") if live is not None else 0.0
+
+
 def place_of(text: str) -> float:
     """A number in [0, 1) that is as good as random and always the same for one text: what spreads sites over time
     without a memory of where each was put."""

@@ -1,6 +1,6 @@
-"""Why an order failed: the causes, whether only a person can mend them, and what that person has to do.
+"""Why an order failed: the causes, which of them only a person can remove, and what that person has to do.
 
-One `Failure` feeds the site's record, `status`, metrics and mail. Holds words for people, never a key or a token.
+One `Failure` feeds the site's record, `status`, metrics and mail. It holds text for people, never a key or a token.
 Knows nothing of protocols: `acme_problems` and `preflight_findings` turn what was found into a cause.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Cause(StrEnum):
-    """What kind of thing went wrong."""
+    """The kind of fault."""
 
     CA_UNREACHABLE = "ca_unreachable"
     CA_ERROR = "ca_error"
@@ -57,34 +57,35 @@ _AT_THE_CA = frozenset(
 )
 
 REMEDIES: Mapping[Cause, str] = {
-    Cause.CA_UNREACHABLE: "Let this server reach the CA's address on port 443 (firewall, proxy, DNS, clock).",
-    Cause.CA_ERROR: "Nothing to do now: the CA has a fault of its own and is tried again.",
-    Cause.RATE_LIMITED: "Nothing to do now: the CA's limit is waited for.",
-    Cause.PAUSED: "Open the CA's link below and let it issue for the name again.",
+    Cause.CA_UNREACHABLE: "Let this server reach the CA on port 443: check firewall, proxy, DNS and clock.",
+    Cause.CA_ERROR: "Nothing to do for now: the fault is at the CA, and certedge tries again.",
+    Cause.RATE_LIMITED: "Nothing to do for now: certedge tries again when the CA's limit allows it.",
+    Cause.PAUSED: "The CA has paused orders for this name: open the CA's link below and unpause it.",
     Cause.TERMS: "Read the CA's terms of service, then run: certedge account register --agree-to-terms",
-    Cause.EXTERNAL_ACCOUNT: "Put the key id and the HMAC key that the CA gave you into acme.external_account.",
-    Cause.ACCOUNT: "Look at the account with: certedge account show",
-    Cause.REJECTED_NAME: "The CA does not issue for this name: remove it from the site or use another CA.",
-    Cause.NO_SUCH_NAME: "Create the name's A or AAAA record, or remove the name from the site.",
-    Cause.DNS: "Have the name's DNS servers or its DNSSEC looked at; the CA gets no valid answer from them.",
-    Cause.CAA: "Allow this CA (and this account and http-01, where they are named) in the zone's CAA records.",
-    Cause.CONNECTION: "Let the internet reach this server on port 80 at every address that the name has.",
-    Cause.WRONG_ANSWER: "Point every A and AAAA record of the name at this server; another one answered on port 80.",
+    Cause.EXTERNAL_ACCOUNT: "Put the key ID and the HMAC key that the CA gave you into acme.external_account.",
+    Cause.ACCOUNT: "Check the account with: certedge account show",
+    Cause.REJECTED_NAME: "The CA does not issue for this name: remove it from the site, or use another CA.",
+    Cause.NO_SUCH_NAME: "Create an A or AAAA record for the name, or remove the name from the site.",
+    Cause.DNS: "Check the name's DNS servers and DNSSEC (dnsviz.net helps): the CA gets no valid answer from them.",
+    Cause.CAA: "Allow this CA in the zone's CAA records, and this account and http-01 where they restrict those.",
+    Cause.CONNECTION: "Make port 80 of this server reachable from the internet at every address of the name.",
+    Cause.WRONG_ANSWER: "Point every A and AAAA record of the name to this server: another one answered on port 80.",
     Cause.TOO_MANY_NAMES: "Remove names from the site, or split it into several sites.",
-    Cause.OWN_LISTENER: "Add a listener of kind http to edge.yaml, and see with `certedge status` that it runs.",
-    Cause.REQUEST_REFUSED: "Look at the CA's message; the site's profile or key type may be one it does not offer.",
-    Cause.INTAKE: "Look at the site with: certedge site show; what the CA sent was not accepted.",
-    Cause.STORAGE: "Free space on the store's disk, and see that the service may write there.",
-    Cause.SETTINGS: "Correct the setting that is named.",
-    Cause.INTERNAL: "Look at the log of the control process; it is tried again.",
+    Cause.OWN_LISTENER: "Check that edge.yaml has a listener of kind http, and that the service runs: certedge status",
+    Cause.REQUEST_REFUSED: "Read the CA's message: it may not offer the site's profile or key type.",
+    Cause.INTAKE: "The store rejected what the CA sent. See the site's problems with: certedge site show SITE",
+    Cause.STORAGE: "Free space on the store's disk, and check that the service may write there.",
+    Cause.SETTINGS: "Correct the setting that the message names.",
+    Cause.INTERNAL: "Read the log of the control process and report the fault; certedge tries again.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt. `names` are those at fault (empty: not a matter of names), `detail` is for people.
+    """One failed attempt. `names` are those at fault, and empty where names are not the reason; `detail` is for people.
 
-    `retry_after` is the earliest instant the CA wants to be asked again, `link` a page it points the person to.
+    `retry_after` is the earliest time at which the CA wants to be asked again, `link` a page of the CA for the
+    administrator. `advice` says what to do where more is known than the cause.
     """
 
     cause: Cause
@@ -92,20 +93,21 @@ class Failure:
     names: tuple[str, ...] = ()
     retry_after: datetime | None = None
     link: str | None = None
+    advice: str = ""
 
     @property
     def needs_person(self) -> bool:
-        """No amount of waiting mends it."""
+        """Waiting does not help."""
         return self.cause in _ONLY_A_PERSON
 
     @property
     def is_at_ca(self) -> bool:
-        """Another CA might well issue where this one did not."""
+        """Another CA may issue where this one did not."""
         return self.cause in _AT_THE_CA
 
     @property
     def remedy(self) -> str:
-        return REMEDIES[self.cause]
+        return self.advice or REMEDIES[self.cause]
 
     def to_json(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"cause": self.cause.value, "detail": self.detail}
@@ -115,6 +117,8 @@ class Failure:
             facts["retry_after"] = self.retry_after.isoformat()
         if self.link is not None:
             facts["link"] = self.link
+        if self.advice:
+            facts["advice"] = self.advice
         return facts
 
     @classmethod
@@ -127,4 +131,5 @@ class Failure:
             tuple(facts.get("names", ())),
             datetime.fromisoformat(retry_after) if retry_after else None,
             facts.get("link"),
+            facts.get("advice", ""),
         )

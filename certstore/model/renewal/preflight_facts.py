@@ -48,6 +48,7 @@ class ProbeFacts:
     address: str
     answer: Answer
     seen: str = ""
+    port: int = 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""What a preflight means: gathered facts about a directory and about names, turned into findings for people.
+"""What a preflight found, for people: turns the facts about a directory and about names into findings.
 
-A finding is *fatal* when the CA is bound to see the same (no such name, a broken zone, CAA, a stranger's answer from a
-public address); *doubtful* when looking from inside may deceive (refused, timed out, private addresses: NAT without
-hairpin, split DNS and missing IPv6 look like that). Pure; the facts are gathered by `certstore.acme.preflight`.
+A finding is *fatal* when the CA is bound to see the same: no such name, a broken zone, CAA, another server's answer at
+a public address. It is *doubtful* when the view from inside may deceive: NAT without hairpin, split DNS and missing
+IPv6 look like refused, timed out or private addresses. Pure; `certstore.acme.preflight` gathers the facts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from certstore.model.renewal.caa import judge_caa
+from certstore.model.renewal.caa import caa_findings
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_facts import (
     Answer,
@@ -27,143 +27,118 @@ MAX_NAMES = 100
 MAX_NAMES_BY_PROFILE = {"tlsserver": 25, "shortlived": 25}
 
 
-def judge_directory(facts: DirectoryFacts) -> list[PreflightFinding]:
-    """Nothing when the directory answered."""
+def directory_findings(facts: DirectoryFacts) -> list[PreflightFinding]:
+    """None when the directory answered."""
     if facts.step is DirectoryStep.DONE:
         return []
-    host = facts.url.split("/")[2]
     message, remedy = _DIRECTORY[facts.step]
-    found = (
-        f"{message.format(host=host, url=facts.url)} ({facts.seen})"
-        if facts.seen
-        else message.format(host=host, url=facts.url)
-    )
-    return [PreflightFinding(f"directory_{facts.step}", Severity.FATAL, found, remedy, Cause.CA_UNREACHABLE)]
+    message = message.format(host=facts.url.split("/")[2], url=facts.url)
+    if facts.seen:
+        message += f" ({facts.seen})"
+    return [PreflightFinding(f"directory_{facts.step}", Severity.FATAL, message, remedy, Cause.CA_UNREACHABLE)]
 
 
 _DIRECTORY = {
     DirectoryStep.DNS: (
-        "the CA's host {host} can't be resolved on this server",
-        "Look at this server's resolver (/etc/resolv.conf); it has to resolve names of the internet.",
+        "this server could not resolve the name of the CA's host {host}",
+        "Check this server's resolver (/etc/resolv.conf): it must resolve names on the internet.",
     ),
     DirectoryStep.TCP: (
-        "no connection to the CA's host {host} comes about",
-        "Let this server connect to the internet on port 443 (firewall), or set HTTPS_PROXY for the service.",
+        "could not connect to the CA's host {host}",
+        "Allow this server to connect to the internet on port 443 (firewall), or set HTTPS_PROXY for the service.",
     ),
     DirectoryStep.PROXY: (
-        "the proxy that HTTPS_PROXY names does not let us reach {host}",
-        "Have the proxy allow CONNECT to the CA's host, or correct HTTPS_PROXY.",
+        "the proxy in HTTPS_PROXY did not let this server connect to the CA's host {host}",
+        "Allow CONNECT to the CA's host on the proxy, or correct HTTPS_PROXY.",
     ),
     DirectoryStep.TLS: (
-        "the connection to {host} is not trusted",
-        "A proxy that opens TLS, a wrong clock or old roots cause this; for your own CA name its root in acme.ca_file.",
+        "could not verify the TLS certificate of the CA's host {host}",
+        "Check clock, root certificates and TLS-intercepting proxies; set acme.ca_file to the root of your own CA.",
     ),
     DirectoryStep.HTTP: (
-        "{url} answers with an error",
-        "See whether the CA announces a disturbance, or a proxy answers in its place.",
+        "the CA's directory {url} answered with an error",
+        "Check whether the CA reports an outage, and whether a proxy answers in its place.",
     ),
     DirectoryStep.CONTENT: (
-        "what {url} answers is no ACME directory",
-        "Check acme.directory; a proxy's own page looks like this too.",
+        "{url} answered, but not with an ACME directory",
+        "Check acme.directory in edge.yaml, and whether a proxy answers with its own page.",
     ),
 }
 
 
-def judge_order(names: Sequence[str], profile: str | None) -> list[PreflightFinding]:
+def order_findings(names: Sequence[str], profile: str | None) -> list[PreflightFinding]:
     """What is wrong with the order itself."""
     limit = MAX_NAMES_BY_PROFILE.get(profile or "", MAX_NAMES)
     if len(names) <= limit:
         return []
-    message = f"the site has {len(names)} names, {limit} fit into one certificate" + (
-        f" of profile {profile}" if profile else ""
-    )
-    return [
-        PreflightFinding(
-            "too_many_names",
-            Severity.FATAL,
-            message,
-            "Remove names, or split the site into several.",
-            Cause.TOO_MANY_NAMES,
-        )
-    ]
+    kind = f"a certificate with the profile {profile}" if profile else "one certificate"
+    message = f"the site has {len(names)} names, but {kind} holds at most {limit}"
+    remedy = "Remove names from the site, or split it into several sites."
+    return [PreflightFinding("too_many_names", Severity.FATAL, message, remedy, Cause.TOO_MANY_NAMES)]
 
 
-def judge_name(
-    facts: NameFacts, *, identities: Sequence[str] = (), account_url: str | None = None
+def name_findings(
+    facts: NameFacts, *, method: str, identities: Sequence[str] = (), account_url: str | None = None
 ) -> list[PreflightFinding]:
-    """All that stands in the name's way; empty when the CA should succeed."""
-    findings = _judge_addresses(facts)
+    """Everything that keeps the CA from issuing for the name by this challenge type; empty when it should succeed."""
+    findings = _address_findings(facts)
     if not findings:
-        findings += [finding for probe in facts.probes if (finding := _judge_probe(facts.name, probe)) is not None]
-    return findings + judge_caa(facts.name, facts.caa, identities=identities, account_url=account_url)
+        findings += [finding for probe in facts.probes if (finding := _probe_finding(facts.name, probe)) is not None]
+    return findings + caa_findings(facts.name, facts.caa, method=method, identities=identities, account_url=account_url)
 
 
-def _judge_addresses(facts: NameFacts) -> list[PreflightFinding]:
+def _address_findings(facts: NameFacts) -> list[PreflightFinding]:
     name, lookups = facts.name, {facts.ipv4, facts.ipv6}
     if Lookup.SERVER_FAILURE in lookups:
-        return [
-            PreflightFinding(
-                "dns_server_failure",
-                Severity.FATAL,
-                f"the DNS answers SERVFAIL for {name}: its servers are broken, or its DNSSEC signatures are",
-                "Have the zone's provider look at its servers and its DNSSEC (dnsviz.net shows what is wrong).",
-                Cause.DNS,
-                name,
-            )
-        ]
+        message = f"the DNS answered SERVFAIL for {name}: its name servers or its DNSSEC signatures are broken"
+        remedy = "Ask the zone's DNS provider to check its servers and DNSSEC (dnsviz.net shows what is wrong)."
+        return [PreflightFinding("dns_server_failure", Severity.FATAL, message, remedy, Cause.DNS, name)]
     if Lookup.NO_SUCH_NAME in lookups and Lookup.FOUND not in lookups:
         return [_no_address("no_such_name", f"the name {name} does not exist in the DNS", name)]
     if lookups == {Lookup.NO_DATA}:
-        return [_no_address("no_address", f"{name} exists in the DNS but has neither an A nor an AAAA record", name)]
+        return [_no_address("no_address", f"{name} exists in the DNS, but has neither an A nor an AAAA record", name)]
     if Lookup.TIMED_OUT in lookups and Lookup.FOUND not in lookups:
-        return [
-            PreflightFinding(
-                "dns_timed_out",
-                Severity.DOUBTFUL,
-                f"no DNS server answered for {name}",
-                "Look at this server's resolver, or name one in acme.resolver.",
-                Cause.DNS,
-                name,
-            )
-        ]
+        message = f"no DNS server answered when asked for the addresses of {name}"
+        remedy = "Check this server's resolver, or set another one in acme.resolver."
+        return [PreflightFinding("dns_timed_out", Severity.DOUBTFUL, message, remedy, Cause.DNS, name)]
     return []
 
 
 def _no_address(code: str, message: str, name: str) -> PreflightFinding:
-    remedy = "Create an A (and AAAA) record that leads to this server, or remove the name from the site."
+    remedy = "Create an A (and AAAA) record that points to this server, or remove the name from the site."
     return PreflightFinding(code, Severity.FATAL, message, remedy, Cause.NO_SUCH_NAME, name)
 
 
 _UNANSWERED = frozenset({Answer.REFUSED, Answer.TIMED_OUT, Answer.UNREACHABLE})
 _WORDS = {
-    Answer.REFUSED: "refuses connections on port 80",
-    Answer.TIMED_OUT: "does not answer on port 80",
+    Answer.REFUSED: "refuses connections on port {port}",
+    Answer.TIMED_OUT: "does not answer on port {port}",
     Answer.UNREACHABLE: "can't be reached from this server",
-    Answer.NO_HTTP: "answers on port 80, but not in HTTP",
-    Answer.WRONG: "answers on port 80, but it is not this edge",
-    Answer.REDIRECT_LOOP: "redirects in a circle",
+    Answer.NO_HTTP: "answers on port {port}, but not with HTTP",
+    Answer.WRONG: "answers on port {port}, but is not this edge",
+    Answer.REDIRECT_LOOP: "redirects in a loop",
     Answer.TOO_MANY_REDIRECTS: "redirects more than ten times",
-    Answer.REDIRECT_ELSEWHERE: "redirects to another server that is not this edge",
-    Answer.REDIRECT_FORBIDDEN: "redirects to where no CA follows (only http and https on ports 80 and 443 are)",
+    Answer.REDIRECT_ELSEWHERE: "redirects to a server that is not this edge",
+    Answer.REDIRECT_FORBIDDEN: "redirects to where CAs do not follow (they accept http and https on ports 80 and 443)",
 }
 
 
-def _judge_probe(name: str, probe: ProbeFacts) -> PreflightFinding | None:
+def _probe_finding(name: str, probe: ProbeFacts) -> PreflightFinding | None:
     if probe.answer is Answer.OURS:
         return None
     is_private = not _is_public(probe.address)
     seen = f" ({probe.seen})" if probe.seen else ""
-    message = f"{name} has the address {probe.address}, which {_WORDS[probe.answer]}{seen}"
+    message = f"{name} has the address {probe.address}, which {_WORDS[probe.answer].format(port=probe.port)}{seen}"
     kind = "AAAA" if ":" in probe.address else "A"
     if probe.answer in _UNANSWERED:
         remedy = (
-            f"Let port 80 of {probe.address} reach this server, or remove the {kind} record. From inside this may look "
-            "worse than it is (NAT without hairpin, no IPv6 here): the CA is asked all the same."
+            f"Make port {probe.port} of {probe.address} reach this server, or remove the {kind} record. "
+            "From inside, NAT without hairpin or missing IPv6 can look the same, so the CA is asked anyway."
         )
         return PreflightFinding(f"address_{probe.answer}", Severity.DOUBTFUL, message, remedy, Cause.CONNECTION, name)
-    remedy = f"Point the {kind} record at this server, or remove it: the CA asks every address, IPv6 first."
+    remedy = f"Point the {kind} record to this server, or remove it: the CA asks every address, IPv6 first."
     if is_private:
-        remedy += " The address is a private one, so the CA may see another: it is asked all the same."
+        remedy += " As the address is private, the CA may see another one, so it is asked anyway."
     severity = Severity.DOUBTFUL if is_private else Severity.FATAL
     return PreflightFinding(f"address_{probe.answer}", severity, message, remedy, Cause.WRONG_ANSWER, name)
 
@@ -177,7 +152,7 @@ def failure_of(findings: Sequence[PreflightFinding]) -> Failure:
     fatal = [finding for finding in findings if finding.severity is Severity.FATAL]
     names = tuple(dict.fromkeys(finding.name for finding in fatal if finding.name))
     detail = "; ".join(dict.fromkeys(finding.message for finding in fatal))
-    return Failure(fatal[0].cause, detail, names)
+    return Failure(fatal[0].cause, detail, names, advice=fatal[0].remedy)
 
 
 def fatal_names(findings: Sequence[PreflightFinding]) -> set[str]:

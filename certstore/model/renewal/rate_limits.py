@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right, insort
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -90,10 +90,17 @@ class Hold:
 
 
 class Ledger:
-    """What was done with one CA's account, as far back as its limits look. Not thread-safe: one owner."""
+    """What was done with one CA's account, as far back as its limits look. `keep` is called with the events of a key
+    whenever they change. Not thread-safe: one owner."""
 
-    def __init__(self, rules: Mapping[Limit, Rule], events: Mapping[str, Iterable[float]] | None = None) -> None:
+    def __init__(
+        self,
+        rules: Mapping[Limit, Rule],
+        events: Mapping[str, Iterable[float]] | None = None,
+        keep: Callable[[str, list[float]], None] = lambda key, times: None,
+    ) -> None:
         self._rules = rules
+        self._keep = keep
         self._events = {key: sorted(times) for key, times in (events or {}).items()}
 
     def find_hold(self, order: PlannedOrder, now: datetime) -> Hold | None:
@@ -131,45 +138,36 @@ class Ledger:
         crowd = rule.period / 2 if limit is Limit.ORDERS else timedelta()
         return Hold(limit, free, f"the CA takes at most {count} {what} in {_words(rule.period)}", crowd)
 
-    def note_account(self, now: datetime) -> str:
-        return self._note(Limit.ACCOUNTS, "", now)
-
     def find_account_hold(self, now: datetime) -> Hold | None:
         return self._hold(Limit.ACCOUNTS, "", now, "new accounts")
 
-    def note_order(self, now: datetime) -> str:
-        """Each `note_…` returns the key whose events changed, for whoever keeps them."""
-        return self._note(Limit.ORDERS, "", now)
+    def note_account(self, now: datetime) -> None:
+        self._note(Limit.ACCOUNTS, "", now)
 
-    def note_certificate(self, names: Collection[str], now: datetime) -> list[str]:
-        keys = [self._note(Limit.EXACT_SET, _set_key(names), now)]
-        return keys + [self._note(Limit.DOMAIN, domain, now) for domain in {registered_domain(name) for name in names}]
+    def note_order(self, now: datetime) -> None:
+        self._note(Limit.ORDERS, "", now)
 
-    def note_failed(self, name: str, now: datetime) -> str:
-        return self._note(Limit.FAILED, name, now)
+    def note_certificate(self, names: Collection[str], now: datetime) -> None:
+        self._note(Limit.EXACT_SET, _set_key(names), now)
+        for domain in {registered_domain(name) for name in names}:
+            self._note(Limit.DOMAIN, domain, now)
+
+    def note_failed(self, name: str, now: datetime) -> None:
+        self._note(Limit.FAILED, name, now)
 
     def events(self, key: str) -> list[float]:
         """Seconds since the epoch, oldest first."""
         return list(self._events.get(key, ()))
 
-    def prune(self, now: datetime) -> list[str]:
-        """Forget what no limit looks at any more; the keys that are gone altogether."""
-        gone = []
-        for key, times in list(self._events.items()):
-            rule = self._rules.get(Limit(key.partition(":")[0]))
-            if rule is None or times[-1] <= (now - rule.period).timestamp():
-                del self._events[key]
-                gone.append(key)
-        return gone
-
-    def _note(self, limit: Limit, key: str, now: datetime) -> str:
-        whole = f"{limit}:{key}"
+    def _note(self, limit: Limit, key: str, now: datetime) -> None:
         rule = self._rules.get(limit)
-        if rule is not None:
-            times = self._events.setdefault(whole, [])
-            del times[: bisect_right(times, (now - rule.period).timestamp())]
-            insort(times, now.timestamp())
-        return whole
+        if rule is None:
+            return
+        whole = f"{limit}:{key}"
+        times = self._events.setdefault(whole, [])
+        del times[: bisect_right(times, (now - rule.period).timestamp())]
+        insort(times, now.timestamp())
+        self._keep(whole, list(times))
 
 
 def registered_domain(name: str) -> str:

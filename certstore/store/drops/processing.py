@@ -109,7 +109,7 @@ def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> Pen
 
 
 def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
-    """Read the drop and, where it is news, check what is in it. Never raises for what lies there."""
+    """Read the drop and, where it is news, check what is in it. Never raises for what is in it."""
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
         known = replace(known, has_drop=True)

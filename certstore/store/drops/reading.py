@@ -1,4 +1,4 @@
-"""Reads what was dropped for a site, safely, whatever it is: pipes, devices, links, files that grow.
+"""Reads what was dropped for a site, safely even among pipes, devices, links and files that grow.
 
 A drop is all visible files of the site's folder, together with the files beside the folders that are named after the
 site; the newest valid pair in it wins. Everything is copied into memory, and nothing is moved or changed. Checks no

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from certstore.acme.account import AccountWishes
+from certstore.acme.account import AccountSettings
 from certstore.acme.network import OrderFailed
 from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
@@ -21,10 +21,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         yield made
 
 
-def ensure(shop: Workshop, wishes: AccountWishes = AGREED) -> str:
+def ensure(shop: Workshop, settings: AccountSettings = AGREED) -> str:
     conversation = shop.conversation()
     try:
-        return shop.accounts.ensure(shop.ca, conversation, wishes).url
+        return shop.accounts.ensure(shop.ca, conversation, settings).url
     finally:
         conversation.close()
 
@@ -80,7 +80,7 @@ def test_contact_is_changed_at_the_ca_when_it_changes_here(shop: Workshop) -> No
     assert facts["contact"] == ["new@example.org"]
     loaded = shop.accounts.load(shop.ca)
     assert loaded is not None
-    own = loaded.speak(shop.conversation())
+    own = loaded.sign_in(shop.conversation())
     at_the_ca = own.post(loaded.url, None).json()
     own.close()
     assert at_the_ca["contact"] == ["mailto:new@example.org"]

@@ -1,6 +1,6 @@
 """Orders at a real Pebble, answered by a responder that reads the store's challenge folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +10,10 @@ import pytest
 from cryptography import x509
 
 from certstore.acme import keys
-from certstore.acme.challenges import Challenges
-from certstore.acme.issue import Interrupted
+from certstore.acme.challenge_kind import Proof
+from certstore.acme.http01 import publish, remove_stale_tokens
 from certstore.acme.network import Conversation, OrderFailed
+from certstore.acme.order_context import Interrupted
 from certstore.acme.order_journal import OrderUnderWay, Part
 from certstore.model.certificate.bundle import CertificateBundle, read_bundle
 from certstore.model.certificate.dropped_file import DroppedFile
@@ -84,7 +85,7 @@ def test_key_is_new_for_every_order(shop: Workshop) -> None:
 def test_names_that_fail_are_all_named_and_counted(shop: Workshop) -> None:
     shop.responder.unhelpful = {"bad1.test", "bad2.test"}
     with (
-        shop.issuer(context=replace(shop.context(), look=lambda *_: None)) as issuer,
+        shop.issuer(context=shop.unchecked()) as issuer,
         pytest.raises(OrderFailed) as failed,
     ):
         issuer.issue(shop.request("good.test", "bad1.test", "bad2.test"))
@@ -180,13 +181,13 @@ def test_wish_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) ->
 
     def tell(message: str) -> None:
         told.append(message)
-        if "looked at through our own" in message:
+        if "self-check" in message:
             shop.stopping.set()
 
     request = shop.request("stopped.test")
     with shop.issuer(context=replace(shop.context(), tell=tell)) as issuer, pytest.raises(Interrupted):
         issuer.issue(request)
-    assert "stopped.test: the CA is satisfied" in told
+    assert "stopped.test: the CA has validated it" in told
     shop.stopping.clear()
     with shop.issuer() as issuer:
         bundle_of(issuer.issue(request), "stopped.test")
@@ -196,7 +197,7 @@ def test_wish_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) ->
 def test_order_whose_proof_a_kill_spoilt_is_begun_anew_and_no_failure(shop: Workshop) -> None:
     request = shop.request("spoilt.test")
     shop.responder.unhelpful = {"spoilt.test"}
-    with shop.issuer(context=replace(shop.context(), look=lambda *_: None)) as issuer, pytest.raises(OrderFailed):
+    with shop.issuer(context=shop.unchecked()) as issuer, pytest.raises(OrderFailed):
         issuer.issue(request)
     spoilt = [line for line in shop.pebble.log.splitlines() if "Added order" in line][-1].split('"')[1]
     shop.responder.unhelpful.clear()
@@ -216,12 +217,11 @@ def test_order_whose_proof_a_kill_spoilt_is_begun_anew_and_no_failure(shop: Work
 def test_tokens_that_a_kill_left_for_an_order_stay_until_it_is_settled(shop: Workshop) -> None:
     """The CA may be looking at them now; a token taken away meanwhile is a failed validation."""
     request, token, thumbprint = shop.request("killed.test"), "a" * 43, "c" * 43
-    challenges = Challenges(shop.layout)
-    challenges.show(token, f"{token}.{thumbprint}")
-    challenges.show("b" * 43, f"{'b' * 43}.{thumbprint}")
+    kept, stale = (Proof("killed.test", each, f"{each}.{thumbprint}") for each in (token, "b" * 43))
+    publish(shop.layout, [kept, stale])
     part = Part("ec256", keys.to_pem(keys.make_key("ec256")))
-    shop.journal.keep(OrderUnderWay(request, datetime.now(UTC), (part,), (token,)))
-    assert challenges.sweep([thumbprint], shop.journal.tokens()) == 1
+    shop.journal.keep(OrderUnderWay(request, datetime.now(UTC), (part,), (kept,)))
+    assert remove_stale_tokens(shop.layout, [thumbprint], shop.journal.published()) == 1
     assert [path.name for path in shop.tokens()] == [token]
     shown: list[bool] = []
 
@@ -235,23 +235,24 @@ def test_tokens_that_a_kill_left_for_an_order_stay_until_it_is_settled(shop: Wor
     assert shop.tokens() == []
 
 
-def test_tokens_are_in_the_journal_before_they_are_shown(shop: Workshop) -> None:
+def test_proofs_are_in_the_journal_before_they_are_published(shop: Workshop) -> None:
     request = shop.request("shown.test")
-    seen: list[tuple[set[str], set[str]]] = []
+    seen: list[tuple[list[Proof], tuple[Proof, ...]]] = []
 
-    def look(*_: str) -> None:
+    def publish_noting(proofs: Sequence[Proof]) -> None:
         order = shop.journal.load("shown.test")
         assert order is not None
-        seen.append(({path.name for path in shop.tokens()}, set(order.tokens)))
+        seen.append((list(proofs), order.published))
+        shop.kind.publish(proofs)
 
-    with shop.issuer(context=replace(shop.context(), look=look)) as issuer:
+    with shop.issuer(context=replace(shop.context(), kind=replace(shop.kind, publish=publish_noting))) as issuer:
         issuer.issue(request)
-    ((shown, known),) = seen
-    assert shown
-    assert shown == known
+    ((published, known),) = seen
+    assert published
+    assert tuple(published) == known
     order = shop.journal.load("shown.test")
     assert order is not None
-    assert order.tokens == ()
+    assert order.published == ()
     assert shop.tokens() == []
 
 
@@ -330,11 +331,11 @@ def test_external_account_binding_opens_a_ca_that_wants_it(tmp_path: Path) -> No
             pass
         assert refused.value.failure.cause is Cause.EXTERNAL_ACCOUNT
         wrong = replace(AGREED, key_id="kid-1", mac_key=mac[:-4] + "AAAA")
-        with pytest.raises(OrderFailed), shop.issuer(wishes=wrong):
+        with pytest.raises(OrderFailed), shop.issuer(settings=wrong):
             pass
         right = replace(AGREED, key_id="kid-1", mac_key=mac)
         assert mac not in repr(right)
-        with shop.issuer(wishes=right) as issuer:
+        with shop.issuer(settings=right) as issuer:
             bundle_of(issuer.issue(shop.request("a.test")), "a.test")
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from certstore.acme.account import Accounts
-from certstore.acme.challenges import Challenges
-from certstore.acme.issue import Issuer, OrderContext
+from certstore.acme.http01 import http01
+from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed
+from certstore.acme.order_context import OrderContext
 from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.failure import Cause
@@ -79,8 +80,8 @@ def order_at(directory: str, root: Path) -> None:
     layout, ca = make_layout(root), find_ca(directory)
     anonymous = Conversation.begin(directory)
     account = Accounts(layout).ensure(ca, anonymous, AGREED)
-    context = OrderContext(OrderJournal(layout), Challenges(layout), lambda *_: None, lambda seconds: False)
-    own = account.speak(anonymous)
+    context = OrderContext(OrderJournal(layout), http01(layout, ()), lambda seconds: False)
+    own = account.sign_in(anonymous)
     try:
         Issuer(own, account, context).issue(OrderRequest("a.test", ca.key, ("a.test",), "ec256"))
     finally:
@@ -153,3 +154,10 @@ def test_ca_out_of_reach_is_named_without_the_librarys_objects(tmp_path: Path, h
     assert detail.startswith(f"{host}:{port}: ")
     assert re.search(reason, detail)
     assert "object at" not in detail
+
+
+def test_file_of_authorities_that_is_missing_is_a_failure_that_names_it(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(OrderFailed, match=re.escape(str(missing))) as failed:
+        Conversation.begin(f"https://127.0.0.1:{free_port()}/directory", ca_file=missing)
+    assert failed.value.failure.cause is Cause.CA_UNREACHABLE

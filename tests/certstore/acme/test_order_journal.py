@@ -1,6 +1,5 @@
 """What stays of an order's journal when a process starts: only what it can go on with."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,19 +20,14 @@ def order(*, age: timedelta = timedelta(), issued: Issued | None = ISSUED, parts
     return OrderUnderWay(OrderRequest("a.test", "ca", ("a.test",), "ec256"), NOW - age, (first, *others))
 
 
-def sweep(journal: OrderJournal, live: Mapping[str, str]) -> int:
-    return journal.sweep(live.get, NOW)
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> OrderJournal:
     return OrderJournal(make_layout(tmp_path))
 
 
-def test_order_whose_certificate_was_made_live_before_a_kill_is_removed_with_its_key(journal: OrderJournal) -> None:
+def test_order_whose_certificate_was_made_live_before_a_kill_is_stale(journal: OrderJournal) -> None:
     journal.keep(order())
-    assert sweep(journal, {"a.test": ISSUED.fingerprint}) == 1
-    assert journal.sites() == []
+    assert list(journal.stale({"a.test": ISSUED.fingerprint}.get, NOW)) == ["a.test"]
 
 
 @pytest.mark.parametrize(
@@ -43,31 +37,29 @@ def test_order_whose_certificate_was_made_live_before_a_kill_is_removed_with_its
 )
 def test_order_that_can_go_on_stays(journal: OrderJournal, kept: OrderUnderWay) -> None:
     journal.keep(kept)
-    assert sweep(journal, {"a.test": "0" * 64, "b.test": ISSUED.fingerprint}) == 0
+    assert journal.stale({"a.test": "0" * 64, "b.test": ISSUED.fingerprint}.get, NOW) == {}
     assert journal.load("a.test") == kept
 
 
 def test_second_of_two_certificates_that_is_still_to_come_keeps_the_order(journal: OrderJournal) -> None:
     journal.keep(order(parts=2))
-    assert sweep(journal, {"a.test": ISSUED.fingerprint}) == 0
+    assert journal.stale({"a.test": ISSUED.fingerprint}.get, NOW) == {}
 
 
 @pytest.mark.parametrize("age", [TOO_OLD, -timedelta(days=1)], ids=["too old", "from a clock that was ahead"])
-def test_order_that_no_attempt_would_pick_up_is_removed(journal: OrderJournal, age: timedelta) -> None:
+def test_order_that_no_attempt_would_resume_is_stale(journal: OrderJournal, age: timedelta) -> None:
     journal.keep(order(age=age, issued=None))
-    assert sweep(journal, {}) == 1
-    assert journal.sites() == []
+    assert list(journal.stale(lambda site: None, NOW)) == ["a.test"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00", b'{"site": "a.test"'])
-def test_damaged_order_is_removed(journal: OrderJournal, tmp_path: Path, content: bytes) -> None:
+def test_damaged_order_is_stale(journal: OrderJournal, tmp_path: Path, content: bytes) -> None:
     journal.keep(order())
     (tmp_path / "state" / "orders" / "a.test.json").write_bytes(content)
-    assert sweep(journal, {}) == 1
-    assert journal.sites() == []
+    assert list(journal.stale(lambda site: None, NOW)) == ["a.test"]
 
 
 def test_chain_that_is_none_keeps_no_process_from_starting(journal: OrderJournal) -> None:
     broken = order().with_part(Part("ec256", b"KEY", "https://ca.test/1", "-----BEGIN CERTIFICATE-----\nx"))
     journal.keep(broken)
-    assert sweep(journal, {"a.test": ISSUED.fingerprint}) == 0
+    assert journal.stale({"a.test": ISSUED.fingerprint}.get, NOW) == {}

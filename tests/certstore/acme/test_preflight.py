@@ -17,8 +17,8 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
-from certstore.acme.challenges import Challenges
 from certstore.acme.dns_facts import Resolver
+from certstore.acme.http01 import http01
 from certstore.acme.name_probe import Ports
 from certstore.acme.preflight import Preflight
 from certstore.model.layout import Layout
@@ -45,13 +45,13 @@ class Scene:
     stranger: ThreadingHTTPServer
     redirects: dict[str, str] = field(default_factory=dict)
 
-    def look(
+    def check(
         self, *names: str, directory: DirectoryFacts = CA, account_url: str | None = None
     ) -> list[PreflightFinding]:
         resolver = Resolver(HostPort("127.0.0.1", self.dns.port), lifetime=2.0)
         ports = Ports(self.responder.port, free_port())
-        preflight = Preflight(resolver, Challenges(self.layout), ports=ports)
-        return preflight.look(names, directory, account_url=account_url)
+        preflight = Preflight(resolver, http01(self.layout, (), ports))
+        return preflight.check(names, directory, account_url=account_url)
 
     def point(self, name: str, *addresses: str) -> None:
         for address in addresses:
@@ -107,13 +107,13 @@ def codes(findings: list[PreflightFinding]) -> list[tuple[str | None, str]]:
 def test_names_that_lead_here_pass(scene: Scene) -> None:
     scene.point("a.test", "127.0.0.1")
     scene.point("b.test", "127.0.0.1")
-    assert scene.look("a.test", "b.test") == []
+    assert scene.check("a.test", "b.test") == []
     assert {host for host, _ in scene.responder.asked} == {"a.test", "b.test"}
 
 
 def test_wrong_a_record_is_named_with_its_address(scene: Scene) -> None:
     scene.point("a.test", "127.0.0.1", "127.0.0.2")
-    (finding,) = scene.look("a.test")
+    (finding,) = scene.check("a.test")
     assert finding.code == "address_wrong"
     assert "127.0.0.2" in finding.message
     assert "404" in finding.message
@@ -122,7 +122,7 @@ def test_wrong_a_record_is_named_with_its_address(scene: Scene) -> None:
 def test_wrong_aaaa_record_alone_is_found(scene: Scene) -> None:
     with stranger_at("::1", scene.responder.port, {}):
         scene.point("a.test", "127.0.0.1", "::1")
-        (finding,) = scene.look("a.test")
+        (finding,) = scene.check("a.test")
     assert finding.code == "address_wrong"
     assert "::1" in finding.message
     assert "AAAA" in finding.remedy
@@ -130,20 +130,20 @@ def test_wrong_aaaa_record_alone_is_found(scene: Scene) -> None:
 
 def test_closed_port_is_doubtful(scene: Scene) -> None:
     scene.point("a.test", "127.0.0.3")
-    (finding,) = scene.look("a.test")
+    (finding,) = scene.check("a.test")
     assert (finding.code, finding.severity) == ("address_refused", Severity.DOUBTFUL)
 
 
 def test_name_that_does_not_exist_is_fatal_and_others_pass(scene: Scene) -> None:
     scene.point("a.test", "127.0.0.1")
-    findings = scene.look("a.test", "gone.test")
+    findings = scene.check("a.test", "gone.test")
     assert codes(findings) == [("gone.test", "no_such_name")]
     assert findings[0].severity is Severity.FATAL
 
 
 def test_broken_zone_is_fatal(scene: Scene) -> None:
     scene.dns.codes["a.test"] = dns.rcode.SERVFAIL
-    findings = scene.look("a.test")
+    findings = scene.check("a.test")
     assert ("a.test", "dns_server_failure") in codes(findings)
     assert {finding.severity for finding in findings} == {Severity.FATAL}
 
@@ -151,18 +151,18 @@ def test_broken_zone_is_fatal(scene: Scene) -> None:
 def test_caa_of_another_ca_is_fatal(scene: Scene) -> None:
     scene.point("www.a.test", "127.0.0.1")
     scene.dns.records["a.test", "CAA"] = ['0 issue "other.example"']
-    assert codes(scene.look("www.a.test")) == [("www.a.test", "caa_forbids")]
+    assert codes(scene.check("www.a.test")) == [("www.a.test", "caa_forbids")]
     scene.dns.records["a.test", "CAA"].append('0 issue "ca.test"')
-    assert scene.look("www.a.test") == []
+    assert scene.check("www.a.test") == []
 
 
 def test_caa_for_another_account_or_method_is_fatal(scene: Scene) -> None:
     scene.point("a.test", "127.0.0.1")
     scene.dns.records["a.test", "CAA"] = ['0 issue "ca.test; accounturi=https://ca.test/acct/1"']
-    assert scene.look("a.test", account_url="https://ca.test/acct/1") == []
-    assert codes(scene.look("a.test", account_url="https://ca.test/acct/2")) == [("a.test", "caa_forbids")]
+    assert scene.check("a.test", account_url="https://ca.test/acct/1") == []
+    assert codes(scene.check("a.test", account_url="https://ca.test/acct/2")) == [("a.test", "caa_forbids")]
     scene.dns.records["a.test", "CAA"] = ['0 issue "ca.test; validationmethods=dns-01"']
-    assert codes(scene.look("a.test")) == [("a.test", "caa_forbids")]
+    assert codes(scene.check("a.test")) == [("a.test", "caa_forbids")]
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,14 @@ def test_redirects_that_lead_nowhere(scene: Scene, target: str, code: str) -> No
     scene.point("a.test", "127.0.0.2")
     scene.point("elsewhere.test", "127.0.0.2")
     scene.redirects["a.test"] = target
-    assert codes(scene.look("a.test")) == [("a.test", code)]
+    assert codes(scene.check("a.test")) == [("a.test", code)]
 
 
 def test_redirect_that_ends_at_this_edge_passes(scene: Scene) -> None:
     scene.point("a.test", "127.0.0.2")
     scene.point("front.test", "127.0.0.1")
     scene.redirects["a.test"] = "http://front.test{path}"
-    assert scene.look("a.test") == []
+    assert scene.check("a.test") == []
 
 
 def test_server_that_speaks_something_else_is_no_http(scene: Scene) -> None:
@@ -204,7 +204,7 @@ def test_server_that_speaks_something_else_is_no_http(scene: Scene) -> None:
         thread = threading.Thread(target=greet)
         thread.start()
         scene.point("a.test", "127.0.0.4")
-        assert codes(scene.look("a.test")) == [("a.test", "address_no_http")]
+        assert codes(scene.check("a.test")) == [("a.test", "address_no_http")]
         thread.join()
 
 
@@ -212,8 +212,8 @@ def test_server_that_speaks_something_else_is_no_http(scene: Scene) -> None:
 
 
 def at_directory(url: str, ca_file: Path | None = None, layout: Layout | None = None) -> DirectoryFacts:
-    challenges = Challenges(layout or Layout(Path("/nonexistent")))
-    return Preflight(Resolver(HostPort("127.0.0.1", 9)), challenges, ca_file).look_at_directory(find_ca(url))
+    kind = http01(layout or Layout(Path("/nonexistent")), ())
+    return Preflight(Resolver(HostPort("127.0.0.1", 9)), kind, ca_file).check_directory(find_ca(url))
 
 
 @contextmanager

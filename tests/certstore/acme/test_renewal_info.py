@@ -42,7 +42,7 @@ def front(shop: Workshop, tmp_path: Path) -> Iterator[RenewalWindows]:
 def issuer_at(shop: Workshop, front: RenewalWindows) -> Iterator[Issuer]:
     anonymous = Conversation.begin(front.directory, ca_file=front.ca_file)
     account = shop.accounts.ensure(find_ca(front.directory), anonymous, AGREED)
-    own = account.speak(anonymous)
+    own = account.sign_in(anonymous)
     try:
         yield Issuer(own, account, shop.context())
     finally:

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from certstore.acme.account import Account, Accounts, AccountWishes
+from certstore.acme.account import Account, Accounts, AccountSettings
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.renewal_info import ask_renewal_info, certificate_id
 from certstore.model.layout import Layout
@@ -134,7 +134,7 @@ class Actions:
     def ca(self) -> Ca:
         return find_ca(self.server.directory)
 
-    def register(self, wishes: AccountWishes) -> Account:
+    def register(self, wishes: AccountSettings) -> Account:
         conversation = Conversation.begin(self.server.directory, ca_file=self.server.ca_file)
         try:
             return Accounts(self.layout).ensure(self.ca, conversation, wishes)
@@ -148,8 +148,8 @@ def actions(tmp_path: Path) -> Iterator[Actions]:
         yield Actions(server, make_layout(tmp_path / "store"))
 
 
-def as_customer(key_id: str, mac_key: str, *contact: str) -> AccountWishes:
-    return AccountWishes(contact or AGREED.contact, agrees_to_terms=True, key_id=key_id, mac_key=mac_key)
+def as_customer(key_id: str, mac_key: str, *contact: str) -> AccountSettings:
+    return AccountSettings(contact or AGREED.contact, agrees_to_terms=True, key_id=key_id, mac_key=mac_key)
 
 
 @pytest.mark.parametrize(

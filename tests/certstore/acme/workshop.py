@@ -5,21 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from certstore.acme.account import Accounts, AccountWishes
-from certstore.acme.challenges import WELL_KNOWN, Challenges, OwnListener, look_at_own
-from certstore.acme.issue import Issuer, OrderContext
+from certstore.acme.account import Accounts, AccountSettings
+from certstore.acme.challenge_kind import ChallengeKind
+from certstore.acme.http01 import http01
+from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation
+from certstore.acme.order_context import OrderContext
 from certstore.acme.order_journal import OrderJournal, OrderRequest
+from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca, find_ca
 from certstore.model.settings.models import HostPort
+from certstore.net.own_address import OwnListener
 from tests.peers.pebble import Pebble
 
-AGREED = AccountWishes(("admin@example.org",), agrees_to_terms=True)
+AGREED = AccountSettings(("admin@example.org",), agrees_to_terms=True)
 
 
 class Responder:
@@ -35,7 +39,7 @@ class Responder:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 host = (self.headers.get("Host") or "").partition(":")[0]
-                token = self.path.removeprefix(WELL_KNOWN)
+                token = self.path.removeprefix(CHALLENGE_PATH)
                 responder.asked.append((host, token))
                 path = layout.challenge(token)
                 refuses = host in responder.unhelpful or responder.is_moody(host, token)
@@ -95,6 +99,14 @@ class Workshop:
     def journal(self) -> OrderJournal:
         return OrderJournal(self.layout)
 
+    @property
+    def kind(self) -> ChallengeKind:
+        return http01(self.layout, (OwnListener(HostPort("127.0.0.1", self.responder.port)),))
+
+    def unchecked(self) -> OrderContext:
+        """Without the check from here: the CA itself looks at whatever is there."""
+        return replace(self.context(), kind=replace(self.kind, self_check=lambda proof: None))
+
     def conversation(self) -> Conversation:
         return Conversation.begin(self.pebble.directory, ca_file=self.pebble.ca_file)
 
@@ -105,11 +117,9 @@ class Workshop:
         def note_order() -> None:
             self.ordered += 1
 
-        listeners = (OwnListener(HostPort("127.0.0.1", self.responder.port)),)
         return OrderContext(
             self.journal,
-            Challenges(self.layout),
-            lambda name, token, content: look_at_own(listeners, name, token, content),
+            self.kind,
             self.stopping.wait,
             self.told.append,
             note_order,
@@ -118,11 +128,14 @@ class Workshop:
 
     @contextmanager
     def issuer(
-        self, preferred_chain: str | None = None, context: OrderContext | None = None, wishes: AccountWishes = AGREED
+        self,
+        preferred_chain: str | None = None,
+        context: OrderContext | None = None,
+        settings: AccountSettings = AGREED,
     ) -> Iterator[Issuer]:
         anonymous = self.conversation()
-        account = self.accounts.ensure(self.ca, anonymous, wishes)
-        own = account.speak(anonymous)
+        account = self.accounts.ensure(self.ca, anonymous, settings)
+        own = account.sign_in(anonymous)
         try:
             yield Issuer(own, account, context or self.context(), preferred_chain)
         finally:

@@ -55,7 +55,7 @@ def fill(console: RunningConsole, upkeep: Upkeep, ca: CertificateAuthority) -> N
     """Main with a certificate, and the 49 others."""
     writer, clock = console.writer, console.clock
     main = ca.issue("mail.install.test", "autodiscover.install.test", not_after=clock() + timedelta(days=71))
-    writer.take_in("main", [DroppedFile("all.pem", main.combined_pem)], source="upload")
+    writer.install_files("main", [DroppedFile("all.pem", main.combined_pem)], source="upload")
     for number, name in enumerate(NAMES):
         host = f"webmail.{name}.test"
         names = tuple(f"{word}.{name}.test" for word in ("autodiscover", "caldav", "mail")[: number % 4])
@@ -125,7 +125,7 @@ def _serve(
     issued = ca.issue(*names, not_before=end - timedelta(days=90), not_after=end)
     doing = "order" if source == ACCOUNT else "intake"
     files = [DroppedFile("all.pem", issued.combined_pem)]
-    result = writer.take_in(host, files, source=source, force=force, doing=doing)
+    result = writer.install_files(host, files, source=source, force=force, doing=doing)
     assert result.version is not None, result.message
 
 

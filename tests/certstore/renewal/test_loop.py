@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.acme.issue import Interrupted
+from certstore.acme.order_context import Interrupted
 from certstore.acme.renewal_info import RenewalInfoAnswer
 from certstore.control.commands.requests import RegisterAccountsRequest
 from certstore.control.commands.table import perform
@@ -41,7 +41,7 @@ def drop(stage: Scene, site: str, *names: str) -> None:
     from certstore.model.certificate.dropped_file import DroppedFile
 
     issued = CertificateAuthority().issue(*names)
-    stage.writer.take_in(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
+    stage.writer.install_files(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
 
 
 def test_site_that_says_acme_is_ordered_within_seconds(stage: Scene) -> None:
@@ -108,7 +108,7 @@ def test_renewal_comes_when_its_time_has_come(stage: Scene) -> None:
         assert live is not None
         # Pebble's certificates live for five years.
         stage.clock.offset = (live.not_after - live.not_before) * 0.75
-        upkeep.maintenance.look_again("a.test")
+        upkeep.maintenance.check_soon("a.test")
         wait_for(lambda: stage.version("a.test") == 2, "a renewal", seconds=20)
     assert [record.doing for record in stage.attempts("a.test")] == ["order", "renew"]
 
@@ -125,7 +125,7 @@ def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene
         assert (state.failures, state.next_attempt) == (1, record.next_attempt)
         stage.responder.unhelpful.clear()
         stage.clock.forward(minutes=2)
-        upkeep.maintenance.look_again("a.test")
+        upkeep.maintenance.check_soon("a.test")
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
         wait_for(
             lambda: (
@@ -154,11 +154,11 @@ def test_validations_that_fail_half_of_the_time_cost_a_minute_each(stage: Scene)
         memory = upkeep.maintenance.memory
         wait_for(lambda: all(stage.attempts(site) for site in sites), "every first order fails", seconds=60)
         assert {stage.attempts(site)[0].reason for site in sites} <= {"wrong_answer", "connection"}
-        with memory.ledger(upkeep.maintenance.tools.cas[0]) as pages:
-            assert {len(pages.ledger.events(f"failed:{site}")) for site in sites} == {1}
+        with memory.ledger(upkeep.maintenance.context.cas[0]) as ledger:
+            assert {len(ledger.events(f"failed:{site}")) for site in sites} == {1}
         stage.clock.forward(minutes=2)
         for site in sites:
-            upkeep.maintenance.look_again(site)
+            upkeep.maintenance.check_soon(site)
         wait_for(lambda: all(stage.version(site) == 1 for site in sites), "every second order succeeds", seconds=40)
 
 
@@ -188,7 +188,7 @@ def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scen
         assert upkeep.maintenance.memory.state("a.test").left_out == ("broken.a.test",)
         stage.pebble.dns.clear_servfail("broken.a.test")
         stage.clock.forward(hours=2)
-        upkeep.maintenance.look_again("a.test")
+        upkeep.maintenance.check_soon("a.test")
         wait_for(lambda: stage.version("a.test") == 2, "the name is back", seconds=40)
         live = stage.writer.live_version("a.test")
         assert live is not None
@@ -201,7 +201,7 @@ def test_ca_out_of_reach_is_said_with_the_step_and_others_are_not_touched(tmp_pa
         stage.add("a.test")
         with stage.running() as upkeep:
             wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
-        assert "no connection to it comes about" in stage.attempts("a.test")[0].message
+        assert "could not connect to the CA's host" in stage.attempts("a.test")[0].message
         assert upkeep.maintenance.memory.state("a.test").ca_failures == 1
 
 
@@ -297,7 +297,7 @@ def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running() as upkeep:
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
-        (thumbprint,) = upkeep.maintenance.tools.accounts.thumbprints()
+        (thumbprint,) = upkeep.maintenance.context.accounts.thumbprints()
     folder = stage.writer.layout.challenges
     (folder / ("o" * 43)).write_text(f"{'o' * 43}.{thumbprint}")
     (folder / ("p" * 43)).write_text("certedge-preflight.abc")
@@ -346,11 +346,11 @@ def test_window_of_the_ca_moves_the_renewal_and_the_order_says_what_it_replaces(
             (told,) = [each for each in stage.writer.records("a.test") if each.doing == "renewal_info"]
             assert "https://ca.test/why" in told.message
             stage.clock.forward(days=29.5)
-            upkeep.maintenance.look_again("a.test")
+            upkeep.maintenance.check_soon("a.test")
             wait_for(lambda: len(front.asked) >= 2, "asked again")
             assert stage.version("a.test") == 1
             stage.clock.forward(days=2)
-            upkeep.maintenance.look_again("a.test")
+            upkeep.maintenance.check_soon("a.test")
             wait_for(lambda: stage.version("a.test") == 2, "renewed in its window", seconds=20)
         assert front.replaced == [front.asked[0]]
 
@@ -362,7 +362,7 @@ def test_contact_that_changed_reaches_the_ca_at_the_next_start(stage: Scene) -> 
     acme = stage.settings.acme.model_copy(update={"contact": ("new@example.org",)})
     stage.settings = stage.settings.model_copy(update={"acme": acme})
     with stage.running() as upkeep:
-        tools = upkeep.maintenance.tools
+        tools = upkeep.maintenance.context
 
         def contact() -> tuple[str, ...]:
             account = tools.accounts.load(tools.cas[0])
@@ -387,7 +387,7 @@ def test_second_ca_is_asked_when_the_first_keeps_failing(tmp_path: Path) -> None
                     seconds=20,
                 )
                 stage.clock.forward(hours=3)
-                upkeep.maintenance.look_again("a.test")
+                upkeep.maintenance.check_soon("a.test")
             wait_for(lambda: stage.version("a.test") == 1, "the second CA's certificate", seconds=20)
 
 
@@ -396,8 +396,8 @@ def test_limits_are_counted_over_restarts(stage: Scene) -> None:
     with stage.running():
         wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
     upkeep = stage.upkeep()
-    with upkeep.maintenance.memory.ledger(upkeep.maintenance.tools.cas[0]) as pages:
-        assert len(pages.ledger.events("orders:")) == 1
+    with upkeep.maintenance.memory.ledger(upkeep.maintenance.context.cas[0]) as ledger:
+        assert len(ledger.events("orders:")) == 1
     upkeep.stop()
 
 
@@ -405,9 +405,9 @@ def test_loop_that_stands_still_is_a_matter_and_one_that_runs_is_none(stage: Sce
     with stage.running() as upkeep:
         maintenance = upkeep.maintenance
         wait_for(lambda: maintenance.last_round > stage.clock() - timedelta(seconds=5), "a round")
-        assert maintenance.matters(stage.clock()) == []
+        assert maintenance.warnings(stage.clock()) == []
         late = stage.clock() + STALLED_AFTER + timedelta(minutes=1)
-        assert [matter.kind.value for matter, _ in maintenance.matters(late)] == ["stalled"]
+        assert [matter.kind.value for matter, _ in maintenance.warnings(late)] == ["stalled"]
 
 
 def test_what_is_kept_holds_no_key(stage: Scene) -> None:

@@ -28,7 +28,7 @@ class Bench:
         self.begun: list[Silent] = []
         self.is_down = False
         self.tries = 0
-        self.actions = AriClient(self.begin, lambda: self.now)
+        self.client = AriClient(self.begin, lambda: self.now)
 
     def begin(self, ca: Ca) -> Conversation:
         self.tries += 1
@@ -41,34 +41,34 @@ class Bench:
 def test_thousands_of_questions_share_a_conversation() -> None:
     bench = Bench()
     for _ in range(1000):
-        bench.actions.ask(CA, "x.y")
+        bench.client.ask(CA, "x.y")
     assert len(bench.begun) == 1
     bench.now += KEPT_FOR
-    bench.actions.ask(CA, "x.y")
+    bench.client.ask(CA, "x.y")
     assert [each.is_closed for each in bench.begun] == [True, False]
-    bench.actions.close()
+    bench.client.close()
     assert [each.is_closed for each in bench.begun] == [True, True]
 
 
 def test_ca_that_is_down_is_not_waited_for_once_per_site() -> None:
     bench = Bench()
     bench.is_down = True
-    answers = [bench.actions.ask(CA, "x.y") for _ in range(1000)]
+    answers = [bench.client.ask(CA, "x.y") for _ in range(1000)]
     assert bench.tries == 1
-    assert {answer.problem for answer in answers} == {"ca.test is not reached"}
+    assert {answer.problem for answer in answers} == {"ca.test can't be reached"}
     bench.is_down = False
     bench.now += timedelta(seconds=30)
-    bench.actions.ask(CA, "x.y")
+    bench.client.ask(CA, "x.y")
     assert bench.tries == 1
     bench.now += DOWN_FOR
-    bench.actions.ask(CA, "x.y")
+    bench.client.ask(CA, "x.y")
     assert len(bench.begun) == 1
 
 
 def test_one_ca_that_is_down_does_not_silence_the_other() -> None:
     bench = Bench()
     bench.is_down = True
-    bench.actions.ask(CA, "x.y")
+    bench.client.ask(CA, "x.y")
     bench.is_down = False
-    bench.actions.ask(find_ca("https://other.test/dir"), "x.y")
+    bench.client.ask(find_ca("https://other.test/dir"), "x.y")
     assert len(bench.begun) == 1

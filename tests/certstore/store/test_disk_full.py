@@ -103,7 +103,7 @@ def test_a_file_that_may_not_grow_fails_the_upload_and_changes_nothing(
         # Python ignores SIGXFSZ, so the write itself fails, with EFBIG.
         resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
         try:
-            result = writer.take_in(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+            result = writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert result.outcome is Outcome.FAILED
@@ -121,7 +121,7 @@ def test_a_version_that_can_not_be_published_is_not_live_either(
         writer.add_site(SITE, SiteSettings(host=SITE))
         old, new = ca.issue(SITE), ca.issue(SITE)
         if had_one:
-            writer.take_in(SITE, [DroppedFile("all", old.combined_pem)], source="upload")
+            writer.install_files(SITE, [DroppedFile("all", old.combined_pem)], source="upload")
         # Longer than any file of a version, so that a limit lets those through and the journal's next line not.
         number = 0
         while (size := (tmp_path / "state" / "snapshot.jsonl").stat().st_size) < 10_000:
@@ -130,13 +130,13 @@ def test_a_version_that_can_not_be_published_is_not_live_either(
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
-            result = writer.take_in(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
+            result = writer.install_files(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert result.outcome is Outcome.FAILED
         assert served(tmp_path, SITE) == (old.fingerprint if had_one else None)
         assert (tmp_path / "live" / SITE).is_symlink() is had_one
         assert (tmp_path / "archive" / SITE / ("2" if had_one else "1") / "privkey.pem").exists()
-        result = writer.take_in(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
+        result = writer.install_files(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
         assert (result.outcome, result.version) == (Outcome.DONE, 3 if had_one else 2)
         assert served(tmp_path, SITE) == new.fingerprint

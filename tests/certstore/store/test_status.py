@@ -82,7 +82,7 @@ def test_problems_of_certificate_and_site_are_listed_together(tmp_path: Path, ca
         writer.add_site(SITE, SiteSettings(host=SITE, additional_names=("imap.client-a.test",)))
         issued = ca.issue(SITE)
         bare = [DroppedFile("c", issued.cert_pem), DroppedFile("k", issued.privkey_pem)]
-        writer.take_in(SITE, bare, source="upload")
+        writer.install_files(SITE, bare, source="upload")
         drop(writer, SITE, {"junk.pem": b"junk"})
         check_until_decided(writer, SITE)
         facts = site_facts(writer, SITE, datetime.now(UTC))
@@ -95,7 +95,7 @@ def test_history_says_which_version_is_live(tmp_path: Path, ca: CertificateAutho
     with acquire(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         for _ in range(3):
-            writer.take_in(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+            writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
         writer.rollback(SITE, 2)
         kept = [facts.to_json() for facts in history(writer, SITE)]
     assert [(each["version"], each["is_live"]) for each in kept] == [(3, False), (2, True), (1, False)]

@@ -104,8 +104,8 @@ def test_uploads_become_versions_and_rollback_returns_to_the_one_before(
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         first, second = ca.issue(SITE), ca.issue(SITE)
-        assert writer.take_in(SITE, as_files(first), source="upload").version == 1
-        assert writer.take_in(SITE, as_files(second), source="upload").version == 2
+        assert writer.install_files(SITE, as_files(first), source="upload").version == 1
+        assert writer.install_files(SITE, as_files(second), source="upload").version == 2
         assert served(tmp_path, SITE) == second.fingerprint
 
         assert writer.rollback(SITE).version == 1
@@ -121,8 +121,8 @@ def test_a_certificate_that_is_live_already_makes_no_version(tmp_path: Path, ca:
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         issued = ca.issue(SITE)
-        writer.take_in(SITE, as_files(issued), source="upload")
-        again = writer.take_in(SITE, as_files(issued), source="upload")
+        writer.install_files(SITE, as_files(issued), source="upload")
+        again = writer.install_files(SITE, as_files(issued), source="upload")
         assert (again.outcome, again.reason, again.version) == (Outcome.NOTED, "already_live", 1)
         assert len(writer.versions(SITE)) == 1
 
@@ -132,17 +132,17 @@ def test_a_renewed_chain_under_the_same_leaf_is_a_new_version(tmp_path: Path, ca
         writer.add_site(SITE, SiteSettings(host=SITE))
         issued = ca.issue(SITE)
         without_chain = [DroppedFile("c", issued.cert_pem), DroppedFile("k", issued.privkey_pem)]
-        writer.take_in(SITE, without_chain, source="upload")
-        assert writer.take_in(SITE, as_files(issued), source="upload").version == 2
+        writer.install_files(SITE, without_chain, source="upload")
+        assert writer.install_files(SITE, as_files(issued), source="upload").version == 2
 
 
 def test_what_is_refused_changes_nothing_and_is_on_record(tmp_path: Path, ca: CertificateAuthority) -> None:
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         good, other = ca.issue(SITE), ca.issue(SITE)
-        writer.take_in(SITE, as_files(good), source="upload")
+        writer.install_files(SITE, as_files(good), source="upload")
         mixed = [DroppedFile("c", other.fullchain_pem), DroppedFile("k", good.privkey_pem)]
-        result = writer.take_in(SITE, mixed, source="upload")
+        result = writer.install_files(SITE, mixed, source="upload")
         assert result.outcome is Outcome.REFUSED
         assert served(tmp_path, SITE) == good.fingerprint
         assert writer.records(SITE)[-1].reason == "key_mismatch"
@@ -153,7 +153,7 @@ def test_what_is_refused_changes_nothing_and_is_on_record(tmp_path: Path, ca: Ce
 def test_force_lets_in_what_a_person_may_overrule(tmp_path: Path, ca: CertificateAuthority, force: bool) -> None:
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
-        result = writer.take_in(SITE, as_files(ca.issue("elsewhere.test")), source="upload", force=force)
+        result = writer.install_files(SITE, as_files(ca.issue("elsewhere.test")), source="upload", force=force)
         assert result.outcome is (Outcome.DONE if force else Outcome.REFUSED)
         assert [str(finding.code) for finding in result.findings] == ["name_not_covered" if force else "wrong_name"]
 
@@ -251,7 +251,7 @@ def test_an_upload_for_a_site_that_uses_main_is_refused_with_the_way_out(
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE, certificate=Source.MAIN))
         with pytest.raises(InvalidSite, match="--certificate file"):
-            writer.take_in(SITE, as_files(ca.issue(SITE)), source="upload")
+            writer.install_files(SITE, as_files(ca.issue(SITE)), source="upload")
 
 
 def test_removed_site_gives_its_names_back_keeps_its_versions_and_stays_removed(

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certstore.model.settings.models import HostPort, ListenerKind
-from certstore.net.own_address import reachable_address
+from certstore.net.own_address import OwnListener
 from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 from tests.certificates import CertificateAuthority, Issued
 from tests.peers.dovecot import Dovecot, running_dovecot
@@ -35,7 +35,7 @@ def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
 
 
 def probe(kind: ListenerKind, port: int, *, with_header: bool = True) -> Probe:
-    return Probe(kind, HostPort("127.0.0.1", port), "mail.peer.test", sends_proxy_header=with_header)
+    return Probe(kind, OwnListener(HostPort("127.0.0.1", port), with_header), "mail.peer.test")
 
 
 def whole_chain(issued: Issued) -> list[bytes]:
@@ -110,17 +110,3 @@ def test_a_listener_that_refuses_starttls_is_named_by_what_it_said(says: bytes, 
 def test_an_answer_that_is_no_http_is_said(dovecot: Dovecot) -> None:
     with pytest.raises(ProbeFailed, match="no HTTP"):
         http_status(probe(ListenerKind.HTTP, dovecot.ports.pop3), TIMEOUT)
-
-
-@pytest.mark.parametrize(
-    ("listen", "reached"),
-    [
-        (HostPort("0.0.0.0", 443), HostPort("127.0.0.1", 443)),
-        (HostPort("::", 443), HostPort("::1", 443)),
-        (HostPort("192.0.2.7", 443), HostPort("192.0.2.7", 443)),
-        (HostPort("mail.edge.test", 443), HostPort("mail.edge.test", 443)),
-    ],
-    ids=str,
-)
-def test_a_wildcard_address_is_reached_by_loopback(listen: HostPort, reached: HostPort) -> None:
-    assert reachable_address(listen) == reached

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.http.http01 import NOT_FOUND, PREFIX, answer_challenge, token_of
+from certstore.model.challenge import CHALLENGE_PATH
+from edge_addon.http.http01 import NOT_FOUND, answer_challenge, token_of
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
 
@@ -15,13 +16,13 @@ def lookup(token: str) -> bytes | None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_known_token_gets_its_key_authorization(method: str) -> None:
-    answer = answer_challenge(method, PREFIX + TOKEN, lookup)
+    answer = answer_challenge(method, CHALLENGE_PATH + TOKEN, lookup)
     assert answer is not None
     assert (answer.status, answer.content_type, answer.body) == (200, "application/octet-stream", b"authorization")
 
 
 def test_query_is_ignored() -> None:
-    assert token_of(f"{PREFIX}{TOKEN}?x=y") == TOKEN
+    assert token_of(f"{CHALLENGE_PATH}{TOKEN}?x=y") == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -57,16 +58,16 @@ def test_invalid_tokens_are_never_looked_up(token: str) -> None:
     def fail(_: str) -> bytes | None:
         raise AssertionError("looked up")
 
-    assert answer_challenge("GET", PREFIX + token, fail) == NOT_FOUND
+    assert answer_challenge("GET", CHALLENGE_PATH + token, fail) == NOT_FOUND
 
 
 def test_unknown_token_and_other_methods_get_the_same_404() -> None:
-    assert answer_challenge("GET", PREFIX + "b" * 43, lookup) == NOT_FOUND
-    assert answer_challenge("POST", PREFIX + TOKEN, lookup) == NOT_FOUND
+    assert answer_challenge("GET", CHALLENGE_PATH + "b" * 43, lookup) == NOT_FOUND
+    assert answer_challenge("POST", CHALLENGE_PATH + TOKEN, lookup) == NOT_FOUND
 
 
 @given(st.text())
 def test_only_the_tokens_alphabet_is_ever_looked_up(text: str) -> None:
-    token = token_of(PREFIX + text)
+    token = token_of(CHALLENGE_PATH + text)
     assert token is None or (16 <= len(token) <= 128 and token.replace("-", "").replace("_", "").isalnum())
     assert token is None or token.isascii()

@@ -86,4 +86,4 @@ def test_an_inherited_socket_that_does_not_listen_is_reported(caplog: pytest.Log
         sockets = ListeningSockets([datagrams])
         with caplog.at_level(logging.WARNING):
             sockets.adopt([])
-        assert "none that listens for TCP" in caplog.text
+        assert "does not listen for TCP" in caplog.text

@@ -1,6 +1,6 @@
 import pytest
 
-from certstore.model.renewal.caa import judge_caa
+from certstore.model.renewal.caa import caa_findings
 from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
 
 OURS = ("letsencrypt.org",)
@@ -10,7 +10,7 @@ Records = tuple[tuple[bool, str, str], ...]
 
 def verdict(records: Records, identities: tuple[str, ...] = OURS) -> str | None:
     facts = CaaFacts(Lookup.FOUND, "example.test", records)
-    found = judge_caa("a.example.test", facts, identities=identities, account_url=ACCOUNT)
+    found = caa_findings("a.example.test", facts, method="http-01", identities=identities, account_url=ACCOUNT)
     return found[0].message if found else None
 
 
@@ -47,8 +47,11 @@ def test_records_that_let_us(records: Records) -> None:
     ("records", "words"),
     [
         (((False, "issue", "other.test"),), "other.test"),
-        (((False, "issue", ";"),), "nobody"),
-        (((False, "issue", "letsencrypt.org; validationmethods=dns-01"),), "http-01 is not among them"),
+        (((False, "issue", ";"),), "no CA"),
+        (
+            ((False, "issue", "letsencrypt.org; validationmethods=dns-01"),),
+            "only by dns-01; this edge proves names by http-01",
+        ),
         (((False, "issue", "letsencrypt.org; accounturi=https://ca.test/acct/8"),), "acct/8"),
         (((True, "future", "x"),), "future"),
         (
@@ -56,7 +59,14 @@ def test_records_that_let_us(records: Records) -> None:
             "http-01",
         ),
     ],
-    ids=["another CA", "nobody", "another method", "another account", "critical and unknown", "nearest miss is told"],
+    ids=[
+        "another CA",
+        "nobody",
+        "another method",
+        "another account",
+        "critical and unknown",
+        "the nearest miss is named",
+    ],
 )
 def test_records_that_forbid_us(records: Records, words: str) -> None:
     message = verdict(records)
@@ -71,4 +81,4 @@ def test_ca_that_does_not_say_its_name_is_not_judged() -> None:
 
 @pytest.mark.parametrize("lookup", [Lookup.NO_DATA, Lookup.NO_SUCH_NAME, Lookup.TIMED_OUT])
 def test_no_records_forbid_nothing(lookup: Lookup) -> None:
-    assert judge_caa("a.test", CaaFacts(lookup), identities=OURS, account_url=None) == []
+    assert caa_findings("a.test", CaaFacts(lookup), method="http-01", identities=OURS, account_url=None) == []

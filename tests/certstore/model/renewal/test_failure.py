@@ -14,3 +14,10 @@ def test_waiting_mends_an_outage_but_not_a_missing_name() -> None:
 def test_another_ca_helps_against_an_outage_but_not_against_a_closed_port() -> None:
     assert Failure(Cause.CA_ERROR, "").is_at_ca
     assert not Failure(Cause.CONNECTION, "").is_at_ca
+
+
+def test_advice_of_the_finding_comes_before_that_of_the_cause_and_is_kept() -> None:
+    failure = Failure(Cause.CA_UNREACHABLE, "not trusted", advice="Set acme.ca_file.")
+    assert failure.remedy == "Set acme.ca_file."
+    assert Failure.from_json(failure.to_json()) == failure
+    assert "advice" not in Failure(Cause.CA_UNREACHABLE, "down").to_json()

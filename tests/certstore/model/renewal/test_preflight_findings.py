@@ -10,15 +10,16 @@ from certstore.model.renewal.preflight_facts import (
     DirectoryStep,
     Lookup,
     NameFacts,
+    PreflightFinding,
     ProbeFacts,
     Severity,
 )
 from certstore.model.renewal.preflight_findings import (
+    directory_findings,
     failure_of,
     fatal_names,
-    judge_directory,
-    judge_name,
-    judge_order,
+    name_findings,
+    order_findings,
 )
 
 PUBLIC, PRIVATE, PUBLIC_V6 = "8.8.8.8", "10.1.2.3", "2606:4700::1111"
@@ -27,12 +28,16 @@ GOOD = NameFacts("a.test", Lookup.FOUND, Lookup.NO_DATA, (ProbeFacts(PUBLIC, Ans
 FATAL, DOUBTFUL = Severity.FATAL, Severity.DOUBTFUL
 
 
+def findings(facts: NameFacts) -> list[PreflightFinding]:
+    return name_findings(facts, method="http-01")
+
+
 def probed(address: str, answer: Answer) -> NameFacts:
     return replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.OURS), ProbeFacts(address, answer, "seen")))
 
 
 def test_name_that_leads_here_has_no_findings() -> None:
-    assert judge_name(GOOD) == []
+    assert findings(GOOD) == []
 
 
 @pytest.mark.parametrize(
@@ -58,25 +63,32 @@ def test_name_that_leads_here_has_no_findings() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_fault_has_its_own_finding(facts: NameFacts, code: str, severity: Severity) -> None:
-    (finding,) = judge_name(facts)
+    (finding,) = findings(facts)
     assert (finding.code, finding.severity, finding.name) == (code, severity, "a.test")
     assert finding.remedy.endswith(".")
     assert "a.test" in finding.message
 
 
+def test_port_that_the_challenge_needs_is_named() -> None:
+    facts = replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.REFUSED, port=443),))
+    (finding,) = findings(facts)
+    assert "port 443" in finding.message
+    assert "port 443" in finding.remedy
+
+
 def test_one_address_that_could_not_be_asked_for_does_not_hide_the_other() -> None:
-    assert judge_name(replace(GOOD, ipv6=Lookup.TIMED_OUT)) == []
+    assert findings(replace(GOOD, ipv6=Lookup.TIMED_OUT)) == []
 
 
 def test_wrong_ipv6_address_alone_is_named() -> None:
-    (finding,) = judge_name(probed(PUBLIC_V6, Answer.WRONG))
+    (finding,) = findings(probed(PUBLIC_V6, Answer.WRONG))
     assert PUBLIC_V6 in finding.message
     assert "AAAA" in finding.remedy
 
 
 @pytest.mark.parametrize("step", [step for step in DirectoryStep if step is not DirectoryStep.DONE])
 def test_each_step_towards_the_ca_fails_in_its_own_words(step: DirectoryStep) -> None:
-    (finding,) = judge_directory(DirectoryFacts("https://ca.test:14000/dir", step, "seen"))
+    (finding,) = directory_findings(DirectoryFacts("https://ca.test:14000/dir", step, "seen"))
     assert finding.code == f"directory_{step}"
     assert "ca.test" in finding.message
     assert "seen" in finding.message
@@ -84,7 +96,7 @@ def test_each_step_towards_the_ca_fails_in_its_own_words(step: DirectoryStep) ->
 
 
 def test_directory_that_answers_is_no_finding() -> None:
-    assert judge_directory(DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE)) == []
+    assert directory_findings(DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE)) == []
 
 
 @pytest.mark.parametrize(
@@ -92,16 +104,16 @@ def test_directory_that_answers_is_no_finding() -> None:
     [(100, None, True), (101, None, False), (26, "classic", True), (25, "tlsserver", True), (26, "shortlived", False)],
 )
 def test_profile_limits_the_names_of_a_certificate(count: int, profile: str | None, is_fine: bool) -> None:
-    assert (judge_order(["x.test"] * count, profile) == []) == is_fine
+    assert (order_findings(["x.test"] * count, profile) == []) == is_fine
 
 
 def test_fatal_findings_become_one_failure_and_doubtful_ones_none() -> None:
-    findings = [
-        *judge_name(probed(PUBLIC, Answer.REFUSED)),
-        *judge_name(replace(GOOD, name="b.test", ipv4=Lookup.NO_DATA, probes=())),
-        *judge_name(replace(GOOD, name="c.test", ipv4=Lookup.SERVER_FAILURE)),
+    found = [
+        *findings(probed(PUBLIC, Answer.REFUSED)),
+        *findings(replace(GOOD, name="b.test", ipv4=Lookup.NO_DATA, probes=())),
+        *findings(replace(GOOD, name="c.test", ipv4=Lookup.SERVER_FAILURE)),
     ]
-    assert fatal_names(findings) == {"b.test", "c.test"}
-    failure = failure_of(findings)
+    assert fatal_names(found) == {"b.test", "c.test"}
+    failure = failure_of(found)
     assert (failure.cause, failure.names) == (Cause.NO_SUCH_NAME, ("b.test", "c.test"))
     assert "a.test" not in failure.detail

@@ -197,7 +197,7 @@ def test_a_drop_that_still_lies_there_does_not_undo_a_rollback_or_an_upload(
         os.utime(tmp_path / "domains" / SITE / "privkey.pem")
         assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == first.fingerprint
-        writer.take_in(SITE, [DroppedFile("all", uploaded.combined_pem)], source="upload")
+        writer.install_files(SITE, [DroppedFile("all", uploaded.combined_pem)], source="upload")
         assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == uploaded.fingerprint
         # A drop that is another one counts.

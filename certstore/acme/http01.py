@@ -1,0 +1,126 @@
+"""http-01 (RFC 8555 §8.3): key authorizations as files where the edge's workers find them.
+
+A token's file appears whole, by rename, and is removed when its order no longer needs it. Before the CA is asked to
+look, the edge looks itself, through its own listener on port 80.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from certstore.acme.challenge_kind import AddressProbe, ChallengeKind, Proof
+from certstore.acme.dns_facts import Resolver
+from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
+from certstore.files.atomic import replace_file
+from certstore.model.challenge import CHALLENGE_PATH, is_token
+from certstore.model.layout import Layout
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.settings.models import ListenerKind, Settings
+from certstore.net.own_address import OwnListener, own_listener
+
+_PREFLIGHT_MARK = "certedge-preflight."
+"""How the content of a preflight's token begins. No key authorization begins like this, as its token is random."""
+_TIMEOUT_SECONDS = 5.0
+_ANSWER_LIMIT = 4096
+
+
+def http01(layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS) -> ChallengeKind:
+    """The kind for this store. Only the store's writer may use it."""
+    return ChallengeKind(
+        "http-01",
+        publish=partial(publish, layout),
+        withdraw=partial(withdraw, layout),
+        self_check=partial(self_check, listeners),
+        probing=partial(_probing, layout, ports),
+    )
+
+
+def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:
+    """The edge's http listeners. One on a port that the system chooses can't be found from here."""
+    return tuple(
+        own_listener(listener, settings.trusted_proxies)
+        for listener in settings.listeners
+        if listener.kind is ListenerKind.HTTP and listener.listen.port
+    )
+
+
+def publish(layout: Layout, proofs: Iterable[Proof]) -> None:
+    for proof in proofs:
+        path = layout.challenge(proof.token)
+        if path is None:
+            raise ValueError("not a token")
+        # Workers that run as another user than control read it. It is public by nature.
+        replace_file(path, proof.key_authorization.encode("ascii"), 0o644, layout.temporary, is_durable=False)
+
+
+def withdraw(layout: Layout, proofs: Iterable[Proof]) -> None:
+    for proof in proofs:
+        if (path := layout.challenge(proof.token)) is not None:
+            path.unlink(missing_ok=True)
+
+
+def self_check(listeners: Sequence[OwnListener], proof: Proof) -> Failure | None:
+    """Fetch the token as the CA will, from the first listener that gives the right answer.
+
+    Without an http listener of the edge, some other server has port 80 and forwards to it: only the CA can tell then.
+    """
+    problems = []
+    for listener in listeners:
+        try:
+            status, body = _fetch(listener, proof)
+        except (OSError, http.client.HTTPException) as error:
+            problems.append(f"{listener.address}: {str(error) or type(error).__name__}")
+            continue
+        if status == http.client.OK and body == proof.key_authorization.encode("ascii"):
+            return None
+        problems.append(f"{listener.address}: it answered {status}, without the expected content")
+    if not problems:
+        return None
+    detail = f"this edge's own port 80 listener does not answer the challenge for {proof.name} ({'; '.join(problems)})"
+    return Failure(Cause.OWN_LISTENER, detail)
+
+
+def _fetch(listener: OwnListener, proof: Proof) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(*listener.address)
+    with contextlib.closing(connection):
+        connection.sock = listener.connect(_TIMEOUT_SECONDS)
+        headers = {"Host": proof.name, "User-Agent": "certedge"}
+        connection.request("GET", CHALLENGE_PATH + proof.token, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read(_ANSWER_LIMIT)
+
+
+@contextlib.contextmanager
+def _probing(layout: Layout, ports: Ports, resolver: Resolver) -> Iterator[AddressProbe]:
+    proof = Proof("", secrets.token_urlsafe(32), _PREFLIGHT_MARK + secrets.token_urlsafe(24))
+    try:
+        publish(layout, [proof])
+        yield NameProbe(resolver, proof.token, proof.key_authorization.encode("ascii"), ports).probe
+    finally:
+        withdraw(layout, [proof])
+
+
+def remove_stale_tokens(layout: Layout, thumbprints: Collection[str], needed: Collection[Proof] = ()) -> int:
+    """Remove the files that a killed process left behind, except those that are still `needed`; returns how many.
+
+    Call it only while no order runs. Other ACME clients may put their tokens here too. Ours are those that end in the
+    thumbprint of one of our accounts (RFC 8555 §8.1), and those of preflights.
+    """
+    kept = {proof.token for proof in needed}
+    stale = [path for path in layout.challenges.iterdir() if path.name not in kept and _is_ours(path, thumbprints)]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
+
+
+def _is_ours(path: Path, thumbprints: Collection[str]) -> bool:
+    if not is_token(path.name) or path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        content = file.read(_ANSWER_LIMIT).decode("ascii", "replace")
+    return content.startswith(_PREFLIGHT_MARK) or content.partition(".")[2] in thumbprints

@@ -1,0 +1,130 @@
+"""What all attempts share: made once per process from the settings and the writer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from certstore.acme.account import Account, Accounts, AccountSettings, read_mac_key
+from certstore.acme.dns_facts import Resolver
+from certstore.acme.http01 import http01, http_listeners, remove_stale_tokens
+from certstore.acme.network import Conversation, OrderFailed
+from certstore.acme.order_journal import OrderJournal
+from certstore.acme.preflight import Preflight
+from certstore.files.clock import Clock, utc_now
+from certstore.model.renewal.ca import Ca, configured_cas
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.preflight_findings import directory_findings, failure_of
+from certstore.model.settings.models import Settings
+from certstore.renewal.memory import RenewalMemory
+from certstore.renewal.sites import RenewalSites
+from certstore.store.writer import StoreWriter
+
+DOWN_FOR = timedelta(seconds=30)
+"""How long a CA that could not be reached is taken to be out of reach for every site."""
+
+
+class RenewalContext:
+    """May be used from several threads. `wait` returns True when the process is to stop."""
+
+    def __init__(
+        self,
+        writer: StoreWriter,
+        settings: Settings,
+        base: Path,
+        memory: RenewalMemory,
+        wait: Callable[[float], bool],
+        clock: Clock = utc_now,
+    ) -> None:
+        acme, layout = settings.acme, writer.layout
+        self.writer = writer
+        self.settings = settings
+        self.memory = memory
+        self.wait = wait
+        self.clock = clock
+        self.cas = configured_cas(acme)
+        self.sites = RenewalSites(writer, acme, self.cas)
+        self.accounts = Accounts(layout)
+        self.journal = OrderJournal(layout)
+        self.kind = http01(layout, http_listeners(settings))
+        self._base = base
+        self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
+        self.preflight = Preflight(Resolver(acme.resolver), self.kind, self._ca_file)
+        self._down: dict[str, tuple[datetime, Failure]] = {}
+        self._down_lock = threading.Lock()
+
+    def ca(self, key: str) -> Ca:
+        return next(ca for ca in self.cas if ca.key == key)
+
+    def begin(self, ca: Ca, *, is_patient: bool = True) -> Conversation:
+        """Raises OrderFailed, which says at which step the directory could not be reached.
+
+        For a CA that was found down a moment ago the failure is the same again, so that thousands of sites do not wait
+        for it one by one. With `is_patient` False, for a person who asks, it is tried all the same.
+        """
+        now = self.clock()
+        with self._down_lock:
+            known = self._down.get(ca.key)
+        if known is not None and is_patient and timedelta() <= now - known[0] < DOWN_FOR:
+            raise OrderFailed(known[1])
+        try:
+            return Conversation.begin(ca.url, ca_file=self._ca_file)
+        except OrderFailed as failed:
+            findings = directory_findings(self.preflight.check_directory(ca))
+            if not findings:
+                raise
+            failure = replace(failure_of(findings), retry_after=failed.failure.retry_after)
+            with self._down_lock:
+                self._down[ca.key] = (now, failure)
+            raise OrderFailed(failure) from None
+
+    def account(self, ca: Ca, conversation: Conversation, *, agrees: bool = False) -> Account:
+        """The account at this CA, which is registered or updated first where needed. Raises OrderFailed, OSError."""
+
+        def before_new() -> None:
+            now = self.clock()
+            with self.memory.ledger(ca) as ledger:
+                if (hold := ledger.find_account_hold(now)) is not None:
+                    raise OrderFailed(Failure(Cause.RATE_LIMITED, hold.message, retry_after=hold.until))
+                ledger.note_account(now)
+
+        return self.accounts.ensure(ca, conversation, self.account_settings(ca, agrees=agrees), before_new=before_new)
+
+    def account_settings(self, ca: Ca, *, agrees: bool = False) -> AccountSettings:
+        """An external account belongs to the first CA. Raises OrderFailed."""
+        acme = self.settings.acme
+        external = acme.external_account if ca == self.cas[0] else None
+        return AccountSettings(
+            acme.contact,
+            agrees or acme.agree_to_terms,
+            external.key_id if external else None,
+            read_mac_key(self._base / external.hmac_key_file) if external else None,
+        )
+
+    def update_contacts(self) -> None:
+        """Give accounts a contact that was changed in edge.yaml. One that does not exist yet is not registered here."""
+        for ca in self.cas:
+            try:
+                account = self.accounts.load(ca)
+                wanted = self.settings.acme.contact
+                if account is not None and wanted and set(wanted) != set(account.contact):
+                    with closing(self.begin(ca)) as conversation:
+                        self.account(ca, conversation)
+            except (OrderFailed, OSError):
+                continue  # the next order tries again
+
+    def remove_stale(self, live_fingerprint: Callable[[str], str | None]) -> tuple[int, int]:
+        """Clear what a kill left behind, before the first order of this process; how many orders and tokens.
+
+        An order whose certificate is live has ended, and only the tokens of orders that will be resumed are needed.
+        """
+        stale = self.journal.stale(live_fingerprint, self.clock())
+        for site, order in stale.items():
+            self.kind.withdraw(order.published if order is not None else ())
+            self.journal.remove(site)
+        tokens = remove_stale_tokens(self.writer.layout, self.accounts.thumbprints(), self.journal.published())
+        return len(stale), tokens

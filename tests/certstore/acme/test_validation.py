@@ -1,0 +1,161 @@
+"""How names are proven, by a challenge type that is made up: what an order asks of any type, and when."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from josepy.jwk import JWKEC
+
+from certstore.acme import keys
+from certstore.acme.account import Account
+from certstore.acme.challenge_kind import ChallengeKind, Proof
+from certstore.acme.network import Conversation, OrderFailed
+from certstore.acme.order_context import Interrupted, OrderContext
+from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay
+from certstore.acme.validation import OrderInvalid, Validation
+from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.preflight_facts import Answer, ProbeFacts
+from tests.certstore.acme.workshop import make_layout
+
+TOKEN = "A" * 43
+PENDING = {"type": "made-up-01", "url": "https://ca.test/challenge", "token": TOKEN, "status": "pending"}
+OTHER = {"type": "dns-01", "url": "https://ca.test/other", "token": "B" * 43, "status": "pending"}
+
+
+def authorization(status: str, *challenges: dict[str, str]) -> dict[str, Any]:
+    return {"identifier": {"type": "dns", "value": "a.test"}, "status": status, "challenges": list(challenges)}
+
+
+class Bench:
+    """`answers` are the CA's, one after the other; `course` is what happened, in order."""
+
+    def __init__(self, folder: Path, *answers: dict[str, Any]) -> None:
+        self.course: list[str] = []
+        self.answers = list(answers)
+        self.network = SimpleNamespace(last_response=None)
+        self.failure: Failure | None = None
+        self.layout = make_layout(folder)
+        self.journal = OrderJournal(self.layout)
+        self.order = OrderUnderWay(OrderRequest("a.test", "ca", ("a.test",), "ec256"), datetime.now(UTC), ())
+        self.publish: Callable[[Sequence[Proof]], None] = lambda proofs: self.note("published", proofs)
+
+    # What the CA is to the validation
+
+    def fetch(self, url: str) -> Any:
+        answer = self.answers.pop(0)
+        return SimpleNamespace(json=lambda: answer, headers={})
+
+    def post(self, url: str, body: Any, *, names: Sequence[str]) -> None:
+        assert body, "the library sends nothing for a body that is falsy"
+        self.course.append(f"{url} {body.json_dumps()}")
+
+    # What a challenge type is to it
+
+    def note(self, what: str, proofs: Iterable[Proof]) -> None:
+        self.course.extend(f"{what} {proof.name} {proof.token}" for proof in proofs)
+
+    def check(self, proof: Proof) -> Failure | None:
+        self.note("checked", [proof])
+        return self.failure
+
+    def prove(self) -> None:
+        kind = ChallengeKind(
+            "made-up-01",
+            self.publish,
+            lambda proofs: self.note("withdrawn", proofs),
+            self.check,
+            lambda resolver: nullcontext(lambda name, address: ProbeFacts(address, Answer.OURS)),
+        )
+        key = keys.make_key("ec256")
+        account = Account(find_ca("https://ca.test/dir"), JWKEC(key=key), "https://ca.test/account", ())
+        context = OrderContext(self.journal, kind, lambda seconds: False)
+        Validation(cast(Conversation, self), account, context).prove(["https://ca.test/authorization"], self.order)
+
+
+PUBLISHED, CHECKED, WITHDRAWN = (f"{what} a.test {TOKEN}" for what in ("published", "checked", "withdrawn"))
+ANSWERED = "https://ca.test/challenge {}"
+
+
+def test_proof_is_published_checked_answered_and_withdrawn_in_this_order(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", OTHER, PENDING), authorization("valid", PENDING))
+    bench.prove()
+    assert bench.course == [PUBLISHED, CHECKED, ANSWERED, WITHDRAWN]
+    order = bench.journal.load("a.test")
+    assert order is not None
+    (proof,) = order.published
+    assert proof.key_authorization.startswith(f"{TOKEN}.")
+
+
+def test_name_that_is_proven_already_needs_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("valid", PENDING))
+    bench.prove()
+    assert bench.course == []
+
+
+def test_ca_is_not_asked_to_look_where_the_check_fails(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", PENDING))
+    bench.failure = Failure(Cause.OWN_LISTENER, "not there")
+    with pytest.raises(OrderFailed, match="not there"):
+        bench.prove()
+    assert bench.course == [PUBLISHED, CHECKED, WITHDRAWN]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), Interrupted()], ids=["a fault", "a stop"])
+def test_proof_that_was_perhaps_published_is_withdrawn(tmp_path: Path, error: Exception) -> None:
+    bench = Bench(tmp_path, authorization("pending", PENDING))
+
+    def fail(proofs: Sequence[Proof]) -> None:
+        raise error
+
+    bench.publish = fail
+    with pytest.raises(type(error)):
+        bench.prove()
+    assert bench.course == [WITHDRAWN]
+
+
+def test_proof_that_a_killed_process_published_is_left_to_the_end_of_the_order(tmp_path: Path) -> None:
+    first = Bench(tmp_path / "first", authorization("pending", PENDING), authorization("valid", PENDING))
+    first.prove()
+    second = Bench(
+        tmp_path / "second", authorization("pending", PENDING | {"status": "processing"}), authorization("valid")
+    )
+    known = first.journal.load("a.test")
+    assert known is not None
+    second.order = known
+    # The same account, or else its proof would be another one.
+    (proof,) = known.published
+    account_key = proof.key_authorization.partition(".")[2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Account, "key_authorization", lambda self, token: f"{token}.{account_key}")
+        second.prove()
+    assert second.course == [PUBLISHED, CHECKED], "nor is the CA asked again: it is looking already"
+
+
+@pytest.mark.parametrize(
+    ("challenges", "cause", "words"),
+    [
+        ([OTHER], Cause.REQUEST_REFUSED, "no made-up-01 challenge for a.test"),
+        ([PENDING | {"token": "../../etc/passwd"}], Cause.CA_ERROR, "token for a.test"),
+        ([{key: PENDING[key] for key in ("type", "url", "status")}], Cause.CA_ERROR, "token for a.test"),
+    ],
+    ids=["another type", "a path for a token", "no token"],
+)
+def test_challenge_that_is_not_usable_is_a_failure_in_words(
+    tmp_path: Path, challenges: list[dict[str, str]], cause: Cause, words: str
+) -> None:
+    bench = Bench(tmp_path, authorization("pending", *challenges))
+    with pytest.raises(OrderFailed, match=words) as failed:
+        bench.prove()
+    assert (failed.value.failure.cause, failed.value.failure.names) == (cause, ("a.test",))
+    assert bench.course == []
+
+
+def test_authorization_that_is_dead_before_anything_was_done_ends_the_order_only(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("invalid", PENDING))
+    with pytest.raises(OrderInvalid):
+        bench.prove()
