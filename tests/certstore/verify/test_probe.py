@@ -108,5 +108,5 @@ def test_a_listener_that_refuses_starttls_is_named_by_what_it_said(says: bytes, 
 
 
 def test_an_answer_that_is_no_http_is_said(dovecot: Dovecot) -> None:
-    with pytest.raises(ProbeFailed, match="no HTTP"):
+    with pytest.raises(ProbeFailed, match="not HTTP"):
         http_status(probe(ListenerKind.HTTP, dovecot.ports.pop3), TIMEOUT)
