@@ -16,7 +16,7 @@ from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.cli.command import Ran, certedge
 from tests.certstore.cli.test_import_sources import certbot_account, certbot_lineage
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.peers.mail_server import MailServer
 from tests.peers.pebble import Pebble
 
