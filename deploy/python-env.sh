@@ -1,7 +1,7 @@
-# Sourced by deploy/quickstart, tests/run and .ci/run: finds a Python, keeps .venv and what is installed in it.
+# Sourced by deploy/quickstart, tests/run and .ci/run: finds a Python, and sets up .venv with the project's packages.
 #
-# Needs bash, the repository's root as the working directory, and no root rights. A .venv that works is used as it is;
-# an unchanged pyproject.toml is not installed a second time, so a repeated run starts without touching the network.
+# Needs bash and the repository's root as the working directory, but not root. A working .venv is used as it is, and an
+# unchanged pyproject.toml is not installed again, so a repeated run does not use the network.
 
 venv=.venv
 
@@ -9,7 +9,7 @@ say() { printf '%s\n' "$*" >&2; }
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; }
 
-# Candidates, one per line: PATH first, then what pyenv and uv have installed without putting it there.
+# Candidates, one per line: first those in PATH, then those that pyenv and uv have installed elsewhere.
 list_pythons() {
     local name
     for name in python3.12 python3.13 python3.14 python3 python; do
@@ -24,7 +24,7 @@ list_pythons() {
     fi
 }
 
-# Prints the interpreter itself, not a shim: shims look at the working directory again at each call.
+# Prints the interpreter itself, not a shim: shims depend on the working directory at each call.
 find_python() {
     local candidate
     while read -r candidate; do
@@ -37,8 +37,8 @@ find_python() {
 }
 
 say_what_to_install() {
-    say "No Python 3.12 or newer was found (looked in PATH, pyenv and uv)."
-    say "Install one of these, then run the same command again:"
+    say "Python 3.12 or newer was not found in PATH, pyenv or uv."
+    say "Install it in one of these ways, then run the same command again:"
     say "  Debian 13, Ubuntu 24.04 or newer:  apt install python3 python3-venv"
     say "  Fedora, RHEL 9 or newer:           dnf install python3.12"
     say "  any Linux, without root:           uv python install 3.12    (https://docs.astral.sh/uv/)"
@@ -51,15 +51,15 @@ make_venv() {
         return 0
     fi
     python=$(find_python) || { say_what_to_install; return 1; }
-    say "Making $venv with $python ($("$python" -V))"
+    say "Creating $venv with $python ($("$python" -V))"
     "$python" -m venv --clear "$venv" >/dev/null 2>&1 && return 0
-    # Debian ships the module that fills a venv in a package of its own.
+    # On Debian, the module that fills a venv is in a separate package.
     if command -v uv >/dev/null && uv venv --quiet --clear --seed --python "$python" "$venv"; then
         return 0
     fi
     rm -rf "$venv"
-    say "$python could not make a virtual environment in $PWD/$venv: is the folder writable, and its venv module there?"
-    say "On Debian and Ubuntu the module comes with: apt install python3-venv"
+    say "$python could not create a virtual environment in $PWD/$venv. Is the folder writable, and is the venv module installed?"
+    say "On Debian and Ubuntu, install the module with: apt install python3-venv"
     return 1
 }
 
@@ -73,20 +73,20 @@ pip_install() {
     fi
 }
 
-# prepare_venv [EXTRA]: .venv with this project installed in it, and with EXTRA's packages.
+# prepare_venv [EXTRA]: sets up .venv with this project and with the packages of EXTRA.
 prepare_venv() {
     local extra=${1:-} wanted
-    local marks=("$venv"/.installed*) # without an extra, whatever was installed before is enough
+    local marks=("$venv"/.installed*) # without an extra, any earlier installation is enough
     if [ -n "$extra" ]; then marks=("$venv/.installed-$extra"); fi
     make_venv || return 1
-    # The path counts too: an editable install points into the folder that it was made in.
+    # The path counts too: an editable install points to the folder in which it was made.
     wanted="$PWD $(cksum <pyproject.toml)"
     if [ -x "$venv/bin/certedge" ] && grep -qsxF "$wanted" "${marks[@]}"; then
         return 0
     fi
-    say "Installing into $venv${extra:+ with what the tests need} (some minutes the first time)"
+    say "Installing packages into $venv${extra:+, with those for the tests} (takes some minutes the first time)"
     if ! pip_install --editable ".${extra:+[$extra]}"; then
-        say "The packages could not be installed: is the package index reachable from here (pip's message is above)?"
+        say "The packages could not be installed (see pip's message above). Can this machine reach the package index?"
         return 1
     fi
     printf '%s\n' "$wanted" >"$venv/.installed${extra:+-$extra}"
@@ -94,7 +94,7 @@ prepare_venv() {
 
 can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-# apt_install PACKAGE…: quietly, asking nothing, removing nothing (a mail server of another make stays), starting nothing.
+# apt_install PACKAGE…: asks nothing, removes nothing (another mail server stays) and starts nothing.
 apt_install() {
     local policy=/usr/sbin/policy-rc.d made_policy='' status=0
     if [ ! -e "$policy" ]; then
@@ -108,11 +108,11 @@ apt_install() {
     return "$status"
 }
 
-# For the commands that may install packages: the system's own Python when there is no other. Says nothing about failure:
-# prepare_venv comes next and does.
+# For the commands that may install packages: installs the system's Python if there is no other. It does not report
+# failures, because prepare_venv comes next and does.
 offer_system_python() {
     if can_apt && ! { [ -x "$venv/bin/python" ] || find_python >/dev/null; }; then
-        say "No Python 3.12 or newer here: trying the system's packages"
+        say "Python 3.12 or newer is not installed: trying the system's packages"
         apt_install python3 python3-venv || true
     fi
 }

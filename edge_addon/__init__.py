@@ -8,10 +8,10 @@ process does everything (`addon.standalone`). A module imports only from package
     demo/           `certedge demo`: a whole edge with a CA and servers to try it on
     processes/      the supervisor, the control process, the workers: starting, replacing, draining and stopping them
     addon/          the addon itself: listeners inside mitmproxy, or hooks for a mode of your own
-    inspection/     sites with `inspect: true`: their HTTP passes through mitmproxy's layers and addons
+    inspection/     sites with `inspect: true`: mitmproxy's addons see and may change their requests
     listeners/      sockets, and one client connection on them: PROXY header, TLS, the session above
     relay/          HTTP/1.1, HTTP/2 and tunnels between clients and web servers
-    mail/           IMAP, POP3, SMTP and ManageSieve: STARTTLS rules and relaying
+    mail/           IMAP, POP3, SMTP, LMTP and ManageSieve: STARTTLS rules and relaying
     plane/          what all connections of a worker share: snapshot, contexts, pools, counters, access log
     upstream/       connections to web servers: pool, health checks, sending again
     http/           pure: heads, bodies, fields and pages of HTTP

@@ -1,6 +1,14 @@
-"""Ports that the system chose."""
+"""Ports that nobody else takes."""
 
+import itertools
+import os
 import socket
+from pathlib import Path
+
+_LOWEST = 12000
+_leases: list[socket.socket] = []
+"""Held until this process ends; the system frees the names then, however it ends."""
+_turns = itertools.count(os.getpid() * 97)
 
 
 def listening_socket(host: str = "127.0.0.1", *, backlog: int = 1024) -> socket.socket:
@@ -18,8 +26,35 @@ def listening_socket(host: str = "127.0.0.1", *, backlog: int = 1024) -> socket.
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port nobody listens on, for programs that take no socket. Another process may still come first: prefer
-    `listening_socket` where the peer can inherit one."""
-    with listening_socket(host) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, for programs that take no socket; prefer `listening_socket` where one can.
+
+    It lies below the range from which the system gives ports to connections and listeners, and no other test process on
+    this machine gets it: each port is leased by the name of a socket, which only one process can have.
+    """
+    above = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    for turn in itertools.islice(_turns, above - _LOWEST):
+        port = _LOWEST + turn % (above - _LOWEST)
+        if _lease(port) and _is_free(host, port):
+            return port
+    raise AssertionError(f"no port between {_LOWEST} and {above} is free")
+
+
+def _lease(port: int) -> bool:
+    lease = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lease.bind(f"\0certedge-test-port-{port}")
+    except OSError:
+        lease.close()
+        return False
+    _leases.append(lease)
+    return True
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

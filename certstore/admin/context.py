@@ -1,6 +1,6 @@
-"""What the console is given by the control process: the store's writer to ask, and a way to have verbs performed.
+"""What control gives the console: the store's writer to read from, and a way to perform commands.
 
-The console never changes the store by any other way than `perform`, which is what the control socket uses too.
+The console changes the store only through `perform`, as the control socket does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConsoleContext:
-    """`perform` is called from any thread but the loop's; `upkeep` gives None where orders and warnings could not
-    begin."""
+    """`perform` may be called from any thread but the loop's; `upkeep` returns None if orders and warnings could not
+    start."""
 
     writer: StoreWriter
     settings: Settings

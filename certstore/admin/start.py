@@ -1,7 +1,7 @@
-"""The console beside the control process: opened with what control has, and never in its way.
+"""Starts the console for the control process.
 
-Control is handed `serve_console` by the process that starts it. What the console is made of is imported when control
-is ready, as that takes as long as a start may. What can't be had (a port, a part of the installation) is logged, and
+The process that starts control hands it `serve_console`. The rest of the console is imported when control is ready,
+because that takes a while. If the console can't start (its port is taken, a package is missing), the log says why, and
 everything else goes on.
 """
 
@@ -40,7 +40,7 @@ async def serve_console(
     perform: Perform,
     upkeep: Callable[[], Upkeep | None],
 ) -> AsyncIterator[None]:
-    """Serve for as long as the context lasts; a `certstore.control.process.Console`."""
+    """Serve the console for as long as the context lasts: a `certstore.control.process.Console`."""
     context = ConsoleContext(writer, settings, base, perform, upkeep, utc_now)
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -49,7 +49,7 @@ async def serve_console(
         except (OSError, ssl.SSLError) as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
             logger.error("there is no console on %s: %s", settings.admin.listen, what)
-        except Exception as error:  # noqa: BLE001  certificates are served, taken in and renewed without a console
+        except Exception as error:  # noqa: BLE001  certificates are served, installed and renewed without a console
             where = "".join(traceback.format_tb(error.__traceback__))
             logger.error("there is no console: %s at\n%s", type(error).__name__, where)
         yield

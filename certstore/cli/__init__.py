@@ -1,10 +1,31 @@
-"""`certedge`: commands over the store and the control process.
+"""The command line `certedge`: one module per group of commands, on top of the store and the control process.
 
-    main            the typer app and its groups; `edge_addon.cli` adds `run` and `demo`
-    context         which edge.yaml, which store
-    sites, certificates, explain, status, verify, check, init     one command group each
-    export          file sets for daemons elsewhere; probe: handshakes with listeners
-    output          tables, plain text, JSON; failure: error output and exit codes
+Every change goes through `certstore.control.client`; nothing here writes to the store. Modules import what a command
+needs when it runs, so that every command starts fast.
 
-Modules are imported when their command runs: a command's start is short however much the others need.
+main            the typer app and its groups; `edge_addon.cli` adds `run` and `demo`
+context         the options of every command, and the settings and store behind them
+asking          has a command performed, and shows what came of it
+output          tables, plain text and JSON
+tables          how a table fits the width of a terminal
+failure         how a failure is reported, and the exit codes
+completion      what the shell offers when you press the tab key
+
+init            `certedge init`
+check           `certedge check-config`
+ignored         entries of domains/ that belong to no site, for check and status
+status          `certedge status`, and how facts about sites are shown
+explain         `certedge explain`
+verify          `certedge verify`
+sites           `certedge site …`
+certificates    `certedge cert …`
+export          the files of `certedge cert export`, swapped in at once
+request         `certedge cert request`
+renew           `certedge renew`
+preflight       `certedge preflight`
+importing       `certedge import`
+import_sources  reads what certbot, acme.sh and BlueMind left
+account         `certedge account …`
+notify          `certedge notify …`
+admin           `certedge admin …`
 """

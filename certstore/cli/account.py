@@ -1,4 +1,4 @@
-"""`certedge account …`: the account at each CA."""
+"""`certedge account …`: the ACME account at each CA."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from certstore.control.commands.results import AccountsResult
 
 app = typer.Typer(
-    no_args_is_help=True, help="The account at each CA, one for all sites.", epilog="Example: certedge account show"
+    no_args_is_help=True,
+    help="Manage the ACME account at each CA; all sites share it.",
+    epilog="Example: certedge account show",
 )
 
 
 @app.command(epilog="Example: certedge account show --json")
 def show(config: Config = None, as_json: AsJson = False) -> None:
-    """Which account there is at which CA, and whom the CA writes to."""
+    """Show the account at each CA and the addresses that the CA writes to."""
     from certstore.control.commands.requests import ShowAccountsRequest
 
     _print(ask_live(open_edge(config), ShowAccountsRequest(), "read the accounts"), as_json=as_json)
@@ -29,12 +31,12 @@ def show(config: Config = None, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: certedge account register --agree-to-terms")
 def register(
     agree_to_terms: Annotated[
-        bool, typer.Option("--agree-to-terms", help="You have read the CA's terms of service and agree to them.")
+        bool, typer.Option("--agree-to-terms", help="Confirm that you have read and accept the CA's terms of service.")
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the account at every configured CA, or tell an existing one its new contact."""
+    """Register an account at every configured CA, or update the contact of an existing one."""
     from certstore.control.commands.requests import RegisterAccountsRequest
 
     request = RegisterAccountsRequest(agree_to_terms)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from certstore.cli.asking import ask
 from certstore.cli.completion import site_keys, words
-from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.context import AsJson, Config, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
 
@@ -20,49 +20,53 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Users of the console, and tokens for its API.",
+    help="Manage users of the console and tokens for its API.",
     epilog="Example: certedge admin user list",
 )
 user = typer.Typer(
-    no_args_is_help=True, help="People who may sign in to the console.", epilog="Example: certedge admin user add anna"
+    no_args_is_help=True,
+    help="Manage the people who can sign in to the console.",
+    epilog="Example: certedge admin user add anna",
 )
 token = typer.Typer(
-    no_args_is_help=True, help="Tokens for the API.", epilog="Example: certedge admin token add monitoring --scope read"
+    no_args_is_help=True,
+    help="Manage tokens for the API.",
+    epilog="Example: certedge admin token add monitoring --scope read",
 )
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
 
 _PASSWORD_LIMIT = 4096
+_ROLES, _SCOPES = ("admin", "domain"), ("read", "operate", "admin")
 
 Sites = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--site", metavar="SITE", show_default=False, autocompletion=site_keys, help="Only this site; may be repeated."
-    ),
+    list[str] | None, repeated_option("--site", "SITE", "Restrict to this site", autocompletion=site_keys)
 ]
+
+
+def _argument(metavar: str, what: str) -> Any:
+    return typer.Argument(metavar=metavar, show_default=False, help=what)
+
+
+def _choice(name: str, allowed: Sequence[str], what: str, **more: Any) -> Any:
+    return typer.Option(name, metavar="|".join(allowed), autocompletion=words(lambda: allowed), help=what, **more)
 
 
 @user.command("add", epilog="Example: certedge admin user add anna --role domain --site webmail.example.com")
 def add_user(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="With what the person signs in.")],
+    name: Annotated[str, _argument("NAME", "The name to sign in with.")],
     role: Annotated[
-        str,
-        typer.Option(
-            "--role",
-            metavar="admin|domain",
-            autocompletion=words(lambda: ("admin", "domain")),
-            help="All sites, or their own only.",
-        ),
+        str, _choice("--role", _ROLES, "admin: all sites; domain: only those given with --site.")
     ] = "admin",
     site: Sites = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="A user of this name gets this password, role and sites.")
+        bool, typer.Option("--replace", help="If the user exists, set this password, role and sites.")
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let somebody sign in to the console. The password is asked for."""
+    """Add a user of the console. You are prompted for the password."""
     from certstore.control.commands.requests import AddUserRequest
     from certstore.model.console.people import Role
 
@@ -75,82 +79,36 @@ def add_user(
 
 @user.command("list", epilog="Example: certedge admin user list")
 def list_users(config: Config = None, as_json: AsJson = False) -> None:
-    """Who may sign in, and what they see."""
+    """List the users, their sites and how they sign in."""
     from certstore.control.commands.requests import ListUsersRequest
 
     result = ask(open_edge(config), ListUsersRequest(), "list the users")
     if as_json:
         print_json(result.to_json())
-        return
-    print_table(
-        ("user", "role", "sites", "sign-in"),
-        [(each.name, each.role, _sites(each.sites), _sign_in(each)) for each in result.users],
-        wraps=("sites", "sign-in"),
-    )
+    else:
+        rows = [(each.name, each.role, _sites(each.sites), _sign_in(each)) for each in result.users]
+        print_table(("user", "role", "sites", "sign-in"), rows, wraps=("sites", "sign-in"))
 
 
 @user.command("remove", epilog="Example: certedge admin user remove anna")
 def remove_user(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Who is to go.")],
-    config: Config = None,
-    as_json: AsJson = False,
+    name: Annotated[str, _argument("NAME", "The user to remove.")], config: Config = None, as_json: AsJson = False
 ) -> None:
-    """Take somebody's sign-in away, at once. The last administrator stays."""
+    """Remove a user and sign them out at once. The last administrator can't be removed."""
     from certstore.control.commands.requests import RemoveUserRequest
 
     _show(ask(open_edge(config), RemoveUserRequest(name), f"remove the user {name}"), as_json=as_json)
 
 
-@token.command("list", epilog="Example: certedge admin token list --json")
-def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
-    """Which tokens there are. A token begins with `cet_` and its key."""
-    from certstore.control.commands.requests import ListTokensRequest
-
-    result = ask(open_edge(config), ListTokensRequest(), "list the tokens")
-    if as_json:
-        print_json(result.to_json())
-        return
-    print_table(
-        ("key", "name", "scope", "sites", "made by", "made"),
-        [
-            (each.key, each.name, each.scope, _sites(each.sites), each.made_by, f"{each.made_at:%Y-%m-%d}")
-            for each in result.tokens
-        ],
-        gives_way=("made by", "made"),
-        wraps=("sites",),
-    )
-
-
-@token.command("remove", epilog="Example: certedge admin token remove 5f3a09c1d2e4")
-def remove_token(
-    key: Annotated[str, typer.Argument(metavar="KEY", show_default=False, help="As `admin token list` shows it.")],
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a token good for nothing, at once."""
-    from certstore.control.commands.requests import RemoveTokenRequest
-
-    _show(ask(open_edge(config), RemoveTokenRequest(key), f"remove the token {key}"), as_json=as_json)
-
-
 @token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
 def add_token(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="What it is used for.")],
-    scope: Annotated[
-        str,
-        typer.Option(
-            "--scope",
-            metavar="read|operate|admin",
-            show_default=False,
-            autocompletion=words(lambda: ("read", "operate", "admin")),
-            help="What it may do.",
-        ),
-    ],
+    name: Annotated[str, _argument("NAME", "What the token is for.")],
+    scope: Annotated[str, _choice("--scope", _SCOPES, "What the token allows.", show_default=False)],
     site: Sites = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token for the API; it is printed once."""
+    """Create a token for the API and print it. It can't be shown again."""
     from certstore.control.commands.requests import AddTokenRequest
     from certstore.model.console.authorization import Scope
 
@@ -161,7 +119,36 @@ def add_token(
         print_json(result.to_json())
         return
     print_lines(result.token)
-    sys.stderr.write("This is the only time that the token is shown.\n" if sys.stderr.isatty() else "")
+    sys.stderr.write("Copy the token now: it can't be shown again.\n" if sys.stderr.isatty() else "")
+
+
+@token.command("list", epilog="Example: certedge admin token list --json")
+def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
+    """List the tokens. The text of a token begins with `cet_` and its key."""
+    from certstore.control.commands.requests import ListTokensRequest
+
+    result = ask(open_edge(config), ListTokensRequest(), "list the tokens")
+    if as_json:
+        print_json(result.to_json())
+        return
+    rows = [
+        (each.key, each.name, each.scope, _sites(each.sites), each.made_by, f"{each.made_at:%Y-%m-%d}")
+        for each in result.tokens
+    ]
+    headers = ("key", "name", "scope", "sites", "made by", "made")
+    print_table(headers, rows, gives_way=("made by", "made"), wraps=("sites",))
+
+
+@token.command("remove", epilog="Example: certedge admin token remove 5f3a09c1d2e4")
+def remove_token(
+    key: Annotated[str, _argument("KEY", "The key, as shown by `admin token list`.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a token at once."""
+    from certstore.control.commands.requests import RemoveTokenRequest
+
+    _show(ask(open_edge(config), RemoveTokenRequest(key), f"remove the token {key}"), as_json=as_json)
 
 
 def _show(result: UserResult | TokenRemoved, *, as_json: bool) -> None:
@@ -179,8 +166,8 @@ def _one_of[E: StrEnum](kind: type[E], word: str, attempted: str) -> E:
         raise CommandFailed(attempted, found, "", Exit.USAGE) from None
 
 
-def _sites(sites: Sequence[str] | None) -> str:
-    return ", ".join(sites) if sites else "all"
+def _sites(sites: Iterable[str] | None) -> str:
+    return ", ".join(sites or ()) or "all"
 
 
 def _sign_in(user: UserFacts) -> str:
@@ -197,6 +184,6 @@ def _read_password(attempted: str, *, from_stdin: bool) -> str:
         except UnicodeDecodeError:
             raise CommandFailed(attempted, "the password on stdin is not UTF-8 text", "", Exit.USAGE) from None
     if not sys.stdin.isatty():
-        found = "there is nobody to ask for the password"
-        raise CommandFailed(attempted, found, "give it with --password-stdin", Exit.USAGE)
+        found = "there is no terminal to ask for the password"
+        raise CommandFailed(attempted, found, "pass it with --password-stdin", Exit.USAGE)
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

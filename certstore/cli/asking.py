@@ -1,4 +1,4 @@
-"""Asking for a change, and saying what came of it: shared by every command that changes something."""
+"""Has a command performed and shows what came of it: shared by every command that changes something."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def ask_live[R: CommandResult](edge: Edge, request: CommandRequest[R], attempted
 
 
 def _failed(edge: Edge, request: CommandRequest[Any], attempted: str, failure: RequestFailed) -> CommandFailed:
-    """For an unknown site, the nearest known one is added here.
+    """For an unknown site, the nearest known one is suggested here.
 
-    Control does not name it: the console performs the same commands for people who must not learn of each other.
+    Control does not suggest it: the console performs the same commands, for users who must not learn of other sites.
     """
     from certstore.control.commands.requests import SiteRequest
 
@@ -71,7 +71,7 @@ def _failed(edge: Edge, request: CommandRequest[Any], attempted: str, failure: R
 
 
 def known_sites(edge: Edge) -> Sequence[str]:
-    """Their keys; none where the store is new, or can't be read by this user."""
+    """Their keys; empty if the store is new, or this user can't read it."""
     from certstore.store.journal import JournalUnreadable
     from certstore.store.reader import Store
 
@@ -82,14 +82,14 @@ def known_sites(edge: Edge) -> Sequence[str]:
 
 
 def show_change(edge: Edge, result: InstallResult | SiteResult | RemoveResult, *, as_json: bool) -> None:
-    """What changed, what remains to be looked at, and what clients get: now, or once the service runs."""
+    """Show what changed, its remaining problems, and what clients get: now, or once the service runs."""
     is_running = service_runs(edge)
     if as_json:
         print_json({**result.to_json(), "service_runs": is_running})
         return
     message = result.message
     notes = [problem.message for problem in getattr(result, "problems", ())]
-    for note in notes:  # the message of a new certificate repeats them
+    for note in notes:  # the message of a new certificate contains them
         message = message.replace(f"; {note}", "")
     print_lines(Cell(message, GOOD), *(Cell(f"note: {note}", WARNING) for note in notes))
     if result.served is not None:
@@ -97,16 +97,16 @@ def show_change(edge: Edge, result: InstallResult | SiteResult | RemoveResult, *
 
 
 def service_runs(edge: Edge) -> bool:
-    """Whether what was changed is served already. Asked after the change, by somebody who was let make it."""
+    """Whether changes are served already. To be called after a change, by a user who was allowed to make it."""
     from certstore.control.client import control_pid
 
     return control_pid(edge.layout) is not None
 
 
 def show_whether_served(edge: Edge) -> None:
-    """For commands whose certificates are live in the store, and whose words would else promise more."""
+    """For commands whose certificates are live in the store, but served only while the service runs."""
     if not service_runs(edge):
-        print_lines(Cell(f"note: it is served {ONCE_IT_RUNS}", WARNING))
+        print_lines(Cell(f"note: the certificate is served {ONCE_IT_RUNS}", WARNING))
 
 
 def _served_line(served: Served, *, is_running: bool) -> str:
@@ -119,7 +119,7 @@ def _served_line(served: Served, *, is_running: bool) -> str:
 
 
 def show_findings(findings: Sequence[PreflightNote]) -> None:
-    """What a preflight found, the graver first, each with what to do."""
+    """The findings of a preflight check, the more severe first, each with what to do."""
     from certstore.model.renewal.preflight_facts import Severity
 
     for finding in findings:
@@ -129,11 +129,11 @@ def show_findings(findings: Sequence[PreflightNote]) -> None:
 
 
 def order_failure(edge: Edge, result: OrderResult, attempted: str) -> CommandFailed:
-    """An order that failed, or waits for a limit, as a failure of the command."""
+    """An order that failed, or was held back by a limit, as a failure of the command."""
     remedy = result.remedy
     if result.link:
         remedy += f"\n{result.link}"
     if result.next_attempt is not None:
-        remedy += f"\nit is tried again by itself at {utc(result.next_attempt)}"
+        remedy += f"\nthe next automatic attempt is at {utc(result.next_attempt)}"
         remedy += "" if service_runs(edge) else ", if the service runs then (certedge run)"
     return CommandFailed(attempted, result.message, remedy.strip())

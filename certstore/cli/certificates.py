@@ -1,6 +1,6 @@
-"""`certedge cert …`: certificates handed in by a person, the versions of a site, and copies for other hosts.
+"""`certedge cert …`: certificates that you install, the versions of a site, and copies for other hosts.
 
-Files are read here, as the user who runs the command; only their bytes go to whoever writes the store.
+Files are read here, as the user who runs the command; only their bytes go to the process that writes the store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Certificates by hand, and their versions.",
+    help="Install certificates and manage their versions.",
     epilog="Example: certedge cert history webmail.example.com",
 )
 
@@ -48,20 +48,21 @@ def _file_option(name: str, what: str) -> Any:
 )
 def install(
     site: SiteKey,
-    fullchain: Annotated[Path | None, _file_option("--fullchain", "Certificate and chain, PEM.")] = None,
-    privkey: Annotated[Path | None, _file_option("--privkey", "The private key.")] = None,
+    fullchain: Annotated[Path | None, _file_option("--fullchain", "Certificate and chain in PEM.")] = None,
+    privkey: Annotated[Path | None, _file_option("--privkey", "The private key in PEM.")] = None,
     pem: Annotated[Path | None, _file_option("--pem", "Key, certificate and chain in one file.")] = None,
     p12: Annotated[Path | None, _file_option("--p12", "A PKCS#12 file (.p12, .pfx).")] = None,
     password_file: Annotated[
-        Path | None, _file_option("--password-file", "Its first line opens the .p12 or the key; - reads stdin.")
+        Path | None,
+        _file_option("--password-file", "File whose first line is the password of the .p12 or the key; - reads stdin."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Take it although it has expired, or does not cover the site's names.")
+        bool, typer.Option("--force", help="Accept a certificate that has expired or does not cover the site's names.")
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a certificate with its key, make it the next version of the site; a running service serves it at once."""
+    """Check a certificate and its key and make it the site's next version. A running service serves it at once."""
     from certstore.control.commands.requests import InstallRequest
 
     attempted = f"install a certificate for {site}"
@@ -78,7 +79,7 @@ def install(
 
 @app.command(epilog="Example: certedge cert history webmail.example.com")
 def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
-    """The site's versions, which of them is live, and the last attempts."""
+    """List the site's versions, the live one marked, and the last attempts."""
     from certstore.store.reader import Store
     from certstore.store.status import history as versions_of
 
@@ -97,7 +98,10 @@ def rollback(
     version: Annotated[
         int | None,
         typer.Argument(
-            metavar="VERSION", min=1, show_default=False, help="The one that was live before, if not given."
+            metavar="VERSION",
+            min=1,
+            show_default=False,
+            help="The version to go back to (default: the one that was live before).",
         ),
     ] = None,
     config: Config = None,
@@ -118,11 +122,11 @@ def rollback(
 )
 def export(
     site: SiteKey,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A folder for this site alone.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A folder for this site only.")],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the live files of a site to DIR for other daemons: all at once, and only when they have changed."""
+    """Copy the live files of a site to DIR for other daemons, atomically and only if they have changed."""
     from certstore.cli.export import ExportRefused, export_live
 
     attempted = f"export the certificate of {site} to {folder}"
@@ -130,7 +134,7 @@ def export(
     try:
         done = export_live(edge.layout, site, folder)
     except ExportRefused as refused:
-        remedy = "a site without a certificate of its own is served main's: certedge cert export main DIR"
+        remedy = "a site without its own certificate uses the main one: certedge cert export main DIR"
         if folder.exists():
             remedy = f"choose an empty folder, or see: certedge cert history {site}"
         raise CommandFailed(attempted, str(refused), remedy) from None
@@ -146,35 +150,35 @@ def export(
     elif done.changed:
         print_lines(Cell(f"{folder}: version {done.version.number} of {site}: {', '.join(done.files)}", GOOD))
     else:
-        print_lines(f"{folder} holds version {done.version.number} of {site} already")
+        print_lines(f"{folder} already holds version {done.version.number} of {site}")
 
 
 def _given_files(
     fullchain: Path | None, privkey: Path | None, pem: Path | None, p12: Path | None, attempted: str
 ) -> list[Path]:
-    """Exactly one of the three ways to hand a certificate in."""
+    """The files of exactly one of the three ways to give a certificate."""
     ways = [[fullchain, privkey], [pem], [p12]]
     used = [way for way in ways if any(way)]
     if len(used) != 1 or not all(used[0]):
         allowed = "give --fullchain FILE with --privkey FILE, or --pem FILE, or --p12 FILE --password-file FILE"
-        raise CommandFailed(attempted, "these options do not say which files to take", allowed, Exit.USAGE)
+        raise CommandFailed(attempted, "these options do not say which files to install", allowed, Exit.USAGE)
     return [path for path in used[0] if path is not None]
 
 
 def _read(path: Path, limit: int, attempted: str) -> bytes:
-    """The content of a regular file, or a failure that says no more than its name and size."""
+    """The content of a file. A failure names no more than its path and size."""
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise CommandFailed(attempted, f"{path}: {error.strerror}") from None
     if len(content) > limit:
-        raise CommandFailed(attempted, f"{path} has more than {limit} bytes", "check which file was given")
+        raise CommandFailed(attempted, f"{path} is larger than {limit} bytes", "check that it is the right file")
     return content
 
 
 def _read_password(path: Path, attempted: str) -> bytes:
-    """The first line, without its end."""
+    """The first line, without the line break."""
     if str(path) == "-":
         content = sys.stdin.buffer.read(_PASSWORD_LIMIT)
     else:
@@ -183,32 +187,30 @@ def _read_password(path: Path, attempted: str) -> bytes:
 
 
 def _show_refusal(result: InstallResult, attempted: str, *, as_json: bool) -> None:
-    """Raises CommandFailed with every reason, and with --force where a person may overrule all of them."""
+    """Raises CommandFailed with every reason, and a hint at --force if you may overrule all of them."""
     if as_json:
         print_json(result.to_json())
     found = "\n".join(finding.message for finding in result.findings) or result.message
-    remedy = "nothing has changed; what is served stays"
+    remedy = "nothing has changed; clients get the same certificate as before"
     if result.findings and all(finding.is_forcible for finding in result.findings):
-        remedy += ". If it is right all the same, say so with --force"
+        remedy += ". To install it anyway: --force"
     raise CommandFailed(attempted, found, remedy)
 
 
 def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
-    """For commands that only read: the site has to have left something in the store."""
+    """For commands that only read: something about the site must be in the store."""
     from certstore.model.did_you_mean import site_advice
 
     check_site_key(site, attempted)
     edge = open_edge(config)
     layout = edge.layout
     try:
-        os.scandir(layout.archive).close()  # PermissionError for other users, before anything looks merely absent
+        os.scandir(layout.archive).close()  # PermissionError for other users, to whom everything would seem absent
     except FileNotFoundError:
-        remedy = "start the service (certedge run), which reads the store"
-        raise CommandFailed(
-            attempted, f"the store {layout.root} is new: nothing was read into it yet", remedy
-        ) from None
+        found = f"the store {layout.root} is new: the service has not read it yet"
+        raise CommandFailed(attempted, found, "start the service: certedge run") from None
     if not any(os.path.lexists(path) for path in (layout.versions(site), layout.live(site), layout.records(site))):
-        found = f"there is no site {site}, or nothing was ever done for it"
+        found = f"there is no site {site}, or it never had a certificate or an attempt"
         raise CommandFailed(attempted, found, site_advice(site, known_sites(edge)))
     return edge
 
@@ -222,7 +224,7 @@ def _show_history(site: str, versions: Sequence[VersionFacts], attempts: Sequenc
             wraps=("names",),
         )
     else:
-        print_lines(f"{site} has no versions: the main certificate stands in for it")
+        print_lines(f"{site} has no versions: clients get the main certificate")
     if attempts:
         rows = [
             (_when(each.at), each.doing, Cell(each.outcome.value, _OUTCOME_STYLES[each.outcome.value]), each.message)
@@ -243,7 +245,9 @@ def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
         str(version.number),
         Cell("live", GOOD) if facts.is_live else Cell(""),
         _when(version.made_at),
-        Cell(version.source, short="drop" if version.source.startswith("/") else ""),  # from one of the site's places
+        Cell(
+            version.source, short="drop" if version.source.startswith("/") else ""
+        ),  # a path of one of the site's drop places
         Cell(
             f"{version.not_after:%Y-%m-%d} ({left})",
             BAD if left == "expired" else "",

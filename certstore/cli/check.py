@@ -1,6 +1,6 @@
-"""`certedge check-config`: faults of edge.yaml and of every site.yaml: file, line, key, value, what is allowed.
+"""`certedge check-config`: faults in edge.yaml and every site.yaml, with file, line, key, value and what is allowed.
 
-Also names in the drop places that stand for no site, which are passed over while all else runs.
+It also lists entries of domains/ that belong to no site; the service ignores them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         for site_yaml in _site_files(layout):
             files.append(str(site_yaml))
             site, site_faults = _check(site_yaml, _parse_site)
-            faults += site_faults + _uninspectable(site_yaml, site, settings)
+            faults += site_faults
             hosts |= {site.host} if site is not None else set()
         ignored = ignored_entries(layout, hosts)
     if as_json:
@@ -48,7 +48,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         print_lines(*ignored_lines(ignored))
         number = f"{len(files)} files" if len(files) > 1 else "1 file"
         if not faults:
-            print_lines(Cell(f"{number} checked, nothing wrong{' in them' if ignored else ''}", GOOD))
+            print_lines(Cell(f"{number} checked, no errors{' in them' if ignored else ''}", GOOD))
             print_lines(*(Cell(f"note: {each}", WARNING) for each in notes))
     if faults:
         found = "\n".join(map(str, faults))
@@ -62,9 +62,9 @@ def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, lis
     try:
         return parse(path.read_text(encoding="utf-8-sig"), str(path)), []
     except OSError as error:
-        reason = f"it can't be read: {error.strerror}"
+        reason = f"the file can't be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        reason = f"it is not UTF-8 text (byte {error.start})"
+        reason = f"the file is not UTF-8 text (byte {error.start})"
     except SettingsError as error:
         return None, list(error.faults)
     return None, [SettingsFault(str(path), None, None, None, None, reason)]
@@ -89,7 +89,7 @@ def _layout(config: Path, settings: Settings) -> Layout:
 
 
 def _site_files(layout: Layout) -> Iterator[Path]:
-    """Those that are there; a folder without one is a bare site."""
+    """Those that exist; a folder without one is a bare site."""
     folders = [layout.drop_folder("main")]
     if layout.domains.is_dir():
         folders += sorted(path for path in layout.domains.iterdir() if path.is_dir() and path.name != "main")
@@ -99,30 +99,10 @@ def _site_files(layout: Layout) -> Iterator[Path]:
             yield site_yaml
 
 
-def _uninspectable(source: Path, site: SiteSettings | None, settings: Settings) -> list[SettingsFault]:
-    """mitmproxy connects to hosts and ports only."""
-    from certstore.model.settings.loading import SettingsFault
-
-    if site is None or not site.inspect:
-        return []
-    sockets = [each.url for each in site.upstream or settings.upstream if each.unix_path is not None]
-    return [
-        SettingsFault(
-            str(source),
-            None,
-            "inspect",
-            "true",
-            "an upstream that is http:// or https://",
-            f"an inspected site can't be relayed to {url}",
-        )
-        for url in sockets[:1]
-    ]
-
-
 def _notes(config: Path, settings: Settings) -> list[str]:
-    """What may be meant, and often is a slip."""
+    """What may be intended, but is often a mistake."""
     root = _layout(config, settings).root
-    return [] if root.exists() else [f"there is no store {root} yet: certedge run makes an empty one"]
+    return [] if root.exists() else [f"there is no store {root} yet: certedge run creates an empty one"]
 
 
 def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
@@ -136,11 +116,11 @@ def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
     if known:
         return []
     reason = f"there is no group {group} on this machine"
-    return [SettingsFault(str(config), None, "keys_group", group, "a group that exists", reason)]
+    return [SettingsFault(str(config), None, "keys_group", group, "an existing group", reason)]
 
 
 def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
-    """Files that edge.yaml names and that are not there: the models know no disk."""
+    """Files that edge.yaml names and that do not exist. The settings models never read the disk."""
     from certstore.model.settings.loading import SettingsFault
 
     named: list[tuple[str, Path | None]] = [("acme.ca_file", settings.acme.ca_file)]
@@ -157,7 +137,7 @@ def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
         named.append(("notify.webhook.secret_file", settings.notify.webhook.secret_file))
         named.append(("notify.webhook.ca_file", settings.notify.webhook.ca_file))
     return [
-        SettingsFault(str(config), None, key, str(path), "the path of a file that exists", f"there is no file {path}")
+        SettingsFault(str(config), None, key, str(path), "the path of an existing file", f"there is no file {path}")
         for key, path in named
         if path is not None and not (config.parent / path).exists()
     ]

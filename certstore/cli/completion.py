@@ -1,6 +1,6 @@
-"""What the shell offers for a word that is being typed: sites, host names, words that are allowed.
+"""Completions that the shell offers: sites, host names and the allowed words of an option.
 
-Whoever presses the tab key wants no message: where nothing can be read, nothing is offered.
+The tab key never shows an error: if something can't be read, nothing is offered.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def site_keys(context: typer.Context, incomplete: str) -> list[str]:
     if edge is None:
         return []
     snapshot = _snapshot(edge)
-    # The store's inside is for its owner; its drop places may be read by everybody.
+    # Only the owner can read the inside of the store; everybody can list its drop places.
     return _starting(incomplete, snapshot.sites if snapshot is not None else _folders(edge))
 
 
 def host_names(context: typer.Context, incomplete: str) -> list[str]:
-    """All names that sites declare, without wildcards: those that a client may ask for."""
+    """All names that sites declare and a client can ask for, so no wildcards."""
     edge = _edge(context)
     snapshot = _snapshot(edge) if edge is not None else None
     if snapshot is None:
@@ -39,7 +39,7 @@ def host_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def words(allowed: Callable[[], Iterable[str]]) -> Completer:
-    """A completer for what is allowed, in the order given; asked only when a shell asks."""
+    """A completer for the allowed words, in the order given. `allowed` is called only to complete."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in allowed() if word.startswith(incomplete)]
@@ -81,6 +81,9 @@ def _starting(incomplete: str, found: Iterable[str]) -> list[str]:
 SiteKey = Annotated[
     str,
     typer.Argument(
-        metavar="SITE", show_default=False, autocompletion=site_keys, help="The site's key: main, or its folder."
+        metavar="SITE",
+        show_default=False,
+        autocompletion=site_keys,
+        help="The site's key: main, or the name of its folder.",
     ),
 ]

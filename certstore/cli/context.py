@@ -25,7 +25,7 @@ _META = "certedge.config"
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Settings, where they came from, and the store that they name."""
+    """Settings, the file they came from, and the store that they name."""
 
     config: Path
     settings: Settings
@@ -42,8 +42,13 @@ class Edge:
         return Layout(self.base / self.settings.store)
 
 
+def repeated_option(name: str, metavar: str, what: str, **more: Any) -> Any:
+    """An option that can be given several times."""
+    return typer.Option(name, metavar=metavar, show_default=False, help=f"{what}; can be repeated.", **more)
+
+
 def _resolve_config(context: typer.Context, value: Path | None) -> Path:
-    """The option may stand before or after the command; what stands nearer to it counts."""
+    """The option can stand before or after the command; the one after it wins."""
     if value is not None:
         context.meta[_META] = value
     return chosen_config(context.meta.get(_META))
@@ -54,7 +59,7 @@ def chosen_config(given: Path | None) -> Path:
 
 
 def given_config(context: typer.Context) -> Path | None:
-    """What a line says that is not yet run: nearer to the command, or before it."""
+    """The --config of a line that the shell is completing: after the command, or before it."""
     at: Any = context  # typer's contexts have click's as parents
     while at is not None:
         if (value := at.params.get("config")) is not None:
@@ -69,12 +74,12 @@ Config = Annotated[
         "--config",
         "-c",
         callback=_resolve_config,
-        readable=False,  # looked at by open_edge, which says more about it
+        readable=False,  # open_edge checks it, with a better message
         show_default=False,
-        help=f"The settings file (default: ./edge.yaml, or what {CONFIG_VARIABLE} names).",
+        help=f"The settings file (default: ./edge.yaml, or the file that {CONFIG_VARIABLE} names).",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def open_edge(config: Path | None) -> Edge:
@@ -87,7 +92,7 @@ def open_edge(config: Path | None) -> Edge:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         found = "there is no such file"
-        remedy = "name the file with --config, or make a first one with: certedge init --host YOUR.HOST.NAME"
+        remedy = "name the file with --config, or create one with: certedge init --host YOUR.HOST.NAME"
         raise CommandFailed(attempted, found, remedy, Exit.USAGE) from None
     except OSError as error:
         raise CommandFailed(attempted, error.strerror or str(error), "", Exit.USAGE) from None
@@ -100,7 +105,7 @@ def open_edge(config: Path | None) -> Edge:
 
 
 def check_site_key(site: str, attempted: str) -> None:
-    """Raises CommandFailed when the text can be no site's key."""
+    """Raises CommandFailed when the text is not a valid site key."""
     from certstore.model.names import DomainName, InvalidName, is_site_key
 
     if is_site_key(site):
@@ -109,5 +114,5 @@ def check_site_key(site: str, attempted: str) -> None:
         advice = f"did you mean {DomainName.parse(site).value}?"
     except InvalidName:
         advice = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens."
-    found = f"{site!r:.100} can be no site's key"
-    raise CommandFailed(attempted, found, f"{advice} Those there are: certedge site list", Exit.USAGE)
+    found = f"{site!r:.100} is not a valid site key"
+    raise CommandFailed(attempted, found, f"{advice} To list the sites: certedge site list", Exit.USAGE)

@@ -1,6 +1,6 @@
-"""`certedge explain`: which certificate a client would get, and why, by the decision that the workers use.
+"""`certedge explain`: which certificate a client gets, and why, by the same decision that the workers make.
 
-Reads what the workers read, so it needs no running process.
+Reads what the workers read, so no process has to run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _kinds() -> list[str]:
-    """Listeners with TLS."""
+    """Of listeners with TLS."""
     from certstore.model.settings.models import ListenerKind
 
     return [each.value for each in ListenerKind if not each.is_clear_text]
@@ -36,17 +36,19 @@ def explain(
             metavar="NAME",
             show_default=False,
             autocompletion=host_names,
-            help='The server name; "" for a client that sends none.',
+            help='The server name that the client sends; "" for none.',
         ),
     ],
     kind: Annotated[
         str,
-        typer.Option(metavar="KIND", autocompletion=words(_kinds), help="The listener: https, imaps, submission, …"),
+        typer.Option(
+            metavar="KIND", autocompletion=words(_kinds), help="The kind of listener: https, imaps, submission, …"
+        ),
     ] = "https",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which certificate a client gets for NAME, and why."""
+    """Show which certificate a client gets for NAME, and why."""
     from certstore.model.selection import select
 
     edge = open_edge(config)
@@ -72,7 +74,7 @@ def selection_facts(selection: Selection, server_name: str | None, kind: str) ->
 
 
 def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
-    """What workers serve from; raises CommandFailed while there is none."""
+    """The snapshot that the workers serve from; raises CommandFailed while there is none."""
     from certstore.store.journal import JournalReader, JournalUnreadable
 
     reader = JournalReader(edge.layout)
@@ -89,8 +91,8 @@ def _listener_kind(kind: str) -> ListenerKind:
 
     allowed = _kinds()
     if kind not in allowed:
-        found = f"{kind!r} is no kind of listener with TLS; allowed: {', '.join(allowed)}"
-        raise CommandFailed("explain the choice of a certificate", found, "", Exit.USAGE)
+        found = f"{kind!r} is not a kind of listener with TLS; allowed: {', '.join(allowed)}"
+        raise CommandFailed("explain which certificate is served", found, "", Exit.USAGE)
     return ListenerKind(kind)
 
 

@@ -1,7 +1,7 @@
-"""Writes the live files of a site into a folder for daemons elsewhere, so that a reader never sees half a set.
+"""Writes the live files of a site into a folder for other daemons, so that a reader never sees half a set.
 
-A set goes into a folder of its own; `DIR/fullchain.pem` and the others are links through `DIR/.current`, which one
-rename points at the new set. The previous set stays for whoever has it open. Knows no settings and no commands.
+Each set gets a folder; `DIR/fullchain.pem` and the others are links through `DIR/.current`, which one rename points at
+the new set. The previous set stays for readers that have it open. Knows no settings and no commands.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CURRENT = ".current"
 _SET = ".set-"
 _FILES = (names.FULLCHAIN, names.PRIVKEY, names.CHAIN, names.CERT, names.COMBINED)
 _RSA_FILES = (names.FULLCHAIN_RSA, names.PRIVKEY_RSA)
-# A version can leave the archive while it is copied only if the link has moved on: then the next one is there.
+# A version can leave the archive while it is copied only if the link has moved on to the next one.
 _TRIES = 3
 
 
@@ -37,7 +37,7 @@ class Exported:
 
 
 def export_live(layout: Layout, site: str, folder: Path) -> Exported:
-    """Raises ExportRefused, or OSError (nothing that was there has changed then)."""
+    """Raises ExportRefused, or OSError; the files in the folder are unchanged then."""
     for attempt in range(1, _TRIES + 1):
         number = live_number(layout, site)
         if number is None:
@@ -55,7 +55,7 @@ def _export(layout: Layout, version: Version, folder: Path) -> Exported:
     source = layout.version(version.site, version.number)
     contents = {name: (source / name).read_bytes() for name in files}
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The digest covers every file, so a set of this name is this set, whichever store it came from.
+    # The digest covers every file, so a set of this name is this set, from whichever store.
     target = f"{_SET}{version.site}-{version.number}-{version.digest[:12]}"
     if _link_target(folder / CURRENT) == target and all(_is_linked(folder, name) for name in files):
         return Exported(version, files, changed=False)
@@ -65,12 +65,12 @@ def _export(layout: Layout, version: Version, folder: Path) -> Exported:
     replace_link(folder / CURRENT, target, folder)
     for name in _FILES + _RSA_FILES:
         _link(folder, name, is_wanted=name in files)
-    _sweep(folder, keep={target, previous})
+    _remove_old_sets(folder, keep={target, previous})
     return Exported(version, files, changed=True)
 
 
 def _write_set(folder: Path, name: str, contents: dict[str, bytes]) -> None:
-    """Complete under a temporary name first; a set of this name that is there already is whole."""
+    """Under a temporary name until it is complete, so a set that exists under this name is whole."""
     if (folder / name).is_dir():
         return
     fresh = folder / f"{name}.{os.getpid()}"
@@ -86,12 +86,12 @@ def _write_set(folder: Path, name: str, contents: dict[str, bytes]) -> None:
 
 
 def _refuse_foreign(folder: Path, previous: str | None, site: str) -> None:
-    """What an export would replace has to be an earlier export of the same site."""
+    """An export replaces only an earlier export of the same site."""
     if previous is not None and (of := previous.removeprefix(_SET).rsplit("-", 2)[0]) != site:
-        raise ExportRefused(f"{folder} holds the certificate of {of}")
+        raise ExportRefused(f"{folder} contains the certificate of {of}")
     files = _FILES + _RSA_FILES
     if foreign := [name for name in files if os.path.lexists(folder / name) and not _is_linked(folder, name)]:
-        raise ExportRefused(f"{folder} holds {', '.join(foreign)} that no export has made")
+        raise ExportRefused(f"{folder} contains files that no export wrote: {', '.join(foreign)}")
 
 
 def _link(folder: Path, name: str, *, is_wanted: bool) -> None:
@@ -112,7 +112,7 @@ def _link_target(path: Path) -> str | None:
         return None
 
 
-def _sweep(folder: Path, keep: set[str | None]) -> None:
+def _remove_old_sets(folder: Path, keep: set[str | None]) -> None:
     for path in folder.glob(f"{_SET}*"):
         if path.name not in keep and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

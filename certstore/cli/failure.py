@@ -1,6 +1,6 @@
-"""How a command says that it failed: what was attempted, on what, what was found, what to do; and the exit codes.
+"""How a command reports a failure: what was attempted, on what, what was found, what to do; and the exit codes.
 
-Knows nothing of stores and sockets; what other parts raise becomes a `CommandFailed` in `run_app`.
+Knows nothing about stores and sockets; what other parts raise becomes a `CommandFailed` in `run_app`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CommandFailed(Exception):
 
 
 def show_failure(failure: CommandFailed) -> None:
-    """Three short paragraphs at most on stderr; nothing is wrapped, so that a log keeps whole lines."""
+    """On stderr. Nothing is wrapped, so that a log keeps whole lines."""
     is_plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
     bold, plain = ("", "") if is_plain else ("\x1b[1;31m", "\x1b[0m")
     lines = [f"{bold}certedge: could not {printable(failure.attempted)}{plain}"]
@@ -50,7 +50,7 @@ def show_failure(failure: CommandFailed) -> None:
 
 
 def printable(text: str) -> str:
-    """Without control characters: names in a certificate or a file are no commands to the terminal."""
+    """Without control characters: a name in a certificate or a file must not send commands to the terminal."""
     return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
@@ -60,7 +60,7 @@ def _indented(label: str, text: str) -> list[str]:
 
 
 def run_app(app: Callable[..., Any]) -> int:
-    """Run a typer app; every way out is an exit code, and no failure that can be foreseen shows a traceback."""
+    """Run a typer app. It always ends in an exit code, and no foreseeable failure shows a traceback."""
     _make_output_safe()
     try:
         app(prog_name="certedge")
@@ -71,7 +71,7 @@ def run_app(app: Callable[..., Any]) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         remedy = ""
         if isinstance(error, PermissionError):
-            remedy = "run the command as root, or as the user that the service runs as"
+            remedy = "run the command as root, or as the user that runs the service"
         show_failure(CommandFailed(f"run {' '.join(_words())}", what, remedy))
         return Exit.FAILED
     except SystemExit as done:
@@ -80,7 +80,7 @@ def run_app(app: Callable[..., Any]) -> int:
 
 
 def _make_output_safe() -> None:
-    """A stream that was closed, or a locale that lacks a letter of ours, is no reason for a traceback."""
+    """A closed stream, or a locale that lacks one of our characters, must not end in a traceback."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -90,7 +90,7 @@ def _make_output_safe() -> None:
 
 
 def _words() -> list[str]:
-    """The command's own words, without options and their values, which could be long."""
+    """The words of the command, without options and their values, which could be long."""
     words = ["certedge"]
     for word in sys.argv[1:]:
         if word.startswith("-"):

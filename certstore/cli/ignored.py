@@ -1,6 +1,6 @@
-"""Entries of domains/ that stand for no site and so are passed over, each with what to do about it.
+"""Entries of domains/ that belong to no site and are therefore ignored, each with what to do about it.
 
-The rule is that of `certstore.store.drops.ownership`, which needs the books of a running writer.
+The rule is that of `certstore.store.drops.ownership`, which needs the state of a running writer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
-    """What to do by path; `hosts` are those of all sites. Raises OSError where domains/ may not be read."""
+    """What to do, by path; `hosts` are those of all sites. Raises OSError if domains/ can't be read."""
     from certstore.store.site_settings import is_usable_key, may_be_bare
 
     if not layout.domains.is_dir():
@@ -31,7 +31,7 @@ def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
             has_folder = is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
             is_known = has_folder or path.stem in hosts or may_be_bare(path.stem)
         else:
-            continue  # anybody's notes
+            continue  # notes and the like
         if not is_known:
             ignored[path] = _what_to_do(layout, path)
     return ignored
@@ -53,7 +53,7 @@ def _what_to_do(layout: Layout, path: Path) -> str:
     name, suffix = (path.name, "") if is_folder else (path.stem, DROP_SUFFIX)
     if name == "main":
         place = layout.drop_folder("main") if is_folder else layout.drop_file("main")
-        return f"what belongs to the main site goes into {place}"
+        return f"move it to {place}, the main site's place"
     try:
         host = DomainName.parse(name).value
     except InvalidName:
@@ -62,5 +62,5 @@ def _what_to_do(layout: Layout, path: Path) -> str:
         or_else = "" if is_folder else ", or to the name of the site's folder"
         return f"rename it to the host name, as in mail.example.com{suffix}{or_else}"
     if (path.parent / f"{host}{suffix}").exists():
-        return f"{host}{suffix} is there already; move what is in it there"
+        return f"{host}{suffix} exists already; move its contents there"
     return f"rename it to {host}{suffix}"

@@ -1,7 +1,7 @@
-"""What another program left behind, read and put in our terms: sites, certificates and CA accounts.
+"""Reads the sites, certificates and CA accounts of another program: certbot, acme.sh or BlueMind.
 
-One reader each for certbot, acme.sh and BlueMind. Only reads; nothing at the source changes, and nothing in the store
-does. What can't be used is told in `notes`, and stops nothing else.
+Only reads: nothing changes at the source or in the store. What can't be imported is listed in `notes` and stops nothing
+else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LETS_ENCRYPT = "Let's Encrypt"
 
 @dataclass(frozen=True, slots=True)
 class FoundSite:
-    """`site` is `main` or the host. `files` go through intake as they are; `path` is where they were found."""
+    """`site` is `main` or the host. `files` are checked on import as any upload; `path` is where they were found."""
 
     site: str
     host: str
@@ -40,7 +40,7 @@ class FoundSite:
     path: str
 
     def and_files_of(self, other: FoundSite) -> FoundSite:
-        """An EC and an RSA certificate of one host are one site."""
+        """The EC and the RSA certificate of one host belong to one site."""
         names = tuple(dict.fromkeys((*self.additional_names, *other.additional_names)))
         taken = {file.name for file in self.files}
         others = (replace(file, name=f"other-{file.name}") if file.name in taken else file for file in other.files)
@@ -100,7 +100,7 @@ def read_acme_sh(folder: Path) -> Found:
         email = _setting(path.parent / "ca.conf", "CA_EMAIL")
         key = _read(path, notes)
         if not url or key is None:
-            notes.append(f"{path.parent}: no account URL is known, so the account is not taken over")
+            notes.append(f"{path.parent}: it has no account URL, so the account is not imported")
             continue
         accounts.append((0, FoundAccount(directory, url, key, (email,) if email else (), str(path.parent))))
     return Found(_merged(sites), _one_per_ca(accounts, notes), tuple(notes))
@@ -120,7 +120,7 @@ def read_bluemind(folder: Path) -> Found:
             found = _from_files(path, path.stem.removeprefix("bm_cert-"), [path], notes)
             sites += [found] if found is not None else []
     if not sites:
-        notes.append(f"{folder}: no bm_cert.pem and no bm_cert-DOMAIN.pem")
+        notes.append(f"{folder}: there is no bm_cert.pem and no bm_cert-DOMAIN.pem")
     return Found(_merged(sites), (), tuple(notes))
 
 
@@ -132,27 +132,27 @@ def _site(folder: Path, name: str, files: Sequence[str], notes: list[str]) -> Fo
 
 
 def _from_files(place: Path, name: str, paths: Sequence[Path], notes: list[str]) -> FoundSite | None:
-    """The site that a certificate is for, by the names in it; `name` is the host where the certificate has it."""
+    """The site for a certificate, from the names in it; `name` becomes the host if the certificate contains it."""
     contents = [(path.name, _read(path, notes)) for path in paths]
     files = tuple(DroppedFile(each, content) for each, content in contents if content is not None)
     if len(files) < len(paths):
         return None
     leaf = _leaf(files)
     if leaf is None:
-        notes.append(f"{place}: no certificate that can be read")
+        notes.append(f"{place}: there is no readable certificate")
         return None
     names = _dns_names(leaf)
     hosts = [each for each in names if is_host_name(each)]
-    wanted = re.sub(r"-\d{4}$", "", name)  # certbot's mark of a second lineage
+    wanted = re.sub(r"-\d{4}$", "", name)  # certbot's suffix of a second lineage
     if not hosts:
-        notes.append(f"{place}: names no host, only {', '.join(names) or 'nothing'}; add its site by hand")
+        notes.append(
+            f"{place}: the certificate names no host ({', '.join(names) or 'it has no names'}); add the site yourself"
+        )
         return None
     host = wanted if wanted in hosts else hosts[0]
     wildcards = [each for each in names if each.startswith("*.")]
     if wildcards:
-        notes.append(
-            f"{place}: {wildcards[0]} can't be ordered over http-01, so the site keeps its certificate as a file"
-        )
+        notes.append(f"{place}: {wildcards[0]} can't be ordered over http-01, so the site's certificate stays a file")
     is_ordered = not wildcards and (place.is_dir() or _is_by_lets_encrypt(leaf))
     additional = tuple(each for each in names if each != host and (is_host_name(each) or each.startswith("*.")))
     return FoundSite(host, host, additional, Source.ACME if is_ordered else Source.FILE, files, str(place))
@@ -178,7 +178,7 @@ def _dns_names(leaf: x509.Certificate) -> list[str]:
 
 
 def _is_by_lets_encrypt(leaf: x509.Certificate) -> bool:
-    """Where nothing says who ordered it, its issuer tells whether it was ordered at all."""
+    """A lone file does not say whether it was ordered by ACME; its issuer does."""
     return any(
         _LETS_ENCRYPT in str(each.value) for each in leaf.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     )
@@ -191,24 +191,26 @@ def _certbot_account(folder: Path, directory: str, notes: list[str]) -> FoundAcc
         url = facts["uri"]
         contact = tuple(each.removeprefix("mailto:") for each in facts.get("body", {}).get("contact") or ())
         if not isinstance(key, (JWKRSA, JWKEC)) or not isinstance(url, str):
-            raise ValueError("neither an RSA nor an EC key")  # noqa: TRY004  a matter of content
+            raise ValueError("neither an RSA nor an EC key")  # noqa: TRY004  the content is wrong, not a caller
     except OSError as error:
         notes.append(f"{folder}: {error.strerror}")
         return None
     except (ValueError, KeyError, TypeError, AttributeError, JoseError):
-        notes.append(f"{folder}: an account that can't be read is not taken over")
+        notes.append(f"{folder}: the account can't be read and is not imported")
         return None
-    # The library wraps its keys to make them comparable; what is inside is the key itself.
+    # The library wraps its keys to make them comparable; the key itself is inside.
     pem = key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return FoundAccount(directory, url, pem, contact, str(folder))
 
 
 def _one_per_ca(found: Sequence[tuple[int, FoundAccount]], notes: list[str]) -> tuple[FoundAccount, ...]:
-    """Of several accounts at one CA the one that most certificates were ordered with."""
+    """Of several accounts at one CA, the one that ordered the most certificates."""
     chosen: dict[str, FoundAccount] = {}
     for _, account in sorted(found, key=lambda each: -each[0]):
         if account.directory in chosen:
-            notes.append(f"{account.path}: another account at this CA is used more, so this one is left")
+            notes.append(
+                f"{account.path}: another account at this CA ordered more certificates, so this one is not imported"
+            )
         else:
             chosen[account.directory] = account
     return tuple(chosen.values())
@@ -227,7 +229,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _setting(path: Path, key: str) -> str:
-    """`key = value` or `key='value'`; empty where there is none."""
+    """`key = value` or `key='value'`; empty if the file does not have it."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -244,6 +246,6 @@ def _read(path: Path, notes: list[str]) -> bytes | None:
         notes.append(f"{path}: {error.strerror}")
         return None
     if len(content) > FILE_LIMIT:
-        notes.append(f"{path}: more than {FILE_LIMIT} bytes")
+        notes.append(f"{path}: larger than {FILE_LIMIT} bytes")
         return None
     return content

@@ -1,6 +1,6 @@
-"""`certedge import`: takes over what certbot, acme.sh or BlueMind have left, as it is.
+"""`certedge import`: imports the sites, certificates and CA account of certbot, acme.sh or BlueMind, unchanged.
 
-Read here, as the user who runs the command; shown; then handed to whoever writes the store, site by site.
+They are read here, as the user who runs the command, shown, and sent site by site to the process that writes the store.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from certstore.model.record import Outcome
 if TYPE_CHECKING:
     from certstore.cli.import_sources import Found, FoundSite
 
-_ATTEMPTED = "take over certificates"
+_ATTEMPTED = "import certificates"
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one site. `version` is 0 where none was made."""
+    """The outcome for one site. `version` 0: no import was attempted."""
 
     site: str
     outcome: Outcome
@@ -49,26 +49,26 @@ def import_(
     bluemind: Annotated[
         Path | None, _folder_option("--bluemind", "The folder of bm_cert.pem, usually /etc/ssl/certs.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it is done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be imported.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take over sites, certificates and the CA account of another program. Nothing changes there."""
+    """Import sites, certificates and the CA account of another program. Its own files do not change."""
     from certstore.cli.import_sources import READERS
 
     given = {"certbot": certbot, "acme.sh": acme_sh, "bluemind": bluemind}
     chosen = [(program, folder) for program, folder in given.items() if folder is not None]
     if len(chosen) != 1:
         allowed = "give one of --certbot DIR, --acme-sh DIR, --bluemind DIR"
-        raise CommandFailed(_ATTEMPTED, "where from is not said", allowed, Exit.USAGE)
+        raise CommandFailed(_ATTEMPTED, "no source was given", allowed, Exit.USAGE)
     program, folder = chosen[0]
     edge = open_edge(config)
     try:
         found = READERS[program](folder)
     except OSError as error:
         raise CommandFailed(
-            _ATTEMPTED, f"{error.filename}: {error.strerror}", "name the right folder, as root"
+            _ATTEMPTED, f"{error.filename}: {error.strerror}", "name the right folder, and run the command as root"
         ) from None
     if not as_json:
         _show(found)
@@ -77,8 +77,8 @@ def import_(
             print_json({"sites": [_planned(each) for each in found.sites], "notes": list(found.notes)})
         return
     if not yes and not as_json and sys.stdin.isatty():
-        typer.confirm("Take these over?", abort=True)
-    _report(edge, found, _take_over(edge, program, found), as_json=as_json)
+        typer.confirm("Import these?", abort=True)
+    _report(edge, found, _import_all(edge, program, found), as_json=as_json)
 
 
 def _planned(site: FoundSite) -> dict[str, Any]:
@@ -97,25 +97,25 @@ def _show(found: Found) -> None:
         print_lines(f"account at {account.directory}: {account.url}")
     print_lines(*(Cell(f"note: {note}", WARNING) for note in found.notes))
     if not found.sites and not found.accounts:
-        print_lines("nothing to take over")
+        print_lines("nothing to import")
 
 
-def _take_over(edge: Edge, program: str, found: Found) -> list[Imported]:
-    """Accounts first: a site that is set to acme may be ordered for within seconds."""
+def _import_all(edge: Edge, program: str, found: Found) -> list[Imported]:
+    """Accounts first: the certificate of a site that is set to acme may be ordered within seconds."""
     from certstore.control.commands.requests import AdoptAccountRequest
     from certstore.control.commands.results import AdoptOutcome
 
     for account in found.accounts:
         request = AdoptAccountRequest(account.directory, account.url, account.key_pem, account.contact)
-        result = ask_live(edge, request, f"take over the account at {account.directory}")
+        result = ask_live(edge, request, f"import the account at {account.directory}")
         if sys.stdout.isatty():
             print_lines(Cell(result.message, GOOD if result.outcome is AdoptOutcome.ADOPTED else QUIET))
     known = _known_sites(edge)
-    return [_take_over_site(edge, program, site, known) for site in found.sites]
+    return [_import_site(edge, program, site, known) for site in found.sites]
 
 
 def _known_sites(edge: Edge) -> dict[str, str]:
-    """Hosts of the sites there are, and their keys; none in a store that is new."""
+    """The hosts of existing sites, and their keys; empty if the store is new."""
     from certstore.store.journal import JournalUnreadable
     from certstore.store.reader import Store
 
@@ -125,12 +125,12 @@ def _known_sites(edge: Edge) -> dict[str, str]:
         return {}
 
 
-def _take_over_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> Imported:
-    """The certificate before `acme`: it is renewed when its time comes, and not ordered once more at once."""
+def _import_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> Imported:
+    """The certificate before `acme`, so that it is renewed when due instead of ordered again at once."""
     from certstore.control.commands.requests import AddSiteRequest, ImportRequest, SetSiteRequest
 
     key = known.get(site.host, site.site)
-    attempted = f"take over {site.host}"
+    attempted = f"import {site.host}"
     names = list(site.additional_names)
     try:
         if key not in known.values() and key != "main":

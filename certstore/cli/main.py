@@ -1,4 +1,4 @@
-"""The typer app of `certedge`: one line per command; what a command does is in its module, imported when it runs."""
+"""The typer app of `certedge`: one line per command. Modules import what their commands need when these run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="An edge front for mail platforms: certificates by server name, replaced while everything runs.",
-    epilog="Exit codes: 0 done, 1 it failed, 2 wrong usage or settings, 3 it ran and found problems.",
+    help="An edge front for mail platforms: the right certificate for every server name, replaced without a restart.",
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 3 success, but problems were found.",
 )
 
 
@@ -49,7 +49,7 @@ def certedge(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options that hold for every command."""
+    """Options of every command."""
 
 
 app.command(epilog="Example: certedge init --host mail.example.com --dir /etc/certedge")(init.init)

@@ -11,24 +11,31 @@ from certstore.cli.context import AsJson, Config, open_edge
 from certstore.cli.failure import CommandFailed
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
-app = typer.Typer(no_args_is_help=True, help="Warnings by mail.", epilog="Example: certedge notify test")
+app = typer.Typer(
+    no_args_is_help=True, help="Manage warnings by mail and webhook.", epilog="Example: certedge notify test"
+)
 
 
 @app.callback()
 def notify() -> None:
-    """Keeps `test` a command of its own while it is the only one."""
+    """With a callback, typer keeps `test` a subcommand although it is the only one."""
 
 
 @app.command("test", epilog="Example: certedge notify test --to me@example.com")
 def send_test(
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", metavar="ADDRESS", show_default=False, help="Instead of notify.to; may be repeated."),
+        typer.Option(
+            "--to",
+            metavar="ADDRESS",
+            show_default=False,
+            help="Send only to this address; can be repeated.",
+        ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a mail as warnings will be sent, to everybody in notify.to."""
+    """Send a test warning the way warnings are sent: by mail to everyone in notify.to, and to the webhook."""
     from certstore.control.commands.requests import TestMailRequest
 
     attempted = "send a test mail"
@@ -36,7 +43,7 @@ def send_test(
     if as_json:
         print_json(result.to_json())
     elif result.sent:
-        print_lines(Cell(f"the mail server has taken the mail to {', '.join(result.sent)}", GOOD))
+        print_lines(Cell(f"sent to {', '.join(result.sent)}", GOOD))
     if result.refused:
         found = "\n".join(f"{each.recipient}: {each.reason}" for each in result.refused)
-        raise CommandFailed(attempted, found, "correct the address in notify.to")
+        raise CommandFailed(attempted, found, "correct the address in notify.to, or what the webhook reports")

@@ -1,6 +1,6 @@
-"""How facts look: tables with colours on a terminal, aligned plain text in a pipe, JSON with --json.
+"""How output looks: tables with colours on a terminal, aligned plain text in a pipe, JSON with --json.
 
-Commands hand over values; nothing here knows what a site or a certificate is. Only rich draws, and only on a terminal.
+Knows values, not sites or certificates. On a terminal rich draws; in a pipe it is not even imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from certstore.cli.failure import printable
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text, and a style that a terminal shows and a pipe leaves out. `short` is what a narrow terminal may show."""
+    """Text, and a style for terminals. `short` is what a narrow terminal may show instead."""
 
     text: str
     style: str = ""
@@ -29,7 +29,7 @@ GOOD, WARNING, BAD, QUIET, STRONG = "green", "yellow", "bold red", "dim", "bold"
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    """In ASCII: valid in any locale, whatever bytes an argument had, and no command to a terminal."""
+    """In ASCII: valid in any locale, whatever bytes an argument had, and without control characters."""
     sys.stdout.write(json.dumps(facts, indent=2) + "\n")
 
 
@@ -53,9 +53,9 @@ def print_table(
     gives_way: Sequence[str] = (),
     wraps: Sequence[str] = (),
 ) -> None:
-    """One row per line in a pipe, headers included, columns two spaces apart: easy on the eye and on awk.
+    """In a pipe one line per row, headers included, columns two spaces apart: easy to read and to parse with awk.
 
-    On a terminal that is too narrow columns give way, and texts wrap, as `certstore.cli.tables` says.
+    On a narrow terminal columns give way and texts wrap, as described in `certstore.cli.tables`.
     """
     cells = [[each if isinstance(each, Cell) else Cell(each) for each in row] for row in rows]
     if sys.stdout.isatty():
@@ -65,14 +65,14 @@ def print_table(
 
 
 def aligned(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
-    """Plain lines; an empty cell shows as `-`, so that columns can be counted."""
+    """Plain lines; an empty cell is shown as `-`, so that columns can be counted."""
     lines = [list(headers), *([printable(cell.text) or "-" for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def print_facts(pairs: Iterable[tuple[str, str | Cell]]) -> None:
-    """`name: value` lines, the values in one column; empty values are left out. On a terminal long ones wrap there."""
+    """`name: value` lines, the values in one column; empty values are left out. On a terminal long ones wrap."""
     cells = [(name, value if isinstance(value, Cell) else Cell(value)) for name, value in pairs]
     cells = [(name, value) for name, value in cells if value.text]
     width = max((len(name) for name, _ in cells), default=0) + 1
@@ -85,7 +85,7 @@ def print_facts(pairs: Iterable[tuple[str, str | Cell]]) -> None:
 
 
 def _wrapped(text: str, offset: int) -> list[str]:
-    """Between words only; in a pipe not at all."""
+    """On a terminal only, and between words."""
     if not sys.stdout.isatty():
         return [text]
     from rich.console import Console
@@ -123,7 +123,7 @@ def utc(instant: datetime) -> str:
 
 
 def remaining(not_after: datetime, now: datetime) -> str:
-    """How long until an instant, in the one unit that matters."""
+    """The time until an instant, in the one unit that matters."""
     left = not_after - now
     if left <= timedelta(0):
         return "expired"
@@ -134,5 +134,5 @@ def remaining(not_after: datetime, now: datetime) -> str:
 
 
 def short(fingerprint: str | None) -> str:
-    """Enough of a fingerprint to tell two certificates apart in a table."""
+    """Enough of a fingerprint to tell certificates apart."""
     return fingerprint[:16] if fingerprint else ""

@@ -1,4 +1,4 @@
-"""`certedge preflight`: what stands in the way of an order, found without ordering."""
+"""`certedge preflight`: finds what would make an order fail, without ordering."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
 
 def preflight(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
-    """Check the CA's directory, and each name's DNS, port 80 and CAA records, as the CA will."""
+    """Check what an order for SITE depends on: the CA's directory, and each name's DNS, port 80 and CAA records."""
     from certstore.control.commands.requests import PreflightRequest
 
-    attempted = f"check what an order for {site} would meet"
+    attempted = f"check whether a certificate for {site} can be ordered"
     check_site_key(site, attempted)
     result = ask_live(open_edge(config), PreflightRequest(site), attempted)
     if as_json:
@@ -23,6 +23,6 @@ def preflight(site: SiteKey, config: Config = None, as_json: AsJson = False) -> 
     elif result.findings:
         show_findings(result.findings)
     else:
-        print_lines(Cell(f"nothing stands in the way of an order for {', '.join(result.names)}", GOOD))
+        print_lines(Cell(f"no obstacles to an order for {', '.join(result.names)}", GOOD))
     if result.findings:
         raise typer.Exit(Exit.PROBLEMS)

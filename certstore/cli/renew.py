@@ -1,4 +1,4 @@
-"""`certedge renew`: what the service does by itself, asked for by a person."""
+"""`certedge renew`: renews now what the service would renew by itself."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def renew(
             metavar="[SITE]...",
             show_default=False,
             autocompletion=site_keys,
-            help="Those sites; all that are ordered for if none.",
+            help="The sites to renew (default: all with `certificate: acme`).",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Although it is not due, and whatever the limits.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Renew even if not due, and ignore rate limits.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Order what is due, without waiting for the next attempt; with --force order it all the same."""
+    """Renew the certificates that are due, without waiting for the next automatic attempt."""
     from certstore.control.commands.requests import RenewRequest
     from certstore.control.commands.results import OrderOutcome
 
@@ -54,7 +54,7 @@ def renew(
         if any(each.outcome is OrderOutcome.DONE for each in result.sites):
             show_whether_served(edge)
     else:
-        print_lines("no site has its certificate ordered (certificate: acme)")
+        print_lines("no site has `certificate: acme`")
     if any(each.outcome in (OrderOutcome.FAILED, OrderOutcome.HELD) for each in result.sites):
         raise typer.Exit(Exit.FAILED)
 
@@ -63,6 +63,6 @@ def _what(result: OrderResult | NotDue) -> str:
     from certstore.control.commands.results import NotDue
 
     if isinstance(result, NotDue):
-        with suppress(ValueError):  # it changes first: there is no such time
+        with suppress(ValueError):  # it has no due time
             return f"not due before {utc(datetime.fromisoformat(result.due))}"
     return result.message

@@ -1,4 +1,4 @@
-"""`certedge cert request`: order a site's certificate now, and watch it."""
+"""`certedge cert request`: orders a site's certificate now and shows each step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, s
 def request(
     site: SiteKey,
     force: Annotated[
-        bool, typer.Option("--force", help="Although our own count of the CA's limits says that it will refuse.")
+        bool, typer.Option("--force", help="Order even if the CA's rate limits, as counted here, seem to be reached.")
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Order a new certificate for SITE now. The site has to be set to `certificate: acme`."""
+    """Order a new certificate for SITE now. The site needs `certificate: acme`."""
     from certstore.control.commands.requests import OrderRequest
     from certstore.control.commands.results import OrderOutcome
 
@@ -40,5 +40,7 @@ def request(
         raise order_failure(edge, result, attempted)
     print_lines(Cell(f"version {result.version} of {site} ({short(result.fingerprint)}…): {result.message}", GOOD))
     if result.left_out:
-        print_lines(Cell(f"without {', '.join(result.left_out)}: it comes back when it passes", WARNING))
+        print_lines(
+            Cell(f"without {', '.join(result.left_out)}: added again once the check of the name succeeds", WARNING)
+        )
     show_whether_served(edge)

@@ -1,4 +1,4 @@
-"""`certedge site …`: which sites there are, what each declares, and changes to that."""
+"""`certedge site …`: lists, shows, adds, changes and removes sites."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
 from certstore.cli.completion import SiteKey, words
-from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
+from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from certstore.store.status import SiteFacts
 
 app = typer.Typer(
-    no_args_is_help=True, help="Sites: which there are, what they declare.", epilog="Example: certedge site list"
+    no_args_is_help=True, help="List, show, add, change and remove sites.", epilog="Example: certedge site list"
 )
 
 CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
@@ -31,11 +31,10 @@ def _key_types() -> Iterable[str]:
     return get_args(models.KeyType)
 
 
-Host = Annotated[str | None, typer.Option("--host", metavar="NAME", show_default=False, help="The external host name.")]
-Names = Annotated[
-    list[str] | None,
-    typer.Option("--name", metavar="NAME", show_default=False, help="An additional name; may be repeated."),
+Host = Annotated[
+    str | None, typer.Option("--host", metavar="NAME", show_default=False, help="The site's public host name.")
 ]
+Names = Annotated[list[str] | None, repeated_option("--name", "NAME", "An additional name")]
 CertificateFrom = Annotated[
     str | None,
     typer.Option(
@@ -43,21 +42,19 @@ CertificateFrom = Annotated[
         metavar="file|acme|main",
         show_default=False,
         autocompletion=words(lambda: ("file", "acme", "main")),
-        help="Where it comes from.",
+        help="Where the certificate comes from.",
     ),
 ]
-Upstreams = Annotated[
-    list[str] | None,
-    typer.Option("--upstream", metavar="URL", show_default=False, help="The site's web server; may be repeated."),
-]
+Upstreams = Annotated[list[str] | None, repeated_option("--upstream", "URL", "The site's web server")]
 Inspect = Annotated[
     bool | None,
-    typer.Option("--inspect/--no-inspect", show_default=False, help="Let mitmproxy's HTTP layer and addons see it."),
+    typer.Option(
+        "--inspect/--no-inspect",
+        show_default=False,
+        help="Show the site's requests to mitmproxy's addons.",
+    ),
 ]
-Contacts = Annotated[
-    list[str] | None,
-    typer.Option("--contact", metavar="ADDRESS", show_default=False, help="Who is warned; may be repeated."),
-]
+Contacts = Annotated[list[str] | None, repeated_option("--contact", "ADDRESS", "A recipient of warnings")]
 KeyType = Annotated[
     str | None,
     typer.Option(
@@ -65,17 +62,17 @@ KeyType = Annotated[
         metavar="TYPE",
         show_default=False,
         autocompletion=words(_key_types),
-        help="Key of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
+        help="Key type of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
     ),
 ]
 Profile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", show_default=False, help="ACME profile of the CA.")
+    str | None, typer.Option("--profile", metavar="NAME", show_default=False, help="The CA's ACME profile.")
 ]
 
 
 @app.command("list", epilog="Example: certedge site list")
 def list_sites(config: Config = None, as_json: AsJson = False) -> None:
-    """All sites, one per line."""
+    """List all sites, one per line."""
     sites = read_all(open_edge(config), "list the sites")
     if as_json:
         print_json({"sites": [_listed(each) for each in sites]})
@@ -93,7 +90,7 @@ def list_sites(config: Config = None, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: certedge site show webmail.example.com")
 def show(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
-    """Everything about one site."""
+    """Show everything about one site."""
     attempted = f"show the site {site}"
     check_site_key(site, attempted)
     facts = read_one(open_edge(config), site, attempted)
@@ -117,13 +114,13 @@ def add(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Declare a site: a folder with its site.yaml. Its host is SITE itself unless --host says another."""
+    """Add a site: a folder with its site.yaml. SITE is also its host name, unless --host gives another."""
     from certstore.control.commands.requests import AddSiteRequest
 
     attempted = f"add the site {site}"
     check_site_key(site, attempted)
     if host is None and "." not in site:
-        raise CommandFailed(attempted, f"{site} is no host name", "say which host it serves with --host", Exit.USAGE)
+        raise CommandFailed(attempted, f"{site} is not a host name", "give the site's host with --host", Exit.USAGE)
     given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
     edge = open_edge(config)
     request = AddSiteRequest(site, {"host": host or site, **given})
@@ -136,12 +133,8 @@ def set_site(
     site: SiteKey,
     host: Host = None,
     names: Names = None,
-    add_name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", show_default=False, help="One name more; may be repeated.")
-    ] = None,
-    remove_name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", show_default=False, help="One name less; may be repeated.")
-    ] = None,
+    add_name: Annotated[list[str] | None, repeated_option("--add-name", "NAME", "Add this name")] = None,
+    remove_name: Annotated[list[str] | None, repeated_option("--remove-name", "NAME", "Remove this name")] = None,
     certificate: CertificateFrom = None,
     upstream: Upstreams = None,
     inspect: Inspect = None,
@@ -154,13 +147,13 @@ def set_site(
             autocompletion=words(lambda: CAN_BE_UNSET),
             metavar="KEY",
             show_default=False,
-            help=f"Back to the default: {', '.join(CAN_BE_UNSET)}.",
+            help=f"Reset this key to its default: {', '.join(CAN_BE_UNSET)}.",
         ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what a site declares; what is not named stays. --name replaces the whole list of names."""
+    """Change the settings of a site; all others stay. --name replaces the whole list of additional names."""
     from certstore.control.commands.requests import SetSiteRequest
 
     attempted = f"change the site {site}"
@@ -170,9 +163,9 @@ def set_site(
         changes["host"] = host
     request = SetSiteRequest(site, changes, tuple(unset or ()), tuple(add_name or ()), tuple(remove_name or ()))
     if unknown := [key for key in unset or () if key not in CAN_BE_UNSET]:
-        raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed are {', '.join(CAN_BE_UNSET)}", "", Exit.USAGE)
+        raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed: {', '.join(CAN_BE_UNSET)}", "", Exit.USAGE)
     if request == SetSiteRequest(site):
-        raise CommandFailed(attempted, "no change was named", "see: certedge site set --help", Exit.USAGE)
+        raise CommandFailed(attempted, "no change was given", "see: certedge site set --help", Exit.USAGE)
     edge = open_edge(config)
     show_change(edge, ask(edge, request, attempted), as_json=as_json)
     _show_next_step(edge, site, certificate, as_json=as_json)
@@ -181,11 +174,11 @@ def set_site(
 @app.command(epilog="Example: certedge site remove webmail.example.com --yes")
 def remove(
     site: SiteKey,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a site: its names get the main certificate, its versions stay in the archive."""
+    """Remove a site. Its names get the main certificate; its versions stay in the archive."""
     from certstore.control.commands.requests import RemoveSiteRequest
 
     attempted = f"remove the site {site}"
@@ -197,18 +190,18 @@ def remove(
 
 
 def _show_next_step(edge: Edge, site: str, certificate: str | None, *, as_json: bool) -> None:
-    """An order begins by itself and tells nobody: where to look."""
+    """The service starts the order by itself, so say where to look."""
     if certificate != "acme" or as_json:
         return
     when = "within seconds" if service_runs(edge) else ONCE_IT_RUNS
-    print_lines(f"next: it is ordered {when}; what stands in the way: certedge preflight {site}")
+    print_lines(f"next: the certificate is ordered {when}; to check for obstacles: certedge preflight {site}")
 
 
 def _confirm(site: str, attempted: str) -> None:
     if not sys.stdin.isatty():
-        raise CommandFailed(attempted, "there is nobody to ask whether that is meant", "say so with --yes", Exit.USAGE)
+        raise CommandFailed(attempted, "there is no terminal to ask for confirmation", "confirm with --yes", Exit.USAGE)
     if not typer.confirm(f"Remove {site}? Its names will get the main certificate.", err=True):
-        raise CommandFailed(attempted, "you said no; nothing has changed")
+        raise CommandFailed(attempted, "you declined; nothing has changed")
 
 
 def _given(
@@ -220,7 +213,7 @@ def _given(
     key_type: str | None,
     profile: str | None,
 ) -> dict[str, Any]:
-    """The options that were given, under their keys of site.yaml."""
+    """The given options, under their keys in site.yaml."""
     values = {
         "additional_names": names or None,
         "certificate": certificate,

@@ -1,4 +1,4 @@
-"""`certedge status`: how every site stands, from what is on disk; and how facts about sites are read and shown."""
+"""`certedge status`: the status of every site, from what is on disk; and how such facts are read and shown."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid"
 
 
 def status(
-    problems_only: Annotated[bool, typer.Option("--problems", help="Only sites that have some.")] = False,
+    problems_only: Annotated[bool, typer.Option("--problems", help="Only show sites with problems.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """How all sites stand: certificate, expiry, problems, last attempt. Exit code 3 when there are problems."""
+    """Show certificate, expiry, problems and last attempt of every site. The exit code is 3 if there are problems."""
     edge = open_edge(config)
     sites = read_all(edge, "read the status")
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
@@ -90,7 +90,7 @@ def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
 
 
 def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
-    """An order that failed, and none has succeeded since, is a problem as well."""
+    """With a problem for an order that failed, unless one has succeeded since."""
     from certstore.model.certificate.findings import Finding
     from certstore.model.record import Outcome
 
@@ -100,7 +100,7 @@ def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
         if record.outcome is Outcome.DONE and record.doing != "settings":
             break
         if record.outcome is Outcome.FAILED and record.doing in ("order", "renew"):
-            when = f"next try {utc(record.next_attempt)}" if record.next_attempt else "next try at once"
+            when = f"next attempt {utc(record.next_attempt)}" if record.next_attempt else "next attempt at once"
             failed = Finding("order_failed", f"the order failed ({record.reason}; {when}): {record.message}")
             return dataclasses.replace(facts, problems=(*facts.problems, failed))
     return facts
@@ -108,15 +108,15 @@ def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
 
 def unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
     """There is no snapshot, or not for this user."""
-    found, remedy = str(error), "start the service (certedge run), which reads the store"
+    found, remedy = str(error), "start the service: certedge run"
     match error.__cause__:
         case PermissionError():
-            remedy = "run the command as root, or as the user that the service runs as"
+            remedy = "run the command as root, or as the user that runs the service"
         case FileNotFoundError() if edge.layout.root.is_dir():
-            found = f"the store {edge.layout.root} is new: nothing was read into it yet"
+            found = f"the store {edge.layout.root} is new: the service has not read it yet"
         case FileNotFoundError():
             found = f"there is no store {edge.layout.root}"
-            remedy = "make one (certedge init --host YOUR.HOST.NAME), or correct `store` in edge.yaml"
+            remedy = "create one (certedge init --host YOUR.HOST.NAME), or correct `store` in edge.yaml"
     return CommandFailed(attempted, found, remedy)
 
 
@@ -180,7 +180,7 @@ def _summary(sites: list[SiteFacts]) -> Cell:
 
 
 def _control_facts(edge: Edge) -> dict[str, Any]:
-    """`running` is None where this user may not ask."""
+    """`running` is None if this user may not ask."""
     from certstore.control.client import control_pid
 
     try:
@@ -191,13 +191,13 @@ def _control_facts(edge: Edge) -> dict[str, Any]:
 
 
 def _control_line(edge: Edge) -> Cell:
-    """Whether somebody takes drops in at this moment."""
+    """Whether a control process runs, which imports drops and renews certificates."""
     from certstore.control.client import control_pid
 
     try:
         pid = control_pid(edge.layout)
     except OSError as error:
-        return Cell(f"control: can't be asked ({error.strerror})", WARNING)
+        return Cell(f"control: unknown ({error.strerror})", WARNING)
     if pid is None:
-        return Cell("control: not running, so drops wait and nothing is renewed (certedge run starts it)", WARNING)
+        return Cell("control: not running, so drops wait and nothing is renewed (start it with certedge run)", WARNING)
     return Cell(f"control: running (pid {pid})")

@@ -1,7 +1,8 @@
-"""How a table fits a terminal: which columns give way, which texts wrap. Pure: no terminal, no colours.
+"""Fits a table to the width of a terminal: which columns give way, which texts wrap. Pure: no terminal, no colours.
 
-No word is ever broken, so that a host name, a date or a path can be read and copied. What a column can't hold stands in
-full, and what follows it in its row goes on below, under its own headers.
+No word is ever broken, so that a host name, a date or a path can be read and copied. A text that is wider than its
+column is shown in full, and the rest of its row continues on the next line, each text below its header. (`rich.table`
+breaks or cuts such a text, and has no columns that give way.)
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from dataclasses import dataclass
 
 _GAP = 2
 _READABLE = 20
-"""A text that wraps is not squeezed below this many characters while another column can give way."""
+"""The least width of a column that wraps, while another column can give way."""
 
 _LONG_WORD = 48
-"""Nor below its longest word, unless that is longer than most host names: no column is worth a whole URL."""
+"""Such a column is at least as wide as its longest word, up to this: a host name fits, a long URL may not."""
 
 _NAMES_SHARE = 0.4
-"""Of the width: so far columns give way to one whose texts do not wrap. A single long name costs no other its date."""
+"""The share of the terminal that one column of unwrapped texts can claim: one long name must not cost all rows a
+date."""
 
 _NAME = 12
-"""The least that is left to such a column when nothing can give way any more."""
+"""The least width of such a column once nothing else can give way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What stands in one field; `short`, if there is one, is what its column shows once it has given way."""
+    """The text of one field; `short`, if there is one, is shown once its column has given way."""
 
     text: str
     short: str = ""
@@ -34,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One line of a field: the column that it belongs to, and where it begins in its line, in characters."""
+    """One line of a field: its column, and where it starts in its line, in characters."""
 
     column: int
     offset: int
@@ -46,7 +48,7 @@ Line = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns that are shown, each with its width in characters; the lines of each row."""
+    """The columns shown, each with its width in characters, and the lines of each row."""
 
     columns: tuple[tuple[int, int], ...]
     rows: tuple[tuple[Line, ...], ...]
@@ -68,9 +70,8 @@ def fit(
     gives_way: Sequence[str] = (),
     wraps: Sequence[str] = (),
 ) -> Table:
-    """`gives_way` names columns in the order in which they do: one that has short forms shows them, else it goes.
-
-    A column that is named twice is first shortened, then goes. Columns in `wraps` hold texts that may be wrapped.
+    """`gives_way` lists columns in the order in which they give way: a column with short texts shows those, another one
+    is dropped. A column that is listed twice is first shortened, then dropped. The texts of `wraps` may wrap.
     """
 
     def are_too_few(steps: Sequence[str]) -> bool:
@@ -81,7 +82,7 @@ def fit(
     while given < len(gives_way) and are_too_few(gives_way[:given]):
         given += 1
     steps = list(gives_way[:given])
-    for step in reversed(range(len(steps) - 1)):  # what went later may have made room for what went before
+    for step in reversed(range(len(steps) - 1)):  # dropping a later column may have made room for an earlier one
         fewer = steps[:step] + steps[step + 1 :]
         if steps.count(steps[step]) == 1 and not are_too_few(fewer):
             steps = fewer
@@ -94,7 +95,7 @@ def fit(
 def _shown(
     headers: Sequence[str], rows: Sequence[Sequence[Entry]], given: Sequence[str], wraps: Sequence[str], width: int
 ) -> tuple[list[_Column], list[list[str]]]:
-    """The columns that are left after these steps, and every row's texts in them."""
+    """The columns that remain after these steps, and every row's texts in them."""
     columns, texts = list[_Column](), [list[str]() for _ in rows]
     for index, header in enumerate(headers):
         steps = given.count(header)
@@ -114,7 +115,7 @@ def _shown(
 
 
 def _widths(columns: Sequence[_Column], width: int) -> list[int]:
-    """Each column's least; what is left over goes to those that could use it, what lacks is taken from the widest."""
+    """Each column's least width; spare room goes to columns that can use it, missing room is taken from the widest."""
     widths = [column.least for column in columns]
     room = width - sum(widths) - _GAP * (len(columns) - 1)
     for position, column in enumerate(columns):
@@ -125,7 +126,7 @@ def _widths(columns: Sequence[_Column], width: int) -> list[int]:
         widest = max(range(len(widths)), key=widths.__getitem__)
         if widths[widest] <= _NAME:
             break
-        # Down to the next one at most: two long names share what there is.
+        # Down to the next widest at most, so that two long names share the room.
         others = [each for each in widths if each < widths[widest]]
         cut = min(-room, widths[widest] - max([_NAME, *others]))
         widths[widest] -= max(1, cut)
@@ -140,7 +141,7 @@ def _lines(columns: Sequence[_Column], widths: Sequence[int], texts: Sequence[st
     for column, own, text in zip(columns, widths, texts, strict=True):
         line = first
         for part in _wrapped(text, own) if column.wraps else [text] if text else []:
-            # What would stick out of the terminal begins further left, below whatever stands there.
+            # A text that would stick out of the terminal starts further left, on the next free line.
             begin = min(offset, max(0, width - len(part)))
             while line < len(lines) and ends[line] + _GAP > begin:
                 line += 1

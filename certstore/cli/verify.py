@@ -1,6 +1,6 @@
-"""`certedge verify`: shakes hands with every listener of edge.yaml and compares what it serves with `live`.
+"""`certedge verify`: makes a TLS handshake with every listener of edge.yaml and compares the answer with `live`.
 
-Whom to ask and what must come is in `certstore.verify.plan`, which the console uses too.
+Which handshakes to make and what to expect is decided in `certstore.verify.plan`, which the console uses too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typer
 
 from certstore.cli.asking import service_runs
 from certstore.cli.completion import site_keys
-from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
 from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
@@ -30,38 +30,34 @@ _AT_ONCE = 8
 def verify(
     site: Annotated[
         list[str] | None,
-        typer.Option(
-            "--site",
-            metavar="SITE",
-            show_default=False,
-            autocompletion=site_keys,
-            help="Only this site (and main); may be repeated.",
-        ),
+        repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one answer may take.")] = TIMEOUT_SECONDS,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Connect to every listener, compare the whole chain that it serves with the store."""
+    """Connect to every listener and compare the whole chain that it serves with the store."""
     from certstore.verify.plan import plan
 
     edge = open_edge(config)
     attempted = "verify what the listeners serve"
     if not edge.settings.listeners:
-        raise CommandFailed(attempted, f"{edge.config} has no listeners", "add some under `listeners:`", Exit.USAGE)
+        raise CommandFailed(
+            attempted, f"{edge.config} has no listeners", "add listeners under `listeners:`", Exit.USAGE
+        )
     snapshot = read_snapshot(edge, attempted)
     entries = _chosen(snapshot, site, attempted)
     checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
     verdicts = _run(edge, checks, timeout)
     _report(verdicts, as_json=as_json)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
-        print_lines(Cell("note: no service runs on this store (certedge run starts it)", WARNING))
+        print_lines(Cell("note: no service runs on this store (start it with certedge run)", WARNING))
     if any(verdict.problem for verdict in verdicts):
         raise typer.Exit(Exit.PROBLEMS)
 
 
 def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> list[SiteEntry]:
-    """Main first, then those asked for, else all."""
+    """Main first, then the chosen sites; all if none is chosen."""
     from certstore.model.did_you_mean import site_advice
 
     for unknown in (site for site in sites or () if site not in snapshot.sites):
@@ -72,7 +68,7 @@ def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> 
 
 
 def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[CheckResult]:
-    """A few at a time: this shares the machine with what it examines."""
+    """A few at a time: the service under test runs on the same machine."""
     from concurrent.futures import ThreadPoolExecutor
 
     from certstore.verify.plan import Chains, run_check
@@ -88,7 +84,7 @@ def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[CheckResul
 
 
 def _service_may_run(edge: Edge) -> bool:
-    """Also where this user may not ask."""
+    """True also if this user may not ask."""
     try:
         return service_runs(edge)
     except OSError:

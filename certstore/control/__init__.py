@@ -1,7 +1,12 @@
-"""The control process: the one writer of a store, and how others ask it to write.
+"""The control process, the one writer of its store, and how others have commands performed on that store.
 
-protocol   what goes over the control socket: one JSON line each way, bounded
-verbs      the verbs themselves: arguments in, facts out; socket and command line share them
-control    the process: writer thread, drop watcher, control socket
-client     asks control, or takes the lock itself where no control runs
+Knows neither the command line nor the console: the process that starts control hands it the console.
+
+process       the process: control socket, drop watcher, upkeep, users and tokens, console
+dispatch      becomes the writer, for the life of control or for one command
+client        has a command performed by control, or performs it under the lock if no control runs
+protocol      the lines of the control socket, one JSON object each, bounded
+local_socket  the control socket as a file: bind, connect, peer credentials
+upkeep        renewal and warnings as one thing to start and stop
+commands/     every command: its request, its result, what performs it
 """

@@ -1,7 +1,7 @@
-"""Asks the control process to perform a verb, or performs it here, under the lock, where no control runs.
+"""Has a command performed by the control process, or performs it here, under the lock, if no control runs.
 
-Whoever calls gets the same facts either way. No file of another owner ever appears in a store: root acts on a store
-of somebody else through a child that has become that user. Knows nothing of what the verbs do.
+The result is the same either way. No file of another owner ever appears in a store: root acts on another user's store
+through a child process that has become that user. Knows nothing about what the commands do.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.models import Settings
 
 SILENCE_SECONDS = 60.0
-"""Control says at least every `HEARTBEAT_SECONDS` (service.control) that it is still at work."""
+"""Control reports at least every `HEARTBEAT_SECONDS` (control.process) that it is still working."""
 
 BUSY_SECONDS = 10.0
-"""How long another writer is waited for: a second command, or a control that is only just starting or ending."""
+"""How long to wait for another writer: a second command, or a control that is just starting or ending."""
 
 _BUSY_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user whose store it is."""
+    """The user who owns the store."""
 
     uid: int
     gid: int
@@ -53,12 +53,14 @@ class Owner:
 
     @classmethod
     def of(cls, root: Path) -> Owner:
-        """Raises VerbFailed when there is no store."""
+        """Raises RequestFailed if there is no store."""
         try:
             status = root.stat()
         except FileNotFoundError:
             found = f"{root}: there is no store"
-            raise RequestFailed(Fault.NOT_FOUND, found, "make one with: certedge init --host YOUR.HOST.NAME") from None
+            raise RequestFailed(
+                Fault.NOT_FOUND, found, "create one with: certedge init --host YOUR.HOST.NAME"
+            ) from None
         try:
             user = pwd.getpwuid(status.st_uid)
         except KeyError:
@@ -66,7 +68,7 @@ class Owner:
         return cls(status.st_uid, user.pw_gid, user.pw_name)
 
     def become(self) -> None:
-        """For good, all ids; only root can."""
+        """All ids, and irrevocably; only root can."""
         if self.name.startswith("uid "):
             os.setgroups([self.gid])
         else:
@@ -97,9 +99,9 @@ def call[R: CommandResult](
             with closing(connection):
                 return result_type(request).from_json(ask(connection, wire, on_progress))
         except BlockingIOError:
-            # So many wait for it already that the kernel queues no more.
+            # The kernel's queue of waiting connections is full.
             if time.monotonic() > deadline:
-                raise RequestFailed(Fault.BUSY, "the control process takes no connection", "look at its log") from None
+                raise RequestFailed(Fault.BUSY, "the control process accepts no connection", "check its log") from None
         except RequestFailed as failure:
             if failure.fault is not Fault.BUSY or time.monotonic() > deadline:
                 raise
@@ -107,7 +109,7 @@ def call[R: CommandResult](
 
 
 def control_pid(layout: Layout) -> int | None:
-    """The pid of the control process that listens, or None; raises OSError (PermissionError for other users)."""
+    """The pid of the listening control process, or None; raises OSError (PermissionError for other users)."""
     connection = connect(layout.control_socket, SILENCE_SECONDS)
     if connection is None:
         return None
@@ -121,11 +123,11 @@ def ask(connection: socket.socket, request: Request, on_progress: Tell) -> dict[
     try:
         connection.sendall(line)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it may have refused before it had read everything: what it says is in the answer
+        pass  # it may have refused before it had read everything: the answer says why
     except TimeoutError:
         _silent(connection)
     try:
-        # TimeoutError is an OSError too, and says something else to the person who waits.
+        # TimeoutError is an OSError too, and needs another message.
         with connection.makefile("rb") as lines:
             while line := lines.readline(ANSWER_LIMIT):
                 if (facts := _facts(decode_answer(line), on_progress)) is not None:
@@ -137,7 +139,7 @@ def ask(connection: socket.socket, request: Request, on_progress: Tell) -> dict[
     raise RequestFailed(
         Fault.UNREACHABLE,
         "the control process closed the connection without an answer",
-        "look at its log; what is served now: certedge status",
+        "check its log; to see what is served now: certedge status",
     )
 
 
@@ -157,7 +159,7 @@ def _silent(connection: socket.socket) -> NoReturn:
     raise RequestFailed(
         Fault.UNREACHABLE,
         f"the control process (pid {pid}) has not answered for {SILENCE_SECONDS:.0f} seconds",
-        "look at its log; it may still do what was asked. What is served now: certedge status",
+        "check its log; it may still complete the request. To see what is served now: certedge status",
     )
 
 
@@ -199,7 +201,7 @@ def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest
         theirs.sendall(encode_answer(answer))
 
     try:
-        # Imported while it is sure that the installation can be read.
+        # Imported before the change of user, who may not be able to read the installation.
         from certstore.control.dispatch import perform_under_lock
 
         owner.become()
@@ -207,5 +209,5 @@ def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest
         tell(Result(result.to_json()))
     except RequestFailed as failure:
         tell(failure)
-    except Exception as error:  # noqa: BLE001  the parent must hear of it; a message could hold contents
+    except Exception as error:  # noqa: BLE001  the parent needs an answer; a message could quote contents
         tell(RequestFailed(Fault.INTERNAL, f"{type(error).__name__} while acting as {owner.name}"))

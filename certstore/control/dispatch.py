@@ -1,4 +1,4 @@
-"""Being the writer: opened from settings, for the life of control or, where none runs, for the time of one command."""
+"""Becomes the store's writer: for the life of control or, if none runs, for the duration of one command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
         holder = f"process {busy.pid}" if busy.pid is not None else "another process"
         raise RequestFailed(
             Fault.BUSY,
-            f"{holder} writes the store {layout.root} and takes no requests",
+            f"{holder} writes the store {layout.root} and accepts no requests",
             "wait until it has ended, or stop it",
         ) from None
     except InvalidSite as error:
@@ -38,7 +38,7 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
 
 
 def perform_under_lock[R: CommandResult](settings: Settings, base: Path, request: CommandRequest[R], tell: Tell) -> R:
-    """Be the writer for the time of one command; raises RequestFailed."""
+    """Perform one command as the writer; raises RequestFailed."""
     with closing(acquire_writer(settings, base)) as writer:
         try:
             with _opened(writer, settings, base, request) as on:

@@ -1,6 +1,6 @@
-"""The control socket as a file: binding it for its owner alone, connecting to it, and who is on the other end.
+"""The control socket as a file: binding it for its owner only, connecting to it, and who the peer is.
 
-Knows no verbs and no framing.
+Knows no commands and no framing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _BACKLOG = 64
 
 
 def bind_private(path: Path, temporary: Path) -> socket.socket:
-    """A listening socket at `path`, mode 0600 from its first instant: it is made at `temporary` and renamed into place.
+    """A listening socket at `path`, with mode 0600 from the start: it is created at `temporary` and renamed.
 
-    A socket that a dead process left behind is replaced. The caller holds the store's lock, so no live one is.
+    The socket of a dead process is replaced. The caller holds the store's lock, so there is no live one.
     """
     temporary.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -37,7 +37,7 @@ def bind_private(path: Path, temporary: Path) -> socket.socket:
 
 
 def connect(path: Path, timeout: float) -> socket.socket | None:
-    """A connection, or None when nobody listens (no socket there, or a dead process's); raises other OSErrors."""
+    """A connection, or None if nobody listens (no socket, or one of a dead process); raises other OSErrors."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     connection.settimeout(timeout)
     try:
@@ -53,7 +53,7 @@ def connect(path: Path, timeout: float) -> socket.socket | None:
 
 
 def peer_pid_and_uid(connection: socket.socket) -> tuple[int, int]:
-    """Who connected, by the kernel's word (SO_PEERCRED, unix(7)): as it was at the time of the connection."""
+    """The peer, as the kernel knows it (SO_PEERCRED, unix(7)) from the time of the connection."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, _ = struct.unpack("3i", credentials)
     return pid, uid
@@ -61,7 +61,7 @@ def peer_pid_and_uid(connection: socket.socket) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _reachable(path: Path) -> Iterator[str]:
-    """An address for `path` that fits into sun_path, however deep the store lies: by way of its folder's descriptor."""
+    """An address for `path` that fits into sun_path, however deep the store is: through its folder's descriptor."""
     if len(os.fsencode(path)) <= _PATH_LIMIT:
         yield str(path)
         return

@@ -1,7 +1,8 @@
 """The control process: the one writer of its store.
 
-One asyncio loop serves the control socket; verbs run on one writer thread, in turn. What is under way when SIGTERM
-comes is finished. Contents of files are never logged, nor are messages of unforeseen exceptions, which could hold some.
+One asyncio loop serves the control socket; commands on the store run one after the other on one writer thread. SIGTERM
+lets running commands finish. Contents of files are never logged, nor are the messages of unforeseen exceptions, which
+could quote them.
 """
 
 from __future__ import annotations
@@ -39,29 +40,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0
-"""A request has to be complete, and an answer taken, within this time."""
+"""How long a client may take to send a request or to receive an answer."""
 
 HEARTBEAT_SECONDS = 10.0
-"""While a verb waits or works, its client hears at least so often that it does (client.SILENCE_SECONDS is longer)."""
+"""How often a waiting client is sent a sign of life; client.SILENCE_SECONDS is longer."""
 
 FIRST_CHECK_SECONDS = 5.0
-"""How long the very first start waits for the drops that are there already."""
+"""How long the very first start waits until existing drops are imported."""
 
 SOCKET_SECONDS = 5.0
-"""How soon a socket that was taken away is there again."""
+"""How soon a removed socket is created again."""
 
 CONNECTIONS = 32
 
 
 class CannotServe(Exception):
-    """Control can't begin; the message says why and, where it is known, who is in the way."""
+    """Control can't start; the message says why and, if known, which process prevents it."""
 
 
 class Console(Protocol):
-    """The console, served for as long as the context lasts. What it can't have it logs, and raises nothing for it.
+    """Serves the console for as long as the context lasts. It logs why it can't serve, and raises nothing for it.
 
-    `perform` may be called from any thread but the loop's; `upkeep` gives None where orders and warnings could not
-    begin.
+    `perform` may be called from any thread except the loop's; `upkeep` returns None if orders and warnings could not
+    start.
     """
 
     def __call__(
@@ -78,9 +79,9 @@ class Console(Protocol):
 def run_control(
     settings: Settings, base: Path, *, console: Console | None = None, ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called once the store is whole and the socket listens.
+    """Serve until SIGTERM or SIGINT; `ready` is called once the store is open and the socket listens.
 
-    Raises CannotServe. Runs on the main thread, as it takes over these signals.
+    Raises CannotServe. Must run on the main thread, because it handles these signals.
     """
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
@@ -99,9 +100,9 @@ async def _serve_until_stopped(
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    # Meant for the supervisor, which replaces this process when settings have changed.
+    # SIGHUP is for the supervisor, which replaces this process when the settings have changed.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    # Read before the store is opened, which makes it. Later on workers serve what was live before, from the start.
+    # Checked before the store is opened, which creates it. On later starts workers serve what was live before.
     is_first_start = not Layout(base / settings.store).snapshot_journal.exists()
     writer = await loop.run_in_executor(writer_thread, _acquire, settings, base)
     try:
@@ -119,13 +120,13 @@ async def _serve_until_stopped(
 
 
 async def _first_check(watcher: DropWatcher) -> None:
-    """Let the drops that wait be taken in before the first client comes, so that none gets main in their place.
+    """Import waiting drops before the first client comes, so that none gets the main certificate instead.
 
-    Bounded: thousands of them go on in the background, as do those that have not settled.
+    The wait is bounded: thousands of drops, and those that have not settled, are imported in the background.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FIRST_CHECK_SECONDS):
-            while not watcher.is_idle:  # noqa: ASYNC110  it works in threads and knows of no loop
+            while not watcher.is_idle:  # noqa: ASYNC110  the watcher works in threads and knows no loop
                 await asyncio.sleep(0.01)
 
 
@@ -137,7 +138,7 @@ def _acquire(settings: Settings, base: Path) -> StoreWriter:
 
 
 class _Control:
-    """The faces of one writer, which takes one at a time: the requests of the socket, the drops of the watcher."""
+    """All that uses the one writer: the requests of the socket, the drops of the watcher, upkeep and console."""
 
     def __init__(self, writer: StoreWriter, writer_thread: ThreadPoolExecutor) -> None:
         self._writer = writer
@@ -151,7 +152,7 @@ class _Control:
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """The socket, its connections, and their orderly end: idle ones are closed, working ones finish."""
+        """The socket and its connections. At the end idle ones are closed, and working ones finish."""
         layout = self._writer.layout
         await self._listen()
         keeping = asyncio.create_task(self._keep_listening(), name="control-socket")
@@ -160,7 +161,7 @@ class _Control:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            # A client that comes from now on finds no control and waits for the lock.
+            # From now on a client finds no control and waits for the lock.
             with contextlib.suppress(OSError):
                 layout.control_socket.unlink(missing_ok=True)
             self._server.close()
@@ -174,15 +175,15 @@ class _Control:
         try:
             listener = bind_private(layout.control_socket, layout.temporary / layout.control_socket.name)
         except OSError as error:
-            raise CannotServe(f"{layout.control_socket} can't be made: {error.strerror}") from error
+            raise CannotServe(f"{layout.control_socket} can't be created: {error.strerror}") from error
         self._server = await asyncio.start_unix_server(self._converse, sock=listener, limit=protocol.REQUEST_LIMIT)
         self._socket_file = _file_at(layout.control_socket)
 
     async def _keep_listening(self) -> None:
-        """A socket that somebody removed or replaced, cleaning up or restoring a copy, is made anew: without it no
-        command would reach control until the next restart. The lock says who the one writer is, not this file.
+        """Create the socket again if it was removed or replaced, by a clean-up or a restored copy: without it no
+        command would reach control until the next restart. The lock decides who the one writer is, not this file.
         """
-        path, is_said = self._writer.layout.control_socket, False
+        path, is_logged = self._writer.layout.control_socket, False
         while True:
             await asyncio.sleep(SOCKET_SECONDS)
             if _file_at(path) == self._socket_file:
@@ -191,17 +192,17 @@ class _Control:
             try:
                 await self._listen()
             except CannotServe as error:
-                if not is_said:
-                    logger.error("no command reaches control: %s", error)
-                is_said = True
+                if not is_logged:
+                    logger.error("commands can't reach control: %s", error)
+                is_logged = True
                 continue
             before.close()
-            is_said = False
-            logger.warning("%s was gone or replaced: it is made anew", path)
+            is_logged = False
+            logger.warning("%s was removed or replaced: it has been created again", path)
 
     @contextlib.asynccontextmanager
     async def watching(self, sweep_seconds: float) -> AsyncIterator[DropWatcher]:
-        """Drops are taken in, on the watcher's own thread; at the end the one under way is finished."""
+        """Imports drops on the watcher's thread; at the end the current one is finished."""
         watcher = DropWatcher(self._writer, scan_seconds=sweep_seconds)
         watcher.start()
         try:
@@ -211,17 +212,17 @@ class _Control:
 
     @contextlib.asynccontextmanager
     async def caring(self, settings: Settings, base: Path) -> AsyncIterator[None]:
-        """Orders, renewal and warnings. Begun when all else is ready: its imports take as long as a start may.
+        """Orders, renewal and warnings. Started last, because their imports take as long as all else.
 
-        Where they can't begin, certificates are taken in and served all the same.
+        If they can't start, certificates are still imported and served.
         """
         try:
             upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base)
-        except Exception as error:  # noqa: BLE001  whatever it is, drops have to be taken in
+        except Exception as error:  # noqa: BLE001  drops must be imported in any case
             where = "".join(traceback.format_tb(error.__traceback__))
-            # The message of another exception could hold what must not be logged.
+            # The message of any other exception could quote what must not be logged.
             found = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
-            logger.error("no certificate is ordered or renewed: %s at\n%s", found, where)
+            logger.error("certificates are not ordered or renewed: %s at\n%s", found, where)
             self._upkeep.set_result(None)
             yield
             return
@@ -233,7 +234,7 @@ class _Control:
 
     @contextlib.asynccontextmanager
     async def receiving(self, settings: Settings, base: Path, console: Console | None) -> AsyncIterator[None]:
-        """Users and tokens, and the console: begun last and ended first. Without them everything else goes on."""
+        """Users and tokens, and the console: started last and stopped first. Everything else works without them."""
         async with contextlib.AsyncExitStack() as stack:
             access: Access | None = None
             try:
@@ -248,7 +249,7 @@ class _Control:
             yield
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request, one answer; whatever the other side does, this ends."""
+        """One request and one answer, within bounded time."""
         task = _this_task()
         self._connections.add(task)
         try:
@@ -259,11 +260,11 @@ class _Control:
                 writer.close()
                 await writer.wait_closed()
         except OSError:
-            pass  # it went away, or takes no answer: what was done stays done
+            pass  # the client is gone; the change stays
         except asyncio.CancelledError:
-            # By `listening`, its only owner, while it waits for a request: nothing has been done.
+            # Cancelled by `listening`, while waiting for a request: nothing has been done.
             writer.write(
-                protocol.encode_answer(RequestFailed(Fault.BUSY, "the control process is ending", "try again"))
+                protocol.encode_answer(RequestFailed(Fault.BUSY, "the control process is stopping", "try again"))
             )
         finally:
             writer.transport.abort()
@@ -277,7 +278,7 @@ class _Control:
                 Fault.FORBIDDEN, f"uid {uid} is neither root nor the store's owner (uid {self._owner})"
             )
         if len(self._connections) > CONNECTIONS:
-            return RequestFailed(Fault.BUSY, f"{CONNECTIONS} requests are under way", "try again in a moment")
+            return RequestFailed(Fault.BUSY, f"{CONNECTIONS} requests are running already", "try again in a moment")
         try:
             request = protocol.decode_request(await _read_line(reader))
         except RequestFailed as failure:
@@ -301,17 +302,17 @@ class _Control:
             done, _ = await asyncio.wait([work], timeout=HEARTBEAT_SECONDS)
             if done:
                 return Result(work.result().to_json())
-            _tell(writer, Progress("still at work"))
+            _tell(writer, Progress("still working"))
 
     async def _performed[R: CommandResult](self, request: CommandRequest[R], tell: Tell) -> R:
-        """On the writer's thread, which is for everybody, only what needs no more than the writer."""
+        """Only commands that need no more than the writer run on its thread, which all of them share."""
         match runs(request):
             case Runs.WRITER:
                 return await self._loop.run_in_executor(self._thread, perform, self._writer, request, tell)
             case Runs.NETWORK:
                 upkeep = await self._upkeep
                 if upkeep is None:
-                    found = "orders and warnings could not begin"
+                    found = "orders and warnings could not start"
                     raise RequestFailed(Fault.INTERNAL, found, "the log of control says why")
                 return await asyncio.to_thread(perform, upkeep, request, tell)
             case Runs.PEOPLE:
@@ -322,7 +323,7 @@ class _Control:
                 return await asyncio.to_thread(perform, People(access, self._writer), request, tell)
 
     def _perform_from_thread[R: CommandResult](self, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
-        """`requests.Perform` for the console, whose pages and API wait on threads of their own."""
+        """A `requests.Perform` for the console, whose pages and API wait on their own threads."""
         return asyncio.run_coroutine_threadsafe(self._performed(request, tell), self._loop).result()
 
 
@@ -341,30 +342,30 @@ def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
-    """One whole line in time; raises VerbFailed."""
+    """One complete line in time; raises RequestFailed."""
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             line = await reader.readline()
     except ValueError:
-        # StreamReader's word for a line beyond its limit. What follows is left unread: the connection ends.
+        # This is how StreamReader reports a line beyond its limit. The rest is not read: the connection ends.
         raise protocol.too_large() from None
     except TimeoutError:
         raise RequestFailed(Fault.BAD_REQUEST, f"no complete line within {REQUEST_SECONDS:.0f} seconds") from None
     if not line:
-        raise ConnectionResetError("somebody only looked whether we are there")
+        raise ConnectionResetError("the client only checked that control listens")
     if not line.endswith(b"\n"):
         raise RequestFailed(Fault.BAD_REQUEST, "the connection ended before the line did")
     return line
 
 
 def _tell(writer: asyncio.StreamWriter, progress: Progress) -> None:
-    """Progress is a courtesy: it is not waited for, and a client that does not read gets no more of it."""
+    """Never waits: a client that does not read gets no more progress."""
     if not writer.is_closing() and writer.transport.get_write_buffer_size() == 0:
         writer.write(protocol.encode_answer(progress))
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
-    """Which file is there, whatever it is called."""
+    """The identity of the file at this path."""
     try:
         status = path.lstat()
     except OSError:

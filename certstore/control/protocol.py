@@ -1,7 +1,7 @@
-"""What goes over the control socket: one JSON line as request, then progress lines and one last line as answer.
+"""The lines of the control socket: one JSON line as the request, then progress lines, and one last line as the answer.
 
-Values to bytes and back, with bounds; knows no sockets, no store and no verbs. Contents of files travel in base64 and
-are shown neither by `repr` nor in any message of this module.
+Values to bytes and back, with bounds; knows no sockets, no store and no commands. Contents of files travel in base64
+and appear neither in `repr` nor in any message of this module.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from enum import StrEnum
 from typing import Any
 
 VERSION = 1
-"""Raised when an older peer would misread a request or an answer."""
+"""To be raised when an older peer would misread a request or an answer."""
 
 REQUEST_LIMIT = 4 << 20
-"""Bytes of one request line: two files of the size that intake takes (1 MB), in base64, with room to spare."""
+"""Bytes of one request line: two files of the largest accepted size (1 MB) in base64, with room to spare."""
 
 ANSWER_LIMIT = 16 << 20
 
 
 class Fault(StrEnum):
-    """Why a verb did not do what it was asked; the command line turns usage faults into another exit code."""
+    """Why a command did not do what it was asked. The command line gives INVALID an exit code of wrong usage."""
 
     BAD_REQUEST = "bad_request"
     TOO_LARGE = "too_large"
@@ -41,7 +41,7 @@ class Fault(StrEnum):
 
 
 class RequestFailed(Exception):
-    """A verb failed: `found` says what is so, `remedy` what to do about it (may be empty). Nothing secret in either."""
+    """A command failed: `found` says why, `remedy` what to do about it (may be empty). Neither contains secrets."""
 
     def __init__(self, fault: Fault, found: str, remedy: str = "") -> None:
         super().__init__(f"{found}; {remedy}" if remedy else found)
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A long verb still works; one sentence for the person who waits."""
+    """A step of a long command, as one sentence for the person who waits."""
 
     message: str
 
@@ -72,7 +72,7 @@ Answer = Progress | Result | RequestFailed
 
 
 def encode_request(request: Request) -> bytes:
-    """Raises VerbFailed when the line would be longer than the other side reads."""
+    """Raises RequestFailed if the line would be longer than the other side reads."""
     line = _line({"version": VERSION, "verb": request.command, "args": request.args})
     if len(line) > REQUEST_LIMIT:
         raise too_large()
@@ -80,17 +80,17 @@ def encode_request(request: Request) -> bytes:
 
 
 def decode_request(line: bytes) -> Request:
-    """Raises VerbFailed on anything that is no request of this version."""
+    """Raises RequestFailed on anything that is not a request of this version."""
     fields = _object(line)
     if fields.get("version") != VERSION:
         raise RequestFailed(
             Fault.OTHER_VERSION,
-            f"the request is of version {fields.get('version')!r:.20} of the control protocol, control of {VERSION}",
-            "restart the service after an update, so that both sides are of one release",
+            f"the request uses version {fields.get('version')!r:.20} of the control protocol, control uses {VERSION}",
+            "restart the service after an update, so that both sides are of the same release",
         )
     command, args = fields.get("verb"), fields.get("args", {})
     if not isinstance(command, str) or not isinstance(args, dict):
-        raise RequestFailed(Fault.BAD_REQUEST, "a request needs `verb`, a text, and `args`, an object")
+        raise RequestFailed(Fault.BAD_REQUEST, "a request needs `verb` (a text) and `args` (an object)")
     return Request(command, args)
 
 
@@ -106,7 +106,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def decode_answer(line: bytes) -> Answer:
-    """Raises VerbFailed when the other side speaks something else."""
+    """Raises RequestFailed if the other side speaks another protocol."""
     fields = _object(line)
     if isinstance(message := fields.get("progress"), str):
         return Progress(message)
@@ -115,7 +115,7 @@ def decode_answer(line: bytes) -> Answer:
     match fields.get("error"):
         case {"fault": str(fault), "found": str(found), "remedy": str(remedy)}:
             return RequestFailed(Fault(fault) if fault in Fault else Fault.INTERNAL, found, remedy)
-    raise RequestFailed(Fault.BAD_REQUEST, "the answer is neither progress, result nor error")
+    raise RequestFailed(Fault.BAD_REQUEST, "the answer is neither progress nor a result nor an error")
 
 
 def pack_bytes(content: bytes) -> str:
@@ -133,7 +133,7 @@ def too_large() -> RequestFailed:
     return RequestFailed(
         Fault.TOO_LARGE,
         f"the request is larger than {REQUEST_LIMIT >> 20} MB",
-        "a certificate with its key and chain has a few kilobytes: check which files were given",
+        "a certificate with its key and chain has a few kilobytes: check that these are the right files",
     )
 
 

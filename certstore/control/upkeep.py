@@ -19,7 +19,7 @@ from certstore.store.writer import StoreWriter
 
 
 class Upkeep:
-    """`start` and `stop` once each; without `start` only what is asked for is done."""
+    """Call `start` and `stop` once each. Without `start` it only does what commands ask for."""
 
     def __init__(
         self,
@@ -47,6 +47,6 @@ class Upkeep:
         self.notifier.start()
 
     def stop(self) -> None:
-        """Orders under way end at their next pause; the next start picks them up."""
+        """Running orders stop at their next pause; the next start resumes them."""
         self.notifier.stop()
         self.maintenance.stop()

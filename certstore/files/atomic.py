@@ -1,4 +1,4 @@
-"""Durable writes: after a kill or a power cut a name leads to the old content or to the new one, never to a part.
+"""Durable writes: after a kill or a power cut, a name leads to the old content or to the new one, never to a part.
 
 The order is always the same: write under a temporary name, sync the file, rename, sync the folder. Modes are set on the
 open file, so the process's umask plays no part. Knows nothing of sites, certificates or what the bytes mean.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Modes:
-    """Who may read what the store makes: its owner alone, or also the group of `keys_group`."""
+class KeyPermissions:
+    """Who may read files with keys: their owner alone, or also the group of `keys_group`."""
 
     keys_gid: int | None = None
 
@@ -54,10 +54,10 @@ def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None
 def write_new_folder(
     folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None, sync_pool: Executor
 ) -> None:
-    """Make a folder with these files in it, all of it durable but its own name. Raises OSError; what is left then is
-    for the caller to remove.
+    """Make a folder with these files in it; all of it is durable except the folder's name. Raises OSError, and then the
+    caller removes what is left.
 
-    The syncs run side by side in `at_once`: the file system then commits once, in a fifth of the time of one by one.
+    The syncs run side by side in `sync_pool`: the file system commits once, which takes a fifth of the time.
     """
     folder.mkdir(0o700)
     folder.chmod(0o700)
@@ -70,7 +70,7 @@ def write_new_folder(
             os.fchown(descriptors[-1], -1, gid)
         os.fchmod(descriptors[-1], mode)
         syncs = [sync_pool.submit(os.fsync, descriptor) for descriptor in descriptors]
-        # All of them first: no descriptor may be closed under a sync that still runs.
+        # All of them: no descriptor may be closed while its sync still runs.
         wait(syncs)
         for sync in syncs:
             sync.result()
@@ -80,7 +80,7 @@ def write_new_folder(
 
 
 def _write_new(path: Path, content: bytes, mode: int, gid: int | None) -> int:
-    """An open descriptor of the new file, written and not yet synced."""
+    """An open descriptor of the new file, which is written but not yet synced."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if gid is not None:
@@ -94,7 +94,7 @@ def _write_new(path: Path, content: bytes, mode: int, gid: int | None) -> int:
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """`os.write` until everything is written: a nearly full disk takes a part before it says no."""
+    """Call `os.write` until everything is written: a nearly full disk takes a part before it refuses."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -103,7 +103,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_durable: bool = True) -> None:
     """Give `path` new content by one rename. `temporary` is a folder on the same file system.
 
-    Without `is_durable` it survives a kill, but a power cut may bring the old content back, or take both.
+    Without `is_durable` the new content survives a kill, but a power cut may bring back the old one, or lose both.
     """
     fresh = temporary_name(temporary)
     write_new_file(fresh, content, mode, is_durable=is_durable)
@@ -117,7 +117,7 @@ def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_d
 
 
 def replace_link(link: Path, target: str, temporary: Path) -> None:
-    """Let the symlink `link` lead to `target` by one rename, whether it existed or not."""
+    """Make the symlink `link` lead to `target` by one rename, whether the link existed or not."""
     fresh = temporary_name(temporary)
     fresh.symlink_to(target)
     try:
@@ -138,7 +138,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int, gid: int | None = None) -> None:
-    """Make a folder if there is none, and give it mode and group either way. A link to a folder is one."""
+    """Make a folder if there is none, and set its mode and group either way. A link to a folder counts as one."""
     if not folder.is_dir():
         if os.path.lexists(folder):
             raise NotADirectoryError(

@@ -1,6 +1,6 @@
-"""A dictionary that outlives a restart: every change is one appended JSON line, the last line of a key holds.
+"""A dictionary that outlives a restart: every change appends one JSON line, and a key's last line counts.
 
-Used for what the writer must remember per site without rewriting the facts of 50,000 others. One process writes it.
+Used for what the writer must remember of one site without rewriting the facts of 50,000 others. One process writes it.
 Knows nothing of what the values mean.
 """
 
@@ -21,7 +21,7 @@ _SPARE_LINES = 100
 
 
 def is_read_by(read: Callable[[Any], object]) -> Callable[[Any], bool]:
-    """An `is_valid` that asks the one who will read the value."""
+    """An `is_valid` that tries the function which will read the value."""
 
     def is_valid(value: Any) -> bool:
         try:
@@ -34,9 +34,9 @@ def is_read_by(read: Callable[[Any], object]) -> Callable[[Any], bool]:
 
 
 class KeyedState(Mapping[str, Any]):
-    """Values are JSON-able and never changed in place. Reading is the Mapping's; writing raises OSError and then
-    changes nothing, in memory or on disk. `is_valid` says whether a value that was read is one: others are left out,
-    because whoever asks for them must not stumble.
+    """Values are JSON-able and never changed in place. Reading is the Mapping's. Writing raises OSError, and then
+    nothing has changed in memory or on disk. Values that `is_valid` rejects are left out when the file is read, so that
+    no reader fails on them.
     """
 
     def __init__(self, path: Path, temporary: Path, *, is_valid: Callable[[Any], bool] = lambda _: True) -> None:
@@ -60,7 +60,7 @@ class KeyedState(Mapping[str, Any]):
         return len(self._values)
 
     def put(self, key: str, value: Any, *, is_durable: bool = True) -> None:
-        """Without `is_durable` call `sync` once for many changes."""
+        """Without `is_durable`, call `sync` once after many changes."""
         if key in self._values and self._values[key] == value:
             return
         self._log.append([[key, value]], is_durable=is_durable)
@@ -82,16 +82,16 @@ class KeyedState(Mapping[str, Any]):
         self._log.close()
 
     def _keep_damaged(self, path: Path, odd: int) -> None:
-        """What is not understood may be a later release's, or matter to a person: the next rewriting would lose it."""
+        """Lines that are not understood may come from a later release: the next rewrite would lose them."""
         kept = damaged(path)
         try:
             self._log.keep_as(kept)
         except OSError as error:
-            kept_as = f"it could not be kept as {kept.name}: {error.strerror}"
+            kept_as = f"a copy could not be kept as {kept.name}: {error.strerror}"
         else:
-            kept_as = f"the file as it was is kept as {kept.name}"
-        what = f"{odd} lines that are not understood" if odd else "damaged lines, or an unfinished one"
-        logger.warning("%s has %s; what else it says holds, and %s", path, what, kept_as)
+            kept_as = f"a copy is kept as {kept.name}"
+        what = f"{odd} lines that can't be understood" if odd else "damaged lines, or an unfinished one"
+        logger.warning("%s has %s; they are ignored, and %s", path, what, kept_as)
 
     def _apply(self, line: Any) -> bool:
         """Whether the line was understood."""
@@ -106,7 +106,7 @@ class KeyedState(Mapping[str, Any]):
 
     def _compact(self) -> None:
         if self._log.is_overgrown:
-            # On a full disk the long file stays; it says the same.
+            # On a full disk the long file stays; its content is the same.
             with contextlib.suppress(OSError):
                 self._rewrite()
 

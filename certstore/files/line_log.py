@@ -1,7 +1,7 @@
-"""A file of JSON lines that is appended to, and rewritten as a whole when it has grown too long.
+"""A file of JSON lines: appended to, and rewritten as a whole when it has grown too long.
 
-Only complete lines count: one that lacks its newline was being written when the writer was killed, and is dropped when
-the file is next rewritten. Knows nothing of what the lines say.
+Only complete lines count: one that lacks its newline was being written when the writer was killed, and is dropped with
+the next rewrite. Knows nothing of what the lines mean.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ def encode_line(value: Any) -> bytes:
 
 
 def decode_lines(content: bytes) -> list[Any]:
-    """All lines at once, a third faster than one by one. `content` ends at a newline. Raises ValueError."""
+    """Decode all lines at once, which takes a third less time than one by one. `content` ends with a newline. Raises
+    ValueError.
+    """
     return list(json.loads(b"[" + content[:-1].replace(b"\n", b",") + b"]")) if content else []
 
 
 def complete_part(content: bytes) -> bytes:
-    """Up to and with the last newline."""
+    """The content up to and including the last newline."""
     return content[: content.rfind(b"\n") + 1]
 
 
@@ -42,7 +44,7 @@ class LineLog:
         self._size_when_rewritten = 0
 
     def read(self) -> tuple[list[Any], bool]:
-        """All readable lines, and whether the file was whole. Where it was not, `rewrite` it before appending."""
+        """All readable lines, and whether the file was whole. If it was not, `rewrite` it before appending."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
@@ -60,13 +62,13 @@ class LineLog:
         return self._size_when_rewritten > 0
 
     def keep_as(self, other: Path) -> None:
-        """Give the file as it is a second name, under which it stays when this one is rewritten. Raises OSError."""
+        """Give the file a second name, under which it stays as it is when this one is rewritten. Raises OSError."""
         fresh = temporary_name(self._temporary)
         os.link(self._path, fresh)
         fresh.replace(other)
 
     def append(self, values: Iterable[Any], *, is_durable: bool) -> None:
-        """All lines or, when the disk is full, none: what was written of them is cut off again. Raises OSError."""
+        """Append all lines or, on a full disk, none: what was written of them is cut off again. Raises OSError."""
         content = b"".join(map(encode_line, values))
         descriptor = self._open()
         try:
@@ -79,13 +81,13 @@ class LineLog:
         self._size += len(content)
 
     def sync(self) -> None:
-        """What was appended without `is_durable` is on the disk after this."""
+        """Make durable what was appended without `is_durable`."""
         if self._descriptor >= 0:
             os.fdatasync(self._descriptor)
 
     @property
     def is_as_left(self) -> bool:
-        """False when somebody else has cut, lengthened, replaced or removed the file since the last append."""
+        """False when another program has cut, extended, replaced or removed the file since the last append."""
         if self._descriptor < 0:
             return True
         try:

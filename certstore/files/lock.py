@@ -1,6 +1,7 @@
-"""One writer per store: an flock on `.lock`, with the holder's pid written into it for the one who is refused.
+"""One writer per store: an flock on `.lock`, into which the holder writes its pid for those who are refused.
 
-The kernel drops the lock with the process, so a file left by a dead one is no obstacle. Knows nothing of the store.
+The kernel releases the lock when the process ends, so a file left by a dead one does no harm. Knows nothing of the
+store.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from pathlib import Path
 
 
 class StoreBusy(Exception):
-    """Another process writes this store; `pid` is None when the file does not say which."""
+    """Another process writes this store; `pid` is None when the lock file does not name it."""
 
     def __init__(self, lock: Path, pid: int | None) -> None:
         holder = f"process {pid}" if pid is not None else "another process"
-        super().__init__(f"{lock.parent} is being written by {holder}: stop it, or let it do the work")
+        super().__init__(f"{holder} is writing to {lock.parent}: stop it, or let it do the work")
         self.pid = pid
 
 
 class WriterLock:
     """Held from `take` until `release` or the end of the process.
 
-    The descriptor is closed on exec but shared by a fork: a process that forks takes the lock afterwards.
+    The descriptor is closed on exec but shared by a fork, so take the lock after forking.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -39,14 +40,14 @@ class WriterLock:
             pid = _read_pid(descriptor)
             os.close(descriptor)
             raise StoreBusy(path, pid) from None
-        # A full disk must not keep the writer away: the pid is a courtesy, the lock itself needs no space.
+        # A full disk must not prevent writing: the pid is a courtesy, and the lock itself needs no space.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor)
 
     def release(self) -> None:
-        """Idempotent. The file stays: removing it would let two processes lock two files of one name."""
+        """Idempotent. The file stays: without it, two processes could lock two files of the same name."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -1,6 +1,6 @@
-"""The command that lets the service read a file it was refused: printed for people, never run.
+"""The command that lets the service read a file that it may not read: shown to people, never run.
 
-Looks at the folders on the way: a readable file in a folder that can't be entered is as unreadable as the other way
+Checks the folders on the way too: a readable file in a folder that can't be entered is as unreadable as the other way
 round. Knows nothing of drops or certificates.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def repair_command(path: Path) -> str:
-    """One sentence with the commands, for the user that this process runs as. Grants that user alone, nobody else."""
+    """One sentence with the commands. They grant access to the user that this process runs as, and to nobody else."""
     user = _user_name()
     real = Path(os.path.realpath(path))
     shut = [folder for folder in reversed(real.parents) if _is_shut(folder)]

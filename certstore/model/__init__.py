@@ -1,16 +1,25 @@
 """The decisions, without the world: every function here takes values and returns values.
 
     names             what a domain name is, what a certificate's name covers, public suffixes
-    pem, der          what kind of bytes these are; contents finds certificates and keys in them
-    x509_facts        one certificate's facts; chain puts several in order, checks holds the rules they have to pass
-    bundle            from dropped files to a checked `CertificateBundle`, or why not (findings)
-    declarations      which site owns which name
-    snapshot          the immutable index that is served from; selection chooses from it, with the reason
-    expiry            how a certificate stands today
-    layout            the names of everything in a store
+    certificate/      certificates and keys: recognised, paired, ordered, checked
+    settings/         the models of edge.yaml and site.yaml, and how text becomes one
+    snapshot          the immutable index that workers serve from
+    selection         which certificate a client gets, and why
+    name_ownership    which site owns which name
+    site_registry     all sites as the writer knows them
+    drop_decision     what to do about a drop
+    layout            the names of all files in a store
+    version           one version of a site, as meta.json describes it
     record            what one attempt did
+    renewal/          when to renew, how to order, what failures mean
+    notify/           which warnings are due, and their words
+    console/          people, roles, sign-in, lists
     starttls          the client's side of STARTTLS in each mail protocol
-    settings          the models of edge.yaml and site.yaml; settings_source turns text into them by way of yaml_source
+    progress          progress of work that takes a while, for the person who waits
+    metrics           what is measured, and how the counters of several processes add up
+    readiness         whether the service as a whole can be relied on
+    text              text from strangers made fit for people and logs
+    did_you_mean      which site somebody meant
 
 No module here imports os, socket, ssl, asyncio, time, random or logging: `now` is always an argument.
 """

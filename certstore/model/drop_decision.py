@@ -1,7 +1,7 @@
-"""What to do about a drop: the decision of intake, apart from files and clocks.
+"""What to do about a drop: the decision, without files and clocks.
 
-A drop counts once, a drop that may still be being written waits, and where the certificate comes from elsewhere a drop
-is kept back. Values in, one of five judgements out.
+A drop is decided once; one that may still be being written waits; and where the site's certificate comes from another
+source, a drop is held back. Values in, one of five decisions out.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from certstore.model.settings.models import Source
 from certstore.model.version import Version, chain_length
 
 SETTLE = timedelta(seconds=2)
-"""A drop that looks unfinished is judged when nothing in it has changed for this long."""
+"""A drop that looks unfinished is decided when nothing in it has changed for this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The drop is the one that was judged last, or there never was one."""
+    """The drop is the one that was decided last, or there never was one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It may be half written: look again after `remaining`."""
+    """It may be half written: check again after `remaining`."""
 
     remaining: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """There was a drop and there is none now. What it brought stays."""
+    """There was a drop and there is none now. The certificate that it brought stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Final for this digest: activate the bundle, or put the refusal on record."""
+    """Final for this digest: activate the bundle, or record the refusal."""
 
     verdict: CertificateBundle | Refused
 
@@ -56,7 +56,7 @@ DropDecision = Unchanged | Wait | Missing | HeldBack | Decided
 
 @dataclass(frozen=True, slots=True)
 class LastDrop:
-    """What is remembered of the last drop of a site: its digest, and whether it was held back instead of judged."""
+    """What is kept of the last drop of a site: its digest, and whether it was held back instead of decided."""
 
     digest: str
     is_held: bool
@@ -71,7 +71,7 @@ class LastDrop:
 
 
 def is_last_drop(value: Any) -> bool:
-    """Whether `LastDrop.from_json` takes it."""
+    """Whether `LastDrop.from_json` accepts the value."""
     match value:
         case [str(), bool()]:
             return True
@@ -80,7 +80,7 @@ def is_last_drop(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DropFacts:
-    """`unchanged_for` is how long nothing in the drop has changed; `is_steady` that it did not while it was read."""
+    """`unchanged_for` is how long nothing in the drop has changed; `is_steady`: nothing did while it was read."""
 
     digest: str
     is_absent: bool
@@ -102,7 +102,7 @@ def decide_drop(
     live: Version | None,
     settle: timedelta = SETTLE,
 ) -> DropDecision:
-    """`verdict` is what reading the drop came to, None when `is_news` said not to ask."""
+    """`verdict` is the result of reading the drop, None where `is_news` was False."""
     remaining = settle - facts.unchanged_for
     is_settled = facts.is_steady and remaining <= timedelta()
     if facts.is_absent:
@@ -119,7 +119,7 @@ def decide_drop(
 
 
 def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | None) -> bool:
-    """Anything less than what is served, or less than whole, could be a writer's half way mark."""
+    """Anything less than what is served, or less than a whole chain, could be a drop that is half written."""
     if isinstance(verdict, Refused) or _codes(verdict.problems) & {Problem.MISSING_INTERMEDIATE}:
         return True
     if live is None:
@@ -136,5 +136,5 @@ def _codes(findings: Collection[Finding]) -> set[str]:
 
 
 def _at_least(remaining: timedelta) -> timedelta:
-    """A drop that changed under the reader's eyes is looked at again soon, not at once."""
+    """A drop that changed while it was read is checked again soon, but not at once."""
     return max(remaining, timedelta(milliseconds=50))

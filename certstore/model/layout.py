@@ -1,7 +1,7 @@
-"""Where everything lies in a store: the only module that knows these names.
+"""Where everything lies in a store: the only module that knows its file names.
 
-Pure paths: nothing here touches a disk. SITE arguments are keys that have passed `names.is_site_key`; nothing that a
-client sends ever becomes a part of a path, except a challenge token that passed `is_token`.
+Pure paths: nothing here touches a disk. SITE arguments are keys that have passed `names.is_site_key`. Nothing that a
+client sends becomes a part of a path, except a challenge token that matches `TOKEN`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PRIVKEY_RSA = "privkey-rsa.pem"
 META = "meta.json"
 SITE_YAML = "site.yaml"
 DROP_SUFFIX = ".pem"
-"""Of the one-file form of a drop; what is before it is a site's key or host."""
+"""The suffix of a drop that is one file; before it comes a site's key or host."""
 
 _JSON = ".json"
-# What `Path.glob` takes, below the folder of the same name.
+# Patterns for `Path.glob` in the folder of the same name.
 ACCOUNT_KEYS = "*/key.pem"
 ORDERS = "*.json"
 RECORDS = "*.json"
@@ -32,11 +32,11 @@ WORKER_REPORTS = "worker-*.json"
 
 AUDIT_LOG = "audit.jsonl"
 AUDIT_PARTS = f"audit-{'[0-9]' * 15}.jsonl"
-"""Those of ours alone: somebody may keep exports, with dates in their names, beside them."""
+"""Matches nothing else: people may keep exports, with dates in their names, in the same folder."""
 
 
 def audit_part(begins: int) -> str:
-    """The name of a part of the audit log that is full; `begins` is its first byte's place in the whole."""
+    """The name of a full part of the audit log; `begins` is the position of its first byte in the whole log."""
     return f"audit-{begins:015d}.jsonl"
 
 
@@ -51,7 +51,7 @@ def site_of_records(name: str) -> str | None:
 
 
 def damaged(path: Path) -> Path:
-    """Where a file of the state that could not be understood as a whole is kept for a person to look at."""
+    """Where a copy is kept of a state file that could not be understood as a whole, for a person to look at."""
     return path.with_name(f"{path.name}.damaged")
 
 
@@ -61,7 +61,7 @@ class Layout:
 
     root: Path
 
-    # What people write.
+    # What people write
 
     @property
     def domains(self) -> Path:
@@ -72,13 +72,13 @@ class Layout:
         return self.root / "main" if site == "main" else self.domains / site
 
     def drop_file(self, site: str) -> Path:
-        """The one-file form of a drop, beside the folders."""
+        """A drop that is one file, beside the folders."""
         return self.root / f"main{DROP_SUFFIX}" if site == "main" else self.domains / f"{site}{DROP_SUFFIX}"
 
     def site_yaml(self, site: str) -> Path:
         return self.drop_folder(site) / SITE_YAML
 
-    # What is served, and what it is made from.
+    # What is served, and what it is made from
 
     @property
     def live_folder(self) -> Path:
@@ -102,7 +102,7 @@ class Layout:
     def version(self, site: str, version: int) -> Path:
         return self.archive / site / str(version)
 
-    # What control keeps.
+    # What the control process keeps
 
     @property
     def records_folder(self) -> Path:
@@ -116,7 +116,7 @@ class Layout:
         return self.root / "challenges"
 
     def challenge(self, token: str) -> Path | None:
-        """Where the token's key authorization lies, or None when the text can be no token."""
+        """Where the token's key authorization lies, or None when the text can't be a token."""
         return self.challenges / token if is_token(token) else None
 
     @property
@@ -154,12 +154,12 @@ class Layout:
 
     @property
     def mails(self) -> Path:
-        """What each recipient was told."""
+        """What each recipient has been mailed."""
         return self.state / "mails.jsonl"
 
     @property
     def orders(self) -> Path:
-        """Orders under way, so that one that a kill interrupted is picked up."""
+        """Orders under way, so that the next start continues those that a kill interrupted."""
         return self.state / "orders"
 
     def order(self, site: str) -> Path:
@@ -167,7 +167,7 @@ class Layout:
 
     @property
     def worker_reports(self) -> Path:
-        """The numbers that workers leave for control: the one thing here that workers write."""
+        """The counters that workers leave for control: the only files here that workers write."""
         return self.state / "run"
 
     def worker_report(self, pid: int) -> Path:
@@ -175,7 +175,7 @@ class Layout:
 
     @property
     def ended_workers(self) -> Path:
-        """The sum of what workers that have ended had counted."""
+        """The sum of the counters of all workers that have ended."""
         return self.worker_reports / "ended.json"
 
     def account(self, ca: str) -> Path:
@@ -189,7 +189,7 @@ class Layout:
         """The account's URL and contacts, as they are at the CA."""
         return self.account(ca) / "account.json"
 
-    # What the console keeps.
+    # What the console keeps
 
     @property
     def admin(self) -> Path:

@@ -19,7 +19,7 @@ _NEVER = 2**63
 
 @dataclass(frozen=True, slots=True)
 class SiteClaims:
-    """What one site claims. `implicit` holds a bare site's candidates, as `implicit_names` gives them."""
+    """What one site claims. `implicit` holds a bare site's candidates, as `implicit_names` returns them."""
 
     site: str
     host: str
@@ -29,7 +29,7 @@ class SiteClaims:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One site's claim on one name. `number` says when control first saw it: the lower, the earlier."""
+    """One site's claim on one name. `number` tells when the writer first saw it: the lower, the earlier."""
 
     site: str
     host: str
@@ -39,7 +39,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two sites declare one name: `owner` has it, `loser` goes without. To be reported for both."""
+    """Two sites declare one name: `owner` has it, `loser` does not. Both report it."""
 
     name: str
     owner: str
@@ -50,7 +50,7 @@ def implicit_names(folder_host: str, dns_names: Collection[str], *, is_self_sign
     """The names that a bare site may take from its certificate: those in the domain that its folder's name shows.
 
     That domain is the direct parent of the folder's name (`webmail.client-a.com` shows `client-a.com`), or the folder's
-    name itself where strangers register below the parent. A self-signed certificate proves nothing and gives nothing.
+    name itself where anybody may register below the parent. A self-signed certificate proves nothing and adds nothing.
     """
     if is_self_signed:
         return ()
@@ -70,9 +70,10 @@ def _is_within(name: str, domain: str) -> bool:
 
 
 def owner(name: str, claims: Iterable[Claim], main_certificate_names: Collection[str]) -> Claim | None:
-    """Of explicit claims main's, else the earliest, of equally early ones that of the site whose host it is.
+    """The claim that wins: among explicit ones main's, else the earliest, and of equally early ones that of the site
+    whose host the name is.
 
-    Implicit claims count only when nobody declares the name and the main certificate does not cover it.
+    Implicit claims count only when no site declares the name and the main certificate does not cover it.
     """
     best = min(claims, key=lambda claim: _rank(name, claim), default=None)
     if best is not None and not best.is_explicit and covers(main_certificate_names, name):
@@ -102,14 +103,14 @@ class NameOwnership:
         self._claimants: dict[str, set[str]] = {}
         self._owners: dict[str, str] = {}
 
-    # Changes: each returns the sites whose owned names are others than before.
+    # Changes: each returns the sites whose owned names are no longer the same.
 
     def put(self, claims: SiteClaims) -> frozenset[str]:
-        """Set or replace one site's claims."""
+        """Add or replace one site's claims."""
         return self.put_all((claims,))
 
     def put_all(self, several: Iterable[SiteClaims]) -> frozenset[str]:
-        """As `put`, for sites that are seen at the same time: their new names get one number and tie."""
+        """As `put`, for sites that are seen at the same time: their new names get the same number."""
         batch = list(several)
         before = {claims.site: self.owned(claims.site) for claims in batch}
         touched: set[str] = set()
@@ -133,7 +134,7 @@ class NameOwnership:
         return self._resolve(touched)
 
     def set_main_certificate_names(self, dns_names: Collection[str]) -> frozenset[str]:
-        """The main certificate has changed: every implicit claim is looked at again."""
+        """The main certificate has changed: every implicit claim is decided again."""
         names = frozenset(dns_names)
         if names == self._main_certificate_names:
             return frozenset()
@@ -150,7 +151,7 @@ class NameOwnership:
         return tuple(name for name in _names(claims) if self._owners.get(name) == site)
 
     def conflicts(self, site: str) -> tuple[Conflict, ...]:
-        """Every name that this site and another one both declare, whichever of the two has it."""
+        """Every name that this site and another one both declare, no matter which of the two has it."""
         claims = self._claims.get(site)
         if claims is None:
             return ()
@@ -170,7 +171,7 @@ class NameOwnership:
     # Inside
 
     def _withdraw(self, site: str) -> set[str]:
-        """Take a site's claims out of the index; the names whose owner may change."""
+        """Take a site's claims out of the index; returns the names whose owner may change."""
         claims = self._claims.get(site)
         if claims is None:
             return set()
@@ -187,7 +188,7 @@ class NameOwnership:
         self._numbers[claims.site] = {name: before.get(name, self._next_number) for name in claims.explicit}
 
     def _resolve(self, names: Iterable[str]) -> frozenset[str]:
-        """Decide these names anew; the sites that lost or gained one."""
+        """Decide these names again; returns the sites that lost or gained one."""
         changed: set[str] = set()
         for name in names:
             claims = (self._claim(site, name) for site in self._claimants.get(name, ()))

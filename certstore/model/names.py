@@ -1,8 +1,8 @@
 """What a domain name is, and which names a certificate's names cover.
 
-Every name inside the project is lower case, in A-labels, without a trailing dot; text becomes one only through
-`DomainName.parse` (people's input: strict, with reasons) or `normalise_server_name` (what clients send: quiet, fast).
-Knows nothing of sites, certificates' bytes or settings.
+Every name inside the project is in lower case and A-labels, without a trailing dot. Text becomes a name only through
+`DomainName.parse` (what people write: strict, with reasons) or `normalise_server_name` (what clients send: quiet and
+fast). Knows nothing of sites, certificates' bytes or settings.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from publicsuffixlist import PublicSuffixList
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}", re.ASCII)
-# Underscores are no part of a host name, but resolvers and browsers use such names, and a wildcard matches them.
+# Host names have no underscores, but resolvers and browsers use names with them, and a wildcard matches those.
 _CLIENT_LABEL = _LABEL.replace("a-z0-9", "a-z0-9_")
 _CLIENT_NAME = re.compile(rf"(?:{_CLIENT_LABEL}\.)*{_CLIENT_LABEL}", re.ASCII)
-# URL parsers take a name whose last label is a number for an IPv4 address; no top-level domain is one.
+# URL parsers take a name whose last label is a number for an IPv4 address; no top-level domain is a number.
 _NUMBER_LAST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
 _PLAIN_KEY = re.compile(r"[a-z0-9-]+", re.ASCII)
 
@@ -32,7 +32,7 @@ _SHOWN_LIMIT = 80
 
 
 class InvalidName(ValueError):
-    """The text is no domain name; the message says what was found and what is allowed."""
+    """The text is not a domain name; the message says what was found and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,11 +43,11 @@ class DomainName:
 
     @classmethod
     def parse(cls, text: str, *, wildcard: bool = False) -> DomainName:
-        """From what a person wrote: any case, U-labels, a trailing dot. Raises InvalidName."""
+        """The name that a person wrote, in any case, with U-labels or a trailing dot. Raises InvalidName."""
         plain = text.strip()
         is_wildcard = plain.startswith("*.")
         if is_wildcard and not wildcard:
-            raise InvalidName(f"{_shown(text)} is a wildcard; here only a full host name is allowed")
+            raise InvalidName(f"{_shown(text)} is a wildcard, but only a full host name is allowed here")
         host = _host_name(text, plain[2:] if is_wildcard else plain)
         value = f"*.{host}" if is_wildcard else host
         if len(value) > _NAME_LIMIT:
@@ -73,8 +73,8 @@ def _host_name(text: str, host: str) -> str:
     host = host.lower().removesuffix(".")
     if not _HOST_NAME.fullmatch(host):
         raise InvalidName(
-            f"{_shown(text)} is not a host name; labels of letters, digits and inner hyphens, "
-            "1 to 63 characters each, separated by dots are allowed"
+            f"{_shown(text)} is not a host name; allowed are labels of 1 to 63 letters, digits and inner hyphens, "
+            "separated by dots"
         )
     if _NUMBER_LAST.fullmatch(host):
         raise InvalidName(f"{_shown(text)} ends in a number, so it reads as an IP address; a host name is expected")
@@ -87,7 +87,7 @@ def _to_a_labels(text: str, host: str) -> str:
         return idna.encode(host, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
         raise InvalidName(
-            f"{_shown(text)} has no valid international form ({error}); write the name in its xn-- form if it exists"
+            f"{_shown(text)} has no valid international form ({error}); if the name exists, write it in its xn-- form"
         ) from None
 
 
@@ -96,9 +96,10 @@ def _shown(text: str) -> str:
 
 
 def normalise_server_name(server_name: str | None) -> str | None:
-    """The look-up form of a name that a client sent; None when there is none or it is no host name (IP literals, junk).
+    """The look-up form of a name that a client sent; None for no name and for what is not a host name (an IP literal,
+    junk).
 
-    On the path of every handshake and request: a name in usual form costs one regular expression.
+    On the path of every handshake and request: a name in its usual form costs one regular expression.
     """
     if not server_name or len(server_name) > _NAME_LIMIT + 1:
         return None
@@ -110,14 +111,14 @@ def normalise_server_name(server_name: str | None) -> str | None:
 
 
 def _ends_like_number(name: str) -> bool:
-    """Cheap first look: the last character of every number, decimal or hexadecimal, is one of these."""
+    """A cheap first test: the last character of every number, decimal or hexadecimal, is one of these."""
     return name[-1] in "0123456789abcdefx"
 
 
 def _client_a_labels(server_name: str) -> str:
     """Empty when there is no A-label form; an empty name matches nothing."""
     if any(len(label) > _LABEL_LIMIT for label in server_name.split(".")):
-        return ""  # the A-label is longer still, and working that out for a stranger costs milliseconds
+        return ""  # the A-label is even longer, and computing it for a stranger costs milliseconds
     try:
         return idna.encode(server_name, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
@@ -149,17 +150,17 @@ def is_host_name(text: str) -> bool:
 def is_site_key(text: str) -> bool:
     """Whether the text can be a SITE: a host name in normal form or `[a-z0-9-]+`, short enough for file names.
 
-    `main` passes: it is the key of the main site, and no domain's.
+    `main` passes: it is the key of the main site and never that of a domain.
     """
     return len(text) <= _KEY_LIMIT and (bool(_PLAIN_KEY.fullmatch(text)) or is_host_name(text))
 
 
 def is_public_suffix(name: str) -> bool:
-    """Whether strangers register names directly below (`co.uk`, `github.io`); unknown top-level domains count too."""
+    """Whether anybody may register names directly below it (`co.uk`, `github.io`, any unknown top-level domain)."""
     return _suffixes().is_public(name)
 
 
 @functools.cache
 def _suffixes() -> PublicSuffixList:
-    """Loaded at first need: workers never ask, and reading the list takes about as long as a hundred handshakes."""
+    """Loaded when first needed: workers never need it, and reading the list takes as long as a hundred handshakes."""
     return PublicSuffixList()

@@ -1,4 +1,4 @@
-"""Progress of work that takes a while, one sentence at a time, for the person who waits."""
+"""Progress of long work, one sentence at a time, for the person who waits."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ Tell = Callable[[str], None]
 
 
 def tell_nobody(message: str) -> None:
-    """For callers with nobody who waits."""
+    """For work that nobody waits for."""

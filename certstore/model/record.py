@@ -1,7 +1,7 @@
 """What one attempt did: the one source for status, console, mail and log.
 
-A record says when, doing what, with which outcome, why, and when the next attempt is. Never holds a key, a password
-or the content of a file.
+A record holds when, which action, its outcome, the reason, and when the next attempt is. It never holds a key, a
+password or the content of a file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """`DONE` changed what is served or stored, `NOTED` changed nothing and is no fault, the other two are faults."""
+    """`DONE` changed what is served or stored, `NOTED` changed nothing and is not a fault; the other two are faults."""
 
     DONE = "done"
     NOTED = "noted"
@@ -24,9 +24,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`doing` is a verb of the certificate's life ("intake", "rollback", "order", …), `reason` a code, `message` words.
+    """`doing` names the action ("intake", "rollback", "order", …), `reason` is a code, `message` is for people.
 
-    `version` is the version made or made live; `source` where the input came from (a path, "upload", a CA's name).
+    `version` is the version that was made or made live; `source` is where the input came from (a path, "upload", a CA's
+    name).
     """
 
     at: datetime

@@ -1,7 +1,7 @@
 """Which certificate a client gets, and why: the one decision of the project.
 
 Pure: the snapshot, the name that the client sent and the time go in, a `Selection` comes out. Knows nothing of TLS,
-sockets or files. The rules, in order, are those of `select`; each way through them has its own `Reason`.
+sockets or files. `select` holds the rules in their order, and each way through them has its `Reason`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry, Snapsho
 
 
 class Reason(StrEnum):
-    """Why this certificate; the words are for logs, the sentences for people are in `explanation`."""
+    """Why this certificate; the codes are for logs, `EXPLANATIONS` has the sentences for people."""
 
     MAIL_LISTENER = "mail_listener"
     NO_SERVER_NAME = "no_server_name"
@@ -37,18 +37,18 @@ class Reason(StrEnum):
 EXPLANATIONS: dict[Reason, str] = {
     Reason.MAIL_LISTENER: "mail listeners always present the main certificate",
     Reason.NO_SERVER_NAME: "the client sends no server name",
-    Reason.NOT_A_HOST_NAME: "what the client sends is not a host name",
+    Reason.NOT_A_HOST_NAME: "the client sends something that is not a host name",
     Reason.MAIN_NAME: "the name belongs to the main site",
     Reason.EXACT_NAME: "the site declares exactly this name",
     Reason.WILDCARD_NAME: "the site declares a wildcard that matches this name",
     Reason.UNKNOWN_NAME: "no site declares this name",
-    Reason.SITE_USES_MAIN: "the site uses the main certificate: it is set to, or has none of its own yet",
-    Reason.SITE_WITHOUT_CERTIFICATE: "the site has no certificate of its own yet",
+    Reason.SITE_USES_MAIN: "the site uses the main certificate: its settings say so, or it has none yet",
+    Reason.SITE_WITHOUT_CERTIFICATE: "the site has no certificate yet",
     Reason.EXPIRED_GIVES_WAY_TO_MAIN: "the site's certificate has expired and the main certificate covers the name",
     Reason.EXPIRED_STILL_SERVED: "the site's certificate has expired and no valid main certificate covers the name",
     Reason.UNCOVERED_NAME_ON_MAIN: "the site's certificate does not cover the name, the main certificate does",
     Reason.UNCOVERED_NAME_ON_OWN: "neither the site's nor the main certificate covers the name; its own is served",
-    Reason.UNREADABLE_GIVES_WAY_TO_MAIN: "the files of the site's certificate can't be read by this worker",
+    Reason.UNREADABLE_GIVES_WAY_TO_MAIN: "this worker can't read the files of the site's certificate",
 }
 
 
@@ -93,14 +93,14 @@ def select(snapshot: Snapshot, server_name: str | None, *, is_mail: bool, now: d
 
 
 def fall_back_to_main(snapshot: Snapshot, selection: Selection) -> Selection:
-    """For a worker that finds the chosen version's files unreadable; the only reason that `select` never gives."""
+    """For a worker that can't read the chosen version's files; the only reason that `select` never gives."""
     return _main(snapshot, selection.entry, Reason.UNREADABLE_GIVES_WAY_TO_MAIN)
 
 
 def _own_or_main(
     snapshot: Snapshot, entry: SiteEntry, own: ServedCertificate, name: str, matched: Reason, now: datetime
 ) -> Selection:
-    """The site has a certificate: does it stand, or is main the better answer for this name?"""
+    """The site has a certificate: is it the better one for this name, or is main's?"""
     if own.not_after <= now:
         if _is_valid_for(snapshot.main.certificate, name, now):
             return _main(snapshot, entry, Reason.EXPIRED_GIVES_WAY_TO_MAIN)

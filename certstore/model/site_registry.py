@@ -1,7 +1,7 @@
-"""All sites as the writer knows them, in memory: settings, what is live, who owns which name, and the entry it makes.
+"""All sites as the writer knows them, in memory: settings, what is live, who owns which name, and their entries.
 
-No files here: what is learnt elsewhere is put in, and the sites whose entries may have changed by it come out, because
-one site's names decide about another's.
+No files: a change goes in, and the sites whose entries may have changed by it come out, because one site's names decide
+about another's.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry
 
 @dataclass(frozen=True, slots=True)
 class KnownSite:
-    """`settings` is None for a bare site, `host` its folder's name then. `served` are the facts of the live version.
+    """`settings` is None for a bare site, whose `host` is its folder's name. `served` describes the live version.
 
-    `has_drop` says whether a drop was ever seen: it decides where a certificate comes from when nothing else does.
+    `has_drop`: a drop has been seen. It decides where the certificate comes from when no setting does.
     """
 
     site: str
@@ -33,7 +33,7 @@ class KnownSite:
 
     @property
     def expected_names(self) -> tuple[str, ...]:
-        """Its certificate has to cover one of these. Nothing is expected of a main site that says nothing."""
+        """The site's certificate has to cover one of these. A main site without settings expects none."""
         return () if self.is_unnamed_main else self.declared_names
 
     @property
@@ -41,14 +41,14 @@ class KnownSite:
         return self.site == MAIN and self.settings is None
 
     def with_served(self, served: ServedCertificate) -> KnownSite:
-        """The same site with another live version; a main site without a site.yaml is named by its certificate."""
+        """The same site with another live version; a main site without a site.yaml takes its host from it."""
         hosts = [name for name in served.dns_names if not name.startswith("*.")]
         host = hosts[0] if self.is_unnamed_main and hosts and not served.is_self_signed else self.host
         return replace(self, served=served, host=host)
 
     @property
     def source(self) -> Source:
-        """Where its certificate comes from. The main site has no other certificate to fall back on."""
+        """Where the certificate comes from. The main site has no other site's certificate to fall back on."""
         chosen = self.settings.certificate if self.settings else None
         if self.site == MAIN:
             return Source.ACME if chosen is Source.ACME else Source.FILE
@@ -56,7 +56,7 @@ class KnownSite:
 
     @property
     def claims(self) -> SiteClaims:
-        """A bare site may also stand for names of its certificate that lie beside its own."""
+        """A bare site may also claim names of its certificate that are close to its own."""
         implicit: tuple[str, ...] = ()
         if self.settings is None and self.served is not None and self.site != MAIN:
             certificate = self.served
@@ -82,11 +82,11 @@ class SiteRegistry(Mapping[str, KnownSite]):
         return len(self._sites)
 
     def put(self, known: KnownSite) -> set[str]:
-        """Set or replace one site."""
+        """Add or replace one site."""
         return set() if self._sites.get(known.site) == known else self.put_all([known])
 
     def put_all(self, several: Collection[KnownSite]) -> set[str]:
-        """Sites seen at the same moment: none of them is earlier than the others."""
+        """Add or replace sites that were seen at the same moment: none of them is earlier than the others."""
         changed = {known.site for known in several}
         claims = []
         for known in several:
@@ -115,7 +115,7 @@ class SiteRegistry(Mapping[str, KnownSite]):
         return self._site_of_host.get(host)
 
     def entry(self, site: str) -> SiteEntry:
-        """What workers see of the site."""
+        """The site as workers see it."""
         known = self._sites[site]
         settings = known.settings
         return SiteEntry(
@@ -129,7 +129,7 @@ class SiteRegistry(Mapping[str, KnownSite]):
         )
 
     def _release_host(self, known: KnownSite) -> None:
-        """The host of `known` goes to another site that has the same one, if there is any: two sites may disagree."""
+        """Give the host of `known` to another site with the same host, if there is one: two sites may claim it."""
         if self._site_of_host.get(known.host) != known.site:
             return
         del self._site_of_host[known.host]

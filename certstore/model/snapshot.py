@@ -1,8 +1,8 @@
 """The immutable index that a worker serves from.
 
 A snapshot holds, for every site, which names the site owns and which certificate version is live. Names arrive here
-already resolved (two sites never own one name), so looking a name up is two dictionary look-ups and no judgement.
-Knows nothing of files, sockets or clocks.
+already resolved (two sites never own one name), so finding a name takes two dictionary look-ups and no decision. Knows
+nothing of files, sockets or clocks.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 from certstore.model.settings.models import Source, Upstream
 
 MAIN = "main"
-"""SITE of the main site: reserved, never a domain's."""
+"""The key of the main site: reserved, never that of a domain."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedCertificate:
-    """The facts of one live version that choosing and reporting need; the PEM files stay on disk.
+    """The facts of one live version that selection and reports need; the PEM files stay on disk.
 
     `site` and `version` name the folder of the version; `fingerprint` is the SHA-256 of the leaf's DER, lower-case hex.
     """
@@ -38,9 +38,9 @@ class ServedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class SiteEntry:
-    """One site as workers see it: `names` are those that it owns (its host first), A-labels or one-label wildcards.
+    """One site as workers see it: `names` are those that it owns, its host first, A-labels or one-label wildcards.
 
-    `certificate` is None while the site has none of its own, or while its `source` is the main certificate.
+    `certificate` is None while the site has none, or while its `source` is the main certificate.
     """
 
     site: str
@@ -100,7 +100,7 @@ class Snapshot:
 
 
 def encode_entry(entry: SiteEntry) -> dict[str, Any]:
-    """A JSON-able dictionary with short keys: one line of the journal, read by the thousand at a worker's start."""
+    """A JSON-able dictionary with short keys: one line of the journal, of which a starting worker reads thousands."""
     line: dict[str, Any] = {"site": entry.site, "host": entry.host, "names": entry.names, "source": entry.source.value}
     if entry.inspect:
         line["inspect"] = True
@@ -150,5 +150,5 @@ def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
 def _instant(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError) as error:  # by its size the system's or the library's own word
-        raise ValueError(f"{seconds!r} is no instant") from error
+    except (OverflowError, OSError) as error:  # which of the two depends on the size
+        raise ValueError(f"{seconds!r} is not an instant") from error

@@ -1,4 +1,4 @@
-"""Text for people out of text from strangers: printable, bounded, safe in a log line."""
+"""Makes text from strangers fit for people and logs: printable and bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _SHOWN_LIMIT = 120
 
 
 def shown(text: str) -> str:
-    """Text of strangers (file names, subjects) made fit for a log line: printable, and not endless."""
+    """Text from strangers (file names, subjects), printable and short enough for a log line."""
     if len(text) > _SHOWN_LIMIT:
         text = text[:_SHOWN_LIMIT] + "…"
     return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)

@@ -1,4 +1,4 @@
-"""One version of a site as its `meta.json` describes it. Values only: `store.versions` reads and writes them."""
+"""One version of a site as its `meta.json` describes it. Values only: `store.versions` reads and writes the files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from certstore.model.snapshot import ServedCertificate
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What `meta.json` says of a version. `digest` stands for all its files, `source` for where it came from."""
+    """The content of `meta.json`. `digest` stands for all files of the version; `source` is where it came from."""
 
     site: str
     number: int
@@ -47,7 +47,7 @@ class Version:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but `site` and `number`, which the folder's place says."""
+        """Everything but `site` and `number`, which the folder's path already holds."""
         facts = {name: getattr(self, name) for name in self.__slots__ if name not in ("site", "number", "problems")}
         for name in ("made_at", "not_before", "not_after"):
             facts[name] = facts[name].isoformat()
@@ -65,5 +65,5 @@ class Version:
 
 
 def chain_length(pair: KeyPair) -> int:
-    """How many intermediates come with the leaf."""
+    """How many intermediates follow the leaf."""
     return pair.chain_pem.count(b"-----BEGIN CERTIFICATE-----")

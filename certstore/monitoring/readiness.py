@@ -1,4 +1,4 @@
-"""The facts behind `/readyz`: the store's, the workers', maintenance's. The verdict is `model.readiness`'s."""
+"""Collects the facts behind `/readyz`: store, workers and maintenance. `model.readiness` decides."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from certstore.model.layout import Layout
-from certstore.model.readiness import Observed, Position, Readiness, WorkerView
-from certstore.model.readiness import judge as judge_observed
+from certstore.model.readiness import Observed, Position, Readiness, WorkerView, check_readiness
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
 from certstore.monitoring.worker_reports import WorkerReport
 
 
-def judge(
+def current_readiness(
     settings: Settings,
     layout: Layout,
     main: ServedCertificate | None,
@@ -22,7 +21,7 @@ def judge(
     *,
     is_maintenance_stalled: bool,
 ) -> Readiness:
-    """`main`: what is served as the main certificate; `workers`: those that live (`Gathered.workers`)."""
+    """`main` is the main certificate being served, `workers` are the living ones (`Gathered.workers`)."""
     position, changed = _journal(layout)
     observed = Observed(
         main=main,
@@ -32,7 +31,7 @@ def judge(
         expects_workers=bool(settings.listeners),
         is_maintenance_stalled=is_maintenance_stalled,
     )
-    return judge_observed(observed, now)
+    return check_readiness(observed, now)
 
 
 def _journal(layout: Layout) -> tuple[Position | None, datetime | None]:

@@ -195,7 +195,7 @@ class Attempt:
         state = settle_success(self._state, chosen, now)
         # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
         context.memory.put(site, state)
-        result = context.writer.take_in(site, files, source=self._source, doing=self._doing)
+        result = context.writer.install_files(site, files, source=self._source, doing=self._doing)
         context.journal.remove(site)
         with context.memory.ledger(self._ca) as ledger:
             ledger.note_certificate(chosen.names, now)

@@ -33,7 +33,7 @@ from certstore.store.writer_state import Problems, SiteChange, SiteProblem, Writ
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """What became of bytes that came in, or of a version that was to be made live. `message` is for people."""
+    """The result of installing files or of making a version live. `message` is for people."""
 
     site: str
     outcome: Outcome
@@ -76,7 +76,7 @@ def activate(
         return _conclude(state, attempt, Outcome.NOTED, "already_live", message, version=live)
     try:
         version = write_version(
-            state.layout, state.modes, attempt.site, verdict,
+            state.layout, state.permissions, attempt.site, verdict,
             source=attempt.source, now=attempt.at, sync_pool=state.sync_pool,
         )  # fmt: skip
     except OSError as error:
@@ -131,8 +131,8 @@ def _change(attempt: Attempt, record: Record, problems: Problems, known: KnownSi
 def _fail(state: WriterState, attempt: Attempt, error: OSError, problems: Problems | None = None) -> IntakeResult:
     """The drop was not to blame: it does not count as decided."""
     message = (
-        f"nothing was changed: {error.strerror} while writing the store at {state.layout.root}; "
-        "free space or mend rights"
+        f"nothing was changed: {error.strerror} while writing to the store {state.layout.root}; "
+        "free some space, or restore the service's right to write there"
     )
     record = Record(attempt.at, attempt.doing, Outcome.FAILED, "disk", message, source=attempt.source)
     state.commit(SiteChange(attempt.site, record, {**attempt.problems, **(problems or {})}))
@@ -140,20 +140,20 @@ def _fail(state: WriterState, attempt: Attempt, error: OSError, problems: Proble
 
 
 def _undo(state: WriterState, site: str, before: int | None) -> Problems:
-    """`live` as it was. On a disk where even that fails, the next start holds the journal against `live`."""
+    """Make `live` what it was before. Where even that fails, the next start compares the journal with `live`."""
     try:
         if before is None:
             remove_live(state.layout, site)
         elif live_number(state.layout, site) != before:
             make_live(state.layout, site, before)
     except OSError as error:
-        message = f"the step back to the version before failed too ({error.strerror}); mended at the next start"
+        message = f"the previous version could not be made live again ({error.strerror}); the next start repairs this"
         return {SiteProblem.LIVE_UNUSABLE: message}
     return {}
 
 
 def _prune(state: WriterState, site: str, live: int, now: datetime) -> None:
-    """Old versions go; one that can't be removed is no reason to call the activation a failure."""
+    """Remove old versions; where that fails, the activation still counts as done."""
     numbers = version_numbers(state.layout, site)
     if len(numbers) <= state.policy.keep:
         return

@@ -1,4 +1,4 @@
-"""What a store can't do when it is asked to: few kinds, each with words for the person who asked."""
+"""Why the store can't do what it was asked to: a few kinds of errors, each with a message for people."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class UnknownSite(LookupError):
 
 
 class UnknownVersion(LookupError):
-    """The site has no such version, or it is not whole; the message says which there are."""
+    """The site has no such version, or it is incomplete; the message lists those that there are."""
 
 
 class InvalidSite(ValueError):
-    """What was asked for a site can't be: a bad key, settings that are not allowed, the main site removed."""
+    """The request is not possible for this site: a bad key, settings that are not allowed, removing the main site."""
 
 
 class NotWritable(Exception):

@@ -1,8 +1,8 @@
 """The snapshot on disk: what the one writer publishes and every worker reads.
 
-`state/snapshot.jsonl` holds one line per changed site (`{"removed": SITE}` for one that is gone); the last line of a
-site holds. Readers poll: no message can be lost, and a worker that starts late or hangs for a while is right again
-with its next look. The file may be lost: the writer makes it anew from `live` and the sites' settings.
+`state/snapshot.jsonl` holds one line per changed site (`{"removed": SITE}` for a removed one), and a site's last line
+counts. Readers poll: no message can be lost, and a worker that starts late or hangs for a while is up to date with its
+next poll. The file may be lost: the writer makes it again from `live` and the sites' settings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class JournalUnreadable(Exception):
 class JournalReader:
     """One worker's view. Not for several threads at once.
 
-    `problem` says why the last look brought no news when it should have; the last good snapshot stays valid.
+    `problem` tells why the last poll could not read what it should have; the last good snapshot stays valid.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -52,7 +52,7 @@ class JournalReader:
         return self._snapshot
 
     def poll(self) -> Snapshot | None:
-        """The next snapshot, or None when there is nothing new. Never raises; costs one stat when nothing happened."""
+        """The next snapshot, or None when there is nothing new. Never raises; costs one stat when nothing changed."""
         try:
             status = os.stat(self._path)  # noqa: PTH116  a fifth of Path.stat's time, forty times a second
         except OSError as error:
@@ -63,7 +63,7 @@ class JournalReader:
         try:
             self._snapshot, is_new = self._next(status)
         except (OSError, *_UNDECODABLE) as error:
-            # Kept as it was; looked at again when the file has changed, not forty times a second.
+            # The snapshot stays. The file is read again when it has changed, and not forty times a second.
             self._failed_at = (status.st_ino, status.st_size)
             self.problem = f"{self._path}: {_reason(error)}"
             return None
@@ -73,7 +73,7 @@ class JournalReader:
 
     @property
     def position(self) -> tuple[int, int]:
-        """How far it has been read: the file's inode and the bytes; zeros before `load`."""
+        """How far the journal has been read: the file's inode and the bytes; zeros before `load`."""
         return (os.fstat(self._descriptor).st_ino if self._descriptor >= 0 else 0, self._offset)
 
     def close(self) -> None:
@@ -115,14 +115,14 @@ class JournalReader:
 
 
 class JournalWriter:
-    """The one writer's side; it remembers every published entry, so that it can rewrite an overgrown journal."""
+    """The one writer's side; keeps every published entry, so that it can rewrite a journal that has grown too long."""
 
     def __init__(self, layout: Layout) -> None:
         self._log = LineLog(layout.snapshot_journal, layout.temporary)
         self._entries: dict[str, SiteEntry] = {}
 
     def load(self) -> bool:
-        """Read what was published last, as far as it can be read; whether the file is fit to be appended to."""
+        """Read what was published last, as far as possible. Returns whether the file can be appended to."""
         lines, is_whole = self._log.read()
         for line in lines:
             try:
@@ -136,7 +136,7 @@ class JournalWriter:
 
     @property
     def entries(self) -> Mapping[str, SiteEntry]:
-        """What workers have been told."""
+        """What has been published, by site."""
         return self._entries
 
     def publish(self, changed: Sequence[SiteEntry], removed: Sequence[str] = ()) -> None:
@@ -146,18 +146,18 @@ class JournalWriter:
         if not lines:
             return
         if not self._log.is_as_left:
-            # Somebody has cut, damaged or removed it. Readers keep what they have until it is whole again.
+            # Somebody has cut, damaged or removed the file. Readers keep what they have until it is whole again.
             gone = {*removed}
             fresh = {site: entry for site, entry in self._entries.items() if site not in gone}
             self.rewrite((fresh | {entry.site: entry for entry in changed}).values())
             return
-        # Not synced: what a power cut takes away is found again by holding the journal against `live` at the start.
+        # Not synced: what a power cut loses is found again at the start, by comparing the journal with `live`.
         self._log.append(lines, is_durable=False)
         for site in removed:
             self._entries.pop(site, None)
         self._entries.update((entry.site, entry) for entry in changed)
         if self._log.is_overgrown:
-            # On a full disk the long file stays; it says the same.
+            # On a full disk the long file stays; its content is the same.
             with contextlib.suppress(OSError):
                 self._log.rewrite(map(encode_entry, self._entries.values()))
 
@@ -172,7 +172,7 @@ class JournalWriter:
 
 
 def _changes(lines: Iterable[Any]) -> tuple[dict[str, SiteEntry], list[str]]:
-    """The last word on every site: those that are there, those that are gone."""
+    """The last line of every site: the entries of those that are there, the keys of those that are gone."""
     changed: dict[str, SiteEntry] = {}
     removed: dict[str, None] = {}
     for line in lines:

@@ -1,7 +1,7 @@
-"""Opens the writer's books: folders with their modes, leftovers swept, and everything held against what is on disk.
+"""Opens the writer's state: makes the folders, removes what a kill left, and compares everything with what is on disk.
 
-`live` is the truth about what is served; the journal follows it, whatever instant the last writer was killed at. Runs
-once, under the lock, before anything else is written. Judges no drop.
+`live` is the truth about what is served, and the journal follows it, no matter when the last writer was killed.
+Runs once, under the lock, before anything else is written. Checks no drop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from certstore.files.atomic import Modes, make_folder
+from certstore.files.atomic import KeyPermissions, make_folder
 from certstore.files.keyed_state import KeyedState
 from certstore.model.drop_decision import is_last_drop
 from certstore.model.layout import Layout
@@ -38,11 +38,11 @@ from certstore.store.writer_state import INTAKE, Policy, SiteChange, SiteProblem
 logger = logging.getLogger(__name__)
 
 
-def prepare_folders(layout: Layout, modes: Modes) -> None:
-    """Every folder of a store, with its mode; the places where people drop are made and then left to them."""
+def prepare_folders(layout: Layout, permissions: KeyPermissions) -> None:
+    """Make every folder of a store, with its mode. The drop folders are made once and then left to their users."""
     layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
     for folder in (layout.drop_folder(MAIN), layout.domains):
-        if not os.path.lexists(folder):  # a link to what is not mounted yet, or may not be entered, is theirs too
+        if not os.path.lexists(folder):  # a link to what is not mounted yet, or may not be entered, is left alone too
             make_folder(folder, 0o755)
     for folder in (
         layout.temporary,
@@ -53,12 +53,12 @@ def prepare_folders(layout: Layout, modes: Modes) -> None:
         layout.admin,
     ):
         make_folder(folder, 0o700)
-    make_folder(layout.live_folder, modes.key_folder, modes.keys_gid)
-    _give_archive_its_modes(layout, modes)
+    make_folder(layout.live_folder, permissions.key_folder, permissions.keys_gid)
+    _set_archive_permissions(layout, permissions)
 
 
-def sweep_temporary(layout: Layout) -> None:
-    """What a kill left half made."""
+def empty_temporary(layout: Layout) -> None:
+    """Remove what a kill left half made."""
     for left in layout.temporary.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
@@ -66,15 +66,17 @@ def sweep_temporary(layout: Layout) -> None:
             left.unlink()
 
 
-def open_state(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[], datetime]) -> WriterState:
-    """Books that agree with the disk. Raises OSError."""
+def open_state(
+    layout: Layout, permissions: KeyPermissions, policy: Policy, clock: Callable[[], datetime]
+) -> WriterState:
+    """The writer's state as it agrees with the disk. Raises OSError."""
     declared = KeyedState(layout.declarations, layout.temporary, is_valid=is_declaration)
     drops = KeyedState(layout.drop_digests, layout.temporary, is_valid=is_last_drop)
     tombstones = KeyedState(layout.tombstones, layout.temporary)
     journal = JournalWriter(layout)
     is_fit = journal.load()
     registry = SiteRegistry(NameOwnership({site: kept["numbers"] for site, kept in declared.items()}))
-    state = WriterState(layout, modes, policy, clock, registry, journal, declared, drops, tombstones)
+    state = WriterState(layout, permissions, policy, clock, registry, journal, declared, drops, tombstones)
     _finish_removals(state)
     served = _served_certificates(state)
     fresh = _fill_registry(state, served)
@@ -90,23 +92,25 @@ def open_state(layout: Layout, modes: Modes, policy: Policy, clock: Callable[[],
     return state
 
 
-def _give_archive_its_modes(layout: Layout, modes: Modes) -> None:
-    """After `keys_group` was set or taken away, what is there follows; the top folder last, in case of a kill."""
+def _set_archive_permissions(layout: Layout, permissions: KeyPermissions) -> None:
+    """After a change of `keys_group`, what is there gets its permissions; the top folder last, in case of a kill."""
     if layout.archive.is_dir():
         status = layout.archive.stat()
-        is_right = status.st_mode & 0o777 == modes.key_folder and modes.keys_gid in (None, status.st_gid)
+        is_right = status.st_mode & 0o777 == permissions.key_folder and permissions.keys_gid in (None, status.st_gid)
         if not is_right:
             for folder, _, files in os.walk(layout.archive, topdown=False):
-                for path, mode in [(f"{folder}/{name}", modes.key_file) for name in files] + [
-                    (folder, modes.key_folder)
+                for path, mode in [(f"{folder}/{name}", permissions.key_file) for name in files] + [
+                    (folder, permissions.key_folder)
                 ]:
-                    os.chown(path, -1, -1 if modes.keys_gid is None else modes.keys_gid, follow_symlinks=False)
+                    os.chown(
+                        path, -1, -1 if permissions.keys_gid is None else permissions.keys_gid, follow_symlinks=False
+                    )
                     os.chmod(path, mode)  # noqa: PTH101
-    make_folder(layout.archive, modes.key_folder, modes.keys_gid)
+    make_folder(layout.archive, permissions.key_folder, permissions.keys_gid)
 
 
 def _finish_removals(state: WriterState) -> None:
-    """A removal is decided once its tombstone is written."""
+    """A removal counts as soon as its tombstone is written."""
     for site in state.tombstones:
         if state.layout.live(site).is_symlink():
             remove_live(state.layout, site)
@@ -114,21 +118,21 @@ def _finish_removals(state: WriterState) -> None:
 
 
 def _served_certificates(state: WriterState) -> dict[str, ServedCertificate]:
-    """Per site what is live. The journal's word is taken where it names the live version: reading 50,000 files that
-    never change would make the start slow.
+    """What is live, by site. Where the journal names the live version it is trusted: reading 50,000 files that never
+    change would make the start slow.
     """
     served: dict[str, ServedCertificate] = {}
     for site, number in live_numbers(state.layout).items():
         entry = state.journal.entries.get(site)
-        told = entry.certificate if entry else None
-        if told is not None and told.version == number and live_exists(state.layout, site):
-            served[site] = told
+        published = entry.certificate if entry else None
+        if published is not None and published.version == number and live_exists(state.layout, site):
+            served[site] = published
             continue
         found = _read_or_replace(state, site, number)
         if found is not None:
             served[site] = found
     for site, entry in state.journal.entries.items():
-        # A removal has its tombstone before the link goes: without one, somebody else has taken the link away.
+        # A removal writes its tombstone before it removes the link: without one, somebody else removed the link.
         if (
             entry.certificate is not None
             and entry.certificate.site == site
@@ -141,49 +145,49 @@ def _served_certificates(state: WriterState) -> dict[str, ServedCertificate]:
 
 
 def _put_back(state: WriterState, site: str, number: int) -> ServedCertificate | None:
-    """The version that was served last, or the newest whole one, where `live` does not name it any more: a folder that
-    was copied without its links, or a hand that slipped. It is served even where the link can't be made.
+    """The version that was served last, or the newest complete one, where `live` no longer names it: the folder was
+    copied without its links, or the link was removed by mistake. It is served even where the link can't be made.
     """
     layout = state.layout
     whole = {version.number: version for version in reversed(read_versions(layout, site))}
     if not whole:
-        _commit(state, site, f"{layout.live(site)} is lost, and no whole version is left")
+        _commit_problem(state, site, f"{layout.live(site)} is missing, and no complete version is left")
         return None
     version = whole.get(number) or whole[max(whole)]
     try:
         make_live(layout, site, version.number)
     except OSError as error:
         message = (
-            f"{layout.live(site)} is no link to a version, and none can be put in its place ({error.strerror}); "
-            f"version {version.number} is served all the same: move away what lies there, then restart"
+            f"{layout.live(site)} is not a link to a version and can't be replaced by one ({error.strerror}); "
+            f"version {version.number} is served nevertheless: move away what is there, then restart"
         )
-        _commit(state, site, message)
+        _commit_problem(state, site, message)
         return version.served
-    message = f"{layout.live(site)} was lost; version {version.number} was made live again"
-    _commit_mended(state, site, message, version.number)
+    message = f"{layout.live(site)} was missing; version {version.number} was made live again"
+    _commit_repair(state, site, message, version.number)
     return version.served
 
 
 def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertificate | None:
-    """The live version, or the newest whole one when somebody has damaged it by hand."""
+    """The live version, or the newest complete one when the live one is damaged."""
     try:
         return read_version(state.layout, site, number).served
     except VersionUnusable as error:
         whole = read_versions(state.layout, site)
         if not whole:
-            _commit(state, site, f"{error}; no other version is left")
+            _commit_problem(state, site, f"{error}; no other version is left")
             return None
         make_live(state.layout, site, whole[0].number)
         message = f"{error}; version {whole[0].number} was made live instead"
-        _commit_mended(state, site, message, whole[0].number)
+        _commit_repair(state, site, message, whole[0].number)
         return whole[0].served
 
 
-def _commit(state: WriterState, site: str, problem: str) -> None:
+def _commit_problem(state: WriterState, site: str, problem: str) -> None:
     state.commit(SiteChange(site, problems={SiteProblem.LIVE_UNUSABLE: problem}))
 
 
-def _commit_mended(state: WriterState, site: str, message: str, version: int) -> None:
+def _commit_repair(state: WriterState, site: str, message: str, version: int) -> None:
     """Done, not failed: the record says what is live now."""
     logger.error("%s: %s", site, message)
     record = Record(state.clock(), "mend", Outcome.DONE, SiteProblem.LIVE_UNUSABLE, message, version)
@@ -191,7 +195,7 @@ def _commit_mended(state: WriterState, site: str, message: str, version: int) ->
 
 
 def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> dict[str, FoundSettings]:
-    """All sites that were known, that have something live, or that have files in the drop places; the new ones out."""
+    """Put in all sites that were known, that have a live version, or that have a drop; returns the new ones."""
     sites: list[KnownSite] = []
     fresh: dict[str, FoundSettings] = {}
     known = set(state.declared) | set(served) | {MAIN}
@@ -214,25 +218,27 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
 
 
 def _as_declared(state: WriterState, site: str) -> KnownSite | None:
-    """As it was known last; None when it was not, or in words that are settings no more: then its files say it anew."""
+    """The site as it was known last; None when it was not, or when its settings are no longer valid: then its files are
+    read again.
+    """
     kept = state.declared.get(site)
     if kept is None:
         return None
     try:
         return KnownSite(site, kept["host"], settings_from(kept))
     except ValueError as error:
-        logger.error("%s: what was kept of its site.yaml is not understood (%s)", site, type(error).__name__)
+        logger.error("%s: what was kept of its site.yaml can't be understood (%s)", site, type(error).__name__)
         return None
 
 
 def _drop_names(layout: Layout) -> list[str]:
-    """Keys that folders and files under domains/ stand for. A file may turn out to be a known site's, by its host."""
+    """The keys that folders under domains/ are named after."""
     try:
         with os.scandir(layout.domains) as entries:
-            # Not DirEntry.is_dir: that raises for a link that can't be followed, and would end the list there.
+            # Not DirEntry.is_dir: it raises for a link that can't be followed, which would end the list there.
             found = [entry.name for entry in entries if is_usable_key(entry.name) and os.path.isdir(entry.path)]  # noqa: PTH112
     except OSError as error:
-        # What is known is served all the same.
+        # The known sites are served nevertheless.
         logger.error("%s can't be listed: %s", layout.domains, error.strerror)
         return []
     return found
@@ -243,12 +249,12 @@ def _publish(state: WriterState, *, is_fit: bool) -> None:
     if is_fit:
         state.publish(state.registry, removed=gone)
     else:
-        logger.info("%s is made anew for %d sites", state.layout.snapshot_journal, len(state.registry))
+        logger.info("%s is written anew for %d sites", state.layout.snapshot_journal, len(state.registry))
         state.journal.rewrite([state.registry.entry(site) for site in state.registry])
 
 
 def _unpublished(state: WriterState, served: dict[str, ServedCertificate]) -> list[str]:
-    """Sites whose live version the journal does not name: the writer was stopped between the two steps."""
+    """The sites whose live version the journal does not name: the writer was stopped between the two steps."""
     entries = state.journal.entries
     return [
         site
@@ -258,7 +264,7 @@ def _unpublished(state: WriterState, served: dict[str, ServedCertificate]) -> li
 
 
 def _record_what_a_kill_left(state: WriterState, site: str, version: int) -> None:
-    """A version that went live and did not get its record any more."""
+    """A version that went live before the kill, but did not get its record."""
     if state.records(site).last_live == version:
         return
     message = f"version {version} went live; the process was stopped before it could be recorded"

@@ -1,8 +1,8 @@
 """Reads uploaded files for a site without changing anything: what they hold, whether they would be accepted, and which
 version they would replace.
 
-Reading is the slow part, and the part that strangers' files may make slower; it needs no lock. What has been read once
-can be installed as it is. Knows nothing of who uploaded the files.
+Reading is the slow part, which strangers' files can make even slower, and it needs no lock. What was read once can be
+installed without reading it again. Knows nothing of the people who upload.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from certstore.model.version import Version
 class Preview:
     """Uploaded files as they were read and checked for one site. Holds private keys: keep it in memory only.
 
-    `verdict` is the bundle that would be installed, or why the files are refused. `forced` is the bundle that
-    `force=True` would install, where a person may overrule the refusal; otherwise None. `names` are the names of which
-    the certificate has to cover at least one; `replaces` is the version that is live now.
+    `verdict` is the bundle that would be installed, or the refusal. `forced` is the bundle that `force=True` would
+    install, where a person may overrule the refusal; otherwise None. `names` are the site's names, of which the
+    certificate has to cover at least one; `replaces` is the version that is live now.
     """
 
     site: str

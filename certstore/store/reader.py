@@ -1,4 +1,4 @@
-"""Reading a store: needs no lock and no running service. Answers are as of the moment of the call."""
+"""Reads a store, without a lock and without a running service."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Store:
         return entry
 
     def versions(self, site: str) -> tuple[Version, ...]:
-        """Those that are whole, newest first."""
+        """The complete versions, newest first."""
         return tuple(read_versions(self.layout, site))
 
     def live_version(self, site: str) -> Version | None:
-        """What `live` names, when it is whole."""
+        """The version that `live` names, when it is complete."""
         return read_live(self.layout, site)
 
     def records(self, site: str) -> tuple[Record, ...]:
@@ -57,5 +57,5 @@ class Store:
         return read_records(self.layout, site).attempts
 
     def problems(self, site: str) -> tuple[Finding, ...]:
-        """What stands until somebody does something about it; the certificate's own problems are in its version."""
+        """The problems that stand until somebody solves them; those of the certificate are in its version."""
         return read_records(self.layout, site).problems

@@ -1,7 +1,7 @@
-"""`records/SITE.json`: the last attempts of a site and the problems that stand, for status, console, mail and log.
+"""`records/SITE.json`: the last attempts of a site and its unsolved problems, for status, console, mail and log.
 
 Written by the one writer, read by anybody. Losing a file loses history, never a certificate: an unreadable one counts
-as empty. Knows nothing of what an attempt or a problem means, save which attempts must outlive the rest.
+as empty. Knows nothing of what attempts and problems mean, except which attempts must outlive the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KEPT_ATTEMPTS = 50
 
 @dataclass(frozen=True, slots=True)
 class SiteRecords:
-    """`attempts` oldest first; `problems` are those that last until something is done about them."""
+    """`attempts` are oldest first; `problems` are those that stand until somebody solves them."""
 
     attempts: tuple[Record, ...] = ()
     problems: tuple[Finding, ...] = ()
@@ -30,7 +30,7 @@ class SiteRecords:
         return self.attempts[-1] if self.attempts else None
 
     def with_attempt(self, record: Record) -> SiteRecords:
-        """The oldest attempts go; the last two that made a version live stay, as they say what its predecessor is."""
+        """The oldest attempts go, except the last two that made a version live: they tell what its predecessor is."""
         attempts = (*self.attempts, record)
         surplus = len(attempts) - KEPT_ATTEMPTS
         if surplus > 0:
@@ -40,7 +40,7 @@ class SiteRecords:
 
     @property
     def last_live(self) -> int | None:
-        """The version that was made live last, as far as the records know."""
+        """The version that was made live last, as far as the records go back."""
         return next((each.version for each in reversed(self.attempts) if _made_live(each)), None)
 
     def predecessor_of(self, version: int) -> int | None:
@@ -54,7 +54,7 @@ def _made_live(record: Record) -> bool:
 
 
 def read_records(layout: Layout, site: str) -> SiteRecords:
-    """Never raises: what can't be read is no history."""
+    """Never raises: a file that can't be read counts as no history."""
     try:
         facts = json.loads(layout.records(site).read_bytes())
         return SiteRecords(
@@ -72,10 +72,10 @@ def write_records(layout: Layout, site: str, records: SiteRecords) -> None:
         "problems": [[problem.code, problem.message] for problem in records.problems],
     }
     content = json.dumps(facts, indent=1).encode() + b"\n"
-    # Not synced: a power cut may take this site's history, and no drop should wait for that.
+    # Not synced: a power cut may lose this site's history, but no drop has to wait for the disk.
     replace_file(layout.records(site), content, 0o600, layout.temporary, is_durable=False)
 
 
 def same_findings(one: Sequence[Finding], other: Sequence[Finding]) -> bool:
-    """Whether two lists of problems say the same, in any order."""
+    """Whether two lists hold the same problems, in any order."""
     return {(each.code, each.message) for each in one} == {(each.code, each.message) for each in other}

@@ -1,6 +1,6 @@
-"""The certificate of the first start: self-signed, so that listeners can open before any real one exists.
+"""The certificate of the first start: self-signed, so that listeners can open before there is a real one.
 
-It takes the same way in as every other certificate, and the first real one replaces it. Knows nothing of the store.
+It is installed like every other certificate, and the first real one replaces it. Knows nothing of the store.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certstore.model.certificate.dropped_file import DroppedFile
 
 _LIFETIME = timedelta(days=365)
-# Clients whose clock is a little behind are let in too.
+# So that clients whose clock is a little behind accept it.
 _BACKDATED = timedelta(hours=1)
 _COMMON_NAME_LIMIT = 64  # RFC 5280 appendix A.1, ub-common-name
 
 
 def make_self_signed(host: str, now: datetime) -> tuple[DroppedFile, ...]:
-    """Key and certificate for `host`, as if somebody had dropped them."""
+    """A key and a certificate for `host`, as files that could have been dropped."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:_COMMON_NAME_LIMIT])])
     certificate = (

@@ -1,7 +1,7 @@
-"""The verbs on sites: add, set, remove. The only code that writes a site.yaml, and the only way a site goes.
+"""Adds, changes and removes sites on request: the only code that writes a site.yaml or removes a site.
 
-A removed site leaves a tombstone: neither what still lies in its drop place nor a change of it brings the site back,
-only `add_site` does, and then what lies there is judged afresh. Runs under the writer's lock.
+A removed site leaves a tombstone: neither the files that remain in its drop folder nor a change of them brings the site
+back. Only `add_site` does, and then its drop is decided afresh. Runs under the writer's lock.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
 
 
 def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry:
-    """Raises InvalidSite, NotWritable, or OSError when the books can't be kept."""
+    """Raises InvalidSite, NotWritable, or OSError when the store can't be written."""
     if not is_usable_key(site):
-        raise InvalidSite(f"{site!r} can't be a site: use its host name in lower case, or a word of a-z, 0-9 and -")
+        raise InvalidSite(
+            f"{site!r} can't be the key of a site: use its host name in lower case, or a word of a-z, 0-9 and -"
+        )
     if site in state.registry:
-        raise InvalidSite(f"the site {site} is there already: use `site set` to change it")
+        raise InvalidSite(f"there is already a site {site}; to change it, use `certedge site set {site}`")
     path = state.layout.site_yaml(site)
     write_site_file(path, settings)
     state.tombstones.drop(site)
@@ -39,7 +41,7 @@ def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry
 
 
 def set_site(state: WriterState, site: str, changes: Mapping[str, Any]) -> SiteEntry:
-    """Change keys of its site.yaml; None takes a key away. Raises UnknownSite, InvalidSite, NotWritable, OSError."""
+    """Change keys of its site.yaml; None removes a key. Raises UnknownSite, InvalidSite, NotWritable, OSError."""
     known = _known(state, site)
     current = known.settings.model_dump(mode="json", exclude_defaults=True) if known.settings else {"host": known.host}
     wanted = {key: value for key, value in (current | dict(changes)).items() if value is not None}
@@ -56,18 +58,18 @@ def set_site(state: WriterState, site: str, changes: Mapping[str, Any]) -> SiteE
 
 
 def remove_site(state: WriterState, site: str) -> None:
-    """Its names go back to main; its versions, records and files stay where they are. Raises UnknownSite,
+    """Main serves its names from now on; its versions, records and files stay where they are. Raises UnknownSite,
     InvalidSite, OSError.
     """
     known = _known(state, site)
     if site == MAIN:
         raise InvalidSite("the main site can't be removed: every listener needs it")
-    # From here on the removal is decided: a start after a kill finishes it.
+    # From here on the removal counts: after a kill, the next start finishes it.
     state.tombstones.put(
         site, {"at": state.clock().isoformat(), "host": known.host, "version": live_number(state.layout, site)}
     )
     remove_live(state.layout, site)
-    record = _record(state, "removed", "site removed; its versions stay in the archive, its names are served by main")
+    record = _record(state, "removed", "site removed; its versions stay in the archive, and main serves its names")
     state.commit(SiteChange(site, record, dict.fromkeys(SiteProblem), is_removed=True))
 
 
@@ -83,7 +85,7 @@ def _record(state: WriterState, reason: str, message: str) -> Record:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Key and fault; the values stay out, as they may be anything."""
+    """Keys and faults, without the values, which may be anything."""
     faults = [
         f"{'.'.join(map(str, each['loc'])) or 'site'}: {each['msg']}" for each in error.errors(include_input=False)
     ]

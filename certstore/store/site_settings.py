@@ -1,6 +1,6 @@
-"""Takes a changed site.yaml into the books, and finds new sites: a folder or a file that nobody has seen before.
+"""Applies a changed site.yaml, and finds new sites: folders or files that have not been seen before.
 
-A site.yaml that can't be used leaves the site as it was, with a record. One that has vanished does too: only the verb
+A site.yaml that can't be used leaves the site as it was, with a record. So does one that has vanished: only the command
 `site remove` takes a site's names away. Knows nothing of certificates.
 """
 
@@ -25,19 +25,19 @@ from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
 SETTINGS = "settings"
 
 UnchangedFor = Callable[[str, float], timedelta]
-"""How long something with this content, changed at this time, has been as it is."""
+"""How long a file with this content, changed at this time, has been as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsCheck:
-    """`again_in`: the file may be half written. `missing`: what to say when it is gone."""
+    """`again_in`: the file may be half written, check again then. `missing`: the message when the file is gone."""
 
     again_in: timedelta | None = None
     missing: str | None = None
 
 
 def check_settings(state: WriterState, site: str, unchanged_for: UnchangedFor) -> SettingsCheck:
-    """Take over what is new; afterwards the site is in the roster, or there is no such site."""
+    """Apply what is new; afterwards the site is in the registry, or there is no such site."""
     path, known = state.layout.site_yaml(site), state.registry.get(site)
     kept = state.declared.get(site)
     stamp = stamp_of(path)
@@ -51,12 +51,12 @@ def check_settings(state: WriterState, site: str, unchanged_for: UnchangedFor) -
         remaining = state.policy.settle - unchanged_for(repr(found.stamp), found.changed_at)
         if remaining > timedelta():
             return SettingsCheck(again_in=remaining)
-    _take_over(state, site, known, found)
+    _apply(state, site, known, found)
     return SettingsCheck()
 
 
 def new_site(layout: Layout, site: str) -> tuple[KnownSite | None, FoundSettings]:
-    """What a key that is not known yet stands for: None when its files make no site (yet)."""
+    """The site that an unknown key stands for, None when its files do not make a site (yet)."""
     found = read_site_file(layout.site_yaml(site))
     if found.settings is not None:
         return KnownSite(site, found.settings.host, found.settings), found
@@ -65,7 +65,7 @@ def new_site(layout: Layout, site: str) -> tuple[KnownSite | None, FoundSettings
 
 
 def may_be_bare(site: str) -> bool:
-    """Without a site.yaml the key itself is the host."""
+    """Whether the key can be a site without a site.yaml: then it is the host itself."""
     return is_host_name(site) and "." in site
 
 
@@ -74,7 +74,7 @@ def is_usable_key(site: str) -> bool:
 
 
 def is_declaration(kept: Any) -> bool:
-    """Whether a value has the form of a line of `state/declarations.jsonl`; of settings only that there may be some."""
+    """Whether a value has the form of a line of `state/declarations.jsonl`; the settings in it are not validated."""
     match kept:
         case {"host": str(), "settings": dict() | None, "stamp": _, "numbers": dict(numbers)}:
             return all(isinstance(number, int) for number in numbers.values())
@@ -91,7 +91,7 @@ def _has_place(layout: Layout, site: str) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    """A link to nowhere is no drop; one to a file that the service may not look at is, and is to be refused aloud."""
+    """A link to nowhere is not a drop; one to a file that the service may not read is, and gets refused."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -107,18 +107,18 @@ def _without_file(state: WriterState, site: str, known: KnownSite | None) -> Set
         if fresh is not None:
             state.commit(SiteChange(site, known=fresh))
     elif known.settings is not None:
-        return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings hold")
+        return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings still apply")
     elif site != MAIN and not _has_place(state.layout, site) and site not in state.drops:
         return SettingsCheck(missing=f"{state.layout.drop_folder(site)} is gone; the site stays as it was")
     return SettingsCheck()
 
 
 def _is_less(known: KnownSite | None, settings: SiteSettings) -> bool:
-    """A file cut off in the middle can be valid YAML with fewer names: it waits until it is sure."""
+    """Whether names are missing: a file that is cut off in the middle can be valid YAML, so it has to settle first."""
     return known is not None and not set(known.declared_names) <= set(settings.names)
 
 
-def _take_over(state: WriterState, site: str, known: KnownSite | None, found: FoundSettings) -> None:
+def _apply(state: WriterState, site: str, known: KnownSite | None, found: FoundSettings) -> None:
     if found.settings is None:
         _refuse(state, site, known, found.problem or "")
         return
@@ -126,16 +126,16 @@ def _take_over(state: WriterState, site: str, known: KnownSite | None, found: Fo
     fresh = fresh or KnownSite(site, found.settings.host, found.settings)
     record = None
     if known is not None and known.settings != found.settings:
-        message = f"site.yaml taken over: {', '.join(found.settings.names)}"
+        message = f"site.yaml applied: {', '.join(found.settings.names)}"
         record = Record(state.clock(), SETTINGS, Outcome.DONE, "changed", message)
     state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: None}, fresh, found.stamp))
 
 
 def _refuse(state: WriterState, site: str, known: KnownSite | None, problem: str) -> None:
-    """On record once per fault, not once per look."""
+    """Recorded once per fault and not with every check."""
     standing = {each.code: each.message for each in state.records(site).problems}
     if standing.get(SiteProblem.SETTINGS_INVALID) == problem:
         return
-    kept = "the site is kept as it was" if known else "there is no such site until it is mended"
+    kept = "the site stays as it was" if known else "the site does not exist until this is corrected"
     record = Record(state.clock(), SETTINGS, Outcome.REFUSED, SiteProblem.SETTINGS_INVALID, f"{problem}; {kept}")
     state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: problem}))

@@ -1,7 +1,8 @@
-"""Reads and writes `site.yaml`, the one file of a drop folder that the store's own verbs may write.
+"""Reads and writes `site.yaml`, the only file of a drop folder that the store itself may write.
 
-The folder belongs to whoever drops: it may be read-only, on another file system, or a link. Writing goes by a temporary
-name in the same folder, and refuses where the file is managed by somebody else. Knows nothing of certificates.
+The folder belongs to the people who drop files: it may be read-only, on another file system, or a link. A new file is
+written under a temporary name in the same folder; a file that is managed elsewhere is left alone. Knows nothing of
+certificates.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _FRESH_PREFIX = ".site.yaml."
 
 
 Stamp = tuple[int, int, int]
-"""Inode, size, ctime: an unchanged file need not be read again."""
+"""Inode, size, ctime: a file with the same stamp does not have to be read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSettings:
-    """What a site.yaml says: settings, or why it can't be used. Both None when there is no such file."""
+    """The settings of a site.yaml, or the problem why it can't be used. Both are None when there is no such file."""
 
     settings: SiteSettings | None
     problem: str | None
@@ -44,7 +45,7 @@ class FoundSettings:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """None when there is no file, or none that can be looked at."""
+    """None when there is no file, or none that can be accessed."""
     try:
         status = path.stat()
     except OSError:
@@ -53,7 +54,7 @@ def stamp_of(path: Path) -> Stamp | None:
 
 
 def read_site_file(path: Path) -> FoundSettings:
-    """Never raises: a file that can't be used is a result with its reason."""
+    """Never raises: a file that can't be used is a result with a problem."""
     stamp = stamp_of(path)
     changed_at = stamp[2] / 1e9 if stamp else 0.0
     try:
@@ -61,7 +62,9 @@ def read_site_file(path: Path) -> FoundSettings:
     except FileNotFoundError:
         return FoundSettings(None, None, None)
     except PermissionError:
-        return FoundSettings(None, f"{path} can't be read by the service. {repair_command(path)}", stamp, changed_at)
+        return FoundSettings(
+            None, f"the service can't read {path}: permission denied. {repair_command(path)}", stamp, changed_at
+        )
     except (OSError, ValueError) as error:
         return FoundSettings(None, f"{path} can't be read: {error}", stamp, changed_at)
     try:
@@ -89,13 +92,13 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
     """Write what differs from the defaults; comments in the old file are lost. Raises NotWritable."""
     folder = path.parent
     if path.is_symlink():
-        raise NotWritable(f"{path} is a link to {os.readlink(path)}: change it there")  # noqa: PTH115
+        raise NotWritable(f"{path} is a link to {os.readlink(path)}; change that file instead")  # noqa: PTH115
     fresh = temporary_name(folder).with_name(_FRESH_PREFIX + temporary_name(folder).name)
     is_new = not folder.is_dir()
     try:
         if is_new:
             make_folder(folder, 0o755)
-        _sweep(folder)
+        _remove_leftovers(folder)
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
         write_new_file(fresh, _to_yaml(settings), mode)
         _keep_owner(path, fresh)
@@ -105,19 +108,19 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
             if is_new:
-                folder.rmdir()  # left there it would be a bare site
+                folder.rmdir()  # an empty folder would be a bare site
         raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
 
 
 def _keep_owner(path: Path, fresh: Path) -> None:
-    """The file stays its owner's where we may give files away (root); elsewhere it becomes the service's."""
+    """Keep the file's owner where we may (as root); otherwise the service becomes its owner."""
     if os.geteuid() == 0 and path.exists():
         status = path.stat()
         os.chown(fresh, status.st_uid, status.st_gid)
 
 
-def _sweep(folder: Path) -> None:
-    """What a kill left of an earlier write."""
+def _remove_leftovers(folder: Path) -> None:
+    """Files that a kill left of an earlier write."""
     for left in folder.glob(f"{_FRESH_PREFIX}*"):
         left.unlink(missing_ok=True)
 
@@ -133,5 +136,5 @@ def _to_yaml(settings: SiteSettings) -> bytes:
 
 def _advice(folder: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
-        return f"Let the service's user write in {folder}, or change the file as its owner"
-    return "Change it where it comes from: a read-only mount or configuration management"
+        return f"Allow the service's user to write in {folder}, or change the file as its owner"
+    return "If it comes from a read-only mount or from configuration management, change it there"

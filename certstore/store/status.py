@@ -1,7 +1,7 @@
-"""What status, console and API say about sites, and about a site's versions: one shape for all of them.
+"""What status, console and API show of sites and of a site's versions: the same facts for all of them.
 
-Works on the reading side of a store without a lock, and on the writer, which answers from memory. Gathers and puts
-together; how a certificate stands is decided in `model.expiry`.
+Works on the reading side of a store without a lock, and on the writer, which answers from memory. Only gathers: the
+state of a certificate is decided in `model.certificate.expiry`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from certstore.store.records import read_records
 
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
-    """One site now. The certificate's fields are None while it has none of its own; `host` is empty where a folder
-    could not become a site yet (`problems` say why).
+    """One site now. `certificate` is None while the site has none; `host` is empty where a folder could not become a
+    site yet (`problems` tell why).
     """
 
     site: str
@@ -39,7 +39,7 @@ class SiteFacts:
     last_attempt: Record | None
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of `status --json`."""
+        """The form of `status --json`."""
         certificate = self.certificate
         return {
             "site": self.site,
@@ -58,7 +58,7 @@ class SiteFacts:
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """One kept version of a site."""
+    """One version of a site in the archive."""
 
     version: Version
     is_live: bool
@@ -82,7 +82,7 @@ class VersionFacts:
 
 
 def status(store: Store, now: datetime) -> list[SiteFacts]:
-    """All sites, main first, then those that could not become one. Raises JournalUnreadable on the reading side."""
+    """All sites, main first, then folders that could not become one. Raises JournalUnreadable on the reading side."""
     snapshot = store.snapshot()
     others = sorted(site for site in snapshot.sites if site != snapshot.main.site)
     facts = [_facts(store, snapshot.sites[site], now) for site in (snapshot.main.site, *others)]
@@ -125,7 +125,7 @@ def _facts(store: Store, entry: SiteEntry, now: datetime) -> SiteFacts:
 def _certificate_problems(
     store: Store, entry: SiteEntry, certificate: ServedCertificate, state: CertificateState
 ) -> Iterator[Finding]:
-    """Those that depend on the day and on the names are found now; the others were noted when the version was made."""
+    """Problems that depend on the date and the names are found now; the others were noted when the version was made."""
     if state is CertificateState.EXPIRED:
         yield Finding(Problem.EXPIRED, f"the certificate expired on {certificate.not_after:%Y-%m-%d}")
     elif state is CertificateState.NOT_YET_VALID:
@@ -141,7 +141,7 @@ def _certificate_problems(
 
 
 def _unfinished(store: Store) -> Iterator[SiteFacts]:
-    """Folders that would be sites, had their site.yaml been usable."""
+    """Folders that would be sites if their site.yaml could be used."""
     for site in sorted(path.stem for path in store.layout.records_folder.glob(RECORDS)):
         records = read_records(store.layout, site)
         if records.problems:

@@ -1,8 +1,8 @@
-"""The versions of a site in the archive, and the one `live` link that says which of them is served.
+"""The versions of a site in the archive, and the one `live` link that tells which of them is served.
 
-A version is made complete under tmp/, renamed into the archive, and only then made live by one rename: whatever instant
-a kill picks, the link leads to a whole version. One that was archived and never made live does no harm: its number is
-not used again. Knows nothing of drops, settings or workers.
+A version is completed under tmp/, renamed into the archive, and only then made live by one rename: no matter when a
+kill comes, the link leads to a complete version. One that was archived and never made live does no harm: its number
+is not used again. Knows nothing of drops, settings or workers.
 """
 
 from __future__ import annotations
@@ -15,18 +15,25 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 
-from certstore.files.atomic import Modes, make_folder, replace_link, sync_folder, temporary_name, write_new_folder
+from certstore.files.atomic import (
+    KeyPermissions,
+    make_folder,
+    replace_link,
+    sync_folder,
+    temporary_name,
+    write_new_folder,
+)
 from certstore.model import layout as names
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair
 from certstore.model.layout import Layout
 from certstore.model.version import Version, chain_length
 
 YOUNG = timedelta(hours=1)
-"""A version younger than this is never pruned: whoever looks at it now may still be opening its files."""
+"""A version younger than this is never pruned: a process may still be opening its files."""
 
 
 class VersionUnusable(Exception):
-    """A version is not there or not whole; the message says what was found."""
+    """A version is missing or incomplete; the message says what was found."""
 
 
 def files_of(bundle: CertificateBundle) -> dict[str, bytes]:
@@ -45,7 +52,7 @@ def files_of(bundle: CertificateBundle) -> dict[str, bytes]:
 
 
 def digest_of(files: dict[str, bytes]) -> str:
-    """One text that differs when any byte of any file differs. Names what is there without revealing a key."""
+    """A text that differs when any byte of any file differs, and reveals nothing of a key."""
     whole = hashlib.sha256()
     for name in sorted(files):
         whole.update(f"{name} {len(files[name])} ".encode())
@@ -55,7 +62,7 @@ def digest_of(files: dict[str, bytes]) -> str:
 
 def write_version(
     layout: Layout,
-    modes: Modes,
+    permissions: KeyPermissions,
     site: str,
     bundle: CertificateBundle,
     *,
@@ -63,7 +70,7 @@ def write_version(
     now: datetime,
     sync_pool: Executor,
 ) -> Version:
-    """Make the site's next version, complete and synced. Nothing is live by it. Raises OSError and leaves nothing."""
+    """Make the site's next version, complete and synced, but not live. Raises OSError, and then nothing is left."""
     files = files_of(bundle)
     number = max(version_numbers(layout, site), default=0) + 1
     version = _describe(site, number, bundle.primary, bundle, digest_of(files), source, now)
@@ -71,10 +78,15 @@ def write_version(
     try:
         files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
         write_new_folder(
-            fresh, files, mode=modes.key_folder, file_mode=modes.key_file, gid=modes.keys_gid, sync_pool=sync_pool
+            fresh,
+            files,
+            mode=permissions.key_folder,
+            file_mode=permissions.key_file,
+            gid=permissions.keys_gid,
+            sync_pool=sync_pool,
         )
         if not layout.versions(site).is_dir():
-            make_folder(layout.versions(site), modes.key_folder, modes.keys_gid)
+            make_folder(layout.versions(site), permissions.key_folder, permissions.keys_gid)
             sync_folder(layout.archive)
         fresh.rename(layout.version(site, number))
     except OSError:
@@ -109,7 +121,7 @@ def _describe(
 
 
 def version_numbers(layout: Layout, site: str) -> list[int]:
-    """Upwards; only finished versions carry a number for a name."""
+    """In ascending order. Only complete versions have a number for a name."""
     try:
         found = [path.name for path in layout.versions(site).iterdir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -134,7 +146,7 @@ def read_version(layout: Layout, site: str, number: int) -> Version:
 
 
 def read_live(layout: Layout, site: str) -> Version | None:
-    """The version that `live` names, when it is whole."""
+    """The version that `live` names, when it is complete."""
     number = live_number(layout, site)
     if number is None:
         return None
@@ -145,7 +157,7 @@ def read_live(layout: Layout, site: str) -> Version | None:
 
 
 def read_versions(layout: Layout, site: str) -> list[Version]:
-    """All that are whole, newest first."""
+    """All complete versions, newest first."""
     versions = []
     for number in reversed(version_numbers(layout, site)):
         try:
@@ -156,7 +168,7 @@ def read_versions(layout: Layout, site: str) -> list[Version]:
 
 
 def live_number(layout: Layout, site: str) -> int | None:
-    """Which version `live` names, whether it is there or not; None without a link of the form that is ours."""
+    """The version that `live` names, whether it exists or not; None without a link in the form that we write."""
     try:
         target = os.readlink(layout.live(site))  # noqa: PTH115
     except OSError:
@@ -171,7 +183,7 @@ def _number_in(layout: Layout, site: str, target: str) -> int | None:
 
 
 def live_numbers(layout: Layout) -> dict[str, int]:
-    """The same for all sites that have a link."""
+    """`live_number` of all sites that have a link."""
     with os.scandir(layout.live_folder) as entries:
         sites = [entry.name for entry in entries if entry.is_symlink()]
     found = {site: live_number(layout, site) for site in sites}
@@ -179,17 +191,17 @@ def live_numbers(layout: Layout) -> dict[str, int]:
 
 
 def live_exists(layout: Layout, site: str) -> bool:
-    """Whether the folder that `live` names is there; what is in it is not looked at."""
+    """Whether the folder that `live` names is there; its content is not checked."""
     return os.path.isdir(f"{layout.live_folder}/{site}")  # noqa: PTH112  asked for every site at every start
 
 
 def make_live(layout: Layout, site: str, number: int) -> None:
-    """The one step by which anything served changes. Raises OSError."""
+    """The only step that changes what is served. Raises OSError."""
     replace_link(layout.live(site), layout.live_target(site, number), layout.temporary)
 
 
 def remove_live(layout: Layout, site: str) -> None:
-    """The site keeps its versions and serves none of them."""
+    """The site keeps its versions, but none of them is served."""
     layout.live(site).unlink(missing_ok=True)
     sync_folder(layout.live_folder)
 
@@ -197,9 +209,9 @@ def remove_live(layout: Layout, site: str) -> None:
 def select_prunable(
     versions: Sequence[tuple[int, datetime]], *, protected: Collection[int], keep: int, now: datetime
 ) -> list[int]:
-    """Which versions (number, made at) go: the oldest beyond `keep`, none that is protected or young.
+    """The versions (number, made at) to remove: the oldest beyond `keep`, but none that is protected or young.
 
-    Protected are the live version and its predecessors. What can't go still counts towards `keep`.
+    The live version and its predecessors are protected. Versions that have to stay count towards `keep`.
     """
     surplus = len(versions) - keep
     prunable = [number for number, at in sorted(versions) if number not in protected and now - at >= YOUNG]
@@ -207,7 +219,7 @@ def select_prunable(
 
 
 def prune(layout: Layout, site: str, *, protected: Collection[int], keep: int, now: datetime) -> list[int]:
-    """Remove what `select_prunable` names; returns it. A version leaves the archive by a rename: never half a one."""
+    """Remove and return what `select_prunable` selects. A version leaves the archive by one rename, never by halves."""
     if len(version_numbers(layout, site)) <= keep:
         return []
     versions = [(version.number, version.made_at) for version in read_versions(layout, site)]

@@ -1,9 +1,10 @@
-"""The directory store: `Store` reads it, `StoreWriter` is the one that changes it.
+"""The directory store: `Store` reads it, `StoreWriter` is the only one that changes it.
 
-Reading takes no lock and needs nobody's leave: workers, CLI and console look at the same files. Writing takes the
-store's lock for as long as the writer lives. The writer is called from several threads (the watcher's, that of the
-control socket's verbs, that of ACME results): every public method takes one internal lock, so calls run one after the
-other; none may be called from an event loop, as all of them do file work. What the writer knows is in its `Books`.
+Reading takes no lock: workers, CLI and console read the same files. Writing holds the store's lock for as long as the
+writer lives. Several threads call the writer (the watcher's, those of commands, that of ACME results): every public
+method takes one internal lock, so changes are made one after another, but files from outside are read and checked
+without it. No method may be called from an event loop, as all of them work on files. `WriterState` holds what the
+writer knows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from certstore.files.atomic import Modes
+from certstore.files.atomic import KeyPermissions
 from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
 from certstore.model.certificate.bundle import choose_bundle
@@ -34,7 +35,7 @@ from certstore.store.activation import Attempt, IntakeResult, activate, switch_l
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import DropCheck, SettleTimer, begin_check, finish_check, read_pending
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
-from certstore.store.opening import open_state, prepare_folders, sweep_temporary
+from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
@@ -63,7 +64,7 @@ UNLOCKED_AT_ONCE = 2
 
 
 class StoreWriter(Store):
-    """The one writer. Made by `acquire`; `close` it, or use it as a context manager."""
+    """The one writer. `acquire` makes it; `close` it, or use it as a context manager."""
 
     def __init__(self, layout: Layout, lock: WriterLock, state: WriterState) -> None:
         super().__init__(layout)
@@ -84,17 +85,18 @@ class StoreWriter(Store):
         settle: timedelta = SETTLE,
         clock: Callable[[], datetime] = utc_now,
     ) -> StoreWriter:
-        """Take the lock, sweep, mend, and make sure that there is a main certificate. `main_host` names the main site
-        while no main/site.yaml does. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.
+        """Take the lock, repair what a kill left, and make sure that there is a main certificate. `main_host` is the
+        main site's host while there is no main/site.yaml. Raises StoreBusy, OSError, or InvalidSite for a group that
+        does not exist.
         """
         layout = Layout(Path(root).absolute())
-        modes = Modes(None if keys_group is None else _gid_of(keys_group))
+        permissions = KeyPermissions(None if keys_group is None else _gid_of(keys_group))
         layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = WriterLock.take(layout.lock)
         try:
-            prepare_folders(layout, modes)
-            sweep_temporary(layout)
-            state = open_state(layout, modes, Policy(keep, settle, main_host or "localhost"), clock)
+            prepare_folders(layout, permissions)
+            empty_temporary(layout)
+            state = open_state(layout, permissions, Policy(keep, settle, main_host or "localhost"), clock)
             writer = cls(layout, lock, state)
             writer._ensure_main()
         except BaseException:
@@ -103,7 +105,7 @@ class StoreWriter(Store):
         return writer
 
     def close(self) -> None:
-        """Let go of the lock; nothing has to be written for that."""
+        """Release the lock; nothing has to be written for that."""
         with self._lock:
             self._state.close()
             self._writer_lock.release()
@@ -146,7 +148,7 @@ class StoreWriter(Store):
         self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
     ) -> IntakeResult:
         """Make what was read the site's live version. `source` is where it came from, for the record; `force` overrules
-        what a person may overrule. A refusal is a result too, and on record.
+        the refusals that a person may overrule. A refusal is a result too, and recorded.
 
         The site may have changed since the preview, and the certificate may have expired: both are checked again.
         Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
@@ -163,7 +165,7 @@ class StoreWriter(Store):
                         self._state, Attempt(known, doing, source, at), verdict, read_live(self.layout, preview.site)
                     )
 
-    def take_in(
+    def install_files(
         self,
         site: str,
         files: Iterable[DroppedFile],
@@ -174,27 +176,27 @@ class StoreWriter(Store):
         doing: str = "intake",
         now: datetime | None = None,
     ) -> IntakeResult:
-        """`preview` and `install` in one, for uploads that nobody looks at first and for answers of a CA."""
+        """`preview` and `install` in one, for uploads without a preview and for answers of a CA."""
         with self._lock:
-            self._installable(site)  # a site that takes no files has none opened for it
+            self._installable(site)  # before anything is opened
         preview = self.preview(site, files, password=password)
         return self.install(preview, source=source, force=force, doing=doing, now=now)
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
-        """Make a kept version live. Raises UnknownSite, UnknownVersion."""
+        """Make a version from the archive live. Raises UnknownSite, UnknownVersion."""
         with self._lock:
             known = self._known(site)
             try:
                 chosen = read_version(self.layout, site, version)
             except VersionUnusable as error:
                 numbers = version_numbers(self.layout, site)
-                found = f"no whole version {version} ({error})" if version in numbers else f"no version {version}"
+                found = f"no complete version {version} ({error})" if version in numbers else f"no version {version}"
                 kept = ", ".join(map(str, numbers)) or "none"
                 raise UnknownVersion(f"{site} has {found}; kept: {kept}") from None
             return switch_live(self._state, Attempt(known, doing, source, self._state.clock()), chosen)
 
     def rollback(self, site: str, version: int | None = None, *, source: str = "command") -> IntakeResult:
-        """Back to `version`, or to the one that was live before. Raises UnknownSite, UnknownVersion."""
+        """Go back to `version`, or to the one that was live before. Raises UnknownSite, UnknownVersion."""
         with self._lock:
             self._known(site)
             chosen = version if version is not None else self._predecessor(site)
@@ -203,12 +205,12 @@ class StoreWriter(Store):
     # Sites
 
     def add_site(self, site: str, settings: SiteSettings) -> SiteEntry:
-        """What lies in the drop place is judged with the next look. Raises InvalidSite, NotWritable, OSError."""
+        """A drop that is already there is handled by the next check. Raises InvalidSite, NotWritable, OSError."""
         with self._lock:
             return add_site(self._state, site, settings)
 
     def set_site(self, site: str, changes: Mapping[str, Any]) -> SiteEntry:
-        """`changes` are keys of site.yaml, None for a key that goes.
+        """`changes` holds keys of site.yaml, with None for a key to remove.
 
         Raises UnknownSite, InvalidSite, NotWritable, OSError.
         """
@@ -221,14 +223,14 @@ class StoreWriter(Store):
             remove_site(self._state, site)
 
     def settings(self, site: str) -> SiteSettings | None:
-        """What its site.yaml says, None for a bare site. Raises UnknownSite."""
+        """The settings of its site.yaml, None for a bare site. Raises UnknownSite."""
         with self._lock:
             return self._known(site).settings
 
     # Drops
 
     def check(self, site: str) -> DropCheck:
-        """Has anything been dropped for the site, or its site.yaml changed? Take it over if so."""
+        """Apply what has been dropped for the site, and what has changed in its site.yaml."""
         while True:
             with self._lock:
                 pending = begin_check(self._state, self._settle_timer, site)
@@ -241,11 +243,11 @@ class StoreWriter(Store):
                 return check
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
-        """The site that an entry of domains/ belongs to, maybe one that is new; None for what can be none."""
+        """The site that an entry of domains/ belongs to, perhaps a new one; None for an entry that can't be a site."""
         with self._lock:
             return site_of_place(self._state, name, is_folder=is_folder)
 
-    # What readers ask, answered from memory
+    # The reader's questions, answered from memory
 
     def snapshot(self) -> Snapshot:
         with self._lock:
@@ -268,7 +270,7 @@ class StoreWriter(Store):
             return self._state.records(site).problems
 
     def add_record(self, site: str, record: Record) -> None:
-        """Attempts that others make (orders, renewals, warnings) stand in the same records."""
+        """Record an attempt that was made elsewhere (an order, a renewal, a warning)."""
         with self._lock:
             self._state.commit(SiteChange(site, record))
 
@@ -284,8 +286,8 @@ class StoreWriter(Store):
         known = self._known(site)
         if known.settings is not None and known.settings.certificate is Source.MAIN and site != MAIN:
             raise InvalidSite(
-                f"{site} is set to `certificate: main`, so one of its own would not be served; "
-                f"first `certedge site set {site} --certificate file`"
+                f"{site} is set to `certificate: main`, so another certificate would not be served; first run "
+                f"`certedge site set {site} --certificate file`"
             )
         return known
 
@@ -301,7 +303,7 @@ class StoreWriter(Store):
         return older[-1]
 
     def _ensure_main(self) -> None:
-        """Listeners can't open without a main certificate: a drop that lies there, else a self-signed one."""
+        """Listeners can't open without a main certificate: take the drop that is there, else make a self-signed one."""
         if self._state.registry[MAIN].served is not None:
             return
         self.check(MAIN)
@@ -311,14 +313,14 @@ class StoreWriter(Store):
         now = self._state.clock()
         refused = [each for each in self._state.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
         files = make_self_signed(known.host, now)
-        result = self.take_in(MAIN, files, source="self-signed", doing="self_signed", now=now)
+        result = self.install_files(MAIN, files, source="self-signed", doing="self_signed", now=now)
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
-        for each in refused:  # what goes live clears this; here it is why there is no better one
+        for each in refused:  # an activation clears this, but here it is the reason for the self-signed one
             self._state.commit(SiteChange(MAIN, problems={SiteProblem.DROP_REFUSED: each.message}))
         logger.warning(
-            "THE MAIN CERTIFICATE IS SELF-SIGNED, made for %s because there was no other: clients will not trust it. "
-            "Drop a real one into %s, or order one",
+            "THE MAIN CERTIFICATE IS SELF-SIGNED: it was made for %s because there was no other, and clients do not "
+            "trust it. Drop a real one into %s, or order one",
             known.host, self.layout.drop_folder(MAIN),
         )  # fmt: skip
 
@@ -327,4 +329,4 @@ def _gid_of(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise InvalidSite(f"keys_group: there is no group {group!r} on this machine") from None
+        raise InvalidSite(f"keys_group: this machine has no group {group!r}") from None

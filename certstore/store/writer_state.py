@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from certstore.files.atomic import Modes
+from certstore.files.atomic import KeyPermissions
 from certstore.files.keyed_state import KeyedState
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import LastDrop
@@ -84,10 +84,10 @@ class Policy:
 
 @dataclass(slots=True)
 class WriterState:
-    """Opened and mended by `opening.open_state`."""
+    """`opening.open_state` opens and repairs it."""
 
     layout: Layout
-    modes: Modes
+    permissions: KeyPermissions
     policy: Policy
     clock: Callable[[], datetime]
     registry: SiteRegistry

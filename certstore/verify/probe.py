@@ -40,7 +40,7 @@ def served_chain(probe: Probe, timeout: float) -> list[bytes]:
     try:
         with contextlib.closing(probe.at.connect(timeout)) as plain:
             if probe.kind.offers_starttls:
-                _start_tls(plain, CLIENT_SIDES[probe.kind])
+                start_tls(plain, CLIENT_SIDES[probe.kind])
             with _context(probe).wrap_socket(plain, server_hostname=probe.server_name) as secure:
                 return _unverified_chain(secure)
     except TimeoutError:
@@ -92,7 +92,7 @@ def _unverified_chain(secure: ssl.SSLSocket) -> list[bytes]:
     return [certificate.public_bytes(der) for certificate in inner.get_unverified_chain() or ()]
 
 
-def _start_tls(connection: socket.socket, side: ClientSide) -> None:
+def start_tls(connection: socket.socket, side: ClientSide) -> None:
     """Speak up to the go-ahead for TLS."""
     _expect(connection, side.greeting, "the greeting")
     for template, reply in side.commands:

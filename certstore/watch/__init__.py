@@ -1,7 +1,9 @@
-"""Notices changes in the drop folders and lets the writer check them. Knows nothing of certificates.
+"""Notices changes in the drop folders and lets the writer check them.
 
-watcher     the threads: notifications and scans in, checks by the writer out
-inotify     the system's notifications
-scan        one pass over all drop places, and what differs between two of them
-queue       which place is due next: the debouncing
+Knows nothing of certificates.
+
+    watcher   the threads: notifications and scans in, checks by the writer out
+    inotify   the system's notifications
+    scan      one pass over all drop places, and what differs between two of them
+    queue     which place is due next: the debouncing
 """

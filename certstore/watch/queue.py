@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Kind(Enum):
-    """A folder or a file of domains/, or a site by its key (main, or one that has no place of its own left)."""
+    """A folder or a file of domains/, or a site by its key (main, or a site that has no place left)."""
 
     FOLDER = auto()
     FILE = auto()

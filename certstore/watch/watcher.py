@@ -94,7 +94,7 @@ class DropWatcher:
                 return
             try:
                 self._scan_once()
-            except Exception:  # the scan is the last resort: whatever happened, the next one follows
+            except Exception:  # the scan is the last resort: the next one follows in any case
                 logger.exception("the scan of the drop folders failed; the next one is in %g s", self._scan_seconds)
             self._is_scanning = False
             self._scan_wanted.wait(self._scan_seconds)

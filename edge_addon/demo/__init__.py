@@ -1,12 +1,12 @@
-"""`certedge demo`: a whole edge on free high ports, with a small CA, stand-in servers and real handshakes to show it.
+"""`certedge demo`: a complete edge on free high ports, checked from outside with real handshakes.
 
-    authority    certificates of the demo's own CA
-    arrangement  the folder: CA, edge.yaml, store with its sites and drops, and the listening sockets
-    stand_ins    web, IMAP and SMTP servers behind the edge
-    process      `certedge run` as a child on sockets that are bound already
-    client       what a browser or mail program does, as far as a certificate and an answer are seen
-    checks       the lines of the show: each can fail, and says what was seen instead
-    show         prints them and serves on
+    arrangement  the demo's folder: CA, edge.yaml, and a store with its sites and drops; the listening sockets
+    authority    the demo's CA and the certificates that it issues
+    stand_ins    the web, IMAP and SMTP servers behind the edge
+    process      `certedge run` as a child process on sockets that are already bound
+    client       what a browser or mail program does, as far as certificates and answers are concerned
+    checks       the checks of the demo: each returns what it saw, or says what is wrong
+    show         runs the demo: prints the result of each check, then serves until Ctrl-C
 
-Uses the edge from outside, as an administrator would: files in, handshakes out.
+Uses the edge from outside, as an admin does: files in, handshakes out. Knows nothing of how the edge works inside.
 """

@@ -1,6 +1,6 @@
 """What a demo starts from: its folder with CA, edge.yaml, sites and drops, and listening sockets on free ports.
 
-Everything is written the way an administrator would write it; nothing here talks to the edge.
+Writes everything as an admin would. Nothing here talks to the edge.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ DROP_NAME = "certificate.pem"
 
 
 class NotOurFolder(Exception):
-    """The folder holds something that no demo made."""
+    """The folder contains something that no demo created."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """One demo's folder, ports and certificates. `pairs` is by site; `ports` is by the listener's kind."""
+    """The folder, ports and certificates of one demo. `pairs` are by site, `ports` by kind of listener."""
 
     folder: Path
     authority: Authority
@@ -47,7 +47,7 @@ class Arrangement:
 
     @property
     def root_pem(self) -> Path:
-        """The CA certificate that a client has to trust."""
+        """The CA certificate that clients must trust."""
         return self.folder / "ca.pem"
 
     @property
@@ -56,7 +56,7 @@ class Arrangement:
 
     @property
     def spare(self) -> Path:
-        """A certificate for the site that has none, to try a drop with."""
+        """A certificate for the site that has none, for you to drop."""
         return self.folder / f"{WITHOUT}.pem"
 
     @property
@@ -64,7 +64,7 @@ class Arrangement:
         return Layout(self.folder / "store")
 
     def drop(self, site: str, content: bytes) -> None:
-        """Put one file with key, certificate and chain into the site's folder, complete from its first moment."""
+        """Put one file with key, certificate and chain into the site's folder, in one step."""
         folder = self.layout.drop_folder(site)
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished.pem"
@@ -73,21 +73,21 @@ class Arrangement:
 
 
 def claim_folder(folder: Path) -> None:
-    """Make the folder, or empty it if an earlier demo made it. Raises NotOurFolder if it holds anything else."""
+    """Create the folder, or empty it if an earlier demo created it. Raises NotOurFolder if it is in other use."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(folder.iterdir()):
         if not (folder / MARK).exists():
-            raise NotOurFolder(f"{folder} is not empty and was not made by a demo; choose another folder with --dir")
+            raise NotOurFolder(f"{folder} is not empty and no demo created it; choose another folder with --dir")
         for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-    (folder / MARK).write_text("This folder was made by `certedge demo`, which may empty it.\n")
+    (folder / MARK).write_text("`certedge demo` created this folder and may empty it.\n")
 
 
 def bind_listeners() -> dict[str, socket.socket]:
-    """A listening socket per kind, on a port of the system's choice; the edge inherits them."""
+    """A listening socket for each kind, on a free port. The edge inherits them."""
     sockets = {}
     for kind in KINDS:
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -132,7 +132,7 @@ def _edge_yaml(ports: Mapping[str, int], *, web: int, imap: int, smtp: int) -> s
         "workers": 2,
         "listeners": listeners,
         "admin": {"listen": "127.0.0.1:0"},
-        "limits": {"drain_seconds": 2},  # Ctrl-C should not have to wait for a browser's open connection
+        "limits": {"drain_seconds": 2},  # Ctrl-C must not wait for the open connections of a browser
         "access_log": {"path": "access.log"},
     }
     return yaml.safe_dump(settings, sort_keys=False)

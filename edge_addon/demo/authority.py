@@ -1,6 +1,6 @@
-"""The demo's own certificate authority: a root, an intermediate, and key pairs for the names asked for.
+"""The demo's own certificate authority: a root, an intermediate, and certificates for given names.
 
-Made anew for each demo and trusted by nobody but its clients.
+Created for each demo, and trusted only by its clients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLOCK_SKEW = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A key and its chain, as an administrator would get them from a CA."""
+    """A key and its certificate chain, as an admin gets them from a CA."""
 
     privkey_pem: bytes = field(repr=False)
     fullchain_pem: bytes
@@ -34,7 +34,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Root and intermediate. `root_pem` is what a client has to trust."""
+    """A root and an intermediate. Clients must trust `root_pem`."""
 
     root_pem: bytes
     intermediate: x509.Certificate
@@ -42,7 +42,7 @@ class Authority:
 
     @classmethod
     def create(cls, now: datetime) -> Authority:
-        """A new CA, whose certificates start a little in the past."""
+        """A new CA, whose certificates are valid since a little before `now`."""
         root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         root_name, name = _name("certedge demo root"), _name("certedge demo CA")
         root = _ca(root_name, root_key, root_name, root_key, now).sign(root_key, hashes.SHA256())
@@ -50,7 +50,7 @@ class Authority:
         return cls(root.public_bytes(Encoding.PEM), intermediate, key)
 
     def issue(self, *names: str, now: datetime) -> Pair:
-        """A key pair for these names."""
+        """A key and a certificate for these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = (
             _builder(_name(names[0]), key, self.intermediate.subject, self.intermediate_key, now)
@@ -77,7 +77,7 @@ def _builder(
     issuer_key: ec.EllipticCurvePrivateKey,
     now: datetime,
 ) -> x509.CertificateBuilder:
-    """With both key identifiers: clients since Python 3.13 refuse a chain without them (RFC 5280 §4.2.1.1)."""
+    """Sets both key identifiers: clients since Python 3.13 refuse a chain without them (RFC 5280 §4.2.1.1)."""
     return (
         x509.CertificateBuilder(issuer_name=issuer, subject_name=subject, public_key=key.public_key())
         .serial_number(x509.random_serial_number())

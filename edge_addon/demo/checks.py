@@ -1,19 +1,18 @@
-"""The lines of the show. Each looks at the running edge from outside and returns what it saw, or raises Wrong.
+"""The checks of the demo. Each examines the running edge from outside and returns what it saw, or raises Wrong.
 
-A line knows what it expects from the arrangement alone, so an arrangement that is wrong makes its lines wrong.
+A check takes what it expects from the arrangement alone, so a wrong arrangement makes its checks fail.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
-from ssl import SSLContext, SSLSocket
 
 from certstore.files.clock import utc_now
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.record import Outcome, Record
+from certstore.model.settings.models import ListenerKind
 from certstore.store.reader import Store
 from edge_addon.demo import client
 from edge_addon.demo.arrangement import MAIN_HOST, OWN, OWN_ADDITIONAL, REPLACED, WITHOUT, Arrangement
@@ -26,11 +25,11 @@ PAUSE = 0.002
 
 
 class Wrong(Exception):
-    """What was seen is not what should be; the message says both."""
+    """The check saw something unexpected. The message says what."""
 
 
 class Stage:
-    """What the lines look at, and which certificate each site should show by now."""
+    """What the checks examine, and which certificate each site should present now."""
 
     def __init__(self, arrangement: Arrangement) -> None:
         self.arrangement = arrangement
@@ -41,24 +40,23 @@ class Stage:
         return self.arrangement.ports[kind]
 
     def shown(self, server_name: str | None) -> str:
-        """The fingerprint that a new HTTPS connection under this name is shown."""
+        """The fingerprint of the certificate that a new HTTPS connection with this server name gets."""
         with client.tls(self.port("https"), server_name, self.context) as connection:
             return client.fingerprint(connection)
 
     def demand(self, site: str, fingerprint: str) -> None:
-        """Raise Wrong unless this is the certificate that `site` should show."""
+        """Raise Wrong unless this is the certificate that `site` should present."""
         if fingerprint != self.expected[site]:
             owner = next((other for other, known in self.expected.items() if known == fingerprint), None)
-            got = _certificate_of(owner) if owner else "one that the demo did not make for it"
+            got = _certificate_of(owner) if owner else "a certificate that the demo did not issue"
             raise Wrong(f"expected {_certificate_of(site)}, got {got}")
 
 
 type Check = Callable[[Stage], str]
-type StartTls = Callable[[int, str | None, SSLContext], AbstractContextManager[tuple[SSLSocket, str]]]
 
 
 def wait_until_served(stage: Stage) -> None:
-    """Return when the first drops have been taken in, or after a while: the lines then say what is missing."""
+    """Wait until the first drops are served, but not for long: the checks report what is missing."""
     names = {"main": MAIN_HOST} | {site: site for site in stage.expected if site != "main"}
     deadline = time.monotonic() + SERVED_SECONDS
     for site, name in names.items():
@@ -77,14 +75,14 @@ def relays_page(stage: Stage) -> str:
     _demand_status(answer, 200)
     for fact in (f"Host: {OWN}", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https"):
         if fact not in answer.body.decode(errors="replace").splitlines():
-            raise Wrong(f"the web server did not get {fact!r}")
-    return "the web server got the host, the client's address and https"
+            raise Wrong(f"the web server did not receive {fact!r}")
+    return "the web server received the host name, the client's address and the scheme https"
 
 
 def answers_challenge(stage: Stage, kind: str) -> str:
     path = stage.arrangement.layout.challenge(TOKEN)
     if path is None:
-        raise Wrong(f"{TOKEN} is no token")
+        raise Wrong(f"{TOKEN} is not a valid token")
     key_authorization = f"{TOKEN}.demo-thumbprint".encode()
     unfinished = stage.arrangement.folder / "unfinished-token"
     unfinished.write_bytes(key_authorization)
@@ -116,7 +114,7 @@ def takes_replacement(stage: Stage) -> str:
         milliseconds = (time.monotonic() - dropped_at) * 1000
         stage.expected[REPLACED] = pair.fingerprint
         _demand_status(client.get(opened_before, REPLACED, "/"), 200)
-    return f"served {milliseconds:.0f} ms after its drop; an open connection went on"
+    return f"served {milliseconds:.0f} ms after the drop; an open connection continued"
 
 
 def refuses_mismatch(stage: Stage) -> str:
@@ -127,13 +125,13 @@ def refuses_mismatch(stage: Stage) -> str:
     deadline = time.monotonic() + SERVED_SECONDS
     while len(records := _intakes(stage, OWN)) == known:
         if time.monotonic() > deadline:
-            raise Wrong(f"no record of it within {SERVED_SECONDS:.0f} s")
+            raise Wrong(f"not recorded within {SERVED_SECONDS:.0f} s")
         time.sleep(PAUSE)
     newest = max(records, key=lambda record: record.at)
     if newest.outcome is not Outcome.REFUSED:
-        raise Wrong(f"it was not refused: {newest.message}")
+        raise Wrong(f"not refused: {newest.message}")
     stage.demand(OWN, stage.shown(OWN))
-    return f"refused, the one before it is still served. Reason: {newest.message}"
+    return f"refused; the previous certificate is still served. Reason: {newest.message}"
 
 
 def shows_main_on_mail(stage: Stage, server_name: str) -> str:
@@ -142,39 +140,49 @@ def shows_main_on_mail(stage: Stage, server_name: str) -> str:
     return _certificate_of("main")
 
 
-def shows_main_after_starttls(stage: Stage, start_tls: StartTls, kind: str, server_name: str | None) -> str:
-    with start_tls(stage.port(kind), server_name, stage.context) as (connection, capabilities):
+def shows_main_after_starttls(
+    stage: Stage, kind: ListenerKind, server_name: str | None, hello: str, last: bytes
+) -> str:
+    """`hello` asks for the mail server's capabilities; the reply's last line begins with `last`."""
+    with client.starttls(stage.port(kind), kind, server_name, stage.context) as connection:
         stage.demand("main", client.fingerprint(connection))
+        capabilities = client.ask(connection, hello, last)
         if "STARTTLS" in capabilities.upper():
-            raise Wrong("STARTTLS is offered a second time, under TLS")
+            raise Wrong("STARTTLS is offered again over TLS")
         if "AUTH" not in capabilities.upper():
-            raise Wrong("the mail server behind did not answer")
+            raise Wrong("the mail server behind the edge did not answer")
     return _certificate_of("main")
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("HTTPS without a server name (SNI)", partial(shows_certificate, server_name=None, site="main")),
-    (f"HTTPS for the unknown {STRANGER}", partial(shows_certificate, server_name=STRANGER, site="main")),
+    (f"HTTPS for the unknown name {STRANGER}", partial(shows_certificate, server_name=STRANGER, site="main")),
     (f"HTTPS for the main host {MAIN_HOST}", partial(shows_certificate, server_name=MAIN_HOST, site="main")),
     (f"HTTPS for {OWN}", partial(shows_certificate, server_name=OWN, site=OWN)),
     (
-        f"HTTPS for {OWN_ADDITIONAL}, its additional name",
+        f"HTTPS for {OWN_ADDITIONAL}, an additional name of that site",
         partial(shows_certificate, server_name=OWN_ADDITIONAL, site=OWN),
     ),
-    (f"HTTPS for {WITHOUT}, which has none", partial(shows_certificate, server_name=WITHOUT, site="main")),
-    (f"A page of {OWN}", relays_page),
-    (f"HTTP-01 token for {WITHOUT}, port 80's stand-in", partial(answers_challenge, kind="http")),
-    (f"HTTP-01 token for {WITHOUT}, port 443's stand-in", partial(answers_challenge, kind="https")),
+    (f"HTTPS for {WITHOUT}, which has no certificate", partial(shows_certificate, server_name=WITHOUT, site="main")),
+    (f"A page from {OWN}", relays_page),
+    (f"HTTP-01 challenge for {WITHOUT} over http", partial(answers_challenge, kind="http")),
+    (f"HTTP-01 challenge for {WITHOUT} over https", partial(answers_challenge, kind="https")),
     (f"A new certificate for {REPLACED}", takes_replacement),
-    (f"A key that does not fit its certificate, for {OWN}", refuses_mismatch),
+    (f"A certificate for {OWN} with the wrong key", refuses_mismatch),
     (f"IMAPS with the server name {OWN}", partial(shows_main_on_mail, server_name=OWN)),
     (
-        f"IMAP STARTTLS with the server name {OWN}",
-        partial(shows_main_after_starttls, start_tls=client.imap_starttls, kind="imap", server_name=OWN),
+        f"IMAP with STARTTLS and the server name {OWN}",
+        partial(shows_main_after_starttls, kind=ListenerKind.IMAP, server_name=OWN, hello="a CAPABILITY", last=b"a OK"),
     ),
     (
-        "SMTP submission STARTTLS without a server name",
-        partial(shows_main_after_starttls, start_tls=client.smtp_starttls, kind="submission", server_name=None),
+        "SMTP submission with STARTTLS, without a server name",
+        partial(
+            shows_main_after_starttls,
+            kind=ListenerKind.SUBMISSION,
+            server_name=None,
+            hello="EHLO client.demo.test",
+            last=b"250 ",
+        ),
     ),
 )
 
@@ -185,7 +193,7 @@ def _certificate_of(site: str) -> str:
 
 def _demand_status(answer: client.Answer, status: int) -> None:
     if answer.status != status:
-        raise Wrong(f"HTTP status {answer.status} instead of {status}")
+        raise Wrong(f"HTTP status {answer.status}, expected {status}")
 
 
 def _intakes(stage: Stage, site: str) -> list[Record]:

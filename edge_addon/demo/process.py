@@ -1,6 +1,6 @@
-"""`certedge run` as a child process, on sockets that are bound already (LISTEN_FDS, as systemd passes them).
+"""`certedge run` as a child process on sockets that are already bound (LISTEN_FDS, as systemd passes them).
 
-A socket that is handed over leaves no moment in which another program takes its port.
+Because the sockets are passed on, no other program can take their ports.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONSOLE_SECONDS = 15.0
 SET_UP_LINK = re.compile(r"https://\S+/setup\?link=\S+")
 LAST_LINES = 15
 
-# Runs between fork and the edge: sockets come to 3, 4, 5, …, and LISTEN_PID must be the pid that exec keeps.
+# Runs in the child before the edge: moves the sockets to 3, 4, 5, …, and sets LISTEN_PID to the pid that exec keeps.
 HAND_OVER = """
 import fcntl, os, sys
 count = int(sys.argv[1])
@@ -37,11 +37,11 @@ os.execv(sys.executable, [sys.executable, "-m", "edge_addon.cli", *sys.argv[2 + 
 
 
 class EdgeFailed(Exception):
-    """The edge ended or did not get ready; the message holds its last lines."""
+    """The edge ended or did not become ready. The message contains the last lines of its log."""
 
 
 class EdgeProcess:
-    """The supervisor with its workers and control, for the time of a `with`. Output goes to `log`."""
+    """The supervisor with its workers and control process, running within a `with`. Writes its output to `log`."""
 
     def __init__(self, edge_yaml: Path, sockets: Iterable[socket.socket], log: Path) -> None:
         fds = [listener.fileno() for listener in sockets]
@@ -53,18 +53,18 @@ class EdgeProcess:
             )
 
     def wait_until_ready(self, health_port: int) -> None:
-        """Return when a worker says that it serves. Raises EdgeFailed when that does not come."""
+        """Return when a worker reports that it serves. Raises EdgeFailed if none does in time."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if self._child.poll() is not None:
-                raise EdgeFailed(f"the edge ended with {self._child.returncode}:\n{self._last_lines()}")
+                raise EdgeFailed(f"the edge ended with exit code {self._child.returncode}:\n{self._last_lines()}")
             if _is_healthy(health_port):
                 return
             time.sleep(0.05)
         raise EdgeFailed(f"the edge was not ready within {READY_SECONDS:.0f} s:\n{self._last_lines()}")
 
     def console_link(self) -> str | None:
-        """The console's set-up link, which the log tells soon after the start; None when it does not."""
+        """The console's set-up link, which the log shows soon after the start; None if it does not."""
         deadline = time.monotonic() + CONSOLE_SECONDS
         while time.monotonic() < deadline and self._child.poll() is None:
             if found := SET_UP_LINK.search(self._log.read_text(errors="replace")):
@@ -73,7 +73,7 @@ class EdgeProcess:
         return None
 
     def wait(self) -> int:
-        """Return its exit code when it has ended by itself."""
+        """Wait until the edge ends by itself, and return its exit code."""
         return self._child.wait()
 
     def __enter__(self) -> Self:
@@ -100,6 +100,6 @@ def _is_healthy(port: int) -> bool:
         connection.request("GET", "/")
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
-        return False  # nobody accepts yet
+        return False  # not listening yet
     finally:
         connection.close()

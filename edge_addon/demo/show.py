@@ -1,4 +1,4 @@
-"""Runs a demo: arrange, start, show line by line, serve until Ctrl-C. Returns the exit code of `certedge demo`."""
+"""Runs a demo: arranges it, starts the edge, prints the checks, serves until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from certstore.files.clock import utc_now
+from certstore.verify.probe import ProbeFailed
 from edge_addon.demo.arrangement import (
     MAIN_HOST,
     OWN,
@@ -30,7 +31,7 @@ GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 
 class Printer:
-    """Lines for a person: ✔ and ✘, coloured on a terminal, in words where the output has no such characters."""
+    """Prints ✔ and ✘, coloured on a terminal, or words if the output's encoding lacks these characters."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
@@ -39,15 +40,15 @@ class Printer:
             "✔✘".encode(output.encoding or "utf-8")
             self._marks = ("✔", "✘")
         except UnicodeEncodeError:
-            self._marks = ("ok   ", "WRONG")
+            self._marks = ("ok    ", "FAILED")
 
     def say(self, text: str = "") -> None:
         print(text, file=self._output, flush=True)
 
-    def line(self, title: str, seen: str, *, is_right: bool) -> None:
-        mark = self._marks[0 if is_right else 1]
+    def line(self, title: str, seen: str, *, has_passed: bool) -> None:
+        mark = self._marks[0 if has_passed else 1]
         if self._is_terminal:
-            mark = f"{GREEN if is_right else RED}{mark}{PLAIN}"
+            mark = f"{GREEN if has_passed else RED}{mark}{PLAIN}"
         self.say(f"{mark} {title}: {seen}")
 
 
@@ -58,35 +59,35 @@ def run_demo(
     output: TextIO | None = None,
     disturb: Callable[[Arrangement], None] = lambda arrangement: None,
 ) -> int:
-    """`certedge demo`: 0 when every line was right, 1 when one was wrong or the edge did not start.
+    """Run `certedge demo` and return its exit code: 0 if every check passed, 1 if one failed or the edge did not start.
 
-    Without a folder one is made; it is removed again when `once` and all was right. `disturb` may change what was
-    arranged before the edge starts: that is how tests see that lines can be wrong.
+    Creates a folder if none is given, and removes it if `once` is set and every check passed. `disturb` may change the
+    arrangement before the edge starts: this is how tests make checks fail.
     """
     printer = Printer(output or sys.stdout)
     place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="certedge-demo-"))
-    # A service manager's or a script's SIGTERM ends the demo as Ctrl-C does, with its child processes; and a shell
-    # that starts it in the background leaves SIGINT ignored.
+    # SIGTERM from a service manager or a script ends the demo and its child processes, as Ctrl-C does. SIGINT has to
+    # be set too, because a shell that starts the demo in the background leaves it ignored.
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         claim_folder(place)
-        wrong = _run(place, printer, disturb, once=once)
+        failed = _run(place, printer, disturb, once=once)
     except (NotOurFolder, EdgeFailed) as error:
         printer.say(str(error))
         return 1
     except KeyboardInterrupt:
-        printer.say(f"\nInterrupted; what was made is in {place}")
+        printer.say(f"\nInterrupted. The demo's files are in {place}")
         return 1
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if once and folder is None and not wrong:
+    if once and folder is None and not failed:
         shutil.rmtree(place)
-    return 1 if wrong else 0
+    return 1 if failed else 0
 
 
 def _run(place: Path, printer: Printer, disturb: Callable[[Arrangement], None], *, once: bool) -> int:
-    printer.say(f"A demo in {place}: its own CA, edge.yaml, store and logs")
+    printer.say(f"Creating a demo in {place}: a CA, edge.yaml, a store and logs.")
     with ExitStack() as stack:
         stand_ins = stack.enter_context(StandIns())
         listeners = bind_listeners()
@@ -102,65 +103,64 @@ def _run(place: Path, printer: Printer, disturb: Callable[[Arrangement], None], 
         disturb(arrangement)
         edge = stack.enter_context(EdgeProcess(arrangement.edge_yaml, listeners.values(), arrangement.log))
         for listener in listeners.values():
-            listener.close()  # the edge has its own; ours would keep the ports open when it has ended
+            listener.close()  # the edge has its own copy; this one would keep the port open after the edge ends
         edge.wait_until_ready(ports["health"])
         printer.say(
-            "The edge runs: a supervisor, two workers and control, with web, IMAP and SMTP stand-ins behind it\n"
+            "The edge is running: a supervisor, two workers and a control process.\n"
+            "Small web, IMAP and SMTP servers are running behind it.\n"
         )
-        wrong = show(arrangement, printer, CHECKS)
+        failed = show(arrangement, printer, CHECKS)
         if not once:
             _tell_how_to_try(arrangement, printer, edge.console_link())
             _serve(edge)
-            printer.say(f"\nStopping. {place} stays for you to look at; delete it when you are done.")
-    return wrong
+            printer.say(f"\nStopping. The demo's files stay in {place}; delete the folder when you no longer need it.")
+    return failed
 
 
 def show(arrangement: Arrangement, printer: Printer, checks: Sequence[tuple[str, Check]]) -> int:
-    """Print one line for each check; returns how many were wrong."""
+    """Print one line for each check, and return how many failed."""
     stage = Stage(arrangement)
-    wrong = 0
+    failed = 0
     try:
         wait_until_served(stage)
     except OSError:
-        pass  # the lines below meet the same fault and name it
+        pass  # the checks below run into the same fault and report it
     for title, check in checks:
         try:
-            seen, is_right = check(stage), True
-        except (Wrong, OSError) as error:  # ssl.SSLError is an OSError
-            seen, is_right = str(error) or type(error).__name__, False
-        printer.line(title, seen, is_right=is_right)
-        wrong += not is_right
-    printer.say(
-        f"\nAll {len(checks)} lines are right." if not wrong else f"\n{wrong} of {len(checks)} lines are WRONG."
-    )
-    return wrong
+            seen, has_passed = check(stage), True
+        except (Wrong, ProbeFailed, OSError) as error:  # ssl.SSLError is an OSError
+            seen, has_passed = str(error) or type(error).__name__, False
+        printer.line(title, seen, has_passed=has_passed)
+        failed += not has_passed
+    printer.say(f"\nAll {len(checks)} checks passed." if not failed else f"\n{failed} of {len(checks)} checks FAILED.")
+    return failed
 
 
 def _serve(edge: EdgeProcess) -> None:
-    """Until Ctrl-C, or until the edge ends: with 0 after the terminal's Ctrl-C, which reaches it as well."""
+    """Wait for Ctrl-C or the end of the edge, which is 0 after a Ctrl-C in the terminal, since that reaches it too."""
     try:
         code = edge.wait()
     except KeyboardInterrupt:
         return
     if code:
-        raise EdgeFailed(f"the edge ended by itself with {code}")
+        raise EdgeFailed(f"the edge ended by itself with exit code {code}")
 
 
 def _tell_how_to_try(arrangement: Arrangement, printer: Printer, console_link: str | None) -> None:
     ports, folder, root = arrangement.ports, arrangement.folder, arrangement.root_pem
     certedge = Path(sys.executable).with_name("certedge")
     drop_folder = arrangement.layout.drop_folder(WITHOUT)
-    console = console_link or f"did not start: see {arrangement.log}"
+    console = console_link or f"did not start; see {arrangement.log}"
     printer.say(f"""
-Serving until Ctrl-C. Try it from another terminal:
+Serving until you press Ctrl-C. Try it from another terminal:
 
-  a page of a domain        curl --cacert {root} --resolve {OWN}:{ports["https"]}:127.0.0.1 https://{OWN}:{ports["https"]}/
-  the main certificate      openssl s_client -connect 127.0.0.1:{ports["https"]} -servername {MAIN_HOST} -CAfile {root}
-  IMAP after STARTTLS       openssl s_client -connect 127.0.0.1:{ports["imap"]} -starttls imap -CAfile {root}
-  SMTP after STARTTLS       openssl s_client -connect 127.0.0.1:{ports["submission"]} -starttls smtp -CAfile {root}
-  give a domain its own     cp {arrangement.spare} {drop_folder}/
-  what is served, and why   {certedge} --config {folder}/edge.yaml explain {WITHOUT}
-  all sites                 {certedge} --config {folder}/edge.yaml status
-  the console, in a browser {console}
-                            (works once; the browser warns, as it does not know this CA)
+  get a page of a domain    curl --cacert {root} --resolve {OWN}:{ports["https"]}:127.0.0.1 https://{OWN}:{ports["https"]}/
+  see the main certificate  openssl s_client -connect 127.0.0.1:{ports["https"]} -servername {MAIN_HOST} -CAfile {root}
+  IMAP with STARTTLS        openssl s_client -connect 127.0.0.1:{ports["imap"]} -starttls imap -CAfile {root}
+  SMTP with STARTTLS        openssl s_client -connect 127.0.0.1:{ports["submission"]} -starttls smtp -CAfile {root}
+  drop a certificate        cp {arrangement.spare} {drop_folder}/
+  see which one is served   {certedge} --config {folder}/edge.yaml explain {WITHOUT}
+  list all sites            {certedge} --config {folder}/edge.yaml status
+  open the console          {console}
+                            (works once; your browser warns because it does not know the certificate)
 """)

@@ -1,6 +1,6 @@
-"""Stand-in servers behind the edge: a web, an IMAP and an SMTP server, each just large enough to answer.
+"""The servers behind the edge of a demo: web, IMAP and SMTP, each with just enough commands to answer.
 
-They speak clear text on 127.0.0.1, a thread per connection; the edge in front of them does TLS. No mail is kept.
+They speak clear text on 127.0.0.1, with one thread per connection, and the edge adds TLS. They keep no mail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LINE_LIMIT = 8192
 
 
 class WebHandler(BaseHTTPRequestHandler):
-    """Answers every request with what arrived here, so that one sees what the edge passed on."""
+    """Answers every request with what it received, to show what the edge passed on."""
 
     protocol_version = "HTTP/1.1"
     server_version = "certedge-demo"
@@ -24,7 +24,9 @@ class WebHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         shown = ("Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded")
         facts = [f"{name}: {self.headers[name]}" for name in shown if name in self.headers]
-        body = "\n".join(["The web server behind the edge got:", f"{self.command} {self.path}", *facts, ""]).encode()
+        body = "\n".join(
+            ["The web server behind the edge received:", f"{self.command} {self.path}", *facts, ""]
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -39,11 +41,11 @@ class WebHandler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
-        """Nothing: the edge's own access log tells more."""
+        """Log nothing: the edge's access log tells more."""
 
 
 class MailHandler(socketserver.StreamRequestHandler):
-    """One line in, an answer out, until the answer to the last one."""
+    """Answers line by line until an answer ends the session."""
 
     greeting: ClassVar[str]
 
@@ -56,10 +58,10 @@ class MailHandler(socketserver.StreamRequestHandler):
                 if is_last:
                     return
         except ConnectionError:
-            return  # the client went away; a demo's clients do
+            return  # the client went away, which is normal here
 
     def answer(self, line: str) -> tuple[str, bool]:
-        """The answer's lines, and whether the session ends with it."""
+        """The lines of the answer, and whether it ends the session."""
         raise NotImplementedError
 
     def _send(self, text: str) -> None:
@@ -76,7 +78,7 @@ class ImapHandler(MailHandler):
             case "CAPABILITY":
                 return f"* CAPABILITY IMAP4rev1 AUTH=PLAIN\n{tag} OK done", False
             case "LOGOUT":
-                return f"* BYE until next time\n{tag} OK done", True
+                return f"* BYE goodbye\n{tag} OK done", True
             case "NOOP" | "LOGIN":
                 return f"{tag} OK done", False
             case _:
@@ -93,23 +95,23 @@ class SmtpHandler(MailHandler):
             case "HELO" | "NOOP" | "RSET":
                 return "250 done", False
             case "QUIT":
-                return "221 until next time", True
+                return "221 goodbye", True
             case _:
                 return "502 the demo's server knows EHLO, NOOP, RSET and QUIT", False
 
 
 class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
-    block_on_close = False  # an open connection must not keep the demo from ending
+    block_on_close = False  # an open connection must not delay the end of the demo
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news; anything else is a fault of ours."""
+        """Report anything but a client that went away, which is normal."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class StandIns:
-    """The three servers on ports of the system's choice, for the time of a `with`."""
+    """The three servers on free ports, running within a `with`."""
 
     def __init__(self) -> None:
         address = ("127.0.0.1", 0)

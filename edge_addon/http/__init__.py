@@ -1,9 +1,9 @@
 """HTTP/1 as values: what a message may look like, how it is framed, what the edge answers itself.
 
 Pure: no sockets, no clock, no sites. The strictness of the relay lives here, for HTTP/2 and inspected sites as well.
-Three rules hold everywhere. Whatever two servers could read in two ways is refused, in requests and in responses.
-Whatever is passed on is written anew: framing, connection headers and origin headers are always ours. After anything
-unclean, the connection is closed on that side and never used again.
+Three rules hold everywhere. A message that two servers could read in two ways is refused, request or response. A
+message that is passed on is written anew: framing, connection headers and origin headers are always ours. After
+anything unclean, the connection is closed on that side and never used again.
 
     framing       reads the head of a request or response and finds out how long its body is
     partial_head  refuses junk before its head is complete

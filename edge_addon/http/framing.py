@@ -1,7 +1,7 @@
 """Heads of HTTP/1 messages: what they may look like, and how long the body after them is (RFC 9112).
 
-Pure and strict: whatever two servers could read in two ways is refused, so what is passed on has one meaning. A head
-comes without its last CRLF CRLF; header lines that go on unchanged keep their bytes.
+Pure and strict: a message that two servers could read in two ways is refused, so what is passed on has one meaning. A
+head comes without its last CRLF CRLF; header lines that go on unchanged keep their bytes.
 
 httptools is not used here: it can't stop at the end of a message (so it would parse bytes of a pipelined request before
 they are checked), it refuses methods that it does not know (Outlook's RPC_IN_DATA), and every check below would still

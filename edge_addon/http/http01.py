@@ -1,7 +1,7 @@
 """HTTP-01 (RFC 8555 §8.3): is this request a validation, for which token, and what is the answer?
 
-Pure: where key authorizations are kept is the caller's matter (`lookup`). Nothing of the request is ever reflected,
-and a token reaches `lookup` only if it could be one, so no path is built from a client's text.
+Pure: the caller knows where key authorizations are kept (`lookup`). Nothing of the request is ever reflected, and only
+a possible token reaches `lookup`, so no path is built from a client's text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CHALLENGE_PATH_BYTES = CHALLENGE_PATH.encode("ascii")
 
 @dataclass(frozen=True, slots=True)
 class ChallengeAnswer:
-    """`is_known` is False for an unknown or impossible token and for a method that validation does not use."""
+    """`is_known` is False for an unknown or impossible token, and for a method that no validation uses."""
 
     status: int
     content_type: str
@@ -28,7 +28,7 @@ NOT_FOUND = ChallengeAnswer(404, "text/plain; charset=utf-8", b"No such challeng
 
 
 def token_of(target: str) -> str | None:
-    """The token in a request's path (a query is ignored); None when it is no challenge path or no possible token."""
+    """Return the token in a request's path, without a query; None for another path or an impossible token."""
     if not target.startswith(CHALLENGE_PATH):
         return None
     token = target[len(CHALLENGE_PATH) :].partition("?")[0]
@@ -36,10 +36,10 @@ def token_of(target: str) -> str | None:
 
 
 def answer_challenge(method: str, target: str, lookup: Callable[[str], bytes | None]) -> ChallengeAnswer | None:
-    """The answer to a request for a challenge, None when it is for something else. HEAD gets GET's headers.
+    """Answer a request for a challenge; None if it is for something else. HEAD gets the headers of GET.
 
-    `lookup` gives the key authorization of a token, or None. A validator never sends anything but GET; other methods
-    get the same 404 as an unknown token, so that the path tells nobody which tokens there are.
+    `lookup` returns the key authorization of a token, or None. A validator sends only GET; other methods get the same
+    404 as an unknown token, so that nobody can find out which tokens there are.
     """
     if not target.startswith(CHALLENGE_PATH):
         return None

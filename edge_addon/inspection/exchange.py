@@ -1,7 +1,7 @@
-"""One inspected request: the relay's own exchange, with mitmproxy's hooks on the way there and on the way back.
+"""One inspected request: the relay's exchange, with mitmproxy's hooks on the way to the upstream and back.
 
-A session uses it like an `Exchange`, and it uses an `Exchange` towards the upstream. Bodies stream past the hooks
-unless an addon asks for the whole. What arrives while a hook runs waits in `Pieces`.
+A session uses it like an `Exchange`, and it uses an `Exchange` to reach the upstream. Bodies stream past the hooks
+unless an addon asks for the whole body. What arrives while a hook runs waits in `Pieces`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 
-from mitmproxy import connection, flow, http
+from mitmproxy import connection, http
+from mitmproxy.flow import Error
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layers.http._hooks import (
     HttpErrorHook,
@@ -64,7 +65,7 @@ class InspectedExchange:
         *,
         asks_upgrade: bool,
     ) -> None:
-        """`greeting`: addons are still told of the client connection, `peer`, until it is done."""
+        """`peer` is the client connection as addons know it; `greeting` announces it to them."""
         self._hooks = hooks
         self._peer = peer
         self._greeting = greeting
@@ -106,7 +107,7 @@ class InspectedExchange:
         self.send(body)
         if is_complete:
             self.finish()
-        # Not at once: an addon's own answer must not come before the session has finished its turn.
+        # Not at once: an addon may answer immediately, but the session expects no answer before `start` returns.
         self._hooks.run(self._guard(self._forward()), at_once=False)
 
     def send(self, data: bytes) -> None:
@@ -122,7 +123,7 @@ class InspectedExchange:
     def cancel(self) -> None:
         """The client has gone, or wants no more of the response."""
         if not self._is_over:
-            self._end("Client disconnected.")
+            self._end("The client has gone, or a time limit is over.")
 
     def pause_reading(self) -> None:
         self._is_client_full = True
@@ -181,7 +182,10 @@ class InspectedExchange:
         self._start(encode_request(request, len(content)) + content, length=len(content), is_complete=True)
 
     async def _answer_early(self) -> None:
-        """An addon has answered on seeing the head. The body is of no use, and not waited for where it was not sent."""
+        """Send the response that an addon has set on seeing the head; the request's body is dropped.
+
+        A client that waits for 100 (Continue) has not sent its body and gets the response at once.
+        """
         if "expect" not in self._flow.request.headers:
             while await self._request.next():
                 pass
@@ -214,16 +218,18 @@ class InspectedExchange:
         return self._exchange
 
     async def _read_whole(self, message: http.Message, pieces: Pieces, *, status: int) -> bytes:
-        """All of a body, in the message where an addon wants to see it; too large a one is answered with `status`."""
-        content = b""
+        """The whole body, put into the message if an addon asked for it. One that is too large fails with `status`."""
+        parts, size = [], 0
         while data := await pieces.next():
-            content += data
-            if len(content) > self._hooks.body_limit:
+            parts.append(data)
+            size += len(data)
+            if size > self._hooks.body_limit:
                 self._fail(status, "inspection_body_too_large", "the body exceeds mitmproxy's body_size_limit")
                 raise BrokenOff
+        content = b"".join(parts)
         message.timestamp_end = time.time()
-        add_trailers(message, pieces.trailers)
         if message.data.content is None:
+            add_trailers(message, pieces.trailers)
             if content and message.stream:
                 body = Streamed(message, is_kept=self._hooks.stores_bodies)
                 return body.piece(content) + body.rest()
@@ -238,7 +244,7 @@ class InspectedExchange:
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._response.put(body)
         if is_complete:
-            self._response.end([])
+            self._end_response([])
         elif self._is_client_full:
             self._pause_upstream()
         self._flow.response = build_response(head)
@@ -249,7 +255,12 @@ class InspectedExchange:
 
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
         self._response.put(data)
+        self._end_response(trailers)
+
+    def _end_response(self, trailers: list[bytes]) -> None:
         self._response.end(trailers)
+        if not self._request.is_complete:
+            self._request.break_off()  # the upstream does not need the rest
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._websocket = WebSocketRelay(self._hooks, self._flow, connection, rest)
@@ -260,12 +271,13 @@ class InspectedExchange:
         self._fail(status, cause, cause)
 
     async def _respond(self, length: int) -> None:
-        """Answer with the flow's response; `length` of the body that comes from the upstream."""
+        """Send the flow's response; `length` is that of the upstream's body."""
         await self._tell(HttpResponseHeadersHook(self._flow))
         response = self._present_response()
+        has_body = not (self._is_head or response.status_code in BODILESS)
         if self._exchange is None:
             self._response.end([])
-        elif response.stream and not self._response.is_complete:
+        elif response.stream and has_body and not self._response.is_complete:
             await self._stream_response(response, length)
             return
         content = await self._read_whole(response, self._response, status=502)
@@ -276,18 +288,14 @@ class InspectedExchange:
         trailers = trailer_lines(response)
         if self._is_head or response.status_code in BODILESS:
             content, trailers = b"", []
-        head = read_response(
-            response, UNTIL_CLOSE if trailers else len(content), is_head_request=self._is_head, fields=self._fields
-        )
+        head = self._read_head(response, UNTIL_CLOSE if trailers else len(content))
         self._close()
         self._client.response_started(head, content, is_complete=not trailers)
         if trailers:
             self._client.response_ended(b"", trailers)
 
     async def _stream_response(self, response: http.Response, length: int) -> None:
-        head = read_response(
-            response, UNTIL_CLOSE if callable(response.stream) else length, is_head_request=False, fields=self._fields
-        )
+        head = self._read_head(response, UNTIL_CLOSE if callable(response.stream) else length)
         body = Streamed(response, is_kept=self._hooks.stores_bodies)
         client = self._client
         client.response_started(head, body.piece(self._response.take()), is_complete=False)
@@ -307,12 +315,18 @@ class InspectedExchange:
         await self._tell(HttpResponseHook(flow))
         head = read_response(self._present_response(), UNTIL_CLOSE, is_head_request=False)
         if head.status != 101:
-            raise BadMessage(Cause.UNASKED_UPGRADE)
-        self._is_over = True
+            raise BadMessage(Cause.BAD_STATUS_LINE)
+        self._close()
+        flow.live = True
         self._client.upgraded(head, b"", relay)
 
+    def _read_head(self, response: http.Response, length: int) -> ResponseHead:
+        if response.status_code < 200:
+            raise BadMessage(Cause.BAD_STATUS_LINE)
+        return read_response(response, length, is_head_request=self._is_head, fields=self._fields)
+
     def _present_response(self) -> http.Response:
-        """An addon may have put another one in its place."""
+        """The flow's response at this moment: an addon may have replaced it."""
         response = self._flow.response
         assert response is not None  # noqa: S101  set before the first hook that may change it
         return response
@@ -320,16 +334,16 @@ class InspectedExchange:
     # Hooks and ends.
 
     async def _tell(self, hook: StartHook) -> None:
-        """Fire a hook; raises BrokenOff when the exchange has ended, or an addon or the user ends it now."""
+        """Fire a hook. Raises BrokenOff if the exchange has ended or an addon or the user has killed the flow."""
         if self._is_over:
             raise BrokenOff
-        # Every flow gets either `response` or `error` in the end, once addons have seen it at all.
+        # Every flow that addons have seen ends with either `response` or `error`.
         self._owes_outcome = not isinstance(hook, HttpResponseHook)
         await self._hooks.tell(hook, self._flow)
         if self._is_over:
             raise BrokenOff
         error = self._flow.error
-        if error is not None and error.msg == flow.Error.KILLED_MESSAGE:
+        if error is not None and error.msg == Error.KILLED_MESSAGE:
             self._fail(0, "inspection_killed", error.msg)
             raise BrokenOff
 
@@ -339,14 +353,14 @@ class InspectedExchange:
         except BrokenOff:
             pass
         except BadMessage as error:
-            log.error("an addon made a message that can't be sent: %s", error.cause)
+            log.error("inspection: a message can't be sent as an addon left it: %s", error.cause)
             self._fail(502, "inspection_failed", error.cause)
         except Exception:
-            log.exception("an inspected request failed")
+            log.exception("inspection: a request failed")
             self._fail(502, "inspection_failed", "internal error")
 
     def _fail(self, status: int, cause: str, reason: str) -> None:
-        """There is no response, or no more of it; a `status` of 0 cuts the client off without a word."""
+        """End without a response, or without the rest of it; a `status` of 0 cuts the client off without an answer."""
         if not self._is_over:
             self._end(reason)
             self._client.exchange_failed(status, cause)
@@ -359,12 +373,13 @@ class InspectedExchange:
         if self._websocket is not None:
             self._websocket.abort()
             self._websocket.tunnel_ended()
+        self._flow.resume()  # in case the user has intercepted it: there is nobody to go on for
         if self._owes_outcome:
-            self._flow.error = flow.Error(reason)
+            self._flow.error = Error(reason)
             self._hooks.run(self._hooks.tell(HttpErrorHook(self._flow), self._flow))
 
     def _close(self) -> None:
-        """Nothing more is wanted. No cycle is left that would keep the exchange for the garbage collector."""
+        """Expect nothing more, and leave no cycle that would keep the exchange for the garbage collector."""
         self._is_over = True
         self._flow.live = False
         self._request.break_off()

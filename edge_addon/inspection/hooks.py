@@ -1,7 +1,7 @@
-"""mitmproxy's hooks: how one worker fires them, and the tasks that wait for their answers.
+"""How one worker fires mitmproxy's hooks, and the tasks that wait for them.
 
-The documented events of mitmproxy's addons, with flows whose bodies, connections and ends are the relay's. mitmweb's
-pause button works because a flow that an addon intercepts is waited for.
+Addons get the events that mitmproxy documents for HTTP, WebSockets and client connections. A flow that an addon or the
+user of mitmweb intercepts waits until it is resumed.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
 
 class Hooks:
-    """Of one worker. `keeps_messages`: a WebSocket's messages stay with their flow, for those who look at flows."""
+    """The hooks of one worker. `keeps_messages`: flows keep all messages of WebSockets, for users who look at them."""
 
     def __init__(self, master: Master, *, keeps_messages: bool) -> None:
         self.options = master.options
         self.keeps_messages = keeps_messages
         self.injectable: dict[str, Callable[[events.Event], None]] = {}
-        """By the flow's id, the open WebSockets: mitmproxy's command `inject.websocket` sends messages there."""
+        """Open WebSockets by the id of their flow: mitmproxy's command `inject.websocket` sends messages to them."""
         self._addons = master.addons
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> int:
-        """Tasks that have not ended."""
+        """The number of tasks that have not ended."""
         return len(self._tasks)
 
     @property
     def stores_bodies(self) -> bool:
-        """The user wants to see bodies that stream, too."""
+        """Whether flows keep streamed bodies too."""
         return bool(self.options.store_streamed_bodies)
 
     @property
     def body_limit(self) -> float:
-        """The most bytes of a body that an addon asked to have whole."""
+        """The largest body, in bytes, that an addon may ask for as a whole."""
         limit = human.parse_size(self.options.body_size_limit)
         return math.inf if limit is None else limit
 
     def run(self, work: Coroutine[None, None, None], *, at_once: bool = True) -> asyncio.Task[None]:
-        """Own a task until it ends. `at_once`: it runs up to its first wait before this returns."""
+        """Start a task and own it until it ends. `at_once`: run it up to its first wait before this returns."""
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=at_once)
         if not task.done():
             self._tasks.add(task)
@@ -56,21 +56,21 @@ class Hooks:
         return task
 
     async def fire(self, hook: StartHook) -> None:
-        """Call the hook in every addon. A fault of an addon is logged by mitmproxy and stops nothing."""
+        """Call the hook in every addon. mitmproxy logs the faults of addons; they stop nothing."""
         await self._addons.handle_lifecycle(hook)
 
     async def tell(self, hook: StartHook, flow: http.HTTPFlow) -> None:
-        """Fire a flow's hook, and wait until the user lets the flow go on where it was intercepted."""
+        """Fire a flow's hook. If the flow is intercepted then, wait until the user resumes it."""
         await self._addons.handle_lifecycle(hook)
         if flow.intercepted:
             await flow.wait_for_resume()
 
     async def server_event(self, event: events.Event) -> None:
-        """What mitmproxy calls for a connection: a message that the user injects."""
+        """Called by mitmproxy with a message that the user injects into a connection."""
         if isinstance(event, events.MessageInjected) and (feed := self.injectable.get(event.flow.id)) is not None:
             feed(event)
 
     def stop(self) -> None:
-        """Cancel what still runs."""
+        """Cancel the tasks that still run."""
         for task in self._tasks:
             task.cancel()

@@ -1,7 +1,7 @@
-"""The inspection of one worker: what the plane knows of it, and each client connection as addons know it.
+"""The inspection of one worker, and each of its client connections as addons know it.
 
-Made by the mitmproxy addon. There is none when a script that edge.yaml names did not load: then inspected sites answer
-503, because a site that is to be inspected must not be served past its addons.
+The mitmproxy addon makes it, unless a script that edge.yaml names did not load. Then inspected sites answer 503: they
+must not be served without their addons.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from mitmproxy.master import Master
 
 MAX_POOLS = 64
-"""Kept for servers that addons chose."""
+"""How many pools are kept for servers that addons chose."""
 
 
 class Inspector:
-    """`keeps_messages`: a WebSocket's messages stay with their flow, for those who look at flows (mitmweb)."""
+    """`keeps_messages`: flows keep all messages of a WebSocket, for users who look at flows (mitmweb)."""
 
     def __init__(self, master: Master, plane: DataPlane, *, keeps_messages: bool) -> None:
         self.hooks = Hooks(master, keeps_messages=keeps_messages)
         self.connections: dict[str, Any] = cast(Any, master).addons.get("proxyserver").connections
-        """mitmproxy's own table: what the user injects is looked up there."""
+        """mitmproxy's own table, in which it looks up the connection of a message that the user injects."""
         self._plane = plane
         self._modes: dict[int, ProxyMode] = {}
         self._pools: dict[str, UpstreamPool] = {}
 
     def know_mode(self, listener: ListenerSettings, mode: ProxyMode) -> None:
-        """Connections of this listener are, to addons, of this mode."""
+        """Note the mode that addons see for connections of this listener."""
         self._modes[id(listener)] = mode
 
     def client(self, channel: Channel) -> InspectedClient:
-        """Show addons a client connection, with its first inspected request."""
+        """Announce a client connection to addons, before its first inspected request."""
         client = _describe(channel, self._modes[id(channel.listener)])
         return InspectedClient(self.hooks, client, self.connections, self._find_pool)
 
@@ -56,12 +56,12 @@ class Inspector:
             pool.close()
 
     def _find_pool(self, scheme: str, host: str, port: int) -> UpstreamPool:
-        """For a server that an addon chose; over https its certificate is verified by the system's authorities."""
+        """The pool for a server that an addon chose. Certificates are verified by the system's authorities."""
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         pool = self._pools.pop(url, None)
         if pool is None:
             if len(self._pools) >= MAX_POOLS:
-                self._pools.pop(next(iter(self._pools))).close()  # the one unused for longest
+                self._pools.pop(next(iter(self._pools))).close()  # the one unused for the longest time
             plane = self._plane
             pool = UpstreamPool((Upstream(url=url),), plane.timers, plane.settings.limits, plane.base, plane.count)
         self._pools[url] = pool
@@ -69,7 +69,7 @@ class Inspector:
 
 
 class InspectedClient:
-    """One client connection. It makes the exchanges of its inspected requests."""
+    """One client connection, which makes the exchanges of its inspected requests."""
 
     def __init__(
         self, hooks: Hooks, client: connection.Client, connections: dict[str, Any], find_pool: PoolFinder
@@ -90,7 +90,7 @@ class InspectedClient:
 
 
 def _describe(channel: Channel, mode: ProxyMode) -> connection.Client:
-    """What mitmproxy would say of the client had it terminated TLS itself."""
+    """The client as mitmproxy would describe it if it had terminated TLS itself."""
     client = connection.Client(
         peername=(*channel.client,),
         sockname=(*channel.local,),

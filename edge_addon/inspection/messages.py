@@ -2,8 +2,8 @@
 
 Pure. A request is built from the head that the relay would send, so addons see exactly what the upstream would get. A
 response is read again by the relay's own reader after the addons, so the client gets one unambiguous message whatever
-they did to it. The length of a body is always written by the relay; what an addon puts into Content-Length or
-Transfer-Encoding is ignored.
+they did to it. The relay always writes the length of a body itself and ignores what addons put into Content-Length or
+Transfer-Encoding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
 def build_request(head: bytes, scheme: str, host: str, port: int, *, is_http2: bool) -> http.Request:
-    """The request with this head, without its last CRLF CRLF; scheme, host and port are those of the upstream."""
+    """The request with this head, given without its last CRLF CRLF, for the upstream at scheme, host and port."""
     first, *lines = head.split(b"\r\n")
     method, target, version = first.split(b" ")
     headers = _headers(lines)
@@ -49,7 +49,7 @@ def encode_request(request: http.Request, length: int) -> bytes:
         lines.append(b"Content-Length: %d" % length)
     text = b"\r\n".join(lines)
     if len(split_lines(text)) != len(lines):
-        raise BadMessage(Cause.BARE_LF)  # a line end within a name or value would make a line more
+        raise BadMessage(Cause.BARE_LF)  # a line end within a name or value
     if lines[0].count(b" ") != 2:
         raise BadMessage(Cause.BAD_REQUEST_LINE)
     return text + b"\r\n\r\n"
@@ -74,10 +74,10 @@ def build_response(head: ResponseHead) -> http.Response:
 def read_response(
     response: http.Response, length: int, *, is_head_request: bool, fields: FieldTable = response_fields
 ) -> ResponseHead:
-    """The head to answer with, for a body of `length` bytes, negative when it is not known; raises BadMessage."""
+    """The head to answer with, for a body of `length` bytes, negative if that is not known; raises BadMessage."""
     lines = [b"HTTP/1.1 %d %b" % (response.status_code, response.data.reason)]
     if is_head_request or response.status_code in BODILESS:
-        lines += map(_line, response.headers.fields)  # they give the length that a GET would have
+        lines += map(_line, response.headers.fields)  # their length is that of the answer to a GET
     else:
         lines += _unframed(response)
         if length >= 0:
@@ -89,7 +89,7 @@ def read_response(
 
 
 def add_trailers(message: http.Message, lines: list[bytes]) -> None:
-    """Show addons the trailers that came."""
+    """Show addons the trailers that have come."""
     if lines:
         message.trailers = _headers(lines)
 
@@ -100,10 +100,10 @@ def trailer_lines(message: http.Message) -> list[bytes]:
 
 
 class Streamed:
-    """A body on its way past a message's `stream` function, where an addon has set one."""
+    """A body on its way through a message's `stream` function, if an addon has set one."""
 
     def __init__(self, message: http.Message, *, is_kept: bool) -> None:
-        """`is_kept`: the message gets the whole content in the end (mitmproxy's option `store_streamed_bodies`)."""
+        """`is_kept`: the message gets the whole content at the end (mitmproxy's option `store_streamed_bodies`)."""
         self._message = message
         self._kept: list[bytes] | None = [] if is_kept else None
 
@@ -133,14 +133,16 @@ class _Unknown(TypedDict):
 
 
 def _unknown() -> _Unknown:
-    """What is known only in the end. Not None: mitmproxy's check of types would leave each exception that it catches
-    in a cycle with the frames of all its callers, the exchange's among them, for the garbage collector.
+    """Values for what is known only at the end.
+
+    Not None: mitmproxy's type check would catch an exception for each None and leave it in a cycle with the frames of
+    all callers, the exchange's among them, for the garbage collector.
     """
     return {"content": b"", "trailers": http.Headers(), "timestamp_start": time.time(), "timestamp_end": 0.0}
 
 
 def _streaming[M: http.Message](message: M) -> M:
-    """The body passes addons by, unless one of them says otherwise."""
+    """The message, whose body streams past addons unless one of them asks for it."""
     message.stream = True
     message.data.content = message.data.trailers = message.data.timestamp_end = None
     return message
@@ -155,7 +157,7 @@ def _headers(lines: Iterable[bytes]) -> http.Headers:
 
 
 def _unframed(message: http.Message) -> list[bytes]:
-    """The fields, without those that give the length of the body."""
+    """The fields without those that give the length of the body."""
     return [_line(field) for field in message.headers.fields if field[0].lower() not in _FRAMING]
 
 

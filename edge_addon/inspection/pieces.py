@@ -1,4 +1,4 @@
-"""A body between the side that it comes from and the side that it goes to: what arrives while a hook runs waits here.
+"""A body on its way from one side to the other. What arrives while a hook runs waits here.
 
 Knows nothing of HTTP. The source is paused while more than `HELD_BYTES` wait.
 """
@@ -12,11 +12,11 @@ HELD_BYTES = 64 * 1024
 
 
 class BrokenOff(Exception):
-    """The rest of the body will not come, or is not wanted."""
+    """The rest of the body will not come, or nobody needs it."""
 
 
 class Pieces:
-    """One body. `pause` stops its source, `resume` lets it go on."""
+    """One body. `pause` stops its source and `resume` lets it go on."""
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
         self.is_paused = self.is_complete = False
@@ -53,7 +53,7 @@ class Pieces:
         self._wake()
 
     def take(self) -> bytes:
-        """Everything that waits, which may be nothing."""
+        """All bytes that wait, possibly none."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
@@ -77,4 +77,4 @@ class Pieces:
 
 
 def _do_nothing() -> None:
-    """For a body that nobody wants."""
+    """The source of a body that has broken off is left alone."""

@@ -1,7 +1,7 @@
 """The addons that `inspection: {scripts: […]}` names, loaded into the lean master of a worker.
 
-mitmproxy's own loader runs the file; here is only which files, and whether it worked. A changed script is taken into
-use by a reload of the service, like a changed setting.
+mitmproxy's own loader runs the files; this module says which files and reports whether they loaded. Apply a changed
+script by reloading the service, like a changed setting.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from mitmproxy.master import Master
 
 log = logging.getLogger(__name__)
 
-REFUSING = "inspected sites answer 503 until it is mended and the service reloaded"
+REFUSING = "inspected sites answer 503 until you fix it and reload the service"
 
 
 def load_scripts(master: Master, base: Path, scripts: Sequence[Path]) -> bool:
-    """Add them in their order; False when one did not load, which is logged with the reason.
+    """Add the scripts in their order; False if one did not load, which is logged with the reason.
 
-    Before the master runs, so that they get its `running` event with everybody else.
+    Call it before the master runs, so that the scripts get its `running` event like all addons.
     """
-    loaded = [_load(master, base / each) for each in scripts]  # each of them, to say all faults at once
+    loaded = [_load(master, base / each) for each in scripts]  # all of them, to report every fault at once
     return all(loaded)
 
 

@@ -1,6 +1,7 @@
-"""A WebSocket whose messages addons see: it stands between a tunnel and the upstream's transport.
+"""A WebSocket whose messages addons see. It stands between a tunnel and the upstream's transport.
 
-mitmproxy's WebSocket layer reads and writes the frames and asks for the hooks; here it gets what either side sends.
+mitmproxy's WebSocket layer reads and writes the frames and asks for the hooks. This module gives it what each side
+sends and does what it asks for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
-    """To the tunnel, the upstream's connection and its transport; to the real transport, the protocol."""
+    """For the tunnel it is the upstream's connection and transport, for the real transport it is the protocol."""
 
     def __init__(self, hooks: Hooks, flow: http.HTTPFlow, connection: UpgradedConnection, rest: bytes) -> None:
         """`rest`: what the upstream sent right behind the upgrade."""
@@ -32,11 +33,12 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._connection = connection
         self._upstream = connection.transport
         self._upstream.set_protocol(self)
+        self._upstream.pause_reading()
         self._tunnel: asyncio.Protocol | None = None
         self._early = rest
         self._lost: Exception | None = None
-        self._hooks_running = self._waiting_bytes = 0
-        self._is_closing = self._is_held = False
+        self._waiting_bytes = 0
+        self._is_closing = self._is_in_hook = self._is_held = False
         self._is_client_full = self._is_upstream_full = self._is_upstream_gone = False
         context = Context(flow.client_conn, hooks.options)
         context.server = flow.server_conn
@@ -52,11 +54,12 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
     # The transport, as the tunnel uses it.
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Begin: the tunnel is there."""
+        """Start, with the tunnel that is to get the upstream's messages."""
         assert isinstance(protocol, asyncio.Protocol)  # noqa: S101
         self._tunnel = protocol
         self._hooks.injectable[self._flow.id] = self._feed
         self._feed(events.Start())
+        self.resume_reading()
         if self._early:
             self._feed(events.DataReceived(self._flow.server_conn, self._early))
             self._early = b""
@@ -85,12 +88,11 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
 
     def pause_reading(self) -> None:
         self._is_client_full = True
-        self._upstream.pause_reading()
+        self._pause_or_resume()
 
     def resume_reading(self) -> None:
         self._is_client_full = False
-        if not self._is_held:
-            self._upstream.resume_reading()
+        self._pause_or_resume()
 
     # The protocol, as the upstream's transport uses it.
 
@@ -103,7 +105,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._upstream_gone()
-        return True  # the tunnel closes it, once hooks that still run have ended
+        return True  # the tunnel closes the transport, after the hooks that still run
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = exc
@@ -127,8 +129,14 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
     # The layer.
 
     def _feed(self, event: events.Event) -> None:
-        """Give the layer an event and do what it asks for."""
-        is_over = False
+        """Give the layer an event."""
+        hook = self._handle(event)
+        if hook is not None:
+            self._hooks.run(self._fire(hook))
+
+    def _handle(self, event: events.Event) -> commands.StartHook | None:
+        """Do what the layer asks for after this event, up to the next hook, which it waits for."""
+        hook, is_over = None, False
         try:
             for command in list(self._layer.handle_event(event)):
                 if isinstance(command, commands.SendData):
@@ -136,10 +144,9 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
                 elif isinstance(command, commands.CloseConnection):
                     is_over = is_over or command.connection is self._flow.client_conn
                 elif isinstance(command, commands.StartHook):
-                    self._hooks_running += 1
-                    self._hooks.run(self._tell(command))
+                    hook = command
         except Exception:
-            log.exception("a WebSocket of an inspected site failed")
+            log.exception("inspection: a WebSocket failed")
             self.abort()
             is_over = True
         if is_over and self._tunnel is not None:
@@ -147,6 +154,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
                 self._tunnel.eof_received()
             else:
                 self._tunnel.connection_lost(self._lost)
+        return hook
 
     def _send(self, command: commands.SendData) -> None:
         if command.connection is not self._flow.client_conn:
@@ -155,31 +163,40 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         elif self._tunnel is not None:
             self._tunnel.data_received(command.data)
 
-    async def _tell(self, hook: commands.StartHook) -> None:
-        await self._hooks.tell(hook, self._flow)
-        if isinstance(hook, WebsocketEndHook):
-            self._hooks.injectable.pop(self._flow.id, None)
-        elif isinstance(hook, WebsocketMessageHook) and self._flow.websocket and not self._hooks.keeps_messages:
-            del self._flow.websocket.messages[:-1]  # a WebSocket may last for days
-        self._hooks_running -= 1
-        self._feed(events.HookCompleted(hook))
-        if not self._hooks_running:
-            self._waiting_bytes = 0
-            self._let_go_on()
+    async def _fire(self, hook: commands.StartHook | None) -> None:
+        """Fire one hook after the other as long as the layer has one."""
+        self._is_in_hook = True
+        while hook is not None:
+            await self._hooks.tell(hook, self._flow)
+            if isinstance(hook, WebsocketEndHook):
+                self._hooks.injectable.pop(self._flow.id, None)
+            elif isinstance(hook, WebsocketMessageHook) and self._flow.websocket and not self._hooks.keeps_messages:
+                del self._flow.websocket.messages[:-1]  # a WebSocket may last for days
+            hook = self._handle(events.HookCompleted(hook))
+        self._is_in_hook = False
+        self._waiting_bytes = 0
+        self._let_go_on()
 
     def _count_waiting(self, size: int) -> None:
-        """Neither side is read from while much waits for a hook."""
-        if self._hooks_running:
+        """Stop reading from both sides while much waits for a hook."""
+        if self._is_in_hook:
             self._waiting_bytes += size
             if self._waiting_bytes > HELD_BYTES and not self._is_held and self._tunnel is not None:
                 self._is_held = True
-                self._upstream.pause_reading()
+                self._pause_or_resume()
                 self._tunnel.pause_writing()
+
+    def _pause_or_resume(self) -> None:
+        if self._upstream.is_closing():
+            return
+        if self._is_client_full or self._is_held:
+            self._upstream.pause_reading()
+        else:
+            self._upstream.resume_reading()
 
     def _let_go_on(self) -> None:
         if self._is_held and self._tunnel is not None:
             self._is_held = False
-            if not (self._is_client_full or self._upstream.is_closing()):
-                self._upstream.resume_reading()
+            self._pause_or_resume()
             if not self._is_upstream_full:
                 self._tunnel.resume_writing()

@@ -110,7 +110,7 @@ class SmtpRelay:
 
     @property
     def held(self) -> int:
-        return self._client.held
+        return self._client.held + len(self._held_back or b"")
 
     @property
     def owes_answer(self) -> bool:
@@ -139,7 +139,7 @@ class SmtpRelay:
         while self._is_open and not self._is_over:
             if self._phase is Phase.TEXT:
                 more = self._take_text()
-            elif self._phase in {Phase.CHUNK, Phase.REFUSED_CHUNK}:
+            elif self._phase in (Phase.CHUNK, Phase.REFUSED_CHUNK):
                 more = self._take_chunk()
             else:
                 more = self._take_line()

@@ -1,8 +1,10 @@
-"""What all connections of one worker share. Knows no protocol and no socket.
+"""What all connections of one worker share.
 
-access_log         one line per HTTP request or mail session
-challenge_file     reads the answer to an ACME challenge that is under way
-connection_counts  the number of connections over all workers, in shared memory
-data_plane         the shared state, and the questions that connections ask of it
-metrics            counters of one worker
+Knows no protocol and no socket.
+
+    access_log         one line per HTTP request or mail session
+    challenge_file     reads the answer to an ACME challenge that is under way
+    connection_counts  the number of connections over all workers, in shared memory
+    data_plane         the shared state, and the questions that connections ask of it
+    metrics            counters of one worker
 """

@@ -1,13 +1,15 @@
 """The processes of `certedge run`: one supervisor, one control process and the workers.
 
-control_process  certstore's control as a child of the supervisor
-drain            ends a worker without cutting off what is under way
-fleet            pure: which processes there should be, and what to do next
-forking          forks children, and the pipes between them and the supervisor
-logs             one line per event on stderr
-metrics_file     a worker's numbers, written for the control process
-resource_limits  open files and core dumps
-supervisor       binds the sockets, starts the processes, keeps them alive
-systemd          socket activation and notifications
-worker           one process of the data plane
+Knows no protocol: a worker only runs the addon.
+
+    control_process  certstore's control as a child of the supervisor
+    drain            ends a worker without cutting off what is under way
+    fleet            pure: which processes there should be, and what to do next
+    forking          forks children, and the pipes between them and the supervisor
+    logs             one line per event on stderr
+    metrics_file     a worker's numbers, written for the control process
+    resource_limits  open files and core dumps
+    supervisor       binds the sockets, starts the processes, keeps them alive
+    systemd          socket activation and notifications
+    worker           one process of the data plane
 """

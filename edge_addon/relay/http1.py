@@ -343,7 +343,7 @@ class Http1Session:
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """Answer for an upstream that gave no response, or end one that broke off."""
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
         if self._has_answered or not status:
             # A client that counts bytes or chunks sees that some are missing; one that reads to the end needs a reset.
             self._end_early(cause, is_cut=not status or (self._is_closing and not self._is_chunked))

@@ -1,7 +1,10 @@
-"""Connections to the web servers behind the edge. Knows neither clients nor which site a request is for.
+"""Connections to the web servers behind the edge.
 
-connection    one connection: sends requests as given, reads responses strictly
-health_check  asks a server regularly whether it works
-pool          the servers of one site: which one gets the next request, idle connections
-resend        whether a request may be sent again after its connection was lost
+Knows neither clients nor which site a request is for.
+
+    connection    one connection: sends requests as given, reads responses strictly
+    health_check  asks a server regularly whether it works
+    interfaces    what sessions and exchanges ask of each other: protocols only
+    pool          the servers of one site: which one gets the next request, idle connections
+    resend        whether a request may be sent again after its connection was lost
 """

@@ -1,7 +1,7 @@
-"""What a request on its way asks of others, and what they ask of it: shapes only.
+"""Protocols between a session, the exchange of one request and the inspection.
 
-A session begins a request with an `ExchangeMaker` and is its `ExchangeClient`. The relay's own exchange is one, that of
-the inspection is another, and neither the sessions nor the plane need to know which.
+A session starts a request with an `ExchangeMaker` and is the `ExchangeClient` of the exchange. The exchange may be the
+relay's own or that of the inspection; neither the session nor the plane needs to know which.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from edge_addon.upstream.pool import UpstreamPool
 
 
 class UpgradedConnection(Protocol):
-    """An upstream's connection that has become a tunnel's."""
+    """An upstream connection that a tunnel has taken over."""
 
     @property
     def transport(self) -> asyncio.Transport: ...
 
     def tunnel_ended(self) -> None:
-        """The tunnel has closed it."""
+        """The tunnel has closed the connection."""
 
 
 class ExchangeClient(Protocol):
@@ -39,7 +39,7 @@ class ExchangeClient(Protocol):
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None: ...
 
     def exchange_failed(self, status: int, cause: str) -> None:
-        """No (more) response; `status` is what to answer where nothing has been answered yet, 0 to cut it off."""
+        """No (more) response; `status` is the answer if none was sent yet, 0 to drop the connection without one."""
 
     def pause_body(self) -> None: ...
 
@@ -47,7 +47,7 @@ class ExchangeClient(Protocol):
 
 
 class RequestExchange(Protocol):
-    """One request on its way: `start` once, then `send` and `finish` while there is a body."""
+    """One request to an upstream: `start` once, then `send` and `finish` while there is a body."""
 
     @property
     def upstream(self) -> str | None:
@@ -67,7 +67,7 @@ class RequestExchange(Protocol):
 
 
 class ExchangeMaker(Protocol):
-    """What makes the exchange of a request; `fields` are what happens to each field of its response."""
+    """Makes the exchange of a request; `fields` says what happens to each field of its response."""
 
     def __call__(
         self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
@@ -75,7 +75,7 @@ class ExchangeMaker(Protocol):
 
 
 class InspectedClient(Protocol):
-    """A client connection with requests that mitmproxy's addons see."""
+    """A client connection whose requests mitmproxy's addons see."""
 
     exchange: ExchangeMaker
 
@@ -87,4 +87,4 @@ class Inspection(Protocol):
     """Shows mitmproxy's addons the requests of inspected sites."""
 
     def client(self, channel: Channel) -> InspectedClient:
-        """Begin with a connection."""
+        """Start to inspect a connection."""

@@ -73,7 +73,7 @@ class Server:
         return None
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        """The connection is clean and has nothing to do."""
+        """The connection can serve another request."""
         self._deactivate(connection)
         connection.idle_since = self._time()
         if self.is_retired or len(self.idle) >= POOL_MAX_IDLE:

@@ -88,7 +88,7 @@ def cell(figure: Figure, found: Found) -> str:
 def verdict_table(found: Sequence[Verdict]) -> Table:
     marks = {True: "reached", False: "MISSED", None: "–"}
     rows = tuple((each.title, each.reach, each.found, marks[each.is_met]) for each in found)
-    return Table("What the edge has to reach", ("", "reach", "found", ""), rows)
+    return Table("Targets", ("", "target", "measured", ""), rows)
 
 
 def as_text(results: Results, circumstances: Circumstances, peers: Sequence[str]) -> str:

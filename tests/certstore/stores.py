@@ -1,6 +1,6 @@
 """Stores to test on: a writer whose drops settle quickly, drops written as people write them, and what to check after.
 
-`SETTLE` is the time that a drop which looks unfinished waits here; the product's own is two seconds.
+`SETTLE` is the time that a drop which checks unfinished waits here; the product's own is two seconds.
 """
 
 import ssl
@@ -49,17 +49,17 @@ def drop_pair(writer: Store, site: str, issued: Issued) -> Path:
     return drop(writer, site, {"fullchain.pem": issued.fullchain_pem, "privkey.pem": issued.privkey_pem})
 
 
-def look_until_judged(writer: StoreWriter, site: str) -> DropCheck:
-    """As the watcher does: look again as long as the writer asks for it."""
+def check_until_decided(writer: StoreWriter, site: str) -> DropCheck:
+    """As the watcher does: check again as long as the writer asks for it."""
 
-    looks: list[DropCheck] = []
+    checks: list[DropCheck] = []
 
-    def is_judged() -> bool:
-        looks.append(writer.check(site))
-        return looks[-1].again_in is None or looks[-1].result is not None
+    def is_decided() -> bool:
+        checks.append(writer.check(site))
+        return checks[-1].again_in is None or checks[-1].result is not None
 
-    wait_for(is_judged, f"a judgement on the drop of {site}")
-    return looks[-1]
+    wait_for(is_decided, f"a decision about the drop of {site}")
+    return checks[-1]
 
 
 def served(root: Path, site: str) -> str | None:

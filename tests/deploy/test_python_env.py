@@ -40,7 +40,7 @@ def run_shell(bare_machine: Path, script: str) -> subprocess.CompletedProcess[st
 def test_without_a_python_quickstart_says_what_to_install(bare_machine: Path) -> None:
     run = run_shell(bare_machine, "deploy/quickstart --once")
     assert run.returncode == 1
-    assert "No Python 3.12 or newer was found" in run.stderr
+    assert "Python 3.12 or newer was not found" in run.stderr
     assert "apt install python3" in run.stderr
     assert "uv python install" in run.stderr
 

@@ -1,4 +1,4 @@
-"""Clients and a slow web server for tests of how processes come and go."""
+"""Clients and a slow web server for tests that start and stop processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUEST = b"GET /some/page HTTP/1.1\r\nHost: edge.test\r\n\r\n"
 
 
 class Client:
-    """One keep-alive connection to a listener in the clear, which answers every request with a redirect by itself."""
+    """One keep-alive connection to a clear-text listener, which answers every request with a redirect."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=15)
@@ -47,14 +47,14 @@ class Client:
         self.socket.close()
 
 
-class HeldUpstream:
-    """A web server that answers only when it is let."""
+class SlowUpstream:
+    """A web server that answers only after `release` is set."""
 
     def __init__(self) -> None:
         self._listener = listening_socket()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.asked = threading.Event()
-        self.let = threading.Event()
+        self.release = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -67,21 +67,21 @@ class HeldUpstream:
             peer.settimeout(30)
             peer.recv(65536)
             self.asked.set()
-            self.let.wait(30)
+            self.release.wait(30)
             peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
 
-    def __enter__(self) -> HeldUpstream:
+    def __enter__(self) -> SlowUpstream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.let.set()
+        self.release.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
 
 
 def peer_ports(pid: int) -> set[int]:
-    """Ports of those at the other end of the process's connections; a listening socket has nobody there."""
+    """The peer ports of the process's connections; a listening socket has none."""
     return {getattr(each.raddr, "port", 0) for each in psutil.Process(pid).net_connections("tcp")}
 
 
@@ -95,7 +95,7 @@ def holder(edge: RunningEdge, client: Client) -> int:
 
 @contextlib.contextmanager
 def one_client_per_worker(edge: RunningEdge) -> Iterator[dict[int, Client]]:
-    """Connect until every worker serves somebody."""
+    """Connect until every worker serves a client."""
     clients: dict[int, Client] = {}
     every: list[Client] = []
 

@@ -1,4 +1,4 @@
-"""What a plane holds behind its protocols, for tests that look inside."""
+"""The objects behind a plane's protocols, for tests that inspect them."""
 
 from typing import cast
 

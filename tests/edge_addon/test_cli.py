@@ -46,7 +46,7 @@ def test_commands_about_certificates_start_without_mitmproxy(tmp_path: Path) -> 
     assert "mitmproxy" not in loaded
 
 
-def test_every_command_is_there_with_an_example_of_its_own(tmp_path: Path) -> None:
+def test_every_command_has_an_example(tmp_path: Path) -> None:
     groups = {
         (): ("run", "demo", "init", "site", "cert", "explain", "status", "verify", "check-config"),
         ("site",): ("list", "show", "add", "set", "remove"),
@@ -59,14 +59,14 @@ def test_every_command_is_there_with_an_example_of_its_own(tmp_path: Path) -> No
         assert f"Example: certedge {' '.join(words)}" in certedge(tmp_path, *words, "--help", config=False).out
 
 
-def test_run_refuses_settings_that_are_wrong(tmp_path: Path) -> None:
+def test_run_refuses_invalid_settings(tmp_path: Path) -> None:
     (tmp_path / "edge.yaml").write_text("workers: many\n")
     ran = certedge(tmp_path, "run")
     assert ran.code == 2
     assert "workers" in ran.err
 
 
-def test_the_settings_file_is_named_before_the_command_after_it_or_by_the_environment(tmp_path: Path) -> None:
+def test_config_may_stand_before_or_after_the_command_or_in_the_environment(tmp_path: Path) -> None:
     write_edge(tmp_path)
     place = str(tmp_path / "edge.yaml")
     elsewhere = str(tmp_path / "elsewhere.yaml")
@@ -80,5 +80,5 @@ def test_the_settings_file_is_named_before_the_command_after_it_or_by_the_enviro
 
 
 @pytest.mark.parametrize("words", [("nonsense",), ("cert", "install"), ("status", "--nonsense")], ids=" ".join)
-def test_wrong_usage_has_its_own_exit_code(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_wrong_usage_has_a_distinct_exit_code(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert certedge(tmp_path, *words).code == 2

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
-from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.live.jobs import Act, Job
 from certstore.control.commands.requests import OrderRequest, PreflightRequest, RegisterAccountsRequest
+from certstore.control.commands.results import OrderOutcome, OrderResult, PreflightResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
 from certstore.model.progress import Tell
-from certstore.model.record import Record
+from certstore.model.record import Outcome, Record
 
 FOLLOWED_FOR = timedelta(minutes=10)
 
@@ -20,8 +20,8 @@ FOLLOWED_FOR = timedelta(minutes=10)
 def start_preflight(actions: Actions, actor: Actor, site: str) -> Job:
     actions.entry(actor, Action.SITE_PREFLIGHT, site)
 
-    def act(tell: Tell) -> dict[str, Any]:
-        return actions.context.perform(PreflightRequest(site), tell).to_json()
+    def act(tell: Tell) -> PreflightResult:
+        return actions.context.perform(PreflightRequest(site), tell)
 
     return _start(actions, actor, site, Action.SITE_PREFLIGHT, act)
 
@@ -33,7 +33,7 @@ def start_order(actions: Actions, actor: Actor, site: str, *, force: bool = Fals
     if agree_to_terms:
         actions.check(actor, Action.ACCOUNT_REGISTER)
 
-    def act(tell: Tell) -> dict[str, Any]:
+    def act(tell: Tell) -> OrderResult:
         if agree_to_terms:
             actions.context.perform(RegisterAccountsRequest(agree_to_terms=True), tell)
         return _order(actions, site, tell, force=force)
@@ -51,21 +51,21 @@ def _start(actions: Actions, actor: Actor, site: str, action: Action, act: Act) 
     def note(outcome: str, detail: str = "") -> None:
         actions.access.audit.note(actor.who, actor.address, action.value, site, outcome, detail)
 
-    def run(tell: Tell) -> dict[str, Any]:
+    def run(tell: Tell) -> OrderResult | PreflightResult:
         note("started")  # a job that the end of the service interrupts has no outcome to record
         return act(tell)
 
     def ended(job: Job) -> None:
-        note(job.state, job.failure.found if job.failure is not None else str((job.result or {}).get("message", "")))
+        note(job.state, job.message)
         actions.index.refresh()
 
     return actions.jobs.start(site, action, run, ended)
 
 
-def _order(actions: Actions, site: str, tell: Tell, *, force: bool) -> dict[str, Any]:
+def _order(actions: Actions, site: str, tell: Tell, *, force: bool) -> OrderResult:
     started = actions.context.clock()
     try:
-        return actions.context.perform(OrderRequest(site, force), tell).to_json()
+        return actions.context.perform(OrderRequest(site, force), tell)
     except RequestFailed as failure:
         if failure.fault is not Fault.BUSY or actions.news.is_closed:
             raise
@@ -73,7 +73,7 @@ def _order(actions: Actions, site: str, tell: Tell, *, force: bool) -> dict[str,
         return _follow(actions, site, started)
 
 
-def _follow(actions: Actions, site: str, started: datetime) -> dict[str, Any]:
+def _follow(actions: Actions, site: str, started: datetime) -> OrderResult:
     """The outcome of an order that the maintenance loop started first, from its record."""
     waiting = threading.Event()
     while actions.context.clock() - started < FOLLOWED_FOR and not actions.news.is_closed:
@@ -84,7 +84,14 @@ def _follow(actions: Actions, site: str, started: datetime) -> dict[str, Any]:
     raise RequestFailed(Fault.BUSY, "the order is still running", "check the site's attempts in a while")
 
 
-def _followed(site: str, record: Record) -> dict[str, Any]:
-    is_done = record.outcome.value in ("done", "noted")
-    facts: dict[str, Any] = {"site": site, "outcome": "done" if is_done else "failed", "message": record.message}
-    return facts | {"version": record.version, "cause": record.reason, "findings": []}
+def _followed(site: str, record: Record) -> OrderResult:
+    is_done = record.outcome in (Outcome.DONE, Outcome.NOTED)
+    return OrderResult(
+        site=site,
+        outcome=OrderOutcome.DONE if is_done else OrderOutcome.FAILED,
+        findings=(),
+        version=record.version,
+        message=record.message,
+        cause=record.reason,
+        next_attempt=record.next_attempt,
+    )

@@ -1,80 +1,71 @@
-"""Actions on the service as a whole: CA account, notifications, the audit log."""
+"""Actions on the service: its settings and state, the CA account, test mails, the audit log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
 from certstore.control.commands.on_network import accounts_of
 from certstore.control.commands.requests import RegisterAccountsRequest, TestMailRequest
+from certstore.control.commands.results import AccountFacts, AccountsResult, MailResult
 from certstore.model.console.authorization import Action
 from certstore.model.layout import WORKER_REPORTS
+from certstore.model.settings.models import Settings
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
-def show_service(actions: Actions, actor: Actor) -> dict[str, Any]:
-    """What edge.yaml says that matters to certificates, and the accounts at the CAs."""
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A worker that has reported recently. `is_up_to_date`: it has read everything that was published."""
+
+    pid: int
+    reported_at: datetime
+    is_draining: bool
+    is_up_to_date: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """`accounts` is empty if orders could not start."""
+
+    settings: Settings
+    accounts: tuple[AccountFacts, ...]
+    workers: tuple[WorkerFacts, ...]
+
+
+def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
+    """edge.yaml, the accounts at the CAs (from disk, without the network), and the workers."""
     actions.check(actor, Action.SERVICE_VIEW)
-    settings = actions.context.settings
-    smtp = settings.notify.smtp
-    return {
-        "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
-        "acme": {
-            "directory": settings.acme.directory,
-            "second_directory": settings.acme.second_directory,
-            "agree_to_terms": settings.acme.agree_to_terms,
-            "contact": list(settings.acme.contact),
-            "key_type": settings.acme.key_type,
-            "profile": settings.acme.profile,
-        },
-        "notify": {
-            "to": list(settings.notify.to),
-            "from": settings.notify.sender,
-            "server": f"{smtp.host}:{smtp.port} ({smtp.security})" if smtp is not None else None,
-        },
-        "accounts": _accounts(actions),
-        "workers": list_workers(actions, actor),
-    }
+    upkeep = actions.context.upkeep()
+    accounts = accounts_of(upkeep).accounts if upkeep is not None else ()
+    return ServiceFacts(actions.context.settings, accounts, list_workers(actions, actor))
 
 
-def list_workers(actions: Actions, actor: Actor) -> list[dict[str, Any]]:
-    """Those that were heard of lately, and whether each has read everything that was published."""
+def list_workers(actions: Actions, actor: Actor) -> tuple[WorkerFacts, ...]:
     actions.check(actor, Action.SERVICE_VIEW)
     layout, now = actions.context.writer.layout, actions.context.clock()
     reports = [read_report(path) for path in sorted(layout.worker_reports.glob(WORKER_REPORTS))]
     journal = layout.snapshot_journal.stat()
-    return [
-        {
-            "pid": report.pid,
-            "heard_of": report.at.isoformat(timespec="seconds"),
-            "is_draining": report.is_draining,
-            "is_up_to_date": report.journal == (journal.st_ino, journal.st_size),
-        }
+    return tuple(
+        WorkerFacts(report.pid, report.at, report.is_draining, report.journal == (journal.st_ino, journal.st_size))
         for report in reports
         if report is not None and now - report.at < SILENT_AFTER
-    ]
+    )
 
 
-def _accounts(actions: Actions) -> list[dict[str, Any]]:
-    """From disk, without the network; none while orders could not begin."""
-    upkeep = actions.context.upkeep()
-    if upkeep is None:
-        return []
-    accounts: list[dict[str, Any]] = accounts_of(upkeep).to_json()["accounts"]
-    return accounts
-
-
-def register_account(actions: Actions, actor: Actor, *, agree_to_terms: bool) -> dict[str, Any]:
+def register_account(actions: Actions, actor: Actor, *, agree_to_terms: bool) -> AccountsResult:
     with actions.audited(actor, Action.ACCOUNT_REGISTER, detail="terms agreed to" if agree_to_terms else ""):
-        return actions.context.perform(RegisterAccountsRequest(agree_to_terms)).to_json()
+        return actions.context.perform(RegisterAccountsRequest(agree_to_terms))
 
 
-def test_notification(actions: Actions, actor: Actor, to: list[str]) -> dict[str, Any]:
+def send_test_mail(actions: Actions, actor: Actor, to: list[str]) -> MailResult:
     with actions.audited(actor, Action.NOTIFY_TEST) as audited:
-        facts = actions.context.perform(TestMailRequest(tuple(to))).to_json()
-        audited.detail = f"sent to {', '.join(facts['sent']) or 'nobody'}"
-    return facts
+        result = actions.context.perform(TestMailRequest(tuple(to)))
+        audited.detail = f"sent to {', '.join(result.sent) or 'nobody'}"
+    return result
 
 
 def read_audit(

@@ -1,4 +1,4 @@
-"""Actions on sites: looking, declaring, changing, removing, and asking the listeners what they serve."""
+"""Actions on sites: list, show, add, change and remove them; ask the listeners what they serve."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor, Conflict, no_site
 from certstore.control.commands.requests import AddSiteRequest, RemoveSiteRequest, SetSiteRequest
+from certstore.control.commands.results import RemoveResult, SiteResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, action_for_change
 from certstore.model.console.listing import Page, Query, SiteRow, Table, select_page
@@ -30,7 +31,7 @@ _HANDSHAKES_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """`reason` says on whose word `due` rests; `next_attempt` is set while something failed or has to wait."""
+    """When the next order is due, and why. `state.next_attempt` is set after a failure, or while an order must wait."""
 
     state: RenewalState
     due: datetime | None
@@ -38,12 +39,12 @@ class Renewal:
 
 
 SETTING_DEFAULTS: Mapping[str, Any] = SiteSettings.model_construct(host="").model_dump(mode="json")
-"""Every key of site.yaml with what holds where it is not said."""
+"""Every key of site.yaml with its default."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteDetail:
-    """Everything that a site's page shows from the store. `settings` is what site.yaml says, `{}` of a bare site."""
+    """Everything that a site's page shows from the store. `settings` is the content of site.yaml, `{}` without one."""
 
     row: SiteRow
     facts: SiteFacts
@@ -56,12 +57,12 @@ class SiteDetail:
 
     @property
     def effective(self) -> dict[str, Any]:
-        """The settings with every key."""
+        """The settings with all defaults."""
         return {**SETTING_DEFAULTS, **self.settings}
 
 
 def list_sites(actions: Actions, actor: Actor, query: Query) -> tuple[SiteRow | None, Page]:
-    """The main site, where the actor reaches it, and the page of domains' sites that the query asks for."""
+    """The main site, if the actor may see it, and the page of other sites that the query asks for."""
     actions.check(actor, Action.SITES_LIST)
     view = actions.index.view()
     own = actor.grant.sites
@@ -70,7 +71,7 @@ def list_sites(actions: Actions, actor: Actor, query: Query) -> tuple[SiteRow | 
 
 
 def show_site(actions: Actions, actor: Actor, site: str) -> SiteDetail:
-    """Raises VerbFailed where there is none, or none that the actor is to know of."""
+    """Raises Denied, RequestFailed (not found) if there is none that the actor may know of."""
     entry = actions.entry(actor, Action.SITE_VIEW, site)
     writer = actions.context.writer
     try:
@@ -96,7 +97,7 @@ def settings_of(actions: Actions, site: str) -> dict[str, Any]:
 
 
 def etag_of(settings: Mapping[str, Any]) -> str:
-    """Of a site's settings: another one after every change of them, whoever made it."""
+    """The ETag of a site's settings: a new one after every change."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -117,10 +118,10 @@ def put_settings(
     *,
     if_match: str | None = None,
     must_be_new: bool = False,
-) -> tuple[dict[str, Any], bool]:
-    """Give a site these settings, whole; the facts, and whether the site is new. The same again changes nothing.
+) -> tuple[SiteResult, bool]:
+    """Replace a site's settings, or add the site; also whether it is new. The same settings again change nothing.
 
-    Raises Conflict where the settings are not those of `if_match` any more, Denied, VerbFailed.
+    Raises Conflict if the settings are no longer those of `if_match`, Denied, RequestFailed.
     """
     with actions.edits:
         try:
@@ -129,11 +130,9 @@ def put_settings(
             return _add(actions, actor, site, wanted, if_match), True
         actions.check(actor, Action.SITE_VIEW, site)
         if must_be_new:
-            raise Conflict(f"there is a site {site} already")
+            raise Conflict(f"the site {site} already exists")
         if if_match is not None and if_match != etag_of(before):
-            raise Conflict(
-                "somebody changed this site since you opened it; look at it as it is now, and change it then"
-            )
+            raise Conflict("another user has changed this site since you opened it: review its current settings first")
         changes = {key: wanted.get(key) for key in {*before, *wanted} if wanted.get(key) != before.get(key)}
         changes = {key: value for key, value in changes.items() if value is not None or key in before}
         action = action_for_change(frozenset(changes))
@@ -141,27 +140,26 @@ def put_settings(
             actions.check(actor, action, site)
             return _unchanged(actions, site), False
         with actions.audited(actor, action, site, _listed(changes)) as audited:
-            facts = actions.context.perform(SetSiteRequest(site, changes)).to_json()
-            audited.detail = str(facts["message"])
-    return facts, False
+            result = actions.context.perform(SetSiteRequest(site, changes))
+            audited.detail = result.message
+    return result, False
 
 
-def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
+def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], if_match: str | None) -> SiteResult:
     if actor.grant.sites is not None:
-        # Whoever is bound to sites is told the same of one that there is not and one that there is.
+        # An actor limited to some sites gets the same answer whether or not this one exists.
         actions.check(actor, Action.SITE_VIEW, site)
     if if_match is not None:
-        raise Conflict(f"the site {site} was removed meanwhile")
+        raise Conflict(f"the site {site} was removed in the meantime")
     with actions.audited(actor, Action.SITE_ADD, site) as audited:
-        facts = actions.context.perform(AddSiteRequest(site, wanted)).to_json()
-        audited.detail = str(facts["message"])
-    return facts
+        result = actions.context.perform(AddSiteRequest(site, wanted))
+        audited.detail = result.message
+    return result
 
 
-def _unchanged(actions: Actions, site: str) -> dict[str, Any]:
+def _unchanged(actions: Actions, site: str) -> SiteResult:
     entry = actions.context.writer.site(site)
-    facts = {"site": site, "host": entry.host, "names": list(entry.names), "source": entry.source.value}
-    return {**facts, "message": "nothing was to be changed", "problems": []}
+    return SiteResult(site, entry.host, entry.names, entry.source, "nothing to change", ())
 
 
 def _listed(changes: Mapping[str, Any]) -> str:
@@ -169,16 +167,16 @@ def _listed(changes: Mapping[str, Any]) -> str:
     return ", ".join(sorted(key if key in known else "an unknown key" for key in changes))
 
 
-def remove_site(actions: Actions, actor: Actor, site: str) -> dict[str, Any]:
+def remove_site(actions: Actions, actor: Actor, site: str) -> RemoveResult:
     actions.entry(actor, Action.SITE_REMOVE, site)
     with actions.audited(actor, Action.SITE_REMOVE, site) as audited:
-        facts = actions.context.perform(RemoveSiteRequest(site)).to_json()
-        audited.detail = str(facts["message"])
-    return facts
+        result = actions.context.perform(RemoveSiteRequest(site))
+        audited.detail = result.message
+    return result
 
 
 def verify_site(actions: Actions, actor: Actor, site: str) -> list[CheckResult]:
-    """Shake hands with every listener for this site's host, as a client would."""
+    """Ask every listener for this site's host by a handshake, as a client would."""
     entry = actions.entry(actor, Action.SITE_VERIFY, site)
     context = actions.context
     snapshot = context.writer.snapshot()

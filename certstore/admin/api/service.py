@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from certstore.admin.actions import service
+from certstore.admin.actions.service import ServiceFacts
 from certstore.admin.api.events import event_response, follow_sites
 from certstore.admin.api.models import AuditPage, Recipients, Terms
 from certstore.admin.http.identity import ActionsDep, ApiActor
+from certstore.control.commands.results import AccountsResult
 from certstore.model.console.authorization import Action
 
 router = APIRouter(tags=["service"])
@@ -18,17 +20,48 @@ router = APIRouter(tags=["service"])
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
 def show(actions: ActionsDep, actor: ApiActor) -> dict[str, Any]:
-    return service.show_service(actions, actor)
+    return service_json(service.show_service(actions, actor))
+
+
+def service_json(facts: ServiceFacts) -> dict[str, Any]:
+    settings = facts.settings
+    smtp = settings.notify.smtp
+    return {
+        "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
+        "acme": {
+            "directory": settings.acme.directory,
+            "second_directory": settings.acme.second_directory,
+            "agree_to_terms": settings.acme.agree_to_terms,
+            "contact": list(settings.acme.contact),
+            "key_type": settings.acme.key_type,
+            "profile": settings.acme.profile,
+        },
+        "notify": {
+            "to": list(settings.notify.to),
+            "from": settings.notify.sender,
+            "server": f"{smtp.host}:{smtp.port} ({smtp.security})" if smtp is not None else None,
+        },
+        "accounts": AccountsResult(facts.accounts).to_json()["accounts"],
+        "workers": [
+            {
+                "pid": worker.pid,
+                "heard_of": worker.reported_at.isoformat(timespec="seconds"),
+                "is_draining": worker.is_draining,
+                "is_up_to_date": worker.is_up_to_date,
+            }
+            for worker in facts.workers
+        ],
+    }
 
 
 @router.post("/service/account", summary="Register an account at every configured CA")
 def register(actions: ActionsDep, actor: ApiActor, terms: Terms) -> dict[str, Any]:
-    return service.register_account(actions, actor, agree_to_terms=terms.agree_to_terms)
+    return service.register_account(actions, actor, agree_to_terms=terms.agree_to_terms).to_json()
 
 
 @router.post("/service/test-mail", summary="Send a test mail")
 def test_mail(actions: ActionsDep, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
-    return service.test_notification(actions, actor, recipients.to)
+    return service.send_test_mail(actions, actor, recipients.to).to_json()
 
 
 @router.get("/audit", summary="The audit log, newest first")

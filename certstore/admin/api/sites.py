@@ -1,9 +1,8 @@
-"""`/sites` and what lies below it, certificates apart."""
+"""`/sites`: list, settings, versions, attempts and handshakes. `certificates` has the rest below it."""
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -11,7 +10,6 @@ from starlette.responses import JSONResponse
 from starlette.responses import Response as PlainResponse
 
 from certstore.admin.actions import sites
-from certstore.admin.actions.action import Actions
 from certstore.admin.actions.sites import SiteDetail, etag_of
 from certstore.admin.api.models import (
     HOST,
@@ -38,11 +36,11 @@ SiteKey = Annotated[
 ]
 
 
-@router.get("", summary="All sites that the actor may see, a page of them", responses=UNCHANGED)
+@router.get("", summary="The sites that you may see, page by page", responses=UNCHANGED)
 def list_sites(
     actions: ActionsDep,
     actor: ApiActor,
-    search: Annotated[str, Query(max_length=200, description="Words that key or names contain.")] = "",
+    search: Annotated[str, Query(max_length=200, description="Words that the key or the names contain.")] = "",
     standing: SiteStatus | None = None,
     source: Source | None = None,
     order: Order = Order.SITE,
@@ -68,15 +66,13 @@ def list_sites(
 
 
 def aware(instant: datetime | None) -> datetime | None:
-    """A time without a zone is UTC, as everything here."""
-    from datetime import UTC
-
+    """A time without a zone is UTC."""
     return instant.replace(tzinfo=UTC) if instant is not None and instant.tzinfo is None else instant
 
 
 @router.get("/{site}", summary="One site", responses=UNCHANGED)
 def show_site(actions: ActionsDep, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
-    """For `If-Match` take the ETag of the site's settings."""
+    """For `If-Match`, use the ETag of the site's settings."""
     detail = sites.show_site(actions, actor, site)
     return tagged(SiteShape.model_validate(site_facts(detail)), if_none_match)  # type: ignore[return-value]
 
@@ -106,7 +102,7 @@ def site_facts(detail: SiteDetail) -> dict[str, Any]:
     return facts | {"standing": detail.row.standing, "settings": detail.settings, "renewal": renewal}
 
 
-@router.get("/{site}/settings", summary="What its site.yaml says")
+@router.get("/{site}/settings", summary="The content of its site.yaml")
 def show_settings(actions: ActionsDep, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
     detail = sites.show_site(actions, actor, site)
     response.headers["ETag"] = f'"{detail.etag}"'
@@ -115,7 +111,7 @@ def show_settings(actions: ActionsDep, actor: ApiActor, site: SiteKey, response:
 
 @router.put(
     "/{site}/settings",
-    summary="Add a site, or give it other settings",
+    summary="Add a site, or replace its settings",
     responses={201: {"model": Changed, "description": "The site is new"}},
 )
 def put_settings(
@@ -123,32 +119,29 @@ def put_settings(
     actor: ApiActor,
     site: SiteKey,
     settings: SettingsShape,
-    if_match: Annotated[str | None, Header(description="The ETag that was seen; another one now: 412.")] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: only if there is no such site.")] = None,
+    if_match: Annotated[
+        str | None, Header(description="The ETag of the settings you saw; 412 if they changed.")
+    ] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: only if the site does not exist.")] = None,
 ) -> Changed:
-    """Idempotent: the same settings again change nothing. `If-Match` guards against changes by somebody else."""
+    """Idempotent: the same settings again change nothing. `If-Match` protects changes that others made."""
     wanted = settings.model_dump(mode="json", exclude_unset=True)
     tag = if_match.strip().strip('"') if if_match is not None and if_match.strip() != "*" else None
     is_new_only = if_none_match is not None and if_none_match.strip() == "*"
-    facts, is_new = sites.put_settings(actions, actor, site, wanted, if_match=tag, must_be_new=is_new_only)
-    # A response of its own: the status differs, and FastAPI would drop what the verb says beyond the model.
-    return _answer(actions, site, facts, 201 if is_new else 200)  # type: ignore[return-value]
-
-
-def _answer(actions: Actions, site: str, facts: dict[str, Any], status: int) -> JSONResponse:
+    result, is_new = sites.put_settings(actions, actor, site, wanted, if_match=tag, must_be_new=is_new_only)
     etag = etag_of(sites.settings_of(actions, site))
-    return JSONResponse(json.loads(json.dumps(facts, default=str)), status, {"ETag": f'"{etag}"'})
+    # Not the model: FastAPI would drop what the result has beyond it.
+    return JSONResponse(result.to_json(), 201 if is_new else 200, {"ETag": f'"{etag}"'})  # type: ignore[return-value]
 
 
 @router.delete("/{site}", status_code=204, summary="Remove a site")
 def remove_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
-    """Its names get the main certificate, its versions stay in the archive, and what lies in its drop place is left
-    alone."""
+    """Its names get the main certificate, its versions stay in the archive, and its drop folder stays as it is."""
     sites.remove_site(actions, actor, site)
     return PlainResponse(status_code=204)
 
 
-@router.get("/{site}/versions", summary="The versions that can be made live again, newest first")
+@router.get("/{site}/versions", summary="The versions that you can make live again, newest first")
 def show_versions(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
     detail = sites.show_site(actions, actor, site)
     return [VersionShape.model_validate(version.to_json()) for version in detail.versions]
@@ -160,6 +153,6 @@ def show_attempts(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[A
     return [Attempt.model_validate(record.to_json()) for record in detail.attempts]
 
 
-@router.post("/{site}/handshakes", summary="What each listener serves for its host right now, by real handshakes")
+@router.post("/{site}/handshakes", summary="What each listener serves for its host now, by handshake")
 def verify_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
     return [CheckShape.model_validate(verdict.to_json()) for verdict in sites.verify_site(actions, actor, site)]

@@ -1,5 +1,5 @@
-"""What holds for every request, before any page or API looks at it: whose host it names, how large it is, from where it
-comes; and for every response: the headers that keep browsers from doing anything that is not meant.
+"""Checks every request before any page or API: its host, its size and its client's address. Adds security headers to
+every response.
 
 An ASGI layer around the app. Knows nothing of users.
 """
@@ -17,10 +17,10 @@ from certstore.model.settings.models import Settings
 from certstore.model.trusted_proxies import Network, is_trusted_proxy
 
 BODY_LIMIT = 4 << 20
-"""Two certificate files of the size that intake takes, in base64, with room to spare."""
+"""Two certificate files of the largest accepted size, in base64, with room to spare."""
 
 _DISCARD_LIMIT = 64 << 20
-"""So much of a body that is too large is read and thrown away: a browser shows the answer only once it has sent all."""
+"""How much of a body that is too large is read and discarded: a browser shows the answer only after sending it all."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -30,7 +30,7 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Set-up links have a secret in their query. `no-referrer` would make browsers hide the origin from our own forms.
+    # Set-up links have a secret in their query. `no-referrer` would make browsers omit the origin of our own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -40,7 +40,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Under which names the console is reached, and whom it believes about a client's address."""
+    """The names under which the console is reached, and the proxies that it trusts about a client's address."""
 
     hosts: Callable[[], Collection[str]]
     public_host: str | None
@@ -53,12 +53,12 @@ class Origins:
         return cls(lambda: {*fixed, *main_names()}, public, settings.trusted_proxies)
 
     def is_ours(self, host: str) -> bool:
-        """A page of somebody else, whose name was pointed at this address, is not answered (DNS rebinding)."""
+        """False for a foreign name that points to this address (DNS rebinding)."""
         return _is_address(host) or host in self.hosts()
 
     def client_address(self, peer: str, host: str, forwarded: str) -> str:
-        """Behind the edge it is whom the edge saw, or where that is a trusted proxy, whom that one saw; anybody else's
-        word on it counts for nothing."""
+        """Behind the edge, the address that the edge saw, or the one that a trusted proxy in front of it saw. Nobody
+        else is believed."""
         if host != self.public_host or not (_is_loopback(peer) or is_trusted_proxy(peer, self.trusted)):
             return peer
         address = peer
@@ -90,7 +90,7 @@ def _is_address(host: str) -> bool:
 
 
 class BodyTooLarge(Exception):
-    """The request's body is beyond the limit; it has been read to its end, or so far as is reasonable."""
+    """The request's body is too large. It has been read to its end, or up to a second limit."""
 
 
 class Guard:
@@ -107,22 +107,22 @@ class Guard:
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
         peer = scope["client"][0] if scope.get("client") else ""
-        # A proxy may add a line of its own behind the client's instead of lengthening that (RFC 9110 §5.3).
+        # A proxy may add a second field line instead of extending the client's (RFC 9110 §5.3).
         forwarded = ",".join(headers.getlist("x-forwarded-for"))
         address = self._origins.client_address(peer, host, forwarded)
         is_public = host == self._origins.public_host
         scope.setdefault("state", {}).update(address=address, is_public=is_public)
         send = _with_headers(scope["path"], send)
         if not self._origins.is_ours(host):
-            await _answer(send, 421, "this server answers under its own host name and addresses only")
+            await _answer(send, 421, "this server answers only under its own host names and addresses")
             return
         await self.app(scope, _Limited(receive, scope["state"]).receive, send)
 
 
 class _Limited:
-    """Counts what comes; beyond the limit it reads on for a while, and then raises in the app, which answers.
+    """Counts the body. Beyond the limit it discards for a while, then raises in the app, which answers.
 
-    The mark in the request's state is for what the app's parsers make of that exception.
+    It also marks the request's state, because the app's parsers may turn that exception into another.
     """
 
     def __init__(self, receive: Receive, state: MutableMapping[str, object]) -> None:

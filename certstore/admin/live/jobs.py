@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from certstore.control.commands.results import OrderOutcome, OrderResult, PreflightResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
 from certstore.model.progress import Tell
@@ -25,14 +26,14 @@ _STEPS_KEPT = 500
 
 @dataclass(slots=True)
 class Job:
-    """`result` is what the command returned, `failure` why it could not even be tried; both are None while it runs."""
+    """`result` is how the command ended, `failure` why it could not even be tried; both are None while it runs."""
 
     key: str
     site: str
     action: Action
     started_at: datetime
     steps: list[tuple[datetime, str]] = field(default_factory=list)
-    result: dict[str, Any] | None = None
+    result: OrderResult | PreflightResult | None = None
     failure: RequestFailed | None = None
 
     @property
@@ -45,7 +46,15 @@ class Job:
             return "failed"
         if self.result is None:
             return "running"
-        return "done" if self.result.get("outcome", "done") in ("done", "noted") else "failed"
+        is_done = isinstance(self.result, PreflightResult) or self.result.outcome is OrderOutcome.DONE
+        return "done" if is_done else "failed"
+
+    @property
+    def message(self) -> str:
+        """How the job ended, for the audit log."""
+        if self.failure is not None:
+            return self.failure.found
+        return self.result.message if isinstance(self.result, OrderResult) else ""
 
     def to_json(self) -> dict[str, Any]:
         failure = self.failure
@@ -56,14 +65,14 @@ class Job:
             "state": self.state,
             "begun_at": self.started_at.isoformat(timespec="seconds"),
             "steps": [{"at": at.isoformat(timespec="milliseconds"), "message": text} for at, text in self.steps],
-            "result": self.result,
+            "result": self.result.to_json() if self.result is not None else None,
             "failure": {"fault": failure.fault.value, "detail": failure.found, "remedy": failure.remedy}
             if failure is not None
             else None,
         }
 
 
-Act = Callable[[Tell], dict[str, Any]]
+Act = Callable[[Tell], OrderResult | PreflightResult]
 
 
 class Jobs:
@@ -121,7 +130,7 @@ class Jobs:
             failure = RequestFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)")
         with self._lock:
             if self._is_stopping and failure is not None:
-                return  # interrupted, not failed: nobody is left to hear of it
+                return  # interrupted, not failed
             job.result, job.failure = result, failure
         try:
             ended(job)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.store.writer import Preview
 
 LASTS = timedelta(minutes=15)
 _PER_PERSON = 5
@@ -19,11 +19,9 @@ _IN_ALL = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class _Kept:
     owner: str
-    site: str
-    files: tuple[DroppedFile, ...] = field(repr=False)
-    password: bytes | None = field(repr=False)
+    preview: Preview = field(repr=False)
     until: datetime
 
 
@@ -33,9 +31,9 @@ class Uploads:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: dict[str, Upload] = {}
+        self._kept: dict[str, _Kept] = {}
 
-    def keep(self, owner: str, site: str, files: tuple[DroppedFile, ...], password: bytes | None) -> str:
+    def keep(self, owner: str, preview: Preview) -> str:
         """The key with which the same user gets it back."""
         key = secrets.token_urlsafe(24)
         with self._lock:
@@ -44,13 +42,13 @@ class Uploads:
             mine = [each for each, upload in self._kept.items() if upload.owner == owner]
             for oldest in mine[: max(len(mine) - _PER_PERSON + 1, 0)] or list(self._kept)[: len(self._kept) // _IN_ALL]:
                 del self._kept[oldest]
-            self._kept[key] = Upload(owner, site, files, password, now + LASTS)
+            self._kept[key] = _Kept(owner, preview, now + LASTS)
         return key
 
-    def take(self, key: str, owner: str, site: str) -> Upload | None:
-        """The upload, once; None if it is gone, another user's, or for another site."""
+    def take(self, key: str, owner: str, site: str) -> Preview | None:
+        """The preview, once; None if it is gone, another user's, or for another site."""
         with self._lock:
             upload = self._kept.get(key)
-            if upload is None or (upload.owner, upload.site) != (owner, site) or upload.until <= self._clock():
+            if upload is None or (upload.owner, upload.preview.site) != (owner, site) or upload.until <= self._clock():
                 return None
-            return self._kept.pop(key)
+            return self._kept.pop(key).preview

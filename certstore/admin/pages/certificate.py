@@ -1,4 +1,4 @@
-"""The certificate of a site: from files, looked at before anything changes; from a CA, step by step; or main's."""
+"""A new certificate for a site: previewed and installed from files, ordered, or the main one; and the pages of jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
 from certstore.admin.pages.site import KEY_TYPES
-from certstore.admin.pages.words import split_list
+from certstore.admin.pages.words import sentence, split_list
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
@@ -32,7 +32,7 @@ def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> 
 
 
 @router.post("/certificate/files")
-def look_at_files(
+def preview_files(
     request: Request,
     actions: ActionsDep,
     actor: FormActor,
@@ -40,7 +40,7 @@ def look_at_files(
     files: list[UploadFile],
     password: Annotated[str, Form(max_length=1000)] = "",
 ) -> Response:
-    """Read out what is in the files; nothing is changed before the next step."""
+    """Show what the files hold; the next step installs it."""
     dropped = tuple(
         DroppedFile(file.filename or "file", file.file.read(FILE_LIMIT + 1)) for file in files if file.filename
     )
@@ -48,24 +48,22 @@ def look_at_files(
     if not dropped:
         return _choices(request, actions, actor, site, "Choose at least one file.", 422)
     try:
-        looked = certificates.preview(actions, actor, site, dropped, secret)
+        read = certificates.preview(actions, actor, site, dropped, secret)
     except RequestFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
         return _choices(request, actions, actor, site, str(failure), problem_of(failure).status)
-    key = ""
-    if not looked.is_refused or looked.is_forcible:
-        key = actions.uploads.keep(actor.name, site, dropped, secret)
-    pair, now = looked.pair, actions.context.clock()
+    preview, now = certificates.PreviewFacts.of(read), actions.context.clock()
+    pair = preview.pair
     return render(
         request,
         actor,
         "preview.html",
-        422 if looked.is_refused else 200,
+        422 if preview.is_refused else 200,
         site=site,
         detail=sites.show_site(actions, actor, site),
-        looked=looked,
-        key=key,
+        preview=preview,
+        key=actions.uploads.keep(actor.name, read) if pair is not None else "",
         file_names=[file.name for file in dropped],
         bar=validity_bar(pair.not_before, pair.not_after, None, now) if pair is not None else None,
     )
@@ -73,14 +71,14 @@ def look_at_files(
 
 @router.get("/chain.pem")
 def chain(actions: ActionsDep, actor: PageActor, site: str) -> Response:
-    """Leaf and chain; no key."""
+    """The certificate and its chain; no key."""
     content = certificates.public_chain(actions, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
     return Response(content, 200, headers, "application/pem-certificate-chain")
 
 
 @router.post("/certificate/take")
-def take_files(
+def install(
     request: Request,
     actions: ActionsDep,
     actor: FormActor,
@@ -90,16 +88,16 @@ def take_files(
     force: Annotated[bool, Form()] = False,
 ) -> Response:
     actions.check(actor, Action.CERT_INSTALL, site)
-    upload = actions.uploads.take(key, actor.name, site)
-    if upload is None:
-        message = "The files you looked at are not kept any more (they are for 15 minutes). Choose them again."
+    read = actions.uploads.take(key, actor.name, site)
+    if read is None:
+        message = "The uploaded files are no longer available: they are kept for 15 minutes. Choose them again."
         return _choices(request, actions, actor, site, message, 410)
-    facts = certificates.install(actions, actor, site, upload.files, upload.password, force=force)
-    if facts["outcome"] not in ("done", "noted"):
-        return _choices(request, actions, actor, site, facts["message"], 422)
-    flashes.add(actor, "ok", facts["message"])
-    for problem in facts["problems"]:
-        flashes.add(actor, "warning", problem["message"])
+    result = certificates.install(actions, actor, read, force=force)
+    if not result.is_accepted:
+        return _choices(request, actions, actor, site, result.message, 422)
+    flashes.add(actor, "ok", sentence(result.message))
+    for problem in result.problems:
+        flashes.add(actor, "warning", sentence(problem.message))
     return see_other(f"/sites/{site}")
 
 
@@ -107,8 +105,8 @@ def take_files(
 def use_main(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str) -> Response:
     settings = sites.show_site(actions, actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
-    facts, _ = sites.put_settings(actions, actor, site, wanted)
-    flashes.add(actor, "ok", facts["message"])
+    result, _ = sites.put_settings(actions, actor, site, wanted)
+    flashes.add(actor, "ok", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 
@@ -124,7 +122,7 @@ def order(
     agree: Annotated[bool, Form()] = False,
     force: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Have it ordered from now on, and order it now."""
+    """Order the certificate now, and from now on."""
     actions.check(actor, Action.CERT_ORDER, site)
     detail = sites.show_site(actions, actor, site)
     own = {
@@ -165,7 +163,7 @@ def show_job(
             actor,
             "warning",
             "The steps of this order or check are no longer available: the service has restarted since. An interrupted "
-            "order continues by itself; its outcome is listed below, under “Last attempts”.",
+            "order continues by itself; its outcome is listed below, under “Recent attempts”.",
         )
         return see_other(f"/sites/{site}")
     return render(request, actor, "job.html", site=site, job=job, detail=detail)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from certstore.admin.actions.action import Actor
 from certstore.admin.http.identity import actions_of, check_csrf, check_origin, find_actor
 from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.console.standing import LABELS, SiteStatus
 from certstore.model.settings.models import Source
@@ -47,8 +47,8 @@ def _environment() -> Environment:
         "grouped": words.grouped,
         "came_from": words.came_from,
         "setting": words.setting_in_words,
+        "sentence": words.sentence,
         "breakable": breakable,
-        "instant": datetime.fromisoformat,
     }
     environment.globals |= {
         "from_now": words.from_now,
@@ -60,6 +60,7 @@ def _environment() -> Environment:
         "Standing": SiteStatus,
         "Source": Source,
         "Action": Action,
+        "file_limit": FILE_LIMIT,
         "stamp": _stamp(),
     }
     return environment

@@ -15,7 +15,7 @@ from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
-from certstore.admin.pages.words import key_in_words, split_list
+from certstore.admin.pages.words import key_in_words, sentence, split_list
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.names import DomainName, InvalidName, covers
@@ -81,12 +81,12 @@ def add(request: Request, actions: ActionsDep, actor: FormActor, flashes: Flashe
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
     try:
         site = DomainName.parse(site).value
-        facts, _ = sites.put_settings(actions, actor, site, wanted, must_be_new=True)
+        result, _ = sites.put_settings(actions, actor, site, wanted, must_be_new=True)
     except InvalidName as error:
         return _form(request, actor, None, wanted, "", f"host: {error}", 422)
     except (RequestFailed, Conflict) as error:
         return _form(request, actor, None, wanted, "", problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", facts["message"])
+    flashes.add(actor, "ok", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 
@@ -150,13 +150,13 @@ def change_settings(
     may_declare = authorize(actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
     wanted = given.wanted(before.settings or {"host": before.entry.host}, may_declare=may_declare)
     try:
-        facts, _ = sites.put_settings(actions, actor, site, wanted, if_match=etag)
+        result, _ = sites.put_settings(actions, actor, site, wanted, if_match=etag)
     except Conflict as conflict:
         # With the current ETag: a user who has seen both versions may save.
         return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
     except RequestFailed as error:
         return _form(request, actor, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", facts["message"])
+    flashes.add(actor, "ok", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 
@@ -180,8 +180,8 @@ def remove(
     message = f"type {site} to confirm" if typed.strip().lower() != site else ""
     if not message:
         try:
-            facts = sites.remove_site(actions, actor, site)
-            flashes.add(actor, "ok", facts["message"])
+            result = sites.remove_site(actions, actor, site)
+            flashes.add(actor, "ok", sentence(result.message))
             return see_other("/")
         except RequestFailed as error:
             message = str(error)
@@ -192,8 +192,8 @@ def remove(
 def rollback(
     actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
 ) -> Response:
-    facts = certificates.activate(actions, actor, site, version)
-    flashes.add(actor, "ok" if facts["outcome"] in ("done", "noted") else "failing", facts["message"])
+    result = certificates.activate(actions, actor, site, version)
+    flashes.add(actor, "ok" if result.is_accepted else "failing", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 

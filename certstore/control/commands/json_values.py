@@ -1,7 +1,7 @@
-"""Requests and results of commands as JSON values, and back: the one border between JSON and our dataclasses.
+"""Converts requests and results to JSON values and back: the one border between JSON and our dataclasses.
 
-Knows dataclasses, tuples, mappings, enums, times and bytes (base64), and no command. A field that holds its default is
-left out. No message quotes a value: it could be a key or a password.
+Knows dataclasses, tuples, mappings, enums, times and bytes (base64), but no command. A field that has its default is
+left out. No message quotes a value, which could be a key or a password.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from certstore.control.protocol import Fault, RequestFailed, pack_bytes, unpack_
 
 
 def encode(value: object) -> Any:
-    """What `json.dumps` takes."""
+    """A value for `json.dumps`."""
     match value:
         case StrEnum():
             return value.value

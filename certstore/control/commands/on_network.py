@@ -1,7 +1,7 @@
 """The commands that order, check and warn.
 
-They wait for networks, so they never run on the writer's thread: control gives each a thread. An order that fails is a
-result that says why. What these commands work with takes long to import, and comes with the upkeep that they get.
+They wait for networks, so they never run on the writer's thread: control gives each its own. A failed order is a result
+that says why. The modules that do the work take long to import; they come with the upkeep.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def renew(upkeep: Upkeep, request: RenewRequest, tell: Tell) -> RenewResult:
 
 
 def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
-    """A person who asks does not wait out a failed attempt: only a certificate that is fine is left alone."""
+    """None if due. The pause after a failed attempt does not count for a person who asks."""
     maintenance = upkeep.maintenance
     state = replace(maintenance.memory.state(target.site), next_attempt=None)
     decision = decide_renewal(target, state, maintenance.clock(), fraction=fraction_of(target.site, target.live))
@@ -129,7 +129,7 @@ def _order_result(attempted: Attempted) -> OrderResult:
             link=failure.link,
         )
     if (hold := attempted.hold) is not None:
-        remedy = "wait, or ask with --force"
+        remedy = "wait, or use --force"
         return replace(result, outcome=OrderOutcome.HELD, message=hold.message, remedy=remedy)
     taken = attempted.result
     assert taken is not None, "an attempt ends in a certificate, a failure or a hold"  # noqa: S101
@@ -137,7 +137,7 @@ def _order_result(attempted: Attempted) -> OrderResult:
 
 
 def preflight(upkeep: Upkeep, request: PreflightRequest, tell: Tell) -> PreflightResult:
-    """Looks and orders nothing, for any site, whatever its certificate comes from."""
+    """Checks and orders nothing, for any site, wherever its certificate comes from."""
     entry, context = _entry(upkeep, request.site), upkeep.maintenance.context
     target = _target(upkeep, entry)
     ca = context.cas[0]
@@ -164,7 +164,7 @@ def show_accounts(upkeep: Upkeep, request: ShowAccountsRequest, tell: Tell) -> A
 
 
 def accounts_of(upkeep: Upkeep) -> AccountsResult:
-    """From disk, without the network."""
+    """Read from disk, without the network."""
     context = upkeep.maintenance.context
     accounts = []
     for ca in context.cas:
@@ -177,7 +177,7 @@ def accounts_of(upkeep: Upkeep) -> AccountsResult:
 
 
 def register_accounts(upkeep: Upkeep, request: RegisterAccountsRequest, tell: Tell) -> AccountsResult:
-    """At every configured CA. Sites that waited for an account are tried at once."""
+    """At every configured CA. Sites that waited for an account are retried at once."""
     maintenance = upkeep.maintenance
     for ca in maintenance.context.cas:
         tell(f"{ca.host}: account")
@@ -198,26 +198,26 @@ def send_test_mail(upkeep: Upkeep, request: TestMailRequest, tell: Tell) -> Mail
     sent, refused = upkeep.notifier.test(recipients)
     if not sent and not refused:
         remedy = "add an address and reload, or give one with --to"
-        raise RequestFailed(Fault.INVALID, "notify.to in edge.yaml names nobody", remedy)
+        raise RequestFailed(Fault.INVALID, "notify.to in edge.yaml names no recipient", remedy)
     return MailResult(tuple(sent), tuple(RefusedRecipient(each.recipient, each.reason) for each in refused))
 
 
 def import_certificate(upkeep: Upkeep, request: ImportRequest, tell: Tell) -> InstallResult:
     """The certificate is renewed when its time comes, not before."""
     writer, source = upkeep.writer, f"{IMPORT_SOURCE}{request.program}"
-    return install_result(writer, writer.take_in(request.site, request.files, source=source, doing="import"))
+    return install_result(writer, writer.install_files(request.site, request.files, source=source, doing="import"))
 
 
 def adopt_account(upkeep: Upkeep, request: AdoptAccountRequest, tell: Tell) -> AdoptResult:
-    """An account that we have at this CA already is kept."""
+    """An account that exists at this CA is kept."""
     accounts, ca = upkeep.maintenance.context.accounts, find_ca(request.directory)
     if accounts.load(ca) is not None:
-        return AdoptResult(ca.key, AdoptOutcome.KEPT, f"there is an account at {ca.key} already; it is kept")
+        return AdoptResult(ca.key, AdoptOutcome.KEPT, f"an account at {ca.key} exists already; it is kept")
     try:
         accounts.adopt(ca, request.key, request.url, request.contact)
     except ValueError:
-        raise RequestFailed(Fault.INVALID, f"the account key for {ca.key} is none that can be used") from None
-    return AdoptResult(ca.key, AdoptOutcome.ADOPTED, f"the account at {ca.key} is taken over")
+        raise RequestFailed(Fault.INVALID, f"the account key for {ca.key} can't be used") from None
+    return AdoptResult(ca.key, AdoptOutcome.ADOPTED, f"the account at {ca.key} is imported")
 
 
 def _entry(upkeep: Upkeep, site: str) -> SiteEntry:
@@ -230,8 +230,8 @@ def _entry(upkeep: Upkeep, site: str) -> SiteEntry:
 def _acme_entry(upkeep: Upkeep, site: str) -> SiteEntry:
     entry = _entry(upkeep, site)
     if entry.source is not Source.ACME:
-        found = f"the certificate of {site} comes from: {entry.source}"
-        raise RequestFailed(Fault.INVALID, found, f"have it ordered: certedge site set {site} --certificate acme")
+        found = f"{site} has `certificate: {entry.source}`, so none is ordered"
+        raise RequestFailed(Fault.INVALID, found, f"to have it ordered: certedge site set {site} --certificate acme")
     return entry
 
 

@@ -1,7 +1,7 @@
 """The commands on the console's users and tokens that the command line has.
 
-Performed by control on what it holds open, or under the lock where no control runs. Only the store's owner and root
-can give them, so nothing is authorized here; every change goes into the audit log.
+Only root and the store's owner can give these commands, so nothing is authorized here. Every change goes into the audit
+log.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def list_users(people: People, request: ListUsersRequest, tell: Tell) -> UsersRe
 
 
 def add_user(people: People, request: AddUserRequest, tell: Tell) -> UserResult:
-    """With `replace`, a user who exists is signed out everywhere, and a set-up link is withdrawn."""
+    """With `replace`, an existing user is signed out everywhere, and a set-up link is withdrawn."""
     people.check_sites(request.sites)
     access, name = people.access, parse_user_name(request.name)
     check_password(request.password, name)
@@ -88,24 +88,24 @@ def add_user(people: People, request: AddUserRequest, tell: Tell) -> UserResult:
         message = f"user {name} added"
     except UserExists as error:
         if not request.replace:
-            raise RequestFailed(Fault.EXISTS, str(error), "give a new password with --replace") from None
+            raise RequestFailed(Fault.EXISTS, str(error), "to set a new password: --replace") from None
         access.users.change(name, request.role, request.sites)
         access.users.set_password(name, password_hash)
         access.users.set_totp(name, "", 0)
         access.sessions.end_all(name)
         access.invitations.withdraw(name)
-        message = f"user {name} has a new password, and is signed out everywhere"
+        message = f"user {name} has a new password and is signed out everywhere"
     access.audit.note(COMMAND, "local", "user.add", None, "done", message)
     return UserResult(name=name, role=request.role, sites=request.sites, message=message)
 
 
 def remove_user(people: People, request: RemoveUserRequest, tell: Tell) -> UserResult:
-    """Signed out at once, and no link left."""
+    """The user is signed out at once, and a set-up link is withdrawn."""
     access, name = people.access, request.name
     access.users.remove(name)
     access.invitations.withdraw(name)
     access.sessions.end_all(name)
-    message = f"user {name} removed, and signed out everywhere"
+    message = f"user {name} removed and signed out everywhere"
     access.audit.note(COMMAND, "local", "user.remove", None, "done", message)
     return UserResult(name=name, message=message)
 
@@ -132,6 +132,6 @@ def add_token(people: People, request: AddTokenRequest, tell: Tell) -> TokenResu
 
 def remove_token(people: People, request: RemoveTokenRequest, tell: Tell) -> TokenRemoved:
     token = people.access.tokens.remove(request.key)
-    message = f"token {token.name} ({token.key}) is good for nothing any more"
+    message = f"token {token.name} ({token.key}) revoked"
     people.access.audit.note(COMMAND, "local", "token.remove", None, "done", message)
     return TokenRemoved(token.key, token.name, message)

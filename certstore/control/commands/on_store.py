@@ -1,6 +1,6 @@
 """The commands that change a store: a request in, a result out that says what changed and what clients get now.
 
-They run on the writer's thread, one at a time; they know no sockets and print nothing.
+They run on the writer's thread, one at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import yaml
 
 from certstore.control.commands.requests import (
     AddSiteRequest,
+    InstallPreviewRequest,
     InstallRequest,
     RemoveSiteRequest,
     RollbackRequest,
@@ -30,14 +31,20 @@ from certstore.store.activation import IntakeResult
 from certstore.store.writer import StoreWriter
 
 UPLOAD = "upload"
-"""The source of what a person installed, as it stands in records."""
+"""The source of uploads in records."""
 
 
 def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> InstallResult:
     """A refused certificate is a result, with its findings."""
     _discover(writer, request.site)
-    result = writer.take_in(request.site, request.files, source=UPLOAD, password=request.password, force=request.force)
+    result = writer.install_files(
+        request.site, request.files, source=UPLOAD, password=request.password, force=request.force
+    )
     return install_result(writer, result)
+
+
+def install_preview(writer: StoreWriter, request: InstallPreviewRequest, tell: Tell) -> InstallResult:
+    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force))
 
 
 def rollback(writer: StoreWriter, request: RollbackRequest, tell: Tell) -> InstallResult:
@@ -47,10 +54,10 @@ def rollback(writer: StoreWriter, request: RollbackRequest, tell: Tell) -> Insta
 def add_site(writer: StoreWriter, request: AddSiteRequest, tell: Tell) -> SiteResult:
     site = request.site
     if site in writer.sites():
-        remedy = f"change it with: certedge site set {site}"
-        raise RequestFailed(Fault.EXISTS, f"there is a site {site} already", remedy)
+        remedy = f"to change it: certedge site set {site}"
+        raise RequestFailed(Fault.EXISTS, f"the site {site} exists already", remedy)
     writer.add_site(site, _parsed(request.settings))
-    # What was dropped before the site was declared is taken in at once.
+    # Files that were dropped before the site existed are imported at once.
     writer.check(site)
     return _site_result(writer, site, f"site {site} added: {listed(writer.site(site).names)}")
 
@@ -63,7 +70,7 @@ def set_site(writer: StoreWriter, request: SetSiteRequest, tell: Tell) -> SiteRe
         settings = writer.settings(site)
         names = changes.get("additional_names") or list(settings.additional_names if settings else ())
         if missing := [name for name in request.remove_names if name not in names]:
-            raise RequestFailed(Fault.INVALID, f"{missing[0]} is none of the site's additional names: {listed(names)}")
+            raise RequestFailed(Fault.INVALID, f"{missing[0]} is not an additional name of the site: {listed(names)}")
         kept = [name for name in names if name not in request.remove_names]
         changes["additional_names"] = [*kept, *request.add_names]
     before = writer.site(site)
@@ -83,7 +90,7 @@ def remove_site(writer: StoreWriter, request: RemoveSiteRequest, tell: Tell) -> 
 
 
 def install_result(writer: StoreWriter, result: IntakeResult) -> InstallResult:
-    """For every command that brings a certificate in, or tries to."""
+    """The result of every command that installs a certificate, or tries to."""
     is_accepted = result.outcome in (Outcome.DONE, Outcome.NOTED)
     return InstallResult(
         result.site,
@@ -99,13 +106,13 @@ def install_result(writer: StoreWriter, result: IntakeResult) -> InstallResult:
 
 
 def _discover(writer: StoreWriter, site: str) -> None:
-    """A folder that was made a moment ago may not have been looked at yet."""
+    """A folder that was created a moment ago may not have been checked yet."""
     if site not in writer.sites():
         writer.check(site)
 
 
 def _current(writer: StoreWriter, site: str) -> dict[str, Any]:
-    """What the site's site.yaml says; of a bare site, what its first one has to say."""
+    """The contents of the site's site.yaml; for a bare site, what its first one must contain."""
     settings = writer.settings(site)
     if settings is None:
         return {"host": writer.site(site).host}
@@ -113,7 +120,7 @@ def _current(writer: StoreWriter, site: str) -> dict[str, Any]:
 
 
 def _parsed(settings: Mapping[str, Any]) -> SiteSettings:
-    """Settings as a site.yaml would have given them, with the same messages; a key without a value does not count.
+    """Settings checked as those of a site.yaml, with the same messages; keys without a value are left out.
 
     Raises SettingsError.
     """
@@ -132,7 +139,7 @@ def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], chan
     lost = [name for name in before if name not in after]
     parts = [f"site {site} changed: {', '.join(changed)}"]
     parts += [f"new names: {listed(gained)}"] if gained else []
-    parts += [f"names gone: {listed(lost)}"] if lost else []
+    parts += [f"removed names: {listed(lost)}"] if lost else []
     return "; ".join(parts)
 
 

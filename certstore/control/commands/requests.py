@@ -1,7 +1,7 @@
-"""What each command is asked: one frozen value per command, which names the command and the type of its result.
+"""The requests: one frozen value per command, which names the command and the type of its result.
 
-The command line and the console make these values; at the control socket they come out of JSON (`from_args`). Light, as
-every command of the command line imports it: no store, no network.
+The command line and the console build these values; at the control socket they are parsed from JSON (`from_args`).
+Imports no store and no network, because every command of the command line imports it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import get_original_bases
-from typing import Any, ClassVar, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_args
 
 from certstore.control.commands.json_values import decode, encode
 from certstore.control.commands.results import (
@@ -36,12 +36,17 @@ from certstore.model.console.people import Role
 from certstore.model.names import is_site_key
 from certstore.model.progress import Tell
 
+if TYPE_CHECKING:
+    from certstore.store.preview import Preview
+
 
 class CommandRequest[R: CommandResult]:
-    """A request whose command ends in an R, or raises RequestFailed."""
+    """A request whose command returns an R or raises RequestFailed."""
 
     __slots__ = ()
     command: ClassVar[str]
+    is_remote: ClassVar[bool] = True
+    """Whether it can come over the control socket."""
 
     def to_args(self) -> dict[str, Any]:
         """As they go over the control socket."""
@@ -55,7 +60,7 @@ class CommandRequest[R: CommandResult]:
 
 
 def result_type[R: CommandResult](request: CommandRequest[R]) -> type[R]:
-    """What the request's class names in the brackets of its base."""
+    """The type argument of the base of the request's class."""
     kind: type[R] = get_args(get_original_bases(type(request))[0])[0]
     return kind
 
@@ -68,14 +73,14 @@ class Perform(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SiteRequest[R: CommandResult](CommandRequest[R]):
-    """A request about one site. Raises RequestFailed where no site can have this key: some keys become paths."""
+    """A request about one site. Raises RequestFailed for an invalid key, which could be a path elsewhere."""
 
     site: str
 
     def __post_init__(self) -> None:
         if not is_site_key(self.site):
             allowed = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens"
-            raise RequestFailed(Fault.INVALID, f"{self.site!r:.100} can be no site's key", allowed)
+            raise RequestFailed(Fault.INVALID, f"{self.site!r:.100} is not a valid site key", allowed)
 
 
 # On the store
@@ -86,6 +91,16 @@ class InstallRequest(SiteRequest[InstallResult]):
     command: ClassVar[str] = "cert.install"
     files: tuple[DroppedFile, ...] = field(repr=False)
     password: bytes | None = field(default=None, repr=False)
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPreviewRequest(CommandRequest[InstallResult]):
+    """Installs files that this process has read already (`StoreWriter.preview`): they are not read again."""
+
+    command: ClassVar[str] = "cert.install"
+    is_remote: ClassVar[bool] = False
+    preview: Preview = field(repr=False)
     force: bool = False
 
 
@@ -126,7 +141,7 @@ class RemoveSiteRequest(SiteRequest[RemoveResult]):
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest(SiteRequest[OrderResult]):
-    """`force`: although our own count of the CA's limits says that it will refuse."""
+    """`force`: even if the CA's rate limits, as counted here, seem to be reached."""
 
     command: ClassVar[str] = "cert.request"
     force: bool = False
@@ -134,7 +149,7 @@ class OrderRequest(SiteRequest[OrderResult]):
 
 @dataclass(frozen=True, slots=True)
 class RenewRequest(CommandRequest[RenewResult]):
-    """No `sites`: all that have their certificate ordered. `force`: also those that are not due."""
+    """No `sites`: all with `certificate: acme`. `force`: also those that are not due."""
 
     command: ClassVar[str] = "cert.renew"
     sites: tuple[str, ...] = ()
@@ -191,7 +206,7 @@ class AdoptAccountRequest(CommandRequest[AdoptResult]):
 
 @dataclass(frozen=True, slots=True)
 class AddUserRequest(CommandRequest[UserResult]):
-    """`replace`: a user of this name gets this password, role and sites."""
+    """`replace`: an existing user gets this password, role and sites."""
 
     command: ClassVar[str] = "admin.user.add"
     name: str

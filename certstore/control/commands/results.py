@@ -1,7 +1,7 @@
-"""What each command ends in: one frozen value per kind of result, shared by command line, API and pages.
+"""The results of commands: one frozen value per kind, shared by command line, API and pages.
 
-`to_json` is the form of the control socket, of `--json` and of the API; `from_json` its inverse. Only what could not
-even be tried is an exception instead (RequestFailed): a refused certificate and a failed order are results.
+`to_json` is the form for the control socket, `--json` and the API; `from_json` is its inverse. A refused certificate
+and a failed order are results; RequestFailed is raised only if something could not even be tried.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CommandResult:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
-        """Raises RequestFailed where the facts are of another shape."""
+        """Raises RequestFailed if the facts have another shape."""
         return decode(cls, facts)
 
 
@@ -48,8 +48,8 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class InstallResult(CommandResult):
-    """A certificate that came in, or a version made live again. `findings` say why it was refused; `problems` are those
-    of one that was accepted. `served` is None where the store was not asked."""
+    """A certificate that was installed or refused, or a version made live again. `findings` say why it was refused,
+    `problems` belong to an accepted one. `served` is None if the store was not asked."""
 
     site: str
     outcome: Outcome
@@ -68,7 +68,7 @@ class InstallResult(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class SiteResult(CommandResult):
-    """A site that was added or changed. `served` is None where nothing was to be changed."""
+    """A site that was added or changed. `served` is None if there was nothing to change."""
 
     site: str
     host: str
@@ -81,7 +81,7 @@ class SiteResult(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class RemoveResult(CommandResult):
-    """`served` is what its host gets in place of its own certificate."""
+    """`served` is what clients of its host get now."""
 
     site: str
     message: str
@@ -105,7 +105,7 @@ class PreflightNote:
 
 @dataclass(frozen=True, slots=True)
 class PreflightResult(CommandResult):
-    """The graver findings first."""
+    """The more severe findings come first."""
 
     site: str
     ca: str
@@ -114,7 +114,7 @@ class PreflightResult(CommandResult):
 
 
 class OrderOutcome(StrEnum):
-    """`HELD`: not even tried, as our own count says that the CA would refuse it for its limits."""
+    """`HELD`: not tried, because the CA's rate limits, as counted here, are reached."""
 
     DONE = "done"
     FAILED = "failed"
@@ -123,9 +123,9 @@ class OrderOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderResult(CommandResult):
-    """How an order ended. `version` and `fingerprint` are those of the new certificate, `names` and `left_out` what was
-    ordered and what was not; `cause`, `names_at_fault` and `link` belong to a failure (`link` None: there is no page
-    that says more). What does not apply stands at its default, and is absent in JSON."""
+    """The outcome of an order. `version` and `fingerprint` belong to the new certificate, `names` were ordered and
+    `left_out` were not; `cause`, `names_at_fault` and `link` belong to a failure (`link` None: there is no page with
+    more information). A field that does not apply has its default, and is absent in JSON."""
 
     site: str
     outcome: OrderOutcome
@@ -148,7 +148,7 @@ class Untouched(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotDue:
-    """A site that was left alone. `due` is the instant of its next renewal; words where there is no such instant."""
+    """A site that is not due. `due` is the instant of its next renewal, or words if there is no such instant."""
 
     site: str
     outcome: Untouched
@@ -180,7 +180,7 @@ class AccountsResult(CommandResult):
 
 
 class AdoptOutcome(StrEnum):
-    """`KEPT`: there is an account at this CA already."""
+    """`KEPT`: an account at this CA existed already."""
 
     ADOPTED = "adopted"
     KEPT = "kept"
@@ -224,7 +224,7 @@ class UsersResult(CommandResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserResult(CommandResult):
-    """A user who was added, changed, or removed: then without role and sites."""
+    """A user who was added, changed or removed; without role and sites if removed."""
 
     name: str
     role: Role | None = None
@@ -251,7 +251,7 @@ class TokensResult(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class TokenResult(CommandResult):
-    """`token` is the text that programs send; it is kept nowhere."""
+    """`token` is the text that programs send. It is not stored."""
 
     key: str
     name: str

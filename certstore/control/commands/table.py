@@ -48,6 +48,7 @@ class Command:
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.InstallRequest: Command(on_store.install, Runs.WRITER),
+    requests.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER),
     requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
     requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
     requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
@@ -67,14 +68,14 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
     requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
 }
-_BY_NAME = {kind.command: kind for kind in COMMANDS}
+_BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 
 
 def parse(request: Request) -> CommandRequest[Any]:
     """What came over the control socket, as the value that a command takes. Raises RequestFailed."""
     kind = _BY_NAME.get(request.command)
     if kind is None:
-        found = f"there is no command {request.command!r:.60}; there are: {', '.join(_BY_NAME)}"
+        found = f"there is no command {request.command!r:.60}; the commands are: {', '.join(_BY_NAME)}"
         raise RequestFailed(Fault.BAD_REQUEST, found)
     return kind.from_args(request.args)
 
@@ -90,12 +91,12 @@ def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell
         return result
     except RequestFailed:
         raise
-    except Exception as error:  # noqa: BLE001  one command's fault must not take the writer away from all others
+    except Exception as error:  # noqa: BLE001  a fault in one command must not stop the writer for all others
         raise _failure(request, error) from None
 
 
 def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
-    """The one place where errors become words for the person who asked. Nothing out of a file gets into any."""
+    """The one place where errors become messages. None quotes the contents of a file."""
     site = request.site if isinstance(request, SiteRequest) else ""
     match error:
         case UnknownSite():
@@ -104,7 +105,7 @@ def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
         case UnknownVersion():
             return RequestFailed(Fault.NOT_FOUND, str(error), f"see: certedge cert history {site}")
         case UnknownUser() | UnknownToken():
-            return RequestFailed(Fault.NOT_FOUND, str(error), "the command `list` beside this one names them")
+            return RequestFailed(Fault.NOT_FOUND, str(error), "to list them: the command `list` of the same group")
         case InvalidSite() | InvalidPerson():
             return RequestFailed(Fault.INVALID, str(error))
         case SettingsError():
@@ -117,14 +118,14 @@ def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
             return failure
     if runs(request) is Runs.NETWORK and (foreseen := _network_failure(error)) is not None:
         return foreseen
-    # Where, and of what kind; not the message, which may quote what was read.
+    # The place and the kind, not the message, which could quote what was read.
     where = "".join(traceback.format_tb(error.__traceback__))
     logger.error("%s: %s at\n%s", request.command, type(error).__name__, where)
     return RequestFailed(Fault.INTERNAL, f"{type(error).__name__} (a fault in certedge itself)", "the log says where")
 
 
 def _network_failure(error: Exception) -> RequestFailed | None:
-    # Imported already where one of these was raised; other commands start sooner without.
+    # If one of these was raised, its module is loaded already; other commands start faster without them.
     from certstore.acme.network import OrderFailed
     from certstore.acme.order_context import Interrupted
     from certstore.notify.channel import ChannelFailed
@@ -132,11 +133,11 @@ def _network_failure(error: Exception) -> RequestFailed | None:
 
     match error:
         case SiteBusy():
-            found = f"an order for {error} is under way"
-            return RequestFailed(Fault.BUSY, found, f"see how it ended: certedge site show {error}")
+            found = f"an order for {error} is already running"
+            return RequestFailed(Fault.BUSY, found, f"to see its outcome: certedge site show {error}")
         case Interrupted():
-            found = "the control process is ending; an order under way is picked up when it runs again"
-            return RequestFailed(Fault.BUSY, found, "see how it ended: certedge status")
+            found = "the control process is stopping; the order is resumed when it runs again"
+            return RequestFailed(Fault.BUSY, found, "to see its outcome: certedge status")
         case OrderFailed():
             return RequestFailed(Fault.REFUSED, error.failure.detail, error.failure.remedy)
         case ChannelFailed():
@@ -145,7 +146,7 @@ def _network_failure(error: Exception) -> RequestFailed | None:
 
 
 def invalid_settings(error: SettingsError) -> RequestFailed:
-    """The faults without file and line: these settings come from options, not from a file."""
+    """The faults without file and line: these settings do not come from a file."""
     faults = [
         f"{fault.key or 'settings'}: {fault.found}" + (f"; allowed: {fault.allowed}" if fault.allowed else "")
         for fault in error.faults
@@ -154,12 +155,14 @@ def invalid_settings(error: SettingsError) -> RequestFailed:
 
 
 def storage_failure(error: OSError) -> RequestFailed:
-    """The disk says no: where, why, and what a person can do about it."""
+    """What the disk refused, where, and what you can do about it."""
     remedies = {
         errno.ENOSPC: "free some space; what is served has not changed",
         errno.EDQUOT: "free some space; what is served has not changed",
         errno.EROFS: "the store is mounted read-only: mount it writable; what is served has not changed",
-        errno.EACCES: "the store's owner has to be able to write everything in it",
+        errno.EACCES: "the store's owner needs write access to everything in it",
     }
     found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return RequestFailed(Fault.STORAGE, found, remedies.get(error.errno or 0, "how everything stands: certedge status"))
+    return RequestFailed(
+        Fault.STORAGE, found, remedies.get(error.errno or 0, "to see the state of every site: certedge status")
+    )

@@ -1,7 +1,7 @@
-"""From dropped files to a `CertificateBundle`: which key belongs to which certificate, and whether it may be served.
+"""From files to a `CertificateBundle`: which key belongs to which certificate, and whether the pair may be served.
 
 `read_bundle` is the one gate for everything that comes in (drops, uploads, answers of a CA). It takes bytes, the names
-of the site and the time; it never raises and never lets a private key into a message. Knows no files, sites or store.
+of the site and the time; it never raises, and never puts a private key into a message. Knows no paths and no store.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class CertificateBundle:
-    """What one version of a site holds. `rsa` stands only beside an EC `primary` with the same names."""
+    """What one version of a site holds. `rsa` is only there beside an EC `primary` with the same names."""
 
     primary: KeyPair
     rsa: KeyPair | None
@@ -91,8 +91,8 @@ def read_bundle(
 def choose_bundle(
     contents: Contents, *, now: datetime, names: Collection[str] = (), force: bool = False
 ) -> CertificateBundle | Refused:
-    """The second half of `read_bundle`: the same contents can be judged again for other names or with `force`, without
-    opening any file again.
+    """The second half of `read_bundle`: decides about contents that were read before, perhaps again for other names or
+    with `force`.
     """
     if contents.faults:
         return Refused(contents.faults)
@@ -180,26 +180,29 @@ def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
 
 def _why_no_pair(contents: Contents) -> Finding:
     """No certificate and key belong together: what is missing?"""
-    where = f" ({listed(contents.ignored)}: nothing recognised)" if contents.ignored else ""
+    where = f" (not recognised: {listed(contents.ignored)})" if contents.ignored else ""
     if contents.is_empty:
-        return refusal(Refusal.EMPTY, "there is nothing in the drop; a certificate and its private key are expected")
+        return refusal(Refusal.EMPTY, "there is no content; a certificate and its private key are expected")
     if contents.locked:
         return contents.locked[0]
     if not contents.certificates and not contents.keys:
-        return refusal(Refusal.UNREADABLE, f"neither a certificate nor a private key was found{where}")
+        return refusal(
+            Refusal.UNREADABLE,
+            f"neither a certificate nor a private key was found{where}; put both there, as PEM, DER or PKCS #12",
+        )
     if not contents.keys:
         certificate = listed([each.label for each in contents.certificates])
         return refusal(
-            Refusal.NO_KEY, f"no private key was found for the certificate of {certificate}{where}; add it to the drop"
+            Refusal.NO_KEY, f"the private key for the certificate of {certificate} is missing{where}; add it"
         )
     key_files = listed(list(dict.fromkeys(key.file for key in contents.keys.values())))
     if not contents.certificates:
         return refusal(
-            Refusal.NO_CERTIFICATE, f"no certificate was found for the private key in {key_files}{where}; add it"
+            Refusal.NO_CERTIFICATE, f"the certificate for the private key in {key_files} is missing{where}; add it"
         )
     certificates = listed([f"{each.label} in {file}" for each, file in contents.certificates.items()])
     return refusal(
         Refusal.KEY_MISMATCH,
         f"the private key in {key_files} belongs to none of the certificates ({certificates}); "
-        "drop the key that the certificate was requested with",
+        "use the key that the certificate was requested with",
     )

@@ -1,7 +1,7 @@
-"""Puts the certificates of a drop into the chain that a server sends after its leaf.
+"""Puts certificates into the chain that a server sends after its leaf.
 
-From the leaf upwards, each next one has to have signed the one before. Roots are left out (RFC 8446 §4.4.2: clients
-have their own), certificates that belong to nothing are dropped. Judges neither trust nor, beyond noting it, validity.
+From the leaf upwards, each one has to have signed the one before. Roots are left out (RFC 8446 §4.4.2: clients have
+their own), and so are certificates that do not belong. Decides neither about trust nor about validity.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _LENGTH_LIMIT = 8
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`intermediates` in sending order. `reaches_root`: a self-signed certificate of the drop ends it.
+    """`intermediates` in sending order. `reaches_root`: a self-signed certificate among the files ends the chain.
 
     `is_self_signed`: the leaf is its own root. `broken` is a certificate whose signature fails under the very key that
-    it names as its issuer's: damaged bytes.
+    it names as its issuer's, which means damaged bytes.
     """
 
     intermediates: tuple[CertificateFacts, ...]
@@ -30,7 +30,7 @@ class Chain:
 
 
 def order_chain(leaf: CertificateFacts, others: Collection[CertificateFacts], now: datetime) -> Chain:
-    """The chain of `leaf` out of `others`, in whatever order those are."""
+    """The chain of `leaf` out of `others`, which may be in any order."""
     chain: list[CertificateFacts] = []
     if leaf.is_self_issued:
         signed = is_signed_by(leaf, leaf)
@@ -55,10 +55,10 @@ def order_chain(leaf: CertificateFacts, others: Collection[CertificateFacts], no
 def _issuer(
     child: CertificateFacts, others: list[CertificateFacts], now: datetime
 ) -> tuple[CertificateFacts | None, bool]:
-    """The certificate that signed `child`, or None; and whether the only ones that claim to have, have not.
+    """The certificate that signed `child`, or None; and whether all that claim to have signed it did not.
 
-    Of several (an authority's certificate renewed, or cross-signed) one that is valid now goes first, then the order in
-    the drop, which is that of whoever made it.
+    Of several (an authority's certificate was renewed or cross-signed), one that is valid now comes first, then the one
+    that comes first in the files.
     """
     named = [each for each in others if each.subject == child.issuer and _may_sign(child, each)]
     named.sort(key=lambda each: not each.not_before <= now < each.not_after)

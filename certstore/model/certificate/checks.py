@@ -1,7 +1,7 @@
 """The rules that a certificate has to pass before it is served, each with its code and its words.
 
-They are those that clients hold a server to: a key and signatures that they accept, a leaf for servers with DNS names,
-validity. Values in, findings out; which pair is taken when there are several is for `bundle`.
+They are the rules that clients apply to a server: a key and signatures that they accept, a leaf for servers with DNS
+names, validity. Values in, findings out; `bundle` chooses between several pairs.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _RSA_LEAST = 2048
 _RSA_MOST = 8192
 _WEAK_HASHES = {"md2", "md4", "md5", "sha1", UNKNOWN_HASH}
 CLOCK_TOLERANCE = timedelta(minutes=10)
-"""A certificate from a CA whose clock is a little ahead is taken at once, and noted."""
+"""A certificate from a CA whose clock is a little ahead is accepted at once, and noted."""
 
 
 def check_pair(
     leaf: CertificateFacts, key: PrivateKeyTypes, file: str, now: datetime, names: Collection[str]
 ) -> tuple[Finding, ...]:
-    """Everything that speaks against serving this leaf with this key, which is known to be its own."""
+    """Everything that speaks against serving this leaf with this key, which is known to belong to it."""
     of = f"the certificate of {shown(leaf.label)} in {file}"
     return (
         *_check_use(leaf, of),
@@ -45,22 +45,25 @@ def _check_use(leaf: CertificateFacts, of: str) -> Iterator[Finding]:
     if leaf.is_ca:
         yield refusal(
             Refusal.CA_LEAF,
-            f"{of} is one of a certificate authority (CA:TRUE), which clients refuse from a server; "
+            f"{of} belongs to a certificate authority (CA:TRUE), and clients refuse such a certificate from a server; "
             "get or make one with CA:FALSE",
         )
     if not leaf.is_for_servers:
         yield refusal(
-            Refusal.NOT_FOR_SERVERS, f"{of} is not meant for servers (no serverAuth in its extended key usage)"
+            Refusal.NOT_FOR_SERVERS,
+            f"{of} is not meant for servers: its extended key usage lacks serverAuth; get one for TLS servers",
         )
     if not leaf.is_ca and not leaf.may_sign:
         yield refusal(
             Refusal.NOT_FOR_SERVERS,
-            f"{of} does not let its key sign (no digitalSignature in its key usage), which every handshake does",
+            f"{of} does not allow its key to sign, as every TLS handshake does: its key usage lacks digitalSignature; "
+            "get one with it",
         )
     if not leaf.dns_names:
         yield refusal(
             Refusal.NO_DNS_NAMES,
-            f"{of} has no DNS names in its subjectAltName; clients do not look at the common name: get one with them",
+            f"{of} has no DNS names in its subjectAltName, and clients ignore the common name; get one that lists its "
+            "host names there",
         )
 
 
@@ -70,21 +73,24 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
     elif leaf.key_kind == "rsa" and leaf.key_bits > _RSA_MOST:
         yield refusal(
             Refusal.UNSUPPORTED_KEY,
-            f"{of} has an RSA key of {leaf.key_bits} bits, which makes every handshake slow; "
+            f"{of} has an RSA key of {leaf.key_bits} bits, which would slow down every handshake; "
             f"use an EC key, or RSA with {_RSA_LEAST} to 4096 bits",
         )
     elif leaf.key_kind not in {"ec", "rsa"}:
         yield refusal(
             Refusal.UNSUPPORTED_KEY,
             f"{of} has {leaf.key_kind} key, which browsers and mail programs do not accept; "
-            f"use EC (P-256, P-384, P-521) or RSA from {_RSA_LEAST} bits",
+            f"use EC (P-256, P-384 or P-521), or RSA with at least {_RSA_LEAST} bits",
         )
     elif isinstance(key, rsa.RSAPrivateKey) and not _signs(key):
-        yield refusal(Refusal.UNREADABLE, f"the private key for {of} does not work: it is damaged")
+        yield refusal(
+            Refusal.UNREADABLE,
+            f"the private key for {of} is damaged: what it signs does not verify; copy or export the key again",
+        )
 
 
 def _signs(key: rsa.RSAPrivateKey) -> bool:
-    """A key that was read without the slow check proves itself: its signature has to hold under the public key."""
+    """A key that was read without the slow check has to prove itself: its signature must verify."""
     message, scheme, algorithm = b"proof", padding.PKCS1v15(), hashes.SHA256()
     try:
         key.public_key().verify(key.sign(message, scheme, algorithm), message, scheme, algorithm)
@@ -95,7 +101,8 @@ def _signs(key: rsa.RSAPrivateKey) -> bool:
 
 def _weak_key(certificate: CertificateFacts, of: str) -> Finding:
     return refusal(
-        Refusal.WEAK_KEY, f"{of} has an RSA key of {certificate.key_bits} bits; at least {_RSA_LEAST} are needed"
+        Refusal.WEAK_KEY,
+        f"{of} has an RSA key of {certificate.key_bits} bits, which clients refuse; use at least {_RSA_LEAST} bits",
     )
 
 
@@ -104,18 +111,24 @@ def _check_signature(certificate: CertificateFacts, of: str) -> Iterator[Finding
         how = (
             "an unknown algorithm" if certificate.signature_hash == UNKNOWN_HASH else certificate.signature_hash.upper()
         )
-        yield refusal(Refusal.WEAK_SIGNATURE, f"{of} is signed with {how}, which clients refuse; get a new one")
+        yield refusal(
+            Refusal.WEAK_SIGNATURE,
+            f"{of} is signed with {how}, which clients refuse; get a new one that is signed with SHA-256",
+        )
 
 
 def _check_validity(leaf: CertificateFacts, of: str, now: datetime) -> Iterator[Finding]:
     if leaf.not_after <= now:
-        yield refusal(Refusal.EXPIRED, f"{of} expired on {_day(leaf.not_after)}; get a new one")
+        yield refusal(
+            Refusal.EXPIRED, f"{of} expired on {_day(leaf.not_after)}; get a new one, or check this machine's clock"
+        )
     elif leaf.not_before > now + CLOCK_TOLERANCE:
         yield refusal(
-            Refusal.NOT_YET_VALID, f"{of} is valid only from {_day(leaf.not_before)}; drop it again after that"
+            Refusal.NOT_YET_VALID,
+            f"{of} is not valid before {_day(leaf.not_before)}; install it then, or correct this machine's clock",
         )
     elif leaf.not_before > now:
-        yield Finding(Problem.NOT_YET_VALID, f"{of} is valid only from {_day(leaf.not_before)}, some minutes ahead")
+        yield Finding(Problem.NOT_YET_VALID, f"{of} is not valid before {_day(leaf.not_before)}, in a few minutes")
 
 
 def _check_names(leaf: CertificateFacts, of: str, names: Collection[str]) -> Iterator[Finding]:
@@ -124,22 +137,22 @@ def _check_names(leaf: CertificateFacts, of: str, names: Collection[str]) -> Ite
         yield refusal(
             Refusal.WRONG_NAME,
             f"{of} is for {listed(leaf.dns_names) or 'no DNS name'}, which covers no name of this site "
-            f"({listed(missing)})",
+            f"({listed(missing)}); install one that does, or correct the site's names",
         )
     elif missing:
         yield Finding(Problem.NAME_NOT_COVERED, f"{of} does not cover {listed(missing)}")
 
 
 def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
-    """What in the chain makes it unfit to be sent: clients, and the TLS library itself, refuse it whole."""
+    """What makes the chain unfit to be sent: clients, and the TLS library itself, would refuse it as a whole."""
     found: list[Finding] = []
     leaf_label = shown(leaf.label)
     if chain.broken is not None:
         found.append(
             refusal(
                 Refusal.BROKEN_SIGNATURE,
-                f"the signature of the certificate of {shown(chain.broken.label)} does not fit its issuer: "
-                "the file is damaged or half written",
+                f"the signature of the certificate of {shown(chain.broken.label)} does not match its issuer: "
+                "the file is damaged or half written; copy it again",
             )
         )
     for each in chain.intermediates:
@@ -151,26 +164,26 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
 
 
 def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Iterator[Finding]:
-    """What is worth saying about a chain that is served nevertheless."""
+    """What is worth noting about a chain that is served nevertheless."""
     label = shown(leaf.label)
     if chain.is_self_signed:
         yield Finding(
             Problem.SELF_SIGNED,
-            f"the certificate of {label} is self-signed: clients trust it only if told to one by one",
+            f"the certificate of {label} is self-signed: clients trust it only if each of them is configured to",
         )
     elif not chain.intermediates and not chain.reaches_root:
         issuer = shown(leaf.issuer_text)
         yield Finding(
             Problem.MISSING_INTERMEDIATE,
-            f"the intermediate certificate that signed that of {label} ({issuer}) is missing: clients that do not "
-            "happen to know it refuse the connection; add it to the drop",
+            f"the intermediate certificate ({issuer}) that signed the certificate of {label} is missing: clients that "
+            "do not have it already refuse the connection; add it to the files",
         )
     for each in chain.intermediates:
         if each.not_after <= now:
             yield Finding(
                 Problem.INTERMEDIATE_EXPIRED,
                 f"the intermediate certificate {shown(each.label)} of {label} expired on {_day(each.not_after)}; "
-                "drop the chain that the authority hands out now",
+                "install the chain that the authority provides now",
             )
 
 

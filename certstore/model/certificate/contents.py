@@ -1,7 +1,7 @@
-"""Recognises what dropped files hold, by content and never by name: certificates, private keys, or neither.
+"""Recognises what files hold, by content and never by name: certificates, private keys, or neither.
 
 PEM in any mixture, DER, PKCS #12 and PKCS #7; encrypted keys when there is a password. Everything found goes into one
-`Contents`; what belongs to what is for `bundle` to decide. Nothing out of a file ever gets into a finding.
+`Contents`; `bundle` decides what belongs together. No part of a file's content ever gets into a finding.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ PROTECTED_LIMIT = 5
 _CERTIFICATES_LIMIT = 200
 _KEYS_LIMIT = 20
 
+_PKCS12, _PRIVATE_KEY = "the PKCS #12 file", "the private key"
+_REMOVE_PASSWORD = {
+    _PKCS12: "openssl pkcs12 -in FILE -nodes -out FILE.pem",
+    _PRIVATE_KEY: "openssl pkey -in FILE -out FILE.pem",
+}
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
 _PKCS7_LABELS = {"PKCS7", "CMS"}
@@ -43,8 +48,8 @@ class FoundKey:
 class Contents:
     """Certificates and keys in the order found, without duplicates.
 
-    `faults` refuse the drop as a whole: something in it is damaged. `locked` are keys that could not be opened, which
-    matters only when no other key fits. `ignored` names the files that hold neither.
+    Any of the `faults` refuses the files as a whole: something in them is damaged. `locked` are keys that could not be
+    opened, which matters only when no other key fits. `ignored` names the files that hold neither.
     """
 
     certificates: dict[CertificateFacts, str]
@@ -102,8 +107,8 @@ def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: 
     certificates, keys = reader.certificates, reader.keys
     if len(certificates) > _CERTIFICATES_LIMIT or len(keys) > _KEYS_LIMIT:
         message = (
-            f"the drop holds {len(certificates)} certificates and {len(keys)} private keys; "
-            f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: drop only what belongs to this site"
+            f"the files hold {len(certificates)} certificates and {len(keys)} private keys; "
+            f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: leave only what belongs to this site"
         )
         reader.faults.append(refusal(Refusal.TOO_LARGE, message))
     return Contents(
@@ -117,7 +122,7 @@ def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: 
 
 
 class _Reader:
-    """Gathers over the files of one drop."""
+    """Gathers what all files of one reading hold."""
 
     def __init__(self, password: bytes | None, unlock: Unlock) -> None:
         self._password = password
@@ -133,7 +138,11 @@ class _Reader:
     def read(self, file: DroppedFile) -> None:
         name = shown(file.name)
         if len(file.content) > FILE_LIMIT:
-            self._fault(Refusal.TOO_LARGE, f"{name} has {len(file.content)} bytes; at most {FILE_LIMIT} are read")
+            self._fault(
+                Refusal.TOO_LARGE,
+                f"{name} has {len(file.content)} bytes, and at most {FILE_LIMIT} are read; a certificate with its key "
+                "and chain has fewer than ten thousand: check which file this is",
+            )
             return
         content = plain_bytes(file.content)
         if looks_like_pem(content):
@@ -153,8 +162,8 @@ class _Reader:
         if found.is_incomplete:
             self._fault(
                 Refusal.INCOMPLETE_PEM,
-                f"{name} holds a PEM block without its beginning or end, as a file does that is still being written; "
-                "it is read again when it changes",
+                f"{name} holds a PEM block without its beginning or end, like a file that is still being written; "
+                "copy it again",
             )
         used = [self._read_block(name, block) for block in found.blocks]
         if not any(used) and not found.is_incomplete:
@@ -193,7 +202,7 @@ class _Reader:
             self._read_certificate(name, content)
 
     def _read_pkcs12(self, name: str, content: bytes) -> None:
-        opened = self._unlock(name, "the PKCS #12 file", content)
+        opened = self._unlock(name, _PKCS12, content)
         if opened is not None:
             self._read_unlocked(name, opened)
 
@@ -254,9 +263,9 @@ class _Reader:
     def _read_key(self, name: str, content: bytes) -> None:
         is_encrypted = b"ENCRYPTED" in content if looks_like_pem(content) else kind_of(content) is DerKind.ENCRYPTED_KEY
         if is_encrypted and not self._password:
-            self._locked(name, "the private key")
+            self._locked(name, _PRIVATE_KEY)
         elif is_encrypted:
-            opened = self._unlock(name, "the private key", content)
+            opened = self._unlock(name, _PRIVATE_KEY, content)
             if opened is not None:
                 self._read_unlocked(name, opened)
         else:
@@ -276,18 +285,21 @@ class _Reader:
         self.keys.setdefault(spki, FoundKey(key, spki, name))
 
     def _damaged(self, name: str, what: str) -> None:
-        self._fault(Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written")
+        self._fault(
+            Refusal.UNREADABLE,
+            f"{name} holds {what} that can't be read: it is damaged or half written; copy it again",
+        )
 
     def _locked(self, name: str, what: str) -> None:
         if self._password:
             finding = refusal(
-                Refusal.WRONG_PASSWORD, f"{what} in {name} does not open with the password given, or is damaged"
+                Refusal.WRONG_PASSWORD,
+                f"the password does not open {what} in {name}, or the file is damaged; check both",
             )
         else:
             finding = refusal(
                 Refusal.ENCRYPTED_KEY,
-                f"{what} in {name} is protected by a password; give it with the password, through `certedge cert "
-                "install --password-file FILE` or the console, or drop the key without one (openssl pkey -in FILE "
-                "-out FILE)",
+                f"{what} in {name} is protected by a password; install it with its password, by `certedge cert install "
+                f"--password-file FILE` or in the console, or remove the password first ({_REMOVE_PASSWORD[what]})",
             )
         self.locked.append(finding)

@@ -15,7 +15,7 @@ _PKCS12_VERSION = b"\x03"
 
 
 class DerKind(StrEnum):
-    """What the outermost structure looks like; whether it really is one, the crypto library finds out."""
+    """What the outermost structure looks like; the crypto library finds out whether it is what it seems."""
 
     CERTIFICATE = "certificate"
     KEY = "key"
@@ -25,7 +25,7 @@ class DerKind(StrEnum):
 
 
 def kind_of(content: bytes) -> DerKind | None:
-    """None: not DER, or cut short, or something else."""
+    """None when the content is not DER, is cut short, or is something else."""
     try:
         tag, start, end = _element(content, 0)
         if tag != _SEQUENCE or end != len(content):
@@ -38,7 +38,7 @@ def kind_of(content: bytes) -> DerKind | None:
             return DerKind.PKCS7
         if first_tag != _SEQUENCE:
             return None
-        # EncryptedPrivateKeyInfo (RFC 5958 §3) has its octets second, where a certificate has another sequence.
+        # EncryptedPrivateKeyInfo (RFC 5958 §3) has an octet string second, where a certificate has another sequence.
         second_tag, _, _ = _element(content, first_end)
     except ValueError:
         return None
@@ -46,7 +46,7 @@ def kind_of(content: bytes) -> DerKind | None:
 
 
 def issuer_and_subject(certificate: bytes) -> tuple[bytes, bytes]:
-    """The two names of a certificate as they are encoded, which is how they are compared; ValueError if it is none.
+    """The two names of a certificate as they are encoded, which is how they are compared. Raises ValueError.
 
     TBSCertificate ::= { [0] version, serial, algorithm, issuer, validity, subject, … } (RFC 5280 §4.1).
     """

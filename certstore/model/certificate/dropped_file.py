@@ -1,4 +1,4 @@
-"""A file that came in: a name and bytes, before anything is known about them. Light: the command line imports it."""
+"""A file as it was dropped or uploaded. Imports nothing, because every command of the command line imports it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How a certificate stands at an instant: what status, console and warnings say about it.
+"""The state of a certificate at an instant, as status, console and warnings show it.
 
-From (not_before, not_after, now) alone. When to renew is decided elsewhere; this is about what people have to be told.
+From (not_before, not_after, now) alone. When to renew is decided elsewhere; this is about what to show.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 WARNING_WINDOW = timedelta(days=5)
-"""Before the end of a certificate of usual lifetime."""
+"""How long before its end a certificate of usual lifetime is shown as expiring."""
 _USUAL_LIFETIME = timedelta(days=30)
 
 
 class CertificateState(StrEnum):
-    """`NONE`: the site has no certificate of its own."""
+    """`NONE`: the site has no certificate."""
 
     OK = "ok"
     WARNING = "warning"
@@ -24,7 +24,7 @@ class CertificateState(StrEnum):
 
     @property
     def is_fault(self) -> bool:
-        """Whether clients are refused because of it."""
+        """Whether clients refuse the certificate."""
         return self in {CertificateState.EXPIRED, CertificateState.NOT_YET_VALID}
 
 
@@ -35,7 +35,7 @@ def warning_begins(not_before: datetime, not_after: datetime) -> datetime:
 
 
 def certificate_state(not_before: datetime, not_after: datetime, now: datetime) -> CertificateState:
-    """All three aware. The instant `not_after` itself counts as expired, as it does in choosing."""
+    """All three are aware. The instant `not_after` itself counts as expired, as it does in `selection`."""
     if not_after <= now:
         return CertificateState.EXPIRED
     if now < not_before:
@@ -46,5 +46,5 @@ def certificate_state(not_before: datetime, not_after: datetime, now: datetime) 
 
 
 def remaining(not_after: datetime, now: datetime) -> timedelta:
-    """Never negative."""
+    """The time left until `not_after`, never negative."""
     return max(not_after - now, timedelta())

@@ -1,7 +1,7 @@
-"""What was found in certificates and keys that came in: the codes, and the words for people.
+"""What was found in certificates and keys that came in: the codes, and the messages for people.
 
-A refusal means that nothing of the drop is served; a problem is noted and served all the same. Messages name files and
-names, say what was found and what to do, and never hold anything out of a file. Knows nothing of how things are found.
+A refusal means that nothing of the files is served; with a problem they are served, and the problem is noted. Messages
+name files and host names, say what was found and what to do, and never quote a file's content.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Problem(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Nothing of the drop is served. Those in `FORCIBLE` a person may overrule, because the person might be right."""
+    """Nothing of the files is served. You may overrule those in `FORCIBLE`, because you might know better."""
 
     EMPTY = "empty"
     TOO_LARGE = "too_large"
@@ -50,12 +50,12 @@ FORCIBLE = {
     Refusal.NOT_YET_VALID: Problem.NOT_YET_VALID,
     Refusal.WRONG_NAME: Problem.NAME_NOT_COVERED,
 }
-"""The refusals that `force` turns into a problem, and into which."""
+"""The refusals that `force` overrules, and the problem that each one becomes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found. `code` is a `Problem` or a `Refusal`, `message` plain words with what to do."""
+    """One thing that was found. `code` is a `Problem` or a `Refusal`; `message` also says what to do."""
 
     code: str
     message: str
@@ -70,7 +70,7 @@ class Refused:
 
     @property
     def is_forcible(self) -> bool:
-        """Whether `force` would have let it through: every reason has to be one that a person may overrule."""
+        """Whether `force` would overrule it: that needs every reason to be in `FORCIBLE`."""
         return all(finding.is_forcible for finding in self.findings)
 
     @property

@@ -1,8 +1,8 @@
 """Finds the PEM blocks in bytes (RFC 7468), however the file was written.
 
-Byte order marks, UTF-16, any line ends, text around and between the blocks are taken as they come. A block that begins
-and does not end, or ends without a beginning, is a file caught while it was being written: that is reported, never
-skipped. Knows nothing of what is inside a block.
+Byte order marks, UTF-16, any line ends, and text around and between the blocks are accepted. A block that begins and
+does not end, or ends without a beginning, means a file that is still being written: it is reported, never skipped.
+Knows nothing of what is inside a block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINE = 64
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block. `der` is None when its base64 can't be decoded, or when `has_headers` (RFC 1421 encryption)."""
+    """`der` is None when the base64 can't be decoded, or when the block `has_headers` (RFC 1421 encryption)."""
 
     label: str
     der: bytes | None = field(repr=False)
@@ -34,14 +34,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """`is_incomplete`: a boundary has no counterpart."""
+    """The blocks in their order. `is_incomplete`: a boundary has no counterpart."""
 
     blocks: tuple[Block, ...]
     is_incomplete: bool
 
 
 def plain_bytes(content: bytes) -> bytes:
-    """Without a byte order mark; UTF-16, which Windows editors call Unicode, becomes the bytes others write."""
+    """The content without a byte order mark, and UTF-16 (which Windows editors call Unicode) as UTF-8."""
     if content.startswith(codecs.BOM_UTF8):
         return content[len(codecs.BOM_UTF8) :]
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -57,7 +57,7 @@ def looks_like_pem(content: bytes) -> bool:
 
 
 def find_blocks(content: bytes) -> Blocks:
-    """All blocks in their order. One pass over the boundaries, so that no file can make it slow."""
+    """One pass over the boundaries, so that no file can make it slow."""
     blocks: list[Block] = []
     is_incomplete = False
     beginning: re.Match[bytes] | None = None
@@ -92,7 +92,7 @@ def _decoded(body: bytes) -> bytes | None:
 
 
 def to_pem(label: str, der: bytes) -> bytes:
-    """One block in the usual form: 64 characters a line."""
+    """One block in the usual form, with 64 characters per line."""
     text = binascii.b2a_base64(der, newline=False)
     lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
     name = label.encode("ascii")

@@ -1,7 +1,7 @@
 """One certificate's facts, read once: what pairing, checking and ordering a chain need.
 
-`read_certificate` is remembered for a few hundred certificates: thousands of sites share a handful of intermediates.
-Judges nothing.
+`read_certificate` caches a few hundred certificates, as thousands of sites share a handful of intermediates. Decides
+nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TLS_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 class CertificateFacts:
     """`spki` is the DER of `public_key`, what pairs it with a private key; `signature_hash` is None for EdDSA.
 
-    `label` is what people call it: its first name, else its subject. `dns_names` holds the SAN's usable DNS names in
+    `label` is what messages call it: its first name, else its subject. `dns_names` holds the SAN's usable DNS names in
     normal form; a common name plays no part (RFC 9525 §6.2). `issuer` and `subject` are names as they are encoded.
     """
 
@@ -70,7 +70,7 @@ class CertificateFacts:
 
     @property
     def issuer_text(self) -> str:
-        """RFC 4514, for people. That the library refuses an encoding is no fault of the certificate's holder."""
+        """In RFC 4514's form, for people. An encoding that the library refuses is not the administrator's fault."""
         try:
             return self.certificate.issuer.rfc4514_string()
         except UNREADABLE:
@@ -120,7 +120,7 @@ def is_signed_by(child: CertificateFacts, issuer: CertificateFacts) -> bool | No
     certificate, key = child.certificate, issuer.public_key
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            # The same as the general way below with the issuer's key read once, not for each of its leaves.
+            # The same as the general way below, but with the issuer's key read once and not for each of its leaves.
             scheme = certificate.signature_algorithm_parameters
             if not isinstance(scheme, ec.ECDSA):
                 return False
@@ -135,7 +135,7 @@ def is_signed_by(child: CertificateFacts, issuer: CertificateFacts) -> bool | No
 
 
 def public_key_of(key: PrivateKeyTypes) -> bytes:
-    """The SPKI of a private key, to hold against `CertificateFacts.spki`; raises one of UNREADABLE."""
+    """The SPKI of a private key, to compare with `CertificateFacts.spki`; raises one of UNREADABLE."""
     return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -160,7 +160,7 @@ def _spki(key: CertificatePublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-# Each takes the extension's value, or None where the certificate has no such extension.
+# Each function takes the extension's value, or None where the certificate has no such extension.
 
 
 def _dns_names(san: x509.ExtensionType | None) -> tuple[str, ...]:

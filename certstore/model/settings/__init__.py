@@ -1,0 +1,10 @@
+"""`edge.yaml` and `site.yaml`: from text to valid values, or everything that is wrong with it.
+
+Opens no file.
+
+    models             all keys, what is allowed, and the defaults
+    loading            text to models, with file and line of every fault
+    yaml_lines         strict YAML, with the line of every key
+    mail_address       addresses of people who get warnings
+    response_headers   header fields that may be added to every answer
+"""

@@ -1,7 +1,8 @@
-"""Turns the text of edge.yaml and site.yaml into their models, or says what is wrong: file, line, key, value, allowed.
+"""Turns the text of edge.yaml and site.yaml into their models, or reports what is wrong: file, line, key, value, and
+what is allowed.
 
-All faults of a file come together. A value is shown only under a key that is known: under a misspelt one might stand a
-password. Opens no file: text and the file's name come in.
+All faults of a file are reported together. A value is shown only under a known key: a misspelt one might hold a
+password. Opens no file: the text and the file's name come in.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _EXPECTED = "expected "
 
 @dataclass(frozen=True, slots=True)
 class SettingsFault:
-    """One fault. `key` is written like `listeners[0].kind`, `value` as Python does it; None where it is not shown."""
+    """One fault. `key` is written like `listeners[0].kind`, `value` as Python shows it; None where it is not shown."""
 
     file: str
     line: int | None
@@ -41,7 +42,7 @@ class SettingsFault:
 
 
 class SettingsError(ValueError):
-    """The file can't be used. `faults` has at least one; the fields of the first stand on the error itself."""
+    """The file can't be used. There is at least one of the `faults`; the error itself has the fields of the first."""
 
     def __init__(self, faults: tuple[SettingsFault, ...]) -> None:
         super().__init__("\n".join(map(str, faults)))
@@ -68,7 +69,9 @@ def _parse[T: BaseModel](model: type[T], text: str, source: str) -> T:
     parsed: T | None = None
     if not isinstance(value, dict):
         allowed = f"keys with values, such as {', '.join(list(_fields(model))[:3])}"
-        faults.append(SettingsFault(source, 1, None, None, allowed, f"{_kind(value)} instead of keys with values"))
+        faults.append(
+            SettingsFault(source, 1, None, None, allowed, f"found {_kind(value)} instead of keys with values")
+        )
     elif document.value is not None or not faults:
         try:
             parsed = model.model_validate(value)
@@ -86,7 +89,7 @@ def _yaml_fault(fault: YamlFault, source: str) -> SettingsFault:
 def _model_faults(
     error: ValidationError, model: type[BaseModel], document: YamlDocument, source: str
 ) -> Iterator[SettingsFault]:
-    """One fault per place: the branches of a union each report, and together they are what is allowed."""
+    """One fault per place: each branch of a union reports one, and together they say what is allowed."""
     places: dict[YamlPath, list[Mapping[str, Any]]] = {}
     for each in error.errors(include_url=False):
         places.setdefault(_path_in_text(each, document.lines), []).append(each)
@@ -100,16 +103,16 @@ def _model_faults(
             known = _known_keys(model, path[:-1])
             yield SettingsFault(source, line, _written(path), None, ", ".join(known), _unknown(str(path[-1]), known))
         elif report["type"] == "missing":
-            yield SettingsFault(source, line, _written(path), None, None, "is required and missing")
+            yield SettingsFault(source, line, _written(path), None, None, "this key is required")
         else:
             yield _value_fault(reports, source, line, _written(path) or None)
 
 
 def _value_fault(reports: list[Mapping[str, Any]], source: str, line: int, key: str | None) -> SettingsFault:
     value = reports[0]["input"]
-    # Where the parts of a value fit and do not go together, repeating them all would bury what is wrong.
+    # Where the parts of a value are right but do not go together, repeating them all would bury what is wrong.
     text = None if isinstance(value, dict | list | BaseModel) else shown(repr(value))[:_VALUE_LIMIT]
-    found = "nothing is given" if value is None else f"found {text or _kind(value)}"
+    found = "no value is given" if value is None else f"found {text or _kind(value)}"
     sentences = [message for message in map(_own_message, reports) if not message.startswith(_EXPECTED)]
     if any(sentences):
         return SettingsFault(source, line, key, text, None, "; ".join(dict.fromkeys(filter(None, sentences))))
@@ -120,7 +123,7 @@ def _value_fault(reports: list[Mapping[str, Any]], source: str, line: int, key: 
 
 
 def _own_message(report: Mapping[str, Any]) -> str:
-    """What a validator of ours says; those that begin with "expected" say only what is allowed."""
+    """The message of a validator of ours; one that begins with "expected" says only what is allowed."""
     return str(report["ctx"]["error"]) if report["type"] == "value_error" else ""
 
 
@@ -144,7 +147,7 @@ _ALLOWED = {
     "finite_number": "a number",
     "bool_parsing": "true or false",
     "bool_type": "true or false",
-    "string_type": "a text",
+    "string_type": "text",
     "path_type": "a path",
     "tuple_type": "a list",
     "list_type": "a list",
@@ -164,7 +167,7 @@ _BOUNDS = {
 
 
 def _allowed(report: Mapping[str, Any]) -> str:
-    """What would have been right, in words."""
+    """What would be right, in words."""
     kind, context = report["type"], report.get("ctx", {})
     if kind in _ALLOWED:
         return _ALLOWED[kind]

@@ -1,7 +1,7 @@
-"""Mail addresses of people who are warned: one each, in the form that every mail server takes. Pure.
+"""Mail addresses of people who get warnings, in the form that every mail server accepts. Pure.
 
 Stricter than RFC 5322: no quoted local part and no comments. An address goes into a header and an SMTP command, beside
-those of other sites, so whatever could end a line there, stand for several, or need SMTPUTF8 is refused here.
+those of other sites, so anything that could end a line there, mean several addresses, or need SMTPUTF8 is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The models of `edge.yaml` and `site.yaml`: what may be said, and what holds when nothing is said.
+"""The models of `edge.yaml` and `site.yaml`: all keys, what is allowed, and the defaults.
 
-Models are frozen and can only be built valid; text becomes a model in `settings_source`, which adds file and line to
-what is reported here. Paths stay as written: whoever opens one resolves it against the folder of the file.
+Models are frozen and can only be built valid. `loading` turns text into a model, and adds file and line to what is
+reported here. Paths stay as written: the code that opens one resolves it against the folder of the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Source(StrEnum):
 
 
 class HostPort(NamedTuple):
-    """An address as written: an IP literal without brackets or a host name, and a port (0 asks the system for one)."""
+    """An address as written: an IP literal without brackets or a host name, and a port (0: the system chooses one)."""
 
     host: str
     port: int
@@ -58,7 +58,7 @@ def parse_host_port(text: object) -> object:
 
 
 def parse_network(text: object) -> object:
-    """An address or network in text; a bare number or boolean, which `ipaddress` would take, is a slip."""
+    """An address or network in text; a bare number or boolean, which `ipaddress` would accept, is a mistake."""
     if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
         raise ValueError("expected an address or network, for example 10.0.0.5 or 10.0.0.0/8")  # noqa: TRY004
     return text
@@ -79,7 +79,7 @@ class Model(BaseModel):
 
 
 class ListenerKind(StrEnum):
-    """What a listener speaks. Those with an `s` at the end are TLS from the first byte."""
+    """The protocol of a listener. Those that end in `s` use TLS from the first byte."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -108,7 +108,7 @@ class ListenerKind(StrEnum):
 
     @property
     def is_clear_text(self) -> bool:
-        """TLS never comes."""
+        """Connections never become TLS."""
         return self in (ListenerKind.HTTP, ListenerKind.HEALTH)
 
     @property
@@ -146,7 +146,7 @@ HostName = Annotated[str, BeforeValidator(_domain_name)]
 
 
 def _certificate_name(text: Any) -> Any:
-    """Certificates are for addresses too."""
+    """Certificates can be for addresses too."""
     try:
         return str(ipaddress.ip_address(str(text)))
     except ValueError:
@@ -190,11 +190,15 @@ class ListenerSettings(Model):
     @model_validator(mode="after")
     def _upstream_fits_kind(self) -> Self:
         if self.kind.is_mail and self.upstream is None:
-            raise ValueError(f"a listener of kind {self.kind} needs `upstream: host:port`, its mail server")
+            raise ValueError(
+                f"a listener of kind {self.kind} needs `upstream: host:port`, the address of its mail server"
+            )
         if not self.kind.is_mail:
             given = [name for name in self.model_fields_set if name.startswith("upstream") or name == "proxy_protocol"]
             if given:
-                raise ValueError(f"{given[0]} is for mail listeners; kind {self.kind} relays to its site's upstream")
+                raise ValueError(
+                    f"`{given[0]}` is only for mail listeners; {self.kind} relays to the upstream of each site"
+                )
         return self
 
 
@@ -207,7 +211,7 @@ class Upstream(Model):
     """The name that the server's certificate must cover, where it is not the host of `url`."""
     client_cert: Path | None = None
     health: str | None = None
-    """The target of a GET that tells whether the server works, asked where there are several."""
+    """The target of the GET that checks whether the server works; only where there are several servers."""
 
     @field_validator("health")
     @classmethod
@@ -223,20 +227,20 @@ class Upstream(Model):
     def _url(cls, url: str) -> str:
         if url.startswith("unix:"):
             if not url.removeprefix("unix:").startswith("/"):
-                raise ValueError("a Unix socket is written unix:/absolute/path")
+                raise ValueError("expected unix:/absolute/path for a Unix socket")
             return url
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError("expected http://host:port, https://host:port or unix:/path, and no path behind it")
+            raise ValueError("expected http://host:port or https://host:port, without a path, or unix:/absolute/path")
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("an upstream has no user name, query or fragment")
+            raise ValueError("expected a URL without user name, query and fragment")
         _ = parts.port  # raises ValueError when it is out of range
         return url
 
     @model_validator(mode="after")
     def _name_is_verified(self) -> Self:
         if self.name is not None and not self.is_tls:
-            raise ValueError("`name` is for https: nothing else shows a certificate")
+            raise ValueError("`name` is only for https:// servers: no other shows a certificate")
         return self
 
     @property
@@ -255,7 +259,7 @@ class Upstream(Model):
 
 
 def _upstream_list(value: object) -> object:
-    """One or a list, each a URL or its long form."""
+    """One server or a list of them, each a URL or the long form."""
     items = value if isinstance(value, (list, tuple)) else [value]
     return tuple({"url": item} if isinstance(item, str) else item for item in items)
 
@@ -298,11 +302,11 @@ class HttpSettings(Model):
 
 
 LONGEST_SECONDS = 1_000_000
-"""Of any time in edge.yaml, eleven days. Loops and timers count in ways that end somewhere: infinity is no deadline."""
+"""The longest time in edge.yaml, eleven days: loops and timers can't count to infinity."""
 
 
 class Limits(Model):
-    """Sizes in bytes, times in seconds. The idle limits let ActiveSync pings (59 min) and IMAP IDLE (29 min) live."""
+    """Sizes in bytes, times in seconds. The idle limits allow for ActiveSync pings (59 min) and IMAP IDLE (29 min)."""
 
     header_bytes: int = Field(65536, ge=1024, le=1 << 20)
     handshake_seconds: float = Field(10, gt=0, le=LONGEST_SECONDS)
@@ -311,7 +315,7 @@ class Limits(Model):
     mail_idle_seconds: float = Field(2100, gt=0, le=LONGEST_SECONDS)
     drain_seconds: float = Field(60, ge=0, le=LONGEST_SECONDS)
     connections: int = Field(20000, ge=1)
-    """Over all workers, as the next."""
+    """Of all workers together, like the next one."""
     connections_per_address: int = Field(500, ge=1)
     """Of one IPv4 address, or of one IPv6 network of 64 bits."""
 
@@ -421,7 +425,9 @@ class Settings(Model):
         seen: dict[HostPort, ListenerKind] = {}
         for listener in self.listeners:
             if listener.listen.port and listener.listen in seen:
-                raise ValueError(f"{listener.listen} is listened on twice: {seen[listener.listen]} and {listener.kind}")
+                raise ValueError(
+                    f"two listeners have the address {listener.listen}: {seen[listener.listen]} and {listener.kind}"
+                )
             seen[listener.listen] = listener.kind
         return self
 
@@ -450,10 +456,12 @@ class SiteSettings(Model):
     def _no_wildcard_by_http01(self) -> Self:
         wildcards = [name for name in self.additional_names if name.startswith("*.")]
         if self.certificate is Source.ACME and wildcards:
-            raise ValueError(f"{wildcards[0]}: a wildcard can't be ordered, HTTP-01 can't prove it; use a file")
+            raise ValueError(
+                f"{wildcards[0]}: a wildcard can't be ordered, as HTTP-01 can't validate it; use `certificate: file`"
+            )
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the site declares, its host first."""
+        """All names that the site declares, its host first."""
         return (self.host, *(name for name in self.additional_names if name != self.host))

@@ -1,6 +1,6 @@
-"""One YAML document as plain values, with the line of every key: strict, so that what stands there is what holds.
+"""One YAML document as plain values, with the line of every key: strict, so that nothing in it is silently ignored.
 
-Duplicate keys, a second document, keys that are no text and values that refer to themselves are faults. Knows nothing
+Duplicate keys, a second document, keys that are not text and values that refer to themselves are faults. Knows nothing
 of what the keys mean.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
-# The C parser is some ten times faster, which counts with thousands of sites; wheels have it, some builds do not.
+# The C parser is about ten times faster, which matters with thousands of sites; wheels have it, some builds do not.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _MERGE_TAG = "tag:yaml.org,2002:merge"
-# Aliases may repeat a part; without a limit a few lines of aliases to aliases stand for millions of millions of values.
+# Aliases may repeat a part: without a limit, a few lines of aliases to aliases would make millions of values.
 _VALUES_LIMIT = 100_000
 _DEPTH_LIMIT = 20
-_TOO_DEEP = f"it is nested more than {_DEPTH_LIMIT} deep, or refers to itself"
+_TOO_DEEP = f"it is nested more than {_DEPTH_LIMIT} levels deep, or refers to itself"
 _OPENERS = "[{-?:"
 
 YamlPath = tuple[str | int, ...]
@@ -29,9 +29,9 @@ YamlPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class YamlFault:
-    """One thing wrong with the text itself; `path` is empty where it is no key's fault.
+    """One thing that is wrong with the text itself; `path` is empty where no key is at fault.
 
-    `is_value_lost`: None stands in the document because the value at `path` could not be read.
+    `is_value_lost`: the document holds None at `path`, because the value could not be read.
     """
 
     line: int | None
@@ -50,7 +50,7 @@ class YamlDocument:
 
 
 def read_document(text: str) -> YamlDocument:
-    """Never raises: text that can't be read gives faults and the value None."""
+    """Never raises: text that can't be read results in faults and the value None."""
     text = text.removeprefix("\ufeff")
     try:
         _check_depth(text)
@@ -74,7 +74,7 @@ def read_document(text: str) -> YamlDocument:
 def _check_depth(text: str) -> None:
     """The C parser composes nested values by recursion without a limit: enough brackets would end the process.
 
-    Its events come without recursion. Texts with few signs that can open a level are not looked at: nearly all are.
+    Its events come without recursion. Most texts have too few characters that can open a level to need this.
     """
     if sum(map(text.count, _OPENERS)) <= _DEPTH_LIMIT:
         return
@@ -93,9 +93,9 @@ def _marked_fault(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
     problem = error.problem or error.context or "it is not YAML"
     line = text.splitlines()[mark.line :][:1] if mark else []
     if "but found another document" in problem:
-        problem = "a second document begins here (---); one is allowed"
+        problem = "a second document begins here (---), but only one is allowed"
     elif "tab" in problem or (line and line[0].lstrip(" ").startswith("\t")):
-        problem = "a tab stands where YAML wants spaces"
+        problem = "there is a tab where YAML requires spaces"
     elif error.context and error.context_mark and error.context is not problem:
         problem = f"{problem} ({error.context} from line {error.context_mark.line + 1})"
     return YamlFault(mark.line + 1 if mark else None, (), problem)
@@ -103,10 +103,10 @@ def _marked_fault(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
 
 def _unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+        return _TOO_DEEP
     if isinstance(error, yaml.reader.ReaderError):
         return f"there is a character that YAML does not allow ({error.reason})"
-    return "it is not text that YAML allows"
+    return "it is not text in a form that YAML allows"
 
 
 class _TooMuch(Exception):
@@ -116,7 +116,7 @@ class _TooMuch(Exception):
 
 
 class _Builder:
-    """Walks the nodes once; keeps lines and faults beside the values."""
+    """Walks the nodes once and keeps lines and faults beside the values."""
 
     def __init__(self) -> None:
         self.lines: dict[YamlPath, int] = {}
@@ -147,14 +147,14 @@ class _Builder:
             if key_node.tag == _MERGE_TAG:
                 self._fault(line, path, "<< (merge) is not supported; write the keys out")
                 continue
-            # A key is taken as it is written: `on` and `no` would otherwise be truth values, as YAML 1.1 has it.
+            # A key is taken as it is written: in YAML 1.1 `on` and `no` would otherwise be truth values.
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode) or not isinstance(key, str):
-                self._fault(line, path, "a key has to be a plain text")
+                self._fault(line, path, "a key must be plain text")
                 continue
             if key in values:
                 first = self.lines[*path, key]
-                self._fault(line, (*path, key), f"this key stands a second time (first in line {first})")
+                self._fault(line, (*path, key), f"this key is there twice (the first is in line {first})")
                 continue
             self.lines[*path, key] = line
             values[key] = self.build(value_node, (*path, key))
@@ -164,7 +164,7 @@ class _Builder:
         try:
             value = self._constructor.construct_object(node)
             if isinstance(value, str) and "\0" in value:
-                raise ValueError  # an escape can say it; in a path or name the system would refuse it, later
+                raise ValueError  # an escape can express it, and the system would refuse it later in a path or name
             return value
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None

@@ -1,6 +1,6 @@
-"""Which site a name in the drop places stands for: a folder by its own name, a file by the site's key or host.
+"""Which site an entry of the drop folders belongs to: a folder by its name, a file by the site's key or host.
 
-Answers from the books; looks at no file. What can be no site is not passed over in silence.
+Answers from the writer's state and opens no file. An entry that can't be a site is logged.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from certstore.store.writer_state import WriterState
 
 
 def site_of_place(state: WriterState, name: str, *, is_folder: bool) -> str | None:
-    """The key, maybe of a site that does not exist yet; None, with a word in the log, for a name that is no site's.
+    """The key of the site, perhaps of one that does not exist yet; None, with a line in the log, for any other name.
 
-    `name` is that of an entry of domains/.
+    `name` is the name of an entry of domains/.
     """
     site = _site(state, name, is_folder=is_folder)
-    path = f"{state.layout.domains}/{shown(name)}"  # whoever may drop here is not to write lines of the log
+    path = f"{state.layout.domains}/{shown(name)}"  # people who may drop files must not write lines of the log
     if site is None and (is_folder or name.endswith(DROP_SUFFIX)):
-        state.log_once(f"{path} is ignored: its name is no site's key and no host name in lower-case A-labels")
+        state.log_once(
+            f"{path} is ignored: its name is neither the key of a site nor a host name in lower-case A-labels"
+        )
     elif site in state.tombstones:
-        state.log_once(f"{path} is ignored: the site {site} was removed; `certedge site add {site}` brings it back")
+        state.log_once(f"{path} is ignored: the site {site} was removed; add it again with `certedge site add {site}`")
         return None
     return site
 

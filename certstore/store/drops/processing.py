@@ -39,7 +39,7 @@ _AFTER_FAILURE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class DropCheck:
-    """`result` is there when something was judged; `again_in` when the site should be looked at again by itself."""
+    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change."""
 
     site: str
     result: IntakeResult | None = None
@@ -48,15 +48,15 @@ class DropCheck:
 
 @dataclass(slots=True)
 class SettleTimer:
-    """How long each unfinished thing has been seen as it is: for clocks that disagree with the file system's, and to
-    say so when a drop never comes to rest.
+    """How long each unfinished drop or site.yaml has been as it is: for clocks that disagree with the file system's,
+    and to report a drop that never settles.
     """
 
     _seen: dict[str, tuple[str, float]] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
 
     def unchanged_for(self, what: str, content: str, changed_at: float) -> timedelta:
-        """By the file's own time if that is in the past, else since it was first seen with this content."""
+        """By the file's own time if that is in the past, else since this content was first seen."""
         seen, first = self._seen.get(what, ("", 0.0))
         now = time.monotonic()
         if seen != content:
@@ -101,13 +101,15 @@ def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> Pen
     if known is None:
         folder = state.layout.drop_folder(site)
         if os.path.isdir(folder) and not os.path.lexists(state.layout.site_yaml(site)):  # noqa: PTH112  never raises
-            state.log_once(f"{folder} is no site yet: it has no site.yaml, and its name is no host name with a dot")
+            state.log_once(
+                f"{folder} is not a site yet: it has no site.yaml, and its name is not a host name with a dot"
+            )
         return DropCheck(site, None, settings.again_in)
     return PendingCheck(known, state.last_drop(site), _places(state, known), settings)
 
 
 def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
-    """Read the drop and, where it is news, check what is in it. Never raises for what lies there."""
+    """Read the drop and, where it is news, check what is in it. Never raises for what is in it."""
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
         known = replace(known, has_drop=True)
@@ -158,22 +160,24 @@ def _problems(
         settle_timer.end(site)
         problems[SiteProblem.UNSETTLED] = None
     elif settle_timer.is_exhausted(site):
-        message = "the drop keeps changing or stays incomplete; what was complete last is served"
+        message = "the drop keeps changing or stays incomplete; the last complete one is still served"
         problems[SiteProblem.UNSETTLED] = message
     if isinstance(decision, HeldBack):
         problems[SiteProblem.NOT_ACTIVATED] = (
-            f"a drop lies there and is not activated, because site.yaml says `certificate: {decision.source.value}`; "
-            "set it to `file` to use the drop"
+            f"there is a drop, but it is not activated, because site.yaml says `certificate: {decision.source.value}`; "
+            "set that to `file` to use the drop"
         )
     elif isinstance(decision, Missing):
         folder = pending.places.folder
-        missing.append(f"what was dropped in {folder} or beside it is gone; its certificate is served on")
+        missing.append(
+            f"the files that were dropped in {folder} or beside it are gone; their certificate is still served"
+        )
     problems[SiteProblem.SOURCE_MISSING] = "; ".join(filter(None, missing)) or None
     return problems
 
 
 def _places(state: WriterState, known: KnownSite) -> DropPlaces:
-    """A file beside the folders is the drop of the site whose key it bears, else of the one whose host it is."""
+    """A file beside the folders is the drop of the site with that key, else of the site with that host."""
     layout, files = state.layout, [state.layout.drop_file(known.site)]
     if known.host not in state.registry and state.registry.site_of_host(known.host) == known.site:
         files.append(layout.drop_file(known.host))
@@ -181,7 +185,7 @@ def _places(state: WriterState, known: KnownSite) -> DropPlaces:
 
 
 def _unchanged_for(settle_timer: SettleTimer, pending: PendingCheck, drop: Drop) -> timedelta:
-    """What is not there has no time of its own, so absence counts from when it was noticed."""
+    """Files that are not there have no time, so absence counts from when it was noticed."""
     if not drop.is_absent:
         return settle_timer.unchanged_for(pending.known.site, drop.digest, drop.changed_at)
     if pending.last is None:
@@ -190,6 +194,6 @@ def _unchanged_for(settle_timer: SettleTimer, pending: PendingCheck, drop: Drop)
 
 
 def _source(places: DropPlaces, drop: Drop) -> str:
-    """The folder, or the one file where that is all there is."""
+    """The folder, or the file beside it where that is all there is."""
     beside = [path for path in places.files if any(file.name == path.name for file in drop.files)]
     return str(beside[0]) if len(drop.files) == len(beside) == 1 else str(places.folder)

@@ -1,8 +1,8 @@
-"""Reads what was dropped for a site, whatever it is made of, without harm to the one who reads.
+"""Reads what was dropped for a site, safely even among pipes, devices, links and files that grow.
 
-A drop is the visible files of the site's folder together with its one-file form beside the folders; both at once are
-read as one drop, and the newest valid pair in it wins. Everything is copied into memory, nothing is moved or changed.
-Judges no certificate: what the bytes are is for `model.bundle`, what to do about it for `judgement`.
+A drop is all visible files of the site's folder, together with the files beside the folders that are named after the
+site; the newest valid pair in it wins. Everything is copied into memory, and nothing is moved or changed. Checks no
+certificate: `model.certificate.bundle` finds out what the bytes are, `drop_decision` decides what to do.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MAX_FILES = 64
 MAX_BYTES = 4_000_000
 _ATTEMPTS = 3
 _CERTIFICATE_SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p12", ".pfx")
-# What editors, copying programs and package managers put beside a file while they write it.
+# Files that editors, copying programs and package managers make beside a file while they write it.
 _TRANSIENT_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".filepart", ".swp", ".swx", ".swo", ".crdownload")
 
 Stamp = tuple[str, int, int, int]
-"""Path, inode, size, time of the last change of content or place (ctime, which no copying program can set back)."""
+"""Path, inode, size, and the time of the last change of content or place (ctime, which no program can set back)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DropPlaces:
-    """Where a site's drop may lie: its folder, and files beside the folders that are named after its key or host."""
+    """Where a site's drop may be: its folder, and files beside the folders that are named after its key or host."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -43,12 +43,12 @@ class DropPlaces:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """What was found. `findings` say what could not be read: with any of them the drop is refused as a whole, because
-    the part that is missing may be the part that matters.
+    """What was found. `findings` tell what could not be read; any of them refuses the drop as a whole, because the
+    missing part may be the one that matters.
 
-    `digest` changes with the content of any file that could hold a key or a certificate; not with names, order or
-    times, nor with notes that lie beside. `changed_at` is the newest change in seconds since the epoch. `is_steady` is
-    False when the files were changing while they were read.
+    `digest` changes with the content of any file that could hold a key or a certificate, but not with names, order,
+    times or other files. `changed_at` is the newest change in seconds since the epoch. `is_steady` is False when the
+    files were changing while they were read.
     """
 
     files: tuple[DroppedFile, ...]
@@ -59,12 +59,12 @@ class Drop:
 
     @property
     def is_absent(self) -> bool:
-        """Nothing is there that anybody could have meant as a drop."""
+        """There is nothing that could be meant as a drop."""
         return not self.files and not self.findings
 
 
 def read_drop(places: DropPlaces) -> Drop:
-    """Read it all; never raises and never blocks. Files that change meanwhile are read again, a few times."""
+    """Never raises and never blocks on a file. Files that change meanwhile are read again, a few times."""
     drop = _read_once(places)
     for _ in range(_ATTEMPTS - 1):
         if drop.is_steady:
@@ -81,11 +81,11 @@ def _read_once(places: DropPlaces) -> Drop:
 
 
 def stamps(places: DropPlaces) -> tuple[Stamp, ...]:
-    """What tells whether a drop may have changed since, without opening a file. Never raises."""
+    """What differs when a drop may have changed, without opening a file. Never raises."""
     found = []
     for path in _candidates(places):
         try:
-            status = os.stat(path)  # noqa: PTH116  links are followed: the file behind is what counts
+            status = os.stat(path)  # noqa: PTH116  links are followed: the file behind the link counts
         except OSError:
             found.append((path, 0, 0, 0))
             continue
@@ -95,12 +95,12 @@ def stamps(places: DropPlaces) -> tuple[Stamp, ...]:
 
 
 def is_drop_name(name: str) -> bool:
-    """Whether a file of this name in a folder belongs to the drop. Hidden ones are reached through links only."""
+    """Whether a file of this name in a folder belongs to the drop. Hidden files are only reached through links."""
     return not name.startswith((".", "#")) and name != SITE_YAML and not name.endswith(_TRANSIENT_SUFFIXES)
 
 
 def _candidates(places: DropPlaces) -> list[str]:
-    """Sorted, and only so many that a folder full of files costs little to find too full."""
+    """The paths, sorted; not more than it takes to find out that a folder is too full."""
     try:
         with os.scandir(places.folder) as entries:
             inside = [
@@ -123,9 +123,7 @@ def _read_files(places: DropPlaces) -> tuple[tuple[DroppedFile, ...], tuple[Find
     if (fault := _unreadable_folder(places.folder)) is not None:
         findings.append(fault)
     if len(paths) > MAX_FILES:
-        message = (
-            f"{places.folder} holds more than {MAX_FILES} files: leave only what belongs to this site's certificate"
-        )
+        message = f"{places.folder} holds more than {MAX_FILES} files; leave only those of this site's certificate"
         return (), (*findings, refusal(Refusal.TOO_LARGE, message))
     left = MAX_BYTES
     for path in paths:
@@ -139,12 +137,12 @@ def _read_files(places: DropPlaces) -> tuple[tuple[DroppedFile, ...], tuple[Find
 
 
 def _unreadable_folder(folder: Path) -> Finding | None:
-    """A folder that is not there is no fault; one that is there and can't be listed is."""
+    """A fault for a folder that can't be listed, none for one that is not there."""
     try:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except PermissionError:
         return refusal(
-            Refusal.UNREADABLE, f"{folder} can't be listed by the service: permission denied. {repair_command(folder)}"
+            Refusal.UNREADABLE, f"the service can't list {folder}: permission denied. {repair_command(folder)}"
         )
     except OSError:
         return None
@@ -152,9 +150,9 @@ def _unreadable_folder(folder: Path) -> Finding | None:
 
 
 def _read_file(path: str, limit: int) -> DroppedFile | Finding | None:
-    """The content of a regular file; None for what is silently no part of a drop (a folder in the folder)."""
+    """The content of a regular file; None for what is not part of a drop (a folder in the folder)."""
     try:
-        # Looked at before it is opened: opening some devices has effects, and a FIFO is not to be waited on.
+        # Checked before it is opened: opening some devices has effects, and a pipe would block.
         mode = os.stat(path).st_mode  # noqa: PTH116
         if stat.S_ISREG(mode):
             content = _read_regular(path, limit)
@@ -163,16 +161,20 @@ def _read_file(path: str, limit: int) -> DroppedFile | Finding | None:
         return _unreadable(path, error)
     if stat.S_ISDIR(mode) and not path.endswith(_CERTIFICATE_SUFFIXES):
         return None
-    return refusal(Refusal.UNREADABLE, f"{shown(path)} is {_kind(mode)}, not a file: remove it, or put the file there")
+    return refusal(
+        Refusal.UNREADABLE, f"{shown(path)} is {_kind(mode)}, not a file; remove it, or put the file in its place"
+    )
 
 
 def _read_regular(path: str, limit: int) -> bytes | Finding:
-    """As many bytes as the file has at this moment; one that grows meanwhile is found out by its stamp."""
+    """As many bytes as the file has at this moment; the stamps show whether it grew meanwhile."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return refusal(Refusal.UNREADABLE, f"{shown(path)} became {_kind(status.st_mode)} while it was read")
+            return refusal(
+                Refusal.UNREADABLE, f"{shown(path)} became {_kind(status.st_mode)} while it was read; put the file back"
+            )
         if status.st_size > limit:
             return _too_large(path, status.st_size)
         content = b""
@@ -185,18 +187,18 @@ def _read_regular(path: str, limit: int) -> bytes | Finding:
 
 def _too_large(path: str, size: int) -> Finding:
     message = (
-        f"{shown(path)} has {size} bytes; at most {FILE_LIMIT} of one file and {MAX_BYTES} of one drop are read: "
-        "leave only what belongs to this site's certificate"
+        f"{shown(path)} has {size} bytes, and at most {FILE_LIMIT} of one file and {MAX_BYTES} of one drop are read; "
+        "leave only the files of this site's certificate"
     )
     return refusal(Refusal.TOO_LARGE, message)
 
 
 def _unreadable(path: str, error: OSError) -> Finding:
-    reason = f"{shown(path)} can't be read by the service: {(error.strerror or 'unknown error').lower()}"
+    reason = f"the service can't read {shown(path)}: {(error.strerror or 'unknown error').lower()}"
     if isinstance(error, PermissionError):
         reason = f"{reason}. {repair_command(Path(path))}"
     elif isinstance(error, FileNotFoundError):
-        reason = f"{shown(path)} leads to a file that is not there: mend or remove the link"
+        reason = f"{shown(path)} is a link to a file that does not exist; restore the file or remove the link"
     return refusal(Refusal.UNREADABLE, reason)
 
 
@@ -219,6 +221,6 @@ def _digest(files: Sequence[DroppedFile], findings: Sequence[Finding]) -> str:
 
 
 def _may_matter(file: DroppedFile) -> bool:
-    """Whether content or name speaks of keys and certificates; notes that lie beside them do not count."""
+    """Whether content or name suggests a key or a certificate; other files in the folder do not count."""
     plain = plain_bytes(file.content)
     return file.name.endswith(_CERTIFICATE_SUFFIXES) or looks_like_pem(plain) or kind_of(plain) is not None

@@ -280,7 +280,7 @@ class Stream:
         self._acknowledge()
 
     def exchange_failed(self, status: int, cause: str) -> None:
-        self._plane.count(cause if cause.startswith("upstream_") else f"upstream_{cause}")
+        self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
         if self._stage is not ASKED or not status:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)

@@ -1,6 +1,6 @@
 """Preflight against a local DNS and web servers on loopback addresses: each fault gives its own finding.
 
-127.0.0.1 is this edge, 127.0.0.2 another server with the answers of the test, and at 127.0.0.3 there is nothing. All are
+127.0.0.1 is this edge, 127.0.0.2 another server with the answers of the test, and 127.0.0.3 is unused. All of them are
 private addresses, so what would be fatal at a public one is doubtful here; `test_preflight_findings` has the others.
 """
 

@@ -1,4 +1,4 @@
-"""Forms as a browser without scripts sends them: the hidden fields of the page that was shown, and what was typed."""
+"""Forms as a browser without scripts sends them: the hidden fields of the page, and what the user typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
 
 
 def hidden(page: Answer) -> dict[str, str]:
-    """All hidden fields of the page; of those with one name the first."""
+    """All hidden fields of the page; the first of each name."""
     fields: dict[str, str] = {}
     for name, value in _HIDDEN.findall(page.text):
         fields.setdefault(unescape(name), unescape(value))
@@ -40,12 +40,12 @@ def submit(client: Client, path: str, fields: Mapping[str, Any] | None = None, *
 
 
 def upload(client: Client, path: str, files: Sequence[tuple[str, bytes]], **fields: str) -> Answer:
-    """As a form with files does."""
+    """Post files as a form does."""
     return upload_with(hidden(client.get("/profile"))["csrf"], client, path, files, **fields)
 
 
 def upload_with(token: str, client: Client, path: str, files: Sequence[tuple[str, bytes]], **fields: str) -> Answer:
-    """The same with a token that was read earlier."""
+    """`upload` with a CSRF token that was read earlier."""
     boundary = secrets.token_hex(16)
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()

@@ -1,7 +1,7 @@
-"""A running console in this process: real HTTPS on a free port, a real store, verbs performed as control performs them.
+"""A running console in this process: real HTTPS on a free port, a real store, commands performed as control does.
 
-The loop runs in a thread; the store's writer, the desk's parts and the clock can be reached from the test. `Client`
-speaks HTTP/1.1 and keeps cookies; it checks no certificate, as no test here is about trust.
+The loop runs in a thread; tests reach the store's writer, users and tokens, and the clock. `Client` speaks HTTP/1.1 and
+keeps cookies; it checks no certificate, as no test here is about trust.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -37,25 +36,13 @@ from certstore.people.access import Access
 from certstore.people.invitations import FIRST
 from certstore.people.passwords import Passwords
 from certstore.store.writer import StoreWriter
+from tests.certstore.renewal.care import Clock
 from tests.certstore.stores import acquire
 
 if TYPE_CHECKING:
     from certstore.control.upkeep import Upkeep
 
 PASSWORD = "a calm afternoon by the sea"
-
-
-class Clock:
-    """The present, moved by hand as far as a test wants."""
-
-    def __init__(self) -> None:
-        self.offset = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.offset
-
-    def forward(self, **by: float) -> None:
-        self.offset += timedelta(**by)
 
 
 @dataclass(slots=True)
@@ -74,8 +61,8 @@ class Answer:
 
 
 class Client:
-    """One browser or program. `token` goes into every request's Authorization, cookies are kept. With `name` it asks
-    for that host, and it comes from the address `source`."""
+    """One browser or program. It sends `token` with every request and keeps cookies. `name` is the host that it asks
+    for, `source` the address that it comes from."""
 
     def __init__(
         self, port: int, token: str | None = None, *, name: str = "127.0.0.1", source: str = "127.0.0.1"
@@ -150,7 +137,7 @@ class RunningConsole:
         return Client(self.port, token)
 
     def api(self, scope: Scope = Scope.ADMIN, *sites: str) -> Client:
-        """With a fresh token."""
+        """A client with a new token."""
         _, text = self.access.tokens.add("test", scope, sites or None, "test")
         return self.client(text)
 
@@ -158,7 +145,7 @@ class RunningConsole:
         self.access.users.add(name, role, sites, _password_hash())
 
     def signed_in(self, name: str) -> Client:
-        """Without the form, whose hashing takes its time."""
+        """A client with a session, without the form, as hashing takes time."""
         client = self.client()
         client.cookies[COOKIE] = self.access.sessions.begin(name, "127.0.0.1").secret
         return client
@@ -178,14 +165,14 @@ def running_console(
     *,
     upkeep: Callable[[StoreWriter, Settings, Path], Upkeep] | None = None,
 ) -> Iterator[RunningConsole]:
-    """`root` is the store's folder, whose parent stands for that of edge.yaml."""
+    """`root` is the store's folder; its parent serves as the folder of edge.yaml."""
     chosen = Settings.model_validate({"admin": {"listen": "127.0.0.1:0"}, **(settings or {})})
     clock, performed = Clock(), list[str]()
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(acquire(root))
-        care = upkeep(writer, chosen, root.parent) if upkeep is not None else None
-        if care is not None:
-            stack.callback(care.stop)
+        running = upkeep(writer, chosen, root.parent) if upkeep is not None else None
+        if running is not None:
+            stack.callback(running.stop)
         turns = threading.Lock()
 
         def perform_one[R: CommandResult](request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
@@ -193,11 +180,11 @@ def running_console(
             if runs(request) is Runs.WRITER:
                 with turns:
                     return perform(writer, request, tell)
-            if care is None:
+            if running is None:
                 raise RequestFailed(Fault.INTERNAL, f"{request.command} needs upkeep, and this test has none")
-            return perform(care, request, tell)
+            return perform(running, request, tell)
 
-        context = ConsoleContext(writer, chosen, root.parent, perform_one, lambda: care, clock)
+        context = ConsoleContext(writer, chosen, root.parent, perform_one, lambda: running, clock)
         access = stack.enter_context(Access.opened(writer.layout, clock))
         address = stack.enter_context(_in_thread(context, access))
         yield RunningConsole(writer, access, clock, address, performed, context)
@@ -205,7 +192,7 @@ def running_console(
 
 @contextlib.contextmanager
 def _in_thread(context: ConsoleContext, access: Access) -> Iterator[str]:
-    """The loop lives and ends in its own thread: the test's may be busy with a loop of a browser's driver."""
+    """The loop has its own thread: the test's may be busy with the loop of a browser's driver."""
     loop = asyncio.new_event_loop()
 
     def live() -> None:

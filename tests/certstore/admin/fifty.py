@@ -1,4 +1,4 @@
-"""Fifty sites in every state that a site can be in, made the way that real ones come about wherever that is quick."""
+"""Fifty sites in every state that a site can have, made as real ones are wherever that is quick."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from certstore.model.renewal.state import RenewalInfo, RenewalState, SuggestedWi
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
-from tests.certstore.admin.console import Clock, RunningConsole, running_console
-from tests.certstore.stores import drop_pair, look_until_judged
+from tests.certstore.admin.console import RunningConsole, running_console
+from tests.certstore.renewal.care import Clock
+from tests.certstore.stores import check_until_decided, drop_pair
 
 _WORDS = (
     "northwind fjord-energy castellan-law bluebay-dental orchard-foods meridian-air harbour-trust "
@@ -36,15 +37,15 @@ ACCOUNT = "acme:letsencrypt"
 
 @contextlib.contextmanager
 def filled_console(base: Path, settings: Mapping[str, Any] | None = None) -> Iterator[RunningConsole]:
-    """A running console over them; anna is an administrator."""
-    caretakers: list[Upkeep] = []
+    """A running console with these sites; anna is an administrator."""
+    upkeeps: list[Upkeep] = []
 
     def make(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
-        caretakers.append(Upkeep(writer, settings, base))
-        return caretakers[0]
+        upkeeps.append(Upkeep(writer, settings, base))
+        return upkeeps[0]
 
     with running_console(base / "store", settings, upkeep=make) as console:
-        fill(console, caretakers[0], CertificateAuthority("Example Trust"))
+        fill(console, upkeeps[0], CertificateAuthority("Example Trust"))
         console.add_user("anna")
         _people(console)
         yield console
@@ -54,7 +55,7 @@ def fill(console: RunningConsole, upkeep: Upkeep, ca: CertificateAuthority) -> N
     """Main with a certificate, and the 49 others."""
     writer, clock = console.writer, console.clock
     main = ca.issue("mail.install.test", "autodiscover.install.test", not_after=clock() + timedelta(days=71))
-    writer.take_in("main", [DroppedFile("all.pem", main.combined_pem)], source="upload")
+    writer.install_files("main", [DroppedFile("all.pem", main.combined_pem)], source="upload")
     for number, name in enumerate(NAMES):
         host = f"webmail.{name}.test"
         names = tuple(f"{word}.{name}.test" for word in ("autodiscover", "caldav", "mail")[: number % 4])
@@ -124,7 +125,7 @@ def _serve(
     issued = ca.issue(*names, not_before=end - timedelta(days=90), not_after=end)
     doing = "order" if source == ACCOUNT else "intake"
     files = [DroppedFile("all.pem", issued.combined_pem)]
-    result = writer.take_in(host, files, source=source, force=force, doing=doing)
+    result = writer.install_files(host, files, source=source, force=force, doing=doing)
     assert result.version is not None, result.message
 
 
@@ -151,7 +152,7 @@ def _failing(
 
 
 def _renewed_before(writer: StoreWriter, ca: CertificateAuthority, clock: Clock) -> None:
-    """A site with a history: it came from files of another CA and with fewer names, and is ordered today."""
+    """A site with a history: first from files of another CA with fewer names, now ordered."""
     name = NAMES[38]
     host, names = f"webmail.{name}.test", (f"webmail.{name}.test", f"autodiscover.{name}.test", f"caldav.{name}.test")
     other = CertificateAuthority("Sample Certification")
@@ -165,11 +166,11 @@ def _refused_drop(writer: StoreWriter, ca: CertificateAuthority) -> None:
     host = f"webmail.{NAMES[6]}.test"
     right, other = ca.issue(host), ca.issue(host)
     drop_pair(writer, host, Issued(right.certificate, other.private_key, right.chain))
-    look_until_judged(writer, host)
+    check_until_decided(writer, host)
 
 
 def _people(console: RunningConsole) -> None:
-    """A domain administrator, somebody who has not come yet, tokens, and what they did, in the audit log."""
+    """A domain administrator, a user who has not signed in yet, tokens, and audit entries of what they did."""
     site, other = (f"webmail.{NAMES[number]}.test" for number in (8, 2))
     console.add_user("bert", Role.DOMAIN, site, other)
     console.access.tokens.add("monitoring", Scope.READ, None, "user anna")
@@ -182,7 +183,7 @@ def _people(console: RunningConsole) -> None:
 
 
 def _suggest(upkeep: Upkeep, writer: StoreWriter, clock: Clock) -> None:
-    """A window of the CA's, with a page about it, for one site."""
+    """The CA's window for one site, with a page about it."""
     host = f"webmail.{NAMES[8]}.test"
     entry = writer.site(host)
     assert entry.certificate is not None

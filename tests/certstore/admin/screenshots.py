@@ -60,7 +60,7 @@ README: dict[str, tuple[Literal["light", "dark"], ViewportSize]] = {
 
 
 class Visitor(Protocol):
-    """Who is shown each page, in the state that it is in."""
+    """Gets each page in the state that it is in."""
 
     def take(self, page: Page, name: str) -> None: ...
 
@@ -70,7 +70,7 @@ class Camera:
     folder: Path
 
     def take(self, page: Page, name: str) -> None:
-        """The page as it is, four times: it is not loaded again."""
+        """Four pictures of the page as it is, without loading it again."""
         for theme in THEMES:
             for form, size in (("wide", WIDE), ("phone", PHONE)):
                 page.emulate_media(color_scheme=theme)
@@ -109,7 +109,7 @@ def take_pages(camera: Visitor, page: Page, address: str) -> None:
     for name, path in PAGES.items():
         page.goto(address + path)
         if path.startswith("/sites/webmail") and path.count("/") == 2:
-            page.get_by_text("By a handshake with each listener").wait_for()
+            page.get_by_text("From a handshake with each listener").wait_for()
         camera.take(page, name)
 
 
@@ -121,8 +121,8 @@ def take_uploads(camera: Visitor, page: Page, address: str, folder: Path) -> Non
         page.goto(f"{address}/sites/{ENDING}/certificate")
         files = [folder / name / "fullchain.pem", folder / name / "privkey.pem"]
         page.get_by_label("Choose files").set_input_files(files)
-        page.get_by_role("button", name="Check the files").click()
-        page.get_by_role("heading", name=re.compile("Ready to be taken in|can't be taken")).wait_for()
+        page.get_by_role("button", name="Check files").click()
+        page.get_by_role("heading", name=re.compile("Ready to install|can't be installed")).wait_for()
         camera.take(page, name)
 
 
@@ -132,12 +132,12 @@ def take_conflict(camera: Visitor, page: Page, console: RunningConsole) -> None:
     console.api().send("PUT", f"/api/v1/sites/{ENDING}/settings", settings)
     page.get_by_label("Contacts").fill("anna@client.test")
     page.get_by_role("button", name="Save").click()
-    page.get_by_role("heading", name="As it is now").wait_for()
+    page.get_by_role("heading", name="Current settings").wait_for()
     camera.take(page, "settings-conflict")
 
 
 def take_jobs(camera: Visitor, page: Page, address: str, pebble: Pebble, responder: Responder) -> None:
-    """An order under way, done, and refused by the CA; a preflight that found something."""
+    """A running order, a finished one, and one that the CA refused; a preflight check with findings."""
     page.goto(f"{address}/sites/{SUGGESTED}")
     page.get_by_role("button", name="Order now").click()
     page.locator("#steps li").nth(2).wait_for()
@@ -147,9 +147,7 @@ def take_jobs(camera: Visitor, page: Page, address: str, pebble: Pebble, respond
     responder.unhelpful.add(FORGETFUL)
     page.goto(f"{address}/sites/{FORGETFUL}/certificate")
     page.get_by_role("button", name="Order now").click()
-    page.get_by_text("No certificate was issued").or_(page.get_by_text("It could not be tried")).wait_for(
-        timeout=90_000
-    )
+    page.get_by_text("No certificate was issued").or_(page.get_by_text("Could not start")).wait_for(timeout=90_000)
     camera.take(page, "job-failed")
     pebble.dns.set_servfail(FAILING)
     page.goto(f"{address}/sites/{FAILING}")

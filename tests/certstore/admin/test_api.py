@@ -1,4 +1,4 @@
-"""The API on a real console: verbs as JSON, errors as problem documents, ETags, pages, audit, health."""
+"""The API of a real console: commands as JSON, errors as problem documents, ETags, pages, audit, health."""
 
 import base64
 import contextlib
@@ -46,7 +46,7 @@ def upload(issued: Issued, **more: Any) -> dict[str, Any]:
 def test_site_is_added_once_and_put_again_changes_nothing(console: RunningConsole, admin: Client) -> None:
     assert add_site(admin, SITE).status == 201
     again = add_site(admin, SITE)
-    assert (again.status, again.json["message"]) == (200, "nothing was to be changed")
+    assert (again.status, again.json["message"]) == (200, "nothing to change")
     assert SITE in console.writer.sites()
     assert console.performed.count("site.set") == 0
 
@@ -81,7 +81,7 @@ def test_bad_settings_are_refused_in_the_words_of_the_settings(console: RunningC
     assert SITE not in console.writer.sites()
 
 
-def test_certificate_is_looked_at_then_taken_in_then_noted(
+def test_certificate_is_previewed_then_installed_then_noted(
     console: RunningConsole, admin: Client, ca: CertificateAuthority, tmp_path: Path
 ) -> None:
     add_site(admin, SITE, additional_names=[OTHER])
@@ -119,7 +119,7 @@ def test_refused_upload_leaves_the_source_of_a_site_as_it_was(
     assert admin.get(f"{SITES}/{SITE}").json["source"] == "file"
 
 
-def test_certificate_of_other_names_is_taken_only_by_force(admin: Client, ca: CertificateAuthority) -> None:
+def test_certificate_of_other_names_is_installed_only_by_force(admin: Client, ca: CertificateAuthority) -> None:
     add_site(admin, SITE)
     wrong = ca.issue(OTHER)
     looked = admin.send("POST", f"{SITES}/{SITE}/certificate/preview", upload(wrong)).json
@@ -183,7 +183,7 @@ def test_list_that_has_not_changed_is_not_sent_again(admin: Client) -> None:
 
 
 def events_of(console: RunningConsole, path: str, client: Client) -> Iterator[tuple[str, Any]]:
-    """(event, data) as they come."""
+    """Yields (event, data) as they arrive."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=20, context=context)
@@ -196,7 +196,7 @@ def events_of(console: RunningConsole, path: str, client: Client) -> Iterator[tu
                 yield line[7:].strip().decode(), json.loads(answer.readline().removeprefix(b"data: "))
 
 
-def test_changes_are_told_as_they_happen(console: RunningConsole, admin: Client) -> None:
+def test_changes_are_sent_as_they_happen(console: RunningConsole, admin: Client) -> None:
     events = events_of(console, "/api/v1/events", admin)
     kind, first = next(events)
     assert kind == "changed"
@@ -213,6 +213,8 @@ def test_job_is_followed_to_its_end_and_belongs_to_its_site(console: RunningCons
     *_, (kind, end) = events_of(console, f"{path}/events", admin)
     assert (kind, end["state"]) == ("end", "failed"), "there is nobody here to perform it"
     assert admin.get(path).json["failure"]["fault"] == "internal"
+    ended, started = (entry for entry in console.audit() if entry["action"] == "site.preflight")
+    assert (started["outcome"], ended["outcome"]) == ("started", "failed")
     add_site(admin, OTHER)
     assert console.api(Scope.ADMIN, OTHER).get(path).status == 404
 
@@ -224,7 +226,7 @@ def test_without_a_token_nothing_is_answered(console: RunningConsole) -> None:
     assert console.client("cet_000000000000_" + "A" * 43).get("/api/v1/me").status == 401
 
 
-def test_removed_token_is_worth_nothing(console: RunningConsole, admin: Client) -> None:
+def test_removed_token_is_refused(console: RunningConsole, admin: Client) -> None:
     made = admin.send("POST", "/api/v1/tokens", {"name": "ci", "scope": "read"}).json
     program = console.client(made["secret"])
     assert program.get("/api/v1/me").json["scope"] == "read"
@@ -329,13 +331,13 @@ def test_workers_are_shown_with_how_far_they_have_read(console: RunningConsole, 
     assert [(each["pid"], each["is_up_to_date"]) for each in workers] == [(11, True), (12, False)]
     console.add_user("anna")
     anna = sign_in(console)
-    assert "behind the store" in anna.get("/service").text
-    assert "1 of 2 workers behind the store" in anna.get("/").text
+    assert "not up to date" in anna.get("/service").text
+    assert "1 of 2 workers not up to date" in anna.get("/").text
     report(12, size, 0)
     assert "2 workers serve the latest certificates" in anna.get("/").text
 
 
-def test_health_says_that_control_lives(console: RunningConsole) -> None:
+def test_health_check_shows_that_control_is_alive(console: RunningConsole) -> None:
     answer = console.client().get("/healthz")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 

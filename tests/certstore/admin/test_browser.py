@@ -1,7 +1,7 @@
-"""The console in Debian's real Chromium: set-up, uploads, an order at a real Pebble, preflight, people.
+"""The console in Debian's real Chromium: set-up, uploads, an order at a real Pebble, a preflight check, users.
 
-No page may break its own content security policy or log an error, scroll sideways on a phone, or have a serious fault
-that axe-core finds, in light or dark.
+No page may break its content security policy, log an error, or scroll sideways on a phone, and axe-core must find no
+serious fault in it, light or dark.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
 
 @contextlib.contextmanager
 def browsing(browser: Browser, console: RunningConsole, name: str | None = "anna", **options: Any) -> Iterator[Page]:
-    """A signed-in page; at its end nothing was complained about in the browser's console."""
+    """A signed-in page. At its end the browser's console must have no errors."""
     context = browser.new_context(ignore_https_errors=True, **{"viewport": WIDE, **options})
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -88,7 +88,7 @@ def write_pair(folder: Path, issued: Issued) -> list[Path]:
 
 
 def test_a_page_that_breaks_its_policy_would_be_noticed(browser: Browser, console: RunningConsole) -> None:
-    """The control for all others here."""
+    """The negative control for all other tests here."""
     console.add_user("anna")
     with pytest.raises(AssertionError, match="Content Security Policy"), browsing(browser, console) as page:
         page.evaluate("""() => {
@@ -105,29 +105,29 @@ def test_from_set_up_to_a_served_certificate_without_a_shell(
         page.goto(console.address + console.first_link())
         page.get_by_label("Name").fill("anna")
         page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password once more").fill(PASSWORD)
-        page.get_by_role("button", name="Begin").click()
+        page.get_by_label("Repeat password").fill(PASSWORD)
+        page.get_by_role("button", name="Create account").click()
         page.get_by_role("link", name="Add a site").click()
         page.get_by_label("Host").fill(SITE)
-        page.get_by_label("From files that are dropped or uploaded").check()
-        page.get_by_role("button", name="Add the site").click()
+        page.get_by_label("From uploaded or dropped files").check()
+        page.get_by_role("button", name="Add site").click()
         expect(page.get_by_role("heading", name=SITE)).to_be_visible()
 
         page.get_by_role("link", name="Get a certificate").click()
         page.get_by_label("Choose files").set_input_files(write_pair(tmp_path / "wrong", ca.issue(OTHER)))
-        page.get_by_role("button", name="Check the files").click()
-        expect(page.get_by_role("heading", name="These files can't be taken")).to_be_visible()
+        page.get_by_role("button", name="Check files").click()
+        expect(page.get_by_role("heading", name="These files can't be installed")).to_be_visible()
         expect(page.get_by_text("covers no name of this site")).to_be_visible()
         assert served(tmp_path / "store", SITE) is None
 
-        page.get_by_role("link", name="Other files").click()
+        page.get_by_role("link", name="Choose other files").click()
         issued = ca.issue(SITE)
         page.get_by_label("Choose files").set_input_files(write_pair(tmp_path / "right", issued))
         expect(page.locator(".chosen")).to_have_text("fullchain.pem, privkey.pem")
-        page.get_by_role("button", name="Check the files").click()
-        expect(page.get_by_role("heading", name="Ready to be taken in")).to_be_visible()
-        page.get_by_role("button", name="Take in and serve").click()
-        expect(page.get_by_role("status").first).to_contain_text("version 1 is live")
+        page.get_by_role("button", name="Check files").click()
+        expect(page.get_by_role("heading", name="Ready to install")).to_be_visible()
+        page.get_by_role("button", name="Install and serve").click()
+        expect(page.get_by_role("status").first).to_contain_text("Version 1 is live")
         assert served(tmp_path / "store", SITE) == issued.fingerprint
 
 
@@ -147,8 +147,8 @@ def test_files_that_are_dragged_onto_the_page_are_chosen(
         for kind in ("dragEnter", "dragOver", "drop"):
             devtools.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
         expect(page.locator(".chosen")).to_have_text("fullchain.pem, privkey.pem")
-        page.get_by_role("button", name="Check the files").click()
-        expect(page.get_by_role("heading", name="Ready to be taken in")).to_be_visible()
+        page.get_by_role("button", name="Check files").click()
+        expect(page.get_by_role("heading", name="Ready to install")).to_be_visible()
 
 
 def test_file_that_can_be_no_certificate_is_not_even_sent(
@@ -160,12 +160,12 @@ def test_file_that_can_be_no_certificate_is_not_even_sent(
         page.goto(f"{console.address}/sites/main/certificate")
         page.get_by_label("Choose files").set_input_files(tmp_path / "big.pem")
         expect(page.locator(".chosen")).to_contain_text("larger than 1 MB")
-        page.get_by_role("button", name="Check the files").click()
+        page.get_by_role("button", name="Check files").click()
         assert page.url.endswith("/certificate")
 
 
 def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser: Browser, tmp_path: Path) -> None:
-    """A name that leads nowhere is found by the preflight; mended, it is ordered from a real CA."""
+    """The preflight check finds a name that leads nowhere; once that is fixed, a real CA issues."""
     root = tmp_path / "store"
     responder = Responder(Layout(root))
     with contextlib.ExitStack() as stack:
@@ -178,8 +178,8 @@ def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser:
         page = stack.enter_context(browsing(browser, console))
         page.goto(f"{console.address}/sites/new")
         page.get_by_label("Host").fill(SITE)
-        page.get_by_label("Order it, and renew it in time").check()
-        page.get_by_role("button", name="Add the site").click()
+        page.get_by_label("Order and renew automatically").check()
+        page.get_by_role("button", name="Add site").click()
         page.get_by_role("button", name="Preflight check").click()
         page.wait_for_url(re.compile("/jobs/"))
         expect(page.locator(".notice.failing").first).to_contain_text(SITE, timeout=60_000)
@@ -192,15 +192,15 @@ def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser:
         # Each name's result as it came in.
         expect(page.locator("#steps")).to_contain_text(f"doubtful: {SITE} has the address")
         expect(page.locator(".notice.failing")).to_have_count(0)
-        page.get_by_role("link", name="To the site").click()
+        page.get_by_role("link", name="Back to the site").click()
         page.get_by_role("link", name="Get a certificate").click()
-        page.get_by_label("Who is warned").fill("ops@client-a.test")
+        page.get_by_label("Contacts").fill("ops@client-a.test")
         page.get_by_role("button", name="Order now").click()
         expect(page.get_by_text("The new certificate is served")).to_be_visible(timeout=90_000)
         assert page.locator("#steps li").count() >= 3
         fingerprint = served(root, SITE)
         assert fingerprint is not None
-        page.get_by_role("link", name="To the site").click()
+        page.get_by_role("link", name="Back to the site").click()
         expect(page.get_by_text("ordered from").first).to_be_visible()
         assert console.audit()[0]["action"] == "cert.order"
 
@@ -229,11 +229,11 @@ def test_rollback_is_one_click(
     console.add_user("anna")
     first, second = ca.issue("mail.install.test"), ca.issue("mail.install.test")
     for each in (first, second):
-        console.writer.take_in("main", [DroppedFile("all.pem", each.combined_pem)], source="upload")
+        console.writer.install_files("main", [DroppedFile("all.pem", each.combined_pem)], source="upload")
     with browsing(browser, console) as page:
         page.goto(f"{console.address}/sites/main")
         page.get_by_role("button", name="Make live: version 2").click()
-        expect(page.get_by_role("status").first).to_contain_text("version 2 is live")
+        expect(page.get_by_role("status").first).to_contain_text("Version 2 is live")
     assert served_fingerprint(console.port, None) == first.fingerprint
 
 
@@ -245,7 +245,7 @@ def test_domain_administrator_is_shown_the_own_sites_only(browser: Browser, cons
     with browsing(browser, console, "bert") as page:
         expect(page.get_by_role("link", name=SITE)).to_be_visible()
         expect(page.get_by_text(OTHER)).to_have_count(0)
-        for link in ("People", "Audit", "Service", "Add a site"):
+        for link in ("Users", "Audit", "Service", "Add a site"):
             expect(page.get_by_role("link", name=link)).to_have_count(0)
         page.goto(f"{console.address}/sites/{OTHER}")
         expect(page.get_by_role("heading", name="Not found")).to_be_visible()
@@ -271,7 +271,7 @@ def test_page_fits_a_phone(browser: Browser, filled: RunningConsole, name: str) 
 
 @dataclass
 class Inspector:
-    """Looks at a page as the camera does: in both themes, and as on a phone."""
+    """Checks a page as the camera takes it: in both themes, and as on a phone."""
 
     axe: str
     faults: list[str] = field(default_factory=list)
@@ -305,10 +305,10 @@ class Inspector:
         page.set_viewport_size(before or WIDE)
 
 
-def test_pages_in_the_middle_of_something_have_no_serious_fault_either(
+def test_pages_of_unfinished_work_have_no_serious_fault_either(
     browser: Browser, console: RunningConsole, axe: str, tmp_path: Path
 ) -> None:
-    """Set-up and wrong sign-in, previews, a conflict of two editors, orders under way, done and failed, a preflight."""
+    """Set-up, failed sign-in, previews, a conflict of two editors, running, done and failed orders, a check."""
     inspector = Inspector(axe)
     take_entrance(inspector, browser, console)
     with scene(tmp_path / "filled") as (filled, pebble, responder), browsing(browser, filled) as page:

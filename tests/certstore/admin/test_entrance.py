@@ -1,4 +1,4 @@
-"""Coming in: set-up links, sign-in, sessions, CSRF, one-time codes, back-off, and what must not work."""
+"""Set-up links, sign-in, sessions, CSRF, one-time codes, throttling, and what must not work."""
 
 import re
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_weak_or_mistyped_password_does_not_use_the_link_up(console: RunningCons
     assert console.access.users.is_empty
 
 
-def test_link_runs_out(console: RunningConsole) -> None:
+def test_link_expires(console: RunningConsole) -> None:
     link = console.first_link()
     console.clock.forward(days=4)
     assert console.client().get(link).status == 404
@@ -194,7 +194,7 @@ def test_sign_in_leads_nowhere_else(anna: RunningConsole, target: str) -> None:
     assert "X" not in answer.headers
 
 
-def test_sign_in_goes_on_where_the_person_wanted_to_go(anna: RunningConsole) -> None:
+def test_sign_in_leads_to_the_page_that_was_asked_for(anna: RunningConsole) -> None:
     client = anna.client()
     assert client.get("/audit?before=5").headers["Location"] == "/signin?next=%2Faudit%3Fbefore%3D5"
 
@@ -253,7 +253,7 @@ def test_own_account_is_in_the_api_too(anna: RunningConsole) -> None:
     assert here.get("/api/v1/me").status == 401
 
 
-def test_password_is_changed_with_the_present_one_and_ends_other_sessions(anna: RunningConsole) -> None:
+def test_password_is_changed_with_the_current_one_and_ends_other_sessions(anna: RunningConsole) -> None:
     here, there = sign_in(anna), sign_in(anna)
     new = "another afternoon in the hills"
     wrong = {"old": "not it", "new": new, "again": new}

@@ -1,4 +1,4 @@
-"""Nobody closes the console to the others: neither with connections that say nothing, nor with streams, nor slowly."""
+"""Nobody can block the console for others: not with silent connections, not with streams, not with slow requests."""
 
 import contextlib
 import socket
@@ -44,7 +44,7 @@ def is_closed(connection: ssl.SSLSocket) -> bool:
         return True
 
 
-def test_connections_that_say_nothing_give_way(running: RunningConsole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_connections_give_way(running: RunningConsole, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LIMIT", 10)
     with contextlib.ExitStack() as stack:
         silent = [connected(running, stack) for _ in range(12)]
@@ -59,7 +59,7 @@ def test_connections_that_say_nothing_give_way(running: RunningConsole, monkeypa
     [b"", b"GET /healthz HTT", HALF_A_FORM],
     ids=["nothing", "half a head", "half a body"],
 )
-def test_request_has_to_be_whole_in_time(
+def test_request_must_be_complete_in_time(
     running: RunningConsole, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.5)
@@ -80,7 +80,7 @@ def test_answer_may_take_longer_than_its_request(running: RunningConsole, monkey
 
 
 def listening(console: RunningConsole, client: Client, stack: contextlib.ExitStack) -> ssl.SSLSocket:
-    """A connection on which the first event has come, or the answer that there is none."""
+    """A connection on which the first event has arrived, or the answer that there is none."""
     stream = connected(console, stack)
     head = f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {client.token}\r\n\r\n"
     stream.sendall(head.encode())

@@ -1,5 +1,5 @@
-"""Pages over plain HTTP: certificates by upload with a look first, sites, people, limits of a domain administrator, and
-bad input of every kind. What needs a real browser is in test_browser.py."""
+"""Pages without a browser: uploads with a preview, sites, users, the limits of a domain administrator, and bad input of
+every kind. What needs a real browser is in test_browser.py."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from certstore.model.certificate.contents import Unlocked
 from certstore.model.console.people import Role
+from certstore.store.unlocking import Unlocker
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import hidden, sign_in, submit, upload, upload_with
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
@@ -46,29 +48,48 @@ def test_site_is_added_shown_and_removed_only_when_its_name_is_typed(console: Ru
     assert SITE not in console.writer.sites()
 
 
-def test_upload_is_looked_at_first_and_served_when_confirmed(
+def test_upload_is_previewed_first_and_served_when_confirmed(
     console: RunningConsole, anna: Client, ca: CertificateAuthority, tmp_path: Path
 ) -> None:
     add(anna, SITE, names=OTHER)
     issued = ca.issue(SITE)
-    looked = upload(anna, f"/sites/{SITE}/certificate/files", files_of(issued))
-    assert looked.status == 200
-    assert "Ready to be taken in" in looked.text
-    assert f"does not cover {OTHER}" in looked.text
+    shown = upload(anna, f"/sites/{SITE}/certificate/files", files_of(issued))
+    assert shown.status == 200
+    assert "Ready to install" in shown.text
+    assert f"does not cover {OTHER}" in shown.text
     assert served(tmp_path / "store", SITE) is None
-    assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
+    assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(shown)["key"]}).status == 303
     assert served(tmp_path / "store", SITE) == issued.fingerprint
-    assert "version 1 is live" in anna.get(f"/sites/{SITE}").text
+    assert "Version 1 is live" in anna.get(f"/sites/{SITE}").text
 
 
 @pytest.mark.parametrize("password", [b"swordfish", None])
 def test_pkcs12_is_opened_with_its_password(anna: Client, ca: CertificateAuthority, password: bytes | None) -> None:
     add(anna, SITE)
     given = password.decode() if password else ""
-    looked = upload(
+    shown = upload(
         anna, f"/sites/{SITE}/certificate/files", [("a.p12", ca.issue(SITE).pkcs12(password))], password=given
     )
-    assert (looked.status, given in looked.text and bool(given)) == (200, False)
+    assert (shown.status, given in shown.text and bool(given)) == (200, False)
+
+
+def test_files_that_were_previewed_are_installed_without_being_opened_again(
+    anna: Client, ca: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bytes] = []
+    unlock = Unlocker.__call__
+
+    def count(self: Unlocker, content: bytes, password: bytes | None) -> Unlocked:
+        opened.append(content)
+        return unlock(self, content, password)
+
+    monkeypatch.setattr(Unlocker, "__call__", count)
+    add(anna, SITE, "main")
+    issued = ca.issue(SITE)
+    shown = upload(anna, f"/sites/{SITE}/certificate/files", [("a.p12", issued.pkcs12(b"right"))], password="right")
+    assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(shown)["key"]}).status == 303
+    assert served(tmp_path / "store", SITE) == issued.fingerprint
+    assert len(opened) == 1
 
 
 def test_wrong_password_and_wrong_files_say_what_to_do_and_offer_nothing_to_confirm(
@@ -82,10 +103,10 @@ def test_wrong_password_and_wrong_files_say_what_to_do_and_offer_nothing_to_conf
         "neither a certificate": [("cat.jpg", b"\xff\xd8\xff" * 100)],
     }
     for words, files in attempts.items():
-        looked = upload(anna, f"/sites/{SITE}/certificate/files", files, password="wrong")
-        assert looked.status == 422, words
-        assert words in looked.text
-        assert "key" not in hidden(looked), words
+        shown = upload(anna, f"/sites/{SITE}/certificate/files", files, password="wrong")
+        assert shown.status == 422, words
+        assert words in shown.text
+        assert "key" not in hidden(shown), words
     assert served(tmp_path / "store", SITE) is None
 
 
@@ -108,8 +129,8 @@ def test_rollback_from_the_history(anna: Client, ca: CertificateAuthority, tmp_p
     add(anna, SITE)
     first, second = ca.issue(SITE), ca.issue(SITE)
     for each in (first, second):
-        looked = upload(anna, f"/sites/{SITE}/certificate/files", files_of(each))
-        submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]})
+        shown = upload(anna, f"/sites/{SITE}/certificate/files", files_of(each))
+        submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(shown)["key"]})
     assert served(tmp_path / "store", SITE) == second.fingerprint
     assert submit(anna, f"/sites/{SITE}/rollback", {"version": "1"}).status == 303
     assert served(tmp_path / "store", SITE) == first.fingerprint
@@ -149,7 +170,7 @@ def test_session_that_ends_during_an_upload_loses_nothing_but_the_upload(
     console.access.sessions.end_all("anna")
     answer = anna.post_form(f"/sites/{SITE}/certificate/take", {"key": "x", "csrf": "y"})
     assert answer.headers["Location"] == f"/signin?next=%2Fsites%2F{SITE}&ended=1"
-    assert "Nothing was changed" in anna.get(answer.headers["Location"]).text
+    assert "was not carried out" in anna.get(answer.headers["Location"]).text
     files = upload_with("y", anna, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE)))
     assert (files.status, files.headers["Location"]) == (303, f"/signin?next=%2Fsites%2F{SITE}&ended=1")
     assert served(tmp_path / "store", SITE) is None
@@ -239,8 +260,8 @@ def test_domain_administrator_replaces_the_own_certificate_and_declares_no_names
     add(anna, SITE, names="autodiscover.client-a.test")
     console.add_user("bert", Role.DOMAIN, SITE)
     bert = sign_in(console, "bert")
-    looked = upload(bert, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE)))
-    assert submit(bert, f"/sites/{SITE}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
+    shown = upload(bert, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE)))
+    assert submit(bert, f"/sites/{SITE}/certificate/take", {"key": hidden(shown)["key"]}).status == 303
     assert served(tmp_path / "store", SITE) is not None
     etag = hidden(bert.get(f"/sites/{SITE}/settings"))["etag"]
     fields = {"certificate": "main", "host": OTHER, "names": OTHER, "upstream": "http://10.0.0.1", "etag": etag}

@@ -1,4 +1,4 @@
-"""The console published behind a real edge under its own host, with the settings of `deploy/console`."""
+"""The console published behind a real edge under its own host, with the settings from `deploy/console`."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ BALANCER, SOMEBODY, ANOTHER = "127.0.0.9", "127.0.0.2", "127.0.0.3"
 
 
 def documented(port: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`admin` of edge.yaml and the console's site.yaml, as the page says, for our names and this port."""
+    """`admin` of edge.yaml and the console's site.yaml, as documented, with this test's names and port."""
     page = (DOCUMENTED / "README.md").read_text()
     found = re.search(r"```yaml\n# store/domains/console.example.org/site.yaml\n(.*?)```", page, re.DOTALL)
     assert found is not None
@@ -58,7 +58,7 @@ def edge(tmp_path: Path, ca: CertificateAuthority) -> Iterator[RunningEdge]:
 
 
 def set_up_link(edge: RunningEdge) -> str:
-    """The path of the link that the log tells an administrator."""
+    """The path of the set-up link in the log."""
     found: list[str] = wait_for(lambda: re.findall(r"https://\S+(/setup\?link=\S+)", edge.stderr), "the set-up link")
     return found[0]
 
@@ -90,8 +90,8 @@ def test_administrator_sets_up_and_signs_in_again_in_a_browser(edge: RunningEdge
         page.goto(origin + link)
         page.get_by_label("Name").fill("anna")
         page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password once more").fill(PASSWORD)
-        page.get_by_role("button", name="Begin").click()
+        page.get_by_label("Repeat password").fill(PASSWORD)
+        page.get_by_role("button", name="Create account").click()
         expect(page.get_by_role("link", name=HOST)).to_be_visible()
         cookie = next(each for each in context.cookies() if each["name"] == COOKIE)
         assert (cookie["domain"], cookie["secure"], cookie["httpOnly"]) == (HOST, True, True)
@@ -106,7 +106,7 @@ def test_administrator_sets_up_and_signs_in_again_in_a_browser(edge: RunningEdge
         page.get_by_label("Use the main certificate").check()
         overview = context.new_page()
         overview.goto(origin)
-        page.get_by_role("button", name="Add the site").click()
+        page.get_by_role("button", name="Add site").click()
         expect(overview.get_by_role("link", name="new.edge.test")).to_be_visible()
 
 
@@ -171,8 +171,8 @@ def test_client_address(peer: str, host: str, forwarded: str, expected: str) -> 
     assert Origins.of(settings, lambda: ()).client_address(peer, host, forwarded) == expected
 
 
-def test_what_a_client_claims_in_a_line_of_its_own_is_not_believed() -> None:
-    """HAProxy, for one, adds its line behind those that came."""
+def test_what_a_client_claims_in_a_separate_line_is_not_believed() -> None:
+    """HAProxy, for example, adds a field line after the client's."""
     settings = Settings.model_validate({"admin": {"public_host": HOST}})
     seen: list[str] = []
 

@@ -31,7 +31,7 @@ from tests.running import RunningEdge, Site, running_edge
 
 PUBLIC = "console.install.test"
 SLOW = {"PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "5"}
-"""Pebble waits 0 to 4 seconds for each name, at random: of six names one is slow enough to be killed meanwhile."""
+"""Pebble waits 0 to 4 seconds for each name, at random: one of six names is slow enough for a kill in between."""
 NAMES = [f"{word}.client-a.test" for word in ("a", "b", "c", "d", "e")]
 
 
@@ -48,9 +48,9 @@ class Stage:
 
 @pytest.fixture(params=["directly", "through the edge"])
 def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    """An ordered site with its first certificate: not due, so that only the job itself can bring the second.
+    """An ordered site with its first certificate: no renewal is due, so only the user's order can bring the second.
 
-    Through the edge a browser gets 502 while control is away, after which it does not come again by itself.
+    Through the edge a browser gets 502 while control is down, after which it does not reconnect by itself.
     """
     pebble, port = Pebble(0, environment=SLOW), free_port()
     with writing(tmp_path / "store") as writer, Access.opened(writer.layout) as access:
@@ -86,7 +86,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 @pytest.mark.peer
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
-def test_order_goes_on_and_its_page_says_so(stage: Stage, number: int) -> None:
+def test_order_continues_and_the_open_page_shows_its_outcome(stage: Stage, number: int) -> None:
     page, before = stage.page, stage.version()
     page.goto(f"{stage.address}/sites/{SITE}")
     page.get_by_role("button", name="Order now").click()
@@ -98,7 +98,7 @@ def test_order_goes_on_and_its_page_says_so(stage: Stage, number: int) -> None:
     expect(page.get_by_role("status").first).to_contain_text("no longer available")
     assert before is not None
     # The open page follows what happens.
-    expect(page.locator(".attempts")).to_contain_text(f"version {before + 1} is live", timeout=60_000)
+    expect(page.locator(".attempts")).to_contain_text(f"Version {before + 1} is live", timeout=60_000)
     assert stage.version() == before + 1
     assert stage.pebble.orders() == 2, "the interrupted order itself was finished"
 

@@ -1,8 +1,8 @@
-"""Every address of the console, asked by every kind of grant, for the own and for another site.
+"""Every address of the console with every kind of grant, for its own and for another site.
 
-The addresses come from the application itself: one that is not in the table below fails, so none goes unlooked at.
-What a grant may do is the table of `tests/certstore/model/console/test_authorization.py`; here it is that each address
-asks for it.
+The addresses come from the application itself: one that is missing in the table below fails, so none goes untested.
+`tests/certstore/model/console/test_authorization.py` has the table of what a grant may do; these tests show that each
+address checks it.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ NUMBERS = itertools.count(1)
 
 
 class Open(StrEnum):
-    """Addresses that no table of rights is about."""
+    """Addresses outside the table of rights."""
 
     ANYBODY = "anybody"
     SIGNED_IN = "signed in"
@@ -38,7 +38,7 @@ class Open(StrEnum):
 
 @dataclass(frozen=True)
 class Route:
-    """What an address asks for, and what to send so that nothing but the right is in the way."""
+    """The right that an address needs, and a request that only a missing right can stop."""
 
     asks: Action | Open
     body: Mapping[str, Any] | None = None
@@ -48,7 +48,7 @@ class Route:
 
 
 def changing(**facts: Any) -> dict[str, Any]:
-    """Settings that are not as they are."""
+    """Settings that differ from the present ones."""
     return facts | {"contact": [f"a{next(NUMBERS)}@x.test"]}
 
 
@@ -162,7 +162,7 @@ def root(console: RunningConsole) -> Client:
 
 @pytest.fixture(autouse=True)
 def everything_is_there(console: RunningConsole, root: Client) -> None:
-    """What the case before may have removed."""
+    """Restores what the case before may have removed."""
     for site in (SITE, OTHER):
         if site not in console.writer.sites():
             assert root.send("PUT", f"{API}/sites/{site}/settings", {"host": site}).status == 201
@@ -171,7 +171,7 @@ def everything_is_there(console: RunningConsole, root: Client) -> None:
 
 
 def addresses_of(routes: Iterable[Any], prefix: str = "") -> Iterator[str]:
-    """`METHOD /path` of everything that answers, whatever it is included through; files that anybody may have apart."""
+    """`METHOD /path` of everything that answers, through any inclusion, except public files."""
     for route in routes:
         if hasattr(route, "original_router"):
             yield from addresses_of(route.original_router.routes, prefix + route.include_context.prefix)
@@ -202,7 +202,7 @@ def job_of(root: Client, site: str) -> str:
 
 
 def outcome(answer: Answer) -> Verdict:
-    """Whatever is not about rights came after them."""
+    """An answer that is not about rights means that the rights sufficed."""
     if answer.status == 403:
         return Verdict.FORBIDDEN
     if answer.status == 404 and any(words in answer.text for words in ("there is no site", "there is no such job")):
@@ -260,7 +260,7 @@ def test_person_may_do_what_the_role_says(console: RunningConsole, root: Client,
 
 @pytest.mark.parametrize("address", sorted({*PROGRAMS, *PEOPLE}))
 def test_nobody_else_may_do_anything(console: RunningConsole, address: str) -> None:
-    """Without a session or a token: programs are told so, people are led to the entrance."""
+    """Without a session or a token, programs get 401 and browsers get to the sign-in page."""
     method, _, path = address.partition(" ")
     path = path.format(site=SITE, key="0" * 32 if "jobs" in path else "0" * 12, name="zoe", version="1")
     answer = console.client().send(method, path, dict(TABLE[address].body or {}))

@@ -1,5 +1,5 @@
-"""The console over a store that really became read-only, and over one that is really full: whoever asked for something
-is told what to do, nothing is half-changed, and looking and coming in go on."""
+"""The console on a store that became read-only, and on one that is full: answers say what to do, nothing is changed by
+halves, and pages and sign-in keep working."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_store_that_became_read_only(control: MountedControl, anna: Client) -> N
     control.become_writable()
     looked = upload(anna, f"/sites/{HOST}/certificate/files", certificate(HOST))
     assert submit(anna, f"/sites/{HOST}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
-    assert "version 1 is live" in anna.get(f"/sites/{HOST}").text
+    assert "Version 1 is live" in anna.get(f"/sites/{HOST}").text
 
 
 def test_store_that_is_full(control: MountedControl, anna: Client) -> None:

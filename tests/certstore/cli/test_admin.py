@@ -122,7 +122,7 @@ def test_people_and_tokens_are_listed_and_removed(folder: Path) -> None:
     )
 
     gone = certedge(folder, "admin", "user", "remove", "bert")
-    assert (gone.code, gone.out) == (0, "user bert removed, and signed out everywhere\n")
+    assert (gone.code, gone.out) == (0, "user bert removed and signed out everywhere\n")
     assert certedge(folder, "admin", "token", "remove", made["key"]).code == 0
     assert certedge(folder, "admin", "token", "list", "--json").json == {"tokens": []}
     for words, said in {

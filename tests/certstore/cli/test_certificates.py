@@ -66,7 +66,7 @@ def test_a_refused_pair_changes_nothing_and_every_reason_is_on_stderr(folder: Pa
     ran = certedge(folder, "cert", "install", HOST, "--pem", "bad.pem", "--json")
     assert ran.code == 1
     assert f"certedge: could not install a certificate for {HOST}\n  found: " in ran.err
-    assert "  to do: nothing has changed; what is served stays" in ran.err
+    assert "  to do: nothing has changed; clients get the same certificate as before" in ran.err
     assert "--force" not in ran.err
     assert ran.json["findings"][0]["code"] == "key_mismatch"
     assert served(folder) == before
@@ -77,7 +77,7 @@ def test_force_is_offered_and_works_only_where_a_person_may_be_right(folder: Pat
     (folder / "expired.pem").write_bytes(expired.combined_pem)
     refused = certedge(folder, "cert", "install", HOST, "--pem", "expired.pem")
     assert refused.code == 1
-    assert "say so with --force" in refused.err
+    assert "To install it anyway: --force" in refused.err
     forced = certedge(folder, "cert", "install", HOST, "--pem", "expired.pem", "--force")
     assert forced.code == 0
     assert "note: " in forced.out
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_there_or_too_large_is_named(folder: Path) -> None:
     (folder / "large.pem").write_bytes(bytes(10_000_000))
     large = certedge(folder, "cert", "install", HOST, "--pem", "large.pem")
     assert large.code == 1
-    assert "large.pem has more than 1000000 bytes" in large.err
+    assert "large.pem is larger than 1000000 bytes" in large.err
 
 
 def test_history_lists_versions_newest_first_and_marks_the_live_one(folder: Path) -> None:
@@ -173,10 +173,10 @@ def test_a_site_that_is_not_there_is_said(folder: Path, words: tuple[str, ...]) 
         ("bücher.test", "did you mean xn--bcher-kva.test?"),
     ],
 )
-def test_a_key_that_can_be_no_sites_is_wrong_usage(folder: Path, key: str, meant: str) -> None:
+def test_an_invalid_site_key_is_wrong_usage(folder: Path, key: str, meant: str) -> None:
     ran = certedge(folder, "cert", "history", key)
     assert ran.code == 2
-    assert "can be no site's key" in ran.err
+    assert "is not a valid site key" in ran.err
     assert meant in ran.err
 
 
@@ -188,4 +188,4 @@ def test_history_for_a_user_who_may_not_read_the_store_says_who_may() -> None:
         ran = certedge(folder, "cert", "history", HOST, user=65534)
     assert ran.code == 1
     assert "Permission denied" in ran.err
-    assert "as the user that the service runs as" in ran.err
+    assert "as the user that runs the service" in ran.err

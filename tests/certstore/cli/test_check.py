@@ -12,10 +12,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_settings_without_a_fault_are_said_to_be_so(folder: Path) -> None:
+def test_settings_without_a_fault_pass(folder: Path) -> None:
     ran = certedge(folder, "check-config")
     assert ran.code == 0
-    assert ran.out == "2 files checked, nothing wrong\n"
+    assert ran.out == "2 files checked, no errors\n"
 
 
 def test_a_fault_names_file_line_key_value_and_what_is_allowed(folder: Path) -> None:
@@ -105,19 +105,14 @@ def test_a_settings_file_that_may_not_be_read_is_a_fault() -> None:
     assert "Permission denied" in ran.err
 
 
-@pytest.mark.parametrize(("upstream", "code"), [("unix:/run/web.sock", 2), ("http://127.0.0.1:8080", 0)])
-def test_an_inspected_site_needs_an_upstream_that_mitmproxy_can_connect_to(
-    folder: Path, upstream: str, code: int
-) -> None:
+def test_an_inspected_site_may_have_an_upstream_on_a_unix_socket(folder: Path) -> None:
     site = folder / "store" / "domains" / "a.test"
     site.mkdir(parents=True)
-    (site / "site.yaml").write_text(f"host: a.test\ninspect: true\nupstream: {upstream}\n")
-    ran = certedge(folder, "check-config")
-    assert ran.code == code
-    assert ("can't be relayed to unix:/run/web.sock" in ran.err) is bool(code)
+    (site / "site.yaml").write_text("host: a.test\ninspect: true\nupstream: unix:/run/web.sock\n")
+    assert certedge(folder, "check-config").code == 0
 
 
-def test_names_in_domains_that_are_no_sites_are_each_told_with_what_to_do(folder: Path) -> None:
+def test_entries_of_domains_that_belong_to_no_site_are_listed_with_what_to_do(folder: Path) -> None:
     domains = folder / "store" / "domains"
     for name in (
         "WebMail.X.test",
@@ -133,30 +128,30 @@ def test_names_in_domains_that_are_no_sites_are_each_told_with_what_to_do(folder
     for name in ("main.pem", "Upper.test.pem", "good2.test.pem", "by-host.test.pem", "notes.txt", "nothing.pem"):
         (domains / name).write_text("")
     (domains / "shop/site.yaml").write_text("host: by-host.test\n")
-    told = {
+    expected = {
         "Upper.test.pem": "rename it to upper.test.pem",
         "WebMail.X.test": "rename it to webmail.x.test",
         "bücher.test": "rename it to xn--bcher-kva.test",
-        "main": f"what belongs to the main site goes into {folder / 'store/main'}",
-        "main.pem": f"what belongs to the main site goes into {folder / 'store/main.pem'}",
+        "main": f"move it to {folder / 'store/main'}, the main site's place",
+        "main.pem": f"move it to {folder / 'store/main.pem'}, the main site's place",
         "nothing.pem": "rename it to the host name, as in mail.example.com.pem, or to the name of the site's folder",
         "trailing.test.": "rename it to trailing.test",
         "two words": "rename it to the host name, as in mail.example.com",
     }
     ran = certedge(folder, "check-config")
-    assert ran.code == 0, "it is no fault of a setting, and everything else runs"
+    assert ran.code == 0, "it is not a fault in the settings"
     assert ran.out.splitlines() == [
-        *(f"{domains / name} is ignored: {what}" for name, what in told.items()),
-        "3 files checked, nothing wrong in them",
+        *(f"{domains / name} is ignored: {what}" for name, what in expected.items()),
+        "3 files checked, no errors in them",
     ]
     assert certedge(folder, "check-config", "--json").json["ignored"] == [
-        {"path": str(domains / name), "what_to_do": what} for name, what in told.items()
+        {"path": str(domains / name), "what_to_do": what} for name, what in expected.items()
     ]
 
 
-def test_a_name_that_is_written_properly_beside_its_other_form_is_not_advised_again(folder: Path) -> None:
+def test_a_rename_is_not_advised_if_the_right_name_exists_already(folder: Path) -> None:
     domains = folder / "store" / "domains"
     for name in ("A.test", "a.test"):
         (domains / name).mkdir(parents=True)
     ran = certedge(folder, "check-config")
-    assert f"{domains / 'A.test'} is ignored: a.test is there already; move what is in it there" in ran.out
+    assert f"{domains / 'A.test'} is ignored: a.test exists already; move its contents there" in ran.out

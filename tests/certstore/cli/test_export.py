@@ -21,7 +21,7 @@ def take_in(root: Path, *issued: Issued, site: str = HOST) -> Layout:
         if site not in writer.sites():
             writer.add_site(site, SiteSettings(host=site))
         files = [DroppedFile(f"{position}.pem", each.combined_pem) for position, each in enumerate(issued)]
-        assert writer.take_in(site, files, source="test").version is not None
+        assert writer.install_files(site, files, source="test").version is not None
         return writer.layout
 
 
@@ -81,11 +81,11 @@ def test_the_files_of_a_second_key_come_and_go_with_it(tmp_path: Path) -> None:
     assert visible(tmp_path / "out") == FILES
 
 
-def test_files_of_somebody_else_are_never_replaced(tmp_path: Path) -> None:
+def test_files_that_no_export_wrote_are_never_replaced(tmp_path: Path) -> None:
     layout = take_in(tmp_path / "store", CA.issue(HOST))
     (tmp_path / "out").mkdir()
     (tmp_path / "out/privkey.pem").write_text("precious")
-    with pytest.raises(ExportRefused, match=r"privkey\.pem that no export has made"):
+    with pytest.raises(ExportRefused, match=r"no export wrote: privkey\.pem"):
         export_live(layout, HOST, tmp_path / "out")
     assert (tmp_path / "out/privkey.pem").read_text() == "precious"
     assert visible(tmp_path / "out") == {"privkey.pem"}

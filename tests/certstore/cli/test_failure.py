@@ -87,7 +87,7 @@ def test_a_permission_that_is_missing_comes_with_who_has_it(capsys: pytest.Captu
     run_app(raising(PermissionError(13, "Permission denied", "/store/live")))
     said = capsys.readouterr().err
     assert "/store/live: Permission denied" in said
-    assert "as root, or as the user that the service runs as" in said
+    assert "as root, or as the user that runs the service" in said
 
 
 def test_settings_that_a_verb_refused_are_wrong_usage_and_the_rest_is_failure() -> None:

@@ -1,4 +1,4 @@
-"""What every command has in common: an example in its help, and facts as JSON."""
+"""What every command has in common: an example in its help, and its result as JSON."""
 
 from collections.abc import Iterator
 from typing import Any

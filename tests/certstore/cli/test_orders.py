@@ -1,4 +1,4 @@
-"""The commands that order, renew, check, warn and take over, against a real Pebble; without a control process."""
+"""The commands that order, renew, check, warn and import, against a real Pebble; without a control process."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def test_certificate_is_ordered_by_one_command(actions: Actions) -> None:
     ran = actions.run("cert", "request", "a.test")
     assert ran.code == 0, ran.err
     assert "version 1 of a.test" in ran.out
-    assert "note: it is served once the service runs (certedge run)" in ran.out
+    assert "note: the certificate is served once the service runs (certedge run)" in ran.out
     live = actions.store.live_version("a.test")
     assert live is not None
     assert live.dns_names == ("a.test",)
@@ -91,7 +91,7 @@ def test_failed_order_says_cause_remedy_and_next_try(actions: Actions) -> None:
     assert ran.code == 1
     assert "this edge's own port 80 listener does not answer" in ran.err
     assert "to do:" in ran.err
-    assert "tried again by itself" in ran.err
+    assert "the next automatic attempt is at" in ran.err
     assert "if the service runs then (certedge run)" in ran.err
     as_json = actions.run("cert", "request", "a.test", "--json")
     assert as_json.code == 1
@@ -105,7 +105,7 @@ def test_failed_order_is_a_problem_in_status_until_one_succeeds(actions: Actions
     assert actions.run("site", "set", "a.test", "--contact", "ops@a.test").code == 0
     ran = actions.run("status")
     assert ran.code == 3
-    assert "a.test: the order failed (own_listener; next try 2" in ran.out
+    assert "a.test: the order failed (own_listener; next attempt 2" in ran.out
     assert "order_failed" in [each["code"] for each in actions.run("site", "show", "a.test", "--json").json["problems"]]
     actions.responder.unhelpful = set()
     assert actions.run("cert", "request", "a.test").code == 0
@@ -192,10 +192,10 @@ def test_test_mail_reaches_the_mailbox_or_says_why_not(actions: Actions, tmp_pat
 def test_notify_without_a_mail_server_says_what_to_set(actions: Actions) -> None:
     ran = actions.run("notify", "test", "--to", "a@example.org")
     assert ran.code == 1
-    assert "notify.smtp is not set" in ran.err
+    assert "neither notify.smtp nor notify.webhook is set" in ran.err
 
 
-def test_certbot_is_taken_over_and_nothing_is_ordered_before_its_time(actions: Actions, tmp_path: Path) -> None:
+def test_certbot_is_imported_and_nothing_is_ordered_before_it_is_due(actions: Actions, tmp_path: Path) -> None:
     certbot = tmp_path / "letsencrypt"
     issued = CA.issue("a.test", "www.a.test", not_after=datetime.now(UTC) + timedelta(days=80))
     certbot_lineage(certbot, "a.test", issued)
@@ -207,7 +207,7 @@ def test_certbot_is_taken_over_and_nothing_is_ordered_before_its_time(actions: A
     assert url in plan.out
     assert not Layout(tmp_path / "store").live("a.test").exists()
     done = actions.run("import", "--certbot", certbot)
-    assert "note: it is served once the service runs (certedge run)" in done.out
+    assert "note: the certificate is served once the service runs (certedge run)" in done.out
     assert done.code == 0, done.err + done.out
     live = actions.store.live_version("a.test")
     assert live is not None

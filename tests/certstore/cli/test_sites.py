@@ -43,10 +43,10 @@ def test_an_added_site_is_written_and_listed(folder: Path) -> None:
     assert set(listed[1]) == {"site", "host", "names", "source", "version", "not_after", "state"}
 
 
-def test_site_that_is_to_be_ordered_for_says_when_that_begins(folder: Path) -> None:
+def test_a_site_set_to_acme_says_when_its_certificate_is_ordered(folder: Path) -> None:
     ran = certedge(folder, "site", "add", HOST, "--certificate", "acme")
-    step = f"it is ordered once the service runs (certedge run); what stands in the way: certedge preflight {HOST}"
-    assert f"next: {step}\n" in ran.out
+    step = "the certificate is ordered once the service runs (certedge run)"
+    assert f"next: {step}; to check for obstacles: certedge preflight {HOST}\n" in ran.out
     assert certedge(folder, "site", "set", HOST, "--certificate", "acme", "--json").json["source"] == "acme"
 
 
@@ -58,11 +58,11 @@ def test_a_key_that_is_no_host_name_needs_a_host(folder: Path) -> None:
     assert site_yaml(folder, "client-a") == {"host": HOST}
 
 
-def test_a_site_that_is_there_is_not_added_again(folder: Path) -> None:
+def test_an_existing_site_is_not_added_again(folder: Path) -> None:
     add_site(folder, HOST)
     ran = certedge(folder, "site", "add", HOST, "--name", "b.test")
     assert ran.code == 1
-    assert f"change it with: certedge site set {HOST}" in ran.err
+    assert f"to change it: certedge site set {HOST}" in ran.err
     assert names(folder) == [HOST]
 
 
@@ -70,7 +70,7 @@ def test_set_changes_what_is_named_and_nothing_else(folder: Path) -> None:
     add_site(folder, HOST, additional_names=["a.test"], inspect=True)
     ran = certedge(folder, "site", "set", HOST, "--add-name", "b.test", "--remove-name", "a.test")
     assert ran.code == 0, ran.err
-    assert "new names: b.test; names gone: a.test" in ran.out
+    assert "new names: b.test; removed names: a.test" in ran.out
     assert site_yaml(folder) == {"host": HOST, "additional_names": ["b.test"], "inspect": True}
     certedge(folder, "site", "set", HOST, "--no-inspect", "--name", "c.test", "--name", "d.test")
     assert site_yaml(folder) == {"host": HOST, "additional_names": ["c.test", "d.test"]}
@@ -81,12 +81,12 @@ def test_set_changes_what_is_named_and_nothing_else(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "no change was named"),
-        (("--unset", "host"), "--unset host: allowed are"),
+        ((), "no change was given"),
+        (("--unset", "host"), "--unset host: allowed:"),
         (("--certificate", "files"), "certificate: found 'files'; allowed:"),
         (("--name", "bad name"), "is not a host name"),
         (("--certificate", "acme", "--name", "*.a.test"), "a wildcard can't be ordered"),
-        (("--remove-name", "z.test"), "z.test is none of the site's additional names"),
+        (("--remove-name", "z.test"), "z.test is not an additional name of the site"),
     ],
     ids=["nothing", "unset host", "choice", "name", "wildcard by ACME", "name not there"],
 )
@@ -105,7 +105,7 @@ def test_a_linked_site_yaml_is_left_to_whoever_manages_it(folder: Path) -> None:
     path.symlink_to(folder / "managed.yaml")
     ran = certedge(folder, "site", "set", HOST, "--add-name", "b.test")
     assert ran.code == 1
-    assert f"is a link to {folder / 'managed.yaml'}: change it there" in ran.err
+    assert f"is a link to {folder / 'managed.yaml'}; change that file instead" in ran.err
     assert site_yaml(folder) == {"host": HOST}
 
 

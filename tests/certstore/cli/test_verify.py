@@ -77,13 +77,13 @@ def test_a_site_that_is_not_there_is_said(edge: RunningEdge) -> None:
     assert f"did you mean {OWN}?" in verify(edge, "--site", f"{OWN}x").err
 
 
-def test_that_no_service_runs_is_said_where_nothing_answers(tmp_path: Path) -> None:
+def test_a_note_says_that_no_service_runs_if_nothing_answers(tmp_path: Path) -> None:
     listener = {"kind": "https", "listen": f"127.0.0.1:{free_port()}"}
     write_edge(tmp_path, {"listeners": [listener]})
     add_site(tmp_path, OWN)
     ran = certedge(tmp_path, "verify")
     assert ran.code == 3
-    assert ran.out.endswith(" wrong\nnote: no service runs on this store (certedge run starts it)\n")
+    assert ran.out.endswith(" wrong\nnote: no service runs on this store (start it with certedge run)\n")
 
 
 def test_plain_output_has_a_line_for_each_check_and_a_sum(edge: RunningEdge) -> None:

@@ -59,7 +59,7 @@ def test_damage_costs_the_damaged_line_only(path: Path, tail: str) -> None:
     [b"\0" * 4096, b"[" * 300_000 + b"\n", b'["a",1]\n["b",', b'["a",1]\n["b",2,{"later": true}]\n', b"no lines"],
     ids=["zeros", "brackets without end", "cut short", "of a later release", "a text"],
 )
-def test_damage_is_said_of_the_file_and_the_file_kept_beside(
+def test_damage_is_logged_and_a_copy_of_the_file_is_kept(
     path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(content)
@@ -73,7 +73,7 @@ def test_damage_is_said_of_the_file_and_the_file_kept_beside(
     assert state["c"] == 3
 
 
-def test_nothing_is_said_of_a_file_that_is_whole_empty_or_not_there(
+def test_nothing_is_logged_of_a_file_that_is_whole_empty_or_missing(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     KeyedState(path, path.parent).put("a", 1)

@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_and_learns_who_the_first_is(tmp_path: Path) -> None:
     with StoreWriter.acquire(tmp_path), pytest.raises(StoreBusy, match=f"process {os.getpid()}") as refusal:
         StoreWriter.acquire(tmp_path)
     assert refusal.value.pid == os.getpid()

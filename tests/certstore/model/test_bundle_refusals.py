@@ -19,20 +19,20 @@ from tests.certstore.model.bundles import CA, DAY, NOW, ONE, OTHER, PASSWORD, ac
 # Faults of the drop
 
 FAULTS: dict[str, tuple[list[bytes], Refusal, str]] = {
-    "no files": ([], Refusal.EMPTY, "nothing in the drop"),
-    "empty files": ([b"", b" \r\n"], Refusal.EMPTY, "nothing in the drop"),
+    "no files": ([], Refusal.EMPTY, "there is no content"),
+    "empty files": ([b"", b" \r\n"], Refusal.EMPTY, "there is no content"),
     "text": ([b"hello", b"\x00" * 50], Refusal.UNREADABLE, "neither a certificate nor a private key"),
     "a request alone": (
         [b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"],
         Refusal.UNREADABLE,
-        "file0.bin: nothing recognised",
+        "not recognised: file0.bin",
     ),
     "a certificate alone": ([ONE.fullchain_pem], Refusal.NO_KEY, "a.test"),
     "a key alone": ([ONE.privkey_pem], Refusal.NO_CERTIFICATE, "file0.bin"),
     "a public key instead": (
         [ONE.fullchain_pem, b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"],
         Refusal.NO_KEY,
-        "file1.bin: nothing recognised",
+        "not recognised: file1.bin",
     ),
     "another key": ([OTHER.privkey_pem, ONE.fullchain_pem], Refusal.KEY_MISMATCH, "a.test in file1.bin"),
     "another key type": (
@@ -145,7 +145,7 @@ CLIENT_ONLY = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 BAD_CERTIFICATES: dict[str, tuple[Issued, Refusal, str]] = {
     "a CA": (CA.issue("a.test", is_ca=True), Refusal.CA_LEAF, "CA:TRUE"),
     "a self-signed CA": (CA.issue("a.test", is_ca=True, self_signed=True), Refusal.CA_LEAF, "CA:TRUE"),
-    "RSA with 1024 bits": (CA.issue("a.test", key_type="rsa1024"), Refusal.WEAK_KEY, "1024 bits; at least 2048"),
+    "RSA with 1024 bits": (CA.issue("a.test", key_type="rsa1024"), Refusal.WEAK_KEY, "RSA key of 1024 bits"),
     "Ed25519": (CA.issue("a.test", key_type="ed25519"), Refusal.UNSUPPORTED_KEY, "an Ed25519 key"),
     "a curve that TLS does not use": (CA.issue("a.test", key_type="ec256k1"), Refusal.UNSUPPORTED_KEY, "secp256k1"),
     "signed with SHA-1": (RSA_CA.issue("a.test", weak_signature="sha1"), Refusal.WEAK_SIGNATURE, "SHA1"),
@@ -219,7 +219,7 @@ EARLY = CA.issue("a.test", not_before=NOW + DAY)
     ("issued", "names", "code", "said"),
     [
         pytest.param(EXPIRED, ("a.test",), Refusal.EXPIRED, f"expired on {NOW - DAY:%Y-%m-%d}", id="expired"),
-        pytest.param(EARLY, ("a.test",), Refusal.NOT_YET_VALID, "valid only from", id="not valid yet"),
+        pytest.param(EARLY, ("a.test",), Refusal.NOT_YET_VALID, "is not valid before", id="not valid yet"),
         pytest.param(ONE, ("c.test", "*.a.test"), Refusal.WRONG_NAME, "c.test, *.a.test", id="for other names"),
     ],
 )

@@ -12,9 +12,9 @@ MANY = ("main", *(f"webmail.client-{number}.test" for number in range(50)))
         ("webmail.client-a.tset", FEW, "did you mean webmail.client-a.test? All sites: certedge site list"),
         ("client-a.test", FEW, "did you mean webmail.client-a.test? All sites: certedge site list"),
         ("Main", FEW, "did you mean main? All sites: certedge site list"),
-        ("nowhere.example", FEW, "those there are: main, webmail.client-a.test, webmail.client-b.test"),
-        ("nowhere.example", MANY, "those there are: certedge site list"),
-        ("nowhere.example", (), "those there are: certedge site list"),
+        ("nowhere.example", FEW, "the sites are: main, webmail.client-a.test, webmail.client-b.test"),
+        ("nowhere.example", MANY, "list the sites with: certedge site list"),
+        ("nowhere.example", (), "list the sites with: certedge site list"),
     ],
     ids=["slip", "part", "case", "few", "many", "none"],
 )

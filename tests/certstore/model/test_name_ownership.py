@@ -102,7 +102,7 @@ def test_implicit_name_yields_to_the_main_certificate(name: str, main_names: tup
 # The index
 
 
-def test_put_tells_whose_names_changed() -> None:
+def test_put_returns_the_sites_whose_names_changed() -> None:
     index = NameOwnership()
     assert index.put(claims("a", "a.test", "shared.test")) == {"a"}
     assert index.put(claims("b", "b.test", "shared.test")) == {"b"}
@@ -177,7 +177,7 @@ def test_new_order_of_names_is_a_change_because_the_host_comes_first() -> None:
     assert index.owned("a") == ("b.test", "a.test")
 
 
-def test_sites_seen_together_tie_whatever_their_order() -> None:
+def test_sites_seen_together_tie_in_any_order() -> None:
     sites = [claims("a", "a.test", "b.test"), claims("b", "b.test"), claims("z", "z.test", "b.test")]
     for order in (sites, sites[::-1]):
         index = NameOwnership()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore.model.readiness import Observed, Unreadiness, WorkerView, judge
+from certstore.model.readiness import Observed, Unreadiness, WorkerView, check_readiness
 from certstore.model.snapshot import ServedCertificate
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -64,12 +64,12 @@ WELL = Observed(MAIN, END, NOW - DAY, (WORKER,), expects_workers=True, is_mainte
     ],
 )
 def test_readiness_names_everything_that_is_wrong(observed: Observed, expected: set[Unreadiness]) -> None:
-    readiness = judge(observed, NOW)
+    readiness = check_readiness(observed, NOW)
     assert {code for code, _ in readiness.problems} == expected
     assert readiness.ok is (not expected)
     assert all(words for _, words in readiness.problems)
 
 
 def test_the_words_name_the_workers_that_are_behind() -> None:
-    (problem,) = judge(replace(WELL, workers=(WORKER, BEHIND)), NOW).problems
-    assert problem[1] == "1 of 2 workers (pid 2) do not serve what the store holds"
+    (problem,) = check_readiness(replace(WELL, workers=(WORKER, BEHIND)), NOW).problems
+    assert problem[1] == "1 of 2 workers (pid 2) do not serve the current state of the store"

@@ -46,7 +46,7 @@ SITES = [
 SNAPSHOT = Snapshot.build(SITES)
 
 RULES = [
-    # A mail listener never looks at the name.
+    # A mail listener ignores the name.
     ("a mail listener gives main for a domain's name", "plain.test", True, MAIN, Reason.MAIL_LISTENER),
     ("a mail listener gives main for main's name", "mail.install.test", True, MAIN, Reason.MAIL_LISTENER),
     ("a mail listener gives main for no name", None, True, MAIN, Reason.MAIL_LISTENER),
@@ -252,8 +252,8 @@ def test_declared_exact_name_always_leads_to_its_site(snapshot: Snapshot, host: 
         assert select(snapshot, host, is_mail=False, now=NOW).entry == entry
 
 
-def test_a_site_without_a_certificate_is_not_said_to_have_been_set_to_main() -> None:
+def test_a_site_without_a_certificate_is_not_shown_as_set_to_main() -> None:
     bare = site("bare", "bare.test", source=Source.MAIN)
     main = site(MAIN, "mail.install.test", own=MAIN_CERTIFICATE)
     selection = select(Snapshot.build([main, bare]), "bare.test", is_mail=False, now=NOW)
-    assert "or has none of its own yet" in EXPLANATIONS[selection.reason]
+    assert "or it has none yet" in EXPLANATIONS[selection.reason]

@@ -14,7 +14,7 @@ from certstore.monitoring.metrics import SITES, exposition, render
 from certstore.monitoring.worker_reports import Gathered
 from certstore.store.status import SiteFacts, status
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import SITE, acquire, drop, drop_pair, look_until_judged
+from tests.certstore.stores import SITE, acquire, check_until_decided, drop, drop_pair
 
 NONE = Gathered((), ())
 
@@ -33,9 +33,9 @@ def test_certificates_attempts_and_problems_of_a_store(tmp_path: Path, ca: Certi
     with acquire(tmp_path) as writer:
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         drop(writer, "b.test", {"fullchain.pem": issued.fullchain_pem})
-        look_until_judged(writer, "b.test")
+        check_until_decided(writer, "b.test")
         read = parsed(render(status(writer, now), NONE, now))
     remaining = read["certedge_certificate_remaining_seconds", (SITE,)]
     assert abs(remaining - (issued.not_after - now).total_seconds()) <= 1

@@ -41,7 +41,7 @@ def drop(stage: Scene, site: str, *names: str) -> None:
     from certstore.model.certificate.dropped_file import DroppedFile
 
     issued = CertificateAuthority().issue(*names)
-    stage.writer.take_in(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
+    stage.writer.install_files(site, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
 
 
 def test_site_that_says_acme_is_ordered_within_seconds(stage: Scene) -> None:

@@ -52,7 +52,7 @@ def write_once(root: Path, contents: list[bytes], steps: int) -> None:
 
     sys.addaudithook(die_before_the_last)
     with StoreWriter.acquire(root, keep=2, settle=timedelta(), main_host="localhost") as writer:
-        # A pair that is not live, in a file that was never judged: or there would be little to do.
+        # A pair that is not live, in a file that was never decided: otherwise there would be little to do.
         live = (writer.layout.live(SITE) / COMBINED).read_bytes()
         pair = next(each for each in contents if each != live)
         writer.layout.drop_file(SITE).write_bytes(b"%d\n%b" % (steps, pair))
@@ -68,7 +68,7 @@ def work(root: Path, contents: list[bytes], steps: int) -> None:
         else:
             write_until_killed(root, contents)
         tell("survived")
-    except Exception as error:  # noqa: BLE001  told to the test, which fails
+    except Exception as error:  # noqa: BLE001  reported to the test, which fails
         tell(f"broke: {error!r}")
     os._exit(0)
 

@@ -24,7 +24,7 @@ from tests.deadlines import wait_for
 
 KILLS = int(os.environ.get("CERTEDGE_KILLS", "300"))
 ROOT = Path(__file__).resolve().parents[3]
-CHECK_MENDING_EVERY = 10
+CHECK_REPAIR_EVERY = 10
 
 
 class Nursery:
@@ -85,9 +85,9 @@ def test_a_kill_at_any_instant_leaves_a_whole_pair_live(tmp_path: Path, nursery:
         # From the tenth version on (see below) something is live at every instant.
         seen.add(assert_live_is_whole(store, SITE))
         assert_live_is_whole(store, MAIN)
-        if kill % CHECK_MENDING_EVERY == 0:
-            assert_mended_by_the_next_start(store)
-    assert_mended_by_the_next_start(store)
+        if kill % CHECK_REPAIR_EVERY == 0:
+            assert_repaired_by_the_next_start(store)
+    assert_repaired_by_the_next_start(store)
     # The kills did not all fall before the first drop: versions came and went.
     assert len(seen) > KILLS / 10
 
@@ -103,7 +103,7 @@ def test_a_kill_before_each_single_change_leaves_a_whole_pair_live(tmp_path: Pat
     while nursery.die_before_step(step):
         for site in (MAIN, SITE):
             assert_live_is_whole(store, site)
-        assert_mended_by_the_next_start(store)
+        assert_repaired_by_the_next_start(store)
         step += 1
         assert step < 200, "the work grows with every kill"
     # A start, a drop and a rollback are some dozens of changes; a handful would mean that none was counted.
@@ -115,13 +115,13 @@ def seconds_per_drop(store: Path, nursery: Nursery) -> float:
     layout, began = Store.open(store).layout, time.monotonic()
 
     def tenth_version() -> None:
-        wait_for(lambda: (live_number(layout, SITE) or 0) >= 10, "ten drops taken in", pause=0.002, seconds=60)
+        wait_for(lambda: (live_number(layout, SITE) or 0) >= 10, "ten drops to be installed", pause=0.002, seconds=60)
 
     nursery.kill_one(tenth_version)
     return (time.monotonic() - began) / 10
 
 
-def assert_mended_by_the_next_start(store: Path) -> None:
+def assert_repaired_by_the_next_start(store: Path) -> None:
     with writing(store) as writer:
         assert list((store / "tmp").iterdir()) == []
         snapshot = Store.open(store).snapshot()

@@ -1,4 +1,4 @@
-"""A full disk: nothing that is served changes, it is said, and when there is space again the drop is taken.
+"""A full disk: nothing that is served changes, it is reported, and when there is space again the drop is installed.
 
 As root on a small tmpfs of its own, else under a limit on file sizes; both are the kernel's own refusals.
 """
@@ -17,7 +17,7 @@ from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN
 from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, acquire, assert_live_is_whole, drop_pair, look_until_judged, served
+from tests.certstore.stores import OTHER, SITE, acquire, assert_live_is_whole, check_until_decided, drop_pair, served
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
 
@@ -57,7 +57,7 @@ def test_on_a_full_disk_the_old_version_or_the_new_one_is_served_whole(
     with acquire(small_disk) as writer:
         for site, issued in ((SITE, old), (OTHER, other)):
             drop_pair(writer, site, issued)
-            look_until_judged(writer, site)
+            check_until_decided(writer, site)
         drop_pair(writer, SITE, new)
         ballast = fill(small_disk, leave=pages * 4096)
         result = writer.check(SITE).result
@@ -74,7 +74,7 @@ def test_on_a_full_disk_the_old_version_or_the_new_one_is_served_whole(
         assert_live_is_whole(small_disk, MAIN)
 
         ballast.unlink()
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(small_disk, SITE) == new.fingerprint
     with acquire(small_disk):
         assert served(small_disk, SITE) == new.fingerprint
@@ -103,7 +103,7 @@ def test_a_file_that_may_not_grow_fails_the_upload_and_changes_nothing(
         # Python ignores SIGXFSZ, so the write itself fails, with EFBIG.
         resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
         try:
-            result = writer.take_in(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+            result = writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert result.outcome is Outcome.FAILED
@@ -121,7 +121,7 @@ def test_a_version_that_can_not_be_published_is_not_live_either(
         writer.add_site(SITE, SiteSettings(host=SITE))
         old, new = ca.issue(SITE), ca.issue(SITE)
         if had_one:
-            writer.take_in(SITE, [DroppedFile("all", old.combined_pem)], source="upload")
+            writer.install_files(SITE, [DroppedFile("all", old.combined_pem)], source="upload")
         # Longer than any file of a version, so that a limit lets those through and the journal's next line not.
         number = 0
         while (size := (tmp_path / "state" / "snapshot.jsonl").stat().st_size) < 10_000:
@@ -130,13 +130,13 @@ def test_a_version_that_can_not_be_published_is_not_live_either(
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
-            result = writer.take_in(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
+            result = writer.install_files(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert result.outcome is Outcome.FAILED
         assert served(tmp_path, SITE) == (old.fingerprint if had_one else None)
         assert (tmp_path / "live" / SITE).is_symlink() is had_one
         assert (tmp_path / "archive" / SITE / ("2" if had_one else "1") / "privkey.pem").exists()
-        result = writer.take_in(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
+        result = writer.install_files(SITE, [DroppedFile("all", new.combined_pem)], source="upload")
         assert (result.outcome, result.version) == (Outcome.DONE, 3 if had_one else 2)
         assert served(tmp_path, SITE) == new.fingerprint

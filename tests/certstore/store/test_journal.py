@@ -49,7 +49,7 @@ def append(layout: Layout, text: str) -> None:
         journal.write(text)
 
 
-def test_nothing_to_serve_from_is_said_not_guessed(layout: Layout) -> None:
+def test_nothing_to_serve_from_is_reported_not_guessed(layout: Layout) -> None:
     reader = JournalReader(layout)
     with pytest.raises(JournalUnreadable, match="No such file"):
         reader.load()
@@ -80,7 +80,7 @@ def test_the_last_line_of_a_site_holds(writer: JournalWriter, reader: JournalRea
     assert snapshot.sites["a"].certificate == entry("a", "new.test", version=2).certificate
 
 
-def test_a_name_that_moves_between_sites_is_owned_by_one_of_them_at_every_look(
+def test_a_name_that_moves_between_sites_is_owned_by_one_of_them_at_every_poll(
     writer: JournalWriter, reader: JournalReader
 ) -> None:
     writer.publish([entry("a", "a.test", "shared.test"), entry("b", "b.test")])
@@ -129,7 +129,7 @@ def test_a_line_is_read_when_it_is_complete_and_not_before(
 
 
 @pytest.mark.parametrize("junk", ["not json", "[]", '{"site":"a"}', '{"removed":', "null", '{"site":1,"names":2}'])
-def test_a_bad_line_keeps_the_last_good_snapshot_and_is_said_until_it_is_mended(
+def test_a_bad_line_keeps_the_last_good_snapshot_and_is_reported_until_it_is_repaired(
     layout: Layout, writer: JournalWriter, reader: JournalReader, junk: str
 ) -> None:
     writer.publish([entry("a")])
@@ -263,7 +263,7 @@ def _replace(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("harm", [_cut, _damage, _nest, _remove, _replace])
-def test_harm_by_hand_changes_nothing_and_is_mended_with_the_next_change(
+def test_harm_by_hand_changes_nothing_and_is_repaired_by_the_next_change(
     harm: Callable[[Layout], None], layout: Layout, writer: JournalWriter, reader: JournalReader
 ) -> None:
     writer.publish([entry("a"), entry("b")])

@@ -98,7 +98,7 @@ def test_newest_whole_version_stands_in_for_one_that_is_damaged_too(layout: Layo
     assert live.number == 1
 
 
-def test_folder_in_the_links_place_is_left_and_said(layout: Layout) -> None:
+def test_folder_in_the_links_place_is_left_and_reported(layout: Layout) -> None:
     before = served(layout)
     layout.live("a.test").unlink()
     shutil.copytree(layout.version("a.test", 2), layout.live("a.test"))

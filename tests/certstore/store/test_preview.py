@@ -1,4 +1,4 @@
-"""Uploads are looked at before they count: read once, outside the writer's lock, and checked again when installed."""
+"""Uploads are previewed before they count: read once, outside the writer's lock, and checked again when installed."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.store.writer import InvalidSite, StoreWriter, UnknownSite
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, drop, drop_pair, look_until_judged, served, writing
+from tests.certstore.stores import OTHER, SITE, check_until_decided, drop, drop_pair, served, writing
 
 PASSWORD = b"secret"
 
@@ -64,7 +64,7 @@ def test_a_preview_shows_what_would_be_installed_and_replaced_and_changes_nothin
     writer: StoreWriter, ca: CertificateAuthority
 ) -> None:
     old, new = ca.issue(SITE), ca.issue(SITE)
-    writer.take_in(SITE, [DroppedFile("all.pem", old.combined_pem)], source="upload")
+    writer.install_files(SITE, [DroppedFile("all.pem", old.combined_pem)], source="upload")
     records = writer.records(SITE)
     preview = writer.preview(SITE, [DroppedFile("all.pem", new.combined_pem)])
     assert isinstance(preview.verdict, CertificateBundle)
@@ -144,7 +144,7 @@ def test_a_drop_that_takes_long_to_read_delays_no_upload_and_no_command(
         check = pool.submit(writer.check, SITE)
         assert opener.has_begun.wait(30)
         writer.add_site(OTHER, SiteSettings(host=OTHER))
-        writer.take_in(OTHER, [DroppedFile("all.pem", uploaded.combined_pem)], source="upload")
+        writer.install_files(OTHER, [DroppedFile("all.pem", uploaded.combined_pem)], source="upload")
         assert served(writer.layout.root, OTHER) == uploaded.fingerprint
         assert not check.done()
         opener.may_end.set()
@@ -157,10 +157,12 @@ def test_uploads_that_take_long_to_read_delay_nobody_elses_drop(
     slow, drop = ca.issue(SITE), ca.issue(OTHER)
     files = [DroppedFile("a.p12", slow.pkcs12(PASSWORD))]
     with ThreadPoolExecutor(10) as pool, opener.holding():
-        uploads = [pool.submit(writer.take_in, SITE, files, source="upload", password=PASSWORD) for _ in range(10)]
+        uploads = [
+            pool.submit(writer.install_files, SITE, files, source="upload", password=PASSWORD) for _ in range(10)
+        ]
         assert opener.has_begun.wait(30)
         drop_pair(writer, OTHER, drop)
-        look_until_judged(writer, OTHER)
+        check_until_decided(writer, OTHER)
         assert served(writer.layout.root, OTHER) == drop.fingerprint
         assert not any(each.done() for each in uploads)
         opener.may_end.set()

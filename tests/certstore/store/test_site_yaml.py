@@ -63,7 +63,7 @@ def test_what_a_kill_left_of_an_earlier_write_goes_with_the_next(path: Path) -> 
 def test_a_link_is_not_replaced_but_named(path: Path) -> None:
     path.parent.mkdir()
     path.symlink_to("/etc/managed/site.yaml")
-    with pytest.raises(NotWritable, match=r"link to /etc/managed/site\.yaml: change it there"):
+    with pytest.raises(NotWritable, match=r"link to /etc/managed/site\.yaml; change that file instead"):
         write_site_file(path, EVERYTHING)
     assert path.is_symlink()
 

@@ -12,7 +12,7 @@ from certstore.store.reader import Store
 from certstore.store.status import history, site_facts, status
 from certstore.store.writer import UnknownSite
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import OTHER, SITE, acquire, drop, drop_pair, look_until_judged
+from tests.certstore.stores import OTHER, SITE, acquire, check_until_decided, drop, drop_pair
 
 KEYS = {"site", "host", "names", "source", "version", "fingerprint", "dns_names", "not_after", "state", "problems"}
 
@@ -21,10 +21,10 @@ def test_reader_and_writer_say_the_same(tmp_path: Path, ca: CertificateAuthority
     now = datetime.now(UTC)
     with acquire(tmp_path) as writer:
         drop_pair(writer, SITE, ca.issue(SITE, "autodiscover.client-a.test"))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         writer.add_site("client-b", SiteSettings(host=OTHER, certificate=Source.MAIN))
         drop(writer, "broken.test", {"site.yaml": b"hots: x\n"})
-        look_until_judged(writer, "broken.test")
+        check_until_decided(writer, "broken.test")
         from_writer = [facts.to_json() for facts in status(writer, now)]
         from_reader = [facts.to_json() for facts in status(Store.open(tmp_path), now)]
         assert from_writer == from_reader
@@ -38,7 +38,7 @@ def test_status_of_a_site_with_a_certificate(tmp_path: Path, ca: CertificateAuth
     with acquire(tmp_path) as writer:
         issued = ca.issue(SITE, "autodiscover.client-a.test")
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         facts = site_facts(writer, SITE, datetime.now(UTC)).to_json()
     assert facts | {"last_attempt": None} == {
         "site": SITE,
@@ -71,7 +71,7 @@ def test_a_certificates_state_is_that_of_the_day_it_is_asked_on(
     with acquire(tmp_path) as writer:
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         facts = site_facts(writer, SITE, issued.not_before + timedelta(days=days))
     assert facts.state is state
     assert {str(problem.code) for problem in facts.problems} == codes
@@ -82,9 +82,9 @@ def test_problems_of_certificate_and_site_are_listed_together(tmp_path: Path, ca
         writer.add_site(SITE, SiteSettings(host=SITE, additional_names=("imap.client-a.test",)))
         issued = ca.issue(SITE)
         bare = [DroppedFile("c", issued.cert_pem), DroppedFile("k", issued.privkey_pem)]
-        writer.take_in(SITE, bare, source="upload")
+        writer.install_files(SITE, bare, source="upload")
         drop(writer, SITE, {"junk.pem": b"junk"})
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         facts = site_facts(writer, SITE, datetime.now(UTC))
     codes = {str(problem.code) for problem in facts.problems}
     assert codes == {"drop_refused", "name_not_covered", "missing_intermediate"}
@@ -95,7 +95,7 @@ def test_history_says_which_version_is_live(tmp_path: Path, ca: CertificateAutho
     with acquire(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         for _ in range(3):
-            writer.take_in(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+            writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
         writer.rollback(SITE, 2)
         kept = [facts.to_json() for facts in history(writer, SITE)]
     assert [(each["version"], each["is_live"]) for each in kept] == [(3, False), (2, True), (1, False)]
@@ -103,6 +103,6 @@ def test_history_says_which_version_is_live(tmp_path: Path, ca: CertificateAutho
     assert "PRIVATE" not in json.dumps(kept)
 
 
-def test_an_unknown_site_is_said_to_be_unknown(tmp_path: Path) -> None:
+def test_an_unknown_site_is_reported_as_unknown(tmp_path: Path) -> None:
     with acquire(tmp_path) as writer, pytest.raises(UnknownSite, match="no site 'nowhere'"):
         site_facts(writer, "nowhere", datetime.now(UTC))

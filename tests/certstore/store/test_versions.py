@@ -49,7 +49,7 @@ def test_archive_keeps_what_it_should_through_uploads_and_rollbacks(tmp_path: Pa
 
         def upload() -> None:
             clock.now += timedelta(hours=2)
-            writer.take_in(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+            writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
 
         def kept() -> list[int]:
             return [version.number for version in writer.versions(SITE)]
@@ -71,7 +71,7 @@ def test_versions_of_the_last_hour_stay_however_many(tmp_path: Path, ca: Certifi
     with acquire(tmp_path, keep=2) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         for _ in range(5):
-            writer.take_in(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+            writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
         assert len(writer.versions(SITE)) == 5
 
 

@@ -22,10 +22,10 @@ from tests.certstore.stores import (
     SITE,
     acquire,
     assert_live_is_whole,
+    check_until_decided,
     drop,
     drop_pair,
     issue_later,
-    look_until_judged,
     problem_codes,
     served,
     writing,
@@ -59,7 +59,7 @@ def test_self_signed_main_certificate_is_replaced_by_the_first_real_drop(
         # Valid from before the self-signed one was made: being newer plays no part between drops.
         issued = issue_later(ca, MAIN_HOST)
         (tmp_path / "main.pem").write_bytes(issued.combined_pem)
-        look_until_judged(writer, MAIN)
+        check_until_decided(writer, MAIN)
         assert served(tmp_path, MAIN) == issued.fingerprint
         assert [record.doing for record in writer.records(MAIN)] == ["self_signed", "intake"]
 
@@ -81,7 +81,7 @@ def test_a_main_drop_that_is_refused_at_the_first_start_keeps_its_reason(
     tmp_path: Path, ca: CertificateAuthority
 ) -> None:
     (tmp_path / "main.pem").write_bytes(ca.issue(MAIN_HOST).fullchain_pem)
-    time.sleep(SETTLE.total_seconds())  # without a key it is judged when it has lain there for a while
+    time.sleep(SETTLE.total_seconds())  # without a key it is decided when it has been there for a while
     with writing(tmp_path) as writer:
         assert writer.site(MAIN).certificate is not None, "a self-signed one"
         assert problem_codes(writer, MAIN) == {"drop_refused"}
@@ -104,8 +104,8 @@ def test_uploads_become_versions_and_rollback_returns_to_the_one_before(
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         first, second = ca.issue(SITE), ca.issue(SITE)
-        assert writer.take_in(SITE, as_files(first), source="upload").version == 1
-        assert writer.take_in(SITE, as_files(second), source="upload").version == 2
+        assert writer.install_files(SITE, as_files(first), source="upload").version == 1
+        assert writer.install_files(SITE, as_files(second), source="upload").version == 2
         assert served(tmp_path, SITE) == second.fingerprint
 
         assert writer.rollback(SITE).version == 1
@@ -121,8 +121,8 @@ def test_a_certificate_that_is_live_already_makes_no_version(tmp_path: Path, ca:
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         issued = ca.issue(SITE)
-        writer.take_in(SITE, as_files(issued), source="upload")
-        again = writer.take_in(SITE, as_files(issued), source="upload")
+        writer.install_files(SITE, as_files(issued), source="upload")
+        again = writer.install_files(SITE, as_files(issued), source="upload")
         assert (again.outcome, again.reason, again.version) == (Outcome.NOTED, "already_live", 1)
         assert len(writer.versions(SITE)) == 1
 
@@ -132,17 +132,17 @@ def test_a_renewed_chain_under_the_same_leaf_is_a_new_version(tmp_path: Path, ca
         writer.add_site(SITE, SiteSettings(host=SITE))
         issued = ca.issue(SITE)
         without_chain = [DroppedFile("c", issued.cert_pem), DroppedFile("k", issued.privkey_pem)]
-        writer.take_in(SITE, without_chain, source="upload")
-        assert writer.take_in(SITE, as_files(issued), source="upload").version == 2
+        writer.install_files(SITE, without_chain, source="upload")
+        assert writer.install_files(SITE, as_files(issued), source="upload").version == 2
 
 
 def test_what_is_refused_changes_nothing_and_is_on_record(tmp_path: Path, ca: CertificateAuthority) -> None:
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
         good, other = ca.issue(SITE), ca.issue(SITE)
-        writer.take_in(SITE, as_files(good), source="upload")
+        writer.install_files(SITE, as_files(good), source="upload")
         mixed = [DroppedFile("c", other.fullchain_pem), DroppedFile("k", good.privkey_pem)]
-        result = writer.take_in(SITE, mixed, source="upload")
+        result = writer.install_files(SITE, mixed, source="upload")
         assert result.outcome is Outcome.REFUSED
         assert served(tmp_path, SITE) == good.fingerprint
         assert writer.records(SITE)[-1].reason == "key_mismatch"
@@ -153,7 +153,7 @@ def test_what_is_refused_changes_nothing_and_is_on_record(tmp_path: Path, ca: Ce
 def test_force_lets_in_what_a_person_may_overrule(tmp_path: Path, ca: CertificateAuthority, force: bool) -> None:
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE))
-        result = writer.take_in(SITE, as_files(ca.issue("elsewhere.test")), source="upload", force=force)
+        result = writer.install_files(SITE, as_files(ca.issue("elsewhere.test")), source="upload", force=force)
         assert result.outcome is (Outcome.DONE if force else Outcome.REFUSED)
         assert [str(finding.code) for finding in result.findings] == ["name_not_covered" if force else "wrong_name"]
 
@@ -181,7 +181,7 @@ def test_keys_are_0600_and_their_folders_0700_under_any_umask(
             os.umask(before)
             drop_pair(writer, SITE, ca.issue(SITE))
             os.umask(umask)
-            look_until_judged(writer, SITE)
+            check_until_decided(writer, SITE)
     finally:
         os.umask(before)
     for name in ("live", "archive", "accounts", "admin", "state", "tmp"):
@@ -197,7 +197,7 @@ def test_keys_group_may_read_live_and_archive_and_nothing_else(tmp_path: Path, c
         pass  # a version made before the group was set: it has to follow
     with writing(tmp_path, keys_group="daemon") as writer:
         drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
     for site in (MAIN, SITE):
         version = (tmp_path / "live" / site).resolve()
         assert stat.S_IMODE(version.stat().st_mode) == 0o750
@@ -226,7 +226,7 @@ def test_added_site_is_served_its_names_and_set_changes_them(tmp_path: Path) -> 
         entry = Store.open(tmp_path).site("client-a")
         assert (entry.names, entry.inspect) == ((SITE,), True)
         assert "inspect: true" in (tmp_path / "domains" / "client-a" / "site.yaml").read_text()
-        assert writer.check("client-a").again_in is None  # what the verb wrote is nothing new to intake
+        assert writer.check("client-a").again_in is None  # what the command wrote is no news for the next check
 
 
 @pytest.mark.parametrize("key", ["main", "../x", "a/b", "Client-A", "", ".hidden", "x" * 300])
@@ -251,7 +251,7 @@ def test_an_upload_for_a_site_that_uses_main_is_refused_with_the_way_out(
     with writing(tmp_path) as writer:
         writer.add_site(SITE, SiteSettings(host=SITE, certificate=Source.MAIN))
         with pytest.raises(InvalidSite, match="--certificate file"):
-            writer.take_in(SITE, as_files(ca.issue(SITE)), source="upload")
+            writer.install_files(SITE, as_files(ca.issue(SITE)), source="upload")
 
 
 def test_removed_site_gives_its_names_back_keeps_its_versions_and_stays_removed(
@@ -259,7 +259,7 @@ def test_removed_site_gives_its_names_back_keeps_its_versions_and_stays_removed(
 ) -> None:
     with writing(tmp_path) as writer:
         folder = drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         writer.remove_site(SITE)
         assert SITE not in Store.open(tmp_path).sites()
         assert not (tmp_path / "live" / SITE).is_symlink()
@@ -272,16 +272,16 @@ def test_removed_site_gives_its_names_back_keeps_its_versions_and_stays_removed(
         assert writer.site_of_place(SITE, is_folder=True) is None
     with writing(tmp_path) as writer:
         assert writer.sites() == (MAIN,)
-        # The verb does, and then what lies there is judged afresh, under a number of its own.
+        # The command does, and then its drop is decided afresh, under a new number.
         writer.add_site(SITE, SiteSettings(host=SITE))
-        assert look_until_judged(writer, SITE).result is not None
+        assert check_until_decided(writer, SITE).result is not None
         assert assert_live_is_whole(tmp_path, SITE) == 2
 
 
 def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(tmp_path: Path, ca: CertificateAuthority) -> None:
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
     # The tombstone is the first thing that a removal writes.
     with (tmp_path / "state" / "removed.jsonl").open("a") as tombstones:
         tombstones.write(f'["{SITE}",{{}}]\n')
@@ -325,14 +325,14 @@ def test_numbers_of_versions_that_were_archived_and_never_live_are_not_used_agai
 ) -> None:
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
     layout = Layout(tmp_path)
     layout.version(SITE, 1).rename(layout.version(SITE, 5))
     layout.live(SITE).unlink()
     layout.live(SITE).symlink_to(f"../archive/{SITE}/5")
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert assert_live_is_whole(tmp_path, SITE) == 6
 
 
@@ -349,17 +349,17 @@ def test_temporary_files_are_swept_at_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["lost", "torn", "garbage", "behind live"])
-def test_a_journal_that_does_not_agree_with_live_is_mended_at_the_start(
+def test_a_journal_that_does_not_agree_with_live_is_repaired_at_the_start(
     tmp_path: Path, ca: CertificateAuthority, damage: str
 ) -> None:
     journal = tmp_path / "state" / "snapshot.jsonl"
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         before = journal.read_bytes()
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
     if damage == "lost":
         journal.unlink()
     elif damage == "torn":
@@ -379,7 +379,7 @@ def test_a_live_version_that_somebody_deleted_gives_way_to_the_newest_whole_one(
         first = ca.issue(SITE)
         for issued in (first, ca.issue(SITE)):
             drop_pair(writer, SITE, issued)
-            look_until_judged(writer, SITE)
+            check_until_decided(writer, SITE)
     for path in (tmp_path / "archive" / SITE / "2").iterdir():
         path.unlink()
     (tmp_path / "archive" / SITE / "2").rmdir()
@@ -394,7 +394,7 @@ def test_what_stopped_between_live_and_record_gets_its_record_at_the_start(
 ) -> None:
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, ca.issue(SITE))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
     (tmp_path / "records" / f"{SITE}.json").unlink()
     (tmp_path / "state" / "snapshot.jsonl").unlink()
     with writing(tmp_path) as writer:
@@ -409,7 +409,7 @@ def test_reading_needs_no_lock_and_sees_what_the_writer_did(tmp_path: Path, ca: 
         reader = Store.open(tmp_path)
         issued = ca.issue(SITE)
         drop(writer, SITE, {"all.pem": issued.combined_pem})
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert reader.sites() == (MAIN, SITE)
         assert reader.live_version(SITE) == reader.versions(SITE)[0]
         version = reader.versions(SITE)[0]
@@ -420,14 +420,14 @@ def test_reading_needs_no_lock_and_sees_what_the_writer_did(tmp_path: Path, ca: 
             reader.site("nowhere.test")
 
 
-def test_certificates_that_are_years_old_can_be_looked_at_with_a_clock_of_their_time(
+def test_certificates_that_are_years_old_can_be_installed_with_a_clock_of_their_time(
     tmp_path: Path, ca: CertificateAuthority
 ) -> None:
     past = datetime(2020, 6, 1, tzinfo=UTC)
     old = ca.issue(SITE, not_before=past - timedelta(days=1), not_after=past + timedelta(days=30))
     with writing(tmp_path, clock=lambda: past) as writer:
         drop_pair(writer, SITE, old)
-        result = look_until_judged(writer, SITE).result
+        result = check_until_decided(writer, SITE).result
     assert result is not None
     assert result.outcome is Outcome.DONE
 
@@ -451,13 +451,13 @@ def test_damaged_state_keeps_no_writer_from_starting(line: str, tmp_path: Path, 
     with writing(tmp_path) as writer:
         issued = ca.issue(SITE)
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         layout = writer.layout
     for path in (layout.declarations, layout.drop_digests, layout.tombstones, layout.records(SITE)):
-        if path != layout.tombstones or SITE not in line:  # a tombstone for the site is one, whatever it says
+        if path != layout.tombstones or SITE not in line:  # any tombstone for the site counts
             with path.open("a") as file:
                 file.write(line + "\n")
     with writing(tmp_path) as writer:
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
     assert served(tmp_path, SITE) == issued.fingerprint
     assert_live_is_whole(tmp_path, SITE)

@@ -14,10 +14,10 @@ from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import (
     SITE,
+    check_until_decided,
     drop,
     drop_pair,
     issue_later,
-    look_until_judged,
     problem_codes,
     served,
     writing,
@@ -44,7 +44,7 @@ def writer(tmp_path: Path) -> Iterator[StoreWriter]:
         yield writer
 
 
-def test_a_drop_writes_its_records_once_whatever_it_changes(
+def test_a_drop_writes_its_records_once_however_much_it_changes(
     writer: StoreWriter, ca: CertificateAuthority, written: list[str]
 ) -> None:
     drop(writer, SITE, {"privkey.pem": ca.issue(SITE).privkey_pem})
@@ -66,7 +66,7 @@ def test_a_change_that_can_not_be_published_leaves_the_site_as_it_was(
 ) -> None:
     root, old, new = writer.layout.root, ca.issue(SITE), issue_later(ca, SITE)
     drop_pair(writer, SITE, old)
-    look_until_judged(writer, SITE)
+    check_until_decided(writer, SITE)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

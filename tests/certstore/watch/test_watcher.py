@@ -79,7 +79,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Notifications, "happened", lambda *_, **__: None)
 
 
-def test_what_lies_there_at_the_start_is_taken_in(writer: StoreWriter, ca: CertificateAuthority) -> None:
+def test_drops_that_are_there_at_the_start_are_installed(writer: StoreWriter, ca: CertificateAuthority) -> None:
     issued = ca.issue(SITE)
     drop_pair(writer, SITE, issued)
     with watching(writer):
@@ -229,7 +229,7 @@ def test_a_site_whose_place_is_gone_at_the_start_is_reported_to_be_without_sourc
         wait_for(lambda: problem_codes(writer, SITE) == {"source_missing"}, "the missing source to be reported")
 
 
-def test_a_drop_that_is_rewritten_without_end_holds_up_no_other_site_and_is_judged_now_and_then(
+def test_a_drop_that_is_rewritten_without_end_holds_up_no_other_site_and_is_installed_now_and_then(
     writer: StoreWriter, ca: CertificateAuthority
 ) -> None:
     root, restless, calm = writer.layout.root, ca.issue(SITE), ca.issue(OTHER)
@@ -352,7 +352,7 @@ with StoreWriter.acquire(Path(sys.argv[1]), main_host="mail.install.test") as wr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone() -> None:
+def test_links_to_where_the_service_may_not_read_concern_their_own_sites_alone() -> None:
     with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as name:
         root, shut = Path(name) / "store", Path(name) / "shut"
         (root / "domains" / "mail.fine.test").mkdir(parents=True)
@@ -374,7 +374,7 @@ def test_links_to_where_the_service_may_not_look_concern_their_own_sites_alone()
         "inside.test": "drop_refused",
         "mail.fine.test": "",
     }
-    assert "folder.test/site.yaml can't be read by the service. As root: setfacl" in done.stderr
+    assert "folder.test/site.yaml: permission denied. As root: setfacl" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -395,7 +395,7 @@ def test_reading_a_drop_does_not_set_off_another_check(writer: StoreWriter, ca: 
         other = ca.issue(OTHER)
         drop_pair(writer, OTHER, other)
         wait_served(writer.layout.root, OTHER, other.fingerprint)
-        # A look that set off checks would have made dozens by now.
+        # A check that set off checks would have made dozens by now.
         assert len(checks) - settled <= 4
 
 

@@ -1,4 +1,4 @@
-"""The web server behind."""
+"""The web server behind mitmproxy."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def upstream() -> Iterator[str]:
-    """A web server that answers with the host and path that it was asked for."""
+    """A web server that answers with the requested host and path."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

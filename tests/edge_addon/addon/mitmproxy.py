@@ -1,4 +1,4 @@
-"""mitmproxy's own programs with the addon in them, as tests start and ask them."""
+"""Runs mitmproxy's programs with the addon, and sends requests to them."""
 
 import contextlib
 import os
@@ -24,15 +24,15 @@ CA = CertificateAuthority()
 ENTRY = Path(__file__).parents[3] / "edge_addon" / "entry.py"
 TOKEN = "a-token-of-an-order-under-way"
 LISTENING = re.compile(r"(certificate edge|reverse proxy to \S+|HTTP\(S\) proxy) listening at \S*?([\d.]*|\*):(\d+)\.")
-# mitmproxy itself may leave one when it ends with a connection under way: asyncio's streams on Python 3.12.
+# mitmproxy itself may log a traceback when it ends during a connection: asyncio's streams on Python 3.12.
 OUR_TRACEBACK = re.compile(r'File "[^"]*/(edge_addon|certstore)/')
-# Listeners on port 0 are told apart by their address in what mitmproxy logs.
+# mitmproxy's log identifies listeners on port 0 by their address.
 HTTPS, HTTP = "127.0.0.1", "127.0.0.2"
 LISTENERS = [{"kind": "https", "listen": f"{HTTPS}:0"}, {"kind": "http", "listen": f"{HTTP}:0"}]
 
 
 class Mitmproxy:
-    """mitmdump or mitmweb with the addon, its folder and what it wrote."""
+    """mitmdump or mitmweb with the addon, its folder and its output."""
 
     def __init__(self, folder: Path, program: str, arguments: tuple[str, ...], *, is_configured: bool = True) -> None:
         self.store = folder / "store"
@@ -58,7 +58,7 @@ class Mitmproxy:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def address(self, mode: str, host: str = "") -> tuple[str, int]:
-        """Where the server of this mode listens, once it does."""
+        """The address of the server of this mode, once it listens."""
 
         def found() -> tuple[str, int] | None:
             assert self.process.poll() is None, self.output
@@ -106,7 +106,7 @@ def is_served(address: tuple[str, int], server_name: str, certificate: Issued) -
 
 
 def order_challenge(store: Path) -> bytes:
-    """A key authorization as an order under way leaves it."""
+    """Write a key authorization as an order under way does."""
     path = Layout(store).challenge(TOKEN)
     assert path is not None
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How the addon starts in mitmproxy's own programs, and what ends them."""
+"""How the addon starts in mitmproxy's programs, and what ends them."""
 
 import socket
 from collections.abc import Mapping
@@ -40,7 +40,9 @@ def test_without_n_it_warns_and_lets_nobody_through_the_forward_proxy(tmp_path: 
         pytest.param({"store": "/dev/null/store"}, "does not start", id="no store"),
     ],
 )
-def test_what_can_not_be_served_ends_mitmproxy(tmp_path: Path, settings: Mapping[str, Any], message: str) -> None:
+def test_settings_that_can_not_be_served_end_mitmproxy(
+    tmp_path: Path, settings: Mapping[str, Any], message: str
+) -> None:
     (tmp_path / "edge.yaml").write_text(yaml.safe_dump({"listeners": LISTENERS, **settings}))
     running = Mitmproxy(tmp_path, "mitmdump", ("-n",))
     try:
@@ -52,7 +54,7 @@ def test_what_can_not_be_served_ends_mitmproxy(tmp_path: Path, settings: Mapping
         running.process.wait()
 
 
-def test_without_the_option_it_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_the_option_the_log_says_what_is_missing(tmp_path: Path) -> None:
     running = Mitmproxy(tmp_path, "mitmdump", ("-n",), is_configured=False)
     try:
         assert running.process.wait(60) == 1
@@ -63,7 +65,7 @@ def test_without_the_option_it_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [None, "reverse"])
-def test_a_script_that_mitmproxy_loads_again_serves_again(tmp_path: Path, upstream: str, mode: str | None) -> None:
+def test_a_script_that_mitmproxy_reloads_serves_again(tmp_path: Path, upstream: str, mode: str | None) -> None:
     old, new = CA.issue("client-a.test"), CA.issue("client-a.test")
     with listening_socket() as probe:
         port = probe.getsockname()[1]
@@ -74,7 +76,7 @@ def test_a_script_that_mitmproxy_loads_again_serves_again(tmp_path: Path, upstre
         assert is_served(address, "client-a.test", old)
         began = running.output.count("alone in one process")
         running.entry.touch()
-        wait_for(lambda: running.output.count("alone in one process") > began, "the script loaded again")
+        wait_for(lambda: running.output.count("alone in one process") > began, "a reload of the script")
 
         def is_new_served() -> bool:
             try:

@@ -1,4 +1,4 @@
-"""The addon as hooks in a mode of the user's own."""
+"""The addon as hooks in a mode that the user chose."""
 
 import hashlib
 import socket
@@ -12,7 +12,7 @@ from tests.edge_addon.addon.mitmproxy import CA, TOKEN, ask, mitmproxy_with_edge
 from tests.running import Site, drop_certificate
 
 
-def test_it_chooses_by_name_in_a_reverse_proxy(tmp_path: Path, upstream: str) -> None:
+def test_it_selects_by_name_in_a_reverse_proxy(tmp_path: Path, upstream: str) -> None:
     domain, wildcard = CA.issue("client-a.test"), CA.issue("*.client-b.test", key_type="rsa2048")
     sites = {
         "client-a.test": domain,
@@ -60,7 +60,7 @@ def test_it_answers_challenges_before_the_upstream(tmp_path: Path, upstream: str
         assert b"upstream" in ask(reverse, "client-a.test", "/page")
 
 
-def test_unknown_challenges_go_to_a_certbot_behind_when_told_so(tmp_path: Path, upstream: str) -> None:
+def test_unknown_challenges_can_go_to_the_upstream(tmp_path: Path, upstream: str) -> None:
     settings = {"http": {"unknown_challenge": "upstream"}}
     mode = f"reverse:http://{upstream}@127.0.0.1:0"
     with mitmproxy_with_edge(tmp_path, "--mode", mode, settings=settings) as running:
@@ -78,7 +78,7 @@ def test_a_request_for_another_certificates_host_is_misdirected(tmp_path: Path, 
         assert b" 200 " in ask(reverse, "client-b.test", "/").splitlines()[0]
 
 
-def test_it_takes_a_replaced_certificate_into_use(tmp_path: Path, upstream: str) -> None:
+def test_it_serves_a_replaced_certificate(tmp_path: Path, upstream: str) -> None:
     old, new = CA.issue("client-a.test"), CA.issue("client-a.test")
     mode = f"reverse:http://{upstream}@127.0.0.1:0"
     with mitmproxy_with_edge(tmp_path, "--mode", mode, sites={"client-a.test": old}) as running:
@@ -119,7 +119,7 @@ def test_no_session_ever_resumes(tmp_path: Path, upstream: str, version: ssl.TLS
 
 
 def _session(context: ssl.SSLContext, address: tuple[str, int], server_name: str) -> ssl.SSLSession | None:
-    """What the client keeps after a handshake and an exchange, with the tickets that came meanwhile."""
+    """The session that a client has after a handshake and an exchange, with its tickets."""
     with (
         socket.create_connection(address, timeout=15) as plain,
         context.wrap_socket(plain, server_hostname=server_name) as secure,

@@ -1,4 +1,4 @@
-"""The mode that stands for one listener inside mitmproxy."""
+"""The mode of one listener inside mitmproxy."""
 
 import pytest
 from mitmproxy.proxy.mode_specs import ProxyMode

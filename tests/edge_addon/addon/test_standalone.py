@@ -1,4 +1,4 @@
-"""The addon alone in one process: it starts the listeners and processes drops."""
+"""The addon in a single process: it starts the listeners and processes drops."""
 
 import socket
 from functools import partial
@@ -26,7 +26,7 @@ from tests.running import drop_certificate
 
 
 @pytest.mark.parametrize("program", ["mitmdump", "mitmweb"])
-def test_it_chooses_certificates_and_answers_challenges(tmp_path: Path, program: str) -> None:
+def test_it_selects_certificates_and_answers_challenges(tmp_path: Path, program: str) -> None:
     domain = CA.issue("client-a.test")
     extra = ("--no-web-open-browser", "--web-port", "0") if program == "mitmweb" else ()
     with mitmproxy_with_edge(tmp_path, "-n", *extra, program=program, sites={"client-a.test": domain}) as running:
@@ -42,7 +42,7 @@ def test_it_chooses_certificates_and_answers_challenges(tmp_path: Path, program:
         assert "proxy listening" not in running.output
 
 
-def test_it_takes_a_replaced_certificate_into_use_under_an_open_connection(tmp_path: Path) -> None:
+def test_it_serves_a_replaced_certificate_and_keeps_open_connections(tmp_path: Path) -> None:
     old, new = CA.issue("client-a.test"), CA.issue("client-a.test")
     with mitmproxy_with_edge(tmp_path, "-n", sites={"client-a.test": old}) as running:
         https, http = running.address("certificate edge", HTTPS), running.address("certificate edge", HTTP)

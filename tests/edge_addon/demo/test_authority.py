@@ -13,7 +13,7 @@ NAME = "webmail.client-a.test"
 
 
 def handshake(pair: Pair, trusted: Authority, server_name: str, folder: Path) -> None:
-    """A verified handshake with a server that shows the pair; raises ssl.SSLError when the client refuses."""
+    """A verified handshake with a server that presents the pair. Raises ssl.SSLError if the client refuses it."""
     path = folder / "pair.pem"
     path.write_bytes(pair.combined_pem)
     server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""The whole show, with the real supervisor, workers and control behind it; and that its lines can be wrong."""
+"""The whole demo with the real supervisor, workers and control process, and whether its checks can fail."""
 
 import io
 import os
@@ -25,15 +25,15 @@ CERTEDGE = Path(sys.executable).with_name("certedge")
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What never comes is not waited for as long as what must come."""
+    """Wait a shorter time for what never comes."""
     monkeypatch.setattr(checks, "SERVED_SECONDS", 3.0)
 
 
-def wrong_lines(output: str) -> list[str]:
+def failed_lines(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("✘")]
 
 
-def test_every_line_is_right_twice_in_a_row_in_one_folder(tmp_path: Path) -> None:
+def test_every_check_passes_twice_in_a_row_in_one_folder(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     for _ in range(2):
         command = [str(CERTEDGE), "demo", "--once", "--dir", str(folder)]
@@ -49,11 +49,11 @@ def test_every_line_is_right_twice_in_a_row_in_one_folder(tmp_path: Path) -> Non
 def shown(folder: Path, disturb: Callable[[Arrangement], None]) -> tuple[int, list[str]]:
     output = io.StringIO()
     code = run_demo(folder, once=True, output=output, disturb=disturb)
-    return code, wrong_lines(output.getvalue())
+    return code, failed_lines(output.getvalue())
 
 
 @pytest.mark.usefixtures("impatient")
-def test_domain_whose_certificate_is_missing_makes_its_lines_wrong(tmp_path: Path) -> None:
+def test_domain_whose_certificate_is_missing_fails_its_checks(tmp_path: Path) -> None:
     def take_drop_away(arrangement: Arrangement) -> None:
         for path in arrangement.layout.drop_folder(OWN).glob("*.pem"):
             path.unlink()
@@ -65,7 +65,7 @@ def test_domain_whose_certificate_is_missing_makes_its_lines_wrong(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("impatient")
-def test_main_certificate_that_nobody_expects_makes_its_lines_wrong(tmp_path: Path) -> None:
+def test_unexpected_main_certificate_fails_its_checks(tmp_path: Path) -> None:
     def renew_main(arrangement: Arrangement) -> None:
         arrangement.drop("main", arrangement.authority.issue(MAIN_HOST, now=datetime.now(UTC)).combined_pem)
 
@@ -75,7 +75,7 @@ def test_main_certificate_that_nobody_expects_makes_its_lines_wrong(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("impatient")
-def test_main_certificate_that_is_refused_leaves_a_self_signed_one_and_wrong_lines(tmp_path: Path) -> None:
+def test_refused_main_certificate_leaves_a_self_signed_one_and_failed_checks(tmp_path: Path) -> None:
     def drop_other_name(arrangement: Arrangement) -> None:
         arrangement.drop("main", arrangement.pairs[OWN].combined_pem)
 
@@ -85,7 +85,7 @@ def test_main_certificate_that_is_refused_leaves_a_self_signed_one_and_wrong_lin
 
 
 @pytest.mark.usefixtures("impatient")
-def test_mail_servers_that_do_not_answer_make_the_mail_lines_wrong(tmp_path: Path) -> None:
+def test_mail_servers_that_do_not_answer_fail_the_mail_checks(tmp_path: Path) -> None:
     def point_mail_nowhere(arrangement: Arrangement) -> None:
         text = arrangement.edge_yaml.read_text()
         arrangement.edge_yaml.write_text(re.sub(r"upstream: 127\.0\.0\.1:\d+", "upstream: 127.0.0.1:1", text))
@@ -95,14 +95,14 @@ def test_mail_servers_that_do_not_answer_make_the_mail_lines_wrong(tmp_path: Pat
     assert {line.split()[1] for line in wrong} >= {"IMAP", "SMTP"}
 
 
-def test_edge_that_does_not_start_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_edge_that_does_not_start_is_reported_with_its_reason(tmp_path: Path) -> None:
     output = io.StringIO()
 
     def misspell(arrangement: Arrangement) -> None:
         arrangement.edge_yaml.write_text(arrangement.edge_yaml.read_text().replace("workers: 2", "wokers: 2"))
 
     assert run_demo(tmp_path, once=True, output=output, disturb=misspell) == 1
-    assert "the edge ended with 2" in output.getvalue()
+    assert "the edge ended with exit code 2" in output.getvalue()
     assert "wokers" in output.getvalue()
 
 
@@ -126,7 +126,9 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
         )
     try:
         wait_for(
-            lambda: "Serving until Ctrl-C" in output.read_text() or child.poll() is not None, "serving", seconds=60
+            lambda: "Serving until you press Ctrl-C" in output.read_text() or child.poll() is not None,
+            "serving",
+            seconds=60,
         )
         assert child.poll() is None, output.read_text()
         link = re.search(r"https://127\.0\.0\.1:\d+/setup\?link=\S+", output.read_text())
@@ -134,7 +136,7 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
         assert len(show_set_up_page(link[0])) > 0
         child.send_signal(number)
         assert child.wait(30) == 0, output.read_text()
-        assert wrong_lines(output.read_text()) == []
+        assert failed_lines(output.read_text()) == []
         wait_for(lambda: not group_is_alive(child.pid), "no process of the demo is left")
     finally:
         if group_is_alive(child.pid):
@@ -143,7 +145,7 @@ def test_demo_serves_until_it_is_told_to_stop_and_leaves_no_process(tmp_path: Pa
 
 
 def show_set_up_page(link: str) -> bytes:
-    """Raises OSError where it is not shown."""
+    """The page behind the link. Raises OSError if it cannot be loaded."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with urllib.request.urlopen(link, context=context, timeout=10) as answer:
@@ -151,7 +153,7 @@ def show_set_up_page(link: str) -> bytes:
 
 
 def ignore_interrupts() -> None:
-    """As a shell leaves it for what a script starts in the background."""
+    """Ignore SIGINT, as a shell does for programs that a script starts in the background."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

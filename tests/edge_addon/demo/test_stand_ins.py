@@ -1,4 +1,4 @@
-"""The stand-ins answer real clients of the standard library."""
+"""The demo's servers answer the clients of the standard library."""
 
 import imaplib
 import smtplib

@@ -14,7 +14,7 @@ TRAILERS = st.lists(st.sampled_from([b"X-A: 1", b"X-B:2", b"ETag: x"]), max_size
 
 
 def feed(pieces: list[bytes]) -> tuple[bytes, list[bytes], bytes | None]:
-    """Body, trailers, rest; the pieces after the end count to the rest."""
+    """Return body, trailers and rest; pieces after the end are part of the rest."""
     decoder, body = ChunkDecoder(), b""
     for position, piece in enumerate(pieces):
         data, rest = decoder.feed(piece)
@@ -59,7 +59,7 @@ def test_junk_gets_the_same_verdict_in_any_split(junk: bytes, cuts: list[int]) -
             return "refused"
 
     whole = verdict([junk])
-    # In small pieces a fault may be seen before the end of a line has come, never later.
+    # In small pieces a fault may show before the end of a line has come, but never later.
     assert verdict(split(junk, cuts)) == whole
 
 

@@ -1,6 +1,4 @@
-"""Names by table, and fields of our own in place of the upstream's."""
-
-from datetime import UTC, datetime
+"""What happens to a field, by its name."""
 
 import pytest
 
@@ -13,13 +11,9 @@ from edge_addon.http.fields import (
     response_fields,
     trailer_fields,
 )
-from edge_addon.http.framing import parse_response
-from edge_addon.http.reframing import response_bytes
 from edge_addon.http.refusal import BadMessage, Cause
-from edge_addon.http.responses import encode_answer, page
 
 OWN = build_fields([("Strict-Transport-Security", "max-age=2"), ("X-Own", "1")])
-RESPONSE = b"HTTP/1.1 200 OK\r\nstrict-transport-security: max-age=1\r\nX-OWN: 0\r\nX-Kept: 1\r\nContent-Length: 0"
 
 
 @pytest.mark.parametrize(
@@ -55,28 +49,8 @@ def test_a_name_has_the_same_treatment_in_any_case_and_every_time(
         (b"\tfolded", Cause.OBS_FOLD),
     ],
 )
-def test_what_is_no_name_is_refused(name: bytes, cause: Cause) -> None:
+def test_invalid_names_are_refused(name: bytes, cause: Cause) -> None:
     for table in (request_fields, response_fields, trailer_fields):
         with pytest.raises(BadMessage) as refused:
             table[name]
         assert refused.value.cause is cause
-
-
-def test_fields_of_our_own_take_the_upstreams_place() -> None:
-    head = parse_response(RESPONSE, is_head_request=False, fields=replacing_table(OWN))
-    data, _, _ = response_bytes(head, b"", 1, OWN, is_complete=True, is_last=False)
-    assert data.split(b"\r\n")[1:] == [
-        b"X-Kept: 1", b"Content-Length: 0", b"Strict-Transport-Security: max-age=2", b"X-Own: 1", b"", b"",
-    ]  # fmt: skip
-
-
-def test_without_fields_of_our_own_the_upstreams_stay_as_they_are() -> None:
-    head = parse_response(RESPONSE, is_head_request=False)
-    data, _, _ = response_bytes(head, b"", 1, (), is_complete=True, is_last=False)
-    assert data == RESPONSE + b"\r\n\r\n"
-
-
-def test_pages_of_our_own_have_them_too() -> None:
-    now = datetime(2026, 1, 2, tzinfo=UTC)
-    answer = encode_answer(page(404, "x"), now, OWN, is_head=True, connection=None)
-    assert b"\r\nStrict-Transport-Security: max-age=2\r\nX-Own: 1\r\n" in answer

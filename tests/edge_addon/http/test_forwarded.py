@@ -21,7 +21,7 @@ def lines(client: str, host: bytes = b"a.test", **said: bytes) -> dict[bytes, by
         ("", b"unknown", b"unknown"),
     ],
 )
-def test_client_address_is_written_as_each_header_wants_it(client: str, address: bytes, node: bytes) -> None:
+def test_client_address_is_written_in_the_form_of_each_header(client: str, address: bytes, node: bytes) -> None:
     assert lines(client) == {
         b"X-Forwarded-For": address,
         b"X-Forwarded-Proto": b"https",
@@ -36,7 +36,7 @@ def test_host_with_a_port_is_quoted_in_forwarded() -> None:
     assert b';host="a.test:8443";' in lines("192.0.2.1", b"a.test:8443")[b"Forwarded"]
 
 
-def test_scheme_that_is_none_is_not_taken_over() -> None:
+def test_invalid_scheme_is_not_passed_on() -> None:
     assert lines("192.0.2.1", x_forwarded_proto=b"javascript")[b"X-Forwarded-Proto"] == b"https"
 
 

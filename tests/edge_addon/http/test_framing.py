@@ -1,4 +1,4 @@
-"""The reader of heads against two others: what it takes, httptools and h11 take as the same message."""
+"""The reader of heads compared with two others: what it accepts, httptools and h11 read as the same message."""
 
 import contextlib
 
@@ -39,7 +39,7 @@ BAD_LINE_ENDS = st.sampled_from(["\n", "\r", "\r\r\n", "\r\n ", "\r\n\t", "\0\r\
 
 @st.composite
 def heads(draw: st.DrawFn, first: st.SearchStrategy[str]) -> bytes:
-    """Request or response heads without their last CRLF CRLF: half of them good, the others damaged in some way."""
+    """Heads of requests or responses without their last CRLF CRLF: half of them good, the others damaged."""
     text = draw(first)
     is_good = draw(st.booleans())
     line = st.sampled_from(GOOD_LINES) if is_good else st.one_of(st.sampled_from(GOOD_LINES), ANY_LINE)
@@ -78,8 +78,8 @@ def try_request(text: bytes) -> RequestHead | None:
         return None
 
 
-class Heard:
-    """What httptools hears."""
+class Seen:
+    """Collects what httptools reports."""
 
     def __init__(self) -> None:
         self.url = b""
@@ -100,27 +100,27 @@ class Heard:
 
 
 @given(REQUESTS)
-def test_request_that_is_taken_is_read_alike_by_httptools(text: bytes) -> None:
-    """As it came from the client, before anything is left out."""
+def test_httptools_reads_an_accepted_request_alike(text: bytes) -> None:
+    """The request is compared as it came from the client, before anything is left out."""
     head = try_request(text)
     if head is None or head.method.decode() not in KNOWN_METHODS:
         return
-    heard = Heard()
-    parser = httptools.HttpRequestParser(heard)
+    seen = Seen()
+    parser = httptools.HttpRequestParser(seen)
     try:
         parser.feed_data(text + b"\r\n\r\n")
     except httptools.HttpParserUpgrade:
         pass
-    assert heard.has_head
-    assert heard.is_complete == (head.length == 0 or parser.should_upgrade())
+    assert seen.has_head
+    assert seen.is_complete == (head.length == 0 or parser.should_upgrade())
     assert parser.get_method() == head.method
-    assert heard.url.endswith(head.target) or head.target in (b"/", b"*")
-    hosts = [value.strip(b" \t") for name, value in heard.fields if name.lower() == b"host"]
+    assert seen.url.endswith(head.target) or head.target in (b"/", b"*")
+    hosts = [value.strip(b" \t") for name, value in seen.fields if name.lower() == b"host"]
     assert hosts == ([head.host] if head.host is not None else [])
 
 
 @given(REQUESTS)
-def test_request_as_it_is_passed_on_is_read_alike_by_h11(text: bytes) -> None:
+def test_h11_reads_the_request_that_is_passed_on_alike(text: bytes) -> None:
     head = try_request(text)
     if head is None or head.host is None or head.method == b"CONNECT":
         return
@@ -143,24 +143,24 @@ def test_request_as_it_is_passed_on_is_read_alike_by_h11(text: bytes) -> None:
 
 
 @given(RESPONSES, st.booleans())
-def test_response_that_is_taken_is_read_alike_by_httptools(text: bytes, is_head_request: bool) -> None:
+def test_httptools_reads_an_accepted_response_alike(text: bytes, is_head_request: bool) -> None:
     try:
         head = parse_response(text, is_head_request=is_head_request)
     except BadMessage:
         return
     if is_head_request or head.status == 101:
-        return  # httptools can't be told about HEAD
-    heard = Heard()
-    parser = httptools.HttpResponseParser(heard)
+        return  # httptools knows no HEAD requests
+    seen = Seen()
+    parser = httptools.HttpResponseParser(seen)
     parser.feed_data(text + b"\r\n\r\n")
-    assert heard.has_head
+    assert seen.has_head
     assert parser.get_status_code() == head.status
-    # It waits for an end of 1.0 and close-delimited bodies; what has a length of nothing is complete at once.
-    assert heard.is_complete == (head.length == 0)
+    # It waits for the end of close-delimited bodies; a body of length 0 is complete at once.
+    assert seen.is_complete == (head.length == 0)
 
 
 @given(st.binary(max_size=300))
-def test_junk_is_refused_and_never_anything_else(junk: bytes) -> None:
+def test_junk_raises_nothing_but_a_refusal(junk: bytes) -> None:
     for parse in (parse_request, lambda text: parse_response(text, is_head_request=False)):
         with contextlib.suppress(BadMessage):
             parse(junk)

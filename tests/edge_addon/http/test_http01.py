@@ -1,4 +1,4 @@
-"""Which requests are HTTP-01 validations, and what they get."""
+"""Which requests are HTTP-01 validations, and how they are answered."""
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_other_paths_are_not_answered(target: str) -> None:
         "a" * 20 + "\n",
     ],
 )
-def test_what_is_no_token_is_never_looked_up(token: str) -> None:
+def test_invalid_tokens_are_never_looked_up(token: str) -> None:
     def fail(_: str) -> bytes | None:
         raise AssertionError("looked up")
 

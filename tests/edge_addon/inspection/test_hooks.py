@@ -109,7 +109,7 @@ async def test_a_killed_flow_gets_no_answer(event: str, is_http2: bool, tmp_path
             else:
                 with pytest.raises(ConnectionResetError):
                     await edge.send(LAST, server_name=SITE)
-            assert edge.plane.counters["upstream_inspection_killed"] == 1
+            assert edge.plane.counters["inspection_killed"] == 1
     assert (b"GET" in recorder.received) is event.startswith("response")
 
 
@@ -243,8 +243,60 @@ async def test_a_message_that_can_not_be_sent_is_logged_and_refused(
     with Recorder(answering(ok())) as recorder:
         async with inspecting_edge(tmp_path, recorder.url, Does(event, spoil)) as edge:
             assert (await edge.send(LAST, server_name=SITE)).startswith(b"HTTP/1.1 502 ")
-    assert "an addon made a message that can't be sent" in caplog.text
+    assert "can't be sent as an addon left it" in caplog.text
     assert b"X-More" not in recorder.received
+
+
+@pytest.mark.parametrize("change", ["204", "304", "HEAD", "150"])
+@in_loop
+async def test_a_body_that_may_not_be_there_is_not_sent_whatever_an_addon_makes_of_the_message(
+    change: str, tmp_path: Path
+) -> None:
+    def spoil(flow: http.HTTPFlow) -> None:
+        if change == "HEAD":
+            flow.request.method = "GET"
+        elif flow.response is not None:
+            flow.response.status_code = int(change)
+
+    async def slowly(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoi")
+        await connection.write(b"son")
+
+    addon = Does("request" if change == "HEAD" else "responseheaders", spoil)
+    with Recorder(slowly) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, addon) as edge:
+            request = LAST.replace(b"GET", b"HEAD") if change == "HEAD" else LAST
+            got = await edge.send(request, server_name=SITE)
+            assert got.startswith(
+                b"HTTP/1.1 502 " if change == "150" else b"HTTP/1.1 2" if change != "304" else b"HTTP/1.1 3"
+            )
+            assert b"poi" not in got
+
+
+@in_loop
+async def test_a_flow_that_the_user_holds_is_let_go_when_its_client_has_gone(tmp_path: Path) -> None:
+    addon = Does("request", lambda flow: flow.intercept())
+    with Recorder(answering(ok())) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, addon) as edge:
+            _, writer = await edge.connect(SITE)
+            writer.write(LAST)
+            await wait_for_in_loop(lambda: "request" in addon.seen, "the event")
+            writer.transport.abort()
+            await wait_for_in_loop(lambda: "error" in addon.seen, "the error")
+            assert not addon.flows[0].intercepted
+    assert recorder.received == b""
+
+
+@in_loop
+async def test_an_upstream_that_answers_early_ends_the_request(tmp_path: Path) -> None:
+    addon = Does()
+    with Recorder(answering(ok(b"early"))) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, addon) as edge:
+            _, writer = await edge.connect(SITE)
+            writer.write(POST.removesuffix(b"hello"))
+            await wait_for_in_loop(lambda: "response" in addon.seen, "the answer")
+    assert addon.seen == ["requestheaders", "responseheaders", "response"]
 
 
 class Clients:

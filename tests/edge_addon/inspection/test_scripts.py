@@ -34,7 +34,7 @@ def fetch(edge: RunningEdge, name: str, target: str = "/", method: str = "GET") 
 def readme_script() -> str:
     """The Python block of the README's section on inspection."""
     text = README.read_text(encoding="utf-8")
-    found = re.search(r"^## Looking into a site's traffic$.*?^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^## Inspect a site's traffic$.*?^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found, "the README shows a script"
     return found[1]
 

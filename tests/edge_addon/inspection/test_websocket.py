@@ -78,6 +78,22 @@ async def test_messages_are_not_hoarded(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_burst_of_small_messages_passes(tmp_path: Path) -> None:
+    addon, count = Messages(), 5000
+
+    async def burst(connection: ServerConnection) -> None:
+        connection.transport.write(b"\x81\x01x" * count)
+        await connection.wait_closed()
+
+    async with serve(burst, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with inspecting_edge(tmp_path, f"http://127.0.0.1:{port}", addon) as edge, to(edge) as client:
+            for _ in range(count):
+                assert await client.recv() == "x"
+    assert addon.events.count("< x") == count
+
+
+@in_loop
 async def test_a_websocket_over_http2_is_inspected_too(tmp_path: Path) -> None:
     addon = Messages()
     async with (

@@ -1,4 +1,4 @@
-"""Kept connections are shared evenly among the workers, and none waits for a worker that does not come."""
+"""Connections are shared evenly among the workers, and no client waits for a worker that does not accept."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def open_connections(edge: RunningEdge, count: int) -> Iterator[list[socket.sock
         yield [stack.enter_context(connect(("127.0.0.1", edge.port("http")), timeout=10)) for _ in range(count)]
 
 
-def held_by(edge: RunningEdge) -> list[int]:
+def connections_by_worker(edge: RunningEdge) -> list[int]:
     """Open client connections of each worker."""
     port = edge.port("http")
     return [
@@ -42,15 +42,15 @@ def test_a_burst_of_kept_connections_is_shared(edge: RunningEdge) -> None:
     shares = []
     for _ in range(3):
         with open_connections(edge, 64):
-            wait_for(lambda: sum(held_by(edge)) == 64, "all are accepted")
-            shares.append(min(held_by(edge)))
-        wait_for(lambda: sum(held_by(edge)) == 0, "all have ended")
+            wait_for(lambda: sum(connections_by_worker(edge)) == 64, "all are accepted")
+            shares.append(min(connections_by_worker(edge)))
+        wait_for(lambda: sum(connections_by_worker(edge)) == 0, "all have ended")
 
-    # One of three may be spoilt by whatever else keeps a processor busy; without turns nearly all go to one worker.
+    # Other load on a processor may spoil one of three; without the balance nearly all go to one worker.
     assert sorted(shares)[1] >= 20, shares
 
 
-def test_nobody_waits_for_a_worker_that_stands_still(edge: RunningEdge) -> None:
+def test_no_client_waits_for_a_stopped_worker(edge: RunningEdge) -> None:
     still = edge.worker_pids()[0]
     os.kill(still, signal.SIGSTOP)
     try:

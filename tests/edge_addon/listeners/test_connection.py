@@ -1,4 +1,4 @@
-"""First bytes and TLS of the running edge: whatever comes, it gets its own answer and harms nobody else."""
+"""First bytes and TLS of the running edge: any input gets its proper answer and harms no other client."""
 
 import asyncio
 import gc
@@ -35,7 +35,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
             {"kind": "https", "accept_proxy_protocol": True},
             {"kind": "imaps", "upstream": "127.0.0.1:9"},
         ],
-        "upstream": "http://127.0.0.1:9",  # nobody listens there: a request that gets through is answered with 502
+        "upstream": "http://127.0.0.1:9",  # nobody listens there: a request that is relayed gets a 502
         "trusted_proxies": ["127.0.0.1/32"],
         "limits": {"handshake_seconds": 1},
         "access_log": {"path": "access.log"},
@@ -70,7 +70,7 @@ def client_hello(server_name: str | None = "a.test", **versions: ssl.TLSVersion)
 
 
 def with_raw_server_name(name: bytes) -> bytes:
-    """A ClientHello whose SNI holds these bytes, which Python's own client would not send."""
+    """A ClientHello whose SNI holds these bytes, which Python's client would not send."""
     stand_in = "x" * (len(name) - 5) + ".test"
     hello = client_hello(stand_in)
     assert hello.count(stand_in.encode()) == 1
@@ -95,7 +95,7 @@ def over_tls(plain: socket.socket, server_name: str | None = "a.test") -> ssl.SS
     return context.wrap_socket(plain, server_hostname=server_name)
 
 
-def test_plain_http_on_a_tls_port_is_told_so(edge: RunningEdge) -> None:
+def test_plain_http_on_a_tls_port_gets_an_explanation(edge: RunningEdge) -> None:
     with closing(connect(edge)) as peer:
         peer.sendall(request())
         answer = read_to_end(peer)
@@ -109,7 +109,7 @@ def test_plain_http_on_a_tls_port_is_told_so(edge: RunningEdge) -> None:
 @pytest.mark.parametrize(
     "junk",
     [b"\x00" * 100, b"\xff\xfe\xfd", b"\r\n\r\n", b"\x80\x2e\x01\x00\x02", b"\x16\x03\x01\x00\x05hello", SIGNATURE_V2],
-    ids=["zeros", "high bytes", "empty lines", "SSLv2 hello", "no hello in the record", "PROXY where none is taken"],
+    ids=["zeros", "high bytes", "empty lines", "SSLv2 hello", "no hello in the record", "PROXY where none is accepted"],
 )
 def test_junk_on_a_tls_port_is_closed_without_a_page(edge: RunningEdge, junk: bytes) -> None:
     with closing(connect(edge)) as peer:
@@ -156,7 +156,7 @@ def test_tls_on_a_clear_port_is_refused(edge: RunningEdge) -> None:
 
 
 @pytest.mark.parametrize("name", ["192.0.2.1", "a_b.test", "-.test"])
-def test_a_server_name_that_is_no_host_name_gets_main(edge: RunningEdge, name: str) -> None:
+def test_a_server_name_that_is_not_a_host_name_gets_main(edge: RunningEdge, name: str) -> None:
     hello = with_raw_server_name(name.encode())
     with closing(connect(edge)) as peer:
         peer.sendall(hello)
@@ -165,7 +165,7 @@ def test_a_server_name_that_is_no_host_name_gets_main(edge: RunningEdge, name: s
 
 
 @pytest.mark.parametrize("name", [b"a.te\x00st.", b"caf\xc3\xa9.test", b"\xff\xff\xff\xff\xff\xff"])
-def test_bytes_that_openssl_refuses_get_their_alert_and_harm_nobody(edge: RunningEdge, name: bytes) -> None:
+def test_names_that_openssl_refuses_get_an_alert_and_harm_no_other_client(edge: RunningEdge, name: bytes) -> None:
     with closing(connect(edge)) as peer:
         peer.sendall(with_raw_server_name(name))
         answer = read_to_end(peer)
@@ -196,7 +196,7 @@ def test_an_unknown_name_can_be_refused_by_setting(tmp_path: Path) -> None:
         assert edge.fingerprint("https", None) == MAIN.fingerprint
 
 
-def test_a_client_that_says_goodbye_after_its_request_still_gets_the_answer(edge: RunningEdge) -> None:
+def test_a_client_that_sends_close_notify_after_its_request_still_gets_the_answer(edge: RunningEdge) -> None:
     with closing(connect(edge)) as plain, over_tls(plain) as secure:
         secure.sendall(request())
         with pytest.raises(ssl.SSLError, match=r"(?i)application data after close notify"):
@@ -204,14 +204,14 @@ def test_a_client_that_says_goodbye_after_its_request_still_gets_the_answer(edge
 
 
 def test_a_request_over_tls_is_relayed(edge: RunningEdge) -> None:
-    """The control for the tests beside it: the way through ends at the upstream that is not there."""
+    """The control for the other tests: a relayed request ends at the missing upstream."""
     with closing(connect(edge)) as plain, over_tls(plain) as secure:
         secure.sendall(request())
 
         assert read_to_end(secure).startswith(b"HTTP/1.1 502 ")
 
 
-def test_the_last_answer_and_the_goodbye_leave_in_one_piece(edge: RunningEdge) -> None:
+def test_the_last_answer_and_close_notify_are_sent_in_one_piece(edge: RunningEdge) -> None:
     def pieces() -> int:
         """How many reads it took from the request to close_notify."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -238,7 +238,7 @@ def test_the_last_answer_and_the_goodbye_leave_in_one_piece(edge: RunningEdge) -
     assert [pieces() for _ in range(20)] == [1] * 20
 
 
-def test_a_proxy_header_and_the_hello_in_one_segment_are_both_taken(edge: RunningEdge) -> None:
+def test_a_proxy_header_and_the_hello_in_one_segment_are_both_read(edge: RunningEdge) -> None:
     header = b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"
     with closing(connect(edge, "https", 1)) as peer:
         peer.sendall(header + client_hello())
@@ -247,7 +247,7 @@ def test_a_proxy_header_and_the_hello_in_one_segment_are_both_taken(edge: Runnin
 
 
 @pytest.mark.parametrize("cut", [1, 5, 13, 27])
-def test_the_address_of_a_proxy_header_is_the_clients(edge: RunningEdge, cut: int) -> None:
+def test_the_address_of_a_proxy_header_is_that_of_the_client(edge: RunningEdge, cut: int) -> None:
     client = f"203.0.113.{cut}"
     addresses = socket.inet_aton(client) + socket.inet_aton("192.0.2.1") + struct.pack("!HH", 4711, 443)
     header = SIGNATURE_V2 + b"\x21\x11" + struct.pack("!H", len(addresses)) + addresses
@@ -272,7 +272,7 @@ def test_the_address_of_a_proxy_header_is_the_clients(edge: RunningEdge, cut: in
     ],
     ids=["untrusted peer", "no header from a trusted peer", "malformed header from a trusted peer"],
 )
-def test_without_a_good_header_from_a_trusted_peer_nothing_is_served(
+def test_without_a_valid_header_from_a_trusted_peer_nothing_is_served(
     edge: RunningEdge, source: str, first: bytes
 ) -> None:
     answer = b""
@@ -281,38 +281,38 @@ def test_without_a_good_header_from_a_trusted_peer_nothing_is_served(
             peer.sendall(first + client_hello())
             answer = read_to_end(peer)
     except (ConnectionResetError, BrokenPipeError):
-        pass  # before, while or after it spoke
+        pass  # before, while or after it sent data
 
     assert answer == b""
 
 
-def test_an_address_with_too_many_connections_is_told_and_others_are_served(tmp_path: Path) -> None:
+def test_an_address_with_too_many_connections_is_refused_and_others_are_served(tmp_path: Path) -> None:
     mail = [{"kind": kind, "upstream": "127.0.0.1:9"} for kind in ("imap", "pop3", "submission", "sieve", "imaps")]
     settings = {
         "listeners": [{"kind": "https"}, {"kind": "http"}, *mail],
         "limits": {"connections_per_address": 3},
     }
     with running_edge(tmp_path, settings, {"main": MAIN}) as edge:
-        disconnects = [connect(edge, "http") for _ in range(3)]
+        connected = [connect(edge, "http") for _ in range(3)]
         with closing(connect(edge, "http")) as fourth:
             assert read_to_end(fourth).startswith(b"HTTP/1.1 503 ")
         for kind, words in {"imap": b"* BYE", "pop3": b"-ERR", "submission": b"421", "sieve": b"BYE"}.items():
             with closing(connect(edge, kind)) as another:
                 assert read_to_end(another).startswith(words)
-        # TLS comes first there, so nothing can be said: an end, or a reset as early as in the connect itself.
+        # TLS would have to come first, so there is no answer: an end, or a reset as early as in connect().
         with suppress(ConnectionResetError), closing(connect(edge, "imaps")) as last:
             assert read_to_end(last) == b""
         with closing(connect(edge, "http", source="127.0.0.3")) as other:
             other.sendall(request("edge.test"))
             assert read_to_end(other).startswith(b"HTTP/1.1 30")
-        for peer in disconnects:
+        for peer in connected:
             peer.close()
 
-        wait_for(lambda: edge.fingerprint("https", "edge.test") == MAIN.fingerprint, "places are free again")
+        wait_for(lambda: edge.fingerprint("https", "edge.test") == MAIN.fingerprint, "connections to be allowed again")
 
 
 @in_loop
-async def test_an_answer_that_is_cut_ends_in_a_reset_for_a_client_that_reads_to_the_end(tmp_path: Path) -> None:
+async def test_a_truncated_answer_ends_in_a_reset(tmp_path: Path) -> None:
     async def half(connection: Connection) -> None:
         await connection.read_head()
         await connection.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")

@@ -1,4 +1,4 @@
-"""What balancers see on a health listener; the 503 of a drain is shown in test_supervisor."""
+"""What load balancers get from a health listener; processes/test_drain.py tests the 503 of a drain."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
 
 
 def _exchange(edge: RunningEdge, *parts: bytes) -> bytes:
-    """Everything that comes back until the end, which the edge makes."""
+    """Everything that comes back until the edge closes the connection."""
     with socket.create_connection(("127.0.0.1", edge.port("health")), timeout=15) as peer:
         for part in parts:
             peer.sendall(part)
@@ -38,7 +38,7 @@ def _exchange(edge: RunningEdge, *parts: bytes) -> bytes:
         pytest.param([b"GET / HT", b"TP/1.1\r\n\r", b"\n"], id="in pieces"),
     ],
 )
-def test_any_request_is_told_that_all_is_well(edge: RunningEdge, parts: list[bytes]) -> None:
+def test_any_request_gets_a_200(edge: RunningEdge, parts: list[bytes]) -> None:
     answer = _exchange(edge, *parts)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nConnection: close\r\n" in answer
@@ -55,11 +55,11 @@ def test_head_gets_no_body(edge: RunningEdge) -> None:
     "parts",
     [pytest.param([b"x" * 9000], id="endless"), pytest.param([b"GET / HTTP/1.1\r\n"], id="unfinished in time")],
 )
-def test_what_is_no_request_gets_no_answer_and_an_end(edge: RunningEdge, parts: list[bytes]) -> None:
+def test_anything_but_a_request_is_closed_without_an_answer(edge: RunningEdge, parts: list[bytes]) -> None:
     assert _exchange(edge, *parts) == b""
 
 
-def test_a_look_at_the_port_alone_does_no_harm(edge: RunningEdge) -> None:
+def test_a_check_of_the_port_alone_is_accepted(edge: RunningEdge) -> None:
     for _ in range(3):
         socket.create_connection(("127.0.0.1", edge.port("health")), timeout=15).close()
     assert _exchange(edge, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")

@@ -17,7 +17,7 @@ def _is_open(each: socket.socket) -> bool:
     return each.fileno() >= 0
 
 
-def test_a_listener_that_stays_keeps_its_socket_and_one_that_goes_is_closed_when_no_worker_has_it() -> None:
+def test_a_listener_that_stays_keeps_its_socket_and_a_removed_one_is_closed_once_no_worker_has_it() -> None:
     sockets = ListeningSockets()
     sockets.adopt([_listener("127.0.0.1:0"), _listener("127.0.0.2:0")])
     stays, goes = sockets.listening
@@ -34,7 +34,7 @@ def test_a_listener_that_stays_keeps_its_socket_and_one_that_goes_is_closed_when
     assert sockets.listening == ()
 
 
-def test_a_listener_that_is_put_back_while_a_worker_has_its_socket_gets_the_same_one() -> None:
+def test_a_listener_that_is_added_back_while_a_worker_has_its_socket_gets_the_same_one() -> None:
     sockets = ListeningSockets()
     both = [_listener("127.0.0.1:0"), _listener("127.0.0.2:0")]
     sockets.adopt(both)
@@ -49,7 +49,7 @@ def test_a_listener_that_is_put_back_while_a_worker_has_its_socket_gets_the_same
     sockets.close()
 
 
-def test_settings_that_can_not_be_listened_on_leave_everything_as_it_was() -> None:
+def test_settings_with_an_address_in_use_change_nothing() -> None:
     sockets = ListeningSockets()
     sockets.adopt([_listener("127.0.0.1:0")])
     before = sockets.listening
@@ -60,7 +60,7 @@ def test_settings_that_can_not_be_listened_on_leave_everything_as_it_was() -> No
     sockets.close()
 
 
-def test_a_socket_handed_in_is_used_and_one_without_listener_is_named_and_kept(
+def test_an_inherited_socket_is_used_and_one_without_a_listener_is_reported_and_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ours, nobodys = listening_socket(), listening_socket()
@@ -81,9 +81,9 @@ def test_a_socket_handed_in_is_used_and_one_without_listener_is_named_and_kept(
     sockets.close()
 
 
-def test_a_handed_in_socket_that_does_not_listen_is_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_inherited_socket_that_does_not_listen_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         sockets = ListeningSockets([datagrams])
         with caplog.at_level(logging.WARNING):
             sockets.adopt([])
-        assert "none that listens for TCP" in caplog.text
+        assert "does not listen for TCP" in caplog.text

@@ -26,7 +26,7 @@ TABLE = """\
         pytest.param("", 443, set(), id="an empty table"),
     ],
 )
-def test_inodes_of_those_who_listen(table: str, port: int, inodes: set[int]) -> None:
+def test_inodes_of_listening_sockets(table: str, port: int, inodes: set[int]) -> None:
     assert listening_inodes(table, port) == inodes
 
 
@@ -38,7 +38,7 @@ def test_the_process_that_listens_is_found(host: str) -> None:
     assert f"(pid {os.getpid()})" in owner
 
 
-def test_nobody_is_found_on_a_port_that_is_only_bound() -> None:
+def test_no_process_is_found_on_a_port_that_is_only_bound() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         assert find_port_owner(silent.getsockname()[1]) is None

@@ -1,4 +1,4 @@
-"""What a client gets that is one too many, by the kind of its listener."""
+"""The answer to a client above the connection limits, by the kind of its listener."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.loops import in_loop
     ],
 )
 @in_loop
-async def test_where_no_tls_comes_first_a_busy_edge_says_so_in_the_protocol(
+async def test_a_client_above_the_limit_gets_an_answer_where_no_tls_comes_first(
     kind: str, begins: bytes, tmp_path: Path
 ) -> None:
     upstream = {"upstream": "127.0.0.1:9"} if kind in {"imap", "pop3", "submission", "sieve", "imaps"} else {}

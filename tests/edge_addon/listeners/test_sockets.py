@@ -19,11 +19,11 @@ NAMED = OpenSocket(8, "127.0.0.1", 8081, configured=HostPort("localhost", 8081))
 @pytest.mark.parametrize(
     ("listens", "available", "sources"),
     [
-        pytest.param([], [], [], id="nothing asked, nothing done"),
-        pytest.param(["0.0.0.0:443"], [], [Bind("0.0.0.0", 443)], id="bound when nobody hands it in"),
-        pytest.param(["127.0.0.1:8081"], [LOCAL], [LOCAL], id="taken when handed in"),
+        pytest.param([], [], [], id="no listener, no socket"),
+        pytest.param(["0.0.0.0:443"], [], [Bind("0.0.0.0", 443)], id="bound when none is open"),
+        pytest.param(["127.0.0.1:8081"], [LOCAL], [LOCAL], id="an open socket is used"),
         pytest.param(["127.0.0.2:8081"], [LOCAL], [Bind("127.0.0.2", 8081)], id="another address is another socket"),
-        pytest.param(["[::]:443"], [], [Bind("::", 443, takes_v4=True)], id="IPv6 alone takes IPv4 too"),
+        pytest.param(["[::]:443"], [], [Bind("::", 443, takes_v4=True)], id="IPv6 alone also takes IPv4"),
         pytest.param(
             ["[::]:443", "0.0.0.0:443"],
             [],
@@ -34,14 +34,14 @@ NAMED = OpenSocket(8, "127.0.0.1", 8081, configured=HostPort("localhost", 8081))
             ["[::]:443", "0.0.0.0:80"],
             [],
             [Bind("::", 443, takes_v4=True), Bind("0.0.0.0", 80)],
-            id="IPv4 on another port is no rival",
+            id="IPv4 on another port does not matter",
         ),
         pytest.param(["0.0.0.0:443"], [DUAL], [DUAL], id="systemd's ListenStream=443 serves an IPv4 wildcard"),
         pytest.param(["0.0.0.0:443"], [V6], [Bind("0.0.0.0", 443)], id="a socket of IPv6 alone does not"),
-        pytest.param(["0.0.0.0:443", "[::]:443"], [DUAL, V4], [V4, DUAL], id="the very address goes first"),
+        pytest.param(["0.0.0.0:443", "[::]:443"], [DUAL, V4], [V4, DUAL], id="the same address comes first"),
         pytest.param(["[::]:443", "0.0.0.0:443"], [V4, V6], [V6, V4], id="order does not matter"),
-        pytest.param(["127.0.0.1:0"], [ANY_PORT], [ANY_PORT], id="port 0 keeps the port that it got"),
-        pytest.param(["127.0.0.1:0"], [LOCAL], [Bind("127.0.0.1", 0)], id="port 0 takes nobody else's"),
+        pytest.param(["127.0.0.1:0"], [ANY_PORT], [ANY_PORT], id="port 0 keeps its port"),
+        pytest.param(["127.0.0.1:0"], [LOCAL], [Bind("127.0.0.1", 0)], id="port 0 takes no other socket"),
         pytest.param(["localhost:8081"], [NAMED], [NAMED], id="a name keeps its socket"),
         pytest.param(["localhost:8081"], [LOCAL], [LOCAL], id="a name stands for its address"),
         pytest.param(["localhost:9000"], [], [Bind("127.0.0.1", 9000)], id="a name is bound by its address"),
@@ -87,7 +87,7 @@ def test_an_ipv6_wildcard_alone_takes_ipv4() -> None:
         bound.accept()[0].close()
 
 
-def test_a_port_in_use_is_told_with_the_process_that_has_it() -> None:
+def test_a_port_in_use_is_reported_with_the_process_that_has_it() -> None:
     with listening_socket() as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as raised:
@@ -97,7 +97,7 @@ def test_a_port_in_use_is_told_with_the_process_that_has_it() -> None:
         assert f"(pid {os.getpid()})" in message
 
 
-def test_what_was_bound_is_closed_again_when_another_can_not_be() -> None:
+def test_bound_sockets_are_closed_when_another_can_not_be_bound() -> None:
     with listening_socket() as probe:
         free = probe.getsockname()[1]
     with listening_socket() as taken:
@@ -107,12 +107,12 @@ def test_what_was_bound_is_closed_again_when_another_can_not_be() -> None:
         bound.close()
 
 
-def test_a_name_without_address_is_told() -> None:
+def test_a_name_without_an_address_is_reported() -> None:
     with pytest.raises(CannotListen, match=r"no-such-host\.invalid"):
         open_sockets([_listener("no-such-host.invalid:8081")], {})
 
 
-def test_only_what_listens_for_tcp_is_of_use() -> None:
+def test_only_sockets_that_listen_for_tcp_are_used() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as silent:
         datagrams.bind(("127.0.0.1", 0))
         silent.bind(("127.0.0.1", 0))

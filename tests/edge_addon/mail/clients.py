@@ -1,4 +1,4 @@
-"""Mail clients that come from an address of their own, so that a server's log can tell them from the edge."""
+"""Mail clients that connect from their own address, so that a server's log can tell them from the edge."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ CLIENT_ADDRESS = "127.0.0.7"
 SECONDS = 20.0
 
 
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS, source_address=(CLIENT_ADDRESS, 0))
+def connect(port: int, context: ssl.SSLContext | None = None, server_name: str = "") -> socket.socket:
+    """A connection; with a context, after the TLS handshake."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=SECONDS, source_address=(CLIENT_ADDRESS, 0))
+    return context.wrap_socket(plain, server_hostname=server_name) if context is not None else plain
 
 
 class Imap(imaplib.IMAP4):
-    """With a context it begins with TLS; the standard library offers no source address for either."""
+    """With a context it begins with TLS. The standard library cannot set the source address of either."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None = None, server_name: str = "") -> None:
         self._context, self._server_name = context, server_name
         super().__init__("127.0.0.1", port)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        plain = connect(self.port)
-        if self._context is None:
-            return plain
-        return self._context.wrap_socket(plain, server_hostname=self._server_name)
+        return connect(self.port, self._context, self._server_name)
 
     def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         self.host = server_name
@@ -43,10 +42,7 @@ class Pop3(poplib.POP3):
         super().__init__("127.0.0.1", port)
 
     def _create_socket(self, timeout: float) -> socket.socket:
-        plain = connect(self.port)
-        if self._context is None:
-            return plain
-        return self._context.wrap_socket(plain, server_hostname=self._server_name)
+        return connect(self.port, self._context, self._server_name)
 
     def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         self.host = server_name
@@ -59,10 +55,7 @@ class Smtp(smtplib.SMTP):
         super().__init__("127.0.0.1", port, local_hostname="client.test", timeout=SECONDS)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        plain = connect(port)
-        if self._context is None:
-            return plain
-        return self._context.wrap_socket(plain, server_hostname=self._server_name)
+        return connect(port, self._context, self._server_name)
 
     def begin_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         self._host = server_name
@@ -82,7 +75,7 @@ class Lmtp(Smtp):
 
 
 class Sieve:
-    """As much of a ManageSieve client (RFC 5804) as it takes to store a script."""
+    """Just enough of a ManageSieve client (RFC 5804) to store a script."""
 
     def __init__(self, port: int) -> None:
         self._socket: socket.socket = connect(port)
@@ -90,7 +83,7 @@ class Sieve:
         self.capabilities = self._read()
 
     def _read(self) -> dict[str, str]:
-        """One answer: its strings by their first; the status line is under `status`."""
+        """One answer: each line's value by its first string, and the status line as `status`."""
         found: dict[str, str] = {}
         while line := self._lines.readline():
             if status := re.match(rb"(OK|NO|BYE)\b", line):

@@ -1,7 +1,7 @@
 """A mail listener in the test's own loop, between a client and a mail server that the test plays itself.
 
-The product's plane, connection, TLS and session on real sockets, nothing replaced; only the other two sides are played,
-line by line, because a test wants to say exactly what a real peer would never say.
+The product's plane, connection, TLS and session run on real sockets, and nothing is replaced. Only the other two sides
+are played, line by line, because a test needs to send exactly what a real peer would never send.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OTHER_CA = CertificateAuthority("Other CA")
 
 
 def client_context(*, ca: CertificateAuthority = CA) -> ssl.SSLContext:
-    """Of a client that trusts this authority only, and checks names."""
+    """The context of a client that trusts only this authority, and checks names."""
     return ssl.create_default_context(cadata=ca.root_pem.decode("ascii"))
 
 
@@ -59,7 +59,7 @@ class Peer:
         self.writer.write(data)
 
     async def line(self) -> bytes:
-        """The next line; empty at the end."""
+        """The next line, or empty at the end."""
         return await asyncio.wait_for(self._unless_reset(self.reader.readline()), SECONDS)
 
     async def lines(self, last: bytes) -> bytes:
@@ -87,7 +87,7 @@ class Peer:
         await asyncio.wait_for(self.writer.start_tls(context, server_hostname=server_hostname), SECONDS)
 
     def leaf(self) -> bytes:
-        """The certificate that the other side presented, DER."""
+        """The certificate that the other side presented, as DER."""
         presented = self.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         assert isinstance(presented, bytes)
         return presented
@@ -135,7 +135,7 @@ class Upstream:
         self._peers.append(peer)
         self.connections += 1
         try:
-            assert self._scripts, "a connection that nobody expected"
+            assert self._scripts, "an unexpected connection"
             await self._scripts.pop(0)(peer)
         except BaseException as fault:  # noqa: BLE001  shown to the test at its end, whatever it is
             self._faults.append(fault)
@@ -144,7 +144,7 @@ class Upstream:
             writer.close()
 
     async def done(self, times: int = 1) -> None:
-        """Wait until so many connections have been played to their end."""
+        """Wait until this many scripts have run to their end."""
         await wait_for_in_loop(lambda: self.finished >= times, f"{times} scripts played: {self._faults}")
 
     async def __aexit__(self, *_: object) -> None:
@@ -178,7 +178,7 @@ class MailEdge:
         )
 
     async def log_entries(self, number: int = 1) -> list[dict[str, Any]]:
-        """The access log, once it has so many lines."""
+        """The access log, once it has this many lines."""
 
         def read() -> list[str]:
             return self.log.read_text().splitlines() if self.log.exists() else []
@@ -203,7 +203,7 @@ def _entry(site: str, certificate: Issued, layout: Layout) -> SiteEntry:
 async def mail_edge(
     folder: Path, kind: str, upstream_port: int, *, limits: dict[str, float] | None = None, **listener: Any
 ) -> AsyncIterator[MailEdge]:
-    """One listener of `kind`; `listener` are further keys of its settings. The main site and a domain are there."""
+    """One listener of `kind`, with `listener` as further settings. The store has the main site and one domain."""
     settings = Settings.model_validate(
         {"store": folder / "store", "limits": limits or {}, "access_log": {"path": folder / "access.log"}}
     )

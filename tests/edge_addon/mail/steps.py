@@ -1,4 +1,4 @@
-"""Reads the steps of a dialogue: what went to whom, in a form that does not depend on how the bytes were cut."""
+"""Summarizes the steps of a dialogue: what went to whom, however the bytes were split."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def fed(feed: Callable[[bytes], list[Step]], pieces: Iterable[bytes]) -> list[St
 
 
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
-    """`data` in pieces; any integers serve as cuts."""
+    """`data` in pieces; any integers can serve as cuts."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(edges)]

@@ -9,7 +9,7 @@ LIMIT = 64
 
 
 def framed(framer: Framer, pieces: list[bytes]) -> list[Unit | Fault]:
-    """Everything that comes out, the fault (which repeats itself) once."""
+    """Everything that comes out. A fault, which repeats itself, appears once."""
     out: list[Unit | Fault] = []
     for piece in pieces:
         framer.feed(piece)
@@ -53,7 +53,7 @@ def framed(framer: Framer, pieces: list[bytes]) -> list[Unit | Fault]:
         "braces in the middle of a line",
     ],
 )
-def test_units_are_cut_the_same_at_every_split(literals: Literals, data: bytes, units: list[Unit]) -> None:
+def test_units_are_the_same_at_every_split(literals: Literals, data: bytes, units: list[Unit]) -> None:
     for cut in range(len(data) + 1):
         assert framed(Framer(LIMIT, literals), [data[:cut], data[cut:]]) == units
 

@@ -1,4 +1,4 @@
-"""What LMTP (RFC 2033) has and SMTP has not; the rules that both share are shown in `test_smtp`."""
+"""The rules that are special to LMTP (RFC 2033). Those that it shares with SMTP are tested in `test_smtp`."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def rcpt(number: int) -> bytes:
 
 
 def relay(*, is_secure: bool = False, offers: bytes = OFFERS) -> SmtpRelay:
-    """A relay whose client and upstream have said hello."""
+    """A relay after LHLO and its reply."""
     conversation = SmtpRelay(LMTP_RULES, is_secure=is_secure)
     conversation.upstream_ready(b"220 mail.test LMTP\r\n")
     conversation.from_client(LHLO)
@@ -30,7 +30,7 @@ def relay(*, is_secure: bool = False, offers: bytes = OFFERS) -> SmtpRelay:
 
 
 def with_recipients(*answers: bytes) -> SmtpRelay:
-    """A relay with a mail under way; one answer of the upstream per RCPT."""
+    """A relay after MAIL and RCPT, with one answer from the upstream per RCPT."""
     conversation = relay()
     conversation.from_client(MAIL + b"".join(rcpt(number) for number in range(len(answers))))
     conversation.from_upstream(b"250 ok\r\n" + b"".join(answers))
@@ -114,16 +114,27 @@ def test_each_accepted_recipient_gets_a_reply(recipients: list[bytes], replies: 
     if chunks:
         conversation = with_recipients(*recipients)
         said = b"BDAT 3\r\nabcBDAT 3 LAST\r\nabc"
-        assert to_upstream(conversation.from_client(said)) == b"BDAT 3\r\nabc", "it waits: what if this is refused?"
+        assert to_upstream(conversation.from_client(said)) == b"BDAT 3\r\nabc", (
+            "the last chunk waits for the reply to the first"
+        )
         assert to_upstream(conversation.from_upstream(b"250 3 octets\r\n")) == b"BDAT 3 LAST\r\nabc"
     else:
         conversation = in_data(*recipients)
         assert to_upstream(conversation.from_client(TEXT)) == TEXT
-    # The refusal of what comes behind keeps its place behind the last of the replies.
+    # The edge refuses the next command only after the last of these replies.
     assert to_upstream(conversation.from_client(b"AUTH PLAIN x\r\n")) == b""
     for outcome in outcomes[:-1]:
         assert to_client(conversation.from_upstream(outcome)) == outcome
     assert to_client(conversation.from_upstream(outcomes[-1])) == outcomes[-1] + b"500 5.5.1 Unknown command\r\n"
+
+
+def test_a_last_chunk_that_waits_is_held() -> None:
+    """Otherwise the session would pass the end of the client on before it."""
+    conversation = with_recipients(ACCEPTED)
+    conversation.from_client(b"BDAT 3\r\nabcBDAT 0 LAST\r\n")
+    assert conversation.held == len(b"BDAT 0 LAST\r\n")
+    assert to_upstream(conversation.from_upstream(b"250 ok\r\n")) == b"BDAT 0 LAST\r\n"
+    assert conversation.held == 0
 
 
 def test_a_reply_too_many_ends_the_session() -> None:
@@ -165,7 +176,7 @@ def test_recipients_of_an_earlier_mail_do_not_count(command: bytes, answer: byte
     assert endings(conversation.from_upstream(b"250 saved\r\n")) == [Ended(UPSTREAM_GARBLED)]
 
 
-def test_a_mail_that_the_upstream_refuses_to_begin_leaves_the_one_under_way() -> None:
+def test_a_mail_that_the_upstream_refuses_to_begin_changes_nothing() -> None:
     conversation = with_recipients(ACCEPTED, ACCEPTED)
     conversation.from_client(MAIL + b"DATA\r\n")
     assert not endings(conversation.from_upstream(b"503 nested\r\n354 go\r\n"))
@@ -174,7 +185,7 @@ def test_a_mail_that_the_upstream_refuses_to_begin_leaves_the_one_under_way() ->
 
 
 def test_starttls_begins_a_session_that_knows_no_recipients() -> None:
-    """The session makes a new dialogue, and a new connection to the upstream, behind it."""
+    """After it the session makes a new dialogue and a new connection to the upstream."""
     conversation = with_recipients(ACCEPTED)
     steps = conversation.from_client(b"STARTTLS\r\n" + rcpt(2) + b"DATA\r\n")
     assert to_client(steps) == b"220 2.0.0 Begin TLS\r\n"
@@ -184,7 +195,7 @@ def test_starttls_begins_a_session_that_knows_no_recipients() -> None:
 
 
 def test_data_for_nobody_is_refused_by_the_upstream() -> None:
-    """RFC 2033 §4.2: it must answer with 503."""
+    """RFC 2033 §4.2 requires 503."""
     conversation = with_recipients(UNKNOWN)
     assert to_upstream(conversation.from_client(b"DATA\r\n")) == b"DATA\r\n"
     assert to_client(conversation.from_upstream(b"503 nobody\r\n")) == b"503 nobody\r\n"
@@ -199,7 +210,7 @@ def test_an_upstream_that_takes_text_for_nobody_ends_the_session() -> None:
 
 @pytest.mark.parametrize("size", [0, 3])
 def test_a_last_chunk_for_nobody_gets_no_reply_and_goes_nowhere(size: int) -> None:
-    """RFC 2033 §4.3, where Dovecot sends one reply of 503: nobody has to know which of them the upstream follows."""
+    """As RFC 2033 §4.3 says. Dovecot would send one 503: the edge need not know which of the two the upstream does."""
     conversation = with_recipients(UNKNOWN)
     steps = conversation.from_client(b"BDAT %d LAST\r\n" % size + b"abc"[:size] + b"NOOP\r\n")
     assert to_client(steps) == b""
@@ -208,7 +219,7 @@ def test_a_last_chunk_for_nobody_gets_no_reply_and_goes_nowhere(size: int) -> No
 
 
 @given(st.lists(st.integers(0, 100), max_size=4))
-def test_a_last_chunk_behind_a_refused_one_is_refused_for_each_recipient(cuts: list[int]) -> None:
+def test_a_last_chunk_after_a_refused_one_is_refused_for_each_recipient(cuts: list[int]) -> None:
     conversation = with_recipients(ACCEPTED, UNKNOWN, ACCEPTED)
     assert to_upstream(conversation.from_client(b"BDAT 3\r\nabc")) == b"BDAT 3\r\nabc"
     conversation.from_upstream(b"452 full\r\n")
@@ -224,7 +235,7 @@ def test_a_last_chunk_behind_a_refused_one_is_refused_for_each_recipient(cuts: l
 
 
 class LmtpServer:
-    """A server that follows RFC 2033 to the letter; its recipients `no@` are unknown, its chunks `!!!` do not fit."""
+    """A server that follows RFC 2033 to the letter. It refuses the recipient `no@` and the chunk `!!!`."""
 
     def __init__(self) -> None:
         self.commands: list[bytes] = []
@@ -308,5 +319,7 @@ def test_a_server_that_follows_the_rfc_is_never_out_of_step(said: bytes, cuts: l
     assert UPSTREAM_GARBLED not in causes(steps)
     assert b"XCLIENT" not in server.commands
     if not causes(steps):
-        assert to_client(steps).count(b"\r\n") <= heard.count(b"\r\n") + said.count(LHLO), "STARTTLS is one line more"
+        assert to_client(steps).count(b"\r\n") <= heard.count(b"\r\n") + said.count(LHLO), (
+            "the edge adds one line, STARTTLS"
+        )
         assert to_client(steps).count(b" saved") == heard.count(b" saved")

@@ -1,4 +1,4 @@
-"""LMTP through `certedge run`: to a real Dovecot, from the standard library's client and from a real Postfix."""
+"""LMTP through `certedge run` to a real Dovecot, from the standard library's client and from a real Postfix."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Platform:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """Of the two listeners the second speaks TLS to Dovecot too."""
+    """An edge with two listeners before one Dovecot. The second uses TLS towards Dovecot too."""
     folder = tmp_path_factory.mktemp("edge")
     (folder / "ca.pem").write_bytes(CA.root_pem)
     with running_dovecot(CA.issue(INTERNAL_NAME)) as dovecot:
@@ -108,12 +108,12 @@ def test_data_for_nobody_is_refused_and_the_session_goes_on(platform: Platform) 
 
 
 @pytest.mark.parametrize("command", ["HELO client.test", "EHLO client.test", "AUTH PLAIN AGEAYg=="])
-def test_what_is_of_smtp_is_refused(platform: Platform, command: str) -> None:
+def test_commands_of_smtp_alone_are_refused(platform: Platform, command: str) -> None:
     with Lmtp(platform.edge.port("lmtp")) as client:
         assert client.docmd(command)[0] == 500
 
 
-def test_a_mail_injected_behind_starttls_is_never_delivered(platform: Platform) -> None:
+def test_a_mail_injected_after_starttls_is_never_delivered(platform: Platform) -> None:
     subject, text = a_mail()
     injected = f"MAIL FROM:<a@evil.test>\r\nRCPT TO:<{USER}>\r\nDATA\r\n".encode() + text + b".\r\n"
     with connect(platform.edge.port("lmtp")) as plain:
@@ -140,7 +140,7 @@ def test_the_main_certificate_is_presented_whatever_the_name(platform: Platform)
 
 
 class ProxiedSmtp(smtplib.SMTP):
-    """Sends the header that this Postfix expects before all else."""
+    """Sends the PROXY header that this Postfix expects first."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = connect(port)

@@ -1,4 +1,4 @@
-"""IMAP, POP3 and ManageSieve between TLS and the login: what they share, and each one's own."""
+"""IMAP, POP3 and ManageSieve between TLS and the login: the rules that they share, and the rules of each."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ IMAP, POP3, SIEVE = ImapLogin, Pop3Login, SieveLogin
 LoginClass = type[ImapLogin | Pop3Login | SieveLogin]
 
 Exchange = list[tuple[bytes, bytes]]
-"""What the client says, what the upstream answers."""
+"""What the client sends and what the upstream answers."""
 
 
 def ready(protocol: LoginClass) -> Login:
@@ -104,7 +104,7 @@ def test_bytes_that_were_held_at_the_login_go_out_after_it(protocol: LoginClass,
         (SIEVE, [(b'AUTHENTICATE "X"\r\n', b'"OK"\r\n')]),
     ],
 )
-def test_anything_but_a_login_keeps_the_watch(protocol: LoginClass, exchange: Exchange) -> None:
+def test_anything_but_a_login_leaves_the_dialogue_in_force(protocol: LoginClass, exchange: Exchange) -> None:
     assert endings(play(ready(protocol), exchange)) == []
 
 
@@ -159,7 +159,7 @@ def test_some_commands_are_answered_by_the_edge(protocol: LoginClass, said: byte
     ],
 )
 @pytest.mark.parametrize("form", [b"%d", b"%d+"])
-def test_what_a_server_might_not_take_for_a_literal_hides_nothing_from_the_watch(
+def test_what_a_server_might_not_take_for_a_literal_hides_nothing(
     protocol: LoginClass, said: bytes, form: bytes
 ) -> None:
     hidden = b'b ID ("x-originating-ip" "192.0.2.9")\r\n' if protocol is IMAP else b"XCLIENT ADDR=192.0.2.9\r\n"
@@ -334,7 +334,9 @@ def test_a_refused_literal_is_not_waited_for() -> None:
         max_size=30,
     ),
 )
-def test_no_peer_makes_the_watch_raise_or_invent_a_byte(protocol: LoginClass, said: list[tuple[bool, bytes]]) -> None:
+def test_no_peer_makes_the_dialogue_raise_or_invent_a_byte(
+    protocol: LoginClass, said: list[tuple[bool, bytes]]
+) -> None:
     watch = ready(protocol)
     steps: list[Step] = []
     for is_client, data in said:

@@ -9,7 +9,7 @@ from tests.edge_addon.mail.steps import split
 
 
 def read(pieces: list[bytes]) -> tuple[Verdict, bytes]:
-    """The last verdict and the text that was let through."""
+    """The last verdict, and the text that passed."""
     text, passed, verdict = MessageText(), b"", Verdict.MORE
     for piece in pieces:
         verdict, length = text.feed(piece)
@@ -63,7 +63,7 @@ def test_text_with_a_bare_line_end_is_refused_at_every_split(text: bytes) -> Non
 
 
 def judge_slowly(data: bytes) -> tuple[Verdict, int]:
-    """The rule said another way: byte by byte from the start."""
+    """The same rule in another form: byte by byte from the start."""
     end = (b"\r\n" + data).find(b"\r\n.\r\n")
     text = data if end < 0 else data[: end + 3]
     bare = re.search(rb"(?<!\r)\n|\r(?!\n)", text)
@@ -76,7 +76,7 @@ def judge_slowly(data: bytes) -> tuple[Verdict, int]:
     st.lists(st.sampled_from([b"\r\n", b".", b"\r\n.\r\n", b"a", b"\r", b"\n"]), max_size=16).map(b"".join),
     st.lists(st.integers(0, 100), max_size=5),
 )
-def test_any_text_in_any_split_is_judged_as_the_plain_rule_says(data: bytes, cuts: list[int]) -> None:
+def test_any_text_in_any_split_gets_the_verdict_of_the_plain_rule(data: bytes, cuts: list[int]) -> None:
     verdict, length = judge_slowly(data)
     seen, passed = read(split(data, cuts))
     assert seen is verdict

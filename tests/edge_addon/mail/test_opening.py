@@ -45,7 +45,7 @@ def test_the_greeting_is_for_the_client(protocol: MailProtocol) -> None:
 
 
 @pytest.mark.parametrize("protocol", ALL)
-def test_a_client_behind_its_own_starttls_hears_no_greeting(protocol: MailProtocol) -> None:
+def test_a_client_gets_no_greeting_after_its_own_starttls(protocol: MailProtocol) -> None:
     steps = opening(protocol, client_awaits_greeting=False).from_upstream(GREETINGS[protocol])
     assert steps == [Ready(b"", b"")]
 
@@ -119,9 +119,7 @@ def test_an_upstream_that_refuses_starttls_is_not_used_in_the_clear(protocol: Ma
         (SIEVE, b'BYE "too busy"\r\n'),
     ],
 )
-def test_a_bad_greeting_ends_the_session_in_its_own_words_if_they_can_be_trusted(
-    protocol: MailProtocol, greeting: bytes
-) -> None:
+def test_a_bad_greeting_is_passed_on_if_it_can_be_trusted(protocol: MailProtocol, greeting: bytes) -> None:
     steps = opening(protocol).from_upstream(greeting)
     assert to_client(steps) == greeting
     assert causes(steps) == [UPSTREAM_REFUSED]

@@ -39,7 +39,7 @@ def texts(protocol: MailProtocol) -> list[str]:
         ("sieve", b'BYE (TRYLATER) "Too busy"\r\n'),
     ],
 )
-def test_a_goodbye_makes_the_client_come_again(kind: str, goodbye: bytes) -> None:
+def test_a_goodbye_asks_the_client_to_retry(kind: str, goodbye: bytes) -> None:
     assert PROTOCOLS[ListenerKind(kind)].goodbye("edge.test", "Too busy") == goodbye
 
 

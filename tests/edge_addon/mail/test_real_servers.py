@@ -1,7 +1,7 @@
 """Standard clients through `certedge run` to real Dovecot and Postfix.
 
-Every upstream offers STARTTLS of its own, takes a PROXY header first, and Dovecot lets nobody log in whose connection
-is not said to be over TLS: so a login alone shows that the header says the truth.
+Every upstream offers STARTTLS and expects a PROXY header first, and Dovecot refuses a login unless the header says that
+the connection uses TLS: a login alone therefore shows that the header is right.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _listener(kind: str, upstream_port: int, more: dict[str, str]) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One edge before one Dovecot and one Postfix. Of each kind the first listener leaves TLS out behind the edge."""
+    """One edge before one Dovecot and one Postfix. The first listener of each kind uses no TLS behind the edge."""
     folder = tmp_path_factory.mktemp("edge")
     (folder / "ca.pem").write_bytes(CA.root_pem)
     (folder / "other-ca.pem").write_bytes(OTHER_CA.root_pem)
@@ -84,7 +84,7 @@ def trusting(ca: CertificateAuthority = CA) -> ssl.SSLContext:
 
 
 def a_mail(size: int = 0) -> EmailMessage:
-    """With a subject that no other mail has."""
+    """A mail with a unique subject."""
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "sender@elsewhere.test", USER, uuid.uuid4().hex
     mail.set_content(
@@ -101,7 +101,7 @@ def logged_in(platform: Platform) -> Imap:
 
 
 def arrived(client: Imap, subject: str) -> bytes:
-    """The text of the mail with this subject, once it is there."""
+    """The text of the mail with this subject, once it has arrived."""
 
     def search() -> str:
         client.noop()
@@ -163,7 +163,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_then_taken(platform: Plat
 
 
 @pytest.mark.parametrize("position", [0, 1], ids=["upstream in the clear", "upstream over TLS"])
-def test_pop3_logs_in_behind_stls(platform: Platform, position: int) -> None:
+def test_pop3_logs_in_after_stls(platform: Platform, position: int) -> None:
     client = Pop3(platform.edge.port("pop3", position))
     assert "STLS" in client.capa()
     with pytest.raises(Exception, match="STLS first"):
@@ -177,7 +177,7 @@ def test_pop3_logs_in_behind_stls(platform: Platform, position: int) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1], ids=["upstream in the clear", "upstream over TLS"])
-def test_managesieve_stores_a_script_behind_starttls(platform: Platform, position: int) -> None:
+def test_managesieve_stores_a_script_after_starttls(platform: Platform, position: int) -> None:
     with Sieve(platform.edge.port("sieve", position)) as client:
         assert "STARTTLS" in client.capabilities
         assert client.capabilities["SASL"] == ""
@@ -269,7 +269,7 @@ def test_a_mail_pushed_in_idle_arrives_through_the_tunnel(platform: Platform) ->
 
 
 def talk(port: int, said: bytes, until: bytes) -> tuple[socket.socket, bytes]:
-    """Say something in the clear and read up to the line that holds `until`."""
+    """Send `said` in the clear and read until `until` appears."""
     plain = connect(port)
     heard = plain.recv(4096)
     plain.sendall(said)
@@ -280,8 +280,8 @@ def talk(port: int, said: bytes, until: bytes) -> tuple[socket.socket, bytes]:
     return plain, heard
 
 
-def test_a_mail_injected_behind_starttls_is_never_sent(platform: Platform) -> None:
-    """CVE-2011-0411: what an attacker puts behind STARTTLS in the clear must not run as the client's own words."""
+def test_a_mail_injected_after_starttls_is_never_sent(platform: Platform) -> None:
+    """CVE-2011-0411: what an attacker adds after STARTTLS in the clear must not run as the client's commands."""
     marker = uuid.uuid4().hex
     injected = f"MAIL FROM:<{marker}@evil.test>\r\nRCPT TO:<{USER}>\r\nDATA\r\nforged\r\n.\r\n".encode()
     plain, _ = talk(platform.edge.port("smtp"), b"EHLO x\r\nSTARTTLS\r\n" + injected, b"220 2.0.0")
@@ -299,7 +299,7 @@ def test_a_mail_injected_behind_starttls_is_never_sent(platform: Platform) -> No
     assert f"{marker}@evil.test" not in platform.postfix.log
 
 
-def test_a_login_injected_behind_starttls_is_never_made(platform: Platform) -> None:
+def test_a_login_injected_after_starttls_is_never_made(platform: Platform) -> None:
     """CVE-2021-33515."""
     user = f"{uuid.uuid4().hex}@peer.test"
     injected = f'a STARTTLS\r\nb LOGIN {user} "{PASSWORD}"\r\n'.encode()
@@ -317,7 +317,7 @@ def test_a_login_injected_behind_starttls_is_never_made(platform: Platform) -> N
     "before", [b"a NOOP x{%d+}\r\n", b'a NOOP "x{%d+}\r\n', b"a LOGIN x{%d+}\r\n", b"a ID x{%d+}\r\n"]
 )
 def test_a_login_hidden_in_what_is_no_literal_is_never_made(platform: Platform, before: bytes) -> None:
-    """Dovecot finds a bad atom in the line before and reads on."""
+    """Dovecot finds a bad atom in the first line and goes on to read the next."""
     user = f"{uuid.uuid4().hex}@peer.test"
     hidden = f'b LOGIN {user} "{PASSWORD}"\r\n'.encode()
     with Imap(platform.edge.port("imaps"), trusting(), MAIN_HOST) as client:
@@ -345,7 +345,7 @@ def test_a_login_in_literals_is_made(platform: Platform, waits: bool) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n"])
-def test_a_mail_smuggled_into_another_never_gets_there(platform: Platform, end: bytes) -> None:
+def test_a_mail_smuggled_into_another_never_arrives(platform: Platform, end: bytes) -> None:
     marker = uuid.uuid4().hex
     cut_off = "lost connection after DATA"
     before = platform.postfix.log.count(cut_off)

@@ -24,7 +24,7 @@ async def imap_login(peer: Peer) -> None:
 
 
 async def unsent_when_stopped(peer: Peer) -> int:
-    """What still waits at this end once nothing more leaves: unchanged at twenty looks in a row."""
+    """How many bytes are unsent once sending has stopped: the same number in twenty checks in a row."""
     seen: list[int] = []
 
     def is_steady() -> bool:
@@ -82,7 +82,7 @@ async def test_a_client_that_trusts_another_authority_fails(tmp_path: Path) -> N
 
 
 @in_loop
-async def test_before_tls_the_mail_server_is_not_even_called(tmp_path: Path) -> None:
+async def test_the_edge_does_not_connect_to_the_mail_server_before_tls(tmp_path: Path) -> None:
     async with Upstream(imap_echo) as upstream, mail_edge(tmp_path, "imap", upstream.port) as edge:
         client = await edge.connect()
         assert b"STARTTLS LOGINDISABLED" in await client.line()
@@ -92,13 +92,13 @@ async def test_before_tls_the_mail_server_is_not_even_called(tmp_path: Path) -> 
         assert upstream.connections == 0
         await client.start_tls(client_context(), "edge.test")
         assert client.leaf() == MAIN.cert_der
-        # Behind STARTTLS there is no greeting: the first line is the answer to the first command.
+        # There is no greeting after STARTTLS: the first line is the answer to the first command.
         assert await client.ask(b"c LOGIN user secret\r\n", b"c ") == b"c OK in\r\n"
         assert upstream.connections == 1
 
 
 @in_loop
-async def test_commands_pipelined_behind_starttls_are_never_executed(tmp_path: Path) -> None:
+async def test_commands_pipelined_after_starttls_are_never_executed(tmp_path: Path) -> None:
     heard: list[bytes] = []
 
     async def serve(peer: Peer) -> None:
@@ -143,7 +143,7 @@ async def test_managesieve_greets_again_over_tls(tmp_path: Path) -> None:
 async def test_mail_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(
     tmp_path: Path, kind: str, hello: bytes, refusal: bytes, offers: bytes
 ) -> None:
-    """What an attacker put behind STARTTLS in the clear is thrown away."""
+    """What an attacker adds after STARTTLS in the clear is discarded."""
     in_clear: list[bytes] = []
     over_tls: list[bytes] = []
 
@@ -185,7 +185,7 @@ async def test_mail_in_the_clear_and_over_tls_are_two_sessions_of_the_upstream(
         ("pop3s", b"-ERR [SYS/TEMP] "),
     ],
 )
-def test_without_its_mail_server_a_session_ends_in_words_that_make_the_client_come_again(
+def test_a_session_without_its_mail_server_ends_with_a_goodbye_that_asks_to_retry(
     tmp_path: Path, kind: str, goodbye: bytes
 ) -> None:
     @in_loop
@@ -241,7 +241,7 @@ async def test_a_client_that_vanishes_frees_the_mail_server(tmp_path: Path) -> N
 
 
 @in_loop
-async def test_a_client_that_has_said_all_still_hears_the_answers(tmp_path: Path) -> None:
+async def test_a_client_that_closed_its_side_still_gets_the_answers(tmp_path: Path) -> None:
     async def answer(peer: Peer) -> None:
         peer.say(b"220 mail\r\n")
         assert await peer.line() == b"NOOP\r\n"
@@ -324,7 +324,7 @@ async def test_a_flood_before_the_mail_server_answers_is_not_held(tmp_path: Path
     ],
 )
 @in_loop
-async def test_an_endless_line_ends_a_session_in_words_that_name_the_fault(
+async def test_an_endless_line_ends_a_session_with_a_goodbye_that_names_it(
     tmp_path: Path, kind: str, goodbye: bytes
 ) -> None:
     async with mail_edge(tmp_path, kind, free_port()) as edge:
@@ -446,7 +446,7 @@ async def test_a_client_that_reads_no_answers_is_not_read_from(
 
 @pytest.mark.parametrize("kind", ["imap", "imaps"])
 @in_loop
-async def test_words_that_drip_do_not_put_the_login_off(
+async def test_trickled_commands_do_not_extend_the_login_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(relay, "LOGIN_SECONDS", 1.0)

@@ -12,7 +12,7 @@ from tests.edge_addon.mail.steps import causes, endings, fed, split, to_client, 
 EHLO, LHLO = b"EHLO client.test\r\n", b"LHLO client.test\r\n"
 HELLO = {SMTP_RULES: EHLO, LMTP_RULES: LHLO}
 both = pytest.mark.parametrize("rules", [pytest.param(SMTP_RULES, id="smtp"), pytest.param(LMTP_RULES, id="lmtp")])
-"""LMTP keeps every rule of SMTP that is shown under this mark; what is different is in `test_lmtp`."""
+"""Tests with this mark hold for LMTP as well. What differs is in `test_lmtp`."""
 OFFERS = (
     b"250-mail.test hello\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n"
     b"250-AUTH=PLAIN LOGIN\r\n250-XCLIENT ADDR\r\n250-xforward ADDR\r\n250-X-EXPS GSSAPI\r\n250-CHUNKING\r\n"
@@ -23,7 +23,7 @@ TEXT = b"Subject: x\r\n\r\nhello\r\n..\r\n.\r\n"
 
 
 def relay(rules: TransferRules = SMTP_RULES, *, is_secure: bool, offers: bytes = OFFERS) -> SmtpRelay:
-    """A relay whose client and upstream have said hello."""
+    """A relay after EHLO or LHLO and its reply."""
     conversation = SmtpRelay(rules, is_secure=is_secure)
     conversation.upstream_ready(b"220 mail.test ESMTP\r\n")
     conversation.from_client(HELLO[rules])
@@ -119,7 +119,7 @@ def test_text_sent_before_the_go_ahead_is_commands_if_data_is_refused(rules: Tra
 
 @both
 @pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r.\r\n"])
-def test_a_mail_smuggled_behind_a_false_end_never_gets_there(rules: TransferRules, end: bytes) -> None:
+def test_a_mail_smuggled_after_a_false_end_never_arrives(rules: TransferRules, end: bytes) -> None:
     conversation = in_data(rules, is_secure=False)
     smuggled = b"MAIL FROM:<admin@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nforged\r\n.\r\n"
     steps = conversation.from_client(b"hello" + end + smuggled)
@@ -220,7 +220,7 @@ def test_over_tls_auth_passes_step_by_step() -> None:
 
 
 @both
-def test_starttls_waits_for_the_answers_before_it_and_drops_what_is_behind(rules: TransferRules) -> None:
+def test_starttls_waits_for_the_answers_before_it_and_drops_what_follows(rules: TransferRules) -> None:
     conversation = relay(rules, is_secure=False)
     steps = conversation.from_client(b"MAIL FROM:<a@b.test>\r\nSTARTTLS\r\nRCPT TO:<evil@b.test>\r\nDATA\r\n")
     assert to_upstream(steps) == b"MAIL FROM:<a@b.test>\r\n"
@@ -286,7 +286,7 @@ def test_too_many_refused_commands_end_the_session(rules: TransferRules) -> None
 
 
 class StrictServer:
-    """What the upstream understands: it follows RFC 5321, or RFC 2033, on its own and answers every command."""
+    """An upstream that follows RFC 5321, or RFC 2033, independently of the edge, and answers every command."""
 
     def __init__(self, rules: TransferRules) -> None:
         self._is_lmtp = rules.replies_per_recipient
@@ -349,7 +349,7 @@ class StrictServer:
     ).map(b"".join),
     cuts=st.lists(st.integers(0, 10_000), max_size=6),
 )
-def test_whatever_a_client_says_in_the_clear_no_server_hears_auth_or_a_forged_command(
+def test_no_client_in_the_clear_gets_auth_or_a_forged_command_to_the_server(
     rules: TransferRules, said: bytes, cuts: list[int]
 ) -> None:
     conversation, server = SmtpRelay(rules, is_secure=False), StrictServer(rules)

@@ -98,7 +98,7 @@ def test_starttls_ends_the_dialogue_with_the_go_ahead(protocol: MailProtocol) ->
 
 @pytest.mark.parametrize("protocol", ALL)
 @pytest.mark.parametrize("behind", [b"b NOOP\r\n", b"QUIT\r\n", b"x", b"\x16\x03\x01"])
-def test_what_comes_behind_starttls_is_thrown_away(protocol: MailProtocol, behind: bytes) -> None:
+def test_bytes_after_starttls_are_discarded(protocol: MailProtocol, behind: bytes) -> None:
     conversation = dialogue(protocol)
     alone = dialogue(protocol).from_client(STARTTLS[protocol])
     steps = conversation.from_client(STARTTLS[protocol] + behind)
@@ -169,7 +169,7 @@ def test_nothing_before_tls_reaches_an_upstream_and_no_split_changes_anything(
     whole = dialogue(protocol).from_client(said)
     pieces = fed(dialogue(protocol).from_client, split(said, cuts))
     assert to_upstream(pieces) == b""
-    # What came in the flight of STARTTLS is dropped by whoever holds it, so only its counter depends on the flight.
+    # Bytes that arrive together with STARTTLS are dropped; only their counter depends on how the bytes were split.
     flight = {PIPELINED_AFTER_STARTTLS}
     assert summary([step for step in pieces if getattr(step, "cause", "") not in flight]) == summary(
         [step for step in whole if getattr(step, "cause", "") not in flight]

@@ -1,4 +1,4 @@
-"""The upstream leg under TLS: verified, begun only when it may, and behind the PROXY header."""
+"""TLS with the upstream: verified, begun only when allowed, and after the PROXY header."""
 
 import asyncio
 import socket
@@ -57,7 +57,7 @@ def listener(folder: Path, mode: str, ca: bytes = CA.root_pem, name: str | None 
 
 
 @pytest.mark.parametrize("mode", ["tls", "starttls"])
-def test_the_upstream_is_spoken_to_over_verified_tls(tmp_path: Path, mode: str) -> None:
+def test_the_edge_speaks_verified_tls_with_the_upstream(tmp_path: Path, mode: str) -> None:
     @in_loop
     async def run() -> None:
         context = server_context(CA.issue(NAME), tmp_path / "server")
@@ -133,7 +133,7 @@ async def test_the_proxy_header_goes_out_in_the_clear_before_tls(tmp_path: Path)
 
 
 @in_loop
-async def test_bytes_injected_behind_the_upstreams_go_ahead_end_the_session(tmp_path: Path) -> None:
+async def test_bytes_injected_after_the_upstreams_go_ahead_end_the_session(tmp_path: Path) -> None:
     context = server_context(CA.issue(NAME), tmp_path / "server")
     script = tolerant(behind_starttls(context, extra=b"* OK [ALERT] injected\r\n"))
     async with (
@@ -214,7 +214,7 @@ def test_a_client_that_vanishes_in_the_upstreams_handshake_frees_the_upstream(
 
 @in_loop
 async def test_bytes_injected_after_the_upstreams_go_ahead_are_no_handshake(tmp_path: Path) -> None:
-    """Somebody on the wire speaks before the server's first record."""
+    """An attacker on the connection sends bytes before the server's first record."""
 
     async def serve(peer: Peer) -> None:
         peer.say(b"* OK in the clear\r\n")
@@ -236,12 +236,12 @@ async def test_bytes_injected_after_the_upstreams_go_ahead_are_no_handshake(tmp_
 
 
 def test_nothing_is_lost_when_the_upstream_ends_while_the_client_does_not_read(tmp_path: Path) -> None:
-    """The tail may lie in any of the buffers on the way when the upstream's end is there already."""
+    """The tail may be in any buffer along the way when the upstream's end has arrived already."""
     sizes = range(100_000, 6_000_000, 120_000)
     may_read = threading.Event()
 
     def read_late(port: int, size: int) -> int:
-        """Not over the loop's TLS, which loses tails itself."""
+        """Does not use the loop's TLS, which loses tails itself."""
         with (
             socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
             client_context().wrap_socket(plain, server_hostname=MAIN_HOST) as client,

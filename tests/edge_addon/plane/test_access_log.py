@@ -1,4 +1,4 @@
-"""The access log: what a line says, and that a client can't forge one."""
+"""The access log: the contents of a line, and that a client can't forge one."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def entry(**facts: object) -> AccessEntry:
     return AccessEntry(**known)  # type: ignore[arg-type]
 
 
-def test_json_line_holds_the_facts_and_leaves_absent_ones_out() -> None:
+def test_json_line_has_every_value_that_is_not_none() -> None:
     line = json.loads(format_json(entry(method="GET", target="/x", status=200, bytes_out=5, duration=0.0123456), AT))
 
     assert line == {
@@ -47,7 +47,7 @@ def test_json_line_holds_the_facts_and_leaves_absent_ones_out() -> None:
     }
 
 
-def test_combined_line_is_read_by_tools_that_know_the_format() -> None:
+def test_combined_line_has_the_format_that_tools_expect() -> None:
     line = format_combined(
         entry(method="GET", target="/x?q=1", protocol="HTTP/1.1", status=200, bytes_out=5, user_agent="curl/8"), AT
     )
@@ -88,7 +88,7 @@ async def test_lines_of_one_turn_are_written_together_and_in_order(tmp_path: Pat
 
 
 @in_loop
-async def test_closing_follows_a_rotated_file(tmp_path: Path) -> None:
+async def test_closing_follows_log_rotation(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(path, "json", lambda: AT)
     log.write(entry(status=200))
@@ -103,7 +103,7 @@ async def test_closing_follows_a_rotated_file(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_a_log_that_can_not_be_written_is_said_once_and_stops_nothing(
+async def test_a_log_that_can_not_be_written_is_reported_once_and_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = AccessLog(tmp_path / "no such folder" / "access.log", "json", lambda: AT)
@@ -120,9 +120,7 @@ async def test_a_log_that_can_not_be_written_is_said_once_and_stops_nothing(
 
 
 @in_loop
-async def test_logging_goes_on_at_the_first_call_once_there_is_room_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_logging_continues_once_there_is_room_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "access.log"
     path.symlink_to("/dev/full")
     log = AccessLog(path, "json", lambda: AT)

@@ -1,4 +1,4 @@
-"""What a worker reads from `challenges/`: key authorizations, whatever else somebody puts there."""
+"""A worker reads key authorizations from `challenges/`, and nothing else that lies there."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ PRIVATE_KEY = b"-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
 
 
 @pytest.mark.parametrize("content", [AUTHORIZATION, AUTHORIZATION + b"\n", AUTHORIZATION + b"\r\n"])
-def test_key_authorization_is_given_as_it_was_written(content: bytes, tmp_path: Path) -> None:
+def test_key_authorization_is_returned_as_written(content: bytes, tmp_path: Path) -> None:
     (tmp_path / TOKEN).write_bytes(content)
     assert read_key_authorization(tmp_path / TOKEN) == content
 
@@ -72,6 +72,6 @@ def _empty(path: Path) -> None:
         _empty,
     ],
 )
-def test_anything_else_is_no_challenge(put: Callable[[Path], None], tmp_path: Path) -> None:
+def test_anything_else_is_ignored(put: Callable[[Path], None], tmp_path: Path) -> None:
     put(tmp_path / TOKEN)
     assert read_key_authorization(tmp_path / TOKEN) is None

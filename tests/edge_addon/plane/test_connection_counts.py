@@ -1,4 +1,4 @@
-"""Connections counted over all workers, in memory that they share."""
+"""Connections counted over all workers, in shared memory."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.running import running_edge
 HOST, OTHER = "192.0.2.1", "192.0.2.2"
 
 
-def test_what_another_worker_counts_is_seen_and_a_row_given_back_is_over() -> None:
+def test_counts_of_other_workers_are_seen_until_their_row_is_freed() -> None:
     connection_counts = ConnectionCounts()
     first, second = connection_counts.allocate(), connection_counts.allocate()
 
@@ -48,7 +48,7 @@ def test_a_count_survives_a_fork_both_ways() -> None:
     assert ours.add_address(HOST) == 3
 
 
-def test_a_worker_knows_how_far_it_leads_those_that_accept() -> None:
+def test_a_worker_knows_its_surplus_over_those_that_accept() -> None:
     connection_counts = ConnectionCounts()
     control, first, second = connection_counts.allocate(), connection_counts.allocate(), connection_counts.allocate()
     first.add()
@@ -66,7 +66,7 @@ def test_a_worker_knows_how_far_it_leads_those_that_accept() -> None:
     assert not control.accepts
 
 
-def test_more_workers_than_rows_count_for_themselves() -> None:
+def test_workers_beyond_the_rows_count_for_themselves() -> None:
     connection_counts = ConnectionCounts()
     tallies = [connection_counts.allocate() for _ in range(ROWS + 1)]
     last = tallies.pop()
@@ -114,7 +114,7 @@ def is_refused(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
-def test_a_limit_holds_over_all_workers_and_a_killed_one_takes_its_count_along(tmp_path: Path, limit: str) -> None:
+def test_a_limit_holds_over_all_workers_and_a_killed_one_no_longer_counts(tmp_path: Path, limit: str) -> None:
     settings = {"listeners": [{"kind": "http"}], "workers": 3, "limits": {limit: 6}}
     main = CertificateAuthority().issue("edge.test")
     with running_edge(tmp_path, settings, {"main": main}) as edge:

@@ -1,4 +1,4 @@
-"""The questions that every connection asks its plane."""
+"""What connections ask their plane."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ DRAIN = 60.0
 
 
 class Course:
-    """A fleet with an operating system that always does as told: it gives out pids 1, 2, 3, …"""
+    """A fleet on an operating system that always obeys and assigns the pids 1, 2, 3, …"""
 
     def __init__(self, workers: int = 2) -> None:
         self.fleet = Fleet(workers, DRAIN)
@@ -77,7 +77,7 @@ def test_control_starts_first_and_workers_when_it_is_ready() -> None:
     assert course.act() == [Start(FIRST, 1), Start(SECOND, 1)]
 
 
-def test_workers_start_without_control_on_a_store_that_was_in_use_before() -> None:
+def test_workers_start_without_control_on_a_store_that_was_used_before() -> None:
     course = Course()
     course.act()
     course.ends(CONTROL)
@@ -118,12 +118,12 @@ def test_workers_that_serve_do_not_wait_for_a_control_that_fails() -> None:
     assert course.fleet.is_complete
 
 
-def test_store_that_was_in_use_before_is_served_without_waiting_for_control() -> None:
+def test_a_store_that_was_used_before_is_served_without_waiting_for_control() -> None:
     fleet = Fleet(2, DRAIN, is_store_ready=True)
     assert fleet.decide(0.0) == [Start(CONTROL, 1), Start(FIRST, 1), Start(SECOND, 1)]
 
 
-def test_no_workers_is_a_fleet_too() -> None:
+def test_a_fleet_without_workers_runs_control_alone() -> None:
     course = Course(workers=0)
     course.act()
     course.is_ready(CONTROL)
@@ -131,14 +131,14 @@ def test_no_workers_is_a_fleet_too() -> None:
     assert course.act() == []
 
 
-def test_a_crashed_worker_is_started_at_once_and_nobody_else_is_touched() -> None:
+def test_a_crashed_worker_is_restarted_immediately_and_no_other_is_touched() -> None:
     course = Course().run()
     course.now += 1
     course.ends(SECOND)
     assert course.act() == [Start(SECOND, 1)]
 
 
-def test_control_and_workers_live_without_each_other() -> None:
+def test_control_and_workers_survive_without_each_other() -> None:
     course = Course().run()
     course.ends(CONTROL)
     assert course.act() == [Start(CONTROL, 1)]
@@ -146,7 +146,7 @@ def test_control_and_workers_live_without_each_other() -> None:
     assert course.act() == [Start(FIRST, 1)]
 
 
-def test_who_keeps_dying_young_is_started_ever_more_slowly_and_never_given_up() -> None:
+def test_a_process_that_keeps_failing_is_restarted_ever_more_slowly_but_always() -> None:
     course = Course().run()
     waits = []
     for _ in range(9):
@@ -161,7 +161,7 @@ def test_who_keeps_dying_young_is_started_ever_more_slowly_and_never_given_up() 
     assert waits == [0, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_a_long_life_is_forgiven() -> None:
+def test_a_process_that_ran_long_is_restarted_immediately() -> None:
     course = Course().run()
     for _ in range(4):
         course.ends(FIRST)
@@ -200,7 +200,7 @@ def test_reload_replaces_workers_one_by_one_the_new_one_ready_before_the_old_one
     assert course.act() == []
 
 
-def test_a_new_control_waits_until_the_old_one_has_let_go_of_the_store() -> None:
+def test_a_new_control_waits_until_the_old_one_has_released_the_store() -> None:
     course = Course().run()
     course.fleet.reload(2, DRAIN, is_store_ready=True)
     course.act()
@@ -234,7 +234,7 @@ def test_a_replacement_that_dies_leaves_the_old_worker_serving() -> None:
     assert course.pid(FIRST) in course.fleet.children
 
 
-def test_fewer_workers_after_reload_retires_the_surplus_last() -> None:
+def test_surplus_workers_after_a_reload_retire_last() -> None:
     course = Course().run()
     course.fleet.reload(1, DRAIN, is_store_ready=True)
     course.act()
@@ -251,13 +251,13 @@ def test_fewer_workers_after_reload_retires_the_surplus_last() -> None:
     assert course.act() == []
 
 
-def test_more_workers_after_reload_start_at_once() -> None:
+def test_additional_workers_after_a_reload_start_immediately() -> None:
     course = Course().run()
     course.fleet.reload(3, DRAIN, is_store_ready=True)
     assert Start(THIRD, 2) in course.act()
 
 
-def test_stop_lets_everybody_finish_and_starts_nobody() -> None:
+def test_stop_lets_every_process_finish_and_starts_none() -> None:
     course = Course().run()
     course.fleet.stop()
     assert course.act() == [Stop(course.pid(slot), Order.STOP) for slot in (CONTROL, FIRST, SECOND)]
@@ -270,7 +270,7 @@ def test_stop_lets_everybody_finish_and_starts_nobody() -> None:
     assert course.fleet.has_ended
 
 
-def test_a_second_stop_ends_all_at_once_also_those_that_drain() -> None:
+def test_a_second_stop_quits_all_processes_even_those_that_drain() -> None:
     course = Course().run()
     course.fleet.stop()
     course.act()
@@ -282,7 +282,7 @@ def test_a_second_stop_ends_all_at_once_also_those_that_drain() -> None:
     assert course.act() == [Stop(course.pid(slot), Order.KILL) for slot in (CONTROL, FIRST, SECOND)]
 
 
-def test_who_drains_for_a_replacement_is_not_told_again_at_the_stop() -> None:
+def test_a_worker_that_already_drains_gets_no_second_order_at_the_stop() -> None:
     course = Course().run()
     course.fleet.reload(2, DRAIN, is_store_ready=True)
     course.act()
@@ -292,7 +292,7 @@ def test_who_drains_for_a_replacement_is_not_told_again_at_the_stop() -> None:
     assert Stop(course.pid(FIRST), Order.STOP) not in course.act()
 
 
-def test_who_does_not_end_after_its_time_is_killed_once() -> None:
+def test_a_process_that_does_not_stop_in_time_is_killed_once() -> None:
     course = Course().run()
     course.fleet.stop()
     course.act()
@@ -304,7 +304,7 @@ def test_who_does_not_end_after_its_time_is_killed_once() -> None:
     assert course.fleet.next_deadline() is None
 
 
-def test_who_does_not_get_ready_is_killed_and_started_again() -> None:
+def test_a_process_that_does_not_become_ready_is_killed_and_restarted() -> None:
     course = Course()
     course.act()
     course.now += START_SECONDS
@@ -313,12 +313,12 @@ def test_who_does_not_get_ready_is_killed_and_started_again() -> None:
     assert course.act() == [Start(CONTROL, 1)]
 
 
-def test_who_is_ready_has_no_deadline() -> None:
+def test_a_ready_process_has_no_deadline() -> None:
     course = Course().run()
     assert course.fleet.next_deadline() is None
 
 
-def test_strangers_and_late_news_change_nothing() -> None:
+def test_unknown_processes_and_late_reports_change_nothing() -> None:
     course = Course().run()
     assert course.fleet.exited(4711, course.now) is None
     course.fleet.ready(4711)

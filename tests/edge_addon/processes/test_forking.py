@@ -1,4 +1,4 @@
-"""What a forked child says to its parent."""
+"""What a forked child reports to its parent."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from edge_addon.processes.forking import Lifeline, ParentLink, fork
 
 
 def says(main: Callable[[ParentLink], int]) -> bytes:
-    """All that a child with this life says, to the end."""
+    """Everything that a child running `main` reports."""
     lifeline = Lifeline()
     child = fork("test", main, lifeline, lambda: None)
     try:
@@ -21,7 +21,7 @@ def says(main: Callable[[ParentLink], int]) -> bytes:
     return said
 
 
-def test_child_says_that_it_is_ready_and_by_the_end_that_it_has_closed() -> None:
+def test_child_reports_ready_with_a_byte_and_closed_sockets_with_the_end() -> None:
     def main(parent: ParentLink) -> int:
         parent.announce_ready()
         parent.announce_closed()
@@ -30,11 +30,11 @@ def test_child_says_that_it_is_ready_and_by_the_end_that_it_has_closed() -> None
     assert says(main) == b"R"
 
 
-def test_child_that_is_ready_after_it_has_closed_writes_to_nobody_else() -> None:
+def test_child_that_is_ready_after_it_has_closed_writes_to_no_other_descriptor() -> None:
     def main(parent: ParentLink) -> int:
         parent.announce_closed()
         read_fd, write_fd = os.pipe()
-        others = [write_fd, *(os.dup(write_fd) for _ in range(10))]  # one has the number of what was closed
+        others = [write_fd, *(os.dup(write_fd) for _ in range(10))]  # one has the descriptor of the closed pipe
         parent.announce_ready()
         for each in others:
             os.close(each)
@@ -43,7 +43,7 @@ def test_child_that_is_ready_after_it_has_closed_writes_to_nobody_else() -> None
     assert says(main) == b""
 
 
-def test_log_rotation_does_not_end_a_child_that_starts() -> None:
+def test_log_rotation_does_not_kill_a_starting_child() -> None:
     def main(parent: ParentLink) -> int:
         os.kill(os.getpid(), signal.SIGUSR1)
         parent.announce_ready()

@@ -1,4 +1,4 @@
-"""What a line on stderr looks like, and whose lines appear."""
+"""The format of log lines, and which loggers appear."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ logging.getLogger("mitmproxy.x").warning("a warning of mitmproxy")
 """
 
 
-def test_each_line_has_time_process_level_and_text_and_mitmproxy_only_warns() -> None:
+def test_lines_have_time_process_level_and_text_and_mitmproxy_only_warns() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
     lines = ended.stderr.splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == [

@@ -1,4 +1,4 @@
-"""What workers count, by requests and handshakes that really happened, and how it reaches the control process."""
+"""What workers report of real requests and handshakes, and how it reaches the control process."""
 
 import asyncio
 import http.client
@@ -113,7 +113,7 @@ def _distrust(port: int) -> None:
 
 
 def _go_away(port: int) -> None:
-    """Once the server has answered, before its own Finished."""
+    """Disconnect after the server's answer, before the client's Finished."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="a.test")
     with pytest.raises(ssl.SSLWantReadError):
@@ -124,7 +124,7 @@ def _go_away(port: int) -> None:
 
 
 @in_loop
-async def test_latency_falls_into_its_bucket_and_pools_are_seen(tmp_path: Path) -> None:
+async def test_latency_is_counted_in_its_bucket_and_pools_are_reported(tmp_path: Path) -> None:
     async def slow(connection: Connection) -> None:
         while True:
             await connection.read_head()
@@ -144,7 +144,7 @@ async def test_latency_falls_into_its_bucket_and_pools_are_seen(tmp_path: Path) 
 
 
 @in_loop
-async def test_a_refused_input_is_counted_by_its_cause_and_every_name_is_in_the_table(tmp_path: Path) -> None:
+async def test_a_refused_request_is_counted_by_cause_and_every_metric_is_known(tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await edge.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: +1\r\n\r\n")

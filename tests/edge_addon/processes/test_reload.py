@@ -1,4 +1,4 @@
-"""SIGHUP and SIGUSR1: other settings, other workers, the same clients."""
+"""SIGHUP and SIGUSR1: new settings and new workers for the same clients."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.deadlines import wait_for
 from tests.edge_addon.clients import (
     REQUEST,
     Client,
-    HeldUpstream,
+    SlowUpstream,
     holder,
     is_gone,
     is_refused,
@@ -26,9 +26,9 @@ WEB: Mapping[str, Any] = {"listeners": [{"kind": "http"}, {"kind": "https"}]}
 
 
 @pytest.fixture
-def upstream() -> Iterator[HeldUpstream]:
-    with HeldUpstream() as disconnects:
-        yield disconnects
+def upstream() -> Iterator[SlowUpstream]:
+    with SlowUpstream() as server:
+        yield server
 
 
 def rewrite(edge: RunningEdge, change: Callable[[dict[str, Any]], object]) -> None:
@@ -66,13 +66,13 @@ def test_sighup_replaces_every_process_and_loses_no_connection(tmp_path: Path) -
         assert not before & {edge.control_pid(), *edge.worker_pids()}
 
 
-def test_file_without_listeners_does_not_end_those_that_serve(tmp_path: Path) -> None:
-    """An empty file is what an editor or a copy leaves for a moment."""
+def test_a_file_without_listeners_does_not_stop_the_service(tmp_path: Path) -> None:
+    """An editor or a copy may leave an empty file for a moment."""
     with running_edge(tmp_path, WEB) as edge:
         before, settings = edge.worker_pids(), edge.config.read_text()
         edge.config.write_text("")
         edge.send_signal(signal.SIGHUP)
-        wait_for(lambda: "no longer names a listener" in edge.stderr, "a refusal in the log")
+        wait_for(lambda: "no longer names a listener" in edge.stderr, "the refusal in the log")
         with Client(edge.port("http")) as client:
             assert client.is_served()
         assert edge.worker_pids() == before
@@ -82,7 +82,7 @@ def test_file_without_listeners_does_not_end_those_that_serve(tmp_path: Path) ->
             assert client.is_served()
 
 
-def test_sighup_lets_a_request_under_way_finish_on_the_old_worker(tmp_path: Path, upstream: HeldUpstream) -> None:
+def test_sighup_lets_a_request_under_way_finish_on_the_old_worker(tmp_path: Path, upstream: SlowUpstream) -> None:
     settings = {**WEB, "upstream": upstream.url, "http": {"redirect_to_https": False}}
     with running_edge(tmp_path, settings) as edge, Client(edge.port("http")) as client:
         client.socket.sendall(REQUEST)
@@ -90,7 +90,7 @@ def test_sighup_lets_a_request_under_way_finish_on_the_old_worker(tmp_path: Path
         old = holder(edge, client)
         edge.reload()
         assert old in edge.worker_pids()
-        upstream.let.set()
+        upstream.release.set()
         assert client.read_answer().startswith(b"HTTP/1.1 200")
         wait_for(lambda: is_gone(old), "the old worker to end")
 
@@ -115,7 +115,7 @@ def without(position: int) -> Callable[[dict[str, Any]], object]:
     return lambda settings: settings["listeners"].pop(position)
 
 
-def test_listener_that_is_put_back_while_old_workers_still_serve_it_never_refuses_a_client(tmp_path: Path) -> None:
+def test_listener_that_is_added_back_while_old_workers_serve_it_never_refuses_a_client(tmp_path: Path) -> None:
     health = {"kind": "health", "listen": f"127.0.0.1:{free_port()}"}
     with running_edge(tmp_path, {"listeners": [{"kind": "http"}, health], "workers": 2}) as edge:
         stop, failures = threading.Event(), []
@@ -125,7 +125,7 @@ def test_listener_that_is_put_back_while_old_workers_still_serve_it_never_refuse
                 try:
                     with Client(edge.port("health")) as client:
                         answer = client.ask()
-                    if not answer.startswith(b"HTTP/1.1 200"):  # nor told that the service drains
+                    if not answer.startswith(b"HTTP/1.1 200"):  # and no 503 of a drain
                         failures.append(repr(answer))
                 except OSError as error:
                     failures.append(repr(error))
@@ -141,7 +141,7 @@ def test_listener_that_is_put_back_while_old_workers_still_serve_it_never_refuse
                 os.kill(pid, signal.SIGSTOP)  # the old ones serve until it is ready
             rewrite(edge, lambda settings: settings["listeners"].append(health))
             edge.send_signal(signal.SIGHUP)
-            wait_for(lambda: edge.stderr.count("reloading ") == 2, "the listener to be put back")
+            wait_for(lambda: edge.stderr.count("reloading ") == 2, "the listener to be added back")
             for pid in fresh:
                 os.kill(pid, signal.SIGCONT)
             wait_for(lambda: not (before | fresh) & set(edge.worker_pids()), "workers with the listener again")
@@ -152,8 +152,8 @@ def test_listener_that_is_put_back_while_old_workers_still_serve_it_never_refuse
         assert failures == []
 
 
-def test_removed_listener_is_gone_while_the_old_worker_drains_and_can_be_put_back(
-    tmp_path: Path, upstream: HeldUpstream
+def test_removed_listener_is_closed_while_the_old_worker_drains_and_can_be_added_back(
+    tmp_path: Path, upstream: SlowUpstream
 ) -> None:
     health = {"kind": "health", "listen": f"127.0.0.1:{free_port()}"}
     settings = {"listeners": [{"kind": "http"}, health], "upstream": upstream.url, "http": {"redirect_to_https": False}}
@@ -169,12 +169,12 @@ def test_removed_listener_is_gone_while_the_old_worker_drains_and_can_be_put_bac
         with Client(edge.port("health")) as other:
             assert other.ask().startswith(b"HTTP/1.1 200")
         assert old in edge.worker_pids()
-        upstream.let.set()
+        upstream.release.set()
         assert client.read_answer().startswith(b"HTTP/1.1 200")
 
 
-def test_socket_of_the_service_manager_is_found_again_by_a_listener_that_is_put_back(tmp_path: Path) -> None:
-    """The manager keeps its own copy, so that nobody could bind the port anew."""
+def test_listener_that_is_added_back_gets_the_socket_of_the_service_manager_again(tmp_path: Path) -> None:
+    """The manager keeps a copy, so the port could not be bound again."""
     with listening_socket() as kept:
         port = kept.getsockname()[1]
         with running_edge(tmp_path, {"listeners": [{"kind": "http"}]}, sockets=[kept]) as edge:
@@ -227,7 +227,7 @@ def test_sighup_with_a_port_in_use_keeps_the_old_settings(tmp_path: Path) -> Non
         assert f"(pid {os.getpid()})" in edge.stderr
 
 
-def test_sigusr1_opens_the_access_log_anew(tmp_path: Path) -> None:
+def test_sigusr1_reopens_the_access_log(tmp_path: Path) -> None:
     with running_edge(tmp_path, {**WEB, "access_log": {"path": "access.log"}}) as edge:
         log, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
         with Client(edge.port("http")) as client:

@@ -1,4 +1,4 @@
-"""Open files and core dumps: in a process of its own, as limits that were lowered can't be raised again."""
+"""Open files and core dumps, each in a new process: a limit that was lowered can't be raised again."""
 
 import resource
 import subprocess
@@ -20,17 +20,17 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE), *resource.getrlimit(resource.
 
 
 def limits_after(soft: int, hard: int, connections: int) -> tuple[list[int], str]:
-    """The limits afterwards, files then core; what was logged."""
+    """The limits afterwards, of files and of core dumps, and the log."""
     command = [sys.executable, "-c", _PROGRAM, str(soft), str(hard), str(connections)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return [int(each) for each in ended.stdout.split()], ended.stderr
 
 
-def test_all_open_files_that_may_be_had_are_asked_for() -> None:
+def test_open_files_are_raised_to_the_hard_limit() -> None:
     assert limits_after(256, 4096, 1000) == ([4096, 4096, 0, 0], "")
 
 
-def test_too_few_for_the_connections_in_the_settings_is_said_with_what_to_do() -> None:
+def test_too_few_files_for_the_settings_are_reported_with_a_remedy() -> None:
     limits, said = limits_after(256, 4096, 20_000)
     assert limits[:2] == [4096, 4096]
     served, needed = (4096 - SPARE_FILES) // FILES_PER_CONNECTION, 20_000 * FILES_PER_CONNECTION + SPARE_FILES
@@ -38,7 +38,7 @@ def test_too_few_for_the_connections_in_the_settings_is_said_with_what_to_do() -
     assert f"to {needed}" in said
 
 
-def test_worker_and_control_of_the_service_have_them(tmp_path: Path) -> None:
+def test_worker_and_control_inherit_the_limits(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowered = min(512, soft)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowered, hard))

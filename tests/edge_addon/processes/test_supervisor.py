@@ -1,4 +1,4 @@
-"""`certedge run` as administrators meet it: real processes, real signals, real sockets."""
+"""`certedge run` with real processes, signals and sockets."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ CA = CertificateAuthority()
 WEB: Mapping[str, Any] = {"listeners": [{"kind": "http"}, {"kind": "https"}]}
 
 
-def test_serves_each_name_its_certificate_once_it_says_ready(tmp_path: Path) -> None:
+def test_once_ready_it_serves_each_name_its_certificate(tmp_path: Path) -> None:
     main, domain = CA.issue("edge.test"), CA.issue("client-a.test")
     with running_edge(tmp_path, WEB, {"main": main, "client-a.test": domain}) as edge:
         assert edge.fingerprint("https", "client-a.test") == domain.fingerprint
@@ -43,13 +43,13 @@ def test_serves_each_name_its_certificate_once_it_says_ready(tmp_path: Path) -> 
         assert "STOPPING=1" in edge.notified()[-1]
 
 
-def test_without_any_certificate_it_serves_one_of_its_own_and_says_so(tmp_path: Path) -> None:
+def test_without_any_certificate_it_serves_a_self_signed_one_and_reports_it(tmp_path: Path) -> None:
     with running_edge(tmp_path, WEB) as edge:
         assert edge.fingerprint("https", "edge.test")
         assert "SELF-SIGNED" in edge.stderr
 
 
-def test_a_killed_worker_is_started_again_and_the_others_connections_go_on(tmp_path: Path) -> None:
+def test_a_killed_worker_is_restarted_and_connections_of_the_others_continue(tmp_path: Path) -> None:
     with running_edge(tmp_path, {**WEB, "workers": 2}) as edge, one_client_per_worker(edge) as clients:
         (victim, lost), (survivor, kept) = clients.items()
         os.kill(victim, signal.SIGKILL)
@@ -63,7 +63,7 @@ def test_a_killed_worker_is_started_again_and_the_others_connections_go_on(tmp_p
         assert f"(pid {victim}) was killed by SIGKILL and is restarted immediately" in edge.stderr
 
 
-def test_control_and_workers_live_without_each_other(tmp_path: Path) -> None:
+def test_control_and_workers_survive_without_each_other(tmp_path: Path) -> None:
     with running_edge(tmp_path, WEB) as edge:
         before, workers = edge.control_pid(), edge.worker_pids()
         os.kill(before, signal.SIGKILL)
@@ -87,13 +87,13 @@ def test_no_process_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None
         assert is_refused(edge.port("http"))
 
 
-def test_sockets_are_bound_where_nobody_hands_them_in(tmp_path: Path) -> None:
+def test_sockets_are_bound_where_none_are_inherited(tmp_path: Path) -> None:
     settings = {"listeners": [{"kind": "http", "listen": f"127.0.0.1:{free_port()}"}]}
     with running_edge(tmp_path, settings) as edge, Client(edge.port("http")) as client:
         assert client.is_served()
 
 
-def test_a_port_in_use_ends_the_start_and_names_who_has_it(tmp_path: Path) -> None:
+def test_a_port_in_use_ends_the_start_and_the_process_is_named(tmp_path: Path) -> None:
     with listening_socket() as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with running_edge(tmp_path, {"listeners": [{"kind": "imaps", "listen": address, "upstream": "127.0.0.1:1"}]},
@@ -103,7 +103,7 @@ def test_a_port_in_use_ends_the_start_and_names_who_has_it(tmp_path: Path) -> No
             assert f"(pid {os.getpid()})" in edge.stderr
 
 
-def test_bad_settings_end_the_start_with_what_is_allowed(tmp_path: Path) -> None:
+def test_invalid_settings_end_the_start_and_the_message_says_what_is_allowed(tmp_path: Path) -> None:
     with running_edge(tmp_path, {"workers": "many", "listeners": []}, wait=False) as edge:
         assert edge.wait() == 2
         assert f"{edge.config}:" in edge.stderr
@@ -111,7 +111,7 @@ def test_bad_settings_end_the_start_with_what_is_allowed(tmp_path: Path) -> None
         assert "'many'" in edge.stderr
 
 
-def test_missing_settings_are_named(tmp_path: Path) -> None:
+def test_a_missing_settings_file_is_named(tmp_path: Path) -> None:
     with running_edge(tmp_path, {}, environment={"CERTEDGE_CONFIG": ""}, wait=False) as edge:
         pass
     edge.config.unlink()
@@ -120,16 +120,16 @@ def test_missing_settings_are_named(tmp_path: Path) -> None:
     assert f"can't read the settings {edge.config}" in edge.stderr
 
 
-def test_the_watchdog_of_the_service_manager_is_fed(tmp_path: Path) -> None:
+def test_the_watchdog_of_the_service_manager_is_notified(tmp_path: Path) -> None:
     with running_edge(tmp_path, WEB, environment={"WATCHDOG_USEC": "200000"}) as edge:
-        wait_for(lambda: edge.notified().count("WATCHDOG=1") >= 3, "three signs of life")
+        wait_for(lambda: edge.notified().count("WATCHDOG=1") >= 3, "three notifications")
 
 
-def test_both_workers_take_their_part_of_the_clients(tmp_path: Path) -> None:
+def test_both_workers_accept_their_share_of_clients(tmp_path: Path) -> None:
     with running_edge(tmp_path, {**WEB, "workers": 2}) as edge, contextlib.ExitStack() as clients:
         ports = set()
         for _ in range(200):
-            # One after the other: who takes a connection is then decided 200 times, not by one burst.
+            # One after the other, so that the worker is decided 200 times and not by one burst.
             client = clients.enter_context(Client(edge.port("http")))
             assert client.is_served()
             ports.add(client.port)
@@ -153,7 +153,7 @@ def test_ipv6_and_both_wildcards_of_one_port_are_served(tmp_path: Path) -> None:
                 assert peer.recv(65536).startswith(b"HTTP/1.1 30")
 
 
-def test_a_store_that_somebody_else_writes_is_served_from_and_the_writer_is_named(tmp_path: Path) -> None:
+def test_a_store_with_another_writer_is_served_and_the_writer_is_named(tmp_path: Path) -> None:
     domain = CA.issue("client-a.test")
     for site, certificate in {"main": CA.issue("edge.test"), "client-a.test": domain}.items():
         write_site(tmp_path / "store", site, certificate)
@@ -165,4 +165,4 @@ def test_a_store_that_somebody_else_writes_is_served_from_and_the_writer_is_name
             assert f"process {os.getpid()} writes the store" in edge.stderr
             assert "without control" in edge.stderr
             other.close()
-            wait_for(lambda: "control is ready" in edge.stderr, "control to come up once it can")
+            wait_for(lambda: "control is ready" in edge.stderr, "control to start once it can")

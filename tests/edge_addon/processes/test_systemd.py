@@ -19,13 +19,11 @@ from edge_addon.processes.systemd import Notifier, inherited_fds, take_sockets, 
         pytest.param({}, [], id="no service manager"),
     ],
 )
-def test_descriptors_are_taken_only_when_they_are_meant_for_this_process(
-    environment: Mapping[str, str], fds: list[int]
-) -> None:
+def test_only_descriptors_for_this_process_are_used(environment: Mapping[str, str], fds: list[int]) -> None:
     assert inherited_fds(environment, 7) == fds
 
 
-def test_children_do_not_take_the_sockets_for_theirs() -> None:
+def test_children_do_not_claim_the_sockets() -> None:
     environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0", "LISTEN_FDNAMES": "https", "HOME": "/"}
     assert take_sockets(environment) == []
     assert environment == {"HOME": "/"}
@@ -34,7 +32,7 @@ def test_children_do_not_take_the_sockets_for_theirs() -> None:
 @pytest.mark.parametrize(
     ("environment", "seconds"),
     [
-        pytest.param({"WATCHDOG_USEC": "30000000"}, 15.0, id="half of the time, for whoever runs"),
+        pytest.param({"WATCHDOG_USEC": "30000000"}, 15.0, id="half of the timeout, for any process"),
         pytest.param({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, 15.0, id="ours"),
         pytest.param({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None, id="another process's"),
         pytest.param({"WATCHDOG_USEC": "0"}, None, id="switched off"),
@@ -42,7 +40,7 @@ def test_children_do_not_take_the_sockets_for_theirs() -> None:
         pytest.param({}, None, id="no watchdog"),
     ],
 )
-def test_how_often_the_watchdog_wants_to_hear(environment: Mapping[str, str], seconds: float | None) -> None:
+def test_watchdog_interval(environment: Mapping[str, str], seconds: float | None) -> None:
     assert watchdog_seconds(environment, 7) == seconds
 
 
@@ -67,7 +65,7 @@ def test_states_reach_the_service_manager(tmp_path: Path, is_abstract: bool) -> 
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all"}], ids=["none", "one that is gone"])
-def test_a_missing_service_manager_disturbs_nobody(environment: Mapping[str, str]) -> None:
+def test_a_missing_service_manager_is_ignored(environment: Mapping[str, str]) -> None:
     notifier = Notifier(environment)
     notifier.ready("serving")
     notifier.close()

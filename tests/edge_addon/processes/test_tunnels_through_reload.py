@@ -1,4 +1,4 @@
-"""WebSockets that are open while a worker is replaced: over HTTP/1.1 and HTTP/2 they go on, message for message."""
+"""WebSockets that are open while a worker is replaced continue without losing a message, over HTTP/1.1 and HTTP/2."""
 
 import hashlib
 import socket
@@ -57,7 +57,7 @@ def trust(*protocols: str) -> ssl.SSLContext:
 
 
 def reload_while_open(edge: RunningEdge, local_port: int) -> int:
-    """Replace the worker; the old one, which is still there for this connection."""
+    """Replace the worker; returns the old one, which still serves this connection."""
     (old,) = edge.worker_pids()
     assert local_port in peer_ports(old)
     edge.reload()
@@ -66,7 +66,7 @@ def reload_while_open(edge: RunningEdge, local_port: int) -> int:
     return old
 
 
-def test_a_websocket_over_http1_echoes_on_through_a_replacement(edge: RunningEdge) -> None:
+def test_a_websocket_over_http1_survives_a_replacement(edge: RunningEdge) -> None:
     with (
         socket.create_connection(("127.0.0.1", edge.port("https")), timeout=30) as plain,
         connect("wss://edge.test/", sock=plain, ssl=trust(), server_hostname="edge.test", compression=None) as client,
@@ -81,8 +81,8 @@ def test_a_websocket_over_http1_echoes_on_through_a_replacement(edge: RunningEdg
     wait_for(lambda: is_gone(old), "the old worker ends with its last connection")
 
 
-def test_a_websocket_over_http2_echoes_on_through_a_replacement(edge: RunningEdge) -> None:
-    """RFC 8441. What the tunnel carries is WebSocket's own, unmasked here only on the way back."""
+def test_a_websocket_over_http2_survives_a_replacement(edge: RunningEdge) -> None:
+    """RFC 8441. The tunnel carries WebSocket frames, unmasked only on the way back."""
     with (
         closing(socket.create_connection(("127.0.0.1", edge.port("https")), timeout=30)) as plain,
         trust("h2").wrap_socket(plain, server_hostname="edge.test") as secure,
@@ -100,13 +100,13 @@ def test_a_websocket_over_http2_echoes_on_through_a_replacement(edge: RunningEdg
 
 
 def masked_text_frame(payload: bytes) -> bytes:
-    """RFC 6455 §5.2: a final text frame of fewer than 126 bytes, as clients send it."""
+    """RFC 6455 §5.2: a final text frame of fewer than 126 bytes, masked as from a client."""
     mask = hashlib.sha256(payload).digest()[:4]
     return bytes((0x81, 0x80 | len(payload))) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
 
 
 class Http2Tunnel:
-    """One WebSocket stream on a connection of its own; a GOAWAY is taken note of and no reason to stop."""
+    """One WebSocket stream on one HTTP/2 connection, which notes a GOAWAY and continues."""
 
     def __init__(self, secure: ssl.SSLSocket) -> None:
         self._socket = secure
@@ -117,7 +117,7 @@ class Http2Tunnel:
         self._stream = self._h2.get_next_available_stream_id()
         fields = {":method": "CONNECT", ":protocol": "websocket", ":scheme": "https", ":path": "/"}
         fields |= {":authority": "edge.test", "sec-websocket-version": "13"}
-        fields["sec-websocket-key"] = b64encode(bytes(16)).decode()  # not used over HTTP/2: the edge makes its own
+        fields["sec-websocket-key"] = b64encode(bytes(16)).decode()  # not used over HTTP/2: the edge generates its own
         self._h2.send_headers(self._stream, list(fields.items()))
         self._is_open = False
         self._flush()
@@ -142,7 +142,7 @@ class Http2Tunnel:
         head = self._read_exactly(9)
         frame = head + self._read_exactly(int.from_bytes(head[:3]))
         if frame[3] == 0x7:
-            self.has_goaway = True  # the library would take no more frames after it
+            self.has_goaway = True  # after it the library would accept no more frames
             return
         for event in self._h2.receive_data(frame):
             match event:

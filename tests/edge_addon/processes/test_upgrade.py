@@ -1,4 +1,4 @@
-"""`certedge run` replaced by another one on sockets that a service manager keeps: nobody notices."""
+"""`certedge run` is replaced on sockets that a service manager keeps, and no client notices."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ from tests.running import running_edge
 
 
 @pytest.mark.slow
-def test_restart_on_kept_sockets_refuses_no_client_and_cuts_no_request(tmp_path: Path) -> None:
+def test_restart_on_kept_sockets_refuses_no_client_and_drops_no_request(tmp_path: Path) -> None:
     let, failures, stop = threading.Event(), [], threading.Event()
 
     async def handle(connection: Connection) -> None:
@@ -68,7 +68,7 @@ def test_restart_on_kept_sockets_refuses_no_client_and_cuts_no_request(tmp_path:
 
 
 @pytest.mark.peer
-def test_sockets_that_systemds_own_program_hands_over_are_served(tmp_path: Path) -> None:
+def test_sockets_from_systemd_socket_activate_are_served(tmp_path: Path) -> None:
     program, port = str(require_peer("systemd-socket-activate")), free_port()
     settings = {
         "store": "store",
@@ -88,7 +88,7 @@ def test_sockets_that_systemds_own_program_hands_over_are_served(tmp_path: Path)
     try:
         wait_for(lambda: not is_refused(port), "the socket")
         with Client(port) as client:
-            client.socket.settimeout(60)  # it is started by the first client, which waits for it
+            client.socket.settimeout(60)  # the first client starts it, and waits for it
             assert client.is_served()
         edge.terminate()
         assert edge.wait(60) == 0

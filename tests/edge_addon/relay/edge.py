@@ -1,4 +1,4 @@
-"""The relay on a real socket in the test's own loop: the product's plane, connection and session, nothing replaced."""
+"""The relay on a real socket in the test's loop: the product's plane, connection and session, with nothing replaced."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from edge_addon.listeners.sessions import connection_factory
 from edge_addon.plane.data_plane import DataPlane
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
+from tests.peers.recorder import Connection, Recorder
 from tests.ports import listening_socket
 
 CA = CertificateAuthority()
@@ -29,7 +30,7 @@ PLAIN_RELAY: dict[str, Any] = {"redirect_to_https": False}
 
 
 def entry(site: str, *names: str, upstream: str | None = None, has_certificate: bool = True) -> SiteEntry:
-    """A site of the snapshot; its certificate exists in the index only."""
+    """Make a site of the snapshot; its certificate exists only in the index."""
     start = datetime.now(UTC) - timedelta(days=1)
     certificate = ServedCertificate(site, 1, site * 8, names, start, start + timedelta(days=90))
     upstreams = (Upstream(url=upstream),) if upstream is not None else None
@@ -43,10 +44,10 @@ class Edge:
     port: int
     plane: DataPlane
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
-    """Of the test's own connections; those still open at the end are dropped."""
+    """The test's connections; those that are still open at the end are dropped."""
 
     async def send(self, data: bytes, *, end: bool = False, server_name: str | None = None) -> bytes:
-        """Everything that comes back on a connection of its own, until the edge closes it."""
+        """Send on a new connection; return everything until the edge closes it."""
         reader, writer = await self.connect(server_name)
         writer.write(data)
         if end:
@@ -54,7 +55,7 @@ class Edge:
         return await asyncio.wait_for(reader.read(), 20)
 
     async def connect(self, server_name: str | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """In clear text, or by TLS with this name; an empty one sends none."""
+        """Connect in clear text, or by TLS with this server name; an empty name sends none."""
         context = None
         if server_name is not None:
             context = ssl.create_default_context(cadata=CA.root_pem.decode())
@@ -66,7 +67,7 @@ class Edge:
         return reader, writer
 
     async def counted(self, cause: str, times: int = 1) -> None:
-        """Wait until the cause has been counted so often."""
+        """Wait until the cause has been counted this many times."""
         await wait_for_in_loop(
             lambda: self.plane.counters[cause] >= times, f"{cause} counted {times} times: {self.plane.counters}"
         )
@@ -81,7 +82,7 @@ async def relay_edge(
     kind: str = "http",
     **settings: Any,
 ) -> AsyncIterator[Edge]:
-    """A plain listener that relays; `settings` are top-level keys of edge.yaml."""
+    """Run one listener that relays; `settings` are top-level keys of edge.yaml."""
     settings.setdefault("http", PLAIN_RELAY)
     whole = Settings.model_validate({"upstream": upstream, "store": folder / "store", **settings})
     layout = Layout(folder / "store")
@@ -111,8 +112,33 @@ async def relay_edge(
             await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")
 
 
+async def assert_slow_reader_slows_upstream(folder: Path, request: bytes, head: bytes) -> None:
+    """Let an upstream answer with `head` and 100 MB, and show that it waits for a client that does not read."""
+    written = 0
+
+    async def handle(connection: Connection) -> None:
+        nonlocal written
+        await connection.read_head()
+        await connection.write(head)
+        for _ in range(100):
+            await connection.write(b"x" * 1_000_000)
+            written += 1_000_000
+
+    with Recorder(handle) as recorder:
+        async with relay_edge(folder, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(request)
+            await reader.readuntil(b"\r\n\r\n")
+            await stands_still(lambda: written)
+            assert written < 40_000_000
+            size = 0
+            while size < 100_000_000:
+                size += len(await reader.read(1 << 20))
+            assert size == 100_000_000
+
+
 async def stands_still(value: Callable[[], int], seconds: float = 0.4) -> None:
-    """Wait until the value has not changed for so long."""
+    """Wait until the value has not changed for this long."""
     last, since = value(), time.monotonic()
 
     def is_still() -> bool:

@@ -1,4 +1,4 @@
-"""What the edge answers itself and where the rest goes: challenges, redirects, 421, sites, origin headers, HSTS."""
+"""What the edge answers itself and where other requests go: challenges, redirects, 421, sites, origin headers, HSTS."""
 
 import os
 from pathlib import Path
@@ -73,9 +73,7 @@ async def test_pipe_or_link_among_the_challenges_blocks_nobody_and_gives_nothing
     ],
 )
 @in_loop
-async def test_what_is_no_pending_challenge_is_404_and_nothing_comes_back(
-    method: str, target: str, tmp_path: Path
-) -> None:
+async def test_other_challenge_paths_get_404_and_nothing_is_reflected(method: str, target: str, tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url, http=REDIRECTING) as edge:
             put_challenge(edge)
@@ -86,7 +84,7 @@ async def test_what_is_no_pending_challenge_is_404_and_nothing_comes_back(
 
 
 @in_loop
-async def test_unknown_challenge_goes_to_the_upstream_where_that_is_set(tmp_path: Path) -> None:
+async def test_unknown_challenge_goes_to_the_upstream_if_configured(tmp_path: Path) -> None:
     with Recorder(answering(ok(b"certbot's"))) as recorder:
         http = {"unknown_challenge": "upstream"}
         async with relay_edge(tmp_path, recorder.url, http=http) as edge:
@@ -111,7 +109,7 @@ async def test_unknown_challenge_goes_to_the_upstream_where_that_is_set(tmp_path
     ],
 )
 @in_loop
-async def test_clear_text_is_redirected_to_the_host_that_was_asked_for(
+async def test_clear_text_is_redirected_to_the_requested_host(
     method: str, host: str, target: str, status: int, location: str, tmp_path: Path
 ) -> None:
     listeners = [{"kind": "https", "listen": "127.0.0.1:8443"}]
@@ -124,7 +122,7 @@ async def test_clear_text_is_redirected_to_the_host_that_was_asked_for(
 
 
 @in_loop
-async def test_host_that_is_none_is_not_redirected(tmp_path: Path) -> None:
+async def test_invalid_host_is_not_redirected(tmp_path: Path) -> None:
     async with relay_edge(tmp_path, "http://127.0.0.1:1", http=REDIRECTING) as edge:
         for host in ("a.test/@evil.test", "a.test\\evil", "<script>", "a.test?x"):
             assert (await edge.send(request(host))).startswith(b"HTTP/1.1 400 ")
@@ -186,7 +184,7 @@ async def test_origin_headers_are_ours_and_a_clients_own_are_dropped(tmp_path: P
 
 
 @in_loop
-async def test_what_a_trusted_proxy_says_is_kept_and_ours_appended(tmp_path: Path) -> None:
+async def test_claims_of_a_trusted_proxy_are_kept_and_ours_appended(tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url, trusted_proxies=["127.0.0.1"]) as edge:
             await edge.send(request("a.test", "/", "GET", *CLAIMS), end=True)
@@ -250,7 +248,7 @@ SITES = [
     ],
 )
 @in_loop
-async def test_host_is_served_only_on_the_certificate_that_its_own_choice_gives(
+async def test_host_is_served_only_on_a_connection_with_its_certificate(
     server_name: str, host: str, status: int, tmp_path: Path
 ) -> None:
     with Recorder(answering(ok())) as recorder:
@@ -279,7 +277,7 @@ async def test_clear_text_is_never_misdirected(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_hsts_is_said_on_every_https_answer_and_never_in_clear_text(tmp_path: Path) -> None:
+async def test_hsts_is_on_every_https_answer_and_never_in_clear_text(tmp_path: Path) -> None:
     http = {"hsts": "max-age=63072000", "redirect_to_https": False}
     theirs = b"Strict-Transport-Security: max-age=1"
     line = b"\r\nStrict-Transport-Security: max-age=63072000\r\n"

@@ -44,12 +44,12 @@ def edge(recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def site_edge(folder: Path, upstream: str) -> AbstractContextManager[RunningEdge]:
-    """An edge of the test's own, with one site."""
+    """Run an edge with one site for this test."""
     return running_edge(folder, {"listeners": LISTENERS, "upstream": upstream}, {"a.test": CA.issue("a.test")})
 
 
 def connect(edge: RunningEdge, server_name: str) -> ssl.SSLSocket:
-    """Verified, as a browser does it."""
+    """Make a context that verifies as a browser does."""
     context = ssl.create_default_context(cadata=CA.root_pem.decode())
     plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=20)
     try:
@@ -60,7 +60,7 @@ def connect(edge: RunningEdge, server_name: str) -> ssl.SSLSocket:
 
 
 def talk(edge: RunningEdge, server_name: str, data: bytes) -> bytes:
-    """Everything that comes back until the edge says goodbye."""
+    """Return everything until the edge closes the connection."""
     got = b""
     with connect(edge, server_name) as client:
         client.sendall(data)
@@ -110,7 +110,7 @@ def test_challenge_is_answered_on_both_ports_and_the_rest_of_port_80_redirected(
     http, https = edge.port("http"), edge.port("https")
     path = f"/.well-known/acme-challenge/{token}"
     assert get(f"http://127.0.0.1:{http}{path}", "-H", "Host: a.test") == f"{token}.thumbprint"
-    # As a validator: it follows redirects to https without looking at the certificate there.
+    # As a validator, which follows redirects to https without checking the certificate there.
     resolve = ("--resolve", f"a.test:{https}:127.0.0.1", "--insecure")
     assert get(*resolve, f"https://a.test:{https}{path}") == f"{token}.thumbprint"
     got = get(

@@ -1,4 +1,4 @@
-"""Requests that two servers could read in two ways: each is refused, and nothing of it reaches the upstream."""
+"""Requests that two servers could read in two ways: all are refused, and nothing of them reaches the upstream."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 HOSTILE: dict[str, tuple[bytes, int, str]] = {
-    # Two ideas of how long the body is.
+    # Two readings of the length of the body.
     "length and chunked": (
         POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
         400, "length_and_chunked"),
@@ -61,7 +61,7 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "empty coding": (POST + b"Transfer-Encoding:\r\n\r\n", 400, "bad_transfer_coding"),
     "chunked in HTTP/1.0": (
         b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "chunked_in_1_0"),
-    # Two ideas of where a line or a header ends.
+    # Two readings of the end of a line or a header.
     "bare LF after the request line": (b"GET / HTTP/1.1\n" + HOST + b"\r\n", 400, "bare_lf"),
     "bare LF after a header": (b"GET / HTTP/1.1\r\nHost: a.test\nX: y\r\n\r\n", 400, "bare_lf"),
     "bare LF everywhere": (b"GET / HTTP/1.1\nHost: a.test\n\n", 400, "bare_lf"),
@@ -103,7 +103,7 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "absolute target without a host": (b"GET http:///x HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_target"),
     "method with a bracket": (b"GE[T / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_method"),
     "method without end": (b"A" * 100 + b" / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_method"),
-    # Two ideas of whom it is for.
+    # Two readings of the host.
     "no host": (b"GET / HTTP/1.1\r\nX: y\r\n\r\n", 400, "no_host"),
     "two hosts": (GET + b"Host: b.test\r\n\r\n", 400, "two_hosts"),
     "the same host twice": (GET + HOST + b"\r\n", 400, "two_hosts"),
@@ -192,7 +192,7 @@ HARMLESS: dict[str, bytes] = {
 @pytest.mark.parametrize("name", HARMLESS)
 @in_loop
 async def test_harmless_request_passes_as_one_request_that_h11_reads_too(name: str, tmp_path: Path) -> None:
-    """The control of the table above: strictness that refused these would be of no use."""
+    """The control of the table above: too strict a reader would refuse these."""
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             response = await edge.send(HARMLESS[name], end=True)

@@ -152,7 +152,7 @@ async def test_bytes_after_a_response_never_become_the_next_ones_answer(name: st
 
 @in_loop
 async def test_bytes_on_an_idle_connection_end_it(tmp_path: Path) -> None:
-    """A server that says something without being asked, such as a 408 for its own idle limit."""
+    """A server may send an answer without a request, such as a 408 at its idle limit."""
 
     with Recorder(answering(ok(b"mine"))) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:

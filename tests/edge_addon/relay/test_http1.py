@@ -14,7 +14,7 @@ import pytest
 from edge_addon.relay import http1
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.planes import connections_of
-from tests.edge_addon.relay.edge import relay_edge, stands_still
+from tests.edge_addon.relay.edge import assert_slow_reader_slows_upstream, relay_edge, stands_still
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Handler, Recorder, answering, ok, silent
 
@@ -23,7 +23,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n"
 
 
 def read_response(data: bytes, method: bytes = b"GET") -> tuple[h11.Response, bytes, h11.EndOfMessage]:
-    """One response as h11 reads it; fails when it is not complete or something follows."""
+    """Parse one response with h11; fails if it is incomplete or something follows."""
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method=method, target="/", headers=[("Host", "a.test")]))
     client.send(h11.EndOfMessage())
@@ -44,13 +44,13 @@ def read_response(data: bytes, method: bytes = b"GET") -> tuple[h11.Response, by
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Leave with an RST."""
+    """Close with an RST."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 def in_turn(*steps: bytes) -> Handler:
-    """Answer the first head with these pieces, a moment of the test's choice apart: each waits for a byte `.`."""
+    """Answer the first head with these pieces; the test releases each one with a byte `.`."""
 
     async def handle(connection: Connection) -> None:
         await connection.read_head()
@@ -243,7 +243,7 @@ async def test_hop_by_hop_headers_stay_on_their_hop(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_expect_is_passed_on_and_the_client_goes_on_when_the_upstream_says_so(tmp_path: Path) -> None:
+async def test_expect_is_passed_on_and_the_upstream_decides(tmp_path: Path) -> None:
     async def handle(connection: Connection) -> None:
         assert b"Expect: 100-continue" in await connection.read_head()
         await connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -262,7 +262,7 @@ async def test_expect_is_passed_on_and_the_client_goes_on_when_the_upstream_says
 
 
 @in_loop
-async def test_expectation_that_is_refused_gets_its_answer_and_no_body_is_waited_for(tmp_path: Path) -> None:
+async def test_refused_expectation_gets_its_answer_without_a_body(tmp_path: Path) -> None:
     with Recorder(answering(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             got = await edge.send(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") % 4)
@@ -293,8 +293,8 @@ async def test_answer_before_the_end_of_the_body_reaches_the_client_and_ends_the
 
 
 @in_loop
-async def test_upstream_that_refuses_a_large_body_and_closes_is_still_heard(tmp_path: Path) -> None:
-    """Its answer is in our socket when writing on fails: the answer counts, not the failure."""
+async def test_answer_of_an_upstream_that_refuses_a_large_body_and_closes_arrives(tmp_path: Path) -> None:
+    """Its answer is in our socket when the next write fails: the answer counts, not the failure."""
 
     async def handle(connection: Connection) -> None:
         await connection.read_head()
@@ -302,7 +302,7 @@ async def test_upstream_that_refuses_a_large_body_and_closes_is_still_heard(tmp_
         connection.finish()
 
     def upload(port: int) -> bytes:
-        """A client that sends on whatever happens, and reads what there is in the end."""
+        """A client that keeps sending in any case and reads at the end."""
         got = b""
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             with contextlib.suppress(ConnectionError):
@@ -322,7 +322,7 @@ async def test_upstream_that_refuses_a_large_body_and_closes_is_still_heard(tmp_
 
 
 @in_loop
-async def test_upload_sent_ahead_of_its_turn_goes_on_once_the_answer_before_it_is_there(tmp_path: Path) -> None:
+async def test_upload_sent_ahead_goes_on_after_the_answer_before_it(tmp_path: Path) -> None:
     size = 20_000_000
 
     async def handle(connection: Connection) -> None:
@@ -348,7 +348,7 @@ async def test_upload_sent_ahead_of_its_turn_goes_on_once_the_answer_before_it_i
 
 @in_loop
 async def test_upstream_connection_is_read_from_again_after_a_slow_client(tmp_path: Path) -> None:
-    """A response may be complete at the very moment in which its client stops reading."""
+    """A response may be complete at the moment when its client stops reading."""
     body = b"x" * 150_000
     response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\nX-T: 1\r\n\r\n" % (
         len(body),
@@ -390,27 +390,7 @@ async def test_large_upload_moves_only_as_fast_as_the_upstream_takes_it(tmp_path
 
 @in_loop
 async def test_large_download_moves_only_as_fast_as_the_client_reads(tmp_path: Path) -> None:
-    written = 0
-
-    async def handle(connection: Connection) -> None:
-        nonlocal written
-        await connection.read_head()
-        await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        for _ in range(100):
-            await connection.write(b"x" * 1_000_000)
-            written += 1_000_000
-
-    with Recorder(handle) as recorder:
-        async with relay_edge(tmp_path, recorder.url) as edge:
-            reader, writer = await edge.connect()
-            writer.write(GET)
-            await reader.readuntil(b"\r\n\r\n")
-            await stands_still(lambda: written)
-            assert written < 40_000_000
-            size = 0
-            while size < 100_000_000:
-                size += len(await reader.read(1 << 20))
-            assert size == 100_000_000
+    await assert_slow_reader_slows_upstream(tmp_path, GET, b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -459,7 +439,7 @@ async def test_client_that_vanishes_takes_its_upstream_request_along(tmp_path: P
 
 
 @in_loop
-async def test_half_closed_client_gets_its_answer_if_that_does_not_take_long(
+async def test_half_closed_client_gets_its_answer_if_it_comes_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http1, "HALF_CLOSED_SECONDS", 0.5)
@@ -487,7 +467,7 @@ async def test_client_that_ends_in_the_middle_of_its_body_leaves_no_whole_reques
 
 
 @in_loop
-async def test_slow_head_gets_408_however_it_trickles_in(tmp_path: Path) -> None:
+async def test_head_that_trickles_in_gets_408(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with relay_edge(tmp_path, recorder.url, limits={"head_seconds": 1}) as edge:
             reader, writer = await edge.connect()
@@ -503,7 +483,7 @@ async def test_slow_head_gets_408_however_it_trickles_in(tmp_path: Path) -> None
 
 
 @in_loop
-async def test_connection_on_which_nothing_is_ever_asked_is_closed(tmp_path: Path) -> None:
+async def test_connection_without_a_request_is_closed(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with relay_edge(tmp_path, recorder.url, limits={"head_seconds": 0.5}) as edge:
             assert await edge.send(b"") == b""
@@ -533,7 +513,7 @@ async def test_idle_connection_is_closed_after_its_limit(tmp_path: Path) -> None
 
 
 @in_loop
-async def test_draining_closes_idle_connections_and_says_close_on_the_answer_under_way(tmp_path: Path) -> None:
+async def test_draining_closes_idle_connections_and_ends_others_with_their_answer(tmp_path: Path) -> None:
     async def handle(connection: Connection) -> None:
         await connection.read_head()
         await connection.write(ok())
@@ -571,7 +551,7 @@ async def test_connect_and_trace_are_refused(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_access_log_says_what_happened(tmp_path: Path) -> None:
+async def test_access_log_shows_what_happened(tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         log = tmp_path / "access.jsonl"
         async with relay_edge(tmp_path, recorder.url, access_log={"path": str(log)}) as edge:
@@ -594,7 +574,7 @@ async def test_access_log_says_what_happened(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_a_drain_lets_a_fresh_connection_ask_once_and_closes_one_that_has_been_served(tmp_path: Path) -> None:
+async def test_a_drain_grants_a_fresh_connection_one_request_and_closes_a_used_one(tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, f"http://127.0.0.1:{recorder.port}") as edge:
             request = b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n"

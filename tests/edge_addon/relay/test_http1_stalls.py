@@ -1,4 +1,4 @@
-"""HTTP/1 when somebody stops in the middle: neither a client nor an upstream holds anything for long."""
+"""HTTP/1 when one side stops in the middle: neither a client nor an upstream occupies anything for long."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % SIZE
 
 
 async def hanging(connection: Connection) -> None:
-    """Reads nothing of a body, as a server whose threads are all stuck."""
+    """Read nothing of a body, like a server whose threads are all stuck."""
     connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await asyncio.sleep(60)
 
@@ -30,7 +30,7 @@ async def hanging(connection: Connection) -> None:
 async def test_upstream_that_takes_no_body_is_given_up(
     on_peer_gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is not read from meanwhile, so that it has gone can't be heard."""
+    """Meanwhile the edge does not read from the client, so it can't notice that the client has gone."""
     monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
     with Recorder(hanging) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
@@ -46,7 +46,7 @@ async def test_upstream_that_takes_no_body_is_given_up(
 
 
 @in_loop
-async def test_client_that_does_not_take_an_answer_is_cut_off_also_when_the_answer_is_complete(
+async def test_client_that_does_not_read_is_cut_off_even_if_the_answer_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
@@ -57,7 +57,7 @@ async def test_client_that_does_not_take_an_answer_is_cut_off_also_when_the_answ
             await wait_for_in_loop(lambda: edge.plane.connections, "the connection on the edge's side")
             (connection,) = connections_of(edge.plane)
             for transport in (connection._transport, writer.transport):
-                # The system would take all of it else.
+                # Otherwise the system would take all of it.
                 ours = transport.get_extra_info("socket")
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -77,7 +77,7 @@ async def test_client_that_has_read_its_answer_may_rest(tmp_path: Path, monkeypa
                 writer.write(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
                 await reader.readuntil(b"\r\n\r\n")
                 await reader.readexactly(1_000_000)
-                await asyncio.sleep(2.5)  # what is shown is that nothing happens; timers have seconds
+                await asyncio.sleep(2.5)  # the test shows that nothing happens; timers count in seconds
             assert not edge.plane.counters
             writer.close()
 
@@ -86,7 +86,7 @@ async def test_client_that_has_read_its_answer_may_rest(tmp_path: Path, monkeypa
 async def test_client_that_reads_the_end_of_its_answer_late_gets_all_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two looks at it a slow line may move nothing: that is no reason yet to cut the connection."""
+    """A slow line may move nothing between two checks, which is not yet a reason to cut the connection."""
     monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
@@ -101,10 +101,10 @@ async def test_client_that_reads_the_end_of_its_answer_late_gets_all_of_it(
 
 @pytest.mark.parametrize(("step", "status"), [(2, b"200"), (50, b"408")], ids=["slow", "too slow"])
 @in_loop
-async def test_body_that_trickles_in_is_waited_for_only_at_a_least_rate(
+async def test_body_that_trickles_in_must_keep_a_least_rate(
     step: int, status: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A byte now and then would hold the connection for ever."""
+    """A byte now and then would keep the connection open without end."""
     monkeypatch.setattr(http1, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(body_rate, "BODY_STEP", step)
 

@@ -38,7 +38,7 @@ def random_file(path: Path, size: int) -> Path:
 
 
 async def curl(*arguments: str) -> str:
-    """curl's standard output; fails when curl does."""
+    """Return curl's standard output; fails if curl fails."""
     program = str(require_peer("curl"))
     result = await asyncio.to_thread(
         subprocess.run, [program, "-sS", "--fail", "--max-time", "100", *arguments], capture_output=True, check=False
@@ -77,7 +77,7 @@ async def test_expect_100_is_answered_through_the_edge(nginx: Nginx, tmp_path: P
     sent = random_file(tmp_path / "sent", 2_000_000)
     async with relay_edge(tmp_path, nginx.url) as edge:
         url = f"http://127.0.0.1:{edge.port}/files/sent"
-        # Longer than the test may take: without a 100 from upstream curl would wait this long before sending.
+        # Longer than the test may take: without a 100 from the upstream, curl would wait this long before sending.
         expect = ("-H", "Expect: 100-continue", "--expect100-timeout", "99")
         code = await curl(*expect, "-T", str(sent), "-o", os.devnull, "-w", "%{http_code}", url)
         assert code == "201"

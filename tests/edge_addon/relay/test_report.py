@@ -1,4 +1,4 @@
-"""What a request's line in the access log says of fields that hold more than ASCII."""
+"""How a request's line in the access log shows fields with more than ASCII."""
 
 import json
 from pathlib import Path

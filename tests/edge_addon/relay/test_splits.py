@@ -1,4 +1,4 @@
-"""However the bytes of requests and responses are cut into packets, each side hears the same messages."""
+"""Any cut of requests and responses into packets gives each side the same messages."""
 
 import asyncio
 import tempfile
@@ -45,17 +45,17 @@ ANSWERS: list[tuple[int, bytes, Trailers]] = [
 
 
 class Upstream:
-    """Reads requests with h11, answers with `RESPONSES` in pieces."""
+    """Read requests with h11 and answer with `RESPONSES` in pieces."""
 
     def __init__(self, cuts: list[int]) -> None:
         self.cuts = cuts
-        self.heard: list[tuple[bytes, bytes, bytes, Trailers]] = []
+        self.received: list[tuple[bytes, bytes, bytes, Trailers]] = []
 
     async def handle(self, connection: Connection) -> None:
         reader = h11.Connection(h11.SERVER)
         while True:
             method, target, body, trailers = await self.read(connection, reader)
-            self.heard.append((method, target, body, trailers))
+            self.received.append((method, target, body, trailers))
             for piece in split(RESPONSES[target], self.cuts):
                 await connection.write(piece)
                 await asyncio.sleep(0)
@@ -115,7 +115,7 @@ async def exchange(folder: Path, request_cuts: list[int], response_cuts: list[in
                 writer.write(piece)
                 await asyncio.sleep(0)
             assert read_answers(await asyncio.wait_for(got, 20)) == ANSWERS
-            assert upstream.heard == MESSAGES
+            assert upstream.received == MESSAGES
             assert not edge.plane.counters
 
 

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from edge_addon.relay import tunnel
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.clients import peer_ports
-from tests.edge_addon.relay.edge import CA, MAIN_HOST, relay_edge, stands_still
+from tests.edge_addon.relay.edge import CA, MAIN_HOST, assert_slow_reader_slows_upstream, relay_edge, stands_still
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Handler, Recorder, answering, ok
 
@@ -91,7 +91,7 @@ async def test_bytes_right_behind_the_upgrade_are_the_tunnels_on_both_sides(tmp_
         await connection.read_head()
         await connection.write(SWITCH + b"from upstream")
         await connection.read_until(b"from client")
-        await connection.write(b"|heard")
+        await connection.write(b"|more")
         connection.finish()
 
     with Recorder(handle) as recorder:
@@ -101,7 +101,7 @@ async def test_bytes_right_behind_the_upgrade_are_the_tunnels_on_both_sides(tmp_
             assert head.split(b"\r\n") == [
                 b"HTTP/1.1 101 Switching Protocols", b"X-Kept: 1", b"Connection: Upgrade", b"Upgrade: websocket",
             ]  # fmt: skip
-            assert rest == b"from upstream|heard"
+            assert rest == b"from upstream|more"
             assert recorder.received.endswith(b"\r\n\r\nGET / HTTP/1.1 from client")
 
 
@@ -128,7 +128,9 @@ async def test_upgrade_that_the_upstream_declines_is_an_ordinary_exchange(tmp_pa
     ids=["h2c", "a list", "two headers", "not in Connection", "HTTP/1.0", "POST", "with a body"],
 )
 @in_loop
-async def test_no_other_upgrade_is_asked_for_and_none_that_was_not_is_taken(request_: bytes, tmp_path: Path) -> None:
+async def test_only_a_websocket_is_requested_and_no_unasked_upgrade_is_accepted(
+    request_: bytes, tmp_path: Path
+) -> None:
     with Recorder(answering(SWITCH)) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             assert (await edge.send(request_, end=True)).startswith(b"HTTP/1.1 502 ")
@@ -183,12 +185,12 @@ async def test_tunnel_in_which_nothing_moves_is_closed(tmp_path: Path) -> None:
             await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the upstream connection")
 
 
-@pytest.mark.parametrize(("stall", "half_closed"), [(0.3, 60), (60, 0.3)], ids=["unheard", "heard"])
+@pytest.mark.parametrize(("stall", "half_closed"), [(0.3, 60), (60, 0.3)], ids=["unnoticed", "noticed"])
 @in_loop
-async def test_client_that_has_gone_is_not_kept_by_an_upstream_that_hangs(
+async def test_client_that_has_gone_is_dropped_behind_an_upstream_that_hangs(
     stall: float, half_closed: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the upstream takes nothing the client is not read from, so its end is not heard either."""
+    """While the upstream takes nothing, the edge does not read from the client and can't notice its end."""
     monkeypatch.setattr(tunnel, "STALL_SECONDS", stall)
     monkeypatch.setattr(tunnel, "HALF_CLOSED_SECONDS", half_closed)
     is_done = threading.Event()
@@ -214,32 +216,13 @@ async def test_client_that_has_gone_is_not_kept_by_an_upstream_that_hangs(
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection")
             is_done.set()
             port = hung.getsockname()[1]
-            # The loop may not end before the transport has: it still had bytes to write.
+            # The loop must not end before the transport, which still had bytes to write.
             await wait_for_in_loop(lambda: port not in peer_ports(os.getpid()), "the end of the upstream's connection")
 
 
 @in_loop
 async def test_slow_reader_holds_the_upstream_back(tmp_path: Path) -> None:
-    written = 0
-
-    async def handle(connection: Connection) -> None:
-        nonlocal written
-        await connection.read_head()
-        await connection.write(SWITCH)
-        for _ in range(100):
-            await connection.write(b"x" * 1_000_000)
-            written += 1_000_000
-
-    with Recorder(handle) as recorder:
-        async with relay_edge(tmp_path, recorder.url) as edge:
-            reader, writer = await edge.connect()
-            writer.write(UPGRADE)
-            await reader.readuntil(b"\r\n\r\n")
-            await stands_still(lambda: written)
-            assert written < 40_000_000
-            size = 0
-            while size < 100_000_000:
-                size += len(await reader.read(1 << 20))
+    await assert_slow_reader_slows_upstream(tmp_path, UPGRADE, SWITCH)
 
 
 @in_loop

@@ -1,4 +1,4 @@
-"""Names are read from plain ClientHellos, and never differently from how OpenSSL reads them."""
+"""Server names are read from ordinary ClientHellos, and always as OpenSSL reads them."""
 
 import ssl
 
@@ -17,7 +17,7 @@ def hello(
     maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     alpn: tuple[str, ...] = (),
 ) -> bytes:
-    """What OpenSSL sends as a client."""
+    """The ClientHello of an OpenSSL client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.minimum_version, context.maximum_version = minimum, maximum
@@ -32,7 +32,7 @@ def hello(
 
 
 def by_openssl(data: bytes) -> str | None:
-    """The name that OpenSSL reads; raises AssertionError when it takes no such hello, or waits for more."""
+    """The name that OpenSSL reads; raises AssertionError when it refuses the hello or waits for more."""
     context = HelloContext(ssl.TLSVersion.TLSv1_2)
     context.reads_plain = False
     answer = context.reader().feed(data)
@@ -52,7 +52,7 @@ NAME_AT = NAMED.index(b"webmail.client-a.com")
 
 
 @pytest.mark.parametrize("data", HELLOS.values(), ids=HELLOS)
-def test_a_plain_hello_is_read_as_openssl_reads_it(data: bytes) -> None:
+def test_an_ordinary_hello_gives_the_name_that_openssl_reads(data: bytes) -> None:
     name = plain_server_name(data)
 
     assert name is not None
@@ -81,7 +81,7 @@ def test_a_hello_without_a_name_has_none() -> None:
         pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="plain HTTP"),
     ],
 )
-def test_what_is_not_of_the_plainest_form_is_left_to_openssl(data: bytes) -> None:
+def test_any_other_hello_is_left_to_openssl(data: bytes) -> None:
     assert plain_server_name(data) is None
 
 
@@ -90,7 +90,7 @@ def test_what_is_not_of_the_plainest_form_is_left_to_openssl(data: bytes) -> Non
     changes=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=4),
     cut=st.none() | st.integers(0, 600),
 )
-def test_no_change_of_a_hello_makes_it_read_differently(
+def test_no_mutation_of_a_hello_gives_another_name_than_openssl(
     data: bytes, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
     changed = bytearray(data)
@@ -103,7 +103,7 @@ def test_no_change_of_a_hello_makes_it_read_differently(
     context = HelloContext(ssl.TLSVersion.TLSv1_2)
     context.reads_plain = False
     answer = context.reader().feed(bytes(changed[:cut]))
-    # Where OpenSSL refuses the hello for something else in it, so will the handshake on the chosen context.
+    # If OpenSSL refuses the hello for another reason, the handshake on the selected context fails too.
     if isinstance(answer, Hello):
         assert answer.server_name == (name.decode() or None)
 

@@ -1,4 +1,4 @@
-"""Clients that go while they are not read from: both sides end soon, whatever hangs behind the edge."""
+"""Clients that disconnect while they are not read from: both sides close soon, even if the upstream hangs."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w
 
 
 async def stuck(connection: Connection) -> None:
-    """Reads no more, as a server whose threads all hang."""
+    """Stop reading, like a server whose threads all hang."""
     connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await asyncio.sleep(60)
 
@@ -41,7 +41,7 @@ async def stuck_behind_upgrade(connection: Connection) -> None:
 
 
 async def fill(client: asyncio.StreamWriter, connection: ClientConnection) -> None:
-    """Send until the edge reads no more for good; what was sent has all arrived at its socket."""
+    """Send until the edge stops reading; everything sent has arrived at its socket."""
     loop, since = asyncio.get_running_loop(), connection._plane.disconnects._since
     while loop.time() - since.get(connection, loop.time()) < 0.2:
         if not connection._is_paused:
@@ -57,7 +57,7 @@ def reset(client: asyncio.StreamWriter) -> None:
 
 
 def end(client: asyncio.StreamWriter) -> None:
-    """A FIN, without the goodbye of TLS if there is any: the loop's would wait for an answer to it."""
+    """A FIN, without close_notify: the event loop's close would wait for an answer to that."""
     with socket.socket(fileno=os.dup(client.get_extra_info("socket").fileno())) as bound:
         bound.shutdown(socket.SHUT_WR)
 
@@ -65,7 +65,7 @@ def end(client: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("go", [reset, end])
 @pytest.mark.parametrize("kind", ["request", "tunnel"])
 @in_loop
-async def test_web_client_that_goes_behind_a_server_that_hangs_is_noticed(
+async def test_web_client_that_disconnects_while_its_server_hangs_is_noticed(
     kind: str, go: Callable[[asyncio.StreamWriter], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disconnects, "GONE_SECONDS", 0.5)
@@ -84,10 +84,10 @@ async def test_web_client_that_goes_behind_a_server_that_hangs_is_noticed(
 
 
 @in_loop
-async def test_web_client_that_has_said_all_gets_its_answer_from_a_server_that_is_slow_to_read(
+async def test_web_client_that_has_sent_everything_gets_its_answer_from_a_slow_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its end is there long before the last byte has been read from it."""
+    """Its FIN arrives long before the last byte has been read from it."""
     monkeypatch.setattr(disconnects, "GONE_SECONDS", 3)
 
     async def slow(connection: Connection) -> None:
@@ -102,8 +102,8 @@ async def test_web_client_that_has_said_all_gets_its_answer_from_a_server_that_i
 
 
 @in_loop
-async def test_client_that_ends_while_the_end_of_its_answer_is_on_its_way_gets_all_of_it(tmp_path: Path) -> None:
-    """What is closed is read from again: its end is no news for whoever looks after those that are not."""
+async def test_client_that_closes_its_side_while_its_answer_is_being_sent_gets_all_of_it(tmp_path: Path) -> None:
+    """A closing connection is read from again, so its FIN must not count as that of a paused client."""
     size = 5_000_000
     async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
         reader, client = await edge.connect()
@@ -139,7 +139,7 @@ async def mail_tunnel(folder: Path) -> AsyncIterator[tuple[ClientConnection, asy
 
 @pytest.mark.parametrize("go", [reset, end])
 @in_loop
-async def test_mail_client_that_goes_behind_a_server_that_hangs_is_noticed(
+async def test_mail_client_that_disconnects_while_its_server_hangs_is_noticed(
     go: Callable[[asyncio.StreamWriter], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disconnects, "GONE_SECONDS", 0.5)
@@ -152,7 +152,7 @@ async def test_mail_client_that_goes_behind_a_server_that_hangs_is_noticed(
 
 
 @in_loop
-async def test_both_sides_are_asked_for_peers_that_vanish_without_a_word(tmp_path: Path) -> None:
+async def test_keepalive_is_on_towards_clients_and_upstreams(tmp_path: Path) -> None:
     from certstore.model.settings.models import ListenerSettings
     from edge_addon.listeners.listening import ListeningSockets
 
@@ -160,15 +160,15 @@ async def test_both_sides_are_asked_for_peers_that_vanish_without_a_word(tmp_pat
     sockets.adopt([ListenerSettings.model_validate({"kind": "http", "listen": "127.0.0.1:0"})])
     listener = sockets.listening[0]
     with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
-        assert _asks(accepted)
+        assert _has_keepalive(accepted)
     sockets.close()
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await edge.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", end=True)
             idle = edge.plane.upstream_pool("main").servers[0].idle
-            assert _asks(next(iter(idle)).transport.get_extra_info("socket"))
+            assert _has_keepalive(next(iter(idle)).transport.get_extra_info("socket"))
 
 
-def _asks(each: socket.socket) -> bool:
+def _has_keepalive(each: socket.socket) -> bool:
     is_on = each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     return bool(is_on) and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_SECONDS

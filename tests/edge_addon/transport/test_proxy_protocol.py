@@ -25,7 +25,7 @@ EDGE6 = Address("2001:db8::1", 993)
 
 ports = st.integers(0, 65535)
 addresses4 = st.builds(Address, st.ip_addresses(v=4).map(str), ports)
-# No mapped ones: those come back as the IPv4 addresses that they are.
+# No mapped addresses: those come back as IPv4.
 addresses6 = st.builds(Address, st.ip_addresses(v=6, network="2001:db8::/32").map(str), ports)
 pairs = st.tuples(addresses4, addresses4) | st.tuples(addresses6, addresses6)
 
@@ -53,7 +53,7 @@ def test_version_1_is_built_as_specified(source: Address, destination: Address, 
 
 
 @pytest.mark.parametrize("build", [build_v1, build_v2])
-def test_addresses_of_two_families_travel_in_one_and_are_two_again(
+def test_addresses_of_two_families_are_sent_in_one_and_read_as_two(
     build: Callable[[Address, Address], bytes],
 ) -> None:
     header = parse(build(CLIENT, EDGE6))
@@ -61,19 +61,19 @@ def test_addresses_of_two_families_travel_in_one_and_are_two_again(
     assert (header.source, header.destination) == (CLIENT, EDGE6)
 
 
-def test_version_2_tells_the_upstream_of_tls_and_server_name() -> None:
+def test_version_2_carries_tls_version_and_server_name() -> None:
     header = build_v2(CLIENT, EDGE, tls_version="TLSv1.3", server_name="mail.example.com")
     authority = b"\x02\x00\x10mail.example.com"
     ssl = b"\x20\x00\x0f" + b"\x01" + b"\x00\x00\x00\x01" + b"\x21\x00\x07TLSv1.3"
     assert header == v2(0x21, 0x11, BODY4 + authority + ssl)
 
 
-def test_version_2_without_tls_says_nothing_of_tls() -> None:
+def test_version_2_without_tls_has_no_tls_fields() -> None:
     assert build_v2(CLIENT, EDGE) == v2(0x21, 0x11, BODY4)
 
 
 @given(pairs, st.binary(max_size=40), st.sampled_from([1, 2]))
-def test_what_is_built_is_read_back_and_what_follows_is_left_alone(
+def test_built_headers_are_parsed_and_what_follows_is_not_touched(
     pair: tuple[Address, Address], rest: bytes, version: int
 ) -> None:
     built = build_v1(*pair) if version == 1 else build_v2(*pair, tls_version="TLSv1.2", server_name="a.test")
@@ -81,7 +81,7 @@ def test_what_is_built_is_read_back_and_what_follows_is_left_alone(
 
 
 @given(pairs, st.sampled_from([1, 2]))
-def test_every_beginning_of_a_header_needs_more(pair: tuple[Address, Address], version: int) -> None:
+def test_every_prefix_of_a_header_needs_more(pair: tuple[Address, Address], version: int) -> None:
     built = build_v1(*pair) if version == 1 else build_v2(*pair)
     assert all(parse(built[:length]) == NeedMore() for length in range(len(built)))
     assert isinstance(parse(built), Header)
@@ -110,7 +110,7 @@ def test_random_bodies_of_version_2_never_raise(body: bytes) -> None:
         pytest.param(v2(0x21, 0x00, b""), id="version 2 of no family"),
     ],
 )
-def test_a_header_without_addresses_is_local(data: bytes) -> None:
+def test_a_header_without_addresses_leaves_those_of_the_connection(data: bytes) -> None:
     header = parse(data)
     assert isinstance(header, Header)
     assert header.source is None

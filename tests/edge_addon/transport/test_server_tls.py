@@ -1,6 +1,6 @@
-"""The transport over TLS alone, between a server in memory and a protocol that answers at once.
+"""The TLS transport alone, between a server in memory and a protocol that answers immediately.
 
-Against real servers it is shown in relay/test_upstream_tls.py and mail/test_upstream.py.
+upstream/test_upstream_tls.py and mail/test_upstream.py test it against real servers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from tests.certificates import CertificateAuthority
 
 
 class Lower(asyncio.Transport):
-    """Keeps what is sent."""
+    """A transport that keeps what is sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Lower(asyncio.Transport):
 
 
 class Echo(asyncio.Protocol):
-    """Answers all that it hears."""
+    """A protocol that answers all data."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -54,7 +54,7 @@ class Echo(asyncio.Protocol):
 
 @pytest.fixture
 def ends(tmp_path: Path) -> tuple[Echo, TlsTransport, Lower, TlsStage]:
-    """The handshake is done."""
+    """Both ends after the handshake."""
     authority = CertificateAuthority()
     (tmp_path / "ca.pem").write_bytes(authority.root_pem)
     authority.issue("localhost").write_to(tmp_path)
@@ -78,7 +78,7 @@ def ends(tmp_path: Path) -> tuple[Echo, TlsTransport, Lower, TlsStage]:
     return echo, transport, lower, server
 
 
-def test_what_is_said_is_heard_and_answered(ends: tuple[Echo, TlsTransport, Lower, TlsStage]) -> None:
+def test_data_passes_both_ways(ends: tuple[Echo, TlsTransport, Lower, TlsStage]) -> None:
     echo, transport, lower, server = ends
     server.write(b"hello")
     transport.data_received(server.output())
@@ -86,7 +86,7 @@ def test_what_is_said_is_heard_and_answered(ends: tuple[Echo, TlsTransport, Lowe
     assert server.receive(lower.take()) == b"hello"
 
 
-def test_what_came_whole_before_a_broken_record_is_heard_and_can_not_be_answered(
+def test_data_before_a_broken_record_is_delivered_but_can_not_be_answered(
     ends: tuple[Echo, TlsTransport, Lower, TlsStage],
 ) -> None:
     echo, transport, lower, server = ends

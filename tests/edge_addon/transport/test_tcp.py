@@ -1,4 +1,4 @@
-"""A connection is closed in time, whether its other side reads slowly or not at all."""
+"""A connection is closed by a deadline, whether its peer reads slowly or not at all."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ class _Ending(asyncio.Protocol):
 
 @asynccontextmanager
 async def written_to() -> AsyncIterator[tuple[asyncio.Transport, _Ending, socket.socket]]:
-    """A transport with more written than any socket buffer takes, and the peer's end, which nobody reads."""
+    """A transport with more data written than any socket buffer holds, and its peer, which nobody reads."""
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.setblocking(False)
@@ -46,7 +46,7 @@ async def test_peer_that_reads_nothing_is_reset(monkeypatch: pytest.MonkeyPatch)
 
 
 @in_loop
-async def test_plain_close_would_wait_for_ever() -> None:
+async def test_plain_close_would_wait_forever() -> None:
     async with written_to() as (transport, protocol, _):
         transport.close()
         await asyncio.sleep(0.4)  # what is shown is that nothing happens
@@ -61,13 +61,13 @@ async def test_slow_peer_gets_everything(monkeypatch: pytest.MonkeyPatch) -> Non
         loop, got = asyncio.get_running_loop(), 0
         while data := await loop.sock_recv(theirs, 500_000):
             got += len(data)
-            await asyncio.sleep(0.02)  # slow, and never still for CLOSE_SECONDS
+            await asyncio.sleep(0.02)  # slow, but never idle for CLOSE_SECONDS
         assert got == SIZE
         await wait_for_in_loop(lambda: protocol.is_over, "the end")
 
 
 @in_loop
-async def test_connection_with_nothing_left_to_send_closes_at_once() -> None:
+async def test_connection_with_nothing_left_to_send_closes_immediately() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         transport, protocol = await asyncio.get_running_loop().create_connection(_Ending, sock=ours)

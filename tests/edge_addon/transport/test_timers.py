@@ -1,4 +1,4 @@
-"""Coarse timers on a loop whose clock the test holds."""
+"""Coarse timers on an event loop whose clock the test controls."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from edge_addon.transport.timers import LONGEST_WAIT, Timers
 
 
 class HeldLoop:
-    """As much of a loop as timers use; `advance` moves its clock a tick at a time."""
+    """The part of an event loop that timers use; `advance` moves its clock tick by tick."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -47,7 +47,7 @@ def timers(loop: HeldLoop) -> Timers:
     return Timers(cast(asyncio.AbstractEventLoop, loop))
 
 
-def test_timer_fires_within_a_second_after_its_time_and_never_before(loop: HeldLoop, timers: Timers) -> None:
+def test_timer_fires_up_to_a_second_late_and_never_early(loop: HeldLoop, timers: Timers) -> None:
     fired: list[float] = []
     for hundredths in range(0, 300, 7):
         timers.timer().set(10 + hundredths / 100, lambda due=110 + hundredths / 100: fired.append(loop.now - due))  # type: ignore[misc]
@@ -96,7 +96,7 @@ def test_timer_brought_forward_fires_early_and_once(loop: HeldLoop, timers: Time
     assert 110 <= fired[0] <= 112
 
 
-def test_a_timer_set_for_each_of_many_requests_takes_one_place(loop: HeldLoop, timers: Timers) -> None:
+def test_a_timer_set_for_each_of_many_requests_takes_one_slot(loop: HeldLoop, timers: Timers) -> None:
     timer = timers.timer()
     for _ in range(1000):
         timer.set(20, lambda: None)
@@ -136,7 +136,7 @@ def test_timer_can_be_set_again_from_its_own_callback(loop: HeldLoop, timers: Ti
     assert len(fired) == 3
 
 
-def test_stop_forgets_everything(loop: HeldLoop, timers: Timers) -> None:
+def test_stop_clears_every_timer(loop: HeldLoop, timers: Timers) -> None:
     fired: list[str] = []
     timers.timer().set(3, lambda: fired.append("late"))
 
@@ -147,8 +147,8 @@ def test_stop_forgets_everything(loop: HeldLoop, timers: Timers) -> None:
     assert fired == []
 
 
-def test_a_timer_that_was_cancelled_is_let_go_long_before_its_time(loop: HeldLoop, timers: Timers) -> None:
-    """An hour's idle limit must not keep every connection of the last hour in memory."""
+def test_a_cancelled_timer_is_released_long_before_its_time(loop: HeldLoop, timers: Timers) -> None:
+    """An idle limit of an hour must not keep every connection of the last hour in memory."""
     for _ in range(100):
         timer = timers.timer()
         timer.set(3600, lambda: None)

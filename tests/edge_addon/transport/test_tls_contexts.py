@@ -1,4 +1,4 @@
-"""The context cache: one context per version and purpose, bounded, and steady when files can't be read."""
+"""The context cache: one context per version and purpose, bounded, and usable when files can't be read."""
 
 import shutil
 from pathlib import Path
@@ -38,7 +38,7 @@ def cache(layout: Layout, clock: Clock) -> ContextCache:
 
 
 def publish(layout: Layout, site: str, version: int, issued: Issued, *, rsa: Issued | None = None) -> ServedCertificate:
-    """Write a version's files and make it live."""
+    """Write the files of a version and make it live."""
     folder = layout.version(site, version)
     issued.write_to(folder)
     if rsa is not None:
@@ -115,7 +115,7 @@ def test_unreadable_files_without_a_last_context_give_none(layout: Layout, cache
     assert cache.get(served, is_mail=False) is None
 
 
-def test_an_rsa_pair_beside_the_first_is_loaded(layout: Layout, cache: ContextCache) -> None:
+def test_a_second_rsa_pair_is_loaded(layout: Layout, cache: ContextCache) -> None:
     pair = publish(layout, "a.test", 1, CA.issue("a.test"), rsa=CA.issue("a.test", key_type="rsa2048"))
     context = cache.get(pair, is_mail=False)
     assert context is not None

@@ -1,4 +1,4 @@
-"""The TLS stage over memory, against Python's own TLS client: names read first, records, sessions, junk."""
+"""The TLS stage over memory, against Python's TLS client: server names, records, junk."""
 
 import ssl
 
@@ -14,7 +14,7 @@ SITE = CA.issue("a.test")
 
 
 class MemoryClient:
-    """A TLS client over memory. `issued_by` None trusts nobody."""
+    """A TLS client over memory. With `issued_by` None it trusts no certificate."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ def server_context(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> 
     return context
 
 
-def shake_hands(client: MemoryClient, stage: TlsStage, first: bytes = b"") -> None:
-    """Carry bytes to and fro until both ends are done."""
+def do_handshake(client: MemoryClient, stage: TlsStage, first: bytes = b"") -> None:
+    """Pass bytes back and forth until both sides are done."""
     pending = first
     done = [False, False]
     for _ in range(10):
@@ -138,7 +138,7 @@ def test_junk_never_raises_and_never_has_a_name(junk: bytes) -> None:
     assert answer is None or isinstance(answer, NotTls) or answer.server_name is None
 
 
-def test_an_endless_hello_is_given_up(hellos: HelloContext) -> None:
+def test_an_endless_hello_is_refused(hellos: HelloContext) -> None:
     reader = hellos.reader()
     record = b"\x16\x03\x01\x40\x00"
     handshake = b"\x01\x01\x00\x00"  # a ClientHello that announces 64 KB
@@ -170,7 +170,7 @@ def test_records_pass_both_ways_after_the_handshake(
     hello = hellos.reader().feed(client.hello())
     assert isinstance(hello, Hello)
     stage = TlsStage(server_context(tmp_path_factory, SITE))
-    shake_hands(client, stage, hello.received)
+    do_handshake(client, stage, hello.received)
 
     body = bytes(range(256)) * 400
     stage.write(body)
@@ -194,13 +194,13 @@ def test_a_client_that_trusts_another_authority_refuses_the_certificate(
     stage = TlsStage(server_context(tmp_path_factory, SITE))
 
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake_hands(client, stage, client.hello())
+        do_handshake(client, stage, client.hello())
 
 
 def test_close_notify_reads_as_the_end(tmp_path_factory: pytest.TempPathFactory) -> None:
     client = MemoryClient("a.test")
     stage = TlsStage(server_context(tmp_path_factory, SITE))
-    shake_hands(client, stage, client.hello())
+    do_handshake(client, stage, client.hello())
 
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.unwrap()
@@ -212,7 +212,7 @@ def test_close_notify_reads_as_the_end(tmp_path_factory: pytest.TempPathFactory)
 def test_a_broken_record_raises_and_leaves_an_alert(tmp_path_factory: pytest.TempPathFactory) -> None:
     client = MemoryClient("a.test")
     stage = TlsStage(server_context(tmp_path_factory, SITE))
-    shake_hands(client, stage, client.hello())
+    do_handshake(client, stage, client.hello())
     client.tls.write(b"hello")
     record = bytearray(client.outgoing.read())
     record[-1] ^= 1
@@ -221,4 +221,4 @@ def test_a_broken_record_raises_and_leaves_an_alert(tmp_path_factory: pytest.Tem
     with pytest.raises(ssl.SSLError, match=r"(?i)mac|decrypt"):
         stage.read()
 
-    assert stage.output()[:1] in (b"\x15", b"\x17")  # the alert; in TLS 1.3 it looks like data
+    assert stage.output()[:1] in (b"\x15", b"\x17")  # the alert, which looks like data in TLS 1.3

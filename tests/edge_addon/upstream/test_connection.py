@@ -1,4 +1,4 @@
-"""Which connections may be used again after a response."""
+"""Which upstream connections are used again after a response."""
 
 import asyncio
 import select
@@ -23,7 +23,7 @@ async def get(edge: Edge, request: bytes = GET) -> bytes:
     "response", [ok(b"ok", b"Connection: close"), b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"]
 )
 @in_loop
-async def test_connection_that_its_server_wants_to_end_is_not_used_again(response: bytes, tmp_path: Path) -> None:
+async def test_connection_that_its_server_will_close_is_not_used_again(response: bytes, tmp_path: Path) -> None:
     with Recorder(answering(response)) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             for _ in range(3):
@@ -41,17 +41,17 @@ async def test_connection_that_its_server_wants_to_end_is_not_used_again(respons
     ids=["HEAD", "204", "304"],
 )
 @in_loop
-async def test_connection_rests_behind_an_answer_without_a_body_because_broken_servers_send_one(
+async def test_connection_rests_after_an_answer_without_a_body_because_broken_servers_send_one(
     request_: bytes, head: bytes, tmp_path: Path
 ) -> None:
-    """In the next segment, when another client's request could be on the connection already."""
+    """The body comes in the next segment, when another client's request could already be on the connection."""
 
     async def handle(connection: Connection) -> None:
         if len(recorder.connections) > 1:
             await answering(ok())(connection)
         await connection.read_head()
         await connection.write(head)
-        await connection.read_head()  # only a connection that was not left to rest gets another request
+        await connection.read_head()  # only a connection that did not rest gets another request
         await connection.write(ok(b"evil"))
 
     with Recorder(handle) as recorder:
@@ -61,7 +61,7 @@ async def test_connection_rests_behind_an_answer_without_a_body_because_broken_s
 
 
 @in_loop
-async def test_connection_that_had_its_rest_is_used_again(tmp_path: Path) -> None:
+async def test_connection_is_used_again_after_its_rest(tmp_path: Path) -> None:
     with Recorder(answering(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await get(edge)
@@ -73,8 +73,8 @@ async def test_connection_that_had_its_rest_is_used_again(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("late", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b""], ids=["bytes", "the end"])
 @in_loop
-async def test_connection_in_which_something_lies_unread_is_not_used_again(late: bytes, tmp_path: Path) -> None:
-    """The loop is told of it only after this request: it came in the same turn."""
+async def test_connection_with_unread_data_is_not_used_again(late: bytes, tmp_path: Path) -> None:
+    """The loop reads it only after this request, because both came in the same iteration."""
     may_speak, has_spoken = threading.Event(), threading.Event()
 
     async def handle(connection: Connection) -> None:

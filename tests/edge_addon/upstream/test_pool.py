@@ -1,4 +1,4 @@
-"""Connections to upstreams: kept, given up, tried again at most once, spread over several, TLS verified."""
+"""Connections to upstreams: reused, closed, retried at most once, balanced over several, verified by TLS."""
 
 import ssl
 from pathlib import Path
@@ -17,7 +17,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
 def closing_after(count: int) -> Handler:
-    """Answer so many requests on each connection, read one more head, close without an answer."""
+    """Answer `count` requests on each connection, read one more head, close without an answer."""
 
     async def handle(connection: Connection) -> None:
         for _ in range(count):
@@ -53,7 +53,7 @@ async def test_request_on_a_stale_connection_is_sent_again_once_on_a_fresh_one(t
 
 
 @in_loop
-async def test_there_is_no_third_try(tmp_path: Path) -> None:
+async def test_a_request_is_never_sent_a_third_time(tmp_path: Path) -> None:
     closed: list[Connection] = []
 
     async def handle(connection: Connection) -> None:
@@ -82,7 +82,7 @@ async def test_there_is_no_third_try(tmp_path: Path) -> None:
     ids=["POST", "POST without content", "PUT with content", "unknown method"],
 )
 @in_loop
-async def test_what_may_have_been_done_is_never_sent_again(request_: bytes, tmp_path: Path) -> None:
+async def test_request_that_may_have_been_processed_is_never_sent_again(request_: bytes, tmp_path: Path) -> None:
     with Recorder(closing_after(1)) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             assert (await get(edge)).endswith(b"ok")
@@ -91,7 +91,7 @@ async def test_what_may_have_been_done_is_never_sent_again(request_: bytes, tmp_
 
 
 @in_loop
-async def test_response_that_has_begun_is_never_asked_for_again(tmp_path: Path) -> None:
+async def test_request_whose_response_has_begun_is_never_sent_again(tmp_path: Path) -> None:
     async def handle(connection: Connection) -> None:
         await connection.read_head()
         await connection.write(ok())
@@ -107,10 +107,10 @@ async def test_response_that_has_begun_is_never_asked_for_again(tmp_path: Path) 
 
 
 @in_loop
-async def test_request_that_may_not_be_sent_twice_takes_no_connection_that_was_long_idle(
+async def test_request_that_may_not_be_sent_twice_takes_no_long_idle_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server may be closing it at this moment, and then nobody could tell whether the request was seen."""
+    """The server may be closing it at this moment, and nobody could tell whether it received the request."""
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             post = GET.replace(b"GET", b"POST")
@@ -137,7 +137,7 @@ async def test_idle_connections_are_closed_after_their_limit(tmp_path: Path, mon
 
 
 @in_loop
-async def test_closed_pool_keeps_no_connection(tmp_path: Path) -> None:
+async def test_closed_pool_keeps_no_connections(tmp_path: Path) -> None:
     with Recorder(answering(ok())) as recorder:
         async with relay_edge(tmp_path, recorder.url) as edge:
             await get(edge)
@@ -157,10 +157,10 @@ async def test_upstream_that_is_not_there_is_a_502(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_upstream_that_takes_no_connection_in_time_is_a_504(
+async def test_upstream_that_accepts_no_connection_in_time_is_a_504(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A TLS upstream that never speaks: the connection is not there until its handshake is done."""
+    """A TLS upstream that sends nothing: there is no connection until its handshake is complete."""
     monkeypatch.setattr(upstream_module, "CONNECT_SECONDS", 0.3)
     with Recorder(silent) as recorder:
         async with relay_edge(tmp_path, recorder.url.replace("http:", "https:")) as edge:
@@ -186,7 +186,7 @@ async def test_body_waits_until_the_connection_is_there(tmp_path: Path) -> None:
 
 @in_loop
 async def test_client_is_not_read_from_while_there_is_no_connection_to_take_its_body(tmp_path: Path) -> None:
-    """A TLS upstream that never speaks: the connection is not there until its handshake is done."""
+    """A TLS upstream that sends nothing: there is no connection until its handshake is complete."""
     with Recorder(silent) as recorder:
         async with relay_edge(tmp_path, recorder.url.replace("http:", "https:")) as edge:
             _, writer = await edge.connect()
@@ -208,7 +208,7 @@ async def test_requests_go_to_the_server_with_the_fewest_under_way(tmp_path: Pat
 
 
 @in_loop
-async def test_server_that_refuses_connections_is_passed_over_and_taken_back_when_it_recovers(
+async def test_server_that_refuses_connections_gets_no_requests_until_it_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upstream_module, "FAILED_SECONDS", 3600)
@@ -293,7 +293,7 @@ async def test_https_upstream_is_verified(name: str, ca_file: str | None, status
     ids=["the name that is asked for", "that of its address", "none is asked for"],
 )
 @in_loop
-async def test_https_upstream_may_show_a_name_that_is_not_its_address(
+async def test_https_upstream_may_have_a_name_that_is_not_its_address(
     expected: str | None, shown: str, status: bytes, tmp_path: Path
 ) -> None:
     authority = CertificateAuthority()

@@ -1,4 +1,4 @@
-"""Requests whose connection is lost without an answer: which are sent again, and which never."""
+"""Requests whose connection is lost without an answer: which ones are sent again."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ def test_second_try(*, is_repeatable: bool, is_reused: bool, has_others: bool, a
 
 
 class _Bound:
-    """A transport of which only the socket is asked for."""
+    """A transport that only gives its socket."""
 
     def __init__(self, bound: socket.socket) -> None:
         self._bound = bound
@@ -48,7 +48,7 @@ class _Bound:
 
 
 @pytest.mark.parametrize("has_closed", [True, False], ids=["after its end", "before its end"])
-def test_tcp_tells_what_a_server_got(has_closed: bool) -> None:
+def test_tcp_shows_what_a_server_has_received(has_closed: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as ours:
         theirs, _ = listener.accept()
         ours.sendall(GET)
@@ -69,10 +69,10 @@ def test_tcp_tells_what_a_server_got(has_closed: bool) -> None:
     [("after its end", b"200"), ("before its end", b"502"), ("before its reset", b"502")],
 )
 @in_loop
-async def test_post_on_a_connection_that_its_server_ends_at_that_moment(
+async def test_post_on_a_connection_that_its_server_closes_at_that_moment(
     comes: str, status: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what the server never got is sent again."""
+    """Only a request that the server never received is sent again."""
     monkeypatch.setattr(UpstreamConnection, "_has_unread", lambda _: False)
     with listening_socket() as listener:
         listener.settimeout(20)
@@ -84,7 +84,7 @@ async def test_post_on_a_connection_that_its_server_ends_at_that_moment(
             theirs.sendall(ok())
             await reader.readuntil(b"\r\n\r\nok")
             upstream = next(iter(edge.plane.upstream_pool("main").servers[0].idle)).transport
-            upstream.pause_reading()  # the loop comes to the end only later
+            upstream.pause_reading()  # the loop reads the end only later
             if comes == "after its end":
                 theirs.close()
             writer.write(POST)
@@ -112,10 +112,8 @@ async def test_post_on_a_connection_that_its_server_ends_at_that_moment(
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["large", "of unknown length"])
 @in_loop
-async def test_upload_that_is_not_kept_goes_over_a_connection_that_nobody_closes(
-    is_chunked: bool, tmp_path: Path
-) -> None:
-    """The server of a pooled one may be closing it right now, and the upload could not be sent again."""
+async def test_upload_that_is_not_kept_gets_a_new_connection(is_chunked: bool, tmp_path: Path) -> None:
+    """The server may be closing a pooled connection right now, and the upload could not be sent again."""
 
     async def handle(connection: Connection) -> None:
         while True:
@@ -142,8 +140,8 @@ async def test_upload_that_is_not_kept_goes_over_a_connection_that_nobody_closes
 
 
 @in_loop
-async def test_get_that_one_of_several_servers_hangs_up_on_goes_to_another(tmp_path: Path) -> None:
-    """A server that is being restarted resets what waits in its backlog."""
+async def test_get_on_which_one_of_several_servers_closes_goes_to_another(tmp_path: Path) -> None:
+    """A server that restarts resets the connections in its backlog."""
 
     async def hang_up(connection: Connection) -> None:
         await connection.read_head()
@@ -160,9 +158,7 @@ async def test_get_that_one_of_several_servers_hangs_up_on_goes_to_another(tmp_p
 
 
 @in_loop
-async def test_fault_while_connecting_is_answered_and_nobody_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unexpected_error_while_connecting_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(_: Server) -> UpstreamConnection:
         raise UnicodeError("a fault that nobody foresaw")
 

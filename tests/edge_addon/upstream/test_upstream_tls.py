@@ -1,4 +1,4 @@
-"""https upstreams whose connections end, renew their keys and misbehave in every way that TLS knows."""
+"""https upstreams that close, update their keys and misbehave in every way that TLS allows."""
 
 import asyncio
 import contextlib
@@ -57,10 +57,10 @@ async def edge_before(
                          ids=["to the end", "counted"])  # fmt: skip
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
 @in_loop
-async def test_nothing_of_a_body_is_lost_to_a_client_that_waits_when_its_server_says_goodbye_at_once(
+async def test_a_slow_client_gets_the_whole_body_of_a_server_that_closes_immediately(
     version: ssl.TLSVersion, head: bytes, tmp_path: Path
 ) -> None:
-    """All that was sent before close_notify counts, however late it is read."""
+    """Everything sent before close_notify arrives, however late it is read."""
     body = bytes(range(256)) * (BIG // 256) + bytes(BIG % 256)
     has_ended = threading.Event()
 
@@ -86,8 +86,8 @@ async def test_nothing_of_a_body_is_lost_to_a_client_that_waits_when_its_server_
 
 
 @in_loop
-async def test_no_size_of_body_loses_its_tail_to_a_goodbye_that_comes_under_back_pressure(tmp_path: Path) -> None:
-    """The tail may lie in any of the buffers on the way when the server's end is there already."""
+async def test_no_size_of_body_loses_its_tail_when_close_notify_comes_under_back_pressure(tmp_path: Path) -> None:
+    """The tail may lie in any of the buffers on the way when the server has already closed."""
     sizes = range(100_000, 6_000_000, 150_000)
 
     def handle(connection: TlsConnection) -> None:
@@ -119,8 +119,8 @@ async def test_no_size_of_body_loses_its_tail_to_a_goodbye_that_comes_under_back
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
 @in_loop
-async def test_body_to_the_end_without_goodbye_is_a_cut_one(version: ssl.TLSVersion, tmp_path: Path) -> None:
-    """RFC 9112 §9.8: anybody on the wire can end a TCP connection."""
+async def test_close_delimited_body_without_close_notify_is_truncated(version: ssl.TLSVersion, tmp_path: Path) -> None:
+    """RFC 9112 §9.8: anybody on the path can end a TCP connection."""
 
     def handle(connection: TlsConnection) -> None:
         connection.read_head()
@@ -136,8 +136,8 @@ async def test_body_to_the_end_without_goodbye_is_a_cut_one(version: ssl.TLSVers
 
 
 @in_loop
-async def test_counted_body_is_whole_without_goodbye(tmp_path: Path) -> None:
-    """RFC 9112 §9.8: its length says that it is complete."""
+async def test_body_with_a_length_is_complete_without_close_notify(tmp_path: Path) -> None:
+    """RFC 9112 §9.8: its length shows that it is complete."""
 
     def handle(connection: TlsConnection) -> None:
         connection.read_head()
@@ -150,8 +150,8 @@ async def test_counted_body_is_whole_without_goodbye(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_server_hears_its_name_and_our_protocol_and_keeps_its_connection(tmp_path: Path) -> None:
-    """Session tickets that come behind the handshake of TLS 1.3 are no answer that nobody asked for."""
+async def test_server_gets_its_name_and_our_protocol_and_keeps_its_connection(tmp_path: Path) -> None:
+    """Session tickets after a TLS 1.3 handshake must not count as an unrequested response."""
     names: list[str | None] = []
     context = server_context(tmp_path)
     context.sni_callback = lambda _tls, name, _context: names.append(name)
@@ -170,7 +170,7 @@ async def test_server_hears_its_name_and_our_protocol_and_keeps_its_connection(t
 
 
 @in_loop
-async def test_answer_given_before_the_server_closed_on_a_body_gets_to_the_client(tmp_path: Path) -> None:
+async def test_answer_sent_before_the_server_closed_on_a_body_reaches_the_client(tmp_path: Path) -> None:
     def handle(connection: TlsConnection) -> None:
         connection.read_head()
         connection.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig", close=True)
@@ -183,7 +183,7 @@ async def test_answer_given_before_the_server_closed_on_a_body_gets_to_the_clien
 
 
 @in_loop
-async def test_connection_that_is_over_is_not_held_by_itself(tmp_path: Path) -> None:
+async def test_closed_connection_does_not_refer_to_itself(tmp_path: Path) -> None:
     def handle(connection: TlsConnection) -> None:
         connection.read_head()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -206,7 +206,7 @@ async def test_connection_that_is_over_is_not_held_by_itself(tmp_path: Path) -> 
 
 
 class OpenSslServer:
-    """`openssl s_server`, which does on command what Python's `ssl` has no call for."""
+    """`openssl s_server`, which does on command what Python's `ssl` can't."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         server_context(folder)
@@ -256,7 +256,7 @@ class OpenSslServer:
     ],
 )
 @in_loop
-async def test_keys_may_be_renewed_and_handshakes_may_not(
+async def test_keys_may_be_updated_but_not_renegotiated(
     options: list[str], command: bytes, is_whole: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "ca.pem").write_bytes(CA.root_pem)

@@ -1,4 +1,4 @@
-"""Certificates replaced under load: no handshake ever sees half a pair, and no open connection notices."""
+"""Certificates replaced under load: no handshake sees an incomplete pair, and no open connection notices."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ SITES = ("a.test", "b.test")
 
 
 class EchoUpstream(threading.Thread):
-    """A web server that answers every request with its own target, and upgrades to an echo of bytes."""
+    """A web server that answers every request with its target, and echoes bytes after an upgrade."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -88,7 +88,7 @@ def connect(edge: RunningEdge, name: str) -> ssl.SSLSocket:
 
 
 class TornWriter(threading.Thread):
-    """Rewrites one site's drop in place, a few bytes at a time, key and chain in any order, with pauses anywhere."""
+    """Rewrites one site's drop in place: a few bytes at a time, key and chain in any order, with random pauses."""
 
     def __init__(self, store: Path, site: str, until: float, seed: int) -> None:
         super().__init__(daemon=True)
@@ -105,7 +105,7 @@ class TornWriter(threading.Thread):
             issued = self._random.choice(self._pool)
             files = [("privkey.pem", issued.privkey_pem), ("fullchain.pem", issued.fullchain_pem)]
             self._random.shuffle(files)
-            self.complete.add(issued.fingerprint)  # from its last byte on; noted before, so never too late
+            self.complete.add(issued.fingerprint)  # complete from its last byte on; noted before that is written
             for name, content in files:
                 with (self._folder / name).open("wb", buffering=0) as file:
                     while content:
@@ -119,7 +119,7 @@ class TornWriter(threading.Thread):
 
 
 @pytest.mark.timeout(SECONDS + 120)
-def test_every_handshake_during_torn_drops_gets_a_pair_that_was_once_complete(edge: RunningEdge) -> None:
+def test_every_handshake_during_incomplete_drops_gets_a_complete_pair(edge: RunningEdge) -> None:
     first = {site: edge.fingerprint("https", site) for site in SITES}
     until = time.monotonic() + SECONDS
     writers = {site: TornWriter(edge.store, site, until, seed) for seed, site in enumerate(SITES)}
@@ -143,12 +143,12 @@ def test_every_handshake_during_torn_drops_gets_a_pair_that_was_once_complete(ed
         drop_certificate(edge.store, site, issued)
         wait_for(
             lambda site=site, issued=issued: edge.fingerprint("https", site) == issued.fingerprint,  # type: ignore[misc]
-            f"{site}: a whole drop after the torn ones is served",
+            f"{site}: a complete drop after the incomplete ones is served",
         )
 
 
-def test_a_hundred_drops_cost_no_open_connection_anything(edge: RunningEdge) -> None:
-    """200 keep-alive connections answer before, during and after; a byte tunnel echoes through it all."""
+def test_a_hundred_drops_disturb_no_open_connection(edge: RunningEdge) -> None:
+    """200 keep-alive connections answer before, during and after the drops; a tunnel echoes all the time."""
     connections = [connect(edge, SITES[index % 2]) for index in range(200)]
     tunnel = connect(edge, "a.test")
     tunnel.sendall(b"GET /tunnel HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -197,8 +197,8 @@ def read_answer(connection: ssl.SSLSocket) -> bytes:
     return body
 
 
-def test_drops_that_wait_for_the_very_first_start_are_served_to_the_first_client(tmp_path: Path) -> None:
-    """Nobody gets the main certificate only because the service was not done looking."""
+def test_drops_present_before_the_first_start_are_served_to_the_first_client(tmp_path: Path) -> None:
+    """No client gets the main certificate only because the first scan was not complete."""
     main, certificates = CA.issue("edge.test"), {f"s{number}.test": CA.issue(f"s{number}.test") for number in range(50)}
     for site, issued in {"main": main, **certificates}.items():
         write_site(tmp_path / "store", site, issued)

@@ -1,4 +1,4 @@
-"""Two gigabytes down and up through a worker: whole, and without a worker that grows."""
+"""Two gigabytes each way through a worker: complete, and without the worker growing."""
 
 import socket
 import threading
@@ -15,11 +15,11 @@ from tests.running import running_edge
 SIZE = 2 * 2**30
 BLOCK = bytes(2**20)
 GROWTH = 16 * 2**20
-"""What buffers between two sockets may take, and the allocator beside them."""
+"""The memory that buffers between two sockets, and the allocator, may use."""
 
 
 def count(peer: socket.socket, size: int) -> int:
-    """Read so many bytes, or to the end; how many there were."""
+    """Read up to `size` bytes or to the end; returns how many there were."""
     seen = 0
     while seen < size and (data := peer.recv(2**20)):
         seen += len(data)
@@ -36,7 +36,7 @@ def read_head(peer: socket.socket) -> tuple[bytes, bytes]:
 
 @contextmanager
 def web_server() -> Iterator[tuple[str, list[int]]]:
-    """GET is answered with SIZE bytes; of a POST the size of its body is noted."""
+    """Answers GET with SIZE bytes, and notes the size of the body of a POST."""
     noted: list[int] = []
     with listening_socket() as listener:
 

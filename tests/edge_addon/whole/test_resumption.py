@@ -1,7 +1,7 @@
-"""TLS sessions against the running edge: one may only resume onto the certificate that its name would choose.
+"""TLS sessions with the running edge: one may only resume with the certificate that its server name selects.
 
-A client offers, under one name, a session that it got under another. Whether the server resumed is told by OpenSSL
-(`session_reused`), which certificate stands behind the connection by the certificate itself or by the session's.
+A client offers, under one name, a session that it got under another. OpenSSL reports whether the server resumed it
+(`session_reused`); the certificate, or that of the session, shows which one the connection uses.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Visit:
 
 
 class Client:
-    """A TLS client of one version that keeps its context: sessions only go with the context that they came from."""
+    """A TLS client of one version that keeps its context: a session only works with the context that it came from."""
 
     def __init__(self, edge: RunningEdge, version: ssl.TLSVersion) -> None:
         self._port = edge.port("https")
@@ -42,7 +42,7 @@ class Client:
         self.context.check_hostname = False
 
     def visit(self, server_name: str | None, session: ssl.SSLSession | None = None) -> Visit:
-        """Shake hands, ask for a page so that TLS 1.3's tickets arrive, and say what came of it."""
+        """Connect and request a page, so that the tickets of TLS 1.3 arrive; returns the result."""
         with (
             socket.create_connection(("127.0.0.1", self._port), timeout=15) as plain,
             self.context.wrap_socket(plain, server_hostname=server_name, session=session) as secure,
@@ -58,7 +58,7 @@ class Client:
 
 @contextmanager
 def only_worker(edge: RunningEdge, pid: int) -> Iterator[None]:
-    """All others stand still, so that this one accepts: which of several does is the kernel's choice."""
+    """Stop all other workers, so that this one accepts: otherwise the kernel decides."""
     others = [each for each in edge.worker_pids() if each != pid]
     for each in others:
         os.kill(each, signal.SIGSTOP)
@@ -92,7 +92,7 @@ def client(edge: RunningEdge, request: pytest.FixtureRequest) -> Client:
 
 @pytest.mark.parametrize("name", [MAIN, "a.test", "b.test", OTHER_NAME, None])
 def test_a_session_resumes_under_its_own_name(client: Client, name: str | None) -> None:
-    """The control: without it, a server that never resumes would pass everything below."""
+    """The control: without it, a server that never resumes would pass all tests below."""
     first = client.visit(name)
     second = client.visit(name, first.session)
 
@@ -139,7 +139,7 @@ def test_a_session_does_not_outlive_a_replaced_certificate(client: Client, edge:
 
 @pytest.mark.parametrize("name", ["a.test", None])
 def test_a_web_session_does_not_resume_on_a_mail_listener(edge: RunningEdge, name: str | None) -> None:
-    """They are contexts of their own even for the main certificate: no protocol can be confused with another."""
+    """Each purpose has its own context, even for the main certificate, so no protocol can pass for another."""
     web = Client(edge, ssl.TLSVersion.TLSv1_2)
     saved = web.visit(name)
     with (
@@ -161,7 +161,7 @@ def test_sessions_of_main_and_of_shared_sites_resume_on_any_worker(
         client = Client(edge, version)
 
         def resumed(name: str) -> list[bool]:
-            """Whether a session of the first worker is taken up by each of them."""
+            """Whether every worker resumes a session of the first one."""
             first, *_ = workers = edge.worker_pids()
             with only_worker(edge, first):
                 session = client.visit(name).session
@@ -173,7 +173,7 @@ def test_sessions_of_main_and_of_shared_sites_resume_on_any_worker(
 
         assert resumed(MAIN) == [True, True, True]
         assert resumed("a.test") == [True, True, True]
-        # The negative control: beyond the number of shared sites each worker has ticket keys of its own.
+        # The negative control: beyond the number of shared sites each worker has its own ticket keys.
         assert resumed("b.test") == [True, False, False]
         before = edge.worker_pids()
         os.kill(before[0], signal.SIGKILL)

@@ -22,7 +22,7 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
 
 
 def replace_main(console: RunningConsole, issued: Issued) -> None:
-    result = console.writer.take_in("main", [DroppedFile("all.pem", issued.combined_pem)], source="test")
+    result = console.writer.install_files("main", [DroppedFile("all.pem", issued.combined_pem)], source="test")
     assert result.version is not None, result.message
 
 
@@ -70,7 +70,7 @@ def test_unusable_version_leaves_the_last_good_one_in_service(
 def test_version_with_two_keys_serves_both_kinds_of_clients(console: RunningConsole, ca: CertificateAuthority) -> None:
     pair = [ca.issue(MAIN_HOST, key_type=kind) for kind in ("ec256", "rsa2048")]
     files = [DroppedFile(f"{number}.pem", each.combined_pem) for number, each in enumerate(pair)]
-    assert console.writer.take_in("main", files, source="test").version is not None
+    assert console.writer.install_files("main", files, source="test").version is not None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2

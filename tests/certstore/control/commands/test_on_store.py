@@ -9,6 +9,7 @@ import yaml
 from certstore.control.commands.requests import (
     AddSiteRequest,
     CommandRequest,
+    InstallPreviewRequest,
     InstallRequest,
     RemoveSiteRequest,
     RollbackRequest,
@@ -92,6 +93,13 @@ def test_a_pkcs12_file_is_opened_with_its_password(writer: StoreWriter, site: st
     files = (DroppedFile("a.p12", issued.pkcs12(b"secret")),)
     assert perform(writer, InstallRequest(site, files, b"guess")).outcome is Outcome.REFUSED
     assert perform(writer, InstallRequest(site, files, b"secret")).fingerprint == issued.fingerprint
+
+
+def test_files_that_were_previewed_are_installed_without_being_read_again(writer: StoreWriter, site: str) -> None:
+    expired = CA.issue(HOST, not_after=dt.datetime.now(dt.UTC) - dt.timedelta(days=1))
+    preview = writer.preview(site, pair(expired))
+    assert perform(writer, InstallPreviewRequest(preview)).outcome is Outcome.REFUSED
+    assert perform(writer, InstallPreviewRequest(preview, force=True)).fingerprint == expired.fingerprint
 
 
 def test_rollback_makes_the_version_before_live_again(writer: StoreWriter, site: str) -> None:

@@ -242,7 +242,7 @@ def test_self_signed_certificate_is_taken_and_noted() -> None:
     assert [each.code for each in bundle.problems] == [Problem.SELF_SIGNED]
 
 
-def test_both_chains_of_an_ec_and_rsa_bundle_are_looked_at() -> None:
+def test_both_chains_of_an_ec_and_rsa_bundle_are_checked() -> None:
     rsa = RSA_CA.issue("a.test", "b.test", key_type="rsa2048")
     bundle = accepted(ONE.combined_pem, rsa.privkey_pem, rsa.cert_pem)
     assert [each.code for each in bundle.problems] == [Problem.MISSING_INTERMEDIATE]

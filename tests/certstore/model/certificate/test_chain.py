@@ -55,7 +55,7 @@ CROSSED_ROOT = certified("root", KEYS["root"], "old root", KEYS["old root"])
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([LOW, MIDDLE, HIGH, ROOT])))
-def test_chain_is_put_in_order_whatever_order_it_comes_in(order: tuple[CertificateFacts, ...]) -> None:
+def test_chain_is_put_in_order_from_any_order(order: tuple[CertificateFacts, ...]) -> None:
     chain = order_chain(LEAF, [LEAF, *order], NOW)
     assert chain.intermediates == (LOW, MIDDLE, HIGH)
     assert chain.reaches_root

@@ -36,7 +36,7 @@ def test_rsa_key_that_makes_every_handshake_slow_is_refused() -> None:
     assert "16384 bits" in found.message
 
 
-def test_all_that_speaks_against_a_pair_is_said_at_once() -> None:
+def test_everything_that_speaks_against_a_pair_is_reported_together() -> None:
     poor = CA.issue("z.test", is_ca=True, key_type="rsa1024", not_before=NOW - 9 * DAY, not_after=NOW - DAY)
     assert {each.code for each in refused(poor.combined_pem, names=("a.test",))} == {
         Refusal.CA_LEAF,
@@ -77,7 +77,7 @@ def test_texts_of_strangers_are_made_fit_to_show() -> None:
     assert listed([str(number) for number in range(9)]) == "0, 1, 2, 3, 4 and 4 more"
 
 
-def test_day_is_told_in_utc_whatever_zone_the_clock_has() -> None:
+def test_days_are_shown_in_utc_in_any_time_zone() -> None:
     now = dt.datetime(2040, 1, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=9)))
     (found,) = refused(ONE.combined_pem, now=now)
     assert f"expired on {ONE.not_after:%Y-%m-%d %H:%M} UTC" in found.message

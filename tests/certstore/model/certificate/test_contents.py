@@ -1,4 +1,4 @@
-"""Recognising what files hold, and that no file whatever makes it raise or hang."""
+"""Recognising what files hold; no file makes it raise or hang."""
 
 import base64
 import time

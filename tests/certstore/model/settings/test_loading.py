@@ -1,4 +1,4 @@
-"""Settings from text: what holds when little is said, and what a fault says."""
+"""Settings from text: the defaults, and what a fault reports."""
 
 from collections.abc import Callable
 
@@ -83,7 +83,7 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
         ),
         pytest.param(
             "upstream: {url: 'http://a.b', name: c.d}\n",
-            "edge.yaml:1: upstream: `name` is for https: nothing else shows a certificate",
+            "edge.yaml:1: upstream: `name` is only for https:// servers: no other shows a certificate",
             id="a name that nothing shows",
         ),
         pytest.param(
@@ -114,7 +114,7 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
         ),
         pytest.param(
             "listeners:\n  - listen: ':80'\n",
-            "edge.yaml:2: listeners[0].kind: is required and missing",
+            "edge.yaml:2: listeners[0].kind: this key is required",
             id="a missing key has the line of its list item",
         ),
         pytest.param(
@@ -142,7 +142,7 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             id="a number where a text is meant says quotes",
         ),
         pytest.param(
-            "limits:\n", "edge.yaml:1: limits: nothing is given; allowed: keys with values", id="an empty value"
+            "limits:\n", "edge.yaml:1: limits: no value is given; allowed: keys with values", id="an empty value"
         ),
         pytest.param(
             "limits: 3\n", "edge.yaml:1: limits: found 3; allowed: keys with values", id="a number for a mapping"
@@ -157,7 +157,7 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
         ),
         pytest.param(
             "upstream: ftp://x\n",
-            "edge.yaml:1: upstream: found 'ftp://x'; allowed: http://host:port, https://host:port or unix:/path",
+            "edge.yaml:1: upstream: found 'ftp://x'; allowed: http://host:port or https://host:port, without",
             id="an upstream as text",
         ),
         pytest.param(
@@ -171,10 +171,10 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             id="an upstream in long form alone",
         ),
         pytest.param(
-            "store: a\nstore: b\n", "edge.yaml:2: store: this key stands a second time (first in line 1)", id="twice"
+            "store: a\nstore: b\n", "edge.yaml:2: store: this key is there twice (the first is in line 1)", id="twice"
         ),
-        pytest.param("- a\n", "edge.yaml:1: a list instead of keys with values", id="a list at the top"),
-        pytest.param("text\n", "edge.yaml:1: a single value instead of keys with values", id="a word at the top"),
+        pytest.param("- a\n", "edge.yaml:1: found a list instead of keys with values", id="a list at the top"),
+        pytest.param("text\n", "edge.yaml:1: found a single value instead of keys with values", id="a word at the top"),
         pytest.param("a: [\n", "edge.yaml:2: ", id="broken YAML has its line"),
         pytest.param("store: \x00", "edge.yaml: there is a character", id="what has no line has none"),
     ],
@@ -187,7 +187,7 @@ def test_fault_names_file_line_key_value_and_what_is_allowed(text: str, said: st
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param("", "1: host: is required and missing", id="an empty file"),
+        pytest.param("", "1: host: this key is required", id="an empty file"),
         pytest.param("host: a b\n", "1: host: 'a b' is not a host name", id="no host name"),
         pytest.param("host: 12.5\n", "1: host: found 12.5; allowed: a host name", id="a number"),
         pytest.param("host: '*.a.b'\n", "1: host: '*.a.b' is a wildcard", id="a wildcard as host"),

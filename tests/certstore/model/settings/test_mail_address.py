@@ -16,7 +16,7 @@ from certstore.model.settings.mail_address import parse_address, parse_sender
         ("o'brien@example.com", "o'brien@example.com"),
     ],
 )
-def test_one_address_is_taken_in_the_form_that_servers_know(written: str, parsed: str) -> None:
+def test_one_address_is_accepted_in_the_form_that_servers_know(written: str, parsed: str) -> None:
     assert parse_address(written) == parsed
 
 

@@ -41,13 +41,13 @@ def test_alias_repeats_a_part() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "found"),
     [
-        pytest.param("a: 1\nb: 2\na: 3\n", 3, "second time (first in line 1)", id="a key twice"),
-        pytest.param("l:\n  - {a: 1, a: 2}\n", 2, "second time", id="a key twice in a list"),
+        pytest.param("a: 1\nb: 2\na: 3\n", 3, "twice (the first is in line 1)", id="a key twice"),
+        pytest.param("l:\n  - {a: 1, a: 2}\n", 2, "there twice", id="a key twice in a list"),
         pytest.param("a: 1\n---\nb: 2\n", 2, "second document", id="two documents"),
         pytest.param("a: [1\nb: 2\n", 2, "expected", id="a bracket left open"),
         pytest.param("a: 'text\n", 2, "quoted scalar from line 1", id="a quote left open"),
-        pytest.param("\ta: 1\n", 1, "a tab stands", id="a tab first"),
-        pytest.param("a: 1\n\tb: 2\n", 2, "a tab stands", id="a tab as indentation"),
+        pytest.param("\ta: 1\n", 1, "there is a tab", id="a tab first"),
+        pytest.param("a: 1\n\tb: 2\n", 2, "there is a tab", id="a tab as indentation"),
         pytest.param("a: 1\nb: *nobody\n", 2, "undefined alias", id="an alias to nothing"),
         pytest.param("a: &x [*x]\n", 1, "refers to itself", id="an alias to itself"),
         pytest.param(

@@ -14,8 +14,8 @@ from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,
     SITE,
+    check_until_decided,
     drop_pair,
-    look_until_judged,
     problem_codes,
     served,
     writing,
@@ -151,12 +151,12 @@ def test_a_bad_drop_changes_nothing_but_the_record(
         good = {site: ca.issue(site) for site in (SITE, OTHER)}
         for site, issued in good.items():
             drop_pair(writer, site, issued)
-            look_until_judged(writer, site)
+            check_until_decided(writer, site)
         live = os.readlink(tmp_path / "live" / SITE)  # noqa: PTH115
         others = (tmp_path / "records" / f"{OTHER}.json").read_bytes()
 
         spoil(tmp_path / "domains" / SITE, ca)
-        check = look_until_judged(writer, SITE)
+        check = check_until_decided(writer, SITE)
 
         assert check.result is not None
         assert check.result.outcome is Outcome.REFUSED
@@ -170,11 +170,11 @@ def test_a_bad_drop_changes_nothing_but_the_record(
         assert problem_codes(Store.open(tmp_path), SITE) == {"drop_refused"}
         assert (tmp_path / "records" / f"{OTHER}.json").read_bytes() == others
         assert len(writer.versions(SITE)) == 1
-        # Once is enough, and what is mended is taken.
+        # Once is enough, and a corrected drop is accepted.
         assert writer.check(SITE).result is None
         shutil.rmtree(tmp_path / "domains" / SITE)
-        mended = ca.issue(SITE)
-        drop_pair(writer, SITE, mended)
-        look_until_judged(writer, SITE)
-        assert served(tmp_path, SITE) == mended.fingerprint
+        corrected = ca.issue(SITE)
+        drop_pair(writer, SITE, corrected)
+        check_until_decided(writer, SITE)
+        assert served(tmp_path, SITE) == corrected.fingerprint
         assert problem_codes(Store.open(tmp_path), SITE) == set()

@@ -18,9 +18,9 @@ from tests.certstore.stores import (
     OTHER,
     SITE,
     assert_live_is_whole,
+    check_until_decided,
     drop,
     drop_pair,
-    look_until_judged,
     problem_codes,
     served,
     writing,
@@ -81,14 +81,14 @@ def as_kubernetes_mounts_it(folder: Path, issued: Issued) -> None:
     ],
     ids=lambda function: function.__name__,
 )
-def test_a_drop_is_taken_in_however_it_lies_there(
+def test_a_drop_is_installed_in_whatever_form_it_comes(
     tmp_path: Path, ca: CertificateAuthority, lay_down: Callable[[Path, Issued], None]
 ) -> None:
     root, issued = tmp_path / "store", ca.issue(SITE)
     with writing(root) as writer:
         lay_down(root / "domains" / SITE, issued)
         before = sorted(path.lstat().st_mtime_ns for path in (root / "domains").rglob("*"))
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(root, SITE) == issued.fingerprint
         assert assert_live_is_whole(root, SITE) == 1
         assert (root / "live" / SITE / "chain.pem").read_bytes() == issued.chain_pem
@@ -101,7 +101,7 @@ def test_one_file_named_after_a_sites_host_is_that_sites_drop(tmp_path: Path, ca
         issued = ca.issue(SITE)
         (tmp_path / "domains" / f"{SITE}.pem").write_bytes(issued.combined_pem)
         assert writer.site_of_place(f"{SITE}.pem", is_folder=False) == "client-a"
-        look_until_judged(writer, "client-a")
+        check_until_decided(writer, "client-a")
         assert served(tmp_path, "client-a") == issued.fingerprint
         assert writer.sites() == (MAIN, "client-a")
 
@@ -135,7 +135,7 @@ def test_the_newest_pair_of_several_in_one_drop_wins(tmp_path: Path, ca: Certifi
     new = ca.issue(SITE, not_before=now - timedelta(days=1), not_after=now + timedelta(days=89))
     with writing(tmp_path) as writer:
         drop(writer, SITE, {"a.pem": new.combined_pem, "z.pem": old.combined_pem})
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == new.fingerprint
 
 
@@ -154,7 +154,7 @@ def test_an_ec_and_an_rsa_pair_with_the_same_names_are_one_version(tmp_path: Pat
     ec, rsa = ca.issue(SITE), ca.issue(SITE, key_type="rsa2048")
     with writing(tmp_path) as writer:
         drop(writer, SITE, {"ec.pem": ec.combined_pem, "rsa.pem": rsa.combined_pem})
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         live = tmp_path / "live" / SITE
         assert served(tmp_path, SITE) == ec.fingerprint
         assert (live / "fullchain-rsa.pem").read_bytes() == rsa.fullchain_pem
@@ -169,7 +169,7 @@ def test_a_bare_site_gets_the_names_of_its_certificate_that_lie_beside_its_own(
     with writing(tmp_path) as writer:
         issued = ca.issue(SITE, "autodiscover.client-a.test", OTHER)
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert Store.open(tmp_path).site(SITE).names == (SITE, "autodiscover.client-a.test")
         # Declared by a site of its own, the name moves there, in the same breath for the workers.
         writer.add_site("other", SiteSettings(host="autodiscover.client-a.test"))
@@ -187,23 +187,23 @@ def test_a_drop_that_still_lies_there_does_not_undo_a_rollback_or_an_upload(
     with writing(tmp_path) as writer:
         for issued in (first, second):
             drop_pair(writer, SITE, issued)
-            look_until_judged(writer, SITE)
+            check_until_decided(writer, SITE)
         writer.rollback(SITE)
         assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == first.fingerprint
     with writing(tmp_path) as writer:
-        # A restart judges it no second time, and neither does a note beside it or a new date.
+        # Neither a restart nor a note beside it nor a new date makes it news again.
         (tmp_path / "domains" / SITE / "README").write_text("rolled back on Monday")
         os.utime(tmp_path / "domains" / SITE / "privkey.pem")
         assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == first.fingerprint
-        writer.take_in(SITE, [DroppedFile("all", uploaded.combined_pem)], source="upload")
+        writer.install_files(SITE, [DroppedFile("all", uploaded.combined_pem)], source="upload")
         assert writer.check(SITE).result is None
         assert served(tmp_path, SITE) == uploaded.fingerprint
         # A drop that is another one counts.
         third = ca.issue(SITE)
         drop_pair(writer, SITE, third)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == third.fingerprint
 
 
@@ -230,56 +230,56 @@ def test_a_leaf_without_its_chain_waits_before_it_is_served(tmp_path: Path, ca: 
     old, new = ca.issue(SITE), ca.issue(SITE)
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, old)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         drop(writer, SITE, {"privkey.pem": new.privkey_pem, "fullchain.pem": new.cert_pem})
         check = writer.check(SITE)
         assert (check.result, check.again_in is not None) == (None, True)
         assert served(tmp_path, SITE) == old.fingerprint
         # Nobody completes it: it was meant so, and the chain's absence is a problem of the version.
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == new.fingerprint
         version = writer.live_version(SITE)
         assert version is not None
         assert [str(problem.code) for problem in version.problems] == ["missing_intermediate"]
 
 
-def test_a_drop_that_never_comes_to_rest_is_said(
+def test_a_drop_that_never_settles_is_reported(
     tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("certstore.store.drops.processing._UNSETTLED_AFTER", timedelta(seconds=0.05))
     with writing(tmp_path, settle=timedelta(hours=1)) as writer:
         drop(writer, SITE, {"privkey.pem": ca.issue(SITE).privkey_pem})
 
-        def is_said() -> bool:
+        def is_reported() -> bool:
             writer.check(SITE)
             return "unsettled" in problem_codes(writer, SITE)
 
-        wait_for(is_said, "the problem `unsettled`")
+        wait_for(is_reported, "the problem `unsettled`")
 
 
 # Nothing vanishes by accident
 
 
 @pytest.mark.parametrize("gone", ["folder", "files"])
-def test_a_drop_that_vanishes_leaves_the_certificate_and_is_said(
+def test_a_drop_that_vanishes_leaves_the_certificate_and_is_reported(
     tmp_path: Path, ca: CertificateAuthority, gone: str
 ) -> None:
     issued = ca.issue(SITE)
     with writing(tmp_path) as writer:
         folder = drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         shutil.rmtree(folder)
         if gone == "files":
             folder.mkdir()
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == issued.fingerprint
         assert problem_codes(writer, SITE) == {"source_missing"}
     with writing(tmp_path) as writer:
         # After a restart too the site is there without its files; when they are back, all is well.
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == issued.fingerprint
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert problem_codes(writer, SITE) == set()
         assert len(writer.versions(SITE)) == 1
 
@@ -290,7 +290,7 @@ def test_a_site_yaml_that_vanishes_leaves_the_names_over_a_restart(tmp_path: Pat
         writer.add_site("client-a", settings)
         shutil.rmtree(tmp_path / "domains" / "client-a")
     with writing(tmp_path) as writer:
-        look_until_judged(writer, "client-a")
+        check_until_decided(writer, "client-a")
         entry = Store.open(tmp_path).site("client-a")
         assert (entry.names, entry.inspect) == (settings.names, True)
         assert problem_codes(writer, "client-a") == {"source_missing"}
@@ -304,18 +304,18 @@ def test_a_bad_site_yaml_keeps_the_site_as_it_was_with_a_record(tmp_path: Path) 
         writer.add_site("client-a", SiteSettings(host=SITE))
         path = tmp_path / "domains" / "client-a" / "site.yaml"
         path.write_text(f"host: {SITE}\nadditional_name: [x.test]\n")
-        look_until_judged(writer, "client-a")
+        check_until_decided(writer, "client-a")
         assert Store.open(tmp_path).site("client-a").names == (SITE,)
         record = writer.records("client-a")[-1]
         assert (record.doing, record.outcome) == ("settings", Outcome.REFUSED)
         assert "additional_name" in record.message
         assert str(path) in record.message
         assert problem_codes(writer, "client-a") == {"settings_invalid"}
-        look_until_judged(writer, "client-a")
+        check_until_decided(writer, "client-a")
         assert writer.records("client-a")[-1] == record
 
         path.write_text(f"host: {SITE}\nadditional_names: [x.client-a.test]\n")
-        look_until_judged(writer, "client-a")
+        check_until_decided(writer, "client-a")
         assert Store.open(tmp_path).site("client-a").names == (SITE, "x.client-a.test")
         assert problem_codes(writer, "client-a") == set()
 
@@ -323,7 +323,7 @@ def test_a_bad_site_yaml_keeps_the_site_as_it_was_with_a_record(tmp_path: Path) 
 def test_a_bad_site_yaml_of_a_new_folder_is_on_record_though_there_is_no_site(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         drop(writer, SITE, {"site.yaml": b"hostt: x\n"})
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert SITE not in writer.sites()
         assert problem_codes(writer, SITE) == {"settings_invalid"}
 
@@ -353,7 +353,7 @@ def test_a_drop_is_kept_back_where_the_certificate_comes_from_elsewhere_and_take
         assert len(writer.records(SITE)) == count
 
         writer.set_site(SITE, {"certificate": "file"})
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == issued.fingerprint
         assert problem_codes(writer, SITE) == set()
 
@@ -364,7 +364,7 @@ def test_setting_a_site_to_main_takes_its_certificate_out_of_use_and_file_brings
     issued = ca.issue(SITE)
     with writing(tmp_path) as writer:
         drop_pair(writer, SITE, issued)
-        look_until_judged(writer, SITE)
+        check_until_decided(writer, SITE)
         writer.set_site(SITE, {"certificate": "main"})
         assert served(tmp_path, SITE) is None
     with writing(tmp_path) as writer:
@@ -373,7 +373,7 @@ def test_setting_a_site_to_main_takes_its_certificate_out_of_use_and_file_brings
         assert served(tmp_path, SITE) == issued.fingerprint
 
 
-def test_two_sites_that_declare_one_name_are_both_told(tmp_path: Path, ca: CertificateAuthority) -> None:
+def test_two_sites_that_declare_one_name_both_report_it(tmp_path: Path, ca: CertificateAuthority) -> None:
     with writing(tmp_path) as writer:
         drop(writer, "client-a", {"site.yaml": f"host: {SITE}\n".encode()})
         writer.check("client-a")
@@ -383,19 +383,19 @@ def test_two_sites_that_declare_one_name_are_both_told(tmp_path: Path, ca: Certi
             (problem,) = writer.problems(site)
             assert (str(problem.code), SITE in problem.message) == ("name_conflict", True)
         drop(writer, "client-b", {"site.yaml": f"host: {OTHER}\n".encode()})
-        look_until_judged(writer, "client-b")
+        check_until_decided(writer, "client-b")
         assert problem_codes(writer, "client-a") == problem_codes(writer, "client-b") == set()
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Mail.Client-A.test", "no host name in lower-case"),
+        ("Mail.Client-A.test", "nor a host name in lower-case"),
         ("client-a", "has no site.yaml"),
-        ("Upper.test.pem", "no host name in lower-case"),
+        ("Upper.test.pem", "nor a host name in lower-case"),
     ],
 )
-def test_what_can_be_no_site_is_said_once(
+def test_what_can_not_be_a_site_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, words: str
 ) -> None:
     with writing(tmp_path) as writer:
@@ -410,7 +410,7 @@ def test_what_can_be_no_site_is_said_once(
     assert words in caplog.text
 
 
-def test_a_conflict_between_sites_that_were_there_before_the_first_start_is_told(tmp_path: Path) -> None:
+def test_a_conflict_between_sites_that_were_there_before_the_first_start_is_reported(tmp_path: Path) -> None:
     for site, host in (("client-a", SITE), ("client-b", OTHER)):
         (tmp_path / "domains" / site).mkdir(parents=True)
         (tmp_path / "domains" / site / "site.yaml").write_text(f"host: {host}\nadditional_names: [x.shared.test]\n")

@@ -126,7 +126,7 @@ ODD_ENTRIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to a terminal": (lambda path: path.symlink_to("/dev/tty"), "a device"),
     "a folder named like a certificate": (Path.mkdir, "a folder"),
     "a link to itself": (lambda path: path.symlink_to(path.name), "symbolic links"),
-    "a link to nothing": (lambda path: path.symlink_to("/nowhere/x"), "leads to a file that is not there"),
+    "a link to nothing": (lambda path: path.symlink_to("/nowhere/x"), "is a link to a file that does not exist"),
     "a huge file": (lambda path: path.write_bytes(b"x" * 10_000_000), "10000000 bytes"),
 }
 

@@ -84,7 +84,7 @@ def test_a_torn_drop_never_goes_live(
             if (root / "live" / SITE).is_symlink():
                 try:
                     assert_live_is_whole(root, SITE)
-                except Exception as error:  # noqa: BLE001  told below, in the test's own thread
+                except Exception as error:  # noqa: BLE001  raised below, in the test's own thread
                     failures.append(repr(error))
                 checks += 1
             time.sleep(0.002)
@@ -94,7 +94,7 @@ def test_a_torn_drop_never_goes_live(
     last = pairs[0]
     for last in itertools.cycle(pairs):
         rewrite(folder, last, chance)
-        # Long pauses too, so that drops are taken in between and not only at the end.
+        # Long pauses too, so that drops are installed in between and not only at the end.
         time.sleep(chance.choice((0, 0.02, 0.2)))
         if time.monotonic() > ends:
             break

@@ -1,4 +1,4 @@
-"""An HTTP/2 client for tests: well-behaved through the h2 library, or frame by frame for hostile ones."""
+"""An HTTP/2 client for tests: well-behaved through the h2 library, or hostile frame by frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client_context() -> ssl.SSLContext:
 
 @dataclass
 class Response:
-    """What came on one stream so far."""
+    """What has come on one stream so far."""
 
     pairs: list[tuple[bytes, bytes]] = field(default_factory=list)
     """The head's fields in their order, those of one name included."""
@@ -99,13 +99,13 @@ class Http2Client:
             self.writer.write(data)
 
     def fields(self, path: str = "/", *more: tuple[str, str], **pseudo: str) -> list[tuple[bytes, bytes]]:
-        """A request's fields; `method`, `scheme`, `authority` replace the usual ones."""
+        """Build a request's fields; `method`, `scheme`, `authority` replace the usual ones."""
         usual = {"method": "GET", "scheme": "https", "authority": self._server_name, "path": path, **pseudo}
         items = [*((f":{name}", value) for name, value in usual.items()), *more]
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in items]
 
     def request(self, path: str = "/", *more: tuple[str, str], body: bytes | None = b"", **pseudo: str) -> int:
-        """Send a request; its stream. `body` None leaves the stream open."""
+        """Send a request and return its stream. A `body` of None leaves the stream open."""
         stream_id = self.h2.get_next_available_stream_id()
         self.responses[stream_id] = Response()
         self.h2.send_headers(stream_id, self.fields(path, *more, **pseudo), end_stream=body == b"")
@@ -119,14 +119,14 @@ class Http2Client:
         self.flush()
 
     def send_frames(self, *frames: Frame | bytes) -> None:
-        """Frames, or bytes, as they are, past the library."""
+        """Send frames or bytes unchanged, past the library."""
         self.writer.write(b"".join(each if isinstance(each, bytes) else each.serialize() for each in frames))
 
     def encode(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         return self.h2.encoder.encode(fields)
 
     async def response(self, stream_id: int) -> Response:
-        """The response once it is over; also when the connection ends."""
+        """Return the response once it is over or the connection has ended."""
         response = self.responses[stream_id]
         await self.until(lambda: response.is_over or self.is_closed)
         return response
@@ -135,14 +135,14 @@ class Http2Client:
         return await self.response(self.request(path, *more, body=b"", **pseudo))
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for a condition that frames bring about."""
+        """Wait for a condition that depends on frames."""
         async with asyncio.timeout(SECONDS):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
     async def closed(self) -> int | None:
-        """Wait for the end of the connection; the error code of its GOAWAY."""
+        """Wait for the end of the connection; return the error code of its GOAWAY."""
         await self.until(lambda: self.is_closed)
         return self.goaway
 
@@ -152,7 +152,7 @@ class Http2Client:
                 frame = await self.reader.readexactly(9)
                 frame += await self.reader.readexactly(int.from_bytes(frame[:3]))
                 if frame[3] == GOAWAY:
-                    # Not for the library: it would take no frame of the streams that are still to be finished.
+                    # Kept from the library, which would then refuse the frames of unfinished streams.
                     self.goaway = int.from_bytes(frame[13:17])
                 else:
                     self._receive(frame)

@@ -1,4 +1,4 @@
-"""An HTTP/2 client that sends what it is told, byte by byte, and notes every frame that comes back."""
+"""An HTTP/2 client that sends exactly the given bytes and records every frame that comes back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENHANCE_YOUR_CALM = 11
 
 
 def frame(kind: int, payload: bytes = b"", *, stream: int = 0, flags: int = 0, length: int | None = None) -> bytes:
-    """A frame; `length` is what it says, where that is not what it has."""
+    """Build a frame; `length` replaces its true length."""
     size = len(payload) if length is None else length
     return size.to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
 
@@ -38,12 +38,12 @@ START = PREFACE + settings()
 
 
 def block(*fields: tuple[bytes, bytes]) -> bytes:
-    """A header block that leaves both tables as they are."""
+    """Build a header block that leaves both tables unchanged."""
     return Encoder().encode([(name, value, True) for name, value in fields], huffman=False)
 
 
 def head(path: bytes = b"/", *more: tuple[bytes, bytes], method: bytes = b"GET", protocol: bytes = b"") -> bytes:
-    """A good request's header block."""
+    """Build a good request's header block."""
     pseudo = [(b":method", method), (b":scheme", b"https"), (b":authority", b"edge.test"), (b":path", path)]
     if protocol:
         pseudo.append((b":protocol", protocol))
@@ -55,7 +55,7 @@ def get(stream: int = 1, path: bytes = b"/") -> bytes:
 
 
 def post(stream: int = 1, path: bytes = b"/", *more: tuple[bytes, bytes]) -> bytes:
-    """A request whose body is still to come."""
+    """Build a request whose body follows."""
     return frame(HEADERS, head(path, *more, method=b"POST"), stream=stream, flags=END_HEADERS)
 
 
@@ -73,7 +73,7 @@ def ping(data: bytes = MARKER, *, flags: int = 0) -> bytes:
 
 @dataclass
 class Seen:
-    """What came back so far."""
+    """What has come back so far."""
 
     goaway: int | None = None
     last_stream: int | None = None
@@ -83,7 +83,7 @@ class Seen:
     ended: set[int] = field(default_factory=set)
     pings: int = 0
     is_alive: bool = False
-    """The marker's answer has come: everything before it was taken."""
+    """The marker's answer has come: the edge has read everything before it."""
     is_closed: bool = False
 
     def status(self, stream: int) -> int:
@@ -91,7 +91,7 @@ class Seen:
 
 
 class RawHttp2:
-    """`async with RawHttp2(port) as client`: TLS with ALPN h2; nothing is sent that the test does not send."""
+    """`async with RawHttp2(port) as client`: TLS with ALPN h2; only the test sends."""
 
     def __init__(self, port: int, server_name: str = "edge.test", *, reads: bool = True) -> None:
         self._port = port
@@ -120,7 +120,7 @@ class RawHttp2:
         self.writer.transport.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send as fast as the edge takes it, until it takes no more."""
+        """Send as fast as the edge reads, until it stops reading."""
         with contextlib.suppress(OSError):
             for start in range(0, len(data), 65536):
                 if self.seen.is_closed:
@@ -129,7 +129,7 @@ class RawHttp2:
                 await self.writer.drain()
 
     async def until_answered(self) -> Seen:
-        """Wait until the edge has taken everything so far, or has ended the connection."""
+        """Wait until the edge has read everything so far or has ended the connection."""
         await self.send(ping())
         await wait_for_in_loop(lambda: self.seen.is_alive or self.seen.is_closed, f"an answer: {self.seen}")
         return self.seen
@@ -139,7 +139,7 @@ class RawHttp2:
         return self.seen
 
     async def until_ended(self, stream: int) -> Seen:
-        """Wait for the end of a stream, or of the connection."""
+        """Wait for the end of a stream or of the connection."""
         seen = self.seen
         await wait_for_in_loop(
             lambda: stream in seen.ended or stream in seen.resets or seen.is_closed, f"the end of {stream}: {seen}"

@@ -1,4 +1,4 @@
-"""What a client may cost over HTTP/2: floods end soon, honest connections never run out."""
+"""The budget of an HTTP/2 client: floods end soon, honest connections never run out."""
 
 import pytest
 
@@ -8,7 +8,7 @@ KINDS = list(Costly)
 
 
 def spend_all(budget: Budget, kind: Costly, now: float) -> int:
-    """How often until it is refused."""
+    """Count how often it is allowed."""
     times = 0
     while budget.spend(kind, now):
         times += 1
@@ -21,7 +21,7 @@ def test_a_flood_ends_when_the_first_allowance_is_used_up(kind: Costly) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_has_an_allowance_of_its_own(kind: Costly) -> None:
+def test_each_kind_has_its_own_allowance(kind: Costly) -> None:
     budget = Budget(0.0)
     spend_all(budget, kind, 0.0)
     assert all(budget.spend(other, 0.0) for other in KINDS if other is not kind)
@@ -32,7 +32,7 @@ def test_work_done_renews_it(kind: Costly) -> None:
     budget = Budget(0.0)
     spend_all(budget, kind, 0.0)
     budget.responses += 10
-    assert spend_all(budget, kind, 0.0) == 10 * ALLOWANCES[kind].per_response - 1  # the refused one has been counted
+    assert spend_all(budget, kind, 0.0) == 10 * ALLOWANCES[kind].per_response - 1  # the refused one was counted
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +43,7 @@ def test_time_renews_it_slowly(kind: Costly) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_saved_up_beyond_the_most(kind: Costly) -> None:
+def test_no_allowance_grows_beyond_its_maximum(kind: Costly) -> None:
     budget = Budget(0.0)
     budget.responses += 1_000_000
     assert spend_all(budget, kind, 1_000_000.0) == ALLOWANCES[kind].at_most
@@ -61,19 +61,19 @@ def test_a_websocket_that_pings_every_ten_seconds_lives_for_a_week() -> None:
     assert all(budget.spend(Costly.CONTROL, now) for now in range(0, 7 * 86400, 10))
 
 
-def test_a_client_that_takes_every_request_back_once_a_minute_lives_for_a_week() -> None:
+def test_a_client_that_resets_a_request_every_minute_lives_for_a_week() -> None:
     budget = Budget(0.0)
     assert all(budget.spend(Costly.RESET, now) for now in range(0, 7 * 86400, 60))
 
 
 def test_a_slow_flood_ends_too() -> None:
-    """Twice what time gives back: over when the allowance has gone, not never."""
+    """At twice the rate that time gives back, the allowance is used up in the end."""
     budget = Budget(0.0)
     rate = 2 * ALLOWANCES[Costly.CONTROL].per_second
     times = [number / rate for number in range(10_000)]
     assert not all(budget.spend(Costly.CONTROL, now) for now in times)
 
 
-def test_a_page_of_128_requests_may_be_left() -> None:
+def test_a_browser_may_leave_a_page_of_128_requests() -> None:
     budget = Budget(0.0)
     assert all(budget.spend(Costly.RESET, 0.0) for _ in range(128))

@@ -1,4 +1,4 @@
-"""Any frames in any order, and any bytes: nothing but a proper end ever comes of them."""
+"""Any frames in any order, and any bytes: the connection goes on or ends properly."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ FRAMES = st.one_of(
 
 
 class MemoryChannel:
-    """A client connection without a socket: what is written gathers."""
+    """A client connection without a socket; gathers what is written."""
 
     def __init__(self) -> None:
         self.secure = True
@@ -100,14 +100,14 @@ class MemoryChannel:
 
 
 class Bench:
-    """A loop with a plane in it; upstream is a port that refuses every connection."""
+    """A loop with a plane; its upstream is a port that refuses every connection."""
 
     def __init__(self, runner: asyncio.Runner, plane: DataPlane) -> None:
         self._runner = runner
         self._plane = plane
 
     def take(self, *pieces: bytes, pauses: bool = False) -> MemoryChannel:
-        """Feed a session with the pieces, let it come to rest, end it."""
+        """Feed a session with the pieces, let it come to rest and end it."""
         return self._runner.run(self._take(pieces, pauses=pauses))
 
     async def _take(self, pieces: tuple[bytes, ...], *, pauses: bool) -> MemoryChannel:
@@ -144,7 +144,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def read_frames(written: bytes) -> list[tuple[int, int, bytes]]:
-    """Kind, stream, payload of everything; each frame whole, each header block readable, GOAWAY the last."""
+    """Return kind, stream and payload of each frame; all are whole, header blocks are readable, GOAWAY is last."""
     frames = []
     decoder = hpack.Decoder()
     while written:
@@ -162,9 +162,9 @@ def read_frames(written: bytes) -> list[tuple[int, int, bytes]]:
 
 @ANY
 @given(st.lists(FRAMES, max_size=25), st.booleans(), st.booleans())
-def test_frames_of_every_kind_in_any_order(bench: Bench, frames: list[bytes], sync_pool: bool, pauses: bool) -> None:
+def test_frames_of_every_kind_in_any_order(bench: Bench, frames: list[bytes], joined: bool, pauses: bool) -> None:
     sent = [raw.START, *frames]
-    channel = bench.take(*([b"".join(sent)] if sync_pool else sent), pauses=pauses)
+    channel = bench.take(*([b"".join(sent)] if joined else sent), pauses=pauses)
     written = read_frames(channel.written)
     assert channel.is_closed
     assert written[0][0] == raw.SETTINGS
@@ -184,27 +184,25 @@ def test_any_bytes_at_all(bench: Bench, junk: bytes) -> None:
 
 @ANY
 @given(st.lists(FRAMES, max_size=8), st.lists(st.integers(1, 30), max_size=40))
-def test_how_the_bytes_are_cut_changes_nothing(bench: Bench, frames: list[bytes], cuts: list[int]) -> None:
+def test_any_cut_of_the_bytes_gives_the_same_result(bench: Bench, frames: list[bytes], cuts: list[int]) -> None:
     whole = raw.START + b"".join(frames)
     pieces, rest = [], whole
     for size in cuts:
         pieces.append(rest[:size])
         rest = rest[size:]
-    sync_pool = [each for each in read_frames(bench.take(whole).written) if each[0] in (raw.GOAWAY, raw.RST_STREAM)]
+    ends = [each for each in read_frames(bench.take(whole).written) if each[0] in (raw.GOAWAY, raw.RST_STREAM)]
     in_pieces = read_frames(bench.take(*(each for each in (*pieces, rest) if each)).written)
-    assert [each for each in sync_pool if each[0] == raw.GOAWAY] == [
-        each for each in in_pieces if each[0] == raw.GOAWAY
-    ]
+    assert [each for each in ends if each[0] == raw.GOAWAY] == [each for each in in_pieces if each[0] == raw.GOAWAY]
 
 
-def test_a_request_that_nobody_can_answer_is_answered(bench: Bench) -> None:
-    """Negative control: the bench does serve."""
+def test_a_request_for_an_unreachable_upstream_is_answered(bench: Bench) -> None:
+    """Negative control: the bench does serve requests."""
     channel = bench.take(raw.START + raw.get(1, b"/.well-known/acme-challenge/aaaaaaaaaaaaaaaaaaaaaaaa"))
     assert [kind for kind, _, _ in read_frames(channel.written)].count(raw.HEADERS) == 1
 
 
 class Told:
-    """A `Receiver` that notes what it is told and affords everything."""
+    """A `Receiver` that records its calls and affords everything."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
@@ -240,11 +238,11 @@ def data(payload: bytes, stream: int = 1, flags: int = 0) -> bytes:
 
 
 def test_data_that_came_together_is_passed_on_together() -> None:
-    """Else a client that sends a byte per frame would cost the upstream a write per byte."""
+    """Otherwise a client that sends one byte in each frame would cost the upstream a write for each byte."""
     assert told(raw.post(1), data(b"a") * 500) == [("request", 1, False), ("body", 1, b"a" * 500, 500, False)]
 
 
-def test_padding_counts_for_the_window_and_not_for_the_body() -> None:
+def test_padding_counts_for_the_window_but_not_for_the_body() -> None:
     padded = data(b"\x03abc" + bytes(3), flags=raw.PADDED)
     assert told(raw.post(1), padded, padded)[1:] == [("body", 1, b"abcabc", 14, False)]
 
@@ -260,7 +258,7 @@ def test_padding_counts_for_the_window_and_not_for_the_body() -> None:
     ],
     ids=["another stream's data", "trailers", "a reset", "a request", "the end"],
 )
-def test_what_comes_behind_data_is_told_behind_it(behind: bytes, expected: list[tuple[object, ...]]) -> None:
+def test_frames_after_data_are_reported_after_it(behind: bytes, expected: list[tuple[object, ...]]) -> None:
     is_end = not expected
     assert told(raw.post(1), raw.post(3), data(b"a"), data(b"a"), behind)[2:] == [
         ("body", 1, b"aa", 2, is_end),

@@ -1,4 +1,4 @@
-"""Heads between HTTP/2 and HTTP/1.1: what is passed on has one meaning, whatever came."""
+"""Heads between HTTP/2 and HTTP/1.1: what is passed on has one meaning for any input."""
 
 import hpack
 import pytest
@@ -44,14 +44,14 @@ def key() -> bytes:
 
 
 def request(*fields: tuple[bytes, bytes], is_end: bool = True) -> tuple[bytes, ...]:
-    """The head's lines as the upstream gets them."""
+    """Return the head's lines as the upstream gets them."""
     head = read_request(fields, key, is_end=is_end).head
     return tuple(request_bytes(head, b"X-Ours: 1", b"").removesuffix(b"\r\n\r\n").split(b"\r\n"))
 
 
 @given(FIELDS, st.booleans())
 @example([*GOOD, (b"content-length", b"5")], True)
-def test_whatever_comes_is_refused_or_read_back_as_the_same_request(
+def test_any_fields_are_refused_or_read_back_as_the_same_request(
     fields: list[tuple[bytes, bytes]], is_end: bool
 ) -> None:
     try:
@@ -68,24 +68,24 @@ def test_whatever_comes_is_refused_or_read_back_as_the_same_request(
     else:
         assert again.method == pseudo[b":method"]
         assert again.length == 0 if is_end else again.length == CHUNKED or b"content-length" in pseudo
-    # One line for each field that came, besides what is ours; a line more would be a field that nobody sent.
+    # One line for each field that came, besides ours; another line would be a field that nobody sent.
     assert len(again.lines) <= len(fields) + 7
 
 
 @given(FIELDS, st.booleans())
 def test_what_the_h2_library_would_refuse_is_refused(fields: list[tuple[bytes, bytes]], is_end: bool) -> None:
-    """Its validation is switched off: this one must cover it."""
+    """Its validation is switched off, so ours must cover it."""
     if dict(fields).get(b":method") == b"CONNECT" and b":protocol" not in dict(fields):
-        return  # the library asks a path of CONNECT, against RFC 9113 §8.5
+        return  # the library requires a path of CONNECT, against RFC 9113 §8.5
     try:
         list(validate_headers([hpack.HeaderTuple(*each) for each in fields], OF_A_REQUEST))
-    except Exception:  # noqa: BLE001  its generators index what may be empty
+    except Exception:  # noqa: BLE001  its generators index values that may be empty
         with pytest.raises(BadMessage):
             read_request(fields, key, is_end=is_end)
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=5))
-def test_trailers_are_refused_or_stay_the_lines_that_they_were(fields: list[tuple[bytes, bytes]]) -> None:
+def test_trailers_are_refused_or_keep_their_lines(fields: list[tuple[bytes, bytes]]) -> None:
     try:
         lines = read_trailer_fields(fields)
     except BadMessage:
@@ -109,7 +109,7 @@ def test_no_body_needs_no_framing() -> None:
     assert not [line for line in lines if line.startswith((b"transfer-encoding", b"content-length"))]
 
 
-def test_a_length_that_nothing_can_fulfil_is_refused() -> None:
+def test_a_length_that_no_body_can_have_is_refused() -> None:
     with pytest.raises(BadMessage) as refused:
         request(*GOOD, (b"content-length", b"5"))
     assert refused.value.cause is Cause.BAD_LENGTH
@@ -122,7 +122,7 @@ def test_a_websocket_asks_the_upstream_with_a_key_of_ours() -> None:
     assert [line for line in lines if line.startswith(b"sec-websocket-key")] == [b"sec-websocket-key: " + KEY]
 
 
-def test_a_key_is_made_for_websockets_only() -> None:
+def test_only_a_websocket_gets_a_key() -> None:
     def none() -> bytes:
         raise AssertionError("no key was needed")
 

@@ -1,4 +1,4 @@
-"""Hostile HTTP/2, frames built by hand: the error code seen, nobody else harmed, memory flat."""
+"""Hostile HTTP/2 in hand-made frames: the right error code, no harm to other clients, constant memory."""
 
 import asyncio
 import time
@@ -52,7 +52,7 @@ from tests.peers.recorder import Connection, Recorder, ok
 from tests.running import MAIN_HOST, RunningEdge, Site, running_edge
 
 MARGIN = 6 * 2**20
-"""Of the worker's memory between before and after a case: the allocator's own movements, nothing that a case leaves."""
+"""The most that a worker's memory may change over a case: the allocator's noise, nothing that a case leaves."""
 FIRST = START + get(1)
 OPEN = START + post(1, b"/hang")
 WHOLE = END_STREAM | END_HEADERS
@@ -60,7 +60,7 @@ WHOLE = END_STREAM | END_HEADERS
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent behind the preface, and what becomes of it. Without `goaway` the connection goes on."""
+    """What is sent after the preface, and the result. Without `goaway` the connection goes on."""
 
     sent: bytes
     goaway: int | None = None
@@ -77,7 +77,7 @@ def many(*frames: bytes, times: int) -> bytes:
 
 CALM = ENHANCE_YOUR_CALM
 CASES: dict[str, Case] = {
-    # Floods: cheap for the client, dear for us.
+    # Floods: cheap for the client, expensive for us.
     "rapid reset": Case(START + b"".join(get(each, b"/hang") + reset(each) for each in streams(1, 2000)), CALM),
     "resets of streams that are over": Case(FIRST + many(reset(1), times=2000), CALM),
     "resets that zero increments make us send": Case(
@@ -151,7 +151,7 @@ CASES: dict[str, Case] = {
     "DATA beyond the window of a WebSocket that nobody has agreed to yet": Case(
         START + frame(HEADERS, head(b"/hang", method=b"CONNECT", protocol=b"websocket"), stream=1, flags=END_HEADERS)
         + many(frame(DATA, bytes(16384), stream=1), times=17), FLOW_CONTROL_ERROR),
-    # Settings that can't be.
+    # Invalid settings.
     "ENABLE_PUSH 2": Case(START + settings((2, 2)), PROTOCOL_ERROR),
     "INITIAL_WINDOW_SIZE 2^31": Case(START + settings((4, 2**31)), FLOW_CONTROL_ERROR),
     "MAX_FRAME_SIZE 1": Case(START + settings((5, 1)), PROTOCOL_ERROR),
@@ -217,7 +217,7 @@ CASES: dict[str, Case] = {
 
 
 async def upstream(connection: Connection) -> None:
-    """`/hang` is never answered, `/large` with a megabyte; anything else at once."""
+    """Never answer `/hang`, answer `/large` with a megabyte, and everything else at once."""
     while True:
         request = await connection.read_head()
         if b"/hang" in request:
@@ -236,7 +236,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
 
 
 class Worker:
-    """Memory of the one worker, and a bystander's connection through it."""
+    """The memory of the only worker, and a bystander's connection through it."""
 
     def __init__(self, edge: RunningEdge) -> None:
         self._edge = edge
@@ -249,7 +249,7 @@ class Worker:
         return self._process.memory_info().rss
 
     async def serves(self) -> None:
-        """The connection that was there before gets its answer, and so does a new one."""
+        """Show that the bystander's connection and a new one get their answers."""
         self._asked += 2
         if self._asked == 1:
             await self.bystander.send(START)
@@ -264,7 +264,7 @@ class Worker:
 
 @pytest.mark.parametrize("name", CASES)
 @in_loop
-async def test_hostile_frames_end_as_the_table_says_and_harm_nobody(name: str, edge: RunningEdge) -> None:
+async def test_hostile_frames_end_as_in_the_table_and_harm_nobody(name: str, edge: RunningEdge) -> None:
     case = CASES[name]
     worker = Worker(edge)
     async with worker.bystander:
@@ -287,8 +287,8 @@ async def test_hostile_frames_end_as_the_table_says_and_harm_nobody(name: str, e
 
 
 @in_loop
-async def test_the_whole_table_again_and_again_leaves_no_memory_behind(edge: RunningEdge) -> None:
-    """Four rounds; the first warms up. Each case is a thousand times what an honest client ever sends of it."""
+async def test_four_rounds_of_the_whole_table_leave_no_memory_behind(edge: RunningEdge) -> None:
+    """The first round warms up. Each case has a thousand times as many frames as an honest client sends."""
     worker = Worker(edge)
     async with worker.bystander:
         sizes = []
@@ -304,8 +304,8 @@ async def test_the_whole_table_again_and_again_leaves_no_memory_behind(edge: Run
 
 
 @in_loop
-async def test_windows_of_nothing_hold_little_however_many_streams_wait(edge: RunningEdge) -> None:
-    """128 responses of a megabyte each for a client that takes a byte of each: a connection's worth of them waits."""
+async def test_many_streams_with_closed_windows_take_little_memory(edge: RunningEdge) -> None:
+    """Of 128 responses of a megabyte each, only one connection's share waits for a client that takes a byte of each."""
     worker = Worker(edge)
     async with worker.bystander:
         await worker.serves()
@@ -322,7 +322,7 @@ async def test_windows_of_nothing_hold_little_however_many_streams_wait(edge: Ru
 
 
 @in_loop
-async def test_a_connection_window_of_nothing_frees_everything_at_the_end(edge: RunningEdge) -> None:
+async def test_a_full_connection_window_frees_everything_at_the_end(edge: RunningEdge) -> None:
     worker = Worker(edge)
     async with worker.bystander:
         sizes = []
@@ -339,8 +339,8 @@ async def test_a_connection_window_of_nothing_frees_everything_at_the_end(edge: 
 
 
 @in_loop
-async def test_a_client_that_never_reads_and_pings_on_is_left_alone(edge: RunningEdge) -> None:
-    """Its pings' answers fill the socket, then nothing more is read from it; or it has run out of pings."""
+async def test_a_client_that_pings_and_never_reads_is_not_read_from(edge: RunningEdge) -> None:
+    """The answers fill the socket, then the edge stops reading from it; or the client's budget is used up."""
     worker = Worker(edge)
     async with worker.bystander:
         await worker.serves()
@@ -359,7 +359,7 @@ async def test_a_client_that_never_reads_and_pings_on_is_left_alone(edge: Runnin
 
 
 @in_loop
-async def test_goaway_from_the_client_lets_its_requests_be_answered(edge: RunningEdge) -> None:
+async def test_requests_before_the_clients_goaway_are_answered(edge: RunningEdge) -> None:
     async with RawHttp2(edge.port("https")) as client:
         await client.send(START + window_update(2**24) + settings((4, 2**24)))
         await client.send(get(1, b"/large") + frame(GOAWAY, bytes(8)))
@@ -383,14 +383,14 @@ def impatient_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 @pytest.mark.parametrize("sent", [b"", PREFACE[:10], PREFACE, START, START + frame(HEADERS, head(), stream=1)[:12]])
 @in_loop
-async def test_a_client_that_gets_nowhere_is_let_go_in_time(sent: bytes, impatient_edge: RunningEdge) -> None:
+async def test_a_client_that_makes_no_progress_is_dropped_in_time(sent: bytes, impatient_edge: RunningEdge) -> None:
     async with RawHttp2(impatient_edge.port("https")) as client:
         await client.send(sent)
         assert (await client.until_closed()).goaway == NO_ERROR
 
 
 @in_loop
-async def test_a_trickled_preface_buys_no_time(impatient_edge: RunningEdge) -> None:
+async def test_a_preface_that_trickles_in_gains_no_time(impatient_edge: RunningEdge) -> None:
     async with RawHttp2(impatient_edge.port("https")) as client:
         for position in range(len(PREFACE)):
             await client.send(PREFACE[position : position + 1])
@@ -401,7 +401,7 @@ async def test_a_trickled_preface_buys_no_time(impatient_edge: RunningEdge) -> N
 
 @pytest.mark.parametrize("first", [b"", get(1), get(1, b"/hang")], ids=["at once", "after a request", "beside one"])
 @in_loop
-async def test_half_a_header_block_is_not_waited_for_for_ever(first: bytes, impatient_edge: RunningEdge) -> None:
+async def test_an_unfinished_header_block_has_a_deadline(first: bytes, impatient_edge: RunningEdge) -> None:
     async with RawHttp2(impatient_edge.port("https")) as client:
         await client.send(START + first + frame(HEADERS, head(), stream=3))
         assert (await client.until_closed()).goaway == ENHANCE_YOUR_CALM

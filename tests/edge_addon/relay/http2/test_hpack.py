@@ -1,4 +1,4 @@
-"""HPACK: held against the hpack library both ways, and against what that library lets pass."""
+"""HPACK: compared with the hpack library in both directions, and with attacks that the library lets pass."""
 
 import time
 
@@ -27,10 +27,10 @@ FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=300)), max_size=12)
 
 
 @given(st.lists(st.tuples(FIELDS, st.booleans(), st.sampled_from([None, 0, 100, 4096])), max_size=6))
-def test_blocks_of_the_library_are_read_as_they_were_meant(
+def test_blocks_of_the_library_are_read_back(
     blocks: list[tuple[list[tuple[bytes, bytes]], bool, int | None]],
 ) -> None:
-    """One connection's blocks: the tables of both sides stay the same, whatever their size is set to."""
+    """Over one connection's blocks the tables of both sides stay equal, with any table size."""
     encoder, decoder = hpack.Encoder(), Decoder(LIMIT)
     for fields, huffman, size in blocks:
         if size is not None:
@@ -47,7 +47,7 @@ def test_blocks_of_ours_are_read_by_the_library(fields: list[tuple[bytes, bytes]
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_any_bytes_are_read_as_the_library_reads_them_or_refused(blocks: list[bytes]) -> None:
-    """Refusing more is allowed; reading something else is not, nor any other exception."""
+    """Ours may refuse more, but not read other fields or raise another exception."""
     ours, theirs = Decoder(LIMIT), hpack.Decoder(LIMIT)
     for block in blocks:
         try:
@@ -63,7 +63,7 @@ def test_a_status_is_read_back(status: int) -> None:
 
 
 @pytest.mark.parametrize("name", [b"Set-Cookie", b"set-cookie", b"Authorization"])
-def test_secrets_are_never_indexed_on_the_way(name: bytes) -> None:
+def test_secrets_may_not_be_indexed_on_the_way(name: bytes) -> None:
     (field,) = hpack.Decoder().decode(encode_field(name, b"secret"), raw=True)
     assert isinstance(field, hpack.NeverIndexedHeaderTuple)
 
@@ -75,7 +75,7 @@ def test_other_fields_may_be_indexed_on_the_way_but_are_not_here() -> None:
     assert not decoder.header_table.dynamic_entries
 
 
-def test_the_table_is_given_up_in_words_the_library_understands() -> None:
+def test_the_library_understands_how_the_table_is_given_up() -> None:
     decoder = hpack.Decoder()
     decoder.decode(SHRINK_TABLE + encode_status(200))
     assert decoder.header_table_size == 0
@@ -107,7 +107,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_block_that_can_not_be_is_refused(name: str) -> None:
+def test_invalid_blocks_are_refused(name: str) -> None:
     with pytest.raises(BadBlock):
         Decoder(LIMIT).decode(BAD[name])
 
@@ -116,20 +116,20 @@ def test_two_table_updates_are_fine() -> None:
     assert Decoder(LIMIT).decode(b"\x20\x3f\xe1\x1f\x82") == [(b":method", b"GET")]
 
 
-def test_a_list_is_as_large_as_the_standard_counts_it() -> None:
+def test_a_lists_size_is_counted_as_in_the_standard() -> None:
     block = encode_field(b"x-a", b"v" * 65)  # 3 + 65 + 32 bytes
     assert len(Decoder(1000).decode(block * 10)) == 10
     with pytest.raises(BlockTooLarge):
         Decoder(1000).decode(block * 11)
 
 
-def test_a_bomb_of_references_is_stopped_on_its_way() -> None:
-    bomb = b"\x40\x01a\x7f\x81\x1e" + b"v" * 4000 + b"\xbe" * 60_000  # 240 MB if it were unpacked
+def test_a_bomb_of_references_is_stopped_early() -> None:
+    bomb = b"\x40\x01a\x7f\x81\x1e" + b"v" * 4000 + b"\xbe" * 60_000  # 240 MB unpacked
     with pytest.raises(BlockTooLarge):
         Decoder(LIMIT).decode(bomb)
 
 
-def test_the_table_never_holds_more_than_it_may() -> None:
+def test_the_table_never_exceeds_its_size() -> None:
     decoder = Decoder(LIMIT)
     for number in range(1000):
         decoder.decode(b"\x40" + encode_integer(6, 0x7F, 0) + b"%06d" % number + b"\x0a" + b"v" * 10)
@@ -146,8 +146,8 @@ def test_the_table_never_holds_more_than_it_may() -> None:
     [b"\x20" * 65_000, b"\xff" * 65_000, b"\x00\x01a\x00" * 16_000, b"\x00\x01a\xff\xe1\xfa\x03" + b"\xff" * 64_000],
     ids=["table updates", "one number", "the smallest literals", "one Huffman text"],
 )
-def test_no_block_costs_more_than_its_bytes(block: bytes) -> None:
-    """CPU time, which a busy machine does not stretch; the bound leaves room for a slow one."""
+def test_the_time_of_a_block_is_in_proportion_to_its_bytes(block: bytes) -> None:
+    """CPU time does not grow on a busy machine; the bound leaves room for a slow one."""
     before = time.process_time()
     for _ in range(5):
         with pytest.raises(BadBlock):

@@ -1,4 +1,4 @@
-"""HTTP/2 through the relay: each request an HTTP/1.1 exchange, and what a connection's streams owe each other."""
+"""HTTP/2 through the relay: each request is an HTTP/1.1 exchange, and streams do not block each other."""
 
 import asyncio
 import base64
@@ -128,7 +128,7 @@ async def test_a_large_response_head_arrives_whole(tmp_path: Path) -> None:
 
 @in_loop
 async def test_requests_one_after_the_other_leave_nothing_behind(tmp_path: Path) -> None:
-    """Neither streams nor deadlines add up on a connection that lives long."""
+    """Neither streams nor deadlines add up on a long-lived connection."""
     with Recorder(answering(OK)) as recorder:
         async with edge_for(recorder, tmp_path) as edge, Http2Client(edge) as client:
             await client.get()
@@ -191,7 +191,7 @@ async def test_trailers_pass_both_ways(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_100_continue_is_asked_and_passed_on(tmp_path: Path) -> None:
+async def test_expect_and_100_continue_are_passed_on(tmp_path: Path) -> None:
     async def answer(connection: Connection) -> None:
         assert b"Expect: 100-continue" in await connection.read_head()
         await connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -230,8 +230,8 @@ async def test_an_early_response_ends_the_upload_with_no_error(tmp_path: Path) -
 
 
 @in_loop
-async def test_a_reader_that_stands_still_holds_no_other_stream_and_no_memory(tmp_path: Path) -> None:
-    """A response of 50 MB that nobody reads: the upstream is held back, the other streams go on."""
+async def test_a_reader_that_stands_still_blocks_no_other_stream_and_takes_no_memory(tmp_path: Path) -> None:
+    """With a response of 50 MB that nobody reads, the upstream has to wait and the other streams go on."""
     sent = 0
 
     async def answer(connection: Connection) -> None:
@@ -254,7 +254,7 @@ async def test_a_reader_that_stands_still_holds_no_other_stream_and_no_memory(tm
             large = client.request("/large")
             await client.until(lambda: len(client.responses[large].body) >= 65535)
             await stands_still(lambda: sent)
-            client.h2.increment_flow_control_window(1_000_000)  # of the connection: the stream's stays shut
+            client.h2.increment_flow_control_window(1_000_000)  # of the connection; the stream's stays closed
             client.flush()
             for _ in range(20):
                 assert bytes((await client.get("/small")).body) == b"ok"
@@ -264,8 +264,8 @@ async def test_a_reader_that_stands_still_holds_no_other_stream_and_no_memory(tm
 
 
 @in_loop
-async def test_an_upload_that_stands_still_holds_no_other_one(tmp_path: Path) -> None:
-    release = threading.Event()  # the upstream has a loop of its own
+async def test_an_upload_that_stands_still_blocks_no_other_one(tmp_path: Path) -> None:
+    release = threading.Event()  # the upstream runs in another loop
     taken = bytearray()
 
     async def answer(connection: Connection) -> None:
@@ -290,7 +290,7 @@ async def test_an_upload_that_stands_still_holds_no_other_one(tmp_path: Path) ->
 
             total = 0
             idle = 0
-            while idle < 20:  # until its window has stayed shut for a while
+            while idle < 20:  # until its window has stayed closed for a while
                 size = send_all(stuck)
                 total += size
                 idle = 0 if size else idle + 1
@@ -312,7 +312,7 @@ async def test_an_upload_that_stands_still_holds_no_other_one(tmp_path: Path) ->
 
 
 @in_loop
-async def test_a_reset_by_the_client_ends_the_exchange_and_only_that(tmp_path: Path) -> None:
+async def test_a_reset_by_the_client_ends_only_its_exchange(tmp_path: Path) -> None:
     async def answer(connection: Connection) -> None:
         if b"/hang" in await connection.read_head():
             await connection.read_to_end()
@@ -331,7 +331,7 @@ async def test_a_reset_by_the_client_ends_the_exchange_and_only_that(tmp_path: P
 
 
 @in_loop
-async def test_an_upstream_that_fails_is_told_per_stream(tmp_path: Path) -> None:
+async def test_an_upstream_that_fails_affects_only_its_stream(tmp_path: Path) -> None:
     async def answer(connection: Connection) -> None:
         head = await connection.read_head()
         if b"/cut" in head:
@@ -364,7 +364,7 @@ async def test_a_request_for_another_certificates_host_is_misdirected(tmp_path: 
 
 
 @in_loop
-async def test_drain_finishes_what_is_under_way_and_refuses_what_comes(tmp_path: Path) -> None:
+async def test_drain_finishes_requests_under_way_and_refuses_new_ones(tmp_path: Path) -> None:
     go_on = threading.Event()
 
     async def answer(connection: Connection) -> None:

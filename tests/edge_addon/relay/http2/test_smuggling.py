@@ -1,4 +1,4 @@
-"""HTTP/2 requests that an HTTP/1.1 server could read in another way: refused, and nothing of them reaches it."""
+"""HTTP/2 requests that an HTTP/1.1 server could read in another way: refused, and none of their bytes reach it."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def replaced(name: bytes, value: bytes) -> tuple[Field, ...]:
 
 
 HOSTILE: dict[str, tuple[tuple[Field, ...], int]] = {
-    # A line end, or what a server may take for one, in every place that becomes text.
+    # A line end, or what a server may read as one, in every place that becomes text.
     **{f"{what} in a value": ((*GOOD, (b"x-a", b"a" + end + b"x-b: b")), 400) for what, end in BREAKS.items()},
     **{f"{what} in a name": ((*GOOD, (b"x-a" + end + b"x-b", b"c")), 400) for what, end in BREAKS.items()},
     **{f"{what} at the end of a value": ((*GOOD, (b"x-a", b"a" + end)), 400) for what, end in BREAKS.items()},
@@ -140,7 +140,7 @@ def edge_for(recorder: Recorder, folder: Path):  # type: ignore[no-untyped-def]
 
 
 def cut(encoded: bytes, stream: int, flags: int) -> bytes:
-    """HEADERS and as many CONTINUATIONs as it takes."""
+    """Build HEADERS and as many CONTINUATIONs as needed."""
     pieces = [encoded[start : start + 8192] for start in range(0, len(encoded), 8192)] or [b""]
     frames = [frame(HEADERS if not number else CONTINUATION, piece, stream=stream, flags=flags & END_STREAM)
               for number, piece in enumerate(pieces)]  # fmt: skip
@@ -152,7 +152,7 @@ def cut(encoded: bytes, stream: int, flags: int) -> bytes:
 @pytest.mark.parametrize("name", HOSTILE)
 @in_loop
 async def test_a_hostile_head_is_refused_and_reaches_nobody(name: str, tmp_path: Path) -> None:
-    """The connection goes on: the next request on it is answered, and the upstream has seen that one alone."""
+    """The connection goes on: the next request is answered, and the upstream has seen only that one."""
     fields, status = HOSTILE[name]
     with Recorder(answering(ok())) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
@@ -194,8 +194,8 @@ LENGTHS = {
 
 @pytest.mark.parametrize("name", LENGTHS)
 @in_loop
-async def test_a_body_of_another_length_breaks_the_upstreams_connection_off(name: str, tmp_path: Path) -> None:
-    """What does not fit the length is never written there, and nobody's next request follows on that connection."""
+async def test_a_body_of_another_length_ends_the_upstreams_connection(name: str, tmp_path: Path) -> None:
+    """Excess bytes are never written there, and no other request follows on that connection."""
     length, frames = LENGTHS[name]
 
     async def handle(connection: Connection) -> None:
@@ -223,7 +223,7 @@ async def test_a_body_of_another_length_breaks_the_upstreams_connection_off(name
 
 
 @in_loop
-async def test_trailers_before_the_promised_length_break_the_request_off(tmp_path: Path) -> None:
+async def test_trailers_before_the_announced_length_end_the_request(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             opening = head(b"/", (b"content-length", b"10"), method=b"POST")
@@ -251,7 +251,7 @@ TRAILERS: dict[str, tuple[Field, ...]] = {
 
 @pytest.mark.parametrize("name", TRAILERS)
 @in_loop
-async def test_hostile_trailers_break_the_request_off(name: str, tmp_path: Path) -> None:
+async def test_hostile_trailers_end_the_request(name: str, tmp_path: Path) -> None:
     async def handle(connection: Connection) -> None:
         if b"/next" in await connection.read_head():
             await connection.write(ok())
@@ -272,7 +272,7 @@ async def test_hostile_trailers_break_the_request_off(name: str, tmp_path: Path)
 
 
 @in_loop
-async def test_a_second_head_that_ends_nothing_breaks_the_request_off(tmp_path: Path) -> None:
+async def test_a_second_head_without_an_end_ends_the_request(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             await client.send(START + frame(HEADERS, head(method=b"POST"), stream=1, flags=END_HEADERS))

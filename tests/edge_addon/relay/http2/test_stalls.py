@@ -1,4 +1,4 @@
-"""HTTP/2 clients that stop in the middle: what waits for them is bounded in bytes and in time."""
+"""HTTP/2 clients that stop in the middle: what waits for them is bounded in bytes and time."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stall is one after a second, not after minutes."""
+    """Shorten the limit of a stall to a second."""
     monkeypatch.setattr(http2_session, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(stream, "STALL_SECONDS", 1.0)
 
@@ -60,14 +60,14 @@ def session_of(edge: Edge) -> http2_session.Http2Session:
 
 
 @in_loop
-async def test_a_response_that_nobody_takes_is_given_up(tmp_path: Path) -> None:
-    """Window updates that do not help it buy no time; the connection goes on."""
+async def test_a_response_that_nobody_reads_is_given_up(tmp_path: Path) -> None:
+    """Window updates that do not help gain no time; the connection goes on."""
     with Recorder(large) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             await client.send(START + get(1, b"/large"))
             await wait_for_in_loop(lambda: len(client.seen.bodies.get(1, b"")) == 65535, "a full window")
             for _ in range(30):
-                await client.send(window_update(100))  # of the connection; the stream's stays shut
+                await client.send(window_update(100))  # of the connection; the stream's stays closed
                 if client.seen.resets:
                     break
                 await stands_still(lambda: len(client.seen.bodies[1]), 0.1)
@@ -79,7 +79,7 @@ async def test_a_response_that_nobody_takes_is_given_up(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_a_response_that_is_taken_slowly_is_not_given_up(tmp_path: Path) -> None:
+async def test_a_response_that_is_read_slowly_is_not_given_up(tmp_path: Path) -> None:
     """Negative control: a byte now and then is progress."""
     with Recorder(large) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
@@ -95,7 +95,7 @@ async def test_a_response_that_is_taken_slowly_is_not_given_up(tmp_path: Path) -
 
 
 @in_loop
-async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_body_that_does_not_come_has_a_deadline(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             await client.send(START + post(1, b"/", (b"content-length", b"10")) + frame(DATA, b"12345", stream=1))
@@ -106,8 +106,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> No
 
 
 @in_loop
-async def test_a_body_that_trickles_in_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then would hold the stream for ever."""
+async def test_a_body_that_trickles_in_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then would keep the stream open without end."""
     monkeypatch.setattr(body_rate, "BODY_STEP", 50)
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
@@ -119,8 +119,8 @@ async def test_a_body_that_trickles_in_is_not_waited_for(tmp_path: Path, monkeyp
 
 
 @in_loop
-async def test_an_upstream_that_thinks_longer_is_waited_for(tmp_path: Path) -> None:
-    """Negative control: it is the client's stalls that are counted."""
+async def test_a_slow_upstream_may_take_longer(tmp_path: Path) -> None:
+    """Negative control: only the client's stalls count."""
 
     async def slow(connection: Connection) -> None:
         await connection.read_head()
@@ -135,10 +135,10 @@ async def test_an_upstream_that_thinks_longer_is_waited_for(tmp_path: Path) -> N
 
 
 @in_loop
-async def test_what_waits_for_one_client_has_a_bound_however_many_streams_it_has(tmp_path: Path) -> None:
+async def test_bytes_that_wait_for_one_client_are_bounded_over_all_streams(tmp_path: Path) -> None:
     with Recorder(large) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
-            await client.send(START + b"".join(get(each) for each in range(1, 257, 2)))  # so many connections are open
+            await client.send(START + b"".join(get(each) for each in range(1, 257, 2)))  # as many connections are open
             await wait_for_in_loop(lambda: len(client.seen.ended) == 128, "128 answers")
             await client.send(settings((4, 0)) + b"".join(get(each, b"/large") for each in range(257, 513, 2)))
             session = session_of(edge)
@@ -146,14 +146,14 @@ async def test_what_waits_for_one_client_has_a_bound_however_many_streams_it_has
 
             assert session.is_full
             assert session._queued == sum(len(each._queue) for each in session._streams.values())
-            # What was being read in the very turn of the loop that went over the bound comes on top.
+            # The bytes read in the turn of the loop that exceeded the bound come on top.
             assert session._queued < http2_session.MAX_QUEUED + 40 * 65536
             await wait_for_in_loop(lambda: session._queued == 0, "all of it given up", seconds=30)
             assert not session.is_full
 
 
 @in_loop
-async def test_full_streams_go_on_when_the_client_takes_them(tmp_path: Path) -> None:
+async def test_full_streams_go_on_when_the_client_reads(tmp_path: Path) -> None:
     with Recorder(large) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             await client.send(PREFACE + settings((4, 0)) + b"".join(get(each, b"/large") for each in range(1, 101, 2)))
@@ -168,7 +168,7 @@ async def test_full_streams_go_on_when_the_client_takes_them(tmp_path: Path) -> 
 
 
 @in_loop
-async def test_data_before_an_upgrade_is_agreed_waits_within_its_window(tmp_path: Path) -> None:
+async def test_data_before_an_agreed_upgrade_waits_within_its_window(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             opening = head(b"/ws", method=b"CONNECT", protocol=b"websocket")
@@ -182,8 +182,8 @@ async def test_data_before_an_upgrade_is_agreed_waits_within_its_window(tmp_path
 
 
 @in_loop
-async def test_an_idle_websocket_outlives_what_would_be_a_stall(tmp_path: Path) -> None:
-    """ActiveSync, notifications: silence is not a stall."""
+async def test_an_idle_websocket_is_not_a_stall(tmp_path: Path) -> None:
+    """ActiveSync and notifications are silent for long."""
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             opening = head(b"/ws", method=b"CONNECT", protocol=b"websocket")
@@ -194,7 +194,7 @@ async def test_an_idle_websocket_outlives_what_would_be_a_stall(tmp_path: Path) 
 
 
 @in_loop
-async def test_a_client_that_ends_its_side_is_let_go(tmp_path: Path) -> None:
+async def test_a_client_that_ends_its_side_is_dropped(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             await client.send(START + get(1) + frame(HEADERS, head(), stream=3, flags=END_HEADERS | END_STREAM))

@@ -1,4 +1,4 @@
-"""The handshake by the RFC's own example, and what does not prove that the upstream agreed."""
+"""The handshake of the RFC's example, and answers that do not prove the upstream's agreement."""
 
 import base64
 
