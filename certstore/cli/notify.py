@@ -1,4 +1,4 @@
-"""`certedge notify …`: warnings by mail and webhook."""
+"""`certedge notify …`: warnings by mail."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def send_test(
             "--to",
             metavar="ADDRESS",
             show_default=False,
-            help="Send to this address instead of notify.to; can be repeated.",
+            help="Send only to this address; can be repeated.",
         ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a test warning over every channel: a mail to everybody in notify.to, and a document to the webhook."""
+    """Send a test warning the way warnings are sent: by mail to everyone in notify.to, and to the webhook."""
     from certstore.control.commands.requests import TestMailRequest
 
-    attempted = "send a test warning"
+    attempted = "send a test mail"
     result = ask_live(open_edge(config), TestMailRequest(tuple(to or ())), attempted)
     if as_json:
         print_json(result.to_json())
