@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certstore.cli.context import Edge, chosen_config, given_config, open_edge
+from certstore.cli.context import Edge, argument, chosen_config, given_config, open_edge
 from certstore.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
@@ -78,12 +78,4 @@ def _starting(incomplete: str, found: Iterable[str]) -> list[str]:
     return sorted(each for each in found if each.startswith(incomplete))
 
 
-SiteKey = Annotated[
-    str,
-    typer.Argument(
-        metavar="SITE",
-        show_default=False,
-        autocompletion=site_keys,
-        help="The site's key: main, or the name of its folder.",
-    ),
-]
+SiteKey = Annotated[str, argument("SITE", "The site's key: main, or the name of its folder.", autocompletion=site_keys)]

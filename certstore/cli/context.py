@@ -42,9 +42,18 @@ class Edge:
         return Layout(self.base / self.settings.store)
 
 
+def option(name: str, metavar: str | None, what: str, **more: Any) -> Any:
+    """An option without a default that is worth showing."""
+    return typer.Option(name, metavar=metavar, show_default=False, help=what, **more)
+
+
 def repeated_option(name: str, metavar: str, what: str, **more: Any) -> Any:
     """An option that can be given several times."""
-    return typer.Option(name, metavar=metavar, show_default=False, help=f"{what}; can be repeated.", **more)
+    return option(name, metavar, f"{what}; can be repeated.", **more)
+
+
+def argument(metavar: str, what: str, **more: Any) -> Any:
+    return typer.Argument(metavar=metavar, show_default=False, help=what, **more)
 
 
 def _resolve_config(context: typer.Context, value: Path | None) -> Path:

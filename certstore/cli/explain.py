@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.completion import host_names, words
-from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.context import AsJson, Config, Edge, argument, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
 from certstore.cli.status import unreadable
@@ -31,13 +31,7 @@ def _kinds() -> list[str]:
 
 def explain(
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            show_default=False,
-            autocompletion=host_names,
-            help='The server name that the client sends; "" for none.',
-        ),
+        str, argument("NAME", 'The server name that the client sends; "" for none.', autocompletion=host_names)
     ],
     kind: Annotated[
         str,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.asking import ask_live, show_whether_served
-from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.context import AsJson, Config, Edge, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
 from certstore.control.commands.json_values import encode
@@ -39,15 +39,11 @@ class Imported:
         return self.outcome in (Outcome.REFUSED, Outcome.FAILED)
 
 
-def _folder_option(name: str, what: str) -> Any:
-    return typer.Option(name, metavar="DIR", show_default=False, help=what)
-
-
 def import_(
-    certbot: Annotated[Path | None, _folder_option("--certbot", "certbot's folder, usually /etc/letsencrypt.")] = None,
-    acme_sh: Annotated[Path | None, _folder_option("--acme-sh", "acme.sh's folder, usually ~/.acme.sh.")] = None,
+    certbot: Annotated[Path | None, option("--certbot", "DIR", "certbot's folder, usually /etc/letsencrypt.")] = None,
+    acme_sh: Annotated[Path | None, option("--acme-sh", "DIR", "acme.sh's folder, usually ~/.acme.sh.")] = None,
     bluemind: Annotated[
-        Path | None, _folder_option("--bluemind", "The folder of bm_cert.pem, usually /etc/ssl/certs.")
+        Path | None, option("--bluemind", "DIR", "The folder of bm_cert.pem, usually /etc/ssl/certs.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be imported.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,

@@ -43,11 +43,12 @@ def status(
     sites = read_all(edge, "read the status")
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
     ignored = ignored_entries(edge.layout, {facts.host for facts in sites})
+    control, control_line = _control(edge)
     if as_json:
-        facts = {"control": _control_facts(edge), "sites": [each.to_json() for each in shown]}
-        print_json({**facts, "ignored": ignored_facts(ignored)})
+        sites_facts = [each.to_json() for each in shown]
+        print_json({"control": control, "sites": sites_facts, "ignored": ignored_facts(ignored)})
     else:
-        print_lines(_control_line(edge))
+        print_lines(control_line)
         _show_table(shown)
         print_lines(*ignored_lines(ignored), _summary(sites))
     if any(facts.problems for facts in sites):
@@ -179,25 +180,17 @@ def _summary(sites: list[SiteFacts]) -> Cell:
     return Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
 
 
-def _control_facts(edge: Edge) -> dict[str, Any]:
-    """`running` is None if this user may not ask."""
-    from certstore.control.client import control_pid
-
-    try:
-        pid = control_pid(edge.layout)
-    except OSError:
-        return {"running": None, "pid": None}
-    return {"running": pid is not None, "pid": pid}
-
-
-def _control_line(edge: Edge) -> Cell:
-    """Whether a control process runs, which imports drops and renews certificates."""
+def _control(edge: Edge) -> tuple[dict[str, Any], Cell]:
+    """Whether a control process runs, which imports drops and renews certificates; `running` is None if this user may
+    not ask."""
     from certstore.control.client import control_pid
 
     try:
         pid = control_pid(edge.layout)
     except OSError as error:
-        return Cell(f"control: unknown ({error.strerror})", WARNING)
+        return {"running": None, "pid": None}, Cell(f"control: unknown ({error.strerror})", WARNING)
+    line = Cell(f"control: running (pid {pid})")
     if pid is None:
-        return Cell("control: not running, so drops wait and nothing is renewed (start it with certedge run)", WARNING)
-    return Cell(f"control: running (pid {pid})")
+        consequence = "so drops wait and nothing is renewed (start it with certedge run)"
+        line = Cell(f"control: not running, {consequence}", WARNING)
+    return {"running": pid is not None, "pid": pid}, line
