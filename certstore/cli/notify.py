@@ -23,13 +23,11 @@ def notify() -> None:
 
 @app.command("test", epilog="Example: certedge notify test --to me@example.com")
 def send_test(
-    to: Annotated[
-        list[str] | None, repeated_option("--to", "ADDRESS", "Send to this address instead of notify.to")
-    ] = None,
+    to: Annotated[list[str] | None, repeated_option("--to", "ADDRESS", "Send only to this address")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a mail as warnings will be sent, to everybody in notify.to."""
+    """Send a test warning the way warnings are sent: by mail to everyone in notify.to, and to the webhook."""
     from certstore.control.commands.requests import TestMailRequest
 
     attempted = "send a test mail"
@@ -40,4 +38,4 @@ def send_test(
         print_lines(Cell(f"sent to {', '.join(result.sent)}", GOOD))
     if result.refused:
         found = "\n".join(f"{each.recipient}: {each.reason}" for each in result.refused)
-        raise CommandFailed(attempted, found, "correct the address in notify.to")
+        raise CommandFailed(attempted, found, "correct the address in notify.to, or what the webhook reports")

@@ -14,7 +14,7 @@ import signal
 
 import uvloop
 from mitmproxy import master, options
-from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.addons import core, proxyserver
 from mitmproxy.utils import asyncio_utils
 
 from certstore.store.journal import JournalUnreadable
@@ -67,8 +67,8 @@ class _Worker:
         self._parent = parent
         self._drain_seconds = inherited.settings.limits.drain_seconds
         self._master = LeanMaster(options.Options())
-        self._master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer())
-        self._master.options.update(mode=[], connection_strategy="lazy", keep_host_header=True)
+        self._master.addons.add(core.Core(), proxyserver.Proxyserver())
+        self._master.options.update(mode=[])
         scripts = inherited.settings.inspection.scripts
         is_whole = not scripts or load_scripts(self._master, inherited.base, scripts)
         self._edge = Edge(inherited, may_inspect=is_whole)

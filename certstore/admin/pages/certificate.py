@@ -14,7 +14,7 @@ from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
 from certstore.admin.pages.site import KEY_TYPES
-from certstore.admin.pages.words import split_list
+from certstore.admin.pages.words import sentence, split_list
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
@@ -95,9 +95,9 @@ def install(
     result = certificates.install(actions, actor, read, force=force)
     if not result.is_accepted:
         return _choices(request, actions, actor, site, result.message, 422)
-    flashes.add(actor, "ok", result.message)
+    flashes.add(actor, "ok", sentence(result.message))
     for problem in result.problems:
-        flashes.add(actor, "warning", problem.message)
+        flashes.add(actor, "warning", sentence(problem.message))
     return see_other(f"/sites/{site}")
 
 
@@ -106,7 +106,7 @@ def use_main(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: s
     settings = sites.show_site(actions, actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
     result, _ = sites.put_settings(actions, actor, site, wanted)
-    flashes.add(actor, "ok", result.message)
+    flashes.add(actor, "ok", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 

@@ -47,6 +47,7 @@ def _environment() -> Environment:
         "grouped": words.grouped,
         "came_from": words.came_from,
         "setting": words.setting_in_words,
+        "sentence": words.sentence,
         "breakable": breakable,
     }
     environment.globals |= {

@@ -12,7 +12,7 @@ from certstore.admin.actions.action import Actor
 from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
-from certstore.admin.pages.words import split_list
+from certstore.admin.pages.words import sentence, split_list
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role
@@ -79,7 +79,7 @@ def put_user(
     except (InvalidPerson, RequestFailed) as error:
         return _people(request, actions, actor, problem_of(error).detail, 422)
     if not is_new:
-        flashes.add(actor, "ok", f"{user.name} has a new role or new sites.")
+        flashes.add(actor, "ok", f"The role and sites of {user.name} were changed.")
         return see_other("/people")
     return _people(
         request, actions, actor, link=_link(request, people.invite(actions, actor, user.name)), user=user.name
@@ -95,9 +95,9 @@ def invite(request: Request, actions: ActionsDep, actor: FormActor, name: str) -
 def remove_user(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, name: str) -> Response:
     try:
         people.remove_user(actions, actor, name)
-        flashes.add(actor, "ok", f"{name} was removed and signed out.")
+        flashes.add(actor, "ok", f"The user {name} was removed and signed out.")
     except (InvalidPerson, UnknownUser) as error:
-        flashes.add(actor, "failing", str(error))
+        flashes.add(actor, "failing", sentence(str(error)))
     return see_other("/people")
 
 

@@ -15,7 +15,7 @@ from certstore.admin.http.identity import ActionsDep
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
-from certstore.admin.pages.words import key_in_words, split_list
+from certstore.admin.pages.words import key_in_words, sentence, split_list
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.names import DomainName, InvalidName, covers
@@ -86,7 +86,7 @@ def add(request: Request, actions: ActionsDep, actor: FormActor, flashes: Flashe
         return _form(request, actor, None, wanted, "", f"host: {error}", 422)
     except (RequestFailed, Conflict) as error:
         return _form(request, actor, None, wanted, "", problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", result.message)
+    flashes.add(actor, "ok", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 
@@ -156,7 +156,7 @@ def change_settings(
         return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
     except RequestFailed as error:
         return _form(request, actor, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", result.message)
+    flashes.add(actor, "ok", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 
@@ -181,7 +181,7 @@ def remove(
     if not message:
         try:
             result = sites.remove_site(actions, actor, site)
-            flashes.add(actor, "ok", result.message)
+            flashes.add(actor, "ok", sentence(result.message))
             return see_other("/")
         except RequestFailed as error:
             message = str(error)
@@ -193,7 +193,7 @@ def rollback(
     actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
 ) -> Response:
     result = certificates.activate(actions, actor, site, version)
-    flashes.add(actor, "ok" if result.is_accepted else "failing", result.message)
+    flashes.add(actor, "ok" if result.is_accepted else "failing", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 

@@ -73,6 +73,11 @@ def setting_in_words(value: object) -> str:
     return json.dumps(value)
 
 
+def sentence(text: str) -> str:
+    """A message with a capital letter, unless it starts with a host name, a file name or the like."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
+
+
 def split_list(text: str) -> list[str]:
     """The items of a form's field, separated by commas or white space."""
     return text.replace(",", " ").split()

@@ -127,7 +127,7 @@ def test_from_set_up_to_a_served_certificate_without_a_shell(
         page.get_by_role("button", name="Check files").click()
         expect(page.get_by_role("heading", name="Ready to install")).to_be_visible()
         page.get_by_role("button", name="Install and serve").click()
-        expect(page.get_by_role("status").first).to_contain_text("version 1 is live")
+        expect(page.get_by_role("status").first).to_contain_text("Version 1 is live")
         assert served(tmp_path / "store", SITE) == issued.fingerprint
 
 
@@ -233,7 +233,7 @@ def test_rollback_is_one_click(
     with browsing(browser, console) as page:
         page.goto(f"{console.address}/sites/main")
         page.get_by_role("button", name="Make live: version 2").click()
-        expect(page.get_by_role("status").first).to_contain_text("version 2 is live")
+        expect(page.get_by_role("status").first).to_contain_text("Version 2 is live")
     assert served_fingerprint(console.port, None) == first.fingerprint
 
 

@@ -60,7 +60,7 @@ def test_upload_is_previewed_first_and_served_when_confirmed(
     assert served(tmp_path / "store", SITE) is None
     assert submit(anna, f"/sites/{SITE}/certificate/take", {"key": hidden(shown)["key"]}).status == 303
     assert served(tmp_path / "store", SITE) == issued.fingerprint
-    assert "version 1 is live" in anna.get(f"/sites/{SITE}").text
+    assert "Version 1 is live" in anna.get(f"/sites/{SITE}").text
 
 
 @pytest.mark.parametrize("password", [b"swordfish", None])

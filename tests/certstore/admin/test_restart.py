@@ -98,7 +98,7 @@ def test_order_continues_and_the_open_page_shows_its_outcome(stage: Stage, numbe
     expect(page.get_by_role("status").first).to_contain_text("no longer available")
     assert before is not None
     # The open page follows what happens.
-    expect(page.locator(".attempts")).to_contain_text(f"version {before + 1} is live", timeout=60_000)
+    expect(page.locator(".attempts")).to_contain_text(f"Version {before + 1} is live", timeout=60_000)
     assert stage.version() == before + 1
     assert stage.pebble.orders() == 2, "the interrupted order itself was finished"
 

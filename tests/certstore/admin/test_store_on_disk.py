@@ -64,7 +64,7 @@ def test_store_that_became_read_only(control: MountedControl, anna: Client) -> N
     control.become_writable()
     looked = upload(anna, f"/sites/{HOST}/certificate/files", certificate(HOST))
     assert submit(anna, f"/sites/{HOST}/certificate/take", {"key": hidden(looked)["key"]}).status == 303
-    assert "version 1 is live" in anna.get(f"/sites/{HOST}").text
+    assert "Version 1 is live" in anna.get(f"/sites/{HOST}").text
 
 
 def test_store_that_is_full(control: MountedControl, anna: Client) -> None:

@@ -192,7 +192,7 @@ def test_test_mail_reaches_the_mailbox_or_says_why_not(actions: Actions, tmp_pat
 def test_notify_without_a_mail_server_says_what_to_set(actions: Actions) -> None:
     ran = actions.run("notify", "test", "--to", "a@example.org")
     assert ran.code == 1
-    assert "notify.smtp is not set" in ran.err
+    assert "neither notify.smtp nor notify.webhook is set" in ran.err
 
 
 def test_certbot_is_imported_and_nothing_is_ordered_before_it_is_due(actions: Actions, tmp_path: Path) -> None:

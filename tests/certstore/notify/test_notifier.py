@@ -103,9 +103,10 @@ def test_five_days_are_five_mails_after_one_notice_and_then_all_is_well(office: 
     days = [day for day, _ in office.sent]
     assert days == [0, 25, 26, 27, 28, 29]
     subjects = [subject for _, subject in office.sent]
-    assert "can't be ordered" in subjects[0]
-    assert all("ends in" in subject for subject in subjects[1:5])
-    assert "well again" in subjects[5]
+    assert "can't be renewed" in subjects[0]
+    assert all("expires in" in subject for subject in subjects[1:5])
+    assert "resolved" in subjects[5]
+    assert "\n  a.test\n" in parts(office.server.messages[5])[0]
 
 
 def test_mail_says_everything_in_text_and_html(office: Office) -> None:
@@ -275,7 +276,7 @@ def test_loop_that_stands_still_is_told(office: Office) -> None:
     notifier.round()
     notifier.stop()
     (message,) = office.server.messages
-    assert "stands still" in str(message["Subject"])
+    assert "has stopped" in str(message["Subject"])
     assert "has not completed a round since Monday, 1 March 2027, 11:00 UTC" in parts(message)[0]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mitmproxy import options
-from mitmproxy.addons import core, next_layer, proxyserver
+from mitmproxy.addons import core, proxyserver
 
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
@@ -61,8 +61,8 @@ async def inspecting_edge(
         listeners = [{"kind": kind, "listen": f"127.0.0.1:{port}", **(listener or {})}]
         whole = Settings.model_validate({"upstream": upstream, "store": "store", "listeners": listeners, **settings})
         master = LeanMaster(options.Options())
-        master.addons.add(core.Core(), proxyserver.Proxyserver(), next_layer.NextLayer(), *addons)
-        master.options.update(mode=[], connection_strategy="lazy", keep_host_header=True)
+        master.addons.add(core.Core(), proxyserver.Proxyserver(), *addons)
+        master.options.update(mode=[])
         addon = EdgeAddon(Inherited(whole, folder, (bound,)), may_inspect=may_inspect)
         serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         addon.on_serving(lambda fault: serving.set_exception(fault) if fault else serving.set_result(None))

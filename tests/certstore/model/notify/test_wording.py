@@ -45,16 +45,16 @@ def test_distances_in_the_unit_that_matters(hours: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("given", "headline", "remedy"),
     [
-        (matter(MatterKind.EXPIRING), "ends on Friday, 4 December 2026", REMEDIES[Cause.CAA]),
-        (matter(MatterKind.EXPIRED), "has ended on", REMEDIES[Cause.CAA]),
+        (matter(MatterKind.EXPIRING), "expires on Friday, 4 December 2026", REMEDIES[Cause.CAA]),
+        (matter(MatterKind.EXPIRED), "expired on", REMEDIES[Cause.CAA]),
         (matter(MatterKind.FAILING), "can't be renewed", REMEDIES[Cause.CAA]),
-        (matter(MatterKind.FAILING, not_after=None), "first certificate can't be ordered", REMEDIES[Cause.CAA]),
+        (matter(MatterKind.FAILING, not_after=None), "first certificate can't be issued", REMEDIES[Cause.CAA]),
         (
             matter(MatterKind.DEGRADED, state=RenewalState(left_out=("b.test",))),
             "without b.test",
-            "comes back by itself",
+            "is added again",
         ),
-        (matter(MatterKind.EXPIRING, source=Source.FILE), "ends on", "Drop a new certificate"),
+        (matter(MatterKind.EXPIRING, source=Source.FILE), "expires on", "Put a new certificate"),
     ],
     ids=["expiring", "expired", "failing", "first", "degraded", "file"],
 )
@@ -82,10 +82,17 @@ def subject(*matters: Matter, kind: NoticeKind = NoticeKind.DAILY, resolved: tup
 
 
 def test_subjects_say_what_and_which() -> None:
-    assert subject(matter(MatterKind.EXPIRING)) == "Certificate ends in 3 days: a.test"
-    assert subject(matter(MatterKind.EXPIRED)) == "Certificate has ended: a.test"
-    assert subject(matter(MatterKind.FAILING)) == "Certificate can't be ordered: a.test"
+    assert subject(matter(MatterKind.EXPIRING)) == "Certificate expires in 3 days: a.test"
+    assert subject(matter(MatterKind.EXPIRED)) == "Certificate expired: a.test"
+    assert subject(matter(MatterKind.FAILING)) == "Certificate can't be renewed: a.test"
+    assert subject(matter(MatterKind.FAILING, not_after=None)) == "Certificate can't be issued: a.test"
     assert subject(matter(MatterKind.DEGRADED)) == "Certificate lacks a name: a.test"
-    assert subject(stalled(NOW)) == "Certificate maintenance stands still"
-    assert subject(*[matter(MatterKind.EXPIRING)] * 5) == "Certificate ends in 3 days: a.test, a.test and 3 more"
-    assert subject(kind=NoticeKind.RESOLVED, resolved=("a.test",)) == "Certificates are well again: a.test"
+    assert subject(stalled(NOW)) == "Certificate maintenance has stopped"
+    many = [matter(MatterKind.EXPIRING)] * 5
+    assert subject(*many) == "Certificates expire, the first in 3 days: a.test, a.test and 3 more"
+    assert subject(kind=NoticeKind.RESOLVED, resolved=("a.test",)) == "Certificate problem resolved: a.test"
+
+
+def test_subject_names_only_the_sites_with_the_gravest_problem() -> None:
+    late = matter(MatterKind.EXPIRED, names=("late.test",))
+    assert subject(matter(MatterKind.EXPIRING), late, matter(MatterKind.FAILING)) == "Certificate expired: late.test"
