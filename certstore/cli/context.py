@@ -17,6 +17,7 @@ from certstore.cli.failure import CommandFailed, Exit
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
     from certstore.model.settings.models import Settings
+    from certstore.model.snapshot import Snapshot
 
 DEFAULT_CONFIG = Path("edge.yaml")
 CONFIG_VARIABLE = "CERTEDGE_CONFIG"
@@ -40,6 +41,16 @@ class Edge:
         from certstore.model.layout import Layout
 
         return Layout(self.base / self.settings.store)
+
+    def snapshot(self) -> Snapshot | None:
+        """What the workers serve from; None if the store is new, or this user can't read it."""
+        from certstore.store.journal import JournalUnreadable
+        from certstore.store.reader import Store
+
+        try:
+            return Store(self.layout).snapshot()
+        except JournalUnreadable:
+            return None
 
 
 def option(name: str, metavar: str | None, what: str, **more: Any) -> Any:

@@ -106,19 +106,9 @@ def _import_all(edge: Edge, program: str, found: Found) -> list[Imported]:
         result = ask_live(edge, request, f"import the account at {account.directory}")
         if sys.stdout.isatty():
             print_lines(Cell(result.message, GOOD if result.outcome is AdoptOutcome.ADOPTED else QUIET))
-    known = _known_sites(edge)
+    snapshot = edge.snapshot()
+    known = {entry.host: entry.site for entry in snapshot.sites.values()} if snapshot is not None else {}
     return [_import_site(edge, program, site, known) for site in found.sites]
-
-
-def _known_sites(edge: Edge) -> dict[str, str]:
-    """The hosts of existing sites, and their keys; empty if the store is new."""
-    from certstore.store.journal import JournalUnreadable
-    from certstore.store.reader import Store
-
-    try:
-        return {entry.host: entry.site for entry in Store(edge.layout).snapshot().sites.values()}
-    except JournalUnreadable:
-        return {}
 
 
 def _import_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> Imported:

@@ -62,7 +62,7 @@ def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
     def ask(store: Store) -> list[SiteFacts]:
         return [_with_failed_order(store, facts) for facts in all_facts(store, utc_now())]
 
-    return _read(edge, attempted, ask)
+    return read_store(edge, attempted, ask)
 
 
 def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
@@ -77,17 +77,18 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
         except UnknownSite as error:
             raise CommandFailed(attempted, str(error), site_advice(site, store.sites())) from None
 
-    return _read(edge, attempted, ask)
+    return read_store(edge, attempted, ask)
 
 
-def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
+def read_store[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
+    """What `ask` finds in the store; raises CommandFailed if there is no snapshot, or not for this user."""
     from certstore.store.journal import JournalUnreadable
     from certstore.store.reader import Store
 
     try:
         return ask(Store(edge.layout))
     except JournalUnreadable as error:
-        raise unreadable(edge, attempted, error) from None
+        raise _unreadable(edge, attempted, error) from None
 
 
 def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
@@ -107,8 +108,7 @@ def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
     return facts
 
 
-def unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
-    """There is no snapshot, or not for this user."""
+def _unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
     found, remedy = str(error), "start the service: certedge run"
     match error.__cause__:
         case PermissionError():
