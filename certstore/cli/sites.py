@@ -42,8 +42,7 @@ CertificateFrom = Annotated[
 ]
 Upstreams = Annotated[list[str] | None, repeated_option("--upstream", "URL", "The site's web server")]
 Inspect = Annotated[
-    bool | None,
-    option("--inspect/--no-inspect", None, "Pass the site's traffic through mitmproxy's HTTP layer and addons."),
+    bool | None, option("--inspect/--no-inspect", None, "Show the site's requests to mitmproxy's addons.")
 ]
 Contacts = Annotated[list[str] | None, repeated_option("--contact", "ADDRESS", "A recipient of warnings")]
 KeyType = Annotated[

@@ -106,7 +106,7 @@ def test_five_days_are_five_mails_after_one_notice_and_then_all_is_well(office: 
     assert "can't be renewed" in subjects[0]
     assert all("expires in" in subject for subject in subjects[1:5])
     assert "resolved" in subjects[5]
-    assert "\n  a.test\n" in parts(office.server.messages[5])[0]
+    assert "\n  a.test\r\n" in parts(office.server.messages[5])[0]
 
 
 def test_mail_says_everything_in_text_and_html(office: Office) -> None:
@@ -126,7 +126,7 @@ def test_mail_says_everything_in_text_and_html(office: Office) -> None:
             "this name is paused",
             "https://ca.test/unpause",
             "3 attempts",
-            "Open the CA",
+            "open the CA",
         ):
             assert words in content, words
 
