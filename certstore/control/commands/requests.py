@@ -11,24 +11,8 @@ from dataclasses import dataclass, field
 from types import get_original_bases
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_args
 
+from certstore.control.commands import results
 from certstore.control.commands.json_values import decode, encode
-from certstore.control.commands.results import (
-    AccountsResult,
-    AdoptResult,
-    CommandResult,
-    InstallResult,
-    MailResult,
-    OrderResult,
-    PreflightResult,
-    RemoveResult,
-    RenewResult,
-    SiteResult,
-    TokenRemoved,
-    TokenResult,
-    TokensResult,
-    UserResult,
-    UsersResult,
-)
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.authorization import Scope
@@ -40,7 +24,7 @@ if TYPE_CHECKING:
     from certstore.store.preview import Preview
 
 
-class CommandRequest[R: CommandResult]:
+class CommandRequest[R: results.CommandResult]:
     """A request whose command returns an R or raises RequestFailed."""
 
     __slots__ = ()
@@ -59,7 +43,7 @@ class CommandRequest[R: CommandResult]:
         return decode(cls, args)
 
 
-def result_type[R: CommandResult](request: CommandRequest[R]) -> type[R]:
+def result_type[R: results.CommandResult](request: CommandRequest[R]) -> type[R]:
     """The type argument of the base of the request's class."""
     kind: type[R] = get_args(get_original_bases(type(request))[0])[0]
     return kind
@@ -68,11 +52,11 @@ def result_type[R: CommandResult](request: CommandRequest[R]) -> type[R]:
 class Perform(Protocol):
     """Performs a command, in whichever process; raises RequestFailed."""
 
-    def __call__[R: CommandResult](self, request: CommandRequest[R], tell: Tell = ...) -> R: ...
+    def __call__[R: results.CommandResult](self, request: CommandRequest[R], tell: Tell = ...) -> R: ...
 
 
 @dataclass(frozen=True, slots=True)
-class SiteRequest[R: CommandResult](CommandRequest[R]):
+class SiteRequest[R: results.CommandResult](CommandRequest[R]):
     """A request about one site. Raises RequestFailed for an invalid key, which could be a path elsewhere."""
 
     site: str
@@ -87,7 +71,7 @@ class SiteRequest[R: CommandResult](CommandRequest[R]):
 
 
 @dataclass(frozen=True, slots=True)
-class InstallRequest(SiteRequest[InstallResult]):
+class InstallRequest(SiteRequest[results.InstallResult]):
     command: ClassVar[str] = "cert.install"
     files: tuple[DroppedFile, ...] = field(repr=False)
     password: bytes | None = field(default=None, repr=False)
@@ -95,7 +79,7 @@ class InstallRequest(SiteRequest[InstallResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class InstallPreviewRequest(CommandRequest[InstallResult]):
+class InstallPreviewRequest(CommandRequest[results.InstallResult]):
     """Installs files that this process has read already (`StoreWriter.preview`): they are not read again."""
 
     command: ClassVar[str] = "cert.install"
@@ -105,7 +89,7 @@ class InstallPreviewRequest(CommandRequest[InstallResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class RollbackRequest(SiteRequest[InstallResult]):
+class RollbackRequest(SiteRequest[results.InstallResult]):
     """`version` None: the one that was live before."""
 
     command: ClassVar[str] = "cert.rollback"
@@ -113,7 +97,7 @@ class RollbackRequest(SiteRequest[InstallResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class AddSiteRequest(SiteRequest[SiteResult]):
+class AddSiteRequest(SiteRequest[results.SiteResult]):
     """`settings` are keys of site.yaml, unchecked."""
 
     command: ClassVar[str] = "site.add"
@@ -121,7 +105,7 @@ class AddSiteRequest(SiteRequest[SiteResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class SetSiteRequest(SiteRequest[SiteResult]):
+class SetSiteRequest(SiteRequest[results.SiteResult]):
     """`changes` are keys of site.yaml, unchecked; None, or a key in `unset`, goes back to the default."""
 
     command: ClassVar[str] = "site.set"
@@ -132,7 +116,7 @@ class SetSiteRequest(SiteRequest[SiteResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveSiteRequest(SiteRequest[RemoveResult]):
+class RemoveSiteRequest(SiteRequest[results.RemoveResult]):
     command: ClassVar[str] = "site.remove"
 
 
@@ -140,7 +124,7 @@ class RemoveSiteRequest(SiteRequest[RemoveResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRequest(SiteRequest[OrderResult]):
+class OrderRequest(SiteRequest[results.OrderResult]):
     """`force`: even if the CA's rate limits, as counted here, seem to be reached."""
 
     command: ClassVar[str] = "cert.request"
@@ -148,7 +132,7 @@ class OrderRequest(SiteRequest[OrderResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class RenewRequest(CommandRequest[RenewResult]):
+class RenewRequest(CommandRequest[results.RenewResult]):
     """No `sites`: all with `certificate: acme`. `force`: also those that are not due."""
 
     command: ClassVar[str] = "cert.renew"
@@ -157,23 +141,23 @@ class RenewRequest(CommandRequest[RenewResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class PreflightRequest(SiteRequest[PreflightResult]):
+class PreflightRequest(SiteRequest[results.PreflightResult]):
     command: ClassVar[str] = "site.preflight"
 
 
 @dataclass(frozen=True, slots=True)
-class ShowAccountsRequest(CommandRequest[AccountsResult]):
+class ShowAccountsRequest(CommandRequest[results.AccountsResult]):
     command: ClassVar[str] = "account.show"
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterAccountsRequest(CommandRequest[AccountsResult]):
+class RegisterAccountsRequest(CommandRequest[results.AccountsResult]):
     command: ClassVar[str] = "account.register"
     agree_to_terms: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class TestMailRequest(CommandRequest[MailResult]):
+class TestMailRequest(CommandRequest[results.MailResult]):
     """No `to`: the recipients of warnings."""
 
     __test__: ClassVar[bool] = False
@@ -182,7 +166,7 @@ class TestMailRequest(CommandRequest[MailResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class ImportRequest(SiteRequest[InstallResult]):
+class ImportRequest(SiteRequest[results.InstallResult]):
     """A certificate that another program ordered or was given."""
 
     command: ClassVar[str] = "cert.import"
@@ -191,7 +175,7 @@ class ImportRequest(SiteRequest[InstallResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class AdoptAccountRequest(CommandRequest[AdoptResult]):
+class AdoptAccountRequest(CommandRequest[results.AdoptResult]):
     """Another program's account at the CA of `directory`; `key` is PEM."""
 
     command: ClassVar[str] = "account.adopt"
@@ -205,7 +189,7 @@ class AdoptAccountRequest(CommandRequest[AdoptResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class AddUserRequest(CommandRequest[UserResult]):
+class AddUserRequest(CommandRequest[results.UserResult]):
     """`replace`: an existing user gets this password, role and sites."""
 
     command: ClassVar[str] = "admin.user.add"
@@ -217,18 +201,18 @@ class AddUserRequest(CommandRequest[UserResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class ListUsersRequest(CommandRequest[UsersResult]):
+class ListUsersRequest(CommandRequest[results.UsersResult]):
     command: ClassVar[str] = "admin.user.list"
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveUserRequest(CommandRequest[UserResult]):
+class RemoveUserRequest(CommandRequest[results.UserResult]):
     command: ClassVar[str] = "admin.user.remove"
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class AddTokenRequest(CommandRequest[TokenResult]):
+class AddTokenRequest(CommandRequest[results.TokenResult]):
     """No `sites`: all."""
 
     command: ClassVar[str] = "admin.token.add"
@@ -238,11 +222,11 @@ class AddTokenRequest(CommandRequest[TokenResult]):
 
 
 @dataclass(frozen=True, slots=True)
-class ListTokensRequest(CommandRequest[TokensResult]):
+class ListTokensRequest(CommandRequest[results.TokensResult]):
     command: ClassVar[str] = "admin.token.list"
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveTokenRequest(CommandRequest[TokenRemoved]):
+class RemoveTokenRequest(CommandRequest[results.TokenRemoved]):
     command: ClassVar[str] = "admin.token.remove"
     key: str
