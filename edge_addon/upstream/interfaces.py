@@ -70,7 +70,7 @@ class ExchangeMaker(Protocol):
     """Makes the exchange of a request; `fields` says what happens to each field of its response."""
 
     def __call__(
-        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
+        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, /, *, asks_upgrade: bool
     ) -> RequestExchange: ...
 
 
