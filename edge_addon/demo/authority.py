@@ -65,7 +65,7 @@ class Authority:
 
 _CA = x509.BasicConstraints(ca=True, path_length=None)
 _LEAF = x509.BasicConstraints(ca=False, path_length=None)
-_CA_USAGE = x509.KeyUsage(*[False] * 5, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
+_CA_USAGE = x509.KeyUsage(*(bit in {5, 6} for bit in range(9)))  # keyCertSign and cRLSign (RFC 5280 §4.2.1.3)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -41,7 +41,8 @@ from edge_addon.inspection.messages import (
 from edge_addon.inspection.pieces import BrokenOff, Pieces
 from edge_addon.inspection.websocket import WebSocketRelay
 from edge_addon.relay.exchange import Exchange
-from edge_addon.upstream.interfaces import ExchangeClient, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 
 log = logging.getLogger(__name__)

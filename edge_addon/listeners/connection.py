@@ -244,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         """The header must be complete before any byte behind it is used (PROXY protocol, section 2)."""
         self._header += data
         header = proxy_protocol.parse(self._header)
-        if isinstance(header, proxy_protocol.NeedMore):
+        if header is None:
             return
         if isinstance(header, proxy_protocol.Invalid):
             self._plane.count("proxy_header_invalid")

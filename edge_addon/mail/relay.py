@@ -268,7 +268,7 @@ class MailSession:
         channel = self._channel
         listener = channel.listener
         self._stage = Stage.OPENING
-        self._dialogue = self._protocol.dialogue(is_secure=channel.secure)
+        self._dialogue = self._protocol.dialogue(channel.secure)
         self._opening = Opening(
             self._protocol.opening,
             self._host,

@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.connection import UpgradedConnection, UpstreamConnection
 from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
@@ -139,7 +139,7 @@ class Exchange:
         self._connection = None
         self._client.response_ended(data, trailers)
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._connection = None
         self._client.upgraded(head, rest, connection)
 

@@ -27,7 +27,8 @@ from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.interfaces import RequestExchange, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import RequestExchange
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane

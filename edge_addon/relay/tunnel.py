@@ -16,7 +16,7 @@ from typing import Protocol
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
 from edge_addon.transport.tcp import close_with_deadline
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.interfaces import UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
 
 
 class ClientEnd(Protocol):

@@ -35,8 +35,18 @@ class PoolOwner(Protocol):
         """The connection is closed, whether it was idle or in use."""
 
 
-class ResponseReceiver(Protocol):
-    """What a connection works for until the response has ended or failed."""
+class UpgradedConnection(Protocol):
+    """An upstream connection that a tunnel has taken over."""
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
+
+    def tunnel_ended(self) -> None:
+        """The tunnel has closed the connection."""
+
+
+class ResponseReader(Protocol):
+    """What gets the parts of a response, and paces the request's body."""
 
     def informational(self, head: ResponseHead) -> None:
         """A 1xx response other than 101."""
@@ -49,16 +59,20 @@ class ResponseReceiver(Protocol):
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
         """The last bytes of the body; the connection is already back in its pool, or closed."""
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
-        """101: the receiver now owns the connection; `rest` are the first bytes of the new protocol."""
-
-    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
-        """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
+        """101: the reader now owns the connection; `rest` are the first bytes of the new protocol."""
 
     def pause_body(self) -> None:
         """The upstream does not keep up with the request body."""
 
     def resume_body(self) -> None: ...
+
+
+class ResponseReceiver(ResponseReader, Protocol):
+    """What a connection works for until the response has ended or failed."""
+
+    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
+        """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
 
 
 class _Stage(Enum):

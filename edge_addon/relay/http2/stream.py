@@ -24,7 +24,8 @@ from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
