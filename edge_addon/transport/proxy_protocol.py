@@ -88,9 +88,9 @@ def build_v2(
 
 def parse(data: bytes) -> Header | Invalid | None:
     """Parse the header at the start of a connection; `data` is everything received so far.
-    None: it may become a header; call again with all of it and more.
 
-    The first bytes tell the versions apart; no protocol in which the client speaks first starts with either.
+    None: it may become a header; call again with all of it and more. The first bytes tell the versions apart; no
+    protocol in which the client speaks first starts with either.
     """
     if V2_SIGNATURE.startswith(data[: len(V2_SIGNATURE)]):
         return _parse_v2(data)

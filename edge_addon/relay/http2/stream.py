@@ -284,11 +284,8 @@ class Stream:
         if self._stage is ANSWERED:
             self._queue_data(b"", is_complete=True)
 
-    def pause_reading(self) -> None:
-        self.pause_body()
-
-    def resume_reading(self) -> None:
-        self.resume_body()
+    pause_reading = pause_body
+    resume_reading = resume_body
 
     def _tunnel_over(self, outcome: str) -> None:
         tunnel, self._tunnel = self._tunnel, None
