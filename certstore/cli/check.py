@@ -38,7 +38,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         for site_yaml in _site_files(layout):
             files.append(str(site_yaml))
             site, site_faults = _check(site_yaml, _parse_site)
-            faults += site_faults + _uninspectable(site_yaml, site, settings)
+            faults += site_faults
             hosts |= {site.host} if site is not None else set()
         ignored = ignored_entries(layout, hosts)
     if as_json:
@@ -97,26 +97,6 @@ def _site_files(layout: Layout) -> Iterator[Path]:
         site_yaml = layout.site_yaml(folder.name)
         if site_yaml.exists():
             yield site_yaml
-
-
-def _uninspectable(source: Path, site: SiteSettings | None, settings: Settings) -> list[SettingsFault]:
-    """mitmproxy connects only to hosts and ports."""
-    from certstore.model.settings.loading import SettingsFault
-
-    if site is None or not site.inspect:
-        return []
-    sockets = [each.url for each in site.upstream or settings.upstream if each.unix_path is not None]
-    return [
-        SettingsFault(
-            str(source),
-            None,
-            "inspect",
-            "true",
-            "an upstream that is http:// or https://",
-            f"an inspected site can't use the upstream {url}",
-        )
-        for url in sockets[:1]
-    ]
 
 
 def _notes(config: Path, settings: Settings) -> list[str]:

@@ -29,13 +29,13 @@ def send_test(
             "--to",
             metavar="ADDRESS",
             show_default=False,
-            help="Send to this address instead of notify.to; can be repeated.",
+            help="Send only to this address; can be repeated.",
         ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a mail as warnings will be sent, to everybody in notify.to."""
+    """Send a test warning the way warnings are sent: by mail to everyone in notify.to, and to the webhook."""
     from certstore.control.commands.requests import TestMailRequest
 
     attempted = "send a test mail"
@@ -46,4 +46,4 @@ def send_test(
         print_lines(Cell(f"sent to {', '.join(result.sent)}", GOOD))
     if result.refused:
         found = "\n".join(f"{each.recipient}: {each.reason}" for each in result.refused)
-        raise CommandFailed(attempted, found, "correct the address in notify.to")
+        raise CommandFailed(attempted, found, "correct the address in notify.to, or what the webhook reports")

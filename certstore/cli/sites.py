@@ -51,7 +51,7 @@ Inspect = Annotated[
     typer.Option(
         "--inspect/--no-inspect",
         show_default=False,
-        help="Pass the site's traffic through mitmproxy's HTTP layer and addons.",
+        help="Show the site's requests to mitmproxy's addons.",
     ),
 ]
 Contacts = Annotated[list[str] | None, repeated_option("--contact", "ADDRESS", "A recipient of warnings")]

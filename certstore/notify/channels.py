@@ -1,4 +1,4 @@
-"""The channels that the settings ask for. A new way to send warnings is one entry here, and its module."""
+"""The channels that the settings ask for. A new way to send warnings needs one entry here and a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mail channel: notices become messages, which `smtp` hands to the mail server of the settings."""
+"""The mail channel: turns notices into messages, which `smtp` delivers to the mail server."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import make_msgid, parseaddr
+from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 
 from certstore.model.notify.due_notices import Notice
 from certstore.model.settings.models import NotifySettings, SmtpSettings
 from certstore.notify.channel import ChannelFailed, Refused
-from certstore.notify.mail_text import MailTexts, build_message
+from certstore.notify.mail_text import MailTexts, Texts
 from certstore.notify.smtp import deliver
 
 logger = logging.getLogger(__name__)
 
 
 class MailChannel:
-    """To everybody in notify.to, and to each site's contacts."""
+    """Mails to everybody in notify.to and to the contacts of each site."""
 
     name = "mail"
 
@@ -43,7 +43,7 @@ class MailChannel:
     ) -> Sequence[Refused]:
         by_id = {f"<{notice.id}@{self._domain}>": notice for notice in notices}
         messages = [
-            self._message(self._words(notice, now), notice.recipient, id_, now) for id_, notice in by_id.items()
+            self._message(self._texts_of(notice, now), notice.recipient, id_, now) for id_, notice in by_id.items()
         ]
         return deliver(
             self._smtp, self._base, messages, accepted=lambda message: delivered(by_id[message["Message-ID"]])
@@ -51,24 +51,35 @@ class MailChannel:
 
     def test(self, recipients: Sequence[str], now: datetime) -> Sequence[Refused]:
         try:
-            words = self._texts.test()
+            texts = self._texts.test()
         except Exception as error:
             if self._settings.templates is None:
                 raise
-            # Warnings fall back to our own templates; a test is there to show the fault.
+            # Warnings fall back to the built-in templates; a test must show the fault.
             found = f"a template in notify.templates {self._settings.templates} can't be used"
             raise ChannelFailed(f"{found}: {type(error).__name__}: {error}") from error
-        messages = [self._message(words, recipient, make_msgid(domain=self._domain), now) for recipient in recipients]
+        messages = [self._message(texts, recipient, make_msgid(domain=self._domain), now) for recipient in recipients]
         return deliver(self._smtp, self._base, messages)
 
-    def _message(self, words: tuple[str, str, str], recipient: str, message_id: str, now: datetime) -> EmailMessage:
-        return build_message(words, sender=self._sender, recipient=recipient, message_id=message_id, now=now)
+    def _message(self, texts: Texts, recipient: str, message_id: str, now: datetime) -> EmailMessage:
+        """Marked as automatic (RFC 3834), so that no vacation reply comes back."""
+        subject, text, html = texts
+        message = EmailMessage()
+        message["From"] = self._sender
+        message["To"] = recipient
+        message["Subject"] = " ".join(subject.split())
+        message["Date"] = format_datetime(now)
+        message["Message-ID"] = message_id
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(text)
+        message.add_alternative(html, subtype="html")
+        return message
 
-    def _words(self, notice: Notice, now: datetime) -> tuple[str, str, str]:
+    def _texts_of(self, notice: Notice, now: datetime) -> Texts:
         try:
             return self._texts.warning(notice, now)
         except Exception:
-            # A template is a program: it can raise anything, and need not even be UTF-8. A warning in our words is
-            # better than none in the administrator's.
-            logger.exception("a template in %s can't be used; the built-in one is", self._settings.templates)
+            # A template is a program: it can raise anything, and it may not even be UTF-8. A warning in our words is
+            # better than no warning.
+            logger.exception("can't use a template in %s; using the built-in ones", self._settings.templates)
             return MailTexts(self._edge).warning(notice, now)

@@ -1,7 +1,7 @@
-"""Warnings about certificates: on a thread of its own, so that a server that is down never holds a renewal up.
+"""Sends warnings about certificates from a separate thread, so that a mail server that is down never delays a renewal.
 
-Each channel has its own outbox: one that fails delays no other. A stalled maintenance loop is something to warn about
-too, so this thread does not depend on it.
+Each channel has its own outbox: a channel that fails delays no other. A stalled maintenance loop is also worth a
+warning, so this thread does not depend on that loop.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from certstore.files.keyed_state import KeyedState
+from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.layout import Layout
+from certstore.model.notify.due_notices import Told
 from certstore.model.notify.warnings import Matter
 from certstore.model.settings.models import NotifySettings
 from certstore.notify.channel import Channel, ChannelFailed, Refused
@@ -28,7 +29,7 @@ Matters = Callable[[datetime], Sequence[tuple[Matter, tuple[str, ...]]]]
 
 
 class Notifier:
-    """`matters` returns what there is to warn about, with the contacts of each site; `channels` are by name."""
+    """`matters` returns what there is to warn about, each with the contacts of its site."""
 
     def __init__(
         self,
@@ -43,23 +44,23 @@ class Notifier:
         self.channels: Mapping[str, Channel] = {each.name: each for each in open_channels(settings, base, edge)}
         self._matters = matters
         self._clock = clock
-        self._kept = KeyedState(layout.mails, layout.temporary)
+        self._kept = KeyedState(layout.mails, layout.temporary, is_valid=is_read_by(Told.from_json))
         self._outboxes = [Outbox(channel, self._kept) for channel in self.channels.values()]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     @property
     def problem(self) -> str | None:
-        """Why warnings are not delivered now, by the first channel that fails."""
+        """Why the first of the failing channels delivers no warnings; None if all work."""
         return next((each.problem for each in self._outboxes if each.problem is not None), None)
 
     def test(self, recipients: Sequence[str] = ()) -> tuple[list[str], list[Refused]]:
-        """Send a test to these recipients, or over every channel to everybody: who got it, and who was refused.
+        """Send a test to these recipients, by default to all of every channel: who got it, and who was refused.
 
-        Raises ChannelFailed once every channel has been tried.
+        Tries every channel, then raises ChannelFailed if one failed.
         """
         if not self.channels:
-            raise ChannelFailed("notify.smtp is not set in edge.yaml")
+            raise ChannelFailed("neither notify.smtp nor notify.webhook is set in edge.yaml")
         now, sent, refused = self._clock(), list[str](), list[Refused]()
         failed: ChannelFailed | None = None
         for channel in self.channels.values():
@@ -79,7 +80,7 @@ class Notifier:
 
     def start(self) -> None:
         if not self.channels:
-            logger.info("notify.smtp is not set: nobody is warned before a certificate expires")
+            logger.info("neither notify.smtp nor notify.webhook is set: nobody is warned before a certificate expires")
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,11 +94,11 @@ class Notifier:
             self.round()
 
     def round(self) -> None:
-        """Send what is due now over every channel."""
+        """Send over every channel what is due now."""
         now = self._clock()
         for outbox in self._outboxes:
             try:
                 outbox.round(self._matters(now), now)
             except Exception:
-                # One faulty notice must not end all later ones, nor those of another channel.
+                # One faulty notice must stop neither later ones nor those of another channel.
                 logger.exception("a round of warnings failed")

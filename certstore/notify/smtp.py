@@ -1,7 +1,7 @@
-"""Hands messages to the mail server of the settings: STARTTLS or TLS, verified, with a login where there is one.
+"""Delivers messages to the mail server of the settings: over verified STARTTLS or TLS, with a login if one is set.
 
-`deliver` says of each message whether the server took it; nothing else is kept here. The password is read from its file
-when it is needed and never shown.
+Keeps no state: `deliver` reports for each message whether the server accepted it. The password is read from its file
+when needed and never shown.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from typing import Any
 
 from certstore.model.settings.models import SmtpSettings
 from certstore.net.tls_client import verifying_context
-from certstore.notify.channel import ChannelFailed, Refused
+from certstore.notify.channel import ChannelFailed, Refused, read_secret
 
 TIMEOUT_SECONDS = 30.0
 CONVERSATION_SECONDS = 600.0
-"""Of one connection. The time-out above is for each read: a server that sends a byte now and then, or lines without
-end, would hold up all mails for ever. Messages that are left go over the next connection."""
+"""For one connection. The timeout above is for each read: a server that sends a byte now and then, or endless lines,
+could block all mails. The remaining messages go over the next connection."""
 LOST_AT_MOST = 3
-"""Messages that may cost a connection until the rest waits: it is then the server, and each may take a time-out."""
-
+"""Messages that may break a connection before the rest waits: by then the server is at fault, and each may time out."""
 
 _ONE_MESSAGE = (
     smtplib.SMTPRecipientsRefused,
@@ -34,7 +33,7 @@ _ONE_MESSAGE = (
     smtplib.SMTPDataError,
     smtplib.SMTPNotSupportedError,
 )
-"""What concerns one message alone; the last one is raised for an address that needs SMTPUTF8."""
+"""Errors that concern one message only; the last one is raised for an address that needs SMTPUTF8."""
 
 
 def deliver(
@@ -44,9 +43,9 @@ def deliver(
     *,
     accepted: Callable[[EmailMessage], None] = lambda message: None,
 ) -> list[Refused]:
-    """Send each message; `accepted` is called the moment the server has answered 250, before anything else is done.
+    """Send each message; `accepted` is called as soon as the server has answered 250, before anything else.
 
-    A message that costs the connection does not hold back the ones behind it: they go over a new one. Raises
+    A message that breaks the connection does not hold back later ones: they go over a new connection. Raises
     ChannelFailed if there was such a message, or if no connection can be made.
     """
     place = f"the mail server {smtp.host}:{smtp.port}"
@@ -84,14 +83,13 @@ def _with(failed: ChannelFailed, lost: Sequence[Refused], refused: Sequence[Refu
 
 
 def _open(smtp: SmtpSettings, base: Path, place: str) -> smtplib.SMTP:
+    server: smtplib.SMTP | None = None
     try:
         server = _connect(smtp)
-    except (OSError, smtplib.SMTPException) as error:
-        raise ChannelFailed(f"{place}: {_words(error)}") from None
-    try:
         _prepare(server, smtp, base, place)
     except BaseException as error:
-        _leave(server)
+        if server is not None:
+            _leave(server)
         if isinstance(error, (OSError, smtplib.SMTPException)):
             raise ChannelFailed(f"{place}: {_words(error)}") from None
         raise
@@ -99,11 +97,11 @@ def _open(smtp: SmtpSettings, base: Path, place: str) -> smtplib.SMTP:
 
 
 def _offer(server: smtplib.SMTP, message: EmailMessage) -> str | None:
-    """Why the message was not taken; None when it was. Closed is the connection when it was lost over it."""
+    """Why the message was not accepted; None if it was. The connection is closed if the message broke it."""
     try:
         server.send_message(message)
     except _ONE_MESSAGE as error:
-        return _words(error)  # at 421 the library has closed the connection (RFC 5321 §3.8)
+        return _words(error)  # after 421 the library has closed the connection (RFC 5321 §3.8)
     except (OSError, smtplib.SMTPException) as error:
         server.close()
         return _words(error)
@@ -111,7 +109,7 @@ def _offer(server: smtplib.SMTP, message: EmailMessage) -> str | None:
 
 
 def _leave(server: smtplib.SMTP) -> None:
-    """What was taken is taken; a server that does not say goodbye changes nothing about it."""
+    """Accepted messages stay accepted, even if the server does not answer QUIT."""
     with contextlib.suppress(OSError, smtplib.SMTPException):
         server.quit()
     server.close()
@@ -124,7 +122,7 @@ def _connect(smtp: SmtpSettings) -> smtplib.SMTP:
 
 
 class _Bounded(smtplib.SMTP):
-    """Shuts its connection down once its time is over; a blocked read then returns."""
+    """Shuts its connection down after CONVERSATION_SECONDS; a blocked read then returns."""
 
     _end: threading.Timer | None = None
 
@@ -136,9 +134,9 @@ class _Bounded(smtplib.SMTP):
             raise
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        # Named so by the library, which lets it be overridden and reads the greeting right after it.
+        # The library's name: it allows overriding, and reads the greeting right afterwards.
         connected: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
-        # A second descriptor of the same connection: STARTTLS puts another object in the first one's place.
+        # A second descriptor of the same connection, because STARTTLS replaces the first socket object.
         self._own = socket.socket(fileno=os.dup(connected.fileno()))
         self._end = threading.Timer(CONVERSATION_SECONDS, _shut_down, (self._own,))
         self._end.name, self._end.daemon = "mail-deadline", True
@@ -170,30 +168,25 @@ def _prepare(server: smtplib.SMTP, smtp: SmtpSettings, base: Path, place: str) -
     server.ehlo_or_helo_if_needed()
     if smtp.security == "starttls":
         if not server.has_extn("starttls"):
-            raise ChannelFailed(f"{place} offers no STARTTLS, and notify.smtp.security asks for it")
+            raise ChannelFailed(f"{place} does not offer STARTTLS, which notify.smtp.security requires")
         server.starttls(context=verifying_context())
         server.ehlo()
     if smtp.username is None:
         return
     if smtp.security == "none" and smtp.host not in ("localhost", "127.0.0.1", "::1"):
-        raise ChannelFailed(f"{place}: a password is not sent without TLS; set notify.smtp.security")
+        raise ChannelFailed(f"{place}: certedge does not send a password without TLS; set notify.smtp.security")
     server.login(smtp.username, _password(smtp, base))
 
 
 def _password(smtp: SmtpSettings, base: Path) -> str:
     if smtp.password_file is None:
-        raise ChannelFailed("notify.smtp.username is set and notify.smtp.password_file is not")
-    path = base / smtp.password_file
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ChannelFailed(f"notify.smtp.password_file {path}: {reason}") from None
+        raise ChannelFailed("notify.smtp.username is set, but notify.smtp.password_file is not")
+    lines = read_secret("notify.smtp.password_file", base / smtp.password_file).splitlines()
     return lines[0] if lines else ""
 
 
 def _is_reset(server: smtplib.SMTP) -> bool:
-    """Whether the connection is good for another message."""
+    """Whether the connection can be used for another message."""
     try:
         return server.rset()[0] == 250
     except (OSError, smtplib.SMTPException):
@@ -201,13 +194,13 @@ def _is_reset(server: smtplib.SMTP) -> bool:
 
 
 def _words(error: Exception) -> str:
-    """The server's own words, bounded; the library's exceptions hold them as bytes."""
+    """The server's answer, bounded; the library's exceptions hold it as bytes."""
     match error:
         case smtplib.SMTPRecipientsRefused():
             codes = [f"{code} {_text(answer)}" for code, answer in error.recipients.values()]
             return "; ".join(codes)[:300]
         case smtplib.SMTPAuthenticationError():
-            return f"the login is refused ({error.smtp_code})"
+            return f"the server refused the login ({error.smtp_code})"
         case smtplib.SMTPResponseException():
             return f"{error.smtp_code} {_text(error.smtp_error)}"[:300]
         case OSError() if error.strerror:

@@ -1,9 +1,9 @@
-"""The webhook channel: one JSON document per notice, POSTed to one URL and signed.
+"""The webhook channel: one signed JSON document per notice, POSTed to one URL.
 
-The signature is that of the Standard Webhooks specification (https://www.standardwebhooks.com): HMAC-SHA256 over
-`ID.TIMESTAMP.BODY`, in base64, in the header `webhook-signature`, so any of its libraries verifies it. A notice that
-has to be sent again keeps its `webhook-id`. Paths and queries of webhook URLs are often secrets: messages and logs
-name the host only.
+Signed as the Standard Webhooks specification (https://www.standardwebhooks.com) requires: HMAC-SHA256 over
+`ID.TIMESTAMP.BODY`, in base64, in the header `webhook-signature`. Any of its libraries verifies it. A notice that is
+sent again keeps its `webhook-id`. Paths and queries of webhook URLs are often secrets: messages and logs show only the
+host.
 """
 
 from __future__ import annotations
@@ -23,25 +23,22 @@ from urllib.parse import urlsplit
 import requests
 
 from certstore.model.notify.due_notices import Notice
-from certstore.model.notify.warnings import MatterKind
-from certstore.model.notify.wording import describe, subject_of
+from certstore.model.notify.wording import TEST_SUBJECT, describe_sites, subject_of
 from certstore.model.settings.models import WebhookSettings
 from certstore.net.bounded_http import bounded, reason_of
-from certstore.notify.channel import ChannelFailed, Refused
+from certstore.notify.channel import ChannelFailed, Refused, read_secret
 
 NAME = "webhook"
 TIMEOUT_SECONDS = 30
-SHOWN_SITES = 200
-"""More sites in one document are counted only."""
 SECRET_BYTES = 16
-"""The shortest secret that is used; the specification recommends 24 to 64."""
+"""The shortest accepted secret; the specification recommends 24 to 64."""
 
 _TRY_AGAIN = frozenset({408, 425, 429})
-"""Answers below 500 that say nothing against the document itself (RFC 9110 §15.5.9, RFC 8470, RFC 6585)."""
+"""Answers below 500 that do not reject the document itself (RFC 9110 §15.5.9, RFC 8470, RFC 6585)."""
 
 
 class WebhookChannel:
-    """Every notice about any site goes to the one URL; the contacts of sites play no part."""
+    """Sends every notice about any site to the one URL; the contacts of sites don't matter."""
 
     name = NAME
 
@@ -71,13 +68,13 @@ class WebhookChannel:
         return refused
 
     def test(self, recipients: Sequence[str], now: datetime) -> Sequence[Refused]:
-        document = _envelope("test", self._edge, "Test of certificate warnings", now)
+        document = _envelope("test", self._edge, TEST_SUBJECT, now)
         identity = hashlib.sha256(f"test {now.isoformat()}".encode()).hexdigest()[:32]
         reason = self._post(identity, document, now)
         return [] if reason is None else [Refused(NAME, reason)]
 
     def _post(self, identity: str, document: Mapping[str, Any], now: datetime) -> str | None:
-        """Why the receiver refused the document; None once it is accepted. Raises ChannelFailed: try again later."""
+        """Why the receiver refused the document; None if it accepted it. Raises ChannelFailed: try again later."""
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         timestamp = str(int(now.timestamp()))
         headers = {
@@ -107,33 +104,26 @@ class WebhookChannel:
         return f"it answered {answer.status_code}{hint}"
 
     def _secret(self) -> bytes:
-        """Read for each notice, so a rotated secret needs no reload. Raises ChannelFailed."""
         try:
-            text = self._secret_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise ChannelFailed(f"notify.webhook.secret_file {self._secret_file}: {reason}") from None
-        try:
-            secret = secret_from(text)
+            return secret_from(read_secret("notify.webhook.secret_file", self._secret_file).strip())
         except ValueError as error:
             raise ChannelFailed(f"notify.webhook.secret_file {self._secret_file}: {error}") from None
-        return secret
 
 
 def secret_from(text: str) -> bytes:
-    """The key in a secret's text: `whsec_` and base64, as the specification writes it, or the text itself.
+    """The key: base64 after `whsec_`, as the specification writes it, or else the text itself.
 
-    Raises ValueError, without a character of the text.
+    Raises ValueError; its message contains nothing of the text.
     """
     if text.startswith("whsec_"):
         try:
             secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
         except binascii.Error:
-            raise ValueError("what follows whsec_ is not base64") from None
+            raise ValueError("the text after whsec_ is not base64") from None
     else:
         secret = text.encode()
     if len(secret) < SECRET_BYTES:
-        raise ValueError(f"the secret is shorter than {SECRET_BYTES} bytes; make one with: openssl rand -base64 32")
+        raise ValueError(f"the secret is shorter than {SECRET_BYTES} bytes; create one with: openssl rand -base64 32")
     return secret
 
 
@@ -144,31 +134,26 @@ def sign(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
 
 
 def _document(notice: Notice, edge: str, now: datetime) -> dict[str, Any]:
-    matters = [matter for matter in notice.matters if matter.kind is not MatterKind.STALLED]
-    stalled = next((matter for matter in notice.matters if matter.kind is MatterKind.STALLED), None)
+    described, more = describe_sites(notice, now)
+    stalled = notice.stalled_since
     sites = [
         {
             "kind": matter.kind.value,
             "not_after": matter.not_after.isoformat(timespec="seconds") if matter.not_after else None,
-            **asdict(describe(matter, now)),
+            **asdict(item),
             "names": list(matter.names),
         }
-        for matter in matters[:SHOWN_SITES]
+        for matter, item in described
     ]
     return {
         **_envelope(notice.kind.value, edge, subject_of(notice, now), now),
         "sites": sites,
-        "more_sites": max(len(matters) - SHOWN_SITES, 0),
+        "more_sites": more,
         "resolved": list(notice.resolved),
-        "maintenance_stalled_since": stalled.since.isoformat(timespec="seconds") if stalled is not None else None,
+        "maintenance_stalled_since": stalled.isoformat(timespec="seconds") if stalled is not None else None,
     }
 
 
 def _envelope(kind: str, edge: str, subject: str, now: datetime) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "kind": kind,
-        "edge": edge,
-        "at": now.isoformat(timespec="seconds"),
-        "subject": subject,
-    }
+    at = now.isoformat(timespec="seconds")
+    return {"version": 1, "kind": kind, "edge": edge, "at": at, "subject": subject}

@@ -1,12 +1,13 @@
-"""Everything about who may come in, opened as one: users, sessions, set-up links, tokens, the audit log.
+"""Users, sessions, set-up links, tokens and the audit log, opened together.
 
-Control opens it once; the command line opens it for a single verb where no control runs. Both hold the store's lock.
+The control process opens them once; the command line opens them for a single command when no control process runs. Both
+hold the store's lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from certstore.files.clock import Clock, utc_now
@@ -30,15 +31,11 @@ class Access:
     @contextmanager
     def opened(cls, layout: Layout, clock: Clock = utc_now) -> Iterator[Access]:
         """Raises OSError."""
-        access = cls(
-            Users(layout, clock),
-            Sessions(layout, clock),
-            Invitations(layout, clock),
-            Tokens(layout, clock),
-            Audit(layout, clock),
-        )
-        try:
-            yield access
-        finally:
-            for each in (access.users, access.sessions, access.invitations, access.tokens):
-                each.close()
+        with ExitStack() as stack:
+            yield cls(
+                stack.enter_context(closing(Users(layout, clock))),
+                stack.enter_context(closing(Sessions(layout, clock))),
+                stack.enter_context(closing(Invitations(layout, clock))),
+                stack.enter_context(closing(Tokens(layout, clock))),
+                Audit(layout, clock),
+            )

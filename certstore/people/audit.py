@@ -1,8 +1,7 @@
-"""Who did what to which site, from where, and how it ended: one line per action, appended and never changed. When the
-files reach 100 MB, the oldest entries go; `audit_files` sees to that.
+"""The audit log: who did what to which site, from where, and with which outcome. One line per action, never changed.
 
-No key, password or token is ever part of an entry: what goes in are names, codes and the words of outcomes. Where the
-disk says no the entry goes to the log, so that it is somewhere.
+At 100 MB the oldest entries are removed (see `audit_files`). An entry holds names, codes and messages, never a key, a
+password or a token. If it can't be written to disk it goes to the service's log, so that it is not lost.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any
 
+from certstore.files.clock import Clock
 from certstore.files.line_log import encode_line
 from certstore.model.layout import Layout
 from certstore.model.text import shown
@@ -25,68 +23,47 @@ logger = logging.getLogger(__name__)
 _DETAIL_MOST = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """`who` is `user NAME`, `token NAME` or what else it was; `outcome` is done, refused, failed or denied."""
-
-    at: datetime
-    who: str
-    address: str
-    action: str
-    site: str | None
-    outcome: str
-    detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "at": self.at.isoformat(timespec="milliseconds"),
-            "who": self.who,
-            "from": self.address,
-            "action": self.action,
-            "site": self.site,
-            "outcome": self.outcome,
-            "detail": self.detail,
-        }
-
-
 class Audit:
     """Used from several threads."""
 
-    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+    def __init__(self, layout: Layout, clock: Clock) -> None:
         self._files = AuditFiles(layout.admin)
         self._clock = clock
 
     def note(self, who: str, address: str, action: str, site: str | None, outcome: str, detail: str = "") -> None:
-        """Durable when this returns. Never raises."""
+        """`who` is `user NAME`, `token NAME` or the like; `outcome` is done, refused, failed or denied.
+
+        Durable when this returns. Never raises.
+        """
         text = " ".join(detail.split())
-        detail = text if len(text) <= _DETAIL_MOST else text[:_DETAIL_MOST] + "…"
-        entry = Entry(self._clock(), shown(who), shown(address), action, site, outcome, detail)
+        entry = {
+            "at": self._clock().isoformat(timespec="milliseconds"),
+            "who": shown(who),
+            "from": shown(address),
+            "action": action,
+            "site": site,
+            "outcome": outcome,
+            "detail": text if len(text) <= _DETAIL_MOST else text[:_DETAIL_MOST] + "…",
+        }
         try:
-            self._files.append(encode_line(entry.to_json()))
+            self._files.append(encode_line(entry))
         except OSError as error:
-            logger.error("the audit log can't be written (%s): %s", error.strerror, json.dumps(entry.to_json()))
+            logger.error("the audit log can't be written (%s): %s", error.strerror, json.dumps(entry))
 
     def page(self, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
-        """The newest entries before this place in the log, newest first, and the place to go on at."""
+        """The newest entries before this place in the log, newest first, and where the next page begins."""
         entries: list[dict[str, Any]] = []
         last = before
         with contextlib.closing(self._files.lines_backwards(before)) as lines:
             for place, line in lines:
                 if len(entries) == limit:
                     return entries, last
-                if (entry := _parse(line)) is not None:
-                    entries.append(entry)
+                with contextlib.suppress(ValueError):
+                    if isinstance(entry := json.loads(line), dict):
+                        entries.append(entry)
                 last = place
         return entries, None
 
     def export(self) -> Iterator[bytes]:
-        """All entries that are kept, oldest first, one JSON object per line, in pieces."""
+        """All entries that are kept, oldest first, one JSON object per line, in blocks."""
         return self._files.content()
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None

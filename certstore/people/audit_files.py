@@ -1,7 +1,7 @@
-"""The files of the audit log: appended to, and put aside by one rename when they are large; the oldest go in the end.
+"""The files of the audit log: one is appended to and, when it is large, rotated by a rename; the oldest are removed.
 
-A place in the log is the number of bytes that were ever written before it. A file that was put aside bears the place at
-which it begins, so places stay good when files are put aside or removed. Knows nothing of what the lines say.
+A place in the log is the number of bytes ever written before it. The name of a rotated file holds the place at which it
+begins, so places stay valid when files are rotated or removed. Must not know what the lines mean.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 LARGEST = 8 << 20
 KEPT = 12
-"""Put aside; with the one that is written to, some 100 MB or 400,000 entries."""
+"""Rotated files; with the current one, about 100 MB or 400,000 entries."""
 
 _CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One file, opened, the place at which it begins, and its size then: behind it a line may be half written."""
+    """An open file, the place at which it begins, and its size when opened: lines beyond that may be incomplete."""
 
     begins: int
     file: BinaryIO
@@ -50,7 +50,7 @@ class AuditFiles:
         """Durable when this returns."""
         with self._lock:
             if self._size() >= self._largest:
-                self._put_aside()
+                self._rotate()
             descriptor = self._open()
             try:
                 write_all(descriptor, line)
@@ -59,7 +59,7 @@ class AuditFiles:
                 os.close(descriptor)
 
     def lines_backwards(self, before: int | None) -> Generator[tuple[int, bytes]]:
-        """(its place, the line), the newest first. A log of years is not read whole for a page."""
+        """(place, line), newest first. Reads only as much as the caller consumes."""
         with self._opened() as pieces:
             for piece in reversed(pieces):
                 end = piece.size if before is None else min(max(before - piece.begins, 0), piece.size)
@@ -67,14 +67,14 @@ class AuditFiles:
                     yield piece.begins + start, line
 
     def content(self) -> Iterator[bytes]:
-        """All whole lines that are kept, the oldest first, many at a time."""
+        """All complete lines that are kept, oldest first, in blocks."""
         with self._opened() as pieces:
             for piece in pieces:
                 while piece.file.tell() < piece.size and (lines := piece.file.readlines(_CHUNK)):
                     yield b"".join(line for line in lines if line.endswith(b"}\n"))
 
     def _open(self) -> int:
-        """The file that is written to; a line that a power cut left half is ended, so that it swallows no other."""
+        """The current file. Ends a line that a power cut left incomplete, so that the next line is not lost with it."""
         descriptor = os.open(self._current, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(descriptor).st_size
@@ -91,47 +91,47 @@ class AuditFiles:
         except FileNotFoundError:
             return 0
 
-    def _put_aside(self) -> None:
-        """A disk that says no costs the bound, never an entry."""
+    def _rotate(self) -> None:
+        """If the disk refuses, the log grows beyond its bound; no entry is lost."""
         try:
-            os.close(self._open())  # what is put aside ends with a whole line
-            self._current.rename(self._folder / audit_part(self._end_of_aside()))
+            os.close(self._open())  # a rotated file ends with a complete line
+            self._current.rename(self._folder / audit_part(self._end_of_rotated()))
             sync_folder(self._folder)
-            for oldest in self._aside()[: -self._kept]:
+            for oldest in self._rotated()[: -self._kept]:
                 oldest.unlink()
-                logger.warning("%s, the oldest part of the audit log, is removed: %d are kept", oldest, self._kept)
+                logger.warning("removed %s, the oldest part of the audit log; %d parts are kept", oldest, self._kept)
         except OSError as error:
-            logger.error("the audit log can't be put aside, and grows: %s", error.strerror)
+            logger.error("the audit log can't be rotated and grows: %s", error.strerror)
 
-    def _aside(self) -> list[Path]:
+    def _rotated(self) -> list[Path]:
         return sorted(self._folder.glob(AUDIT_PARTS))
 
-    def _end_of_aside(self) -> int:
-        aside = self._aside()
-        return audit_part_begins(aside[-1]) + aside[-1].stat().st_size if aside else 0
+    def _end_of_rotated(self) -> int:
+        rotated = self._rotated()
+        return audit_part_begins(rotated[-1]) + rotated[-1].stat().st_size if rotated else 0
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[list[_Piece]]:
-        """All files as they are now: whatever is renamed or removed meanwhile, an open one stays."""
+        """All files as they are now; an open file stays readable when it is renamed or removed."""
         with contextlib.ExitStack() as stack:
             with self._lock:
-                found = [(audit_part_begins(path), path) for path in self._aside()]
+                found = [(audit_part_begins(path), path) for path in self._rotated()]
                 if self._current.exists():
-                    found.append((self._end_of_aside(), self._current))
+                    found.append((self._end_of_rotated(), self._current))
                 files = [(begins, stack.enter_context(path.open("rb"))) for begins, path in found]
                 pieces = [_Piece(begins, file, os.fstat(file.fileno()).st_size) for begins, file in files]
             yield pieces
 
 
 def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
-    """(where it begins, the line), from `end` on."""
+    """(start, line) of each line before `end`, last line first."""
     rest = b""
     while end > 0:
         start = max(end - _CHUNK, 0)
         file.seek(start)
         block = file.read(end - start) + rest
         lines = block.split(b"\n")
-        # The first one may have begun before this block.
+        # The first line may have begun before this block.
         rest = lines[0] if start > 0 else b""
         place = start + len(block)
         for line in reversed(lines[1:] if start > 0 else lines):

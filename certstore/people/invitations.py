@@ -1,28 +1,28 @@
-"""One-time links by which a person chooses a password: for the first administrator, and for everybody who is invited.
+"""One-time links with which a person chooses a password: the first administrator, and everybody who is invited.
 
-Only a digest is kept. A link works once, for a limited time, and the next one for the same person ends it.
+Only a digest is kept. A link works once and for a limited time; a newer link for the same person invalidates it.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from certstore.files.clock import Clock
 from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.layout import Layout
 from certstore.people.sessions import digest_of
 
 LASTS = timedelta(days=3)
 FIRST = ""
-"""In place of a user's name: whoever opens the link becomes the first administrator, under a name of their choice."""
+"""In place of a user's name: the person who opens the link becomes the first administrator and chooses a name."""
 
 
 class Invitations:
-    """Used from several threads. Raises OSError where the disk says no."""
+    """Used from several threads. Raises OSError if the disk refuses a change."""
 
-    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+    def __init__(self, layout: Layout, clock: Clock) -> None:
         self._lock = threading.RLock()
         self._kept = KeyedState(
             layout.invitations,
@@ -40,7 +40,7 @@ class Invitations:
         return secret
 
     def find(self, secret: str) -> str | None:
-        """Whom the link is for, while it is good."""
+        """The user that the link is for, as long as it is valid."""
         with self._lock:
             facts = self._kept.get(digest_of(secret))
         if facts is None or datetime.fromisoformat(facts["until"]) <= self._clock():
@@ -48,7 +48,7 @@ class Invitations:
         return str(facts["user"])
 
     def use(self, secret: str) -> str | None:
-        """The same, and the link is used up."""
+        """Like `find`, and the link no longer works."""
         with self._lock:
             user = self.find(secret)
             if user is not None:
@@ -56,7 +56,7 @@ class Invitations:
             return user
 
     def withdraw(self, user: str) -> None:
-        """The user's links are worth nothing any more."""
+        """Invalidate the user's links."""
         with self._lock:
             for digest in [digest for digest, facts in self._kept.items() if facts["user"] == user]:
                 self._kept.drop(digest)

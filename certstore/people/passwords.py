@@ -1,5 +1,6 @@
-"""Hashing and checking passwords with argon2id (RFC 9106), a few at a time, so that a flood of guesses is no flood of
-memory. Knows nothing of users.
+"""Hashes and checks passwords with argon2id (RFC 9106), a few at a time, so that many guesses can't exhaust the memory.
+
+Must not know users.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ _HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4)
 
 
 class Passwords:
-    """`hash` and `is_right` take some 50 ms: not for an event loop."""
+    """`hash` and `is_right` take about 50 ms: don't call them on an event loop."""
 
     def __init__(self) -> None:
-        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._nobody = self.hash("the password of nobody")
 
     def hash(self, password: str) -> str:
-        with self._turns:
+        with self._slots:
             return _HASHER.hash(password)
 
     def is_right(self, password_hash: str, password: str) -> bool:
-        """An empty hash is nobody's, and takes as long to refuse as any other: names can't be told by the time."""
-        with self._turns:
+        """An empty hash never matches and takes as long to check as any other, so timing does not reveal names."""
+        with self._slots:
             try:
                 _HASHER.verify(password_hash or self._nobody, password)
             except (Argon2Error, InvalidHashError):

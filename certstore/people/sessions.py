@@ -1,7 +1,7 @@
-"""Who is signed in: sessions by the digest of their secret, so that a copy of the store opens none.
+"""Who is signed in: sessions by the digest of their secret, so that a copy of the store lets nobody in.
 
-They outlive a restart of control. A disk that says no costs their memory over a restart, never a sign-in: an
-administrator has to be able to come in and see that the disk is full.
+Sessions survive a restart of the control process. If the disk refuses to write, they are lost at the next restart, but
+signing in still works: an administrator must be able to see that the disk is full.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import hmac
 import logging
 import secrets
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from certstore.files.clock import Clock
 from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.layout import Layout
 
@@ -29,7 +29,7 @@ _PER_USER = 20
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`secret` is what the cookie holds; it is known only while the request that brought it is answered."""
+    """`secret` is the cookie's value, known only while its request is answered."""
 
     user: str
     made_at: datetime
@@ -40,7 +40,7 @@ class Session:
 
     @property
     def csrf_token(self) -> str:
-        """Belongs to this session alone, and does not reveal its secret to a page that is read by somebody else."""
+        """Valid for this session only; does not reveal the secret to anybody who reads the page."""
         return hmac.new(self.secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
     def is_over(self, now: datetime) -> bool:
@@ -68,7 +68,7 @@ def digest_of(secret: str) -> str:
 class Sessions:
     """Used from several threads."""
 
-    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+    def __init__(self, layout: Layout, clock: Clock) -> None:
         self._lock = threading.RLock()
         self._kept = KeyedState(
             layout.sessions,
@@ -76,15 +76,12 @@ class Sessions:
             is_valid=is_read_by(lambda facts: Session.from_json("", facts).is_over(clock())),
         )
         self._clock = clock
-        now = clock()
-        found = [Session.from_json(digest, facts) for digest, facts in self._kept.items()]
-        self._sessions = {session.digest: session for session in found if not session.is_over(now)}
-        for session in found:
-            if session.is_over(now):
-                self._forget(session.digest)
+        self._sessions = {digest: Session.from_json(digest, facts) for digest, facts in self._kept.items()}
+        for session in [each for each in self._sessions.values() if each.is_over(clock())]:
+            self._forget(session.digest)
 
     def begin(self, user: str, address: str) -> Session:
-        """Always a fresh secret: whatever cookie came before is worth nothing."""
+        """Always with a new secret, so an earlier cookie gains nothing (session fixation)."""
         secret, now = secrets.token_urlsafe(32), self._clock()
         session = Session(user, now, now, address, digest_of(secret))
         with self._lock:
@@ -95,7 +92,7 @@ class Sessions:
         return replace(session, secret=secret)
 
     def find(self, secret: str) -> Session | None:
-        """The session of a cookie, while it lasts; it lasts longer by being used."""
+        """The session of a cookie unless it is over; using a session extends it."""
         with self._lock:
             session, now = self._sessions.get(digest_of(secret)), self._clock()
             if session is None:
@@ -118,7 +115,7 @@ class Sessions:
             self._forget(digest)
 
     def end_all(self, user: str, *, but: str | None = None) -> int:
-        """Sign the user out everywhere, save from the session with the digest `but`."""
+        """Sign the user out everywhere except in the session with the digest `but`; return how many ended."""
         with self._lock:
             ended = [each.digest for each in self._sessions.values() if each.user == user and each.digest != but]
             for digest in ended:
@@ -138,6 +135,6 @@ class Sessions:
     def _forget(self, digest: str) -> None:
         self._sessions.pop(digest, None)
         try:
-            self._kept.drop(digest, is_durable=True)
+            self._kept.drop(digest)
         except OSError as error:
             logger.error("an ended session could not be removed from disk: %s", error.strerror)

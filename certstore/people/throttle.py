@@ -1,13 +1,13 @@
-"""Counts failed sign-ins by name and by address, in memory and bounded; how long to wait is decided in the model."""
+"""Counts failed sign-ins by name and by address, in memory and bounded; `model.console.sign_in` decides the waits."""
 
 from __future__ import annotations
 
 import ipaddress
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from certstore.files.clock import Clock
 from certstore.model.console.sign_in import LONGEST_BY_ADDRESS, LONGEST_BY_NAME, Failures, after_failure, open_at
 
 _REMEMBERED = 10_000
@@ -16,13 +16,13 @@ _REMEMBERED = 10_000
 class Throttle:
     """Used from several threads."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._lock = threading.Lock()
         self._clock = clock
         self._failures: OrderedDict[str, Failures] = OrderedDict()
 
     def wait(self, name: str, address: str) -> timedelta | None:
-        """How long the next attempt has to wait, or None."""
+        """How long the next attempt must wait; None if it need not."""
         now = self._clock()
         with self._lock:
             by_name = open_at(self._failures.get(f"name {name}"), now, LONGEST_BY_NAME)
@@ -45,7 +45,7 @@ class Throttle:
 
 
 def _key(address: str) -> str:
-    """An IPv6 client has a whole /64 to itself."""
+    """One key for a whole /64 of IPv6: a client has all of it to itself."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,6 +1,6 @@
-"""API tokens: `cet_KEY_SECRET`, shown once when made; the store keeps the digest of the secret half.
+"""API tokens: `cet_KEY_SECRET`, shown once when created; the store keeps only a digest of the secret half.
 
-The prefix lets scanners for leaked secrets find one; the key lets an administrator see which it was.
+The prefix lets scanners for leaked secrets find a token; the key tells an administrator which one it is.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import hmac
 import re
 import secrets
 import threading
-from collections.abc import Callable
-from datetime import datetime
+from functools import partial
 
+from certstore.files.clock import Clock
 from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import InvalidPerson, Token
@@ -25,20 +25,13 @@ _NAME_MOST = 80
 class UnknownToken(LookupError):
     """There is no such token."""
 
-    def __str__(self) -> str:
-        return "there is no such token"
-
 
 class Tokens:
-    """Used from several threads. Raises OSError where the disk says no."""
+    """Used from several threads. Raises OSError if the disk refuses a change."""
 
-    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+    def __init__(self, layout: Layout, clock: Clock) -> None:
         self._lock = threading.RLock()
-        self._kept = KeyedState(
-            layout.tokens,
-            layout.temporary,
-            is_valid=is_read_by(lambda facts: Token.from_json("", facts)),
-        )
+        self._kept = KeyedState(layout.tokens, layout.temporary, is_valid=is_read_by(partial(Token.from_json, "")))
         self._clock = clock
 
     def all(self) -> list[Token]:
@@ -47,12 +40,14 @@ class Tokens:
         return sorted(found, key=lambda token: (token.name, token.key))
 
     def add(self, name: str, scope: Scope, sites: tuple[str, ...] | None, made_by: str) -> tuple[Token, str]:
-        """The token, and its text, which nobody can read again. Raises InvalidPerson."""
+        """The token and its text, which can't be shown again. Raises InvalidPerson."""
         name = name.strip()
         if not name or len(name) > _NAME_MOST or not name.isprintable():
-            raise InvalidPerson(f"a token needs a name of 1 to {_NAME_MOST} printable characters: what it is used for")
+            raise InvalidPerson(
+                f"give the token a name of 1 to {_NAME_MOST} printable characters that says what it is for"
+            )
         if sites is not None and not sites:
-            raise InvalidPerson("name the sites that the token is for, or make it for all")
+            raise InvalidPerson("name the sites that the token is for, or make it for all sites")
         key, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         token = Token(key, name, scope, sites, self._clock(), made_by, digest_of(secret))
         with self._lock:
@@ -60,7 +55,7 @@ class Tokens:
         return token, f"cet_{key}_{secret}"
 
     def find(self, text: str) -> Token | None:
-        """Whose text this is."""
+        """The token with this text, if there is one."""
         parts = _TOKEN.fullmatch(text)
         with self._lock:
             facts = self._kept.get(parts[1]) if parts else None
@@ -74,7 +69,7 @@ class Tokens:
         with self._lock:
             facts = self._kept.get(key)
             if facts is None:
-                raise UnknownToken(key)
+                raise UnknownToken("there is no such token")
             self._kept.drop(key)
         return Token.from_json(key, facts)
 

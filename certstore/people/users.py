@@ -1,15 +1,15 @@
-"""The people who may sign in, as they lie in the store. Used from several threads.
+"""The people who may sign in, as the store keeps them.
 
-There is always an administrator left: the last one can be neither removed nor made less.
+There is always an administrator left: the last one can't be removed or given another role.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
 
+from certstore.files.clock import Clock
 from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.console.people import InvalidPerson, Role, User, check_role
 from certstore.model.layout import Layout
@@ -18,25 +18,17 @@ from certstore.model.layout import Layout
 class UnknownUser(LookupError):
     """There is no such user."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-
-    def __str__(self) -> str:
-        return f"there is no user {self.args[0]!r:.80}"
-
 
 class UserExists(Exception):
     """The name is taken."""
 
 
 class Users:
-    """Every change is on disk when the method returns; raises OSError where it can't be, and changes nothing then."""
+    """Used from several threads. A change is on disk when its method returns; on OSError nothing has changed."""
 
-    def __init__(self, layout: Layout, clock: Callable[[], datetime]) -> None:
+    def __init__(self, layout: Layout, clock: Clock) -> None:
         self._lock = threading.RLock()
-        self._kept = KeyedState(
-            layout.users, layout.temporary, is_valid=is_read_by(lambda facts: User.from_json("", facts))
-        )
+        self._kept = KeyedState(layout.users, layout.temporary, is_valid=is_read_by(partial(User.from_json, "")))
         self._clock = clock
 
     def all(self) -> list[User]:
@@ -48,12 +40,12 @@ class Users:
         with self._lock:
             facts = self._kept.get(name)
         if facts is None:
-            raise UnknownUser(name)
+            raise UnknownUser(f"there is no user {name!r:.80}")
         return User.from_json(name, facts)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody can sign in as an administrator yet."""
+        """Whether there is no administrator who can sign in."""
         return not any(user.role is Role.ADMIN and user.password_hash for user in self.all())
 
     def add(self, name: str, role: Role, sites: tuple[str, ...], password_hash: str = "") -> User:
@@ -61,7 +53,7 @@ class Users:
         check_role(role, sites)
         with self._lock:
             if name in self._kept:
-                raise UserExists(f"there is a user {name} already")
+                raise UserExists(f"there is already a user {name}")
             user = User(name, role, sites, self._clock(), password_hash)
             self._kept.put(name, user.to_json())
             return user
@@ -80,12 +72,12 @@ class Users:
             return self._put(replace(self.get(name), password_hash=password_hash))
 
     def set_totp(self, name: str, secret: str, step: int) -> User:
-        """An empty secret: sign-in asks for no code any more."""
+        """With an empty secret, sign-in no longer asks for a code."""
         with self._lock:
             return self._put(replace(self.get(name), totp_secret=secret, totp_step=step))
 
     def use_totp_step(self, name: str, step: int) -> bool:
-        """Whether this step was still unused; two requests with one code do not both pass."""
+        """Whether this step was still unused: of two requests with the same code, only one passes."""
         with self._lock:
             user = self.get(name)
             if step <= user.totp_step:
@@ -105,7 +97,7 @@ class Users:
     def _keep_an_administrator(self, leaving: User) -> None:
         left = [user for user in self.all() if user.role is Role.ADMIN and user.password_hash and user != leaving]
         if leaving.role is Role.ADMIN and not left:
-            raise InvalidPerson(f"{leaving.name} is the last administrator; make another one first")
+            raise InvalidPerson(f"{leaving.name} is the last administrator; add another one first")
 
     def _put(self, user: User) -> User:
         self._kept.put(user.name, user.to_json())

@@ -1,7 +1,7 @@
-"""Which mails are due: per recipient and day at most one early notice, one daily digest and one that all is well again.
+"""Which notices are due: per recipient and day at most one early notice, one daily digest and one of what is resolved.
 
-However many sites, a recipient gets one list. What was told is remembered per recipient (`Told`), and a mail's
-Message-ID is fixed by recipient, day and kind: one that is sent twice over a kill is recognised as the same. Pure.
+A notice lists all sites at once. What a recipient already knows is remembered (`Told`). Recipient, day and kind fix a
+notice's id, so that one sent again after a kill is recognised as the same. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from certstore.model.notify.warnings import Matter, MatterKind
 
 DAY_BEGINS = timedelta(hours=6)
-"""UTC. Daily mails go out when the day of mails begins: before office hours in Europe, and never at midnight."""
+"""UTC. Daily notices go out when this day begins: before office hours in Europe, and never at midnight."""
 
 
 class NoticeKind(StrEnum):
@@ -27,9 +27,9 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a recipient knows: the last day of each kind of mail, and per site the mark of the matter told last.
+    """What a recipient knows: the last day of each kind of notice, and the mark of each site's latest matter.
 
-    `hosts` keeps each site's host, because a site that is resolved may be gone.
+    `hosts` keeps each site's host, because a site may be gone when its matter is resolved.
     """
 
     days: Mapping[NoticeKind, date]
@@ -56,7 +56,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One mail to be sent. `told` is what the recipient knows once the server has taken it."""
+    """One notice to send. `told` is what the recipient knows once it has been accepted."""
 
     recipient: str
     kind: NoticeKind
@@ -70,28 +70,37 @@ class Notice:
         """The same each time the notice is sent."""
         return hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()[:32]
 
+    @property
+    def sites(self) -> list[Matter]:
+        """The matters of sites, without that of the maintenance loop."""
+        return [matter for matter in self.matters if matter.kind is not MatterKind.STALLED]
+
+    @property
+    def stalled_since(self) -> datetime | None:
+        return next((matter.since for matter in self.matters if matter.kind is MatterKind.STALLED), None)
+
 
 def day_of(now: datetime) -> date:
-    """The day of mails that `now` belongs to."""
+    """The day that `now` belongs to, where a day begins at DAY_BEGINS."""
     return (now.astimezone(UTC) - DAY_BEGINS).date()
 
 
 def plan_notices(
     matters: Iterable[tuple[Matter, Collection[str]]], told: Mapping[str, Told], now: datetime
 ) -> list[Notice]:
-    """`matters` with the recipients of each. One round gives a recipient one mail at most; the next round the next."""
+    """`matters` come with the recipients of each. A round plans at most one notice per recipient."""
     by_recipient: dict[str, list[Matter]] = {recipient: [] for recipient in told}
     for matter, recipients in matters:
         for recipient in recipients:
             by_recipient.setdefault(recipient, []).append(matter)
-    mails = (
-        _next_mail(recipient, current, told.get(recipient, Told.nothing()), now)
+    notices = (
+        _next_notice(recipient, current, told.get(recipient, Told.nothing()), now)
         for recipient, current in by_recipient.items()
     )
-    return [mail for mail in mails if mail is not None]
+    return [notice for notice in notices if notice is not None]
 
 
-def _next_mail(recipient: str, current: list[Matter], told: Told, now: datetime) -> Notice | None:
+def _next_notice(recipient: str, current: list[Matter], told: Told, now: datetime) -> Notice | None:
     day = day_of(now)
     current = sorted(current, key=lambda matter: (matter.not_after or matter.since, matter.site))
     daily = [each for each in current if each.kind.is_daily and (each.until is None or now < each.until)]
@@ -107,8 +116,8 @@ def _next_mail(recipient: str, current: list[Matter], told: Told, now: datetime)
 
 
 def _is_due_today(matter: Matter, now: datetime) -> bool:
-    """The first daily mail waits for the next beginning of a day, so that five days are five mails; but a short life
-    has no day to lose, and an end that has come is told at once."""
+    """The first daily notice waits until the next day begins, so that five days are five notices. A short-lived
+    certificate has no day to lose, and an expired one is reported at once."""
     if matter.is_hasty or matter.kind is MatterKind.EXPIRED:
         return True
     begin = datetime.combine(day_of(now), time(), UTC) + DAY_BEGINS

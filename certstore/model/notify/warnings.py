@@ -1,7 +1,8 @@
-"""What there is to warn of: one `Matter` per site at most, from how its certificate and its renewal stand.
+"""What there is to warn about: at most one `Matter` per site, from the state of its certificate and its renewal.
 
-Early: the second failed attempt, or the first whose cause only a person can mend. Late: the warning window before the
-end of any certificate, ordered or dropped as a file, and the days after it. Pure; who is told when is in `notices`.
+Early: after the second failed attempt, or the first whose cause only a person can fix. Late: in the warning window
+before any certificate expires, whether ordered or dropped as a file, and in the days after. Pure; `due_notices` decides
+who is told when.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
 
 GATHERING = timedelta(minutes=2)
-"""An early notice waits this long, so that sites that fail together are told of together."""
+"""An early notice waits this long, so that sites that fail together are in one notice."""
 
-TOLD_AFTER_END = timedelta(days=5)
+REPORTED_AFTER_END = timedelta(days=5)
 
 
 class MatterKind(StrEnum):
-    """`FAILING` and `DEGRADED` are told once; `EXPIRING`, `EXPIRED` and `STALLED` every day."""
+    """`FAILING` and `DEGRADED` are reported once; `EXPIRING`, `EXPIRED` and `STALLED` every day."""
 
     FAILING = "failing"
     DEGRADED = "degraded"
@@ -36,7 +37,7 @@ class MatterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WatchedSite:
-    """A site as warnings see it."""
+    """What warnings need to know of a site."""
 
     site: str
     names: tuple[str, ...]
@@ -48,7 +49,7 @@ class WatchedSite:
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """`episode` tells this occurrence from the next; `since` is when it began; `until` when it is no longer told."""
+    """`episode` tells this occurrence from the next; `since` is when it began, `until` when reporting it ends."""
 
     site: str
     kind: MatterKind
@@ -60,7 +61,7 @@ class Matter:
     state: RenewalState = FRESH
     until: datetime | None = None
     is_hasty: bool = False
-    """The time that is left is too short to wait for the daily hour."""
+    """Too little time is left to wait for the daily hour."""
 
     @property
     def host(self) -> str:
@@ -72,7 +73,7 @@ class Matter:
 
 
 def decide_matter(site: WatchedSite, now: datetime) -> Matter | None:
-    """The gravest thing there is to say of the site now."""
+    """The gravest problem of the site now."""
     if site.source is Source.MAIN:
         return None
     return _of_end(site, now) or _of_failure(site, now) or _of_names(site)
@@ -80,9 +81,7 @@ def decide_matter(site: WatchedSite, now: datetime) -> Matter | None:
 
 def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
     live = site.live
-    if live is None:
-        return None
-    if now < live.endangered_from:
+    if live is None or now < live.endangered_from:
         return None
     is_over = now >= live.not_after
     return Matter(
@@ -94,7 +93,7 @@ def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
         site.source,
         live.not_after,
         site.state,
-        until=live.not_after + TOLD_AFTER_END,
+        until=live.not_after + REPORTED_AFTER_END,
         is_hasty=live.not_after - live.endangered_from < timedelta(days=2),
     )
 
@@ -120,7 +119,7 @@ def _of_failure(site: WatchedSite, now: datetime) -> Matter | None:
 
 
 def _of_names(site: WatchedSite) -> Matter | None:
-    """The certificate was renewed without some of the site's names."""
+    """Whether the certificate was renewed without some of the site's names."""
     missing = tuple(name for name in site.state.left_out if name in site.names)
     if not missing or site.live is None or site.source is not Source.ACME:
         return None
@@ -137,5 +136,5 @@ def _of_names(site: WatchedSite) -> Matter | None:
 
 
 def stalled(since: datetime) -> Matter:
-    """The maintenance loop itself has not completed a round since then."""
+    """The matter of a maintenance loop that has not completed a round since then."""
     return Matter("", MatterKind.STALLED, since.isoformat(timespec="seconds"), since, is_hasty=True)

@@ -1,4 +1,4 @@
-"""A matter in words: what a mail says of one site, for a reader who has never heard of ACME. Pure, no markup."""
+"""The words of a notice, for readers who have never heard of ACME. Pure, without markup."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from certstore.model.notify.warnings import Matter, MatterKind
 from certstore.model.settings.models import Source
 from certstore.model.text import listed
 
+SHOWN_SITES = 200
+"""More sites in one notice help nobody; the rest is only counted."""
+TEST_SUBJECT = "Test of certificate warnings"
+_GRAVEST_FIRST = (MatterKind.EXPIRED, MatterKind.EXPIRING, MatterKind.FAILING, MatterKind.DEGRADED)
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One site in a mail; empty texts are left out."""
+    """One site in a notice; empty texts are left out."""
 
     site: str
     host: str
@@ -31,13 +36,19 @@ class Item:
     @property
     def rows(self) -> list[tuple[str, str]]:
         rows = [
-            ("Cause", self.cause),
-            ("Since", self.since),
-            ("Next try", self.next_attempt),
-            ("Names", self.names),
+            ("Reason", self.cause),
             ("What to do", self.remedy),
+            ("Names", self.names),
+            ("Failing since", self.since),
+            ("Next attempt", self.next_attempt),
         ]
         return [(label, text) for label, text in rows if text]
+
+
+def describe_sites(notice: Notice, now: datetime) -> tuple[list[tuple[Matter, Item]], int]:
+    """The sites to show, and the number of those that are left out."""
+    shown = [(matter, describe(matter, now)) for matter in notice.sites[:SHOWN_SITES]]
+    return shown, len(notice.sites) - len(shown)
 
 
 def describe(matter: Matter, now: datetime) -> Item:
@@ -45,48 +56,50 @@ def describe(matter: Matter, now: datetime) -> Item:
     failure = state.failure if matter.source is Source.ACME else None
     window = state.info.window if state.info is not None else None
     cause = failure.detail if failure is not None else state.waiting
+    is_grave = matter.kind in (MatterKind.EXPIRING, MatterKind.EXPIRED)
+    if not cause and matter.source is Source.ACME and is_grave:
+        cause = "Renewal has not been attempted yet."
     return Item(
         site=matter.site,
         host=matter.host,
         headline=_headline(matter, now),
         remedy=_remedy(matter),
-        cause=cause or ("no order has been tried yet" if _is_untried(matter) else ""),
+        cause=cause,
         since=_since(state.failing_since, state.failures, now) if failure is not None else "",
         next_attempt=instant(state.next_attempt, now) if failure is not None and state.next_attempt else "",
         names=", ".join(matter.names),
         link=(failure.link or "") if failure is not None else "",
         explanation=(window.explanation_url or "") if window is not None else "",
-        is_grave=matter.kind in (MatterKind.EXPIRING, MatterKind.EXPIRED),
+        is_grave=is_grave,
     )
 
 
-def _is_untried(matter: Matter) -> bool:
-    return matter.source is Source.ACME and matter.kind in (MatterKind.EXPIRING, MatterKind.EXPIRED)
-
-
 def _headline(matter: Matter, now: datetime) -> str:
+    end = instant(matter.not_after, now)
     match matter.kind:
         case MatterKind.EXPIRED:
-            return f"The certificate has ended on {instant(matter.not_after, now)}. Clients refuse it."
+            return f"The certificate expired on {end}. Browsers and mail programs now reject it."
         case MatterKind.EXPIRING:
-            return f"The certificate ends on {instant(matter.not_after, now)}."
+            return f"The certificate expires on {end}. After that, browsers and mail programs will reject it."
         case MatterKind.DEGRADED:
-            missing = [name for name in matter.state.left_out if name in matter.names]
-            return f"The certificate was renewed without {listed(missing)}, which did not pass the CA's check."
+            missing = listed([name for name in matter.state.left_out if name in matter.names])
+            return f"The certificate was renewed without {missing}, which the certificate authority (CA) can't verify."
         case _ if matter.not_after is None:
-            return "The first certificate can't be ordered. Clients get the main certificate meanwhile."
+            return "The first certificate can't be issued. Until it is, clients get the server's main certificate."
         case _:
-            return f"The certificate can't be renewed. The present one is good until {instant(matter.not_after, now)}."
+            return f"The certificate can't be renewed. The current one is valid until {end}."
 
 
 def _remedy(matter: Matter) -> str:
     if matter.source is Source.FILE:
-        return "Drop a new certificate into the site's folder, or let it be ordered: certificate: acme"
+        return (
+            "Put a new certificate into the site's folder, or set `certificate: acme` to have it renewed automatically."
+        )
     if matter.kind is MatterKind.DEGRADED:
-        return "Point the name at this server, or remove it from the site. It comes back by itself when it passes."
+        return "Point the name at this server, or remove it from the site. Once it can be verified, it is added again."
     if matter.state.failure is not None:
         return matter.state.failure.remedy
-    return "Look at the site with: certedge site show"
+    return f"See the details with: certedge site show {matter.site}"
 
 
 def _since(since: datetime | None, failures: int, now: datetime) -> str:
@@ -124,22 +137,28 @@ def distance(at: datetime, now: datetime) -> str:
     return "now"
 
 
-def subject_of(mail: Notice, now: datetime) -> str:
-    """Short enough for a phone: how many, which, when."""
-    if mail.kind is NoticeKind.RESOLVED:
-        return f"Certificates are well again: {_some(mail.resolved)}"
-    matters = [matter for matter in mail.matters if matter.kind is not MatterKind.STALLED]
-    if not matters:
-        return "Certificate maintenance stands still"
-    hosts = _some([matter.host for matter in matters])
-    worst = matters[0]
-    if worst.kind is MatterKind.EXPIRED:
-        return f"Certificate has ended: {hosts}"
-    if worst.kind is MatterKind.EXPIRING and worst.not_after is not None:
-        return f"Certificate ends {distance(worst.not_after, now)}: {hosts}"
-    if all(matter.kind is MatterKind.DEGRADED for matter in matters):
-        return f"Certificate lacks a name: {hosts}"
-    return f"Certificate can't be ordered: {hosts}"
+def subject_of(notice: Notice, now: datetime) -> str:
+    """Short enough for a phone: the gravest problem, which sites have it, and when."""
+    if notice.kind is NoticeKind.RESOLVED:
+        return (
+            f"Certificate {'problem' if len(notice.resolved) == 1 else 'problems'} resolved: {_some(notice.resolved)}"
+        )
+    if not notice.sites:
+        return "Certificate maintenance has stopped"
+    gravest = min(notice.sites, key=lambda matter: _GRAVEST_FIRST.index(matter.kind))
+    hosts = [matter.host for matter in notice.sites if matter.kind is gravest.kind]
+    is_one = len(hosts) == 1
+    match gravest.kind:
+        case MatterKind.EXPIRED:
+            what = "expired"
+        case MatterKind.EXPIRING if gravest.not_after is not None:
+            in_days = distance(gravest.not_after, now)
+            what = f"expires {in_days}" if is_one else f"expire, the first {in_days}"
+        case MatterKind.DEGRADED:
+            what = "lacks a name" if is_one else "lack a name"
+        case _:
+            what = "can't be issued" if gravest.not_after is None else "can't be renewed"
+    return f"{'Certificate' if is_one else 'Certificates'} {what}: {_some(hosts)}"
 
 
 def _some(hosts: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ def test_a_linked_site_yaml_is_left_to_whoever_manages_it(folder: Path) -> None:
     path.symlink_to(folder / "managed.yaml")
     ran = certedge(folder, "site", "set", HOST, "--add-name", "b.test")
     assert ran.code == 1
-    assert f"is a link to {folder / 'managed.yaml'}: change it there" in ran.err
+    assert f"is a link to {folder / 'managed.yaml'}; change that file instead" in ran.err
     assert site_yaml(folder) == {"host": HOST}
 
 

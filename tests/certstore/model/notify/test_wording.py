@@ -19,7 +19,7 @@ def matter(kind: MatterKind, **facts: object) -> Matter:
     return Matter("site-a", kind, "e", NOW, **given)  # type: ignore[arg-type]
 
 
-def test_instants_are_in_the_readers_words() -> None:
+def test_instants_are_easy_to_read() -> None:
     assert instant(END, NOW) == "Friday, 4 December 2026, 14:05 UTC (in 3 days)"
     assert instant(None, NOW) == ""
 
@@ -38,39 +38,39 @@ def test_instants_are_in_the_readers_words() -> None:
         (-72, "3 days ago"),
     ],
 )
-def test_distances_in_the_unit_that_matters(hours: float, words: str) -> None:
+def test_distances_in_the_most_useful_unit(hours: float, words: str) -> None:
     assert distance(NOW + timedelta(hours=hours), NOW) == words
 
 
 @pytest.mark.parametrize(
     ("given", "headline", "remedy"),
     [
-        (matter(MatterKind.EXPIRING), "ends on Friday, 4 December 2026", REMEDIES[Cause.CAA]),
-        (matter(MatterKind.EXPIRED), "has ended on", REMEDIES[Cause.CAA]),
+        (matter(MatterKind.EXPIRING), "expires on Friday, 4 December 2026", REMEDIES[Cause.CAA]),
+        (matter(MatterKind.EXPIRED), "expired on", REMEDIES[Cause.CAA]),
         (matter(MatterKind.FAILING), "can't be renewed", REMEDIES[Cause.CAA]),
-        (matter(MatterKind.FAILING, not_after=None), "first certificate can't be ordered", REMEDIES[Cause.CAA]),
+        (matter(MatterKind.FAILING, not_after=None), "first certificate can't be issued", REMEDIES[Cause.CAA]),
         (
             matter(MatterKind.DEGRADED, state=RenewalState(left_out=("b.test",))),
             "without b.test",
-            "comes back by itself",
+            "is added again",
         ),
-        (matter(MatterKind.EXPIRING, source=Source.FILE), "ends on", "Drop a new certificate"),
+        (matter(MatterKind.EXPIRING, source=Source.FILE), "expires on", "Put a new certificate"),
     ],
     ids=["expiring", "expired", "failing", "first", "degraded", "file"],
 )
-def test_each_matter_has_its_words(given: Matter, headline: str, remedy: str) -> None:
+def test_each_matter_has_a_headline_and_a_remedy(given: Matter, headline: str, remedy: str) -> None:
     item = describe(given, NOW)
     assert headline in item.headline
     assert remedy in item.remedy
     assert item.host == "a.test"
 
 
-def test_failure_of_an_order_is_not_told_of_a_file() -> None:
+def test_failed_order_is_not_reported_for_a_file() -> None:
     item = describe(matter(MatterKind.EXPIRING, source=Source.FILE), NOW)
     assert (item.cause, item.next_attempt, item.since) == ("", "", "")
 
 
-def test_what_is_waited_for_and_what_the_ca_explains_is_told() -> None:
+def test_reason_for_waiting_and_explanation_of_the_ca_are_shown() -> None:
     window = SuggestedWindow(NOW, END, "https://ca.test/why")
     state = RenewalState(waiting="300 orders in 3 hours", info=RenewalInfo("f", window, NOW))
     item = describe(matter(MatterKind.EXPIRING, state=state), NOW)
@@ -81,11 +81,18 @@ def subject(*matters: Matter, kind: NoticeKind = NoticeKind.DAILY, resolved: tup
     return subject_of(Notice("x", kind, NOW.date(), matters, resolved, Told.nothing()), NOW)
 
 
-def test_subjects_say_what_and_which() -> None:
-    assert subject(matter(MatterKind.EXPIRING)) == "Certificate ends in 3 days: a.test"
-    assert subject(matter(MatterKind.EXPIRED)) == "Certificate has ended: a.test"
-    assert subject(matter(MatterKind.FAILING)) == "Certificate can't be ordered: a.test"
+def test_subjects_name_problem_and_sites() -> None:
+    assert subject(matter(MatterKind.EXPIRING)) == "Certificate expires in 3 days: a.test"
+    assert subject(matter(MatterKind.EXPIRED)) == "Certificate expired: a.test"
+    assert subject(matter(MatterKind.FAILING)) == "Certificate can't be renewed: a.test"
+    assert subject(matter(MatterKind.FAILING, not_after=None)) == "Certificate can't be issued: a.test"
     assert subject(matter(MatterKind.DEGRADED)) == "Certificate lacks a name: a.test"
-    assert subject(stalled(NOW)) == "Certificate maintenance stands still"
-    assert subject(*[matter(MatterKind.EXPIRING)] * 5) == "Certificate ends in 3 days: a.test, a.test and 3 more"
-    assert subject(kind=NoticeKind.RESOLVED, resolved=("a.test",)) == "Certificates are well again: a.test"
+    assert subject(stalled(NOW)) == "Certificate maintenance has stopped"
+    many = [matter(MatterKind.EXPIRING)] * 5
+    assert subject(*many) == "Certificates expire, the first in 3 days: a.test, a.test and 3 more"
+    assert subject(kind=NoticeKind.RESOLVED, resolved=("a.test",)) == "Certificate problem resolved: a.test"
+
+
+def test_subject_names_only_the_sites_with_the_gravest_problem() -> None:
+    late = matter(MatterKind.EXPIRED, names=("late.test",))
+    assert subject(matter(MatterKind.EXPIRING), late, matter(MatterKind.FAILING)) == "Certificate expired: late.test"
