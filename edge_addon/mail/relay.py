@@ -10,17 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
 from certstore.model.settings.models import ProxyProtocol, UpstreamTls
-from edge_addon.mail.dialogue import (
-    LINE_TOO_LONG,
-    Action,
-    Count,
-    Dialogue,
-    Ended,
-    Ready,
-    Step,
-    ToClient,
-    ToUpstream,
-)
+from edge_addon.mail.dialogue import LINE_TOO_LONG, Action, Count, Dialogue, Ended, Ready, Step, ToClient, ToUpstream
 from edge_addon.mail.opening import Opening
 from edge_addon.mail.protocols import PROTOCOLS, MailProtocol
 from edge_addon.mail.starttls import BeforeTls

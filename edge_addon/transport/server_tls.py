@@ -142,9 +142,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._upper = cast(asyncio.Protocol, protocol)
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._upper
-
     # TLS.
 
     def _do_handshake(self) -> bool:
