@@ -33,7 +33,7 @@ from tests.certstore.admin.screenshots import (
     take_jobs,
     take_uploads,
 )
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.certstore.stores import OTHER, SITE, served
 from tests.deadlines import wait_for
 from tests.peers import do_without, require_peer

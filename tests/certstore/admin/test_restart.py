@@ -22,7 +22,7 @@ from certstore.store.versions import live_number
 from tests.certstore.admin.browser import sign_in as sign_in_plainly
 from tests.certstore.admin.chromium import chromium, sign_in
 from tests.certstore.admin.console import PASSWORD, running_console
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.certstore.stores import MAIN_HOST, SITE, writing
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
