@@ -17,7 +17,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer, W
 
 from edge_addon.inspection.hooks import Hooks
 from edge_addon.inspection.pieces import HELD_BYTES
-from edge_addon.upstream.interfaces import UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
 
 log = logging.getLogger(__name__)
 
