@@ -31,7 +31,7 @@ class MailProtocol:
     """What the edge answers before STARTTLS; None if commands in the clear are passed to the mail server."""
     opening: OpeningScript
     dialogue: Callable[[bool], Dialogue]
-    """Gets whether the client uses TLS."""
+    """Gets whether the client uses TLS, which a login always does."""
     goodbye_text: str
     too_long: str
     """The goodbye to a client that sent a line longer than any command."""

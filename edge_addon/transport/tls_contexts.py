@@ -62,7 +62,7 @@ class VersionedContexts[C](ABC):
         self._monotonic = monotonic
         self._built: OrderedDict[tuple[str, bool], _Built[C]] = OrderedDict()
 
-    def get(self, certificate: ServedCertificate, *, is_mail: bool = False) -> C | None:
+    def get(self, certificate: ServedCertificate, *, is_mail: bool) -> C | None:
         """The context that serves this certificate, or None when its files can't be read and none was built before."""
         return self._of(certificate.site, certificate.version, is_mail)
 
