@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import KW_ONLY, dataclass, field
 
 from mitmproxy import connection, http
 from mitmproxy.flow import Error
@@ -40,7 +41,8 @@ from edge_addon.inspection.messages import (
 from edge_addon.inspection.pieces import BrokenOff, Pieces
 from edge_addon.inspection.websocket import WebSocketRelay
 from edge_addon.relay.exchange import Exchange
-from edge_addon.upstream.interfaces import ExchangeClient, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 
 log = logging.getLogger(__name__)
@@ -49,41 +51,38 @@ PoolFinder = Callable[[str, str, int], UpstreamPool]
 """The pool for a scheme, host and port that an addon chose."""
 
 
+@dataclass(eq=False, repr=False)
 class InspectedExchange:
     """Made per request: `start` once, then `send` and `finish` while there is a body."""
 
-    def __init__(
-        self,
-        hooks: Hooks,
-        peer: connection.Client,
-        greeting: asyncio.Task[None],
-        find_pool: PoolFinder,
-        client: ExchangeClient,
-        pool: UpstreamPool,
-        method: bytes,
-        fields: FieldTable,
-        *,
-        asks_upgrade: bool,
-    ) -> None:
-        """`peer` is the client connection as addons know it; `greeting` announces it to them."""
-        self._hooks = hooks
-        self._peer = peer
-        self._greeting = greeting
-        self._find_pool = find_pool
-        self._client = client
-        self._pool = pool
-        self._fields = fields
-        self._is_head = method == b"HEAD"
-        self._asks_upgrade = asks_upgrade
-        self._length = 0
-        self._decoder: ChunkDecoder | None = None
-        self._exchange: Exchange | None = None
-        self._upstream: str | None = None
-        self._websocket: WebSocketRelay | None = None
-        self._request = Pieces(client.pause_body, self._resume_client)
+    _hooks: Hooks
+    _peer: connection.Client
+    """The client connection as addons know it."""
+    _greeting: asyncio.Task[None]
+    """Announces it to them."""
+    _find_pool: PoolFinder
+    _client: ExchangeClient
+    _pool: UpstreamPool
+    _method: bytes
+    _fields: FieldTable
+    _: KW_ONLY
+    asks_upgrade: bool
+    _length: int = 0
+    _decoder: ChunkDecoder | None = None
+    _exchange: Exchange | None = None
+    _upstream: str | None = None
+    _websocket: WebSocketRelay | None = None
+    _request: Pieces = field(init=False)
+    _response: Pieces = field(init=False)
+    _is_over: bool = False
+    _owes_outcome: bool = False
+    _is_upstream_full: bool = False
+    _is_client_full: bool = False
+
+    def __post_init__(self) -> None:
+        self._request = Pieces(self._client.pause_body, self._resume_client)
         self._response = Pieces(self._pause_upstream, self._resume_upstream)
-        self._is_over = self._owes_outcome = False
-        self._is_upstream_full = self._is_client_full = False
+        self._is_head = self._method == b"HEAD"
 
     @property
     def upstream(self) -> str | None:
@@ -218,7 +217,7 @@ class InspectedExchange:
         request = self._flow.request
         target = (request.scheme, request.host, request.port)
         pool = self._pool if target == self._target else self._find_pool(*target)
-        self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self._asks_upgrade)
+        self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self.asks_upgrade)
         self._exchange.start(data, length=length, is_complete=is_complete)
         return self._exchange
 

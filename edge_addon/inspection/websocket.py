@@ -27,7 +27,7 @@ from wsproto.frame_protocol import CloseReason
 
 from edge_addon.inspection.hooks import Hooks
 from edge_addon.inspection.pieces import HELD_BYTES
-from edge_addon.upstream.interfaces import UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
 
 log = logging.getLogger(__name__)
 
