@@ -138,7 +138,7 @@ def _certificate(facts: PreviewFacts, pair: KeyPair) -> dict[str, Any]:
 def _taken(result: InstallResult) -> Taken:
     if result.is_accepted:
         return Taken.model_validate(result.to_json())
-    findings = [{"code": str(each.code), "message": each.message} for each in result.findings]
+    findings = [each.to_json() for each in result.findings]
     status, code = (503, "storage") if result.outcome is Outcome.FAILED else (422, "refused")
     problem = Problem(status, code, result.message, more={"findings": findings, "reason": result.reason})
     return response_of(problem)  # type: ignore[return-value]
