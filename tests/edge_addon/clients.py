@@ -81,7 +81,7 @@ class SlowUpstream:
 
 
 def peer_ports(pid: int) -> set[int]:
-    """The peer ports of the process's connections; a listening socket has none."""
+    """The peer ports of the process's connections; a listening socket has no peer."""
     return {getattr(each.raddr, "port", 0) for each in psutil.Process(pid).net_connections("tcp")}
 
 

@@ -16,7 +16,7 @@ from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.cli.command import Ran, certedge
 from tests.certstore.cli.test_import_sources import certbot_account, certbot_lineage
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.peers.mail_server import MailServer
 from tests.peers.pebble import Pebble
 
@@ -76,7 +76,7 @@ def test_certificate_is_ordered_by_one_command(actions: Actions) -> None:
     assert (again.json["outcome"], again.json["version"]) == ("done", 2)
 
 
-def test_site_that_does_not_say_acme_is_not_ordered_for(actions: Actions) -> None:
+def test_nothing_is_ordered_for_a_site_without_certificate_acme(actions: Actions) -> None:
     add(actions, "a.test", certificate="main")
     ran = actions.run("cert", "request", "a.test")
     assert ran.code == 2
@@ -89,7 +89,7 @@ def test_failed_order_says_cause_remedy_and_next_try(actions: Actions) -> None:
     add(actions, "a.test")
     ran = actions.run("cert", "request", "a.test")
     assert ran.code == 1
-    assert "our own listener does not answer" in ran.err
+    assert "this edge's own port 80 listener does not answer" in ran.err
     assert "to do:" in ran.err
     assert "the next automatic attempt is at" in ran.err
     assert "if the service runs then (certedge run)" in ran.err
@@ -112,7 +112,7 @@ def test_failed_order_is_a_problem_in_status_until_one_succeeds(actions: Actions
     assert "order_failed" not in actions.run("status").out
 
 
-def test_unknown_site_is_said(actions: Actions) -> None:
+def test_an_unknown_site_is_reported(actions: Actions) -> None:
     said = actions.run("cert", "request", "nowhere.test").err
     assert "there is no site nowhere.test" in said
     assert "a new one: certedge site add" in said
@@ -139,7 +139,7 @@ def test_preflight_orders_nothing_and_ends_with_three_where_it_finds_something(a
     actions.pebble.dns.set_servfail("broken.a.test")
     ran = actions.run("preflight", "a.test")
     assert ran.code == 3
-    assert "FATAL: the DNS answers SERVFAIL for broken.a.test" in ran.out
+    assert "FATAL: the DNS answered SERVFAIL for broken.a.test" in ran.out
     facts = actions.run("preflight", "a.test", "--json").json
     assert "dns_server_failure" in {each["code"] for each in facts["findings"]}
     assert actions.pebble.orders() == 0

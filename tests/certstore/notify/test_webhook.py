@@ -36,7 +36,7 @@ FAILED = RenewalState(
 
 @dataclass
 class Receiver:
-    """What came in, as (headers, body); `status` is what it answers."""
+    """Records what it received, as (headers, body); answers with `status`."""
 
     url: str = ""
     status: int = 204
@@ -124,7 +124,7 @@ def test_another_implementation_verifies_the_signature(world: World, receiver: R
         Webhook(SECRET).verify(body + b" ", headers)
 
 
-def test_document_says_what_a_mail_says(world: World, receiver: Receiver) -> None:
+def test_document_has_the_facts_of_a_mail(world: World, receiver: Receiver) -> None:
     notifier = world.notifier()
     notifier.round()
     notifier.stop()
@@ -140,7 +140,7 @@ def test_document_says_what_a_mail_says(world: World, receiver: Receiver) -> Non
     assert site["remedy"]
 
 
-def test_all_is_well_again_is_a_document_too(world: World, receiver: Receiver) -> None:
+def test_resolution_is_a_document_too(world: World, receiver: Receiver) -> None:
     notifier = world.notifier()
     notifier.round()
     world.states["a.test"] = FRESH
@@ -186,7 +186,7 @@ def test_receiver_in_trouble_gets_the_same_notice_later(world: World, receiver: 
     assert f"answered {status}" in notifier.problem
     receiver.status = 200
     notifier.round()
-    assert len(receiver.received) == 1, "it is given a minute"
+    assert len(receiver.received) == 1, "it gets a minute to recover"
     world.now += 2 * MINUTE
     notifier.round()
     notifier.stop()
@@ -196,7 +196,7 @@ def test_receiver_in_trouble_gets_the_same_notice_later(world: World, receiver: 
 
 
 @pytest.mark.parametrize(("status", "words"), [(400, "400"), (404, "404"), (301, "redirects are not followed")])
-def test_refused_document_is_shown_and_tried_again_hours_later(
+def test_refused_document_is_reported_and_tried_again_hours_later(
     world: World, receiver: Receiver, status: int, words: str
 ) -> None:
     receiver.status = status
@@ -235,7 +235,7 @@ def test_environment_does_not_replace_the_trusted_authority(
     assert receiver.received == []
 
 
-def test_secrets_of_the_url_and_of_the_file_stand_in_no_message(
+def test_no_message_contains_secrets_of_the_url_or_the_file(
     world: World, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.status = 500
@@ -272,7 +272,7 @@ def test_missing_secret_is_named_and_found_without_a_reload(world: World, receiv
     notifier.stop()
 
 
-def test_failing_webhook_keeps_no_mail_back_nor_a_failing_mail_server_the_webhook(
+def test_failing_webhook_delays_no_mail_and_failing_mail_server_no_webhook(
     world: World, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mail-ca.pem"))

@@ -8,7 +8,7 @@ import pytest
 
 from certstore.model.layout import Layout
 from tests.certstore.cli.command import certedge
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
 from tests.running import RunningEdge, is_served_trusted, running_edge

@@ -22,7 +22,7 @@ from certstore.model.settings.models import Settings
 from certstore.renewal.loop import STALLED_AFTER
 from certstore.renewal.renewal_windows import AriClient
 from tests.certificates import CertificateAuthority
-from tests.certstore.renewal.care import Scene, make_settings, scene
+from tests.certstore.renewal.scene import Scene, make_settings, scene
 from tests.deadlines import wait_for
 from tests.peers.renewal_windows import RenewalWindows
 
@@ -37,7 +37,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 
 def drop(stage: Scene, site: str, *names: str) -> None:
-    """A file certificate, taken in by hand."""
+    """Import a file certificate."""
     from certstore.model.certificate.dropped_file import DroppedFile
 
     issued = CertificateAuthority().issue(*names)
@@ -132,21 +132,21 @@ def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene
                 upkeep.maintenance.memory.state("a.test") == RenewalState()
                 or upkeep.maintenance.memory.state("a.test").failures == 0
             ),
-            "nothing fails any more",
+            "the failure is forgotten",
         )
 
 
 def test_validations_that_fail_half_of_the_time_cost_a_minute_each(stage: Scene) -> None:
-    """Of each name's first token our own look (the first request) is answered, the CA's are not."""
+    """For each name's first token, the self-check (the first request) gets an answer and the CA does not."""
     first_tokens: dict[str, str] = {}
-    looked_at: set[str] = set()
+    checked: set[str] = set()
 
     def is_moody(host: str, token: str) -> bool:
         if first_tokens.setdefault(host, token) != token:
             return False
-        was_looked_at = host in looked_at
-        looked_at.add(host)
-        return was_looked_at
+        was_checked = host in checked
+        checked.add(host)
+        return was_checked
 
     stage.responder.is_moody = is_moody
     sites = [stage.add(f"s{number}.test") for number in range(6)]
@@ -174,7 +174,7 @@ def test_failing_state_survives_a_restart(stage: Scene) -> None:
         assert state.failure.cause is Cause.OWN_LISTENER
         began = stage.clock()
         wait_for(lambda: upkeep.maintenance.last_round > began, "a round")
-    assert len(stage.attempts("a.test")) == 1, "the wait goes on where it was"
+    assert len(stage.attempts("a.test")) == 1, "the wait continues"
 
 
 def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scene) -> None:
@@ -195,7 +195,7 @@ def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scen
         assert set(live.dns_names) == {"a.test", "broken.a.test"}
 
 
-def test_ca_out_of_reach_is_said_with_the_step_and_others_are_not_touched(tmp_path: Path) -> None:
+def test_ca_out_of_reach_is_on_record_with_the_step_that_failed(tmp_path: Path) -> None:
     with scene(tmp_path) as stage:
         stage.pebble.stop()
         stage.add("a.test")
@@ -227,10 +227,10 @@ def test_ca_that_is_down_is_not_waited_for_once_per_site(tmp_path: Path) -> None
             wait_for(lambda: all(stage.attempts(site) for site in sites), "every site's failure", seconds=40)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert len(asked) <= 2 * 4, "the first four orders, each with one look at what is wrong"
+    assert len(asked) <= 2 * 4, "the first four orders, each with one check of what is wrong"
 
 
-def test_terms_that_nobody_agreed_to_are_a_matter_for_a_person(tmp_path: Path) -> None:
+def test_terms_that_nobody_agreed_to_need_a_person(tmp_path: Path) -> None:
     with scene(tmp_path, agree_to_terms=False) as stage:
         stage.add("a.test")
         with stage.running() as upkeep:
@@ -304,7 +304,7 @@ def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
     others = folder / ("c" * 43)
     others.write_text(f"{'c' * 43}.{'x' * 43}")
     with stage.running():
-        assert stage.tokens() == [others], "another client's token is its own affair"
+        assert stage.tokens() == [others], "the token of another client stays"
     others.unlink()
 
 
@@ -401,7 +401,7 @@ def test_limits_are_counted_over_restarts(stage: Scene) -> None:
     upkeep.stop()
 
 
-def test_loop_that_stands_still_is_a_matter_and_one_that_runs_is_none(stage: Scene) -> None:
+def test_loop_that_stands_still_is_warned_of_and_one_that_runs_is_not(stage: Scene) -> None:
     with stage.running() as upkeep:
         maintenance = upkeep.maintenance
         wait_for(lambda: maintenance.last_round > stage.clock() - timedelta(seconds=5), "a round")
