@@ -100,7 +100,7 @@ def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with (
-        socket.create_connection((host, port), timeout=15) as plain,
+        socket.create_connection((host, port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=server_name) as secure,
     ):
         leaf = secure.getpeercert(binary_form=True)
@@ -113,7 +113,7 @@ def is_served_trusted(port: int, host: str, root: bytes, *, address: str = "127.
     context = ssl.create_default_context(cadata=root.decode())
     try:
         with (
-            socket.create_connection((address, port), timeout=15) as plain,
+            socket.create_connection((address, port), timeout=60) as plain,
             context.wrap_socket(plain, server_hostname=host),
         ):
             return True
