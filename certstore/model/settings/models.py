@@ -353,10 +353,16 @@ class WebhookSettings(Model):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-        if not parts.hostname or not (parts.scheme == "https" or is_local) or "@" in parts.netloc:
-            raise ValueError("expected an https:// URL without a user name (http:// only to this machine)")
+        expected = "expected an https:// URL without a user name or blanks (http:// only to this machine)"
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError(expected) from None  # the library's message quotes the URL, which may be a secret
+        is_local = parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1")
+        is_clean = value.isprintable() and " " not in value
+        if not host or not is_clean or not (parts.scheme == "https" or is_local) or "@" in parts.netloc:
+            raise ValueError(expected)
         return value
 
 

@@ -195,7 +195,9 @@ def test_receiver_in_trouble_gets_the_same_notice_later(world: World, receiver: 
     assert notifier.problem is None
 
 
-@pytest.mark.parametrize(("status", "words"), [(400, "400"), (404, "404"), (301, "redirects are not followed")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(400, "400"), (404, "404"), (304, "304"), (300, "300"), (301, "redirects are not followed")]
+)
 def test_refused_document_is_reported_and_tried_again_hours_later(
     world: World, receiver: Receiver, status: int, words: str
 ) -> None:
@@ -212,6 +214,31 @@ def test_refused_document_is_reported_and_tried_again_hours_later(
     notifier.round()
     notifier.stop()
     assert len(receiver.received) == 2
+
+
+def test_a_refused_notice_does_not_wait_for_a_date_that_the_clock_no_longer_shows(
+    world: World, receiver: Receiver
+) -> None:
+    receiver.status = 400
+    world.now = BEGIN + 2 * DAY
+    notifier = world.notifier()
+    notifier.round()
+    receiver.status = 200
+    world.now = BEGIN
+    notifier.round()
+    notifier.stop()
+    assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 70}.test", "127.0.0.1..test", ".test", "*.test"])
+def test_a_host_that_no_library_accepts_is_a_problem_that_quotes_nothing(world: World, host: str) -> None:
+    world.url = f"https://{host}/hidden"
+    notifier = world.notifier()
+    notifier.round()
+    notifier.stop()
+    assert notifier.problem is not None
+    assert "is not valid" in notifier.problem
+    assert "hidden" not in notifier.problem
 
 
 def test_server_that_is_not_trusted_gets_no_document(world: World, receiver: Receiver, tmp_path: Path) -> None:
@@ -299,8 +326,21 @@ def test_signature_is_that_of_the_specifications_example() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://hooks.example.org/x", "ftp://hooks.example.org", "https://", "https://me:pw@hooks.example.org/", "hooks"],
+    [
+        "http://hooks.example.org/x",
+        "https://hooks.example.org:99999/hidden",
+        "https://hooks.example.org:hidden/",
+        "https://hooks example.org/hidden",
+        "http://localhost:80\r\nhidden: 1/",
+        "https://hooks.example.org/\nhidden",
+        "https://[::1/hidden",
+        "ftp://hooks.example.org",
+        "https://",
+        "https://me:pw@hooks.example.org/",
+        "hooks",
+    ],
 )
 def test_url_that_would_send_in_clear_or_holds_a_password_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match="https"):
+    with pytest.raises(ValidationError, match="https") as refused:
         NotifySettings.model_validate({"webhook": {"url": url, "secret_file": "secret"}})
+    assert "hidden" not in "".join(each["msg"] for each in refused.value.errors())

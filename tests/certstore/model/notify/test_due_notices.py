@@ -105,11 +105,12 @@ def test_matter_that_grows_graver_is_not_resolved_in_between() -> None:
 def test_mail_that_is_planned_again_after_a_kill_has_the_same_id() -> None:
     one = plan(matter(MatterKind.FAILING))[0]
     again = plan(matter(MatterKind.FAILING), now=NOON + HOUR)[0]
-    assert one.id == again.id
+    assert one.id_of("edge.test") == again.id_of("edge.test")
     tomorrow = plan(matter(MatterKind.FAILING), now=NOON + DAY)[0]
-    assert tomorrow.id != one.id
+    assert tomorrow.id_of("edge.test") != one.id_of("edge.test")
     other = plan_notices([(matter(MatterKind.FAILING), ("b@example.org",))], {}, NOON)[0]
-    assert other.id != one.id
+    assert other.id_of("edge.test") != one.id_of("edge.test")
+    assert one.id_of("other.test") != one.id_of("edge.test"), "two edges may warn the same recipient"
 
 
 def test_what_was_told_survives_json() -> None:
