@@ -1,13 +1,19 @@
-"""The CA's side: orders by RFC 8555, windows by RFC 9773, and what stands in the way of both.
+"""Talks to CAs: orders by RFC 8555, renewal windows by RFC 9773, and the checks before them.
 
-    network        one conversation with a CA: signed requests, nonces, errors as `Failure`
-    account        one account per CA: made once, kept, its contact held up to date
-    issue          one order, from the CSR to the chain; picked up again after a kill
-    order_journal  what an interrupted order is picked up from
-    challenges     tokens where the edge's workers find them, and the look at them through our own listener
-    keys           private keys and CSRs
-    renewal_info   the CA's suggested window
-    preflight      gathers the facts that `model.preflight_findings` judges, with dns_facts and name_probe
+    network          a conversation with one CA: signed requests, nonces, errors as `Failure`
+    account          the one account per CA: registered once, kept, its contact up to date
+    issue            one order, from the request to the chain; resumes an interrupted one
+    order_context    what an order needs besides the CA, and how it waits for the CA
+    order_journal    what an interrupted order is resumed from
+    validation       how an order's names are proven to the CA
+    challenge_kind   what a challenge type is: publish, withdraw, check, probe
+    http01           the challenge type http-01: tokens where the edge's workers find them
+    keys             private keys and certificate requests
+    chains           which of the CA's chains to serve
+    renewal_info     the window that the CA suggests for one certificate
+    preflight        gathers the facts about names and the CA before an order, and returns findings
+    dns_facts        what the DNS says about a name
+    name_probe       asks one address of a name for our token, as the CA will
 
-Shell over the `acme` library: decisions are in `certstore.model`. Nothing here knows sites, schedules or mail.
+A shell around the `acme` library; decisions are in `certstore.model`. Nothing here knows sites, schedules or mail.
 """

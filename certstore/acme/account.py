@@ -1,7 +1,7 @@
-"""The one account at each CA: made once for all sites, its key kept, its contact held up to date.
+"""The one account at each CA: registered once for all sites, with its key kept and its contact up to date.
 
-The key is written before the CA hears of it: after a kill in between, registering again with the same key finds the
-account that was made. Decides nothing about orders.
+The key is on disk before the CA sees it. After a kill in between, registering again with the same key finds the account
+that was made. Decides nothing about orders.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """What edge.yaml says of the account. `mac_key` is the CA's HMAC key in base64url, for external binding."""
+    """What edge.yaml says about the account. `mac_key` is the CA's HMAC key in base64url, for external binding."""
 
     contact: tuple[str, ...] = ()
     agrees_to_terms: bool = False
@@ -67,15 +67,15 @@ class Account:
 
 
 class Accounts:
-    """The accounts of a store. Writing is the writer's alone, from several threads: of the first orders at a new CA,
-    one makes the account and the others wait for it."""
+    """The accounts of a store. Only the store's writer may write them, from any of its threads: of the first orders at
+    a new CA, one registers the account and the others wait for it."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._one_at_a_time = threading.Lock()
 
     def load(self, ca: Ca) -> Account | None:
-        """None while there is none, or none that can be read. Raises OSError where a file is there and unreadable."""
+        """None if there is no account, or none that makes sense. Raises OSError for a file that can't be read."""
         folder = self._layout.account(ca.key)
         try:
             key = load_key(self._layout.account_key(ca.key).read_bytes())
@@ -85,11 +85,11 @@ class Accounts:
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError):
-            logger.warning("the account in %s can't be understood and is registered anew with its key", folder)
+            logger.warning("the account in %s is damaged; it is registered again with its key", folder)
             return None
 
     def thumbprints(self) -> set[str]:
-        """Of every account key in the store (RFC 7638): what our key authorizations end in."""
+        """Those of all account keys in the store (RFC 7638), in which our key authorizations end."""
         found = set()
         for path in self._layout.accounts.glob(ACCOUNT_KEYS):
             with suppress(OSError, ValueError):
@@ -104,7 +104,7 @@ class Accounts:
         *,
         before_new: Callable[[], None] = lambda: None,
     ) -> Account:
-        """The account, made or changed where that is needed. `before_new` is called before the CA makes one.
+        """The account, registered or updated first where needed. `before_new` is called before a registration.
 
         Raises OrderFailed, OSError.
         """
@@ -119,13 +119,13 @@ class Accounts:
                 except OrderFailed as failed:
                     if failed.failure.cause is not Cause.ACCOUNT:
                         raise
-                    # A CA that was set up anew does not know its accounts any more.
+                    # A CA that was set up anew has lost its accounts.
                     before_new()
                     return self._register(ca, conversation, settings)
             return account
 
     def register_again(self, unknown: Account, conversation: Conversation, settings: AccountSettings) -> Account:
-        """The CA does not know this account any more: the same key, a new registration, unless it was made already."""
+        """For a CA that no longer knows this account. The key stays; another thread may have registered it already."""
         with self._one_at_a_time:
             known = self.load(unknown.ca)
             if known is not None and known.url != unknown.url:
@@ -133,14 +133,14 @@ class Accounts:
             return self._register(unknown.ca, conversation, settings)
 
     def adopt(self, ca: Ca, key_pem: bytes, url: str, contact: tuple[str, ...]) -> None:
-        """Take over an account that another program made. The key must be one that `load_key` reads."""
+        """Take over an account that another program registered. Raises ValueError for a key that `load_key` refuses."""
         self._write_key(ca, key_pem)
         self._write_facts(Account(ca, load_key(key_pem), url, contact))
 
     def _register(self, ca: Ca, conversation: Conversation, settings: AccountSettings) -> Account:
         terms = conversation.meta.terms_of_service
         if terms and not settings.agrees_to_terms:
-            detail = f"nobody has agreed to the CA's terms of service yet: {terms}"
+            detail = f"the CA's terms of service have not been agreed to: {terms}"
             raise OrderFailed(Failure(Cause.TERMS, detail, link=terms))
         key = self._key(ca)
         own = conversation.with_key(key)
@@ -154,17 +154,19 @@ class Accounts:
             response = own.post(conversation.directory["newAccount"], body)
         except OrderFailed as failed:
             if binding is not None and failed.failure.cause is Cause.ACCOUNT:
-                # There is no account yet: what the CA does not let in are the key id and the HMAC key.
+                # There is no account yet, so what the CA rejected are the key ID and the HMAC key.
                 raise OrderFailed(replace(failed.failure, cause=Cause.EXTERNAL_ACCOUNT)) from failed
             raise
         finally:
             own.close()
         url = response.headers.get("Location")
         if not url:
-            raise OrderFailed(Failure(Cause.CA_ERROR, "the CA made an account and did not say where it is"))
+            raise OrderFailed(
+                Failure(Cause.CA_ERROR, "the CA registered the account, but its answer lacks the account's URL")
+            )
         account = Account(ca, key, url, settings.contact, terms, utc_now())
         self._write_facts(account)
-        logger.info("account at %s: %s", ca.key, url)
+        logger.info("registered the account at %s: %s", ca.key, url)
         return account
 
     def _change_contact(self, account: Account, conversation: Conversation, settings: AccountSettings) -> Account:
@@ -179,14 +181,14 @@ class Accounts:
         return changed
 
     def _key(self, ca: Ca) -> JWK:
-        """The kept key, or a new one, on disk before anybody else sees its public half."""
+        """The kept key, or a new one that is on disk before the CA sees its public half."""
         try:
             return load_key(self._layout.account_key(ca.key).read_bytes())
         except FileNotFoundError:
             pem = keys.to_pem(keys.make_key("ec256"))
         except ValueError:
             path = self._layout.account_key(ca.key)
-            detail = f"{path} holds no key that can be used; move it away to have a new account made"
+            detail = f"{path} holds no usable key; move it away to have a new account registered"
             raise OrderFailed(Failure(Cause.ACCOUNT, detail)) from None
         self._write_key(ca, pem)
         return load_key(pem)
@@ -214,7 +216,7 @@ def _thumbprint(key: JWK) -> str:
 
 
 def load_key(pem: bytes) -> JWK:
-    """An account key of either kind that CAs take; raises ValueError."""
+    """An account key of a kind that CAs accept. Raises ValueError."""
     key = serialization.load_pem_private_key(pem, None)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return JWKEC(key=key)
@@ -224,12 +226,14 @@ def load_key(pem: bytes) -> JWK:
 
 
 def read_mac_key(path: Path) -> str:
-    """The CA's HMAC key from its file. Raises OrderFailed with the path, never with the content."""
+    """The CA's HMAC key from its file. Raises OrderFailed, which names the path and never the content."""
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not plain text"
-        raise OrderFailed(Failure(Cause.SETTINGS, f"acme.external_account.hmac_key_file {path}: {reason}")) from None
+        raise OrderFailed(
+            Failure(Cause.SETTINGS, f"acme.external_account.hmac_key_file {path} can't be read: {reason}")
+        ) from None
 
 
 def _binding(conversation: Conversation, key: JWK, settings: AccountSettings) -> dict[str, Any] | None:
@@ -237,7 +241,10 @@ def _binding(conversation: Conversation, key: JWK, settings: AccountSettings) ->
     if settings.key_id is None or settings.mac_key is None:
         if conversation.meta.external_account_required:
             raise OrderFailed(
-                Failure(Cause.EXTERNAL_ACCOUNT, "the CA makes accounts only for customers: it wants a key id and a key")
+                Failure(
+                    Cause.EXTERNAL_ACCOUNT,
+                    "the CA registers accounts only for its customers, with a key ID and an HMAC key",
+                )
             )
         return None
     try:
@@ -245,5 +252,5 @@ def _binding(conversation: Conversation, key: JWK, settings: AccountSettings) ->
             key.public_key(), settings.key_id, settings.mac_key, conversation.directory
         )
     except (ValueError, JoseError):
-        detail = "the HMAC key of acme.external_account is not base64url, as CAs hand it out"
+        detail = "the HMAC key of acme.external_account is not in base64url, as CAs give it"
         raise OrderFailed(Failure(Cause.SETTINGS, detail)) from None

@@ -1,4 +1,4 @@
-"""Which of a CA's chains to serve (RFC 8555 §7.4.2: the default one, and alternates by Link headers)."""
+"""Which of the CA's chains to serve: the default one or an alternate (RFC 8555 §7.4.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from requests.utils import parse_header_links
 
 
 def alternate_links(response: requests.Response) -> list[str]:
-    """All of them: `response.links` keeps one link per relation only."""
+    """All of them; `response.links` keeps only one link per relation."""
     header = response.headers.get("Link")
     if not header:
         return []
@@ -28,7 +28,7 @@ def select_chain(chains: Sequence[str], preferred: str | None) -> str:
 
 
 def _issuers(chain: str) -> list[str]:
-    """The common names of whoever issued the top of the chain; none for a chain that can't be read."""
+    """The common names of the issuer of the chain's last certificate; empty for a chain that can't be read."""
     try:
         top = x509.load_pem_x509_certificates(chain.encode())[-1]
     except (ValueError, IndexError):

@@ -1,6 +1,6 @@
-"""What the DNS says of a name: its addresses, and the CAA records that hold for it. Gathers facts, judges nothing.
+"""What the DNS says about a name: its addresses, and the CAA records that apply to it. Gathers facts, decides nothing.
 
-Asks the resolver of the settings, else the system's, through dnspython: the system's own calls know no CAA and do not
+Asks the resolver of the settings or the system's, through dnspython, as the system's own calls know no CAA and do not
 tell SERVFAIL from a name that does not exist.
 """
 
@@ -18,11 +18,11 @@ from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
 from certstore.model.settings.models import HostPort
 
 LIFETIME_SECONDS = 8.0
-"""For one question, all servers and repetitions together."""
+"""For one question, with all servers and repetitions."""
 
 
 class Resolver:
-    """Never raises: how a question ended is its answer. May be used from several threads."""
+    """Never raises; how a question ended is part of its answer. May be used from several threads."""
 
     def __init__(self, address: HostPort | None = None, *, lifetime: float = LIFETIME_SECONDS) -> None:
         self._resolver = _make(address)
@@ -59,14 +59,14 @@ class Resolver:
         except dns.resolver.NoAnswer:
             return Lookup.NO_DATA, None
         except dns.resolver.NoNameservers as error:
-            return (Lookup.SERVER_FAILURE if _says_servfail(error) else Lookup.TIMED_OUT), None
+            return (Lookup.SERVER_FAILURE if _is_servfail(error) else Lookup.TIMED_OUT), None
         except (dns.exception.DNSException, OSError):
             return Lookup.TIMED_OUT, None
         return Lookup.FOUND, answer
 
 
 def _make(address: HostPort | None) -> dns.resolver.Resolver | None:
-    """None where this machine has no resolver at all."""
+    """None on a machine without any resolver."""
     if address is None:
         try:
             system = dns.resolver.Resolver()
@@ -82,8 +82,8 @@ def _make(address: HostPort | None) -> dns.resolver.Resolver | None:
     return resolver
 
 
-def _says_servfail(error: dns.resolver.NoNameservers) -> bool:
-    """A resolver that refuses to talk to us says nothing of the name; SERVFAIL does."""
+def _is_servfail(error: dns.resolver.NoNameservers) -> bool:
+    """A resolver that refuses to serve us tells nothing about the name; SERVFAIL does."""
     responses = [each[4] for each in error.kwargs.get("errors", ())]
     return any(response is not None and response.rcode() == dns.rcode.SERVFAIL for response in responses)
 

@@ -1,7 +1,7 @@
-"""One order (RFC 8555 §7.4), from the request to key and chain; interrupted at any point, it is picked up again.
+"""One order (RFC 8555 §7.4), from the request to the key and the chain. Interrupted at any point, it can be resumed.
 
-Talks to the CA in the order that the CA's answers dictate, shows tokens while they are needed, and keeps the journal.
-Decides neither whether to order nor with which names, and does not store the result.
+Takes the steps that the CA's answers call for, and keeps the journal. Decides neither whether to order nor for which
+names, and does not store the result.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Issuer:
         return self._context.journal.keep(order), chain
 
     def _open(self, request: OrderRequest, *, replaces: str | None) -> str:
-        """A new order at the CA; its URL."""
+        """Place a new order at the CA; returns its URL."""
         if replaces is not None and not self._ca.has("renewalInfo"):
             replaces = None
         body = NewOrder(

@@ -1,4 +1,4 @@
-"""Private keys for certificates, made new for every order, and the requests signed with them. Stores nothing."""
+"""Private keys, new for every order, and the certificate requests signed with them. Stores nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 def parts_of(key_type: str) -> tuple[str, ...]:
-    """One certificate is ordered per part: `ec256+rsa2048` are two, that become one version."""
+    """One certificate is ordered per part. The two of `ec256+rsa2048` become one version."""
     return tuple(key_type.split("+"))
 
 
@@ -40,7 +40,7 @@ def from_pem(pem: bytes) -> PrivateKey:
 
 
 def make_csr(key: PrivateKey, names: Sequence[str]) -> x509.CertificateSigningRequest:
-    """All names as subject alternative names; no common name, which fits 64 characters only and means nothing."""
+    """All names are subject alternative names. A common name holds only 64 characters and has no meaning today."""
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     return builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256())

@@ -1,7 +1,7 @@
-"""Asks one address of a name for this edge's own token, as a CA does: port 80, ten redirects at most, IPv4 and IPv6.
+"""Asks one address of a name for this edge's own token, as a CA does for http-01: on port 80, over IPv4 or IPv6.
 
-RFC 8555 §8.3 and what Let's Encrypt follows: redirects to http and https on ports 80 and 443 only, the certificate
-behind an https redirect unchecked. Gathers facts, judges nothing.
+By RFC 8555 §8.3 and Let's Encrypt's rules it follows at most ten redirects, to http and https on ports 80 and 443 only,
+and does not check the certificate behind an https redirect. Gathers facts, decides nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where ports 80 and 443 of the addresses really are: elsewhere in tests only."""
+    """The ports to use in place of 80 and 443; others only in tests."""
 
     http: int = 80
     https: int = 443
@@ -36,7 +36,7 @@ USUAL_PORTS = Ports()
 
 @dataclass(frozen=True, slots=True)
 class NameProbe:
-    """`token` is shown by this edge with `content`. May be used from several threads."""
+    """This edge publishes `token` with `content`. May be used from several threads."""
 
     resolver: Resolver
     token: str
@@ -55,9 +55,9 @@ class NameProbe:
             try:
                 status, location, body = self._fetch(parts, at)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                return ProbeFacts(address, _answer_to(error), _where(seen, _words(error)))
+                return ProbeFacts(address, _answer_to(error), _seen_at(seen, _text_of(error)))
             if status not in _REDIRECTS or not location:
-                return self._verdict(address, name, seen, status, body)
+                return self._result(address, name, seen, status, body)
             target = _target(url, location)
             if target is None:
                 return ProbeFacts(address, Answer.REDIRECT_FORBIDDEN, _shown(location))
@@ -71,13 +71,13 @@ class NameProbe:
                 return ProbeFacts(address, Answer.REDIRECT_ELSEWHERE, f"{_shown(url)}, which has no address")
             at = address if host == name else found or address
 
-    def _verdict(self, address: str, name: str, seen: list[str], status: int, body: bytes) -> ProbeFacts:
+    def _result(self, address: str, name: str, seen: list[str], status: int, body: bytes) -> ProbeFacts:
         if status == http.client.OK and body == self.content:
             return ProbeFacts(address, Answer.OURS)
-        words = f"it answers {status}"
+        words = f"it answered {status}"
         elsewhere = urlsplit(seen[-1]).hostname != name
         answer = Answer.REDIRECT_ELSEWHERE if elsewhere else Answer.WRONG
-        return ProbeFacts(address, answer, _where(seen, words))
+        return ProbeFacts(address, answer, _seen_at(seen, words))
 
     def _fetch(self, parts: SplitResult, address: str) -> tuple[int, str | None, bytes]:
         is_tls = parts.scheme == "https"
@@ -102,7 +102,7 @@ class NameProbe:
 
 
 def _target(url: str, location: str) -> str | None:
-    """Where a redirect leads; None where no CA follows it, or it is no URL."""
+    """Where a redirect leads. None where no CA follows it, or where it is not a URL."""
     try:
         target = urljoin(url, location)
         parts = urlsplit(target)
@@ -130,18 +130,18 @@ def _answer_to(error: Exception) -> Answer:
     return Answer.UNREACHABLE
 
 
-def _words(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or "timed out"
     return type(error).__name__
 
 
-def _where(seen: list[str], words: str) -> str:
-    """After a redirect it matters where it led."""
+def _seen_at(seen: list[str], words: str) -> str:
+    """After a redirect, the place where it led is added."""
     return words if len(seen) == 1 else f"{words} at {_shown(seen[-1])}"
 
 
 def _shown(url: str) -> str:
-    """A stranger's URL, fit for a line."""
+    """A URL from another server, made fit for one line."""
     text = "".join(each if each.isprintable() else "?" for each in url)
     return text if len(text) <= _SHOWN_LIMIT else text[:_SHOWN_LIMIT] + "…"

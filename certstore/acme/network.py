@@ -1,7 +1,8 @@
-"""One conversation with one CA: requests signed with the account's key, nonces, and every error as a `Failure`.
+"""A conversation with one CA: requests signed with the account's key, nonces, and every error as a `Failure`.
 
-The `acme` library signs and parses; this adds what it leaves to its users: nonces that are refused again and again,
-Retry-After, problem documents of a 409, and one exception for all that can go wrong. One thread at a time.
+The `acme` library signs and parses. This adds what it leaves to its users: nonces that are refused repeatedly,
+Retry-After, problem documents of a 409, and one exception for everything that can go wrong. Use it from one thread at a
+time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from certstore.model.renewal.failure import Cause, Failure
 from certstore.net.bounded_http import bounded, reason_of
 
 logger = logging.getLogger(__name__)
-# The library writes whole requests at debug level: contact addresses and tokens are nothing for a log.
+# The library logs whole requests at debug level, but contact addresses and tokens do not belong in a log.
 logging.getLogger("acme").setLevel(logging.INFO)
 
 USER_AGENT = "certedge"
@@ -37,11 +38,11 @@ TIMEOUT_SECONDS = 30
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NONCE_TRIES = 25
-"""Pebble refuses one good nonce in twenty by default and nearly all when told to; a real CA none."""
+"""Pebble refuses one good nonce in twenty by default, and nearly all if so configured; a real CA refuses none."""
 
 
 class OrderFailed(Exception):
-    """Something did not work out at the CA or on the way to it; `failure` says what, for everybody."""
+    """Something failed at the CA or on the way to it; `failure` says what."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)
@@ -49,7 +50,7 @@ class OrderFailed(Exception):
 
 
 class Network(client.ClientNetwork):
-    """The library's network that remembers its last answer, waits for none without end, and is patient with nonces."""
+    """The library's network, which here remembers its last answer, bounds every answer, and retries refused nonces."""
 
     last_response: requests.Response | None = None
 
@@ -81,10 +82,10 @@ class Conversation:
 
     @classmethod
     def begin(cls, url: str, *, ca_file: Path | None = None, key: JWK | None = None) -> Conversation:
-        """Fetch the directory. Without a `key` only what needs no account can be asked."""
+        """Fetch the directory. Without a `key`, only requests that need no account are possible."""
         network = Network(key, alg=_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
         if ca_file is not None:
-            # requests takes a path here; the library's annotation knows only the yes or no.
+            # requests accepts a path here; the library's annotation knows only a bool.
             network.verify_ssl = cast(bool, str(ca_file))
         with translated_errors(network):
             directory = client.ClientV2.get_directory(url, network)
@@ -93,7 +94,7 @@ class Conversation:
             return cls(network, directory)
 
     def with_key(self, key: JWK) -> Conversation:
-        """The same CA in the name of an account, over connections of its own."""
+        """Another conversation with the same CA, in the name of an account and over separate connections."""
         network = Network(key, alg=_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
         network.verify_ssl = self.network.verify_ssl
         return Conversation(network, self.directory)
@@ -110,9 +111,9 @@ class Conversation:
             return False
 
     def post(self, url: str, body: JSONDeSerializable | None, *, names: Sequence[str] = ()) -> requests.Response:
-        """A signed POST; `body` None is a POST-as-GET. `names` are those that a refusal would be about."""
+        """A signed POST; `body` None makes it a POST-as-GET. A refusal would be about `names`."""
         with translated_errors(self.network, names=names):
-            # The library annotates the body as present, and sends an empty one for None, as RFC 8555 §6.3 wants.
+            # The library annotates the body as required, and sends an empty one for None, as RFC 8555 §6.3 asks.
             return self.network.post(url, cast(JSONDeSerializable, body), new_nonce_url=self.directory["newNonce"])
 
     def fetch(self, url: str, *, names: Sequence[str] = ()) -> requests.Response:
@@ -131,7 +132,7 @@ _ODD = (
     errors.Error,
     JoseError,
     OSError,  # of which requests' exceptions are; a bare one is a file of authorities that can't be read
-    # What the library stumbles over where JSON is of another shape than it expects, or nested without end.
+    # What the library raises where JSON has an unexpected shape, or is nested too deeply.
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -143,7 +144,7 @@ _ODD = (
 
 @contextmanager
 def translated_errors(network: Network, *, names: Sequence[str] = ()) -> Iterator[None]:
-    """Turn whatever the library, the network or a CA's odd answer raises into OrderFailed."""
+    """Turn everything that the library, the network or a CA's odd answer raises into OrderFailed."""
     try:
         yield
     except _ODD as error:
@@ -166,11 +167,13 @@ def _failure(error: Exception, network: Network, names: Sequence[str]) -> Failur
         return Failure(Cause.CA_UNREACHABLE, _reason(error), retry_after=retry_after)
     if response is not None and not response.ok:
         return read_problem(_body_problem(response), retry_after=retry_after, names=names)
-    return Failure(Cause.CA_ERROR, f"the CA's answer can't be understood ({_short(error)})", retry_after=retry_after)
+    return Failure(
+        Cause.CA_ERROR, f"the CA sent an answer that makes no sense ({_short(error)})", retry_after=retry_after
+    )
 
 
 def to_problem(error: messages.Error, status: int | None = None) -> Problem:
-    """The library's problem document as ours."""
+    """Convert the library's problem document to ours."""
     return Problem(
         str(error.typ),
         next((each for each in (error.detail, error.title) if each and isinstance(each, str)), ""),
@@ -181,16 +184,16 @@ def to_problem(error: messages.Error, status: int | None = None) -> Problem:
 
 
 def _body_problem(response: requests.Response) -> Problem:
-    """For answers that the library raises without their document: a 409, or an error page."""
+    """For answers whose document the library leaves out: a 409, or an error page."""
     try:
         return to_problem(messages.Error.from_json(response.json()), response.status_code)
     except _ODD:
-        detail = f"the CA answers {response.status_code} {response.reason}"
+        detail = f"the CA answered {response.status_code} {response.reason}"
         return Problem("about:blank", detail, status=response.status_code)
 
 
 def read_retry_after(response: requests.Response | None, now: Callable[[], datetime] | None = None) -> datetime | None:
-    """RFC 9110 §10.2.3: seconds or a date; None where there is none or it is neither."""
+    """RFC 9110 §10.2.3: seconds or a date. None where the header is missing or is neither."""
     text = response.headers.get("Retry-After") if response is not None else None
     if text is None:
         return None

@@ -1,7 +1,7 @@
-"""What is remembered of an order under way, so that a kill costs neither a certificate nor a second order.
+"""The journal of orders under way, so that a kill costs neither a certificate nor a second order.
 
-One file per site, mode 0600, as it holds the new private key. It is written before the CA is asked for anything, and
-removed when the result was taken in. Knows nothing of how orders are made.
+One file per site, with mode 0600 as it holds the new private key. It is written before the CA is asked for anything and
+removed when the certificate is in the store. Knows nothing of how orders are made.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from certstore.files.atomic import make_folder, replace_file
 from certstore.model.layout import ORDERS, Layout
 
 TOO_OLD = timedelta(hours=20)
-"""CAs keep a finished order for days and an unfinished one for hours to days; an older one is begun anew."""
+"""CAs keep a finished order for days, and an unfinished one for hours to days; an older one is started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What is to be ordered; two equal requests may share an order. `names` are sorted by nobody: the host is first."""
+    """What to order; two equal requests may share an order. `names` stay in their order, with the host first."""
 
     site: str
     ca: str
@@ -40,7 +40,7 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One certificate of the order: its new key, where its order is at the CA, and the chain when it came."""
+    """One certificate of the order: its new key, its order's URL at the CA, and the chain once it has come."""
 
     key_type: str
     key_pem: bytes = field(repr=False)
@@ -50,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class OrderUnderWay:
-    """`published` proofs are up for it now: the CA may be looking at them while no process of ours runs."""
+    """The `published` proofs are in place now: the CA may look at them even while no process of ours runs."""
 
     request: OrderRequest
     begun_at: datetime
@@ -61,14 +61,14 @@ class OrderUnderWay:
         return timedelta() <= now - self.begun_at < TOO_OLD
 
     def is_of(self, fingerprint: str | None) -> bool:
-        """The certificate with this fingerprint is what it brought: its first part's leaf, once every part has come."""
+        """Whether this fingerprint is that of the first part's certificate, and all parts have come."""
         chains = [part.fullchain for part in self.parts if part.fullchain is not None]
         if fingerprint is None or not chains or len(chains) < len(self.parts):
             return False
         try:
             leaf = x509.load_pem_x509_certificate(chains[0].encode())
         except ValueError:
-            return False  # intake says so in better words
+            return False  # importing it gives a better message
         return leaf.fingerprint(hashes.SHA256()).hex() == fingerprint
 
     def with_part(self, part: Part) -> OrderUnderWay:
@@ -77,14 +77,14 @@ class OrderUnderWay:
 
 
 class OrderJournal:
-    """Raises OSError from everything that writes."""
+    """Methods that write raise OSError."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         make_folder(layout.orders, 0o700)
 
     def find(self, request: OrderRequest, now: datetime) -> OrderUnderWay | None:
-        """The order that this request would repeat; one of another kind or age is thrown away."""
+        """The order that this request would repeat. One that is too old or for something else is removed."""
         order = self.load(request.site)
         if order is None:
             return None
@@ -100,14 +100,14 @@ class OrderJournal:
             return None
 
     def sites(self) -> Sequence[str]:
-        """Those with an order that was not finished."""
+        """The sites with an unfinished order."""
         return sorted(path.stem for path in self._layout.orders.glob(ORDERS))
 
     def stale(self, live_fingerprint: Callable[[str], str | None], now: datetime) -> dict[str, OrderUnderWay | None]:
         """The orders that no attempt will resume, by site: damaged (None), too old, or live already.
 
-        A kill between the import of the certificate and `remove` leaves the last kind, with its key. One whose version
-        is only archived still has to become live.
+        A kill between the import of the certificate and `remove` leaves the last kind, with its key. An order whose
+        version is only archived is not stale.
         """
         orders = {site: self.load(site) for site in self.sites()}
         return {

@@ -1,6 +1,6 @@
-"""Looks, before an order, at all that a CA will look at: gathers facts, has them judged, hands over the findings.
+"""Checks before an order what the CA will check: gathers facts and returns what they mean as findings.
 
-Decides nothing: what a fact means is `model.preflight_findings`, what follows from it `model.degrade`.
+Decides nothing: `preflight_findings` says what a fact means, and `partial_order` what follows from it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ _DIRECTORY_SECONDS = 15
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """`ca_file` as in the settings. May be used from several threads. Raises OSError where the store can't be
-    written."""
+    """`ca_file` as in the settings. May be used from several threads. Raises OSError if the store can't be written."""
 
     resolver: Resolver
     kind: ChallengeKind
@@ -49,7 +48,7 @@ class Preflight:
         account_url: str | None = None,
         tell: Tell = tell_nobody,
     ) -> list[PreflightFinding]:
-        """All findings about an order for these names; `directory` is what `check_directory` found."""
+        """All findings about an order for these names. `directory` is the result of `check_directory`."""
         findings: list[PreflightFinding] = []
 
         def note(found: list[PreflightFinding]) -> None:
@@ -64,7 +63,7 @@ class Preflight:
             )
             note(found)
             if not found:
-                tell(f"{facts.name}: nothing in the way")
+                tell(f"{facts.name}: no problem found")
         return findings
 
     def gather(self, names: Sequence[str], *, tell: Tell = tell_nobody) -> Iterator[NameFacts]:
@@ -86,7 +85,7 @@ class Preflight:
         return NameFacts(name, ipv4, ipv6, probes if is_known else (), caa)
 
     def check_directory(self, ca: Ca) -> DirectoryFacts:
-        """How far towards the CA we come. Never raises."""
+        """How far this server gets towards the CA. Never raises."""
         verify: str | bool = str(self.ca_file) if self.ca_file is not None else True
         try:
             with bounded(requests.Session()) as session:
@@ -103,7 +102,7 @@ class Preflight:
         except requests.exceptions.RequestException as error:
             return DirectoryFacts(ca.url, DirectoryStep.HTTP, reason_of(error))
         except OSError as error:
-            return DirectoryFacts(ca.url, DirectoryStep.TLS, reason_of(error))  # ca_file is not there
+            return DirectoryFacts(ca.url, DirectoryStep.TLS, reason_of(error))  # ca_file is missing
         return _read(ca, response)
 
 
@@ -123,6 +122,6 @@ def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:
 
 
 def _is_dns(error: BaseException) -> bool:
-    """Whether name resolution is at the bottom of it; the library wraps its errors several times."""
+    """Whether name resolution is the cause; the library wraps its errors several times."""
     text = str(error)
     return "NameResolutionError" in text or "Failed to resolve" in text or "getaddrinfo" in text

@@ -1,4 +1,4 @@
-"""The CA's suggested window for one certificate (RFC 9773): asked for, read, and nothing decided."""
+"""Asks for and reads the window that the CA suggests for one certificate (RFC 9773). Decides nothing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _URL_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class RenewalInfoAnswer:
-    """`window` None: the CA's answer was an error, or is no window (RFC 9773 §4.2: one that does not end after it
-    begins is none). `retry_after` is what the CA asked for."""
+    """`window` is None where the CA answered with an error or an invalid window, which is one that does not end after
+    it begins (RFC 9773 §4.2). `retry_after` is the CA's own wish."""
 
     window: SuggestedWindow | None
     retry_after: timedelta | None
@@ -27,7 +27,7 @@ class RenewalInfoAnswer:
 
 
 def certificate_id(cert_pem: bytes) -> str | None:
-    """RFC 9773 §4.1: the authority's key identifier and the serial number's DER bytes; None without the former."""
+    """RFC 9773 §4.1: the authority's key identifier and the serial number's DER bytes. None without the identifier."""
     certificate = x509.load_pem_x509_certificate(cert_pem)
     try:
         authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
@@ -36,16 +36,16 @@ def certificate_id(cert_pem: bytes) -> str | None:
     if authority is None:
         return None
     serial = certificate.serial_number
-    # One bit more than the number has: a DER integer whose highest bit is set begins with a zero byte. Signed, because
-    # some CAs of companies made negative ones.
+    # With one bit to spare, as a DER integer whose highest bit is set begins with a zero byte. Signed, because some
+    # in-house CAs have issued negative numbers.
     serial_bytes = serial.to_bytes((serial.bit_length() + 8) // 8, "big", signed=True)
     return f"{_base64url(authority)}.{_base64url(serial_bytes)}"
 
 
 def ask_renewal_info(conversation: Conversation, certificate: str) -> RenewalInfoAnswer:
-    """Without an account. Never raises: no answer is an answer too."""
+    """Needs no account. Never raises: a failure is an answer without a window."""
     if not conversation.has("renewalInfo"):
-        return RenewalInfoAnswer(None, timedelta(days=1), "the CA suggests no windows")
+        return RenewalInfoAnswer(None, timedelta(days=1), "the CA does not suggest windows")
     base: str = conversation.directory["renewalInfo"]
     try:
         response = conversation.get(f"{base.rstrip('/')}/{certificate}")
@@ -55,14 +55,14 @@ def ask_renewal_info(conversation: Conversation, certificate: str) -> RenewalInf
     except OrderFailed as failed:
         return RenewalInfoAnswer(None, None, failed.failure.detail)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return RenewalInfoAnswer(None, None, "the CA's answer is no renewal information")
+        return RenewalInfoAnswer(None, None, "the CA's answer is not renewal information")
     if not window.is_valid:
         return RenewalInfoAnswer(None, wait, "the CA's window does not end after it begins")
     return RenewalInfoAnswer(window, wait)
 
 
 def read_window(facts: Any) -> SuggestedWindow:
-    """From the JSON of RFC 9773 §4.2; raises ValueError, KeyError, TypeError or AttributeError on anything else."""
+    """From the JSON of RFC 9773 §4.2. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
     window = facts["suggestedWindow"]
     url = facts.get("explanationURL")
     is_link = isinstance(url, str) and url.startswith(("https://", "http://")) and url.isprintable()

@@ -14,14 +14,14 @@ import typer
 from certstore.cli.asking import service_runs
 from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
-from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
+from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
     from certstore.model.snapshot import SiteEntry, Snapshot
-    from certstore.verify.plan import Check, Verdict
+    from certstore.verify.plan import Check, CheckResult
 
 TIMEOUT_SECONDS = 10.0
 _AT_ONCE = 8
@@ -45,7 +45,7 @@ def verify(
         raise CommandFailed(
             attempted, f"{edge.config} has no listeners", "add listeners under `listeners:`", Exit.USAGE
         )
-    snapshot = read_snapshot(edge, attempted)
+    snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     entries = _chosen(snapshot, site, attempted)
     checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
     verdicts = _run(edge, checks, timeout)
@@ -67,16 +67,16 @@ def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> 
     return [snapshot.main, *(snapshot.sites[key] for key in keys if key != snapshot.main.site)]
 
 
-def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[Verdict]:
+def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[CheckResult]:
     """A few at a time: the service under test runs on the same machine."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from certstore.verify.plan import Chains, judge
+    from certstore.verify.plan import Chains, run_check
 
     expected = Chains(edge.layout)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         verdicts = []
-        for done, verdict in enumerate(pool.map(lambda check: judge(check, expected, timeout), checks), 1):
+        for done, verdict in enumerate(pool.map(lambda check: run_check(check, expected, timeout), checks), 1):
             verdicts.append(verdict)
             if sys.stderr.isatty() and (done % 50 == 0 or done == len(checks)):
                 sys.stderr.write(f"\r{done} of {len(checks)} " + ("\n" if done == len(checks) else ""))
@@ -91,7 +91,7 @@ def _service_may_run(edge: Edge) -> bool:
         return True
 
 
-def _report(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
+def _report(verdicts: Sequence[CheckResult], *, as_json: bool) -> None:
     bad = [verdict for verdict in verdicts if verdict.problem]
     if as_json:
         print_json({"checks": [verdict.to_json() for verdict in verdicts]})

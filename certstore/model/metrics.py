@@ -1,7 +1,7 @@
-"""What is measured, under which names, and how the counts of several processes become one.
+"""What is measured, under which names, and how the counts of several processes are added up.
 
-Pure. Workers count in plain numbers and report them now and then; control adds the reports up. A family defines how
-the values of several workers are combined.
+Pure. Workers count in plain numbers and report them now and then; the control process adds the reports up. A family
+defines how the values of several workers are combined.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric. `is_greatest`: the greatest of the workers' values counts, not their sum."""
+    """One metric. With `is_greatest`, the greatest of the workers' values counts, not their sum."""
 
     name: str
     kind: Kind
@@ -88,7 +88,7 @@ FAMILIES: Mapping[str, Family] = {family.name: family for family in _TABLE}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value. For a histogram `counts` holds the count of each single bucket, and `value` is the sum."""
+    """One value. For a histogram, `counts` holds the count of each bucket, and `value` is the sum."""
 
     name: str
     labels: tuple[str, ...]
@@ -100,7 +100,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, line: Sequence[Any]) -> Sample:
-        """Raises KeyError, TypeError or ValueError for anything else than a sample of a known family."""
+        """Raises KeyError, TypeError or ValueError for anything but a sample of a known family."""
         name, labels, value, counts = line
         family = FAMILIES[name]
         if len(labels) != len(family.labels) or bool(counts) is not (family.kind is Kind.HISTOGRAM):

@@ -1,6 +1,6 @@
-"""Whether the service as a whole can be relied on, and what speaks against it: the answer of `/readyz`.
+"""Whether the service as a whole is ready, and if not, why: the answer of `/readyz`.
 
-Pure. Describes the present state; the notifier decides about warnings. A worker's health listener answers a different
+Pure. Describes the current state; the notifier decides about warnings. A worker's health listener answers a different
 question: whether clients may be sent to that worker.
 """
 
@@ -14,7 +14,7 @@ from enum import StrEnum
 from certstore.model.snapshot import ServedCertificate
 
 BEHIND_AFTER = timedelta(seconds=15)
-"""Workers read the journal forty times a second and report once a second: this leaves them ample time."""
+"""Workers read the journal forty times a second and report once a second, so this leaves them ample time."""
 
 Position = tuple[int, int]
 """A place in the journal: the file's inode and a number of bytes."""
@@ -40,8 +40,8 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The facts. `journal` is the journal's end after the last write, at `journal_changed`; None where there is no
-    journal. `expects_workers`: edge.yaml has listeners.
+    """The facts. `journal` is the journal's end after the last write, at `journal_changed`; both are None without a
+    journal. `expects_workers` is true if edge.yaml has listeners.
     """
 
     main: ServedCertificate | None
@@ -54,7 +54,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`problems` holds codes and messages, none when all is well."""
+    """`problems` holds codes and messages; it is empty if the service is ready."""
 
     problems: tuple[tuple[Unreadiness, str], ...]
 
@@ -64,7 +64,7 @@ class Readiness:
 
 
 def check_readiness(observed: Observed, now: datetime) -> Readiness:
-    """Everything that is wrong, not only the first problem."""
+    """Finds all problems, not only the first one."""
     return Readiness((*_main(observed.main, now), *_workers(observed, now), *_maintenance(observed)))
 
 
@@ -81,7 +81,7 @@ def _workers(observed: Observed, now: datetime) -> Iterator[tuple[Unreadiness, s
     serving = [worker for worker in observed.workers if not worker.is_draining]
     if not serving:
         if observed.expects_workers:
-            yield Unreadiness.NO_WORKERS, "no worker reports that it serves"
+            yield Unreadiness.NO_WORKERS, "no worker is serving"
         return
     changed = observed.journal_changed
     if changed is None or now - changed < BEHIND_AFTER:
@@ -91,10 +91,10 @@ def _workers(observed: Observed, now: datetime) -> Iterator[tuple[Unreadiness, s
         pids = ", ".join(map(str, sorted(behind)))
         yield (
             Unreadiness.WORKERS_BEHIND,
-            f"{len(behind)} of {len(serving)} workers (pid {pids}) do not serve what the store holds",
+            f"{len(behind)} of {len(serving)} workers (pid {pids}) do not serve the current state of the store",
         )
 
 
 def _maintenance(observed: Observed) -> Iterator[tuple[Unreadiness, str]]:
     if observed.is_maintenance_stalled:
-        yield Unreadiness.MAINTENANCE_STALLED, "orders, renewals and warnings have come to a halt"
+        yield Unreadiness.MAINTENANCE_STALLED, "orders, renewals and warnings have stopped"

@@ -1,0 +1,8 @@
+"""What is measured and observed of the whole service, for `/metrics` and `/readyz`.
+
+Must not know HTTP. What is measured and when the service is ready is decided in `model`.
+
+metrics         the page `/metrics`
+readiness       the facts behind `/readyz`
+worker_reports  adds up the numbers of all workers, past ones included
+"""

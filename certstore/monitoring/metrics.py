@@ -1,8 +1,8 @@
-"""The page `/metrics`: the workers' counts and the state of each site's certificate, in Prometheus' text format.
+"""The page `/metrics`: the workers' counts and the state of each site's certificate, in Prometheus's text format.
 
     render(status(writer, now), WorkerReports(layout).collect(now), now)
 
-The number of sites with their own label is limited: main, and those whose certificates expire first.
+The number of sites with their own label is limited to main and those whose certificates expire first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def render(sites: Sequence[SiteFacts], workers: Gathered, now: datetime) -> byte
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:
-    """Samples as Prometheus reads them (text format 0.0.4), in the order of the families."""
+    """The samples in Prometheus's text format 0.0.4, in the order of the families."""
     by_family: dict[str, list[Sample]] = {name: [] for name in FAMILIES}
     for each in samples:
         by_family[each.name].append(each)
@@ -37,7 +37,7 @@ def exposition(samples: Iterable[Sample]) -> bytes:
 
 
 class _Families(list[Metric]):
-    """A registry as far as `generate_latest` knows one."""
+    """As much of a registry as `generate_latest` needs."""
 
     def collect(self) -> Iterator[Metric]:
         return iter(self)

@@ -1,4 +1,4 @@
-"""The facts behind `/readyz`: the store's, the workers', maintenance's. The verdict is `model.readiness`'s."""
+"""Collects the facts behind `/readyz`: store, workers and maintenance. `model.readiness` decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from certstore.model.snapshot import ServedCertificate
 from certstore.monitoring.worker_reports import WorkerReport
 
 
-def judge(
+def current_readiness(
     settings: Settings,
     layout: Layout,
     main: ServedCertificate | None,
@@ -21,7 +21,7 @@ def judge(
     *,
     is_maintenance_stalled: bool,
 ) -> Readiness:
-    """`main`: what is served as the main certificate; `workers`: those that live (`Gathered.workers`)."""
+    """`main` is the main certificate being served, `workers` are the living ones (`Gathered.workers`)."""
     position, changed = _journal(layout)
     observed = Observed(
         main=main,

@@ -1,7 +1,7 @@
-"""The numbers that workers leave in files, gathered; those of workers that have ended are kept as a sum.
+"""Adds up the numbers that workers write to files, and keeps a sum for workers that have ended.
 
-So a count never goes back when a worker is replaced, crashes, or the whole service starts again. Workers write, control
-reads and removes; nobody waits for anybody.
+So a count never goes back when a worker is replaced or crashes, or the whole service restarts. Workers write, the
+control process reads and removes; neither waits for the other.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from certstore.model.layout import WORKER_REPORTS, Layout
 from certstore.model.metrics import Sample, add_up, bound_sites, lasting
 
 SILENT_AFTER = timedelta(seconds=60)
-"""A worker writes every ten seconds at least: one that has not for so long is gone, whoever has its pid now."""
+"""A worker writes at least every ten seconds. One silent for this long is gone, even if another process has its pid."""
 SITES = 500
-"""Sites with a label of their own, over all workers that there ever were."""
+"""The number of sites with their own label, over all past and present workers."""
 _REMEMBERED = 256
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What one worker said last. `journal` is how far it has read: inode and bytes."""
+    """A worker's latest report. `journal` is how far it has read: inode and bytes."""
 
     id: str
     pid: int
@@ -41,21 +41,21 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Workers that live, and the sum of everything that was counted."""
+    """The living workers, and the sum of everything that was counted."""
 
     workers: tuple[WorkerReport, ...]
     samples: tuple[Sample, ...]
 
 
 class WorkerReports:
-    """Of one store. `collect` may be called from any thread."""
+    """The reports in one store. `collect` may be called from any thread."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lock = threading.Lock()
 
     def collect(self, now: datetime) -> Gathered:
-        """Read what there is. Files of workers that have ended are added to the sum and removed."""
+        """Read all reports. Those of workers that have ended are added to the sum, and their files removed."""
         with self._lock:
             ids, past = self._read_past()
             living: list[WorkerReport] = []
@@ -87,14 +87,15 @@ class WorkerReports:
             return [], []
 
     def _keep(self, ids: list[str], samples: list[Sample]) -> None:
-        """First the sum, then the files go: a kill in between counts nothing twice, as the sum knows whose it has."""
+        """The sum is written before the files are removed. It holds the workers' ids, so that a kill in between counts
+        nothing twice."""
         facts = {"ids": ids, "samples": [each.to_json() for each in samples]}
         content = json.dumps(facts, separators=(",", ":")).encode()
         replace_file(self._layout.ended_workers, content, 0o600, self._layout.temporary, is_durable=False)
 
 
 def read_report(path: Path) -> WorkerReport | None:
-    """None for what is none, or of another version of ours."""
+    """None if the file is not a report, or one of an incompatible version."""
     try:
         facts: dict[str, Any] = json.loads(path.read_bytes())
         inode, offset = facts["journal"]
@@ -116,15 +117,13 @@ def _samples(lines: Iterable[Any]) -> list[Sample]:
         try:
             samples.append(Sample.from_json(line))
         except (ValueError, KeyError, TypeError):
-            continue  # a metric that this version does not know any more
+            continue  # a metric that this version does not know
     return samples
 
 
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

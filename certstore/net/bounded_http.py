@@ -1,7 +1,7 @@
-"""HTTP for `requests` whose answers are bounded in time and size, whatever pieces a server sends them in.
+"""HTTP for `requests` with answers that are bounded in time and size as a whole.
 
-The library's own time-out holds for each single read: a server that sends a byte now and then would keep a thread for
-ever, in the handshake, the head or the body. Knows nothing of ACME.
+The library's timeout applies to each single read, so a server that sends a byte now and then could hold a thread
+without end, in the handshake, the head or the body. Knows nothing of ACME.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 ANSWER_SECONDS = 60.0
-"""From connecting to the last byte; a CA that works answers within a few."""
+"""From connecting to the last byte. A working CA answers within a few seconds."""
 ANSWER_BYTES = 1_000_000
-"""Of one decoded body; the longest chain or directory is a fiftieth of it."""
+"""For one decoded body. The longest chain or directory is a fiftieth of it."""
 _RETRY_SECONDS = 0.5
 _CHUNK = 16_384
 _REASON_LIMIT = 200
@@ -30,7 +30,7 @@ _NOISE = re.compile(r"^\[Errno -?\d+\] | \(_ssl\.c:\d+\)")
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Raises requests' own exceptions when an answer is too slow or too long; its connection is then closed."""
+    """Raises requests' own exceptions for an answer that is too slow or too long, and closes its connection."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -50,8 +50,8 @@ class BoundedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: dict[str, str] | None = None,
     ) -> requests.Response:
-        """The answer with its whole body, `stream` or not."""
-        with _Watch(ANSWER_SECONDS) as watch:
+        """The answer with its whole body, with or without `stream`."""
+        with _Deadline(ANSWER_SECONDS) as deadline:
             try:
                 response = super().send(request, True, timeout, verify, cert, proxies)
                 try:
@@ -60,24 +60,24 @@ class BoundedAdapter(HTTPAdapter):
                     response.close()
                     raise
             except (requests.RequestException, OSError) as error:
-                if watch.is_over:
+                if deadline.is_over:
                     raise _too_slow() from error
                 raise
-            if watch.is_over:  # cut off, which a body without a length does not show
+            if deadline.is_over:  # cut off, which a body without a length does not show
                 raise _too_slow()
         response._content = body  # where requests itself keeps what it has read
         return response
 
 
 def bounded(session: requests.Session) -> requests.Session:
-    """The same, whose answers are bounded from now on."""
+    """The same session, with bounded answers from now on."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, BoundedAdapter())
     return session
 
 
 def reason_of(error: BaseException) -> str:
-    """The innermost reason in words, without the libraries' wrappings, their objects' addresses and numbers."""
+    """The innermost reason in words, without the libraries' wrappers, object addresses and numbers."""
     inner = _inside(error)
     if inner is not None:
         return reason_of(inner)
@@ -88,7 +88,7 @@ def reason_of(error: BaseException) -> str:
 def _inside(error: BaseException) -> BaseException | None:
     given = (getattr(error, "reason", None), *error.args)
     if type(error).__module__.startswith("urllib3"):
-        given = (*given, error.__cause__)  # its words have the connection's address in them
+        given = (*given, error.__cause__)  # its own text contains the connection's address
     return next((each for each in given if isinstance(each, BaseException)), None)
 
 
@@ -105,8 +105,8 @@ def _read(response: requests.Response) -> bytes:
     return bytes(body)
 
 
-class _Watch:
-    """Shuts the connection of the request under way once its time is over; a blocked read then returns."""
+class _Deadline:
+    """Shuts down the connection of the running request when its time is over, so that a blocked read returns."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -116,19 +116,19 @@ class _Watch:
         self.is_over = False
         self._thread = threading.Thread(target=self._wait, name="answer-deadline", daemon=True)
 
-    def __enter__(self) -> _Watch:
-        self._token = _WATCH.set(self)
+    def __enter__(self) -> _Deadline:
+        self._token = _DEADLINE.set(self)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._is_done.set()
         self._thread.join()
-        _WATCH.reset(self._token)
+        _DEADLINE.reset(self._token)
         self._replace(None)
 
     def follow(self, connected: socket.socket) -> None:
-        """A second descriptor of the same connection: TLS and the HTTP library take the first from one another."""
+        """Keep a second descriptor of the connection, as TLS and the HTTP library pass the first one on."""
         self._replace(socket.socket(fileno=os.dup(connected.fileno())))
 
     def _replace(self, other: socket.socket | None) -> None:
@@ -149,17 +149,17 @@ class _Watch:
                 return
 
 
-_WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)
+_DEADLINE: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
 
 
 def _follow(connected: socket.socket | None) -> None:
-    watch = _WATCH.get()
-    if watch is not None and connected is not None:
-        watch.follow(connected)
+    deadline = _DEADLINE.get()
+    if deadline is not None and connected is not None:
+        deadline.follow(connected)
 
 
 class _Followed(HTTPConnection):
-    """Tells the watch which connection the request goes over, a new one or one that was kept."""
+    """Tells the deadline which connection the request uses, a new one or a kept one."""
 
     def _new_conn(self) -> socket.socket:
         connected = super()._new_conn()

@@ -11,7 +11,7 @@ from certstore.model.settings.models import HostPort, ListenerSettings
 from certstore.model.trusted_proxies import Network, is_trusted_proxy
 
 PROXY_V2_LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
-"""PROXY protocol v2 with the command LOCAL: this connection is the sender's own, as those of health checks are."""
+"""PROXY protocol v2 with the command LOCAL: the connection is the sender's own, as for a health check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class OwnListener:
     wants_proxy_header: bool = False
 
     def connect(self, timeout: float) -> socket.socket:
-        """A connection on which the client speaks next. Raises OSError."""
+        """A connection that is ready for the client's first bytes. Raises OSError."""
         connection = socket.create_connection(self.address, timeout)
         if self.wants_proxy_header:
             connection.sendall(PROXY_V2_LOCAL)
@@ -30,13 +30,13 @@ class OwnListener:
 
 
 def own_listener(listener: ListenerSettings, trusted_proxies: Iterable[Network]) -> OwnListener:
-    """It expects a PROXY header from this machine if it trusts the address that we connect to, which we come from."""
+    """It expects a PROXY header if it trusts the address that we connect to, as this is also the one we come from."""
     address = reachable_address(listener.listen)
     return OwnListener(address, listener.accept_proxy_protocol and is_trusted_proxy(address.host, trusted_proxies))
 
 
 def reachable_address(listen: HostPort) -> HostPort:
-    """Where a client on this machine reaches what listens on `listen`: a wildcard address is no destination."""
+    """Where a client on this machine connects to reach `listen`: a wildcard address is not a destination."""
     try:
         address = ipaddress.ip_address(listen.host)
     except ValueError:

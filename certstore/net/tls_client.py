@@ -1,7 +1,7 @@
-"""How servers are verified to which we are the client: the same on every Python.
+"""How we verify the servers to which we are the client, in the same way on every Python.
 
-Python 3.13 turned on checks that refuse chains without key identifiers, as many in-house CAs make them and all else
-takes them: an upgrade of Python must not cut a mail platform off from its own servers.
+Python 3.13 turned on checks that refuse chains without key identifiers. Many in-house CAs make such chains, and other
+programs accept them: an upgrade of Python must not cut a mail platform off from its own servers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def verifying_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Verifies chain and name, against the system's authorities where no file is given.
+    """Verifies chain and name, against the file's authorities or the system's.
 
     Raises OSError (ssl.SSLError is one) for a file that can't be used.
     """

@@ -1,0 +1,11 @@
+"""Orders and renews certificates when their time comes. The decisions are in `certstore.model.renewal`.
+
+    loop              the maintenance loop: checks sites that are due, runs orders, answers what others ask
+    attempt           one attempt for one site, from the preflight to the new version
+    context           what all attempts share: CAs, accounts, journal, challenge type, preflight
+    renewal_windows   asks CAs for their renewal windows, over one conversation per CA
+    memory            the states and ledgers that outlive a restart
+    sites             the store's sites as renewal and warnings see them
+
+Knows nothing of the control socket, the console or mail.
+"""

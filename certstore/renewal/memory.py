@@ -1,6 +1,6 @@
-"""What renewal and the CA's limits must remember over restarts: one state per site, one ledger per CA.
+"""What outlives a restart: one renewal state per site, and one ledger of limits per CA.
 
-Used by several threads at once. A disk that says no is logged and costs memory, never a renewal. Knows no decisions.
+Several threads may use it at once. A write error is logged, and never stops a renewal. Decides nothing.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from certstore.model.renewal.state import FRESH, RenewalState
 logger = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=8)
-"""No limit of any CA that we know looks back further than a week."""
+"""No known limit of a CA looks back further than a week."""
 _LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp()
 
 
 def is_counter(value: Any) -> bool:
-    """Instants in seconds since the epoch, as `Ledger.events` has them."""
+    """Times in seconds since the epoch, as `Ledger.events` returns them."""
     return isinstance(value, list) and all(isinstance(each, float | int) and 0 <= each < _LAST_SECOND for each in value)
 
 
 class RenewalMemory:
-    """`close` it when nobody uses it any more."""
+    """Call `close` at the end."""
 
     def __init__(self, layout: Layout, now: datetime) -> None:
         self._lock = threading.RLock()
@@ -47,7 +47,7 @@ class RenewalMemory:
             try:
                 self._states[site] = RenewalState.from_json(facts)
             except (KeyError, TypeError, ValueError):
-                logger.warning("what renewal remembered of %s can't be understood; it is begun anew", site)
+                logger.warning("the renewal state of %s is damaged; it starts afresh", site)
         oldest = (now - FORGOTTEN_AFTER).timestamp()
         for key in [key for key, times in self._counters.items() if not times or times[-1] < oldest]:
             with _tolerating():
@@ -70,7 +70,7 @@ class RenewalMemory:
     def update(
         self, site: str, change: Callable[[RenewalState], RenewalState], *, is_durable: bool = True
     ) -> RenewalState:
-        """Change the state as it is now, whatever an attempt made of it meanwhile. Returns the state before."""
+        """Change the present state, which an attempt may have changed meanwhile. Returns the state before."""
         with self._lock:
             before = self.state(site)
             self.put(site, change(before), is_durable=is_durable)
@@ -84,7 +84,7 @@ class RenewalMemory:
 
     @contextlib.contextmanager
     def ledger(self, ca: Ca) -> Iterator[Ledger]:
-        """The CA's ledger, for the time of one question or note. What is noted is kept."""
+        """The CA's ledger, for one question or note. Notes are written to disk."""
         with self._lock:
             if ca.key not in self._ledgers:
                 prefix = f"{ca.key}|"
@@ -95,7 +95,7 @@ class RenewalMemory:
             yield self._ledgers[ca.key]
 
     def _keep_counter(self, prefix: str, key: str, times: list[float]) -> None:
-        """Not synced each time: a power cut may cost the last count, and the CA counts too."""
+        """Not synced each time: a power cut may lose the last count, but the CA counts too."""
         with _tolerating():
             self._counters.put(prefix + key, times, is_durable=False)
 
@@ -110,4 +110,4 @@ def _tolerating() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        logger.error("what renewal has to remember can't be written: %s: %s", error.filename, error.strerror)
+        logger.error("can't write the state of renewals: %s: %s", error.filename, error.strerror)

@@ -1,4 +1,4 @@
-"""The sites of a store as renewal and warnings see them: facts put together from the snapshot, site.yaml and versions.
+"""The store's sites as renewal and warnings see them: facts from the snapshot, site.yaml and the versions.
 
 Reads through the writer, which answers from memory and takes its own lock. Decides nothing.
 """
@@ -18,11 +18,11 @@ from certstore.model.snapshot import SiteEntry
 from certstore.store.writer import StoreWriter, UnknownSite
 
 ACME_SOURCE, IMPORT_SOURCE = "acme:", "import:"
-"""How `source` of a version begins that we ordered (the CA's key follows) or took over from another program."""
+"""How a version's `source` begins if we ordered it (the CA's key follows) or imported it from another program."""
 
 
 class RenewalSites:
-    """`cas` are those configured, the first one first."""
+    """`cas` are the configured ones, in their order."""
 
     def __init__(self, writer: StoreWriter, acme: AcmeSettings, cas: Sequence[Ca]) -> None:
         self._writer = writer
@@ -44,7 +44,7 @@ class RenewalSites:
         return own.key_type if own is not None and own.key_type is not None else self._acme.key_type
 
     def to_renew(self, entry: SiteEntry) -> SiteToRenew | None:
-        """None where nothing can be ordered: its host belongs to another site, or it owns wildcards only."""
+        """None where nothing can be ordered: the host belongs to another site, or the site owns only wildcards."""
         names = tuple(name for name in entry.names if not name.startswith("*."))
         if entry.host not in names:
             return None
@@ -66,7 +66,7 @@ class RenewalSites:
         return LiveCertificate(served.fingerprint, served.dns_names, served.not_before, served.not_after, origin, ca)
 
     def _origin(self, site: str, version: int, source: Source) -> tuple[Origin, str | None]:
-        """Read from the version's own facts, once; of no interest for sites that are not ordered for."""
+        """Read once from the version's facts. Of no interest for sites whose certificate is not ordered."""
         if source is not Source.ACME:
             return Origin.FILE, None
         key = (site, version)
@@ -77,7 +77,7 @@ class RenewalSites:
         return self._origins[key]
 
     def _request(self, entry: SiteEntry, names: Sequence[str]) -> str:
-        """Changes with anything that could make an order succeed that failed before."""
+        """A text that changes with everything that could make a failed order succeed."""
         acme = self._acme
         parts = [
             *names,

@@ -1,7 +1,7 @@
-"""What the listeners serve, held against the store: whom to ask what, what must come, and what is wrong with an answer.
+"""Which checks of the listeners to make, what each should find, and what is wrong with an answer.
 
-`plan` and `difference` decide, `judge` shakes hands. Expectations come from the same choice that the workers make, and
-the bytes from the archive. Shared by `certedge verify` and the console; prints nothing.
+`plan` and `difference` decide, `run_check` connects. The expected certificate is chosen as the workers choose it, and
+its bytes come from the archive.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question to one listener; `expected` is None where there is no TLS, only an answer to get."""
+    """One question to one listener. `expected` is None without TLS, where any answer will do."""
 
     listener: ListenerSettings
     probe: Probe
@@ -35,7 +35,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     check: Check
     served_fingerprint: str | None
     problem: str | None
@@ -62,7 +62,8 @@ def plan(
     trusted_proxies: Sequence[Network],
     now: datetime,
 ) -> Iterator[Check]:
-    """Every listener with no server name and with each site's host; an RSA client too where a version has two pairs."""
+    """Every listener, without a server name and with each site's host. Where a version has two key pairs, an RSA-only
+    client asks too."""
     for listener in listeners:
         at = own_listener(listener, trusted_proxies)
         if listener.kind.is_clear_text:
@@ -74,26 +75,26 @@ def plan(
                 yield Check(listener, Probe(listener.kind, at, server_name, rsa_only), expected)
 
 
-def judge(check: Check, chains: Chains, timeout: float) -> Verdict:
-    """Ask, and say in words what is wrong with the answer."""
+def run_check(check: Check, chains: Chains, timeout: float) -> CheckResult:
+    """Connect, and say in words what is wrong with the answer."""
     if check.probe.at.address.port == 0:
-        return Verdict(check, None, "its port is chosen by the system at each start, so it can't be found here")
+        return CheckResult(check, None, "the system chooses its port at each start, so it can't be found from here")
     try:
         if check.expected is None:
             status = http_status(check.probe, timeout)
             is_unwell = check.listener.kind.value == "health" and status != 200
-            return Verdict(check, None, f"the answer is {status}, not 200" if is_unwell else None)
+            return CheckResult(check, None, f"it answered {status} instead of 200" if is_unwell else None)
         served = served_chain(check.probe, timeout)
         wanted = chains.of(check.expected, rsa=check.probe.rsa_only)
     except ProbeFailed as failure:
-        return Verdict(check, None, str(failure))
+        return CheckResult(check, None, str(failure))
     except OSError as error:
-        return Verdict(check, None, f"the store can't be read: {error.filename}: {error.strerror}")
-    return Verdict(check, fingerprint_of(served), difference(served, wanted, check.expected, chains))
+        return CheckResult(check, None, f"the store can't be read: {error.filename}: {error.strerror}")
+    return CheckResult(check, fingerprint_of(served), difference(served, wanted, check.expected, chains))
 
 
 class Chains:
-    """The chains that the store holds, as DER, and which version a leaf is of."""
+    """The store's chains as DER, and the version to which a leaf belongs."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -110,19 +111,21 @@ class Chains:
 def difference(
     served: Sequence[bytes], wanted: Sequence[bytes], expected: ServedCertificate, chains: Chains
 ) -> str | None:
-    """What is wrong with the chain that came, in words; None when it is the expected one to the last byte."""
+    """What is wrong with the served chain, in words. None if it is exactly the expected one."""
     if list(served) == list(wanted):
         return None
     if not served:
         return "it sent no certificate"
     if served[0] == wanted[0]:
-        return f"the right certificate, but {len(served) - 1} certificates of a chain instead of {len(wanted) - 1}" + (
-            "" if len(served) != len(wanted) else ", not the same ones"
+        return (
+            f"the right certificate, but with {len(served) - 1} instead of {len(wanted) - 1} intermediates"
+            if len(served) != len(wanted)
+            else "the right certificate, but with other intermediates"
         )
     found = fingerprint_of(served) or ""
     version = chains.version_with(expected.site, found)
     what = f"version {version}" if version is not None else f"another certificate ({found[:16]}…)"
-    return f"it serves {what}, live is version {expected.version} of {expected.site} ({expected.fingerprint[:16]}…)"
+    return f"it serves {what}; live is version {expected.version} of {expected.site} ({expected.fingerprint[:16]}…)"
 
 
 def fingerprint_of(chain: Sequence[bytes]) -> str | None:

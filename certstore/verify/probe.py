@@ -1,7 +1,7 @@
 """One handshake with one listener, over implicit TLS or STARTTLS, and the certificates that it served.
 
-Nothing is verified against a CA here: the question is which certificates came, not whether they are trusted. Knows
-nothing of stores; `verify` compares.
+Nothing is verified against a CA: what counts is which certificates were served, not whether they are trusted. Knows
+nothing of stores; `plan` compares.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LINES_LIMIT = 100
 
 
 class ProbeFailed(Exception):
-    """No handshake; the message says what the listener did instead."""
+    """No handshake came about; the message says what the listener did instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What to ask: `server_name` None sends none. `rsa_only` offers nothing that an EC certificate could serve."""
+    """One question. `server_name` None sends no name; `rsa_only` offers only what an RSA certificate can serve."""
 
     kind: ListenerKind
     at: OwnListener
@@ -36,7 +36,7 @@ class Probe:
 
 
 def served_chain(probe: Probe, timeout: float) -> list[bytes]:
-    """The DER certificates in the order in which the listener sent them; raises ProbeFailed."""
+    """The DER certificates in the order in which the listener sent them. Raises ProbeFailed."""
     try:
         with contextlib.closing(probe.at.connect(timeout)) as plain:
             if probe.kind.offers_starttls:
@@ -54,7 +54,7 @@ def served_chain(probe: Probe, timeout: float) -> list[bytes]:
 
 
 def http_status(probe: Probe, timeout: float) -> int:
-    """The status that a clear-text HTTP listener gives to `GET /`; raises ProbeFailed."""
+    """The status with which a clear-text HTTP listener answers `GET /`. Raises ProbeFailed."""
     host = probe.server_name or str(probe.at.address)
     request = f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: certedge-verify\r\nConnection: close\r\n\r\n"
     try:
@@ -68,7 +68,7 @@ def http_status(probe: Probe, timeout: float) -> int:
         raise ProbeFailed(error.strerror or str(error)) from None
     words = line.split(maxsplit=2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-        raise ProbeFailed("the answer is no HTTP")
+        raise ProbeFailed("its answer is not HTTP")
     return int(words[1])
 
 

@@ -23,7 +23,7 @@ from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN, SiteEntry
 from certstore.store.errors import UnknownSite
 from certstore.store.status import SiteFacts, VersionFacts, history, site_facts
-from certstore.verify.plan import Chains, Verdict, judge, plan
+from certstore.verify.plan import Chains, CheckResult, plan, run_check
 
 HANDSHAKE_SECONDS = 5.0
 _HANDSHAKES_AT_ONCE = 8
@@ -175,7 +175,7 @@ def remove_site(actions: Actions, actor: Actor, site: str) -> RemoveResult:
     return result
 
 
-def verify_site(actions: Actions, actor: Actor, site: str) -> list[Verdict]:
+def verify_site(actions: Actions, actor: Actor, site: str) -> list[CheckResult]:
     """Ask every listener for this site's host by a handshake, as a client would."""
     entry = actions.entry(actor, Action.SITE_VERIFY, site)
     context = actions.context
@@ -187,4 +187,4 @@ def verify_site(actions: Actions, actor: Actor, site: str) -> list[Verdict]:
         raise RequestFailed(Fault.INVALID, "edge.yaml has no listeners", "add some under `listeners:`")
     chains = Chains(context.writer.layout)
     with ThreadPoolExecutor(_HANDSHAKES_AT_ONCE, thread_name_prefix="handshake") as pool:
-        return list(pool.map(lambda check: judge(check, chains, HANDSHAKE_SECONDS), checks))
+        return list(pool.map(lambda check: run_check(check, chains, HANDSHAKE_SECONDS), checks))

@@ -13,7 +13,7 @@ from certstore.admin.http.identity import find_actor
 from certstore.model.console.authorization import Action
 from certstore.model.snapshot import MAIN
 from certstore.monitoring.metrics import CONTENT_TYPE, render
-from certstore.monitoring.readiness import judge
+from certstore.monitoring.readiness import current_readiness
 from certstore.monitoring.worker_reports import WorkerReports
 from certstore.store.status import status
 
@@ -41,7 +41,7 @@ def probe_routes(actions: Actions) -> APIRouter:
     def readyz() -> Response:
         now = context.clock()
         upkeep = context.upkeep()
-        readiness = judge(
+        readiness = current_readiness(
             context.settings,
             context.writer.layout,
             context.writer.site(MAIN).certificate,

@@ -46,19 +46,7 @@ def opened_people(writer: StoreWriter) -> Iterator[People]:
 
 
 def list_users(people: People, request: requests.ListUsersRequest, tell: Tell) -> results.UsersResult:
-    return results.UsersResult(
-        tuple(
-            results.UserFacts(
-                user.name,
-                user.role,
-                user.sites,
-                bool(user.password_hash),
-                bool(user.totp_secret),
-                user.made_at.replace(microsecond=0),
-            )
-            for user in people.access.users.all()
-        )
-    )
+    return results.UsersResult(tuple(map(results.UserFacts.of, people.access.users.all())))
 
 
 def add_user(people: People, request: requests.AddUserRequest, tell: Tell) -> results.UserResult:
@@ -95,14 +83,7 @@ def remove_user(people: People, request: requests.RemoveUserRequest, tell: Tell)
 
 
 def list_tokens(people: People, request: requests.ListTokensRequest, tell: Tell) -> results.TokensResult:
-    return results.TokensResult(
-        tuple(
-            results.TokenFacts(
-                token.key, token.name, token.scope, token.sites, token.made_at.replace(microsecond=0), token.made_by
-            )
-            for token in people.access.tokens.all()
-        )
-    )
+    return results.TokensResult(tuple(map(results.TokenFacts.of, people.access.tokens.all())))
 
 
 def add_token(people: People, request: requests.AddTokenRequest, tell: Tell) -> results.TokenResult:

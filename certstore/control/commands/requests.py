@@ -6,10 +6,10 @@ Imports no store and no network, because every command of the command line impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import get_original_bases
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, dataclass_transform, get_args
 
 from certstore.control.commands import results
 from certstore.control.commands.json_values import decode, encode
@@ -29,7 +29,7 @@ class CommandRequest[R: results.CommandResult]:
 
     __slots__ = ()
     command: ClassVar[str]
-    is_remote: ClassVar[bool] = True
+    is_remote: ClassVar[bool]
     """Whether it can come over the control socket."""
 
     def to_args(self) -> dict[str, Any]:
@@ -41,6 +41,17 @@ class CommandRequest[R: results.CommandResult]:
     def from_args(cls, args: Mapping[str, Any]) -> Self:
         """Raises RequestFailed."""
         return decode(cls, args)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def command[K: CommandRequest[Any]](name: str, *, is_remote: bool = True) -> Callable[[type[K]], type[K]]:
+    """Makes the class a frozen dataclass, and the request of the command of this name."""
+
+    def make(kind: type[K]) -> type[K]:
+        kind.command, kind.is_remote = name, is_remote
+        return dataclass(frozen=True, slots=True)(kind)
+
+    return make
 
 
 def result_type[R: results.CommandResult](request: CommandRequest[R]) -> type[R]:
@@ -70,115 +81,100 @@ class SiteRequest[R: results.CommandResult](CommandRequest[R]):
 # On the store
 
 
-@dataclass(frozen=True, slots=True)
+@command("cert.install")
 class InstallRequest(SiteRequest[results.InstallResult]):
-    command: ClassVar[str] = "cert.install"
     files: tuple[DroppedFile, ...] = field(repr=False)
     password: bytes | None = field(default=None, repr=False)
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@command("cert.install", is_remote=False)
 class InstallPreviewRequest(CommandRequest[results.InstallResult]):
     """Installs files that this process has read already (`StoreWriter.preview`): they are not read again."""
 
-    command: ClassVar[str] = "cert.install"
-    is_remote: ClassVar[bool] = False
     preview: Preview = field(repr=False)
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@command("cert.rollback")
 class RollbackRequest(SiteRequest[results.InstallResult]):
     """`version` None: the one that was live before."""
 
-    command: ClassVar[str] = "cert.rollback"
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@command("site.add")
 class AddSiteRequest(SiteRequest[results.SiteResult]):
     """`settings` are keys of site.yaml, unchecked."""
 
-    command: ClassVar[str] = "site.add"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@command("site.set")
 class SetSiteRequest(SiteRequest[results.SiteResult]):
     """`changes` are keys of site.yaml, unchecked; None, or a key in `unset`, goes back to the default."""
 
-    command: ClassVar[str] = "site.set"
     changes: Mapping[str, Any] = field(default_factory=dict)
     unset: tuple[str, ...] = ()
     add_names: tuple[str, ...] = ()
     remove_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveSiteRequest(SiteRequest[results.RemoveResult]):
-    command: ClassVar[str] = "site.remove"
+@command("site.remove")
+class RemoveSiteRequest(SiteRequest[results.RemoveResult]): ...
 
 
 # With the network
 
 
-@dataclass(frozen=True, slots=True)
+@command("cert.request")
 class OrderRequest(SiteRequest[results.OrderResult]):
     """`force`: even if the CA's rate limits, as counted here, seem to be reached."""
 
-    command: ClassVar[str] = "cert.request"
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@command("cert.renew")
 class RenewRequest(CommandRequest[results.RenewResult]):
     """No `sites`: all with `certificate: acme`. `force`: also those that are not due."""
 
-    command: ClassVar[str] = "cert.renew"
     sites: tuple[str, ...] = ()
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PreflightRequest(SiteRequest[results.PreflightResult]):
-    command: ClassVar[str] = "site.preflight"
+@command("site.preflight")
+class PreflightRequest(SiteRequest[results.PreflightResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
-class ShowAccountsRequest(CommandRequest[results.AccountsResult]):
-    command: ClassVar[str] = "account.show"
+@command("account.show")
+class ShowAccountsRequest(CommandRequest[results.AccountsResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
+@command("account.register")
 class RegisterAccountsRequest(CommandRequest[results.AccountsResult]):
-    command: ClassVar[str] = "account.register"
     agree_to_terms: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@command("notify.test")
 class TestMailRequest(CommandRequest[results.MailResult]):
     """No `to`: the recipients of warnings."""
 
     __test__: ClassVar[bool] = False
-    command: ClassVar[str] = "notify.test"
     to: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@command("cert.import")
 class ImportRequest(SiteRequest[results.InstallResult]):
     """A certificate that another program ordered or was given."""
 
-    command: ClassVar[str] = "cert.import"
     files: tuple[DroppedFile, ...] = field(repr=False)
     program: str
 
 
-@dataclass(frozen=True, slots=True)
+@command("account.adopt")
 class AdoptAccountRequest(CommandRequest[results.AdoptResult]):
     """Another program's account at the CA of `directory`; `key` is PEM."""
 
-    command: ClassVar[str] = "account.adopt"
     directory: str
     url: str
     key: bytes = field(repr=False)
@@ -188,11 +184,10 @@ class AdoptAccountRequest(CommandRequest[results.AdoptResult]):
 # On the console's users and tokens
 
 
-@dataclass(frozen=True, slots=True)
+@command("admin.user.add")
 class AddUserRequest(CommandRequest[results.UserResult]):
     """`replace`: an existing user gets this password, role and sites."""
 
-    command: ClassVar[str] = "admin.user.add"
     name: str
     role: Role
     password: str = field(repr=False)
@@ -200,33 +195,28 @@ class AddUserRequest(CommandRequest[results.UserResult]):
     replace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ListUsersRequest(CommandRequest[results.UsersResult]):
-    command: ClassVar[str] = "admin.user.list"
+@command("admin.user.list")
+class ListUsersRequest(CommandRequest[results.UsersResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
+@command("admin.user.remove")
 class RemoveUserRequest(CommandRequest[results.UserResult]):
-    command: ClassVar[str] = "admin.user.remove"
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@command("admin.token.add")
 class AddTokenRequest(CommandRequest[results.TokenResult]):
     """No `sites`: all."""
 
-    command: ClassVar[str] = "admin.token.add"
     name: str
     scope: Scope
     sites: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListTokensRequest(CommandRequest[results.TokensResult]):
-    command: ClassVar[str] = "admin.token.list"
+@command("admin.token.list")
+class ListTokensRequest(CommandRequest[results.TokensResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
+@command("admin.token.remove")
 class RemoveTokenRequest(CommandRequest[results.TokenRemoved]):
-    command: ClassVar[str] = "admin.token.remove"
     key: str

@@ -1,7 +1,7 @@
 """Who may do what to which site: one table, and the function that reads it.
 
-A `Grant` is what a person or a token was given; a `Rule` says what an action asks for. Whoever is bound to sites and
-asks for another one is not told whether that site exists. Pure: knows nothing of users, requests or pages.
+A `Grant` is what a person or a token may do; a `Rule` is what an action requires. A grant for some sites never reveals
+whether another site exists. Pure: must not know users, requests or pages.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Scope(StrEnum):
 
 
 class Reach(StrEnum):
-    """What an action is about. `LISTED` answers with those sites only that the grant reaches; `WHOLE` needs a grant
-    for all sites; `PERSON` is somebody's own account, which a token has none of."""
+    """What an action is about. `LISTED` shows only the sites that the grant reaches; `WHOLE` needs a grant for all
+    sites; `PERSON` is the person's own account, which a token does not have."""
 
     SITE = "site"
     LISTED = "listed"
@@ -34,7 +34,7 @@ class Reach(StrEnum):
 
 
 class Action(StrEnum):
-    """Everything that the console and its API do. The words stand in the audit log."""
+    """Everything that the console and its API do. The values appear in the audit log."""
 
     SITES_LIST = "sites.list"
     SITE_VIEW = "site.view"
@@ -66,7 +66,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`sites` None: all of them, those of the future too."""
+    """`sites` is None for all sites, future ones included."""
 
     scope: Scope
     sites: frozenset[str] | None = None
@@ -82,40 +82,29 @@ class Rule:
     reach: Reach
 
 
-RULES: Mapping[Action, Rule] = {
-    Action.SITES_LIST: Rule(Scope.READ, Reach.LISTED),
-    Action.SITE_VIEW: Rule(Scope.READ, Reach.SITE),
-    # Names, upstreams and the like reach beyond one site: a name could be somebody else's, an upstream is an address
-    # in the operator's network. So a domain administrator chooses where the certificate comes from, and no more.
-    Action.SITE_ADD: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.SITE_CHANGE: Rule(Scope.ADMIN, Reach.SITE),
-    Action.SITE_SET_SOURCE: Rule(Scope.OPERATE, Reach.SITE),
-    Action.SITE_REMOVE: Rule(Scope.ADMIN, Reach.SITE),
-    Action.SITE_PREFLIGHT: Rule(Scope.OPERATE, Reach.SITE),
-    Action.SITE_VERIFY: Rule(Scope.READ, Reach.SITE),
-    Action.CERT_PREVIEW: Rule(Scope.OPERATE, Reach.SITE),
-    Action.CERT_INSTALL: Rule(Scope.OPERATE, Reach.SITE),
-    Action.CERT_ACTIVATE: Rule(Scope.OPERATE, Reach.SITE),
-    Action.CERT_ORDER: Rule(Scope.OPERATE, Reach.SITE),
-    Action.SERVICE_VIEW: Rule(Scope.READ, Reach.WHOLE),
-    Action.ACCOUNT_REGISTER: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.NOTIFY_TEST: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.USERS_VIEW: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.USER_ADD: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.USER_CHANGE: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.USER_INVITE: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.USER_REMOVE: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.TOKENS_VIEW: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.TOKEN_ADD: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.TOKEN_REMOVE: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.AUDIT_VIEW: Rule(Scope.ADMIN, Reach.WHOLE),
-    Action.PROFILE_VIEW: Rule(Scope.READ, Reach.PERSON),
-    Action.PROFILE_CHANGE: Rule(Scope.READ, Reach.PERSON),
-}
+# Names, upstreams and the like reach beyond one site: a name could be somebody else's, an upstream is an address in the
+# operator's network. So a domain administrator chooses where the certificate comes from, and no more.
+_ACTIONS: Mapping[Rule, tuple[Action, ...]] = {
+    Rule(Scope.READ, Reach.LISTED): (Action.SITES_LIST,),
+    Rule(Scope.READ, Reach.SITE): (Action.SITE_VIEW, Action.SITE_VERIFY),
+    Rule(Scope.OPERATE, Reach.SITE): (
+        Action.SITE_SET_SOURCE, Action.SITE_PREFLIGHT,
+        Action.CERT_PREVIEW, Action.CERT_INSTALL, Action.CERT_ACTIVATE, Action.CERT_ORDER,
+    ),
+    Rule(Scope.ADMIN, Reach.SITE): (Action.SITE_CHANGE, Action.SITE_REMOVE),
+    Rule(Scope.READ, Reach.WHOLE): (Action.SERVICE_VIEW,),
+    Rule(Scope.ADMIN, Reach.WHOLE): (
+        Action.SITE_ADD, Action.ACCOUNT_REGISTER, Action.NOTIFY_TEST, Action.AUDIT_VIEW,
+        Action.USERS_VIEW, Action.USER_ADD, Action.USER_CHANGE, Action.USER_INVITE, Action.USER_REMOVE,
+        Action.TOKENS_VIEW, Action.TOKEN_ADD, Action.TOKEN_REMOVE,
+    ),
+    Rule(Scope.READ, Reach.PERSON): (Action.PROFILE_VIEW, Action.PROFILE_CHANGE),
+}  # fmt: skip
+RULES: Mapping[Action, Rule] = {action: rule for rule, actions in _ACTIONS.items() for action in actions}
 
 
 class Verdict(StrEnum):
-    """`HIDDEN`: answered as if there were no such site."""
+    """`HIDDEN` is answered as if there were no such site."""
 
     ALLOWED = "allowed"
     FORBIDDEN = "forbidden"
@@ -123,7 +112,7 @@ class Verdict(StrEnum):
 
 
 def authorize(grant: Grant, action: Action, site: str | None = None) -> Verdict:
-    """`site` is needed for actions that reach one site, and of no account for others."""
+    """`site` is needed for actions on one site and ignored for others."""
     rule = RULES[action]
     if rule.reach is Reach.SITE and (site is None or not grant.reaches(site)):
         return Verdict.HIDDEN
@@ -133,9 +122,9 @@ def authorize(grant: Grant, action: Action, site: str | None = None) -> Verdict:
 
 
 SOURCE_KEYS = frozenset({"certificate", "contact", "profile", "key_type"})
-"""Keys of site.yaml that `SITE_SET_SOURCE` covers; any other asks for `SITE_CHANGE`."""
+"""Keys of site.yaml that `SITE_SET_SOURCE` covers; any other key requires `SITE_CHANGE`."""
 
 
 def action_for_change(keys: frozenset[str]) -> Action:
-    """What a change of these keys of an existing site's settings asks for."""
+    """The action that changing these keys of an existing site requires."""
     return Action.SITE_SET_SOURCE if keys <= SOURCE_KEYS else Action.SITE_CHANGE

@@ -1,7 +1,7 @@
-"""Searching, filtering, sorting and paging of the overview: a query and rows in, one page out.
+"""Searches, filters, sorts and pages the overview: a query and rows in, one page out.
 
-Pure, and fast enough for tens of thousands of rows at every request. A query can be built from any text that a client
-sends: what is not understood falls back to what is usual.
+Pure, and fast enough for tens of thousands of rows in every request. Any numbers and text that a client sends make a
+valid query.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class Order(StrEnum):
-    """What rows are sorted by; `PROBLEMS` puts first who needs somebody first."""
+    """What rows are sorted by; `PROBLEMS` puts the most urgent site first."""
 
     PROBLEMS = "problems"
     SITE = "site"
@@ -30,7 +30,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SiteRow:
-    """One site in the overview. `renews_at` is None where nothing is renewed by itself."""
+    """One site in the overview. `renews_at` is None if the certificate is not renewed automatically."""
 
     site: str
     host: str
@@ -41,14 +41,14 @@ class SiteRow:
     not_after: datetime | None
     renews_at: datetime | None
     headline: str
-    """The gravest problem in words; empty where there is none."""
+    """The gravest problem in words; empty if there is none."""
     problems: int
     text: str
-    """What a search looks through, in lower case."""
+    """The text that a search looks through, in lower case."""
 
 
 class Table:
-    """Rows that never change, in every order that was asked for: sorted once, then read off for each request."""
+    """Rows that never change; each order is sorted once, when it is first needed."""
 
     def __init__(self, rows: Iterable[SiteRow]) -> None:
         self.rows = tuple(rows)
@@ -58,25 +58,24 @@ class Table:
         return len(self.rows)
 
     def ordered(self, order: Order) -> tuple[SiteRow, ...]:
-        rows = self._ordered.get(order)
-        if rows is None:
-            rows = self._ordered[order] = self._sorted(order)
-        return rows
+        if order not in self._ordered:
+            self._ordered[order] = self._sorted(order)
+        return self._ordered[order]
 
     def where(self, is_found: Callable[[SiteRow], bool]) -> Table:
         return _Part(self, is_found)
 
     def standings(self) -> dict[SiteStatus, int]:
-        """How many stand how. Counted without hashing: an enum's hash is slow, its identity is not."""
-        all_of_them = [row.standing for row in self.rows]
-        return {each: all_of_them.count(each) for each in SiteStatus}
+        """The number of rows per status. Counted without hashing: an enum's hash is slow, its identity is not."""
+        found = [row.standing for row in self.rows]
+        return {each: found.count(each) for each in SiteStatus}
 
     def _sorted(self, order: Order) -> tuple[SiteRow, ...]:
         return tuple(sorted(self.rows, key=_KEYS[order]))
 
 
 class _Part(Table):
-    """Some of a table's rows, in the orders that it knows already."""
+    """Some of a table's rows, filtered out of its sorted orders."""
 
     def __init__(self, whole: Table, is_found: Callable[[SiteRow], bool]) -> None:
         super().__init__(filter(is_found, whole.rows))
@@ -102,13 +101,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`total` counts the rows that the query found; `standings` those found by all of it but its standing."""
+    """`total` counts the rows that the query found; `standings` those it would find without its status."""
 
     rows: tuple[SiteRow, ...]
     total: int
     standings: dict[SiteStatus, int]
     found: Table
-    """All that were found: what a chart is drawn from."""
+    """All rows that were found, for the charts."""
 
 
 def select_page(table: Table, query: Query) -> Page:
@@ -119,7 +118,7 @@ def select_page(table: Table, query: Query) -> Page:
     if query.standing is not None:
         found = found.where(lambda row: row.standing is query.standing)
     limit = min(max(query.limit, 1), PAGE_MOST)
-    # A page behind the last one is the last one: rows may have gone since the link was made.
+    # Beyond the last page, show the last one: rows may have gone since the link was made.
     last = max((len(found) - 1) // limit * limit, 0)
     offset = min(max(query.offset, 0), last)
     ordered = found.ordered(query.order)
@@ -129,7 +128,7 @@ def select_page(table: Table, query: Query) -> Page:
 
 
 def _conditions(query: Query) -> Iterator[Callable[[SiteRow], bool]]:
-    """One for each thing that is asked, standings apart: most requests ask nothing."""
+    """One filter for each part of the query except the status; most queries have none."""
     for word in query.search.lower().split():
         yield _has_word(word)
     if (source := query.source) is not None:
@@ -144,12 +143,8 @@ def _has_word(word: str) -> Callable[[SiteRow], bool]:
     return lambda row: word in row.text
 
 
-def _by_problems(row: SiteRow) -> tuple[Any, ...]:
-    return row.standing.rank, row.not_after or LATEST, row.site
-
-
 _KEYS: dict[Order, Callable[[SiteRow], tuple[Any, ...]]] = {
-    Order.PROBLEMS: _by_problems,
+    Order.PROBLEMS: lambda row: (row.standing.rank, row.not_after or LATEST, row.site),
     Order.SITE: lambda row: (row.host, row.site),
     Order.ENDS: lambda row: (row.not_after or LATEST, row.site),
     Order.RENEWS: lambda row: (row.renews_at or LATEST, row.site),

@@ -1,7 +1,7 @@
-"""People who sign in, and the tokens that programs bring: what is kept of each, and what their names may look like.
+"""People who sign in, and the tokens that programs use: what is kept of each, and the rules for names and passwords.
 
-Values and their JSON form. Hashes and secrets are in them, so none is shown by `repr`; how they are made is no matter
-of this module.
+Values and their JSON form. They contain hashes and secrets, which `repr` does not show; this module must not know how
+these are made.
 """
 
 from __future__ import annotations
@@ -17,38 +17,40 @@ from certstore.model.console.authorization import Grant, Scope
 
 PASSWORD_LEAST = 12
 PASSWORD_MOST = 1024
-"""In characters; long enough for any sentence, short enough that hashing one is no work to speak of."""
+"""In characters: long enough for any sentence, short enough to hash quickly."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?")
 
 
 class Role(StrEnum):
-    """`DOMAIN`: sees and changes its own sites only."""
+    """`DOMAIN` sees and changes only its own sites."""
 
     ADMIN = "admin"
     DOMAIN = "domain"
 
 
 class InvalidPerson(ValueError):
-    """A name, role or password that can't be; the message says what is allowed."""
+    """An invalid name, role or password; the message says what is allowed."""
 
 
 def parse_user_name(text: str) -> str:
-    """Lower case, so that nobody can pass for somebody else by a capital. Raises InvalidPerson."""
+    """In lower case, so that nobody can impersonate another user with a capital letter. Raises InvalidPerson."""
     name = text.strip().lower()
     if not _NAME.fullmatch(name):
-        raise InvalidPerson("a name has 1 to 64 of a-z, 0-9 and . _ @ + -, and begins and ends with a letter or digit")
+        raise InvalidPerson(
+            "a name has 1 to 64 characters (a-z, 0-9, . _ @ + -) and begins and ends with a letter or digit"
+        )
     return name
 
 
 def check_password(password: str, name: str) -> None:
-    """Length is what counts (NIST SP 800-63B); no rules on kinds of characters. Raises InvalidPerson."""
+    """Length matters; there are no rules about kinds of characters (NIST SP 800-63B). Raises InvalidPerson."""
     if len(password) < PASSWORD_LEAST:
-        raise InvalidPerson(f"a password has at least {PASSWORD_LEAST} characters; a short sentence is a good one")
+        raise InvalidPerson(f"a password has at least {PASSWORD_LEAST} characters; a short sentence is a good choice")
     if len(password) > PASSWORD_MOST:
         raise InvalidPerson(f"a password has at most {PASSWORD_MOST} characters")
     if len(set(password)) < 5 or password.lower().startswith(name):
-        raise InvalidPerson("this password is too easy to guess: it repeats itself, or begins with the name")
+        raise InvalidPerson("this password is too easy to guess: it repeats characters or begins with the name")
 
 
 def check_role(role: Role, sites: tuple[str, ...]) -> None:
@@ -56,13 +58,13 @@ def check_role(role: Role, sites: tuple[str, ...]) -> None:
     if role is Role.DOMAIN and not sites:
         raise InvalidPerson("a domain administrator needs at least one site")
     if role is Role.ADMIN and sites:
-        raise InvalidPerson("an administrator has all sites; name sites for the role `domain` only")
+        raise InvalidPerson("an administrator manages all sites; name sites only for the role `domain`")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """`password_hash` is empty until the person has chosen one. `totp_step` is the time step of the last code that was
-    taken: none is taken twice."""
+    """`password_hash` is empty until the person has chosen a password. `totp_step` is the time step of the last
+    accepted code: no code is accepted twice."""
 
     name: str
     role: Role
@@ -104,7 +106,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An API token; `digest` is the SHA-256 of its secret half. `sites` None: all."""
+    """An API token. `digest` is the SHA-256 of its secret half; `sites` is None for all sites."""
 
     key: str
     name: str

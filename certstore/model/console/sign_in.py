@@ -1,6 +1,6 @@
-"""How long a sign-in has to wait after failed ones: doubling, counted per name and per address. Pure.
+"""How long a sign-in must wait after failed ones: the wait doubles, counted per name and per address. Pure.
 
-By name the wait stays short, or anybody could lock a person out; by address it grows until guessing is hopeless.
+Per name the wait stays short, or anybody could lock a person out; per address it grows until guessing is hopeless.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 FREE_FAILURES = 3
-"""Slips of the finger that cost nothing."""
+"""Typing errors that cost no wait."""
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_BY_NAME = timedelta(seconds=30)
@@ -19,7 +19,7 @@ FORGOTTEN_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failed sign-ins in a row, of one name or from one address."""
+    """Consecutive failed sign-ins with one name or from one address."""
 
     count: int
     last: datetime
@@ -32,7 +32,7 @@ def after_failure(before: Failures | None, now: datetime) -> Failures:
 
 
 def open_at(failures: Failures | None, now: datetime, longest: timedelta) -> datetime | None:
-    """When the next attempt will be looked at, or None where that is now."""
+    """When the next attempt is accepted; None if it is accepted now."""
     if failures is None or failures.count <= FREE_FAILURES or now - failures.last >= FORGOTTEN_AFTER:
         return None
     # The exponent is bounded: a count of thousands would overflow a timedelta.

@@ -1,6 +1,6 @@
-"""How a site stands, in one word for an overview: decided from its certificate, its source and what is wrong.
+"""The status of a site, in one word for an overview: decided from its certificate, its source and its problems.
 
-Pure. Details are for the site's own page; here it only counts whether somebody has to do something, and how soon.
+Pure. The status says only whether somebody has to act, and how soon; details are on the site's page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from certstore.model.settings.models import Source
 
 
 class SiteStatus(StrEnum):
-    """In the order in which an administrator wants to see them."""
+    """The most urgent first."""
 
     FAILING = "failing"
     WARNING = "warning"
@@ -27,7 +27,7 @@ class SiteStatus(StrEnum):
 
 
 _RANKS = {standing: rank for rank, standing in enumerate(SiteStatus)}
-"""Asked for every row of every overview."""
+"""A table, because every overview needs the rank of every row."""
 
 LABELS = {
     SiteStatus.FAILING: "Failing",
@@ -38,13 +38,13 @@ LABELS = {
 }
 
 GRAVE = frozenset({"settings_invalid", "live_unusable", "expired", "not_yet_valid", "wrong_name"})
-"""Problems by which clients are refused, or a site is not what its settings say."""
+"""Problems because of which clients reject the certificate, or the site does not follow its settings."""
 
 
 def decide_status(
     source: Source | None, state: CertificateState, problems: Collection[str], *, is_order_failing: bool
 ) -> SiteStatus:
-    """`problems` are codes; `is_order_failing`: the last order failed and no later one succeeded."""
+    """`problems` are codes; `is_order_failing` means that the last order failed."""
     if source is None or state.is_fault or not GRAVE.isdisjoint(problems):
         return SiteStatus.FAILING
     if is_order_failing and state in (CertificateState.WARNING, CertificateState.NONE):

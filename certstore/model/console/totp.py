@@ -1,6 +1,6 @@
 """One-time codes of an authenticator app (RFC 6238: SHA-1, 6 digits, 30 seconds), checked and described.
 
-Pure: the instant and the secret come in. SHA-1 is what every app speaks; HMAC does not lean on its weak side.
+Pure. Every app supports SHA-1, and HMAC does not depend on the collision resistance that SHA-1 lacks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STEP_SECONDS = 30
 DIGITS = 6
 SECRET_BYTES = 20
 _DRIFT = 1
-"""Steps that a phone's clock may be off, either way."""
+"""How many steps a phone's clock may be off, in either direction."""
 
 
 def step_at(now: datetime) -> int:
@@ -36,7 +36,7 @@ def code_at(secret: str, step: int) -> str:
 
 
 def matching_step(secret: str, code: str, now: datetime, *, last_step: int) -> int | None:
-    """The time step that the code belongs to, or None. A step that was used, or an earlier one, is not taken again."""
+    """The time step that the code belongs to, or None. A step up to `last_step`, the last one used, is refused."""
     given = code.replace(" ", "")
     if len(given) != DIGITS or not (given.isascii() and given.isdigit()):
         return None
@@ -48,6 +48,6 @@ def matching_step(secret: str, code: str, now: datetime, *, last_step: int) -> i
 
 
 def provisioning_uri(secret: str, name: str, issuer: str) -> str:
-    """What authenticator apps read from a link or a QR code."""
+    """The URI that authenticator apps read from a link or a QR code."""
     label = quote(f"{issuer}:{name}", safe="")
     return f"otpauth://totp/{label}?secret={secret}&issuer={quote(issuer, safe='')}&digits={DIGITS}"

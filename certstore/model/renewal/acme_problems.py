@@ -1,4 +1,4 @@
-"""What a CA's problem document means for us: RFC 8555 §6.7 error types to causes, links for people taken out.
+"""What a CA's problem document means: turns the error types of RFC 8555 §6.7 into causes, and finds links for people.
 
 Values in, a `Failure` out. Knows nothing of HTTP or of the library that read the document.
 """
@@ -47,9 +47,9 @@ _CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem document: `name` is the identifier that it is about.
+    """One problem document, about the identifier `name`.
 
-    `status` is the HTTP status of the answer to a request of ours that it came in; None in an authorization or order.
+    `status` is the HTTP status, if the document answered a request of ours. It is None in an authorization or order.
     """
 
     type: str
@@ -60,14 +60,14 @@ class Problem:
 
 
 def read_problem(problem: Problem, *, retry_after: datetime | None = None, names: Sequence[str] = ()) -> Failure:
-    """`names` are those that the request was about; subproblems narrow them down (RFC 8555 §6.7.1)."""
+    """The request was about `names`; subproblems narrow them down (RFC 8555 §6.7.1)."""
     leading = problem
     if problem.subproblems:
         leading = problem.subproblems[0]
     cause = _cause(leading if problem.type.endswith((":compound", ":malformed")) else problem)
     if problem.subproblems and cause in (Cause.REQUEST_REFUSED, Cause.CA_ERROR):
         cause = _cause(leading)
-    detail = "; ".join(dict.fromkeys(_words(each) for each in (problem, *problem.subproblems) if each.detail))
+    detail = "; ".join(dict.fromkeys(_text_of(each) for each in (problem, *problem.subproblems) if each.detail))
     link = _LINK.search(detail)
     if cause is Cause.RATE_LIMITED and "unpause" in detail.lower():
         cause = Cause.PAUSED
@@ -90,7 +90,7 @@ def _cause(problem: Problem) -> Cause:
     code = problem.type.removeprefix(_PREFIX)
     if code == "dns" and "nxdomain" in problem.detail.lower():
         return Cause.NO_SUCH_NAME
-    # Of an answer to our own request it is never about what a name answered, whatever the words.
+    # In an answer to our own request it is never about what a name answered.
     is_ours = problem.status is not None or "account" in problem.detail.lower()
     if code == "unauthorized" and problem.name is None and is_ours:
         return Cause.ACCOUNT
@@ -104,25 +104,25 @@ def _cause(problem: Problem) -> Cause:
 
 
 def _at_fault(problem: Problem) -> tuple[str, ...]:
-    """The names that the documents themselves are about."""
+    """The names that the documents are about."""
     return tuple(dict.fromkeys(each.name for each in (*problem.subproblems, problem) if each.name))
 
 
 def _mentioned(names: Sequence[str], detail: str) -> tuple[str, ...]:
-    """Those of the request's names that the text mentions, else all of them.
+    """Those of the request's names that the text mentions, or all of them.
 
-    Let's Encrypt makes no subproblems where a single name of several is at fault: only its text says which.
+    Let's Encrypt sends no subproblems where one name of several is at fault: only its text says which.
     """
     text = detail.lower()
     found = [name for name in names if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text)]
     return tuple(found or names)
 
 
-def _words(problem: Problem) -> str:
+def _text_of(problem: Problem) -> str:
     return f"{problem.name}: {problem.detail}" if problem.name else problem.detail
 
 
 def _short(text: str) -> str:
-    """A CA's text is a stranger's: one printable line that is not endless."""
+    """The CA's text is not ours: make it one printable line of bounded length."""
     line = "".join(each if each.isprintable() else " " for each in text)
     return line if len(line) <= _SHOWN_LIMIT else line[:_SHOWN_LIMIT] + "…"

@@ -1,4 +1,7 @@
-"""A CA by its directory: the URL that a setting means, and the key under which the store keeps its account. Pure."""
+"""A CA, identified by its directory: the URL behind a setting, and the key under which the store keeps its account.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _USUAL_PATHS = ("", "/", "/directory")
 
 @dataclass(frozen=True, slots=True)
 class Ca:
-    """`key` is fit for a file name and for people; two directories of one host have different keys."""
+    """`key` suits file names and people. Two directories on one host have different keys."""
 
     url: str
     key: str
@@ -27,19 +30,19 @@ class Ca:
 
 
 def find_ca(directory: str) -> Ca:
-    """`directory` as in edge.yaml: a name of ours or a URL."""
+    """`directory` as in edge.yaml: a built-in name or a URL."""
     url = ACME_DIRECTORIES.get(directory, directory)
     return Ca(url, ca_key(url))
 
 
 def configured_cas(settings: AcmeSettings) -> tuple[Ca, ...]:
-    """The first CA, and the second one where there is one."""
+    """The first CA, then the second if there is one."""
     directories = [settings.directory, *([settings.second_directory] if settings.second_directory else [])]
     return tuple(dict.fromkeys(find_ca(directory) for directory in directories))
 
 
 def ca_key(url: str) -> str:
-    """The host alone where the directory is at its usual place, so that an administrator recognises it."""
+    """Only the host where the directory has a usual path, so that you recognise it."""
     parts = urlsplit(url)
     key = (parts.hostname or "").lower()
     if parts.port not in (None, 443):

@@ -1,7 +1,7 @@
-"""When a site's certificate is to be ordered: the one decision of renewal, by its life and by the CA's wish.
+"""When to order a site's certificate: the one decision of renewal, by the certificate's lifetime and the CA's window.
 
-`decide_renewal` says `Renew(reason)` or `Keep(until)`; what happens then, and when to try again, is kept in
-`renewal_state`. Pure: time, and the fraction that spreads thousands of sites, are arguments.
+`decide_renewal` returns `Renew(reason)` or `Keep(until)`. `state` keeps what happened then and when to try again. Pure:
+the time and the fraction that spreads thousands of sites are arguments.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from certstore.model.settings.models import Source
 
 SHORT_LIFETIME = timedelta(days=10)
 LONGEST_WAIT = timedelta(days=10)
-"""Nothing puts an attempt off for longer: backoff does for two days, a limit of the CA for a week (`ca_limits`). What
-lies further ahead was written down while the clock was wrong, as it is on machines that start without one, and would
-stop renewals until that date."""
+"""No attempt waits longer: backoff takes two days at most, a limit of the CA a week (`rate_limits`). A time that lies
+further ahead was written while the clock was wrong, as on machines that start without one, and would stop renewals
+until then."""
 
 
 class Origin(StrEnum):
-    """Who made the live version. An imported one is renewed when its time comes, a file is replaced by an order at
-    once when the site says `acme`."""
+    """Where the live version came from. With `certificate: acme`, an imported one is renewed when its time comes, and a
+    file is replaced by an order at once."""
 
     ACME = "acme"
     IMPORTED = "imported"
@@ -34,7 +34,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LiveCertificate:
-    """What renewal needs to know of a served version; `ca` is the key of the CA that issued it, where we ordered it."""
+    """What renewal needs to know about a served version. `ca` is the key of the CA, if we ordered it."""
 
     fingerprint: str
     dns_names: tuple[str, ...]
@@ -49,15 +49,15 @@ class LiveCertificate:
 
     @property
     def endangered_from(self) -> datetime:
-        """When its warning window opens."""
+        """When its warning window begins."""
         return warning_begins(self.not_before, self.not_after)
 
 
 @dataclass(frozen=True, slots=True)
 class SiteToRenew:
-    """A site as renewal sees it: `names` with its host first, `cas` the keys of the CAs that are configured now.
+    """A site as renewal sees it: `names` has its host first, and `cas` the keys of the CAs that are configured now.
 
-    `request` is a text that changes with anything that an order is made from (names, key type, profile, CA).
+    `request` is a text that changes with everything that an order depends on (names, key type, profile, CA).
     """
 
     site: str
@@ -86,7 +86,7 @@ class RenewalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Nothing to order before `until`; None: not before something changes."""
+    """Order nothing before `until`, or before something changes if it is None."""
 
     until: datetime | None
 
@@ -101,9 +101,9 @@ def is_endangered(live: LiveCertificate, now: datetime) -> bool:
 
 
 def decide_renewal(site: SiteToRenew, state: RenewalState, now: datetime, *, fraction: float) -> Keep | Renew:
-    """`fraction` in [0, 1) places the site within the window; it stays the same for one certificate.
+    """`fraction` in [0, 1) places the site within the window, and stays the same for one certificate.
 
-    A failed attempt is waited out (`state.next_attempt`) unless what would be ordered has changed since.
+    After a failed attempt the site waits (`state.next_attempt`), unless the order would be a different one now.
     """
     if site.source is not Source.ACME:
         return Keep(None)
@@ -114,7 +114,7 @@ def decide_renewal(site: SiteToRenew, state: RenewalState, now: datetime, *, fra
 
 
 def _wanted(site: SiteToRenew, state: RenewalState, now: datetime, fraction: float) -> Keep | Renew:
-    """What would be done if no attempt had ever failed."""
+    """The decision as if no attempt had failed."""
     live = site.live
     if live is None or live.origin is Origin.FILE:
         return Renew(RenewalReason.FIRST)
@@ -134,12 +134,12 @@ def _wanted(site: SiteToRenew, state: RenewalState, now: datetime, fraction: flo
 
 
 def _is_ahead(instant: datetime, now: datetime) -> bool:
-    """Whether to wait for an instant that was written down; one beyond all bounds is none."""
+    """Whether to wait for a stored time; one that is too far ahead does not count."""
     return now < instant <= now + LONGEST_WAIT
 
 
 def renewal_instant(live: LiveCertificate, state: RenewalState, fraction: float) -> tuple[datetime, RenewalReason]:
-    """When this certificate is to be renewed, and on whose word: the CA's window where it gave a sane one."""
+    """When to renew this certificate, and why: in the CA's window if there is a valid one, or by its lifetime."""
     window = state.window_for(live.fingerprint)
     if window is not None and window.is_valid:
         return _within(window, live, fraction), RenewalReason.SUGGESTED_WINDOW
@@ -147,7 +147,7 @@ def renewal_instant(live: LiveCertificate, state: RenewalState, fraction: float)
 
 
 def _by_lifetime(live: LiveCertificate, fraction: float) -> datetime:
-    """The last third opens, the last half of a short life; spread over a part of it."""
+    """When the last third of the lifetime begins, or the last half of a short one, spread over a part of it."""
     lifetime = live.lifetime
     if lifetime < SHORT_LIFETIME:
         return live.not_before + lifetime / 2 + lifetime / 10 * fraction
@@ -155,10 +155,10 @@ def _by_lifetime(live: LiveCertificate, fraction: float) -> datetime:
 
 
 def _within(window: SuggestedWindow, live: LiveCertificate, fraction: float) -> datetime:
-    """RFC 9773 §4.2: a uniformly random instant of the window, whose past means now.
+    """RFC 9773 §4.2: a uniformly random time in the window; one in the past means now.
 
-    Bounded on both sides, as a CA may err: never so late that no time is left to mend what fails, never so early
-    that a window that always lies in the past has us order without end.
+    Bounded on both sides, as a CA may err: never so late that no time is left to repair what fails, and never so early
+    that a window that always lies in the past leads to orders without end.
     """
     instant = window.start + (window.end - window.start) * fraction
     earliest = live.not_before + min(live.lifetime / 20, timedelta(hours=12))
@@ -192,6 +192,6 @@ def fraction_of(site: str, live: LiveCertificate | None) -> float:
 
 
 def place_of(text: str) -> float:
-    """A number in [0, 1) that is as good as random and always the same for one text: what spreads sites over time
-    without a memory of where each was put."""
+    """A number in [0, 1), as good as random and always the same for one text: it spreads sites over time without a
+    record of where each was put."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / (1 << 48)

@@ -123,7 +123,7 @@ class Failure:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Failure:
-        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         retry_after = facts.get("retry_after")
         return cls(
             Cause(facts["cause"]),

@@ -1,7 +1,7 @@
-"""One attempt to order a certificate, decided: with which names, at which CA, and what its outcome leaves behind.
+"""The decisions of one attempt to order: for which names, at which CA, and what state its outcome leaves behind.
 
-Between `decide_renewal` (is one due?) and the CA stand these decisions; `settle_failure` and `settle_success` close the
-attempt. Pure: preflight findings, the outcome and the time are arguments.
+They come after `decide_renewal`, which says that an order is due; a `settle_` function closes the attempt. Pure:
+preflight findings, the outcome and the time are arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FAILURES_BEFORE_SECOND_CA = 3
 
 
 def urgency_of(site: SiteToRenew, now: datetime) -> Urgency:
-    """A certificate that has ended, or that does not even cover the site's host, is none."""
+    """A certificate that has expired or does not cover the site's host does not count."""
     live = site.live
     if live is None or now >= live.not_after or not covers(live.dns_names, site.host):
         return Urgency.NONE
@@ -29,7 +29,7 @@ def urgency_of(site: SiteToRenew, now: datetime) -> Urgency:
 
 
 def choose_names(site: SiteToRenew, state: RenewalState, fatal: Collection[str], now: datetime) -> OrderFor | HoldBack:
-    """`fatal` are the names that must not go to the CA, by the preflight made just now."""
+    """`fatal` are the names that must not go to the CA, by the preflight of this attempt."""
     live = site.live
     return select_names(
         site.names,
@@ -41,7 +41,7 @@ def choose_names(site: SiteToRenew, state: RenewalState, fatal: Collection[str],
 
 
 def select_ca(state: RenewalState, cas: Sequence[str]) -> str:
-    """The first CA, until it failed so often in a row that the second gets every other attempt."""
+    """The first CA, until it has failed so often in a row that the second gets every other attempt."""
     surplus = state.ca_failures - FAILURES_BEFORE_SECOND_CA
     return cas[1] if len(cas) > 1 and surplus >= 0 and surplus % 2 == 0 else cas[0]
 
@@ -49,7 +49,7 @@ def select_ca(state: RenewalState, cas: Sequence[str]) -> str:
 def plan_order(
     site: SiteToRenew, names: Sequence[str], now: datetime, *, reason: RenewalReason, replaces: bool
 ) -> PlannedOrder:
-    """What the local count of the CA's limits wants to know. `replaces`: the order names the old certificate (ARI)."""
+    """What our count of the CA's limits needs to know. `replaces`: the order names the old certificate (ARI)."""
     live = site.live
     return PlannedOrder(
         tuple(names),
@@ -60,7 +60,7 @@ def plan_order(
 
 
 def settle_hold(site: SiteToRenew, state: RenewalState, hold: Hold, *, fraction: float) -> RenewalState:
-    """Nothing was tried: our own count says that the CA would refuse."""
+    """Nothing was tried, as by our own count the CA would refuse."""
     return state.after_hold(hold.until + hold.crowd * fraction, hold.message, request=site.request)
 
 
@@ -74,11 +74,11 @@ def settle_failure(
     order: OrderFor | None,
     fraction: float,
 ) -> RenewalState:
-    """`order` None: nothing was sent to the CA."""
+    """`order` is None where nothing was sent to the CA."""
     if reason is RenewalReason.NAME_RETURNS:
         return state.after_refused_return(now, is_by_ca=order is not None)
     live = site.live
-    # The trial counts once the CA has judged the names; a CA that is down has judged nothing.
+    # The trial counts once the CA has validated the names; a CA that is down has not.
     if order is not None and order.is_trial and live is not None and failure.names:
         state = replace(state, tried_all_for=live.fingerprint)
     return state.after_failure(
@@ -87,12 +87,12 @@ def settle_failure(
         request=site.request,
         lifetime=live.lifetime if live is not None else None,
         fraction=fraction,
-        degrades=_will_degrade(site, failure, order, now),
+        drops_names=_will_drop_names(site, failure, order, now),
     )
 
 
-def _will_degrade(site: SiteToRenew, failure: Failure, order: OrderFor | None, now: datetime) -> bool:
-    """The next order goes without the names at fault, so there is no reason to wait long for it."""
+def _will_drop_names(site: SiteToRenew, failure: Failure, order: OrderFor | None, now: datetime) -> bool:
+    """The next order leaves out the names at fault, so there is no reason to wait long for it."""
     if order is None or not failure.names or site.host in failure.names:
         return False
     return urgency_of(site, now) is not Urgency.SAFE

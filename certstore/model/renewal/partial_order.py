@@ -1,8 +1,8 @@
-"""Which of a site's names go into an order: a certificate with many names loses one of them rather than its life.
+"""Which of a site's names go into an order: rather than let a certificate expire, an order leaves out names that fail.
 
-While the old certificate is safe, a bad name holds the whole order back and the administrator is told. When it is
-endangered, one real order is made with every name (checks from inside may be wrong about what the CA sees), after that
-without those that fail. The site's own host is never left out. Pure.
+While the old certificate is safe, a bad name holds the whole order back and the administrator is warned. When it is
+endangered, one real order is made with every name, as checks from inside may be wrong about what the CA sees; later
+orders leave out the names that fail. The site's host is never left out. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Urgency(StrEnum):
-    """How the site's present certificate stands."""
+    """How urgently the site needs a new certificate; `NONE`: it has none."""
 
     NONE = "none"
     SAFE = "safe"
@@ -22,7 +22,7 @@ class Urgency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderFor:
-    """`is_trial` marks the one order with every name that an endangered certificate gets before names are left out."""
+    """`is_trial` marks the one order with every name that comes before names are left out."""
 
     names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class OrderFor:
 
 @dataclass(frozen=True, slots=True)
 class HoldBack:
-    """No order: these names are at fault."""
+    """Order nothing: these names are at fault."""
 
     names: tuple[str, ...]
 
@@ -44,9 +44,9 @@ def select_names(
     urgency: Urgency,
     was_tried: bool,
 ) -> OrderFor | HoldBack:
-    """`names` has the host first; `fatal` failed the preflight now, `failed` at the CA at the last attempt.
+    """`names` has the host first. `fatal` failed the preflight now, `failed` failed at the CA in earlier attempts.
 
-    `was_tried`: an order with every name was made since the certificate became endangered.
+    `was_tried`: an order with every name has been made since the certificate became endangered.
     """
     at_fault = tuple(name for name in names if name in fatal)
     if urgency is Urgency.SAFE:

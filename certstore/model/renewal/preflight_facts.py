@@ -1,6 +1,6 @@
-"""What a preflight gathers about a CA's directory and about names, and the form of what is concluded from it.
+"""The facts that a preflight gathers about a CA's directory and about names, and the findings that follow from them.
 
-Plain values: `certstore.acme.preflight` fills the facts, `preflight_findings` and `caa` judge them.
+Plain values: `certstore.acme.preflight` gathers the facts, `preflight_findings` and `caa` make findings of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Severity(StrEnum):
 
 
 class Lookup(StrEnum):
-    """How asking the DNS ended. `NO_DATA`: the name exists and has no such record."""
+    """How a DNS query ended. `NO_DATA`: the name exists, but has no such record."""
 
     FOUND = "found"
     NO_DATA = "no_data"
@@ -27,7 +27,7 @@ class Lookup(StrEnum):
 
 
 class Answer(StrEnum):
-    """What an address said when it was asked for this edge's own token on port 80."""
+    """How an address answered when asked for this edge's own token."""
 
     OURS = "ours"
     REFUSED = "refused"
@@ -43,7 +43,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeFacts:
-    """One address of a name. `seen` is what came, in words: a status, where a redirect led."""
+    """One address of a name. `seen` is the answer in words: a status, or where a redirect led."""
 
     address: str
     answer: Answer
@@ -53,7 +53,7 @@ class ProbeFacts:
 
 @dataclass(frozen=True, slots=True)
 class CaaFacts:
-    """The closest CAA set (RFC 8659 §3), the domain it stands at, and how the climb to it ended."""
+    """The closest CAA record set (RFC 8659 §3), its domain, and how the search for it ended."""
 
     lookup: Lookup
     domain: str = ""
@@ -71,7 +71,7 @@ class NameFacts:
 
 
 class DirectoryStep(StrEnum):
-    """How far towards the CA's directory we came: the step that failed."""
+    """The step towards the CA's directory that failed; `DONE` if none did."""
 
     DNS = "dns"
     TCP = "tcp"
@@ -84,7 +84,7 @@ class DirectoryStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DirectoryFacts:
-    """`seen` is the error in words; `identities` the CA's names in CAA records (empty: it does not say)."""
+    """`seen` is the error in words, `identities` the CA's names in CAA records (empty if it does not publish them)."""
 
     url: str
     step: DirectoryStep
@@ -94,7 +94,7 @@ class DirectoryFacts:
 
 @dataclass(frozen=True, slots=True)
 class PreflightFinding:
-    """`name` None: it is about the CA or the whole order. `remedy` is what to do."""
+    """`name` is None where it is about the CA or the whole order. `remedy` says what to do."""
 
     code: str
     severity: Severity

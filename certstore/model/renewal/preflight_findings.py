@@ -148,7 +148,7 @@ def _is_public(address: str) -> bool:
 
 
 def failure_of(findings: Sequence[PreflightFinding]) -> Failure:
-    """The fatal findings as one failure: the first leads, all names are at fault."""
+    """The fatal findings as one failure: the first gives cause and advice, and all their names are at fault."""
     fatal = [finding for finding in findings if finding.severity is Severity.FATAL]
     names = tuple(dict.fromkeys(finding.name for finding in fatal if finding.name))
     detail = "; ".join(dict.fromkeys(finding.message for finding in fatal))

@@ -1,7 +1,7 @@
-"""A CA's limits, counted here, so that no attempt is wasted on one that would be refused.
+"""The CA's rate limits, counted here so that no attempt is wasted on an order that the CA would refuse.
 
-`LIMITS` has the figures, `Ledger` counts what we did per account and says whether there is room. Its events are plain
-JSON, kept by whoever owns a disk. Knows no clock: every call is given the time.
+The tables hold the figures; a `Ledger` counts what one account did and says whether there is room. Its events are plain
+JSON, which the caller keeps. It has no clock: every call is given the time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import StrEnum
 from certstore.model.names import is_public_suffix
 
 SPARE_FOR_PEOPLE = 0.1
-"""This share of the order limit is left for orders that a person asks for and for endangered certificates."""
+"""This share of the order limit is reserved for orders that a person asks for, and for endangered certificates."""
 
 
 class Limit(StrEnum):
@@ -49,7 +49,7 @@ LETS_ENCRYPT_STAGING: Mapping[Limit, Rule] = {
     Limit.FAILED: Rule(200, timedelta(hours=1)),
 }
 OTHER: Mapping[Limit, Rule] = {
-    # Nothing is known of other CAs; these only keep a fault of ours from becoming a flood.
+    # We know nothing about other CAs; these limits only keep a fault of ours from flooding them.
     Limit.ORDERS: Rule(1000, _HOURS_3),
     Limit.FAILED: Rule(60, timedelta(hours=1)),
 }
@@ -65,8 +65,8 @@ def limits_of(directory_host: str) -> Mapping[Limit, Rule]:
 
 @dataclass(frozen=True, slots=True)
 class PlannedOrder:
-    """`is_renewal`: exactly this set of names has had a certificate. `is_replacement`: it names the certificate that
-    it replaces by ARI, which lifts every limit (Let's Encrypt). `has_priority`: a person waits, or the end is near.
+    """`is_renewal`: exactly this set of names has had a certificate. `is_replacement`: by ARI it names the certificate
+    that it replaces, which lifts every limit at Let's Encrypt. `has_priority`: a person waits, or expiry is near.
     """
 
     names: tuple[str, ...]
@@ -77,10 +77,10 @@ class PlannedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """No room before `until`; `message` says which limit, for people.
+    """No room before `until`; `message` names the limit, for people.
 
-    Where many wait for the same room, `crowd` is the time over which they spread, so that they do not all come back
-    for one free place.
+    Where many sites wait for the same room, they spread over the time `crowd`, so that they do not all come back for
+    one free place.
     """
 
     limit: Limit
@@ -90,8 +90,8 @@ class Hold:
 
 
 class Ledger:
-    """What was done with one CA's account, as far back as its limits look. `keep` is called with the events of a key
-    whenever they change. Not thread-safe: one owner."""
+    """What one CA's account did, as far back as its limits look. `keep` is called with the events of a key when they
+    change. Not thread-safe."""
 
     def __init__(
         self,
@@ -104,15 +104,15 @@ class Ledger:
         self._events = {key: sorted(times) for key, times in (events or {}).items()}
 
     def find_hold(self, order: PlannedOrder, now: datetime) -> Hold | None:
-        """The limit that leaves room last, or None when there is room for the order now."""
+        """The limit that is free last, or None if there is room for the order now."""
         if order.is_replacement:
             return None
         holds = [hold for hold in self._holds(order, now) if hold is not None]
         return max(holds, key=lambda hold: hold.until, default=None)
 
     def _holds(self, order: PlannedOrder, now: datetime) -> Iterable[Hold | None]:
-        # A renewal of the same names is exempt from the first two at the CA; counting it for the order limit all the
-        # same costs nothing and spreads the load, but must not let a certificate run out.
+        # At the CA, a renewal of the same names is exempt from the first two limits. Counting it towards the order
+        # limit anyway costs nothing and spreads the load, but must not let a certificate expire.
         if not (order.is_renewal and order.has_priority):
             spare = 0.0 if order.has_priority else SPARE_FOR_PEOPLE
             yield self._hold(Limit.ORDERS, "", now, "new orders", spare)
@@ -130,13 +130,13 @@ class Ledger:
         count = max(int(rule.count * (1 - spare)), 1)
         times = self._events.get(f"{limit}:{key}", [])
         since = bisect_right(times, (now - rule.period).timestamp())
-        # A clock that was ahead for a while has dated some too late; they must hold nothing until then.
+        # A clock that was ahead for a while has dated some events too late; they must hold nothing back.
         until = bisect_right(times, now.timestamp())
         if until - since < count:
             return None
         free = datetime.fromtimestamp(times[until - count], UTC) + rule.period
         crowd = rule.period / 2 if limit is Limit.ORDERS else timedelta()
-        return Hold(limit, free, f"the CA takes at most {count} {what} in {_words(rule.period)}", crowd)
+        return Hold(limit, free, f"the CA allows at most {count} {what} in {_text_of(rule.period)}", crowd)
 
     def find_account_hold(self, now: datetime) -> Hold | None:
         return self._hold(Limit.ACCOUNTS, "", now, "new accounts")
@@ -171,7 +171,7 @@ class Ledger:
 
 
 def registered_domain(name: str) -> str:
-    """The domain that somebody registered: one label below a public suffix; the name itself where there is none."""
+    """The registered domain, one label below a public suffix, or the name itself where there is none."""
     labels = name.split(".")
     for position in range(len(labels) - 1, 0, -1):
         if not is_public_suffix(".".join(labels[position - 1 :])):
@@ -183,7 +183,7 @@ def _set_key(names: Collection[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:24]
 
 
-def _words(period: timedelta) -> str:
+def _text_of(period: timedelta) -> str:
     if period >= timedelta(days=2):
         return f"{period.days} days"
     hours = period // timedelta(hours=1)

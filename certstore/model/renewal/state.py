@@ -1,6 +1,6 @@
-"""What renewal remembers of a site between attempts and restarts, and how each outcome changes it.
+"""What renewal remembers about a site between attempts and over restarts, and how each outcome changes it.
 
-Values in, values out; `to_json`/`from_json` are what lies in the store. Knows nothing of files, clocks or the CA.
+Values in, values out; `to_json` gives what the store keeps. Knows nothing of files, clocks or the CA.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from certstore.model.renewal.failure import Failure
 ASK_AGAIN_SHORTEST = timedelta(minutes=1)
 ASK_AGAIN_LONGEST = timedelta(days=1)
 ASK_AGAIN_AFTER_ERROR = timedelta(hours=6)
-"""RFC 9773 §4.3: bounds for the CA's Retry-After, and the wait where there is none."""
+"""RFC 9773 §4.3: the bounds of the CA's Retry-After, and the wait where there is none."""
 
 RECHECK_AFTER_PREFLIGHT = timedelta(hours=1)
 RECHECK_AFTER_ORDER = timedelta(days=1)
-"""A name that was left out is looked at hourly; after the CA itself refused it, a day passes."""
+"""A name that was left out is checked again hourly, or daily once the CA itself has refused it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestedWindow:
-    """What the CA suggests (RFC 9773 §4.2); `explanation_url` is a page for the administrator."""
+    """When the CA suggests to renew (RFC 9773 §4.2). `explanation_url` is a page for the administrator."""
 
     start: datetime
     end: datetime
@@ -38,7 +38,7 @@ class SuggestedWindow:
 
 @dataclass(frozen=True, slots=True)
 class RenewalInfo:
-    """The CA's last word on one certificate: its window (None: it has none to give), and when to ask again."""
+    """The CA's last answer about one certificate: its window, None where it gave none, and when to ask again."""
 
     fingerprint: str
     window: SuggestedWindow | None
@@ -47,11 +47,11 @@ class RenewalInfo:
 
 @dataclass(frozen=True, slots=True)
 class RenewalState:
-    """`failures` in a row since `failing_since`; `left_out` are names that the live certificate had to do without.
+    """`failures` counts those in a row since `failing_since`. The live certificate lacks the names in `left_out`.
 
-    `failed_names` are those the CA refused in this row of failures; `waiting` says, where no attempt failed but one is
-    held back until `next_attempt`, what for. `tried_all_for` is the certificate in whose warning
-    window an order with every name was really made; `ca_failures` counts failures in a row that lie at the first CA.
+    `failed_names` are those that the CA refused in this row of failures. `waiting` gives the reason where an attempt is
+    held back until `next_attempt` without a failure. `tried_all_for` is the certificate in whose warning window an
+    order with every name was made. `ca_failures` counts failures in a row that lie with the CA.
     """
 
     failures: int = 0
@@ -72,13 +72,10 @@ class RenewalState:
 
     def ask_at(self, fingerprint: str, now: datetime) -> datetime:
         """When to ask the CA for its window: at once for a certificate that it was never asked about, or where the
-        instant kept is one that only a clock since set back can have written."""
-        is_kept = self.info is not None and self.info.fingerprint == fingerprint
-        return (
-            self.info.ask_at
-            if self.info is not None and is_kept and self.info.ask_at <= now + ASK_AGAIN_LONGEST
-            else now
-        )
+        stored time lies so far ahead that the clock must have been wrong."""
+        info = self.info
+        is_known = info is not None and info.fingerprint == fingerprint and info.ask_at <= now + ASK_AGAIN_LONGEST
+        return info.ask_at if info is not None and is_known else now
 
     def after_failure(
         self,
@@ -88,11 +85,11 @@ class RenewalState:
         request: str,
         lifetime: timedelta | None,
         fraction: float,
-        degrades: bool = False,
+        drops_names: bool = False,
     ) -> RenewalState:
-        """`degrades`: the next order will be made of fewer names, so it starts at the first step again."""
+        """`drops_names`: the next order will have fewer names, so backoff starts at its first step again."""
         failures = self.failures + 1 if request == self.request else 1
-        step = 1 if degrades else failures
+        step = 1 if drops_names else failures
         return replace(
             self,
             failures=failures,
@@ -107,28 +104,28 @@ class RenewalState:
             ca_failures=self.ca_failures + 1 if failure.is_at_ca else 0,
         )
 
-    def after_hold(self, until: datetime, what_for: str, *, request: str) -> RenewalState:
-        """Not a failure: a limit that we count ourselves has no room before `until`."""
-        return replace(self, next_attempt=until, waiting=what_for, request=request)
+    def after_hold(self, until: datetime, reason: str, *, request: str) -> RenewalState:
+        """Not a failure: by our own count the CA's limit has no room before `until`."""
+        return replace(self, next_attempt=until, waiting=reason, request=request)
 
     def after_refused_return(self, now: datetime, *, is_by_ca: bool) -> RenewalState:
-        """A name that was left out did not come back; the certificate stands, so nothing fails by it."""
+        """A name that was left out could not be added. The certificate stays valid, so this is not a failure."""
         return replace(self, recheck_at=now + (RECHECK_AFTER_ORDER if is_by_ca else RECHECK_AFTER_PREFLIGHT))
 
     def after_success(self, now: datetime, *, left_out: Collection[str] = ()) -> RenewalState:
-        """The new certificate's own window is not known yet."""
+        """The new certificate's window is not known yet."""
         return RenewalState(left_out=tuple(left_out), recheck_at=now + RECHECK_AFTER_PREFLIGHT if left_out else None)
 
     def after_info(
         self, fingerprint: str, window: SuggestedWindow | None, now: datetime, retry_after: timedelta | None
     ) -> RenewalState:
-        """The CA answered (`window`), or did not and the last known window holds on (`window` None)."""
+        """`window` is the CA's answer; where it is None, the last known window stays."""
         wait = ASK_AGAIN_AFTER_ERROR if retry_after is None else retry_after
         wait = min(max(wait, ASK_AGAIN_SHORTEST), ASK_AGAIN_LONGEST)
         return replace(self, info=RenewalInfo(fingerprint, window or self.window_for(fingerprint), now + wait))
 
     def to_json(self) -> dict[str, Any]:
-        """Only what differs from a fresh state."""
+        """Only the fields that differ from a fresh state."""
         facts: dict[str, Any] = {}
         for name in self.__slots__:
             value = getattr(self, name)
@@ -139,7 +136,7 @@ class RenewalState:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> RenewalState:
-        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         values = {name: facts[name] for name in cls.__slots__ if name in facts}
         for name in ("failing_since", "next_attempt", "recheck_at"):
             if name in values:
@@ -154,7 +151,7 @@ class RenewalState:
 
 
 FRESH = RenewalState()
-"""Of a site that nothing was ever tried for."""
+"""The state of a site for which nothing has been tried."""
 
 
 def _encoded(value: Any) -> Any:

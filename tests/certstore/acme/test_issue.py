@@ -31,7 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever an order came to, no token of it is left."""
+    """However an order ends, no token is left."""
     yield
     if "shop" in request.fixturenames:
         shop: Workshop = request.getfixturevalue("shop")
@@ -92,7 +92,7 @@ def test_names_that_fail_are_all_named_and_counted(shop: Workshop) -> None:
     assert set(failed.value.failure.names) == {"bad1.test", "bad2.test"}
     assert failed.value.failure.cause is Cause.WRONG_ANSWER
     assert sorted(shop.failed) == ["bad1.test", "bad2.test"]
-    assert shop.journal.load("good.test") is None, "a lost order is not picked up"
+    assert shop.journal.load("good.test") is None, "a lost order is not resumed"
 
 
 def test_ca_is_not_asked_while_our_own_listener_does_not_answer(shop: Workshop) -> None:
@@ -110,7 +110,7 @@ def test_ca_is_not_asked_while_our_own_listener_does_not_answer(shop: Workshop) 
     assert shop.ordered == orders, "and the order that waited was used"
 
 
-def test_order_interrupted_anywhere_is_picked_up_and_not_made_again(shop: Workshop) -> None:
+def test_order_interrupted_anywhere_is_resumed_and_not_made_again(shop: Workshop) -> None:
     """Stopped at each of its pauses and after each of its steps: one order at the CA, one certificate."""
     request = shop.request("interrupted.test")
     shop.ordered = 0
@@ -143,7 +143,7 @@ def test_certificate_that_was_issued_before_the_kill_is_fetched_not_ordered(shop
     with shop.issuer() as issuer:
         first = bundle_of(issuer.issue(request), "fetched.test")
     order = shop.journal.load("fetched.test")
-    assert order is not None, "left for the caller, who removes it after intake"
+    assert order is not None, "the caller removes it once the certificate is in the store"
     shop.journal.keep(order.with_part(replace(order.parts[0], fullchain=None)))
     with shop.issuer() as issuer:
         again = bundle_of(issuer.issue(request), "fetched.test")
@@ -174,8 +174,8 @@ def test_order_that_is_no_use_any_more_is_begun_anew(shop: Workshop, what: str) 
     assert shop.ordered == 1
 
 
-def test_wish_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) -> None:
-    """A token that is taken away while the CA looks is a failed validation, and those are few per hour."""
+def test_request_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop) -> None:
+    """A token withdrawn while the CA looks would be a failed validation, of which few are allowed per hour."""
     shop.ordered = 0
     told: list[str] = []
 
@@ -215,7 +215,7 @@ def test_order_whose_proof_a_kill_spoilt_is_begun_anew_and_no_failure(shop: Work
 
 
 def test_tokens_that_a_kill_left_for_an_order_stay_until_it_is_settled(shop: Workshop) -> None:
-    """The CA may be looking at them now; a token taken away meanwhile is a failed validation."""
+    """The CA may be looking at them now, and a token withdrawn meanwhile is a failed validation."""
     request, token, thumbprint = shop.request("killed.test"), "a" * 43, "c" * 43
     kept, stale = (Proof("killed.test", each, f"{each}.{thumbprint}") for each in (token, "b" * 43))
     publish(shop.layout, [kept, stale])

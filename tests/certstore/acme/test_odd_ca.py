@@ -1,4 +1,4 @@
-"""A CA, or what stands in its place, that answers with something else than RFC 8555: each time a failure in words."""
+"""A CA, or something in its place, that answers against RFC 8555: each answer becomes a failure in words."""
 
 import json
 import re
@@ -27,7 +27,7 @@ RESOURCES = {"newNonce": "nonce", "newAccount": "account", "newOrder": "new-orde
 
 @contextmanager
 def serving(changed: str, status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
-    """The URL of a directory; all is as a CA has it but the answer under the path `changed`."""
+    """The URL of a directory. Everything is as at a CA, except the answer under the path `changed`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

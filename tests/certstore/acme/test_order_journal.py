@@ -1,4 +1,4 @@
-"""What stays of an order's journal when a process starts: only what it can go on with."""
+"""Which orders in the journal are stale when a process starts: those that it can't resume."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ ISSUED = CertificateAuthority().issue("a.test")
 
 
 def order(*, age: timedelta = timedelta(), issued: Issued | None = ISSUED, parts: int = 1) -> OrderUnderWay:
-    """Of `parts` certificates, the first of which has come where there is an `issued`."""
+    """An order for `parts` certificates, the first of which has come if there is an `issued`."""
     first = Part("ec256", b"KEY", "https://ca.test/1", issued.fullchain_pem.decode() if issued is not None else None)
     others = [Part(f"rsa{2048 + number}", b"KEY", "https://ca.test/2") for number in range(parts - 1)]
     return OrderUnderWay(OrderRequest("a.test", "ca", ("a.test",), "ec256"), NOW - age, (first, *others))
@@ -33,7 +33,7 @@ def test_order_whose_certificate_was_made_live_before_a_kill_is_stale(journal: O
 @pytest.mark.parametrize(
     "kept",
     [order(), order(issued=None), order(parts=2), order(age=TOO_OLD - timedelta(seconds=1))],
-    ids=["came but not taken in", "not come yet", "the other of two not come yet", "almost too old"],
+    ids=["issued but not live", "not issued yet", "one of two not issued yet", "almost too old"],
 )
 def test_order_that_can_go_on_stays(journal: OrderJournal, kept: OrderUnderWay) -> None:
     journal.keep(kept)

@@ -1,7 +1,7 @@
 """Preflight against a local DNS and web servers on loopback addresses: each fault gives its own finding.
 
-127.0.0.1 is this edge, 127.0.0.2 a stranger that answers as told, 127.0.0.3 nobody. All are private addresses, so what
-would be fatal elsewhere is doubtful here; what is fatal is shown in the tests of the judgement.
+127.0.0.1 is this edge, 127.0.0.2 another server with the answers of the test, and 127.0.0.3 is unused. All of them are
+private addresses, so what would be fatal at a public one is doubtful here; `test_preflight_findings` has the others.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ CA = DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE, identities=("ca.t
 
 @dataclass
 class Scene:
-    """What there is to look at; `locations` maps a path's first words to a redirect's target of the stranger."""
+    """The world that a preflight sees; `redirects` holds the targets of the other server's redirects, by name."""
 
     layout: Layout
     dns: DnsServer

@@ -82,7 +82,7 @@ def test_certificate_is_named_by_its_authority_and_serial() -> None:
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
 def test_negative_serial_is_named_by_its_bytes() -> None:
-    """Some CAs of companies made them; RFC 5280 §4.1.2.2 asks to be prepared."""
+    """Some in-house CAs have issued them, and RFC 5280 §4.1.2.2 asks to be prepared."""
     der = x509.load_pem_x509_certificate(numbered(0x7765_4321)).public_bytes(serialization.Encoding.DER)
     negative = der.replace(b"\x77\x65\x43\x21", b"\x87\x65\x43\x21", 1)
     assert certificate_id(to_pem("CERTIFICATE", negative)) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.h2VDIQ"

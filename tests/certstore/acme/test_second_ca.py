@@ -1,4 +1,4 @@
-"""At a CA of another make than Pebble: what RFC 8555 leaves open is met both ways."""
+"""Orders at another CA program than Pebble: what RFC 8555 leaves open works both ways."""
 
 import base64
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from certstore.model.renewal.ca import Ca, find_ca
 from certstore.model.renewal.failure import Cause
 from tests.certstore.acme.workshop import AGREED, make_layout
 from tests.certstore.cli.command import Ran, certedge
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.peers.acme2certifier import Acme2certifier
 from tests.running import RunningEdge, is_served_trusted, running_edge
 

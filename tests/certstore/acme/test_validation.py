@@ -1,4 +1,4 @@
-"""How names are proven, by a challenge type that is made up: what an order asks of any type, and when."""
+"""How names are proven, shown with a made-up challenge type: what an order asks of any type, and when."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -32,7 +32,7 @@ def authorization(status: str, *challenges: dict[str, str]) -> dict[str, Any]:
 
 
 class Bench:
-    """`answers` are the CA's, one after the other; `course` is what happened, in order."""
+    """The CA gives its `answers` in turn; `course` records what happened, in order."""
 
     def __init__(self, folder: Path, *answers: dict[str, Any]) -> None:
         self.course: list[str] = []
@@ -127,13 +127,13 @@ def test_proof_that_a_killed_process_published_is_left_to_the_end_of_the_order(t
     known = first.journal.load("a.test")
     assert known is not None
     second.order = known
-    # The same account, or else its proof would be another one.
+    # As the same account, or the proof would be a different one.
     (proof,) = known.published
     account_key = proof.key_authorization.partition(".")[2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Account, "key_authorization", lambda self, token: f"{token}.{account_key}")
         second.prove()
-    assert second.course == [PUBLISHED, CHECKED], "nor is the CA asked again: it is looking already"
+    assert second.course == [PUBLISHED, CHECKED], "and the CA, which is checking already, is not asked again"
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ AGREED = AccountSettings(("admin@example.org",), agrees_to_terms=True)
 
 
 class Responder:
-    """`unhelpful` names get a 404, and so do requests whose (host, token) `is_moody` says yes to. `asked` are the
-    (host, token) pairs it was asked for, by whomever."""
+    """`unhelpful` names get a 404, and so do requests for which `is_moody` returns True. `asked` holds the
+    (host, token) pairs of all requests."""
 
     def __init__(self, layout: Layout) -> None:
         self.unhelpful: set[str] = set()
@@ -55,7 +55,7 @@ class Responder:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        # Whoever asked may have been killed before it heard the answer.
+        # The client may have been killed before the answer came.
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -104,7 +104,7 @@ class Workshop:
         return http01(self.layout, (OwnListener(HostPort("127.0.0.1", self.responder.port)),))
 
     def unchecked(self) -> OrderContext:
-        """Without the check from here: the CA itself looks at whatever is there."""
+        """The same without the self-check, so that only the CA finds what is wrong."""
         return replace(self.context(), kind=replace(self.kind, self_check=lambda proof: None))
 
     def conversation(self) -> Conversation:

@@ -36,7 +36,7 @@ from certstore.people.access import Access
 from certstore.people.invitations import FIRST
 from certstore.people.passwords import Passwords
 from certstore.store.writer import StoreWriter
-from tests.certstore.renewal.care import Clock
+from tests.certstore.renewal.scene import Clock
 from tests.certstore.stores import acquire
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Client:
             given.setdefault("Authorization", f"Bearer {self.token}")
         if self.cookies:
             given.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
-        connection = http.client.HTTPConnection(self.name, self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.name, self.port, timeout=60)
         plain = socket.create_connection(("127.0.0.1", self.port), 30, (self.source, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.closing(connection):

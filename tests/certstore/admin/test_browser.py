@@ -33,7 +33,7 @@ from tests.certstore.admin.screenshots import (
     take_jobs,
     take_uploads,
 )
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.certstore.stores import OTHER, SITE, served
 from tests.deadlines import wait_for
 from tests.peers import do_without, require_peer
@@ -183,7 +183,7 @@ def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser:
         page.get_by_role("button", name="Preflight check").click()
         page.wait_for_url(re.compile("/jobs/"))
         expect(page.locator(".notice.failing").first).to_contain_text(SITE, timeout=60_000)
-        expect(page.locator(".notice.failing").first).to_contain_text("Have the zone's provider")
+        expect(page.locator(".notice.failing").first).to_contain_text("Ask the zone's DNS provider")
 
         pebble.dns.clear_servfail(SITE)
         page.get_by_role("button", name="Try again").click()

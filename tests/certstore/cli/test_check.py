@@ -105,16 +105,11 @@ def test_a_settings_file_that_may_not_be_read_is_a_fault() -> None:
     assert "Permission denied" in ran.err
 
 
-@pytest.mark.parametrize(("upstream", "code"), [("unix:/run/web.sock", 2), ("http://127.0.0.1:8080", 0)])
-def test_an_inspected_site_needs_an_upstream_that_mitmproxy_can_connect_to(
-    folder: Path, upstream: str, code: int
-) -> None:
+def test_an_inspected_site_may_have_an_upstream_on_a_unix_socket(folder: Path) -> None:
     site = folder / "store" / "domains" / "a.test"
     site.mkdir(parents=True)
-    (site / "site.yaml").write_text(f"host: a.test\ninspect: true\nupstream: {upstream}\n")
-    ran = certedge(folder, "check-config")
-    assert ran.code == code
-    assert ("can't use the upstream unix:/run/web.sock" in ran.err) is bool(code)
+    (site / "site.yaml").write_text("host: a.test\ninspect: true\nupstream: unix:/run/web.sock\n")
+    assert certedge(folder, "check-config").code == 0
 
 
 def test_entries_of_domains_that_belong_to_no_site_are_listed_with_what_to_do(folder: Path) -> None:

@@ -16,7 +16,7 @@ from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.cli.command import Ran, certedge
 from tests.certstore.cli.test_import_sources import certbot_account, certbot_lineage
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.peers.mail_server import MailServer
 from tests.peers.pebble import Pebble
 
@@ -89,7 +89,7 @@ def test_failed_order_says_cause_remedy_and_next_try(actions: Actions) -> None:
     add(actions, "a.test")
     ran = actions.run("cert", "request", "a.test")
     assert ran.code == 1
-    assert "our own listener does not answer" in ran.err
+    assert "this edge's own port 80 listener does not answer" in ran.err
     assert "to do:" in ran.err
     assert "the next automatic attempt is at" in ran.err
     assert "if the service runs then (certedge run)" in ran.err
@@ -139,7 +139,7 @@ def test_preflight_orders_nothing_and_ends_with_three_where_it_finds_something(a
     actions.pebble.dns.set_servfail("broken.a.test")
     ran = actions.run("preflight", "a.test")
     assert ran.code == 3
-    assert "FATAL: the DNS answers SERVFAIL for broken.a.test" in ran.out
+    assert "FATAL: the DNS answered SERVFAIL for broken.a.test" in ran.out
     facts = actions.run("preflight", "a.test", "--json").json
     assert "dns_server_failure" in {each["code"] for each in facts["findings"]}
     assert actions.pebble.orders() == 0

@@ -101,7 +101,7 @@ def test_a_socket_that_was_removed_is_created_again(tmp_path: Path) -> None:
         for number, put in enumerate(OBSTACLES.values()):
             path.unlink()
             put(path)
-            wait_for(lambda: is_answered(path), "control's own socket is there again", seconds=30)
+            wait_for(lambda: is_answered(path), "control's own socket is there again", seconds=60)
             add_site(control, f"{number}.test")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.exists()

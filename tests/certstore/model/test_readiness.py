@@ -72,4 +72,4 @@ def test_readiness_names_everything_that_is_wrong(observed: Observed, expected: 
 
 def test_the_words_name_the_workers_that_are_behind() -> None:
     (problem,) = check_readiness(replace(WELL, workers=(WORKER, BEHIND)), NOW).problems
-    assert problem[1] == "1 of 2 workers (pid 2) do not serve what the store holds"
+    assert problem[1] == "1 of 2 workers (pid 2) do not serve the current state of the store"

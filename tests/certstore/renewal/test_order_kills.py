@@ -23,7 +23,7 @@ from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.store.reader import Store
 from tests.certstore.acme.workshop import Responder
-from tests.certstore.renewal.care import make_settings
+from tests.certstore.renewal.scene import make_settings
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
 

@@ -1,4 +1,4 @@
-"""Against real Dovecot and Postfix, whose every listener takes a PROXY header first."""
+"""Probes of real Dovecot and Postfix, all of whose listeners expect a PROXY header first."""
 
 import dataclasses
 import socket
@@ -72,7 +72,7 @@ def test_an_rsa_client_is_served_no_ec_certificate(dovecot: Dovecot) -> None:
         served_chain(asked, TIMEOUT)
 
 
-def test_an_address_where_nobody_listens_is_said() -> None:
+def test_an_address_where_nobody_listens_fails_in_words() -> None:
     with pytest.raises(ProbeFailed, match="Connection refused"):
         served_chain(probe(ListenerKind.IMAPS, free_port()), TIMEOUT)
 
@@ -89,7 +89,7 @@ def test_a_listener_that_says_nothing_is_given_up(kind: ListenerKind) -> None:
     ids=["no", "nothing"],
 )
 def test_a_listener_that_refuses_starttls_is_named_by_what_it_said(says: bytes, reason: str) -> None:
-    """No peer refuses on demand, so this one is made here."""
+    """No real server refuses on demand, so the test plays one."""
     with listening_socket() as listener:
 
         def serve() -> None:
@@ -107,6 +107,6 @@ def test_a_listener_that_refuses_starttls_is_named_by_what_it_said(says: bytes, 
         thread.join(TIMEOUT)
 
 
-def test_an_answer_that_is_no_http_is_said(dovecot: Dovecot) -> None:
-    with pytest.raises(ProbeFailed, match="no HTTP"):
+def test_an_answer_that_is_not_http_fails_in_words(dovecot: Dovecot) -> None:
+    with pytest.raises(ProbeFailed, match="not HTTP"):
         http_status(probe(ListenerKind.HTTP, dovecot.ports.pop3), TIMEOUT)

@@ -13,7 +13,9 @@ from certstore.model.renewal.decision import (
     RenewalReason,
     SiteToRenew,
     decide_renewal,
+    fraction_of,
     is_endangered,
+    next_renewal,
     place_of,
     renewal_instant,
 )
@@ -104,7 +106,7 @@ def test_failure_while_the_clock_was_years_ahead_does_not_stop_renewal() -> None
     assert decide_renewal(two, left_out, BORN + DAY, fraction=0.0) == Renew(RenewalReason.NAME_RETURNS)
 
 
-def test_name_that_was_left_out_is_looked_at_again_and_no_reason_to_order_before() -> None:
+def test_name_that_was_left_out_is_checked_again_and_no_reason_to_order_before() -> None:
     two = site(live(), names=("a.test", "b.test"))
     state = RenewalState(left_out=("b.test",), recheck_at=BORN + 2 * DAY)
     assert decide_renewal(two, state, BORN + DAY, fraction=0.0) == Keep(BORN + 2 * DAY)
@@ -173,3 +175,22 @@ def test_places_are_stable_and_spread_evenly() -> None:
     assert all(0 <= place < 1 for place in places)
     for tenth in range(10):
         assert 140 < sum(tenth <= place * 10 < tenth + 1 for place in places) < 260
+
+
+@pytest.mark.parametrize(
+    ("certificate", "state", "expected", "at"),
+    [
+        (None, FRESH, (None, None), None),
+        (None, replace(FRESH, next_attempt=BORN + DAY), (None, None), BORN + DAY),
+        (live(), replace(FRESH, next_attempt=BORN + DAY), ("due", RenewalReason.LIFETIME), BORN + DAY),
+        (live(), FRESH, ("due", RenewalReason.LIFETIME), "due"),
+    ],
+    ids=["nothing is known", "a first order failed", "a renewal failed", "the certificate's own time"],
+)
+def test_next_renewal_is_the_waiting_attempt_or_the_certificates_own_time(
+    certificate: LiveCertificate | None, state: RenewalState, expected: tuple[object, object], at: object
+) -> None:
+    due, _ = renewal_instant(live(), FRESH, fraction_of("a.test", live()))
+    following = next_renewal("a.test", certificate, state)
+    assert (following.due, following.reason) == (due if expected[0] == "due" else None, expected[1])
+    assert following.at == (due if at == "due" else at)

@@ -91,7 +91,7 @@ def test_name_that_failed_five_times_in_an_hour_is_left_alone(ledger: Ledger) ->
     assert ledger.find_hold(ORDER, NOW + HOUR) is None
 
 
-def test_longest_hold_is_the_one_told(ledger: Ledger) -> None:
+def test_longest_hold_counts(ledger: Ledger) -> None:
     for _ in range(5):
         ledger.note_failed("a.test", NOW)
         ledger.note_certificate(["a.test"], NOW)

@@ -1,4 +1,4 @@
-"""A store with its writer, a real Pebble, and a responder in place of the edge's workers: what maintenance works on."""
+"""What maintenance works on: a store with its writer, a real Pebble, and a responder in place of the edge's workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.peers.pebble import Pebble
 
 
 class Clock:
-    """The present, moved by hand as far as a test wants."""
+    """The present time, which a test can move forward."""
 
     def __init__(self) -> None:
         self.offset = timedelta()
