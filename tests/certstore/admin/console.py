@@ -36,7 +36,7 @@ from certstore.people.access import Access
 from certstore.people.invitations import FIRST
 from certstore.people.passwords import Passwords
 from certstore.store.writer import StoreWriter
-from tests.certstore.renewal.care import Clock
+from tests.certstore.renewal.scene import Clock
 from tests.certstore.stores import acquire
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.console import RunningConsole, running_console
-from tests.certstore.renewal.care import Clock
+from tests.certstore.renewal.scene import Clock
 from tests.certstore.stores import check_until_decided, drop_pair
 
 _WORDS = (

@@ -10,7 +10,7 @@ from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.settings.models import SiteSettings
 from certstore.store.writer import Preview
 from tests.certificates import CertificateAuthority
-from tests.certstore.renewal.care import Clock
+from tests.certstore.renewal.scene import Clock
 from tests.certstore.stores import OTHER, SITE, writing
 
 
