@@ -1,7 +1,7 @@
-"""A small certificate authority for tests: real X.509, made in memory, fast enough to issue thousands.
+"""A small certificate authority for tests: real X.509, created in memory, fast enough to issue thousands.
 
-Everything that product code must refuse can be issued here too (a CA as leaf, SHA-1 signatures, weak keys, no names),
-because a check that is never shown a bad certificate is not known to work. Knows nothing of the product's own packages.
+It can also issue everything that the product must refuse (a CA as leaf, SHA-1 signatures, weak keys, no names), because
+a check that never sees a bad certificate may not work. Must not import the product.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _pooled_rsa_key(bits: int, slot: int) -> rsa.RSAPrivateKey:
 def make_key(key_type: str = "ec256") -> PrivateKey:
     """A key of `ec256 ec384 ec521 ec256k1 ed25519 rsa<bits>`.
 
-    RSA keys are slow to make, so they come in turn from a pool of three per size: two consecutive ones always differ.
+    RSA keys are slow to make, so they come in turn from a pool of three per size; two consecutive keys always differ.
     """
     if key_type in _CURVES:
         return ec.generate_private_key(_CURVES[key_type]())
@@ -56,7 +56,7 @@ def make_key(key_type: str = "ec256") -> PrivateKey:
 
 
 def privkey_to_pem(key: PrivateKey, *, password: bytes | None = None, traditional: bool = False) -> bytes:
-    """PKCS#8 PEM, or `BEGIN EC/RSA PRIVATE KEY` when traditional; encrypted when there is a password."""
+    """PKCS#8 PEM, or `BEGIN EC/RSA PRIVATE KEY` when traditional; encrypted if there is a password."""
     style = serialization.PrivateFormat.TraditionalOpenSSL if traditional else serialization.PrivateFormat.PKCS8
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if password is not None:
@@ -66,7 +66,7 @@ def privkey_to_pem(key: PrivateKey, *, password: bytes | None = None, traditiona
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """One leaf with its key and the chain up to, not including, the root."""
+    """A leaf with its key and the chain up to but not including the root."""
 
     certificate: x509.Certificate
     private_key: PrivateKey = field(repr=False)
@@ -90,7 +90,7 @@ class Issued:
 
     @property
     def combined_pem(self) -> bytes:
-        """Key, leaf, chain: all in one file."""
+        """Key, leaf and chain in one file."""
         return self.privkey_pem + self.fullchain_pem
 
     @property
@@ -128,7 +128,7 @@ class Issued:
         return privkey_to_pem(self.private_key, password=password, traditional=traditional)
 
     def pkcs12(self, password: bytes | None = None) -> bytes:
-        """A .p12 with key, leaf and chain; without a password it is not encrypted."""
+        """A .p12 with key, leaf and chain; not encrypted without a password."""
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password is not None:
             encryption = serialization.BestAvailableEncryption(password)
@@ -137,7 +137,7 @@ class Issued:
         )
 
     def write_to(self, folder: Path) -> None:
-        """certbot's four files."""
+        """The four files that certbot writes."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "privkey.pem").write_bytes(self.privkey_pem)
         (folder / "cert.pem").write_bytes(self.cert_pem)
@@ -181,14 +181,14 @@ class CertificateAuthority:
 
     @property
     def intermediate_pem(self) -> bytes:
-        """The signing intermediate; empty when the root signs the leaves itself."""
+        """The signing intermediate; empty if the root signs the leaves."""
         if self._signer is self._root:
             return b""
         return self._signer.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
     def signing_key_pem(self) -> bytes:
-        """The key that signs the leaves, for a CA program that does so itself."""
+        """The key that signs the leaves, for a CA program that issues them."""
         return privkey_to_pem(self._signer.private_key)
 
     def issue(
@@ -259,7 +259,7 @@ def _builder(
 def _make_authority(common_name: str, key_type: str, signer: _Signer | None, weak: WeakHash | None) -> _Signer:
     key = make_key(key_type)
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    # Wide enough that tests may ask for certificates that are long expired or far from valid.
+    # Wide enough for certificates that expired long ago or become valid much later.
     builder = _builder(_name(common_name), key, signer, now - dt.timedelta(days=3650), now + dt.timedelta(days=3650))
     usage = x509.KeyUsage(
         digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
@@ -278,7 +278,7 @@ def _sign(builder: x509.CertificateBuilder, key: PrivateKey, weak: WeakHash | No
 
 
 def _resign_weakly(certificate: x509.Certificate, key: PrivateKey, weak: WeakHash) -> x509.Certificate:
-    """The same certificate signed with SHA-1 or MD5, which `cryptography` reads but will not make.
+    """The same certificate signed with SHA-1 or MD5, which `cryptography` can read but not create.
 
     RSA only: there the algorithm's identifier and the signature keep their lengths, so both are changed in place.
     """

@@ -1,6 +1,6 @@
-"""What every test run shares: how long Hypothesis looks, and the list of missing peers at the end.
+"""What every test run shares: the Hypothesis profiles, and the list of missing peers at the end.
 
-Helpers live in modules of their own (`tests.deadlines`, `tests.ports`, `tests.peers`): a test says what it uses.
+Helpers are in separate modules (`tests.deadlines`, `tests.ports`, `tests.peers`), so that a test imports what it uses.
 """
 
 import os
@@ -13,14 +13,14 @@ from tests.peers import MISSING_PEER
 
 NAMED_PEER = re.compile(re.escape(MISSING_PEER) + r"(\S+ \((?:apt|pip) install [^)]*\))")
 
-# A deadline per example would measure the machine's other work, not ours.
+# A deadline per example would measure the machine's load, not our code.
 settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name each missing peer once, with the tests that it cost: a skip nobody reads is a test nobody ran."""
+    """Name each missing peer once, with the number of tests skipped for it: nobody reads single skips."""
     cost: dict[str, int] = {}
     for outcome in ("skipped", "failed", "error"):
         for report in terminalreporter.getreports(outcome):

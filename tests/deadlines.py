@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 
-def wait_for[T](condition: Callable[[], T], what: str, *, seconds: float = 15.0, pause: float = 0.01) -> T:
-    """Return the condition's first true value; after `seconds` fail, saying `what` did not happen."""
+def wait_for[T](condition: Callable[[], T], what: str, *, seconds: float = 60.0, pause: float = 0.01) -> T:
+    """Return the condition's first true value; fail after `seconds` with `what` as the thing that did not happen."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -18,9 +18,9 @@ def wait_for[T](condition: Callable[[], T], what: str, *, seconds: float = 15.0,
 
 
 async def wait_for_in_loop[T](
-    condition: Callable[[], T], what: str, *, seconds: float = 15.0, pause: float = 0.01
+    condition: Callable[[], T], what: str, *, seconds: float = 60.0, pause: float = 0.01
 ) -> T:
-    """The same for a test that runs inside an event loop."""
+    """`wait_for` for a test that runs inside an event loop."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

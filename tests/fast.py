@@ -1,7 +1,7 @@
 """The fast half of the suite, for the edit loop: `tests/run --fast` loads this as a pytest plugin.
 
-A test that starts a process is skipped the moment it tries to: nothing has to be marked, and nothing slow slips in.
-What is left runs in this process and waits for facts only: sleeping for a time fails a test here.
+A test is skipped as soon as it tries to start a process, so no test needs a mark and no slow one slips in. The others
+run in this process and wait for conditions only: a sleep fails the test.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pytest
 
 MAY_SLEEP = "tests.deadlines"
-"""The one module whose sleeps are pauses between two looks at a fact."""
+"""The one module that may sleep: between two checks of a condition."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

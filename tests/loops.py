@@ -7,7 +7,7 @@ from typing import Any
 
 
 def in_loop[**P](test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run the test in an event loop of its own, of uvloop's as in the data plane."""
+    """Run the test in a new uvloop event loop, as the data plane does."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

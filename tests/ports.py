@@ -1,4 +1,4 @@
-"""Ports that nobody else takes."""
+"""Ports that no other program takes."""
 
 import itertools
 import os
@@ -7,14 +7,14 @@ from pathlib import Path
 
 _LOWEST = 12000
 _leases: list[socket.socket] = []
-"""Held until this process ends; the system frees the names then, however it ends."""
+"""Held until this process ends, in whatever way; then the system frees the names."""
 _turns = itertools.count(os.getpid() * 97)
 
 
 def listening_socket(host: str = "127.0.0.1", *, backlog: int = 1024) -> socket.socket:
-    """A socket that listens on a port of the system's choice, inheritable, for a child or a server in this process.
+    """An inheritable socket that listens on a port chosen by the system, for a child or a server in this process.
 
-    The caller closes it. Passing the socket, not its number, leaves no moment in which somebody else takes the port.
+    The caller closes it. Passing the socket instead of its number leaves nobody a moment to take the port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -26,10 +26,10 @@ def listening_socket(host: str = "127.0.0.1", *, backlog: int = 1024) -> socket.
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on, for programs that take no socket; prefer `listening_socket` where one can.
+    """A port that nobody listens on, for programs that accept no socket; prefer `listening_socket`.
 
-    It lies below the range from which the system gives ports to connections and listeners, and no other test process on
-    this machine gets it: each port is leased by the name of a socket, which only one process can have.
+    It lies below the range from which the system assigns ports, and no other test process on this machine gets it: each
+    port is leased by binding a socket name, which only one process can hold.
     """
     above = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     for turn in itertools.islice(_turns, above - _LOWEST):

@@ -1,12 +1,12 @@
-"""`certedge run` as a child process, for tests from end to end.
+"""`certedge run` as a child process, for end-to-end tests.
 
     settings = {"listeners": [{"kind": "https"}], "upstream": "http://127.0.0.1:…"}
     with running_edge(tmp_path, settings, {"client-a.test": certificate}) as edge:
         edge.port("https"), edge.fingerprint("https", "client-a.test"), edge.worker_pids(), edge.reload(), edge.stop()
 
-Listening sockets are bound here, on ports of the system's choice, and handed over as systemd does it (LISTEN_FDS), so
-no test ever waits for, or loses, a port. Readiness is told through NOTIFY_SOCKET. At the end the process is gone and
-nothing it wrote to stderr was a traceback.
+Listening sockets are bound here, on ports chosen by the system, and passed on as systemd does (LISTEN_FDS), so that no
+test waits for a port or loses one. The edge reports readiness through NOTIFY_SOCKET. At the end, the process must have
+exited without a traceback on stderr.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ os.execv(sys.argv[2 + count], sys.argv[2 + count :])
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is dropped for one site: its certificate, its `site.yaml` (without `host` the folder's name is the host)."""
+    """What is dropped for a site: certificate and `site.yaml` (without `host`, the folder's name is the host)."""
 
     certificate: Issued | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_site(store: Path, site: str, given: Issued | Site) -> None:
-    """Drop a site as an administrator does: certbot's file names in its folder, and its `site.yaml`."""
+    """Drop a site as an administrator does: its `site.yaml` and files with certbot's names in its folder."""
     given = Site(given) if isinstance(given, Issued) else given
     folder = Layout(store).drop_folder(site)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def write_site(store: Path, site: str, given: Issued | Site) -> None:
 
 
 def drop_certificate(store: Path, site: str, certificate: Issued) -> None:
-    """Put a pair where the site's drops lie, each file by rename, the key first."""
+    """Put a pair into the site's drop folder, each file by rename, the key first."""
     folder = Layout(store).drop_folder(site)
     for name, content in (("privkey.pem", certificate.privkey_pem), ("fullchain.pem", certificate.fullchain_pem)):
         half = folder / f".{name}.new"
@@ -88,19 +88,19 @@ def drop_certificate(store: Path, site: str, certificate: Issued) -> None:
 
 
 def take_in_drops(store: Path, sites: Iterable[str]) -> None:
-    """Judge what was dropped before the service runs, so that it serves it from its first moment on."""
+    """Process the drops before the service starts, so that it serves them from the start."""
     with StoreWriter.acquire(store, settle=timedelta(0)) as writer:
         for site in sites:
             writer.check(site)
 
 
 def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0.0.1") -> str:
-    """SHA-256 of the leaf that a TLS client is given there for this name."""
+    """SHA-256 of the leaf that a TLS client gets there for this name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with (
-        socket.create_connection((host, port), timeout=15) as plain,
+        socket.create_connection((host, port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=server_name) as secure,
     ):
         leaf = secure.getpeercert(binary_form=True)
@@ -109,11 +109,11 @@ def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0
 
 
 def is_served_trusted(port: int, host: str, root: bytes, *, address: str = "127.0.0.1") -> bool:
-    """Whether a TLS client that trusts this root (PEM) and nothing else is shown a certificate for this host."""
+    """Whether a TLS client that trusts only this root (PEM) gets a valid certificate for this host."""
     context = ssl.create_default_context(cadata=root.decode())
     try:
         with (
-            socket.create_connection((address, port), timeout=15) as plain,
+            socket.create_connection((address, port), timeout=60) as plain,
             context.wrap_socket(plain, server_hostname=host),
         ):
             return True
@@ -131,7 +131,7 @@ class RunningEdge:
         self.log = folder / "edge.log"
         self._listeners = tuple(listeners)
         self._notified: list[str] = []
-        # A path of its own: a Unix socket's address holds 107 bytes, and pytest's folders are deep.
+        # A separate short path: a Unix socket's address holds 107 bytes, and pytest's paths are long.
         self._notify_folder = Path(tempfile.mkdtemp(prefix="edge-notify-"))
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(self._notify_folder / "socket"))
@@ -140,7 +140,7 @@ class RunningEdge:
 
     @property
     def pid(self) -> int:
-        """The supervisor's."""
+        """The supervisor's pid."""
         return self.process.pid
 
     @property
@@ -149,7 +149,7 @@ class RunningEdge:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def port(self, kind: str, position: int = 0) -> int:
-        """The port of the listener of this kind; `position` counts where there are several."""
+        """The port of the listener of this kind; `position` counts if there are several."""
         return [port for each, port in self._listeners if each == kind][position]
 
     def fingerprint(self, kind: str, server_name: str | None) -> str:
@@ -157,7 +157,7 @@ class RunningEdge:
         return served_fingerprint(self.port(kind), server_name)
 
     def child_pids(self, name: str) -> list[int]:
-        """Children of the supervisor by the name that they gave themselves: `edge-worker`, `edge-control`."""
+        """Children of the supervisor with this process name: `edge-worker` or `edge-control`."""
         found = []
         for process in Path("/proc").iterdir():
             if not process.name.isdigit():
@@ -186,17 +186,17 @@ class RunningEdge:
         self.process.send_signal(number)
 
     def reload(self) -> None:
-        """SIGHUP, and wait until the new settings are in force or refused."""
+        """Send SIGHUP and wait until the new settings are active or refused."""
         before = self._times_ready()
         self.send_signal(signal.SIGHUP)
         self.wait_ready(before + 1)
 
     def wait_ready(self, times: int = 1) -> None:
-        """Wait until it has said READY so many times since its start."""
+        """Wait until it has reported READY this many times since its start."""
         self._wait(lambda: self._times_ready() >= times, "ready", START_SECONDS)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to stop, wait until it has ended; its exit code."""
+        """Stop it and wait until it has ended; return its exit code."""
         if self.process.poll() is None:
             self.send_signal(number)
         return self.wait()
@@ -260,10 +260,10 @@ def running_edge(
     """Write `edge.yaml` and the store into `folder`, start `certedge run` on them, wait until it is ready.
 
     `settings` is `edge.yaml` as a mapping; a listener without `listen` gets 127.0.0.1 and a port of the system's
-    choice, one with `listen: HOST` (no port) that host; one with a port has to be bound by the service itself. The
+    choice, one with `listen: HOST` (no port) gets that host; one with a port is bound by the service. The
     store is `folder/store`, one worker unless set. `main` is written with the host `edge.test` where `sites` does not
-    name it. Certificates in `sites` have been taken in before the service starts; what is dropped later is its work.
-    `sockets` are handed over too, and stay the caller's.
+    name it. Certificates in `sites` are activated before the service starts; later drops are processed by the service.
+    `sockets` are passed on too, and still belong to the caller.
     """
     listeners = [dict(listener) for listener in settings.get("listeners", ())]
     with contextlib.ExitStack() as stack:
@@ -283,12 +283,12 @@ def running_edge(
         if any((given if isinstance(given, Issued) else given.certificate) for given in (sites or {}).values()):
             take_in_drops(edge.store, ["main", *(sites or {})])
         whole = {"store": "store", "workers": 1, **settings, "listeners": listeners}
-        # Port 0: an admin listener of one test never meets that of another.
+        # Port 0, so that the admin listeners of two tests never collide.
         whole.setdefault("admin", {"listen": "127.0.0.1:0"})
         edge.config.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
         edge.start([*bound_here, *sockets], environment or {})
         stack.callback(_end, edge)
-        # The child holds the sockets now; a copy kept here would answer for it after its end.
+        # The child holds the sockets now; a copy kept here would accept connections after its end.
         for bound in bound_here:
             bound.close()
         if wait:
@@ -299,7 +299,7 @@ def running_edge(
 
 
 def _end(edge: RunningEdge) -> None:
-    """Leave no process behind, whatever happened to the test."""
+    """Leave no process behind, however the test ended."""
     if edge.process.poll() is None:
         edge.process.terminate()
         try:

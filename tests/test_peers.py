@@ -1,4 +1,4 @@
-"""A peer that is not there is never passed over in silence."""
+"""A missing peer is always reported."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Ports that tests hand to programs are nobody else's."""
+"""No two programs get the same port from `tests.ports`."""
 
 import subprocess
 import sys

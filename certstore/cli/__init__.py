@@ -20,9 +20,7 @@ verify          `certedge verify`
 sites           `certedge site …`
 certificates    `certedge cert …`
 export          the files of `certedge cert export`, swapped in at once
-request         `certedge cert request`
-renew           `certedge renew`
-preflight       `certedge preflight`
+orders          `certedge cert request`, `certedge renew`, `certedge preflight`
 importing       `certedge import`
 import_sources  reads what certbot, acme.sh and BlueMind left
 account         `certedge account …`

@@ -11,7 +11,7 @@ import typer
 
 from certstore.cli.asking import ask
 from certstore.cli.completion import site_keys, words
-from certstore.cli.context import AsJson, Config, open_edge, repeated_option
+from certstore.cli.context import AsJson, Config, argument, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
 
@@ -44,17 +44,13 @@ Sites = Annotated[
 ]
 
 
-def _argument(metavar: str, what: str) -> Any:
-    return typer.Argument(metavar=metavar, show_default=False, help=what)
-
-
 def _choice(name: str, allowed: Sequence[str], what: str, **more: Any) -> Any:
     return typer.Option(name, metavar="|".join(allowed), autocompletion=words(lambda: allowed), help=what, **more)
 
 
 @user.command("add", epilog="Example: certedge admin user add anna --role domain --site webmail.example.com")
 def add_user(
-    name: Annotated[str, _argument("NAME", "The name to sign in with.")],
+    name: Annotated[str, argument("NAME", "The name to sign in with.")],
     role: Annotated[
         str, _choice("--role", _ROLES, "admin: all sites; domain: only those given with --site.")
     ] = "admin",
@@ -92,7 +88,7 @@ def list_users(config: Config = None, as_json: AsJson = False) -> None:
 
 @user.command("remove", epilog="Example: certedge admin user remove anna")
 def remove_user(
-    name: Annotated[str, _argument("NAME", "The user to remove.")], config: Config = None, as_json: AsJson = False
+    name: Annotated[str, argument("NAME", "The user to remove.")], config: Config = None, as_json: AsJson = False
 ) -> None:
     """Remove a user and sign them out at once. The last administrator can't be removed."""
     from certstore.control.commands.requests import RemoveUserRequest
@@ -102,7 +98,7 @@ def remove_user(
 
 @token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
 def add_token(
-    name: Annotated[str, _argument("NAME", "What the token is for.")],
+    name: Annotated[str, argument("NAME", "What the token is for.")],
     scope: Annotated[str, _choice("--scope", _SCOPES, "What the token allows.", show_default=False)],
     site: Sites = None,
     config: Config = None,
@@ -141,7 +137,7 @@ def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
 
 @token.command("remove", epilog="Example: certedge admin token remove 5f3a09c1d2e4")
 def remove_token(
-    key: Annotated[str, _argument("KEY", "The key, as shown by `admin token list`.")],
+    key: Annotated[str, argument("KEY", "The key, as shown by `admin token list`.")],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from certstore.cli.asking import ask, known_sites, show_change
 from certstore.cli.completion import SiteKey
-from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge
+from certstore.cli.context import AsJson, Config, Edge, argument, check_site_key, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.files.clock import utc_now
@@ -40,7 +40,7 @@ _OUTCOME_STYLES = {"refused": BAD, "failed": BAD, "noted": WARNING, "done": GOOD
 
 
 def _file_option(name: str, what: str) -> Any:
-    return typer.Option(name, metavar="FILE", show_default=False, readable=False, allow_dash=True, help=what)
+    return option(name, "FILE", what, readable=False, allow_dash=True)
 
 
 @app.command(
@@ -96,13 +96,7 @@ def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> No
 def rollback(
     site: SiteKey,
     version: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="VERSION",
-            min=1,
-            show_default=False,
-            help="The version to go back to (default: the one that was live before).",
-        ),
+        int | None, argument("VERSION", "The version to go back to (default: the one that was live before).", min=1)
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -122,7 +116,7 @@ def rollback(
 )
 def export(
     site: SiteKey,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A folder for this site only.")],
+    folder: Annotated[Path, argument("DIR", "A folder for this site only.")],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

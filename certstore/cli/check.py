@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from certstore.cli.context import AsJson, Config, chosen_config
+from certstore.cli.context import AsJson, Config, Edge, chosen_config
 from certstore.cli.failure import CommandFailed, Exit, show_failure
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
@@ -21,23 +21,26 @@ from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
     from certstore.model.settings.loading import SettingsFault
-    from certstore.model.settings.models import Settings, SiteSettings
+    from certstore.model.settings.models import Settings
 
 
 def check_config(config: Config = None, as_json: AsJson = False) -> None:
     """Check edge.yaml and every site.yaml of its store."""
+    from certstore.model.settings.loading import parse_settings, parse_site
+
     path = chosen_config(config)
-    settings, faults = _check(path, _parse_settings)
+    settings, faults = _check(path, parse_settings)
     files, notes = [str(path)], list[str]()
     ignored: dict[Path, str] = {}
     if settings is not None:
         faults += _missing_files(path, settings) + _unknown_group(path, settings)
-        notes = _notes(path, settings)
-        layout = _layout(path, settings)
+        layout = Edge(path, settings).layout
+        if not layout.root.exists():  # this may be intended, but is often a mistake
+            notes = [f"there is no store {layout.root} yet: certedge run creates an empty one"]
         hosts: set[str] = set()
         for site_yaml in _site_files(layout):
             files.append(str(site_yaml))
-            site, site_faults = _check(site_yaml, _parse_site)
+            site, site_faults = _check(site_yaml, parse_site)
             faults += site_faults
             hosts |= {site.host} if site is not None else set()
         ignored = ignored_entries(layout, hosts)
@@ -70,24 +73,6 @@ def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, lis
     return None, [SettingsFault(str(path), None, None, None, None, reason)]
 
 
-def _parse_settings(text: str, source: str) -> Settings:
-    from certstore.model.settings.loading import parse_settings
-
-    return parse_settings(text, source)
-
-
-def _parse_site(text: str, source: str) -> SiteSettings:
-    from certstore.model.settings.loading import parse_site
-
-    return parse_site(text, source)
-
-
-def _layout(config: Path, settings: Settings) -> Layout:
-    from certstore.model.layout import Layout
-
-    return Layout(config.parent / settings.store)
-
-
 def _site_files(layout: Layout) -> Iterator[Path]:
     """Those that exist; a folder without one is a bare site."""
     folders = [layout.drop_folder("main")]
@@ -97,12 +82,6 @@ def _site_files(layout: Layout) -> Iterator[Path]:
         site_yaml = layout.site_yaml(folder.name)
         if site_yaml.exists():
             yield site_yaml
-
-
-def _notes(config: Path, settings: Settings) -> list[str]:
-    """What may be intended, but is often a mistake."""
-    root = _layout(config, settings).root
-    return [] if root.exists() else [f"there is no store {root} yet: certedge run creates an empty one"]
 
 
 def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
@@ -123,19 +102,17 @@ def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
     """Files that edge.yaml names and that do not exist. The settings models never read the disk."""
     from certstore.model.settings.loading import SettingsFault
 
+    smtp, webhook = settings.notify.smtp, settings.notify.webhook
     named: list[tuple[str, Path | None]] = [("acme.ca_file", settings.acme.ca_file)]
     for position, upstream in enumerate(settings.upstream):
-        named.append((f"upstream[{position}].ca_file", upstream.ca_file))
-        named.append((f"upstream[{position}].client_cert", upstream.client_cert))
+        named += [(f"upstream[{position}].{key}", getattr(upstream, key)) for key in ("ca_file", "client_cert")]
     for position, listener in enumerate(settings.listeners):
         named.append((f"listeners[{position}].upstream_ca_file", listener.upstream_ca_file))
     for position, script in enumerate(settings.inspection.scripts):
         named.append((f"inspection.scripts[{position}]", script))
-    if settings.notify.smtp is not None:
-        named.append(("notify.smtp.password_file", settings.notify.smtp.password_file))
-    if settings.notify.webhook is not None:
-        named.append(("notify.webhook.secret_file", settings.notify.webhook.secret_file))
-        named.append(("notify.webhook.ca_file", settings.notify.webhook.ca_file))
+    named += [("notify.smtp.password_file", smtp.password_file)] if smtp is not None else []
+    if webhook is not None:
+        named += [(f"notify.webhook.{key}", getattr(webhook, key)) for key in ("secret_file", "ca_file")]
     return [
         SettingsFault(str(config), None, key, str(path), "the path of an existing file", f"there is no file {path}")
         for key, path in named

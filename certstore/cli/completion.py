@@ -6,15 +6,12 @@ The tab key never shows an error: if something can't be read, nothing is offered
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from certstore.cli.context import Edge, chosen_config, given_config, open_edge
+from certstore.cli.context import Edge, argument, chosen_config, given_config, open_edge
 from certstore.cli.failure import CommandFailed
-
-if TYPE_CHECKING:
-    from certstore.model.snapshot import Snapshot
 
 Completer = Callable[[str], list[str]]
 
@@ -23,7 +20,7 @@ def site_keys(context: typer.Context, incomplete: str) -> list[str]:
     edge = _edge(context)
     if edge is None:
         return []
-    snapshot = _snapshot(edge)
+    snapshot = edge.snapshot()
     # Only the owner can read the inside of the store; everybody can list its drop places.
     return _starting(incomplete, snapshot.sites if snapshot is not None else _folders(edge))
 
@@ -31,7 +28,7 @@ def site_keys(context: typer.Context, incomplete: str) -> list[str]:
 def host_names(context: typer.Context, incomplete: str) -> list[str]:
     """All names that sites declare and a client can ask for, so no wildcards."""
     edge = _edge(context)
-    snapshot = _snapshot(edge) if edge is not None else None
+    snapshot = edge.snapshot() if edge is not None else None
     if snapshot is None:
         return []
     names = {name for entry in snapshot.sites.values() for name in (entry.host, *entry.names)}
@@ -54,16 +51,6 @@ def _edge(context: typer.Context) -> Edge | None:
         return None
 
 
-def _snapshot(edge: Edge) -> Snapshot | None:
-    from certstore.store.journal import JournalUnreadable
-    from certstore.store.reader import Store
-
-    try:
-        return Store(edge.layout).snapshot()
-    except JournalUnreadable:
-        return None
-
-
 def _folders(edge: Edge) -> set[str]:
     from certstore.store.site_settings import is_usable_key
 
@@ -78,12 +65,4 @@ def _starting(incomplete: str, found: Iterable[str]) -> list[str]:
     return sorted(each for each in found if each.startswith(incomplete))
 
 
-SiteKey = Annotated[
-    str,
-    typer.Argument(
-        metavar="SITE",
-        show_default=False,
-        autocompletion=site_keys,
-        help="The site's key: main, or the name of its folder.",
-    ),
-]
+SiteKey = Annotated[str, argument("SITE", "The site's key: main, or the name of its folder.", autocompletion=site_keys)]

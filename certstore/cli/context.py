@@ -17,6 +17,7 @@ from certstore.cli.failure import CommandFailed, Exit
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
     from certstore.model.settings.models import Settings
+    from certstore.model.snapshot import Snapshot
 
 DEFAULT_CONFIG = Path("edge.yaml")
 CONFIG_VARIABLE = "CERTEDGE_CONFIG"
@@ -41,10 +42,29 @@ class Edge:
 
         return Layout(self.base / self.settings.store)
 
+    def snapshot(self) -> Snapshot | None:
+        """What the workers serve from; None if the store is new, or this user can't read it."""
+        from certstore.store.journal import JournalUnreadable
+        from certstore.store.reader import Store
+
+        try:
+            return Store(self.layout).snapshot()
+        except JournalUnreadable:
+            return None
+
+
+def option(name: str, metavar: str | None, what: str, **more: Any) -> Any:
+    """An option without a default that is worth showing."""
+    return typer.Option(name, metavar=metavar, show_default=False, help=what, **more)
+
 
 def repeated_option(name: str, metavar: str, what: str, **more: Any) -> Any:
     """An option that can be given several times."""
-    return typer.Option(name, metavar=metavar, show_default=False, help=f"{what}; can be repeated.", **more)
+    return option(name, metavar, f"{what}; can be repeated.", **more)
+
+
+def argument(metavar: str, what: str, **more: Any) -> Any:
+    return typer.Argument(metavar=metavar, show_default=False, help=what, **more)
 
 
 def _resolve_config(context: typer.Context, value: Path | None) -> Path:

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.completion import host_names, words
-from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.context import AsJson, Config, argument, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
-from certstore.cli.status import unreadable
+from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
     from certstore.model.selection import Selection
     from certstore.model.settings.models import ListenerKind
-    from certstore.model.snapshot import Snapshot
 
 
 def _kinds() -> list[str]:
@@ -31,13 +30,7 @@ def _kinds() -> list[str]:
 
 def explain(
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            show_default=False,
-            autocompletion=host_names,
-            help='The server name that the client sends; "" for none.',
-        ),
+        str, argument("NAME", 'The server name that the client sends; "" for none.', autocompletion=host_names)
     ],
     kind: Annotated[
         str,
@@ -53,7 +46,7 @@ def explain(
 
     edge = open_edge(config)
     listener = _listener_kind(kind)
-    snapshot = read_snapshot(edge, f"explain {name!r}")
+    snapshot = read_store(edge, f"explain {name!r}", lambda store: store.snapshot())
     selection = select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
     if as_json:
         print_json(selection_facts(selection, name or None, listener.value))
@@ -71,19 +64,6 @@ def selection_facts(selection: Selection, server_name: str | None, kind: str) ->
         "fingerprint": certificate.fingerprint,
         "version": certificate.version,
     }
-
-
-def read_snapshot(edge: Edge, attempted: str) -> Snapshot:
-    """The snapshot that the workers serve from; raises CommandFailed while there is none."""
-    from certstore.store.journal import JournalReader, JournalUnreadable
-
-    reader = JournalReader(edge.layout)
-    try:
-        return reader.load()
-    except JournalUnreadable as error:
-        raise unreadable(edge, attempted, error) from None
-    finally:
-        reader.close()
 
 
 def _listener_kind(kind: str) -> ListenerKind:

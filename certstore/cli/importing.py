@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.asking import ask_live, show_whether_served
-from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.context import AsJson, Config, Edge, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
 from certstore.control.commands.json_values import encode
@@ -39,15 +39,11 @@ class Imported:
         return self.outcome in (Outcome.REFUSED, Outcome.FAILED)
 
 
-def _folder_option(name: str, what: str) -> Any:
-    return typer.Option(name, metavar="DIR", show_default=False, help=what)
-
-
 def import_(
-    certbot: Annotated[Path | None, _folder_option("--certbot", "certbot's folder, usually /etc/letsencrypt.")] = None,
-    acme_sh: Annotated[Path | None, _folder_option("--acme-sh", "acme.sh's folder, usually ~/.acme.sh.")] = None,
+    certbot: Annotated[Path | None, option("--certbot", "DIR", "certbot's folder, usually /etc/letsencrypt.")] = None,
+    acme_sh: Annotated[Path | None, option("--acme-sh", "DIR", "acme.sh's folder, usually ~/.acme.sh.")] = None,
     bluemind: Annotated[
-        Path | None, _folder_option("--bluemind", "The folder of bm_cert.pem, usually /etc/ssl/certs.")
+        Path | None, option("--bluemind", "DIR", "The folder of bm_cert.pem, usually /etc/ssl/certs.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be imported.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -110,19 +106,9 @@ def _import_all(edge: Edge, program: str, found: Found) -> list[Imported]:
         result = ask_live(edge, request, f"import the account at {account.directory}")
         if sys.stdout.isatty():
             print_lines(Cell(result.message, GOOD if result.outcome is AdoptOutcome.ADOPTED else QUIET))
-    known = _known_sites(edge)
+    snapshot = edge.snapshot()
+    known = {entry.host: entry.site for entry in snapshot.sites.values()} if snapshot is not None else {}
     return [_import_site(edge, program, site, known) for site in found.sites]
-
-
-def _known_sites(edge: Edge) -> dict[str, str]:
-    """The hosts of existing sites, and their keys; empty if the store is new."""
-    from certstore.store.journal import JournalUnreadable
-    from certstore.store.reader import Store
-
-    try:
-        return {entry.host: entry.site for entry in Store(edge.layout).snapshot().sites.values()}
-    except JournalUnreadable:
-        return {}
 
 
 def _import_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> Imported:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from certstore.cli.context import option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import print_lines
 from certstore.model import layout as names
@@ -53,14 +54,11 @@ host: {host}
 
 
 def init(
-    host: Annotated[str, typer.Option(metavar="NAME", show_default=False, help="The main site's host name.")],
+    host: Annotated[str, option("--host", "NAME", "The main site's host name.")],
     folder: Annotated[
         Path, typer.Option("--dir", metavar="DIR", help="The folder for edge.yaml and the store.")
     ] = Path(),
-    owner: Annotated[
-        str | None,
-        typer.Option(metavar="USER", show_default=False, help="The user that runs the service (needs root)."),
-    ] = None,
+    owner: Annotated[str | None, option("--owner", "USER", "The user that runs the service (needs root).")] = None,
 ) -> None:
     """Create a first edge.yaml and a store. Nothing is overwritten."""
     attempted = f"create settings and a store in {folder.absolute()}"

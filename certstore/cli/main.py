@@ -15,9 +15,7 @@ from certstore.cli import (
     importing,
     init,
     notify,
-    preflight,
-    renew,
-    request,
+    orders,
     sites,
     status,
     verify,
@@ -59,11 +57,11 @@ app.command("check-config", epilog="Example: certedge check-config --config /etc
 app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
 app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
 app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
-app.command(epilog="Example: certedge preflight webmail.example.com")(preflight.preflight)
-app.command(epilog="Example: certedge renew webmail.example.com --force")(renew.renew)
+app.command(epilog="Example: certedge preflight webmail.example.com")(orders.preflight)
+app.command(epilog="Example: certedge renew webmail.example.com --force")(orders.renew)
 app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
 app.add_typer(sites.app, name="site")
-certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(request.request)
+certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(orders.request)
 app.add_typer(certificates.app, name="cert")
 app.add_typer(account.app, name="account")
 app.add_typer(notify.app, name="notify")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from certstore.cli.asking import ask_live
-from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.context import AsJson, Config, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
@@ -23,15 +23,7 @@ def notify() -> None:
 
 @app.command("test", epilog="Example: certedge notify test --to me@example.com")
 def send_test(
-    to: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--to",
-            metavar="ADDRESS",
-            show_default=False,
-            help="Send only to this address; can be repeated.",
-        ),
-    ] = None,
+    to: Annotated[list[str] | None, repeated_option("--to", "ADDRESS", "Send only to this address")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
 from certstore.cli.completion import SiteKey, words
-from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge, repeated_option
+from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True, help="List, show, add, change and remove sites.", epilog="Example: certedge site list"
 )
 
+_SOURCES = ("file", "acme", "main")
 CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
 
 
@@ -31,43 +32,29 @@ def _key_types() -> Iterable[str]:
     return get_args(models.KeyType)
 
 
-Host = Annotated[
-    str | None, typer.Option("--host", metavar="NAME", show_default=False, help="The site's public host name.")
-]
+Host = Annotated[str | None, option("--host", "NAME", "The site's public host name.")]
 Names = Annotated[list[str] | None, repeated_option("--name", "NAME", "An additional name")]
 CertificateFrom = Annotated[
     str | None,
-    typer.Option(
-        "--certificate",
-        metavar="file|acme|main",
-        show_default=False,
-        autocompletion=words(lambda: ("file", "acme", "main")),
-        help="Where the certificate comes from.",
+    option(
+        "--certificate", "|".join(_SOURCES), "Where the certificate comes from.", autocompletion=words(lambda: _SOURCES)
     ),
 ]
 Upstreams = Annotated[list[str] | None, repeated_option("--upstream", "URL", "The site's web server")]
 Inspect = Annotated[
-    bool | None,
-    typer.Option(
-        "--inspect/--no-inspect",
-        show_default=False,
-        help="Show the site's requests to mitmproxy's addons.",
-    ),
+    bool | None, option("--inspect/--no-inspect", None, "Show the site's requests to mitmproxy's addons.")
 ]
 Contacts = Annotated[list[str] | None, repeated_option("--contact", "ADDRESS", "A recipient of warnings")]
 KeyType = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--key-type",
-        metavar="TYPE",
-        show_default=False,
+        "TYPE",
+        "Key type of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
         autocompletion=words(_key_types),
-        help="Key type of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
     ),
 ]
-Profile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", show_default=False, help="The CA's ACME profile.")
-]
+Profile = Annotated[str | None, option("--profile", "NAME", "The CA's ACME profile.")]
 
 
 @app.command("list", epilog="Example: certedge site list")
@@ -143,11 +130,11 @@ def set_site(
     profile: Profile = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "--unset",
+            "KEY",
+            f"Reset this key to its default: {', '.join(CAN_BE_UNSET)}.",
             autocompletion=words(lambda: CAN_BE_UNSET),
-            metavar="KEY",
-            show_default=False,
-            help=f"Reset this key to its default: {', '.join(CAN_BE_UNSET)}.",
         ),
     ] = None,
     config: Config = None,

@@ -43,11 +43,12 @@ def status(
     sites = read_all(edge, "read the status")
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
     ignored = ignored_entries(edge.layout, {facts.host for facts in sites})
+    control, control_line = _control(edge)
     if as_json:
-        facts = {"control": _control_facts(edge), "sites": [each.to_json() for each in shown]}
-        print_json({**facts, "ignored": ignored_facts(ignored)})
+        sites_facts = [each.to_json() for each in shown]
+        print_json({"control": control, "sites": sites_facts, "ignored": ignored_facts(ignored)})
     else:
-        print_lines(_control_line(edge))
+        print_lines(control_line)
         _show_table(shown)
         print_lines(*ignored_lines(ignored), _summary(sites))
     if any(facts.problems for facts in sites):
@@ -61,7 +62,7 @@ def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
     def ask(store: Store) -> list[SiteFacts]:
         return [_with_failed_order(store, facts) for facts in all_facts(store, utc_now())]
 
-    return _read(edge, attempted, ask)
+    return read_store(edge, attempted, ask)
 
 
 def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
@@ -76,17 +77,18 @@ def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
         except UnknownSite as error:
             raise CommandFailed(attempted, str(error), site_advice(site, store.sites())) from None
 
-    return _read(edge, attempted, ask)
+    return read_store(edge, attempted, ask)
 
 
-def _read[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
+def read_store[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
+    """What `ask` finds in the store; raises CommandFailed if there is no snapshot, or not for this user."""
     from certstore.store.journal import JournalUnreadable
     from certstore.store.reader import Store
 
     try:
         return ask(Store(edge.layout))
     except JournalUnreadable as error:
-        raise unreadable(edge, attempted, error) from None
+        raise _unreadable(edge, attempted, error) from None
 
 
 def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
@@ -106,8 +108,7 @@ def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
     return facts
 
 
-def unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
-    """There is no snapshot, or not for this user."""
+def _unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
     found, remedy = str(error), "start the service: certedge run"
     match error.__cause__:
         case PermissionError():
@@ -179,25 +180,17 @@ def _summary(sites: list[SiteFacts]) -> Cell:
     return Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
 
 
-def _control_facts(edge: Edge) -> dict[str, Any]:
-    """`running` is None if this user may not ask."""
-    from certstore.control.client import control_pid
-
-    try:
-        pid = control_pid(edge.layout)
-    except OSError:
-        return {"running": None, "pid": None}
-    return {"running": pid is not None, "pid": pid}
-
-
-def _control_line(edge: Edge) -> Cell:
-    """Whether a control process runs, which imports drops and renews certificates."""
+def _control(edge: Edge) -> tuple[dict[str, Any], Cell]:
+    """Whether a control process runs, which imports drops and renews certificates; `running` is None if this user may
+    not ask."""
     from certstore.control.client import control_pid
 
     try:
         pid = control_pid(edge.layout)
     except OSError as error:
-        return Cell(f"control: unknown ({error.strerror})", WARNING)
+        return {"running": None, "pid": None}, Cell(f"control: unknown ({error.strerror})", WARNING)
+    line = Cell(f"control: running (pid {pid})")
     if pid is None:
-        return Cell("control: not running, so drops wait and nothing is renewed (start it with certedge run)", WARNING)
-    return Cell(f"control: running (pid {pid})")
+        consequence = "so drops wait and nothing is renewed (start it with certedge run)"
+        line = Cell(f"control: not running, {consequence}", WARNING)
+    return {"running": pid is not None, "pid": pid}, line

@@ -14,9 +14,9 @@ import typer
 from certstore.cli.asking import service_runs
 from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
-from certstore.cli.explain import read_snapshot
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
+from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def verify(
         raise CommandFailed(
             attempted, f"{edge.config} has no listeners", "add listeners under `listeners:`", Exit.USAGE
         )
-    snapshot = read_snapshot(edge, attempted)
+    snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     entries = _chosen(snapshot, site, attempted)
     checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
     verdicts = _run(edge, checks, timeout)

@@ -219,10 +219,7 @@ class _Control:
         try:
             upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base)
         except Exception as error:  # noqa: BLE001  drops must be imported in any case
-            where = "".join(traceback.format_tb(error.__traceback__))
-            # The message of any other exception could quote what must not be logged.
-            found = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
-            logger.error("certificates are not ordered or renewed: %s at\n%s", found, where)
+            logger.error("certificates are not ordered or renewed: %s", _describe(error))
             self._upkeep.set_result(None)
             yield
             return
@@ -239,9 +236,8 @@ class _Control:
             access: Access | None = None
             try:
                 access = stack.enter_context(await asyncio.to_thread(_open_access, self._writer))
-            except OSError as error:
-                found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-                logger.error("there is no console, as users and tokens can't be read: %s", found)
+            except Exception as error:  # noqa: BLE001  certificates are imported, renewed and served without users
+                logger.error("there is no console, as users and tokens can't be read: %s", _describe(error))
             self._access.set_result(access)
             if access is not None and console is not None:
                 beside = console(self._writer, settings, base, access, self._perform_from_thread, self._upkeep.result)
@@ -325,6 +321,14 @@ class _Control:
     def _perform_from_thread[R: CommandResult](self, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
         """A `requests.Perform` for the console, whose pages and API wait on their own threads."""
         return asyncio.run_coroutine_threadsafe(self._performed(request, tell), self._loop).result()
+
+
+def _describe(error: Exception) -> str:
+    """For the log. The message of an exception that is not an OSError could quote what must not be logged."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    where = "".join(traceback.format_tb(error.__traceback__))
+    return f"{type(error).__name__} at\n{where}"
 
 
 def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Access]:

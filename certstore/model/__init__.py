@@ -14,6 +14,8 @@
     renewal/          when to renew, how to order, what failures mean
     notify/           which warnings are due, and their words
     console/          people, roles, sign-in, lists
+    challenge         what a challenge's token and path look like
+    trusted_proxies   which addresses may say on whose behalf they connect
     starttls          the client's side of STARTTLS in each mail protocol
     progress          progress of work that takes a while, for the person who waits
     metrics           what is measured, and how the counters of several processes add up

@@ -41,29 +41,12 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary; times in RFC 3339, absent facts left out."""
-        facts: dict[str, Any] = {
-            "at": self.at.isoformat(),
-            "doing": self.doing,
-            "outcome": self.outcome.value,
-            "reason": self.reason,
-            "message": self.message,
-            "version": self.version,
-            "next_attempt": self.next_attempt.isoformat() if self.next_attempt else None,
-            "source": self.source,
-        }
-        return {key: value for key, value in facts.items() if value is not None}
+        facts = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in facts.items()}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
-        next_attempt = facts.get("next_attempt")
-        return cls(
-            at=datetime.fromisoformat(facts["at"]),
-            doing=facts["doing"],
-            outcome=Outcome(facts["outcome"]),
-            reason=facts["reason"],
-            message=facts["message"],
-            version=facts.get("version"),
-            next_attempt=datetime.fromisoformat(next_attempt) if next_attempt else None,
-            source=facts.get("source"),
-        )
+        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        times = {name: datetime.fromisoformat(facts[name]) for name in ("at", "next_attempt") if name in facts}
+        known = {name: facts[name] for name in cls.__slots__ if name in facts}
+        return cls(**{**known, **times, "outcome": Outcome(facts["outcome"])})

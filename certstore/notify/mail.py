@@ -41,7 +41,7 @@ class MailChannel:
     def deliver(
         self, notices: Sequence[Notice], now: datetime, delivered: Callable[[Notice], None]
     ) -> Sequence[Refused]:
-        by_id = {f"<{notice.id}@{self._domain}>": notice for notice in notices}
+        by_id = {f"<{notice.id_of(self._edge)}@{self._domain}>": notice for notice in notices}
         messages = [
             self._message(self._texts_of(notice, now), notice.recipient, id_, now) for id_, notice in by_id.items()
         ]

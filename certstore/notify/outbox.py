@@ -37,12 +37,11 @@ class Outbox:
 
     def round(self, matters: Iterable[tuple[Matter, Collection[str]]], now: datetime) -> None:
         """Send what is due now, but nothing while the other side is given time to recover."""
-        # Bounded: after the clock was set back, notices must not wait for the date it showed before.
-        if self._not_before is not None and timedelta() < self._not_before - now <= _RETRIES[-1]:
+        if self._not_before is not None and _is_ahead(self._not_before, now, _RETRIES[-1]):
             return
         addressed = [(matter, self._channel.recipients(contacts)) for matter, contacts in matters]
         due = plan_notices(addressed, self._told, now)
-        due = [notice for notice in due if self._refused.get(notice.recipient, now) <= now]
+        due = [notice for notice in due if not _is_ahead(self._refused.get(notice.recipient, now), now, _REFUSED_AGAIN)]
         if due:
             # If the server accepts no second connection, the notices that broke the last one must not go first again.
             self._send(sorted(due, key=lambda notice: notice.recipient in self._lost), now)
@@ -82,3 +81,8 @@ class Outbox:
             self._kept.put(notice.recipient, notice.told.to_json())
         except OSError as error:
             logger.error("can't record what %s has been told: %s", notice.recipient, error.strerror)
+
+
+def _is_ahead(then: datetime, now: datetime, most: timedelta) -> bool:
+    """Bounded: after the clock was set back, notices must not wait for the date it showed before."""
+    return timedelta() < then - now <= most

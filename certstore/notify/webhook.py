@@ -60,7 +60,7 @@ class WebhookChannel:
     ) -> Sequence[Refused]:
         refused = []
         for notice in notices:
-            reason = self._post(notice.id, _document(notice, self._edge, now), now)
+            reason = self._post(notice.id_of(self._edge), _document(notice, self._edge, now), now)
             if reason is None:
                 delivered(notice)
             else:
@@ -94,11 +94,13 @@ class WebhookChannel:
                     verify=self._verify,
                     allow_redirects=False,
                 )
+        except ValueError:  # the library's messages quote the URL
+            raise ChannelFailed(f"{self._place}: notify.webhook.url, or the URL of a proxy, is not valid") from None
         except (requests.RequestException, OSError) as error:
             raise ChannelFailed(f"{self._place}: {reason_of(error)}") from None
         if answer.status_code >= 500 or answer.status_code in _TRY_AGAIN:
             raise ChannelFailed(f"{self._place} answered {answer.status_code}")
-        if answer.ok and not answer.is_redirect:
+        if 200 <= answer.status_code < 300:
             return None
         hint = "; redirects are not followed" if 300 <= answer.status_code < 400 else ""
         return f"it answered {answer.status_code}{hint}"

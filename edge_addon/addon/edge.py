@@ -93,7 +93,10 @@ class Edge:
 
     def running(self) -> None:
         if self._inherited is not None:
-            self._serve_inherited(self._inherited)
+            try:
+                self._serve_with(self._inherited)
+            except Exception as error:  # noqa: BLE001  mitmproxy would log it and run without listeners
+                self._on_serving(error)
             return
         # mitmproxy exits when an error is logged during its start, so it never seems to serve when it does not.
         if not ctx.options.edge_config:
@@ -158,12 +161,6 @@ class Edge:
             server.close()
             del self._servers[index]
 
-    def _serve_inherited(self, inherited: Inherited) -> None:
-        try:
-            self._serve_with(inherited)
-        except Exception as error:  # noqa: BLE001  mitmproxy would log it and run without listeners
-            self._on_serving(error)
-
     def _serve_standalone(self, settings: Settings, base: Path) -> None:
         from edge_addon.addon.standalone import DropProcessor  # workers do not need it
 
@@ -177,7 +174,7 @@ class Edge:
         self.plane = DataPlane(
             inherited.settings,
             inherited.base,
-            JournalReader(_layout(inherited)),
+            JournalReader(Layout(inherited.base / inherited.settings.store)),
             contexts=inherited.contexts,
             tally=inherited.tally,
         )
@@ -193,7 +190,8 @@ class Edge:
                 ctx.options.update(block_global=False)
         if not inherited.settings.listeners:
             self._on_serving(None)
-        ctx.options.update(mode=_mode_specs(inherited), server=True)
+        specs = [mode_spec(index, *each.getsockname()[:2]) for index, each in enumerate(inherited.sockets)]
+        ctx.options.update(mode=specs, server=True)
 
     def _register_hooks(self, settings: Settings, base: Path) -> None:
         from edge_addon.addon.hooks import EdgeHooks
@@ -211,18 +209,6 @@ class Edge:
                 "mitmproxy overwrites the host of requests, so the edge can't refuse one that came over another site's"
                 " certificate, and the upstream can't tell which site is meant: start with --set keep_host_header=true"
             )
-
-
-def _mode_specs(inherited: Inherited) -> list[str]:
-    specs = []
-    for index, each in enumerate(inherited.sockets):
-        host, port = each.getsockname()[:2]
-        specs.append(mode_spec(index, host, port))
-    return specs
-
-
-def _layout(inherited: Inherited) -> Layout:
-    return Layout(inherited.base / inherited.settings.store)
 
 
 def _has_own_mode() -> bool:

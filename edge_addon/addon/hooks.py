@@ -67,10 +67,10 @@ class EdgeHooks:
         plane = self._plane
         if plane.settings.tls.unknown_name == "reject" and selection.reason is Reason.UNKNOWN_NAME:
             return self._contexts.refusing
-        context = self._contexts.get(selection.certificate)
+        context = self._contexts.get(selection.certificate, is_mail=False)
         if context is None:
             log.error("can't read the certificate of %s; serving that of main", selection.certificate.site)
-            context = self._contexts.get(fall_back_to_main(plane.snapshot, selection).certificate)
+            context = self._contexts.get(fall_back_to_main(plane.snapshot, selection).certificate, is_mail=False)
         return context or self._contexts.refusing
 
     def _is_misdirected(self, flow: http.HTTPFlow) -> bool:

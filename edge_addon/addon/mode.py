@@ -8,7 +8,6 @@ not reach mitmproxy's layers from here.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 from mitmproxy import ctx
 from mitmproxy.proxy import mode_servers, mode_specs
@@ -39,19 +38,11 @@ class EdgeMode(mode_specs.ProxyMode):
         return int(self.data)
 
 
-class Listeners(Protocol):
-    """What the mode needs of the addon `edge`."""
-
-    async def serve(self, mode: EdgeMode) -> asyncio.Server:
-        """Accept on the socket of this mode's listener."""
-
-
 class EdgeServer(mode_servers.AsyncioServerInstance[EdgeMode]):
     """Serves one listener. mitmproxy starts and stops it like its own servers."""
 
     async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]
-        edge: Listeners = ctx.master.addons.get("edge")
-        return [await edge.serve(self.mode)]
+        return [await ctx.master.addons.get("edge").serve(self.mode)]
 
     def make_top_layer(self, context: Context) -> Layer:
         """The layer for a connection of this mode: HTTP, already decrypted."""

@@ -67,9 +67,12 @@ class Arrangement:
         """Put one file with key, certificate and chain into the site's folder, in one step."""
         folder = self.layout.drop_folder(site)
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / "unfinished.pem"
+        self.put(folder / DROP_NAME, content)
+
+    def put(self, path: Path, content: bytes) -> None:
+        unfinished = self.folder / "unfinished"
         unfinished.write_bytes(content)
-        unfinished.replace(folder / DROP_NAME)
+        unfinished.replace(path)
 
 
 def claim_folder(folder: Path) -> None:
@@ -88,11 +91,7 @@ def claim_folder(folder: Path) -> None:
 
 def bind_listeners() -> dict[str, socket.socket]:
     """A listening socket for each kind, on a free port. The edge inherits them."""
-    sockets = {}
-    for kind in KINDS:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        sockets[kind] = listener
-    return sockets
+    return {kind: socket.create_server(("127.0.0.1", 0), backlog=1024) for kind in KINDS}
 
 
 def arrange(folder: Path, ports: Mapping[str, int], *, web: int, imap: int, smtp: int, now: datetime) -> Arrangement:

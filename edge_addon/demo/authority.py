@@ -45,20 +45,17 @@ class Authority:
         """A new CA, whose certificates are valid since a little before `now`."""
         root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         root_name, name = _name("certedge demo root"), _name("certedge demo CA")
-        root = _ca(root_name, root_key, root_name, root_key, now).sign(root_key, hashes.SHA256())
-        intermediate = _ca(name, key, root_name, root_key, now).sign(root_key, hashes.SHA256())
+        root = _sign(root_name, root_key, root_name, root_key, now, _CA, _CA_USAGE)
+        intermediate = _sign(name, key, root_name, root_key, now, _CA, _CA_USAGE)
         return cls(root.public_bytes(Encoding.PEM), intermediate, key)
 
     def issue(self, *names: str, now: datetime) -> Pair:
         """A key and a certificate for these names."""
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf = (
-            _builder(_name(names[0]), key, self.intermediate.subject, self.intermediate_key, now)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .sign(self.intermediate_key, hashes.SHA256())
-        )
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        issuer, issuer_key = self.intermediate.subject, self.intermediate_key
+        leaf = _sign(_name(names[0]), key, issuer, issuer_key, now, alternatives, _LEAF, purpose)
         return Pair(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             leaf.public_bytes(Encoding.PEM) + self.intermediate.public_bytes(Encoding.PEM),
@@ -66,45 +63,32 @@ class Authority:
         )
 
 
+_CA = x509.BasicConstraints(ca=True, path_length=None)
+_LEAF = x509.BasicConstraints(ca=False, path_length=None)
+_CA_USAGE = x509.KeyUsage(*(bit in {5, 6} for bit in range(9)))  # keyCertSign and cRLSign (RFC 5280 §4.2.1.3)
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(
+def _sign(
     subject: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     issuer: x509.Name,
     issuer_key: ec.EllipticCurvePrivateKey,
     now: datetime,
-) -> x509.CertificateBuilder:
-    """Sets both key identifiers: clients since Python 3.13 refuse a chain without them (RFC 5280 §4.2.1.1)."""
-    return (
-        x509.CertificateBuilder(issuer_name=issuer, subject_name=subject, public_key=key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now - CLOCK_SKEW + LIFETIME)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    *extensions: x509.ExtensionType,
+) -> x509.Certificate:
+    """Adds both key identifiers: clients since Python 3.13 refuse a chain without them (RFC 5280 §4.2.1.1)."""
+    public_key = key.public_key()
+    builder = x509.CertificateBuilder(issuer, subject, public_key, x509.random_serial_number())
+    builder = builder.not_valid_before(now - CLOCK_SKEW).not_valid_after(now - CLOCK_SKEW + LIFETIME)
+    identifiers = (
+        x509.SubjectKeyIdentifier.from_public_key(public_key),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
     )
-
-
-def _ca(
-    subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    now: datetime,
-) -> x509.CertificateBuilder:
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    builder = _builder(subject, key, issuer, issuer_key, now).add_extension(usage, critical=True)
-    return builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    for extension in (*identifiers, *extensions):
+        is_critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+        builder = builder.add_extension(extension, critical=is_critical)
+    return builder.sign(issuer_key, hashes.SHA256())

@@ -13,6 +13,7 @@ from certstore.files.clock import utc_now
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import ListenerKind
+from certstore.model.starttls import CLIENT_SIDES
 from certstore.store.reader import Store
 from edge_addon.demo import client
 from edge_addon.demo.arrangement import MAIN_HOST, OWN, OWN_ADDITIONAL, REPLACED, WITHOUT, Arrangement
@@ -39,9 +40,9 @@ class Stage:
     def port(self, kind: str) -> int:
         return self.arrangement.ports[kind]
 
-    def shown(self, server_name: str | None) -> str:
-        """The fingerprint of the certificate that a new HTTPS connection with this server name gets."""
-        with client.tls(self.port("https"), server_name, self.context) as connection:
+    def shown(self, server_name: str | None, kind: str = "https") -> str:
+        """The fingerprint of the certificate that a new TLS connection with this server name gets."""
+        with client.tls(self.port(kind), server_name, self.context) as connection:
             return client.fingerprint(connection)
 
     def demand(self, site: str, fingerprint: str) -> None:
@@ -64,8 +65,8 @@ def wait_until_served(stage: Stage) -> None:
             time.sleep(PAUSE)
 
 
-def shows_certificate(stage: Stage, server_name: str | None, site: str) -> str:
-    stage.demand(site, stage.shown(server_name))
+def shows_certificate(stage: Stage, server_name: str | None, site: str, kind: str = "https") -> str:
+    stage.demand(site, stage.shown(server_name, kind))
     return _certificate_of(site)
 
 
@@ -84,9 +85,7 @@ def answers_challenge(stage: Stage, kind: str) -> str:
     if path is None:
         raise Wrong(f"{TOKEN} is not a valid token")
     key_authorization = f"{TOKEN}.demo-thumbprint".encode()
-    unfinished = stage.arrangement.folder / "unfinished-token"
-    unfinished.write_bytes(key_authorization)
-    unfinished.replace(path)
+    stage.arrangement.put(path, key_authorization)
     for token, status in ((TOKEN, 200), (UNKNOWN_TOKEN, 404)):
         target = CHALLENGE_PATH + token
         if kind == "http":
@@ -134,17 +133,11 @@ def refuses_mismatch(stage: Stage) -> str:
     return f"refused; the previous certificate is still served. Reason: {newest.message}"
 
 
-def shows_main_on_mail(stage: Stage, server_name: str) -> str:
-    with client.tls(stage.port("imaps"), server_name, stage.context) as connection:
-        stage.demand("main", client.fingerprint(connection))
-    return _certificate_of("main")
-
-
 def shows_main_after_starttls(
     stage: Stage, kind: ListenerKind, server_name: str | None, hello: str, last: bytes
 ) -> str:
     """`hello` asks for the mail server's capabilities; the reply's last line begins with `last`."""
-    with client.starttls(stage.port(kind), kind, server_name, stage.context) as connection:
+    with client.tls(stage.port(kind), server_name, stage.context, CLIENT_SIDES[kind]) as connection:
         stage.demand("main", client.fingerprint(connection))
         capabilities = client.ask(connection, hello, last)
         if "STARTTLS" in capabilities.upper():
@@ -169,20 +162,14 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     (f"HTTP-01 challenge for {WITHOUT} over https", partial(answers_challenge, kind="https")),
     (f"A new certificate for {REPLACED}", takes_replacement),
     (f"A certificate for {OWN} with the wrong key", refuses_mismatch),
-    (f"IMAPS with the server name {OWN}", partial(shows_main_on_mail, server_name=OWN)),
+    (f"IMAPS with the server name {OWN}", partial(shows_certificate, server_name=OWN, site="main", kind="imaps")),
     (
         f"IMAP with STARTTLS and the server name {OWN}",
-        partial(shows_main_after_starttls, kind=ListenerKind.IMAP, server_name=OWN, hello="a CAPABILITY", last=b"a OK"),
+        lambda stage: shows_main_after_starttls(stage, ListenerKind.IMAP, OWN, "a CAPABILITY", b"a OK"),
     ),
     (
         "SMTP submission with STARTTLS, without a server name",
-        partial(
-            shows_main_after_starttls,
-            kind=ListenerKind.SUBMISSION,
-            server_name=None,
-            hello="EHLO client.demo.test",
-            last=b"250 ",
-        ),
+        lambda stage: shows_main_after_starttls(stage, ListenerKind.SUBMISSION, None, "EHLO client.demo.test", b"250 "),
     ),
 )
 

@@ -10,20 +10,18 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import NamedTuple
 
-from certstore.model.settings.models import ListenerKind
-from certstore.model.starttls import CLIENT_SIDES
+from certstore.model.starttls import ClientSide
 from certstore.verify.probe import start_tls
 
 SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A complete HTTP answer."""
 
     status: int
@@ -44,13 +42,15 @@ def fingerprint(connection: ssl.SSLSocket) -> str:
 
 
 @contextmanager
-def tls(port: int, server_name: str | None, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
-    """An open TLS connection that asked for `server_name`."""
-    with (
-        socket.create_connection((LOOPBACK, port), SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=server_name) as connection,
-    ):
-        yield connection
+def tls(
+    port: int, server_name: str | None, context: ssl.SSLContext, starttls: ClientSide | None = None
+) -> Iterator[ssl.SSLSocket]:
+    """An open TLS connection that asked for `server_name`. Raises ProbeFailed when the edge refuses STARTTLS."""
+    with socket.create_connection((LOOPBACK, port), SECONDS) as plain:
+        if starttls is not None:
+            start_tls(plain, starttls)
+        with context.wrap_socket(plain, server_hostname=server_name) as connection:
+            yield connection
 
 
 def get(connection: socket.socket, host: str, target: str) -> Answer:
@@ -70,17 +70,6 @@ def get_plain(port: int, host: str, target: str) -> Answer:
     """One GET without TLS."""
     with socket.create_connection((LOOPBACK, port), SECONDS) as connection:
         return get(connection, host, target)
-
-
-@contextmanager
-def starttls(
-    port: int, kind: ListenerKind, server_name: str | None, context: ssl.SSLContext
-) -> Iterator[ssl.SSLSocket]:
-    """An open connection to a mail listener, after STARTTLS. Raises ProbeFailed when the edge refuses it."""
-    with socket.create_connection((LOOPBACK, port), SECONDS) as plain:
-        start_tls(plain, CLIENT_SIDES[kind])
-        with context.wrap_socket(plain, server_hostname=server_name) as connection:
-            yield connection
 
 
 def ask(connection: socket.socket, command: str, last: bytes) -> str:

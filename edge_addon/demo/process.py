@@ -5,7 +5,6 @@ Because the sockets are passed on, no other program can take their ports.
 
 from __future__ import annotations
 
-import http.client
 import re
 import signal
 import socket
@@ -14,8 +13,9 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+
+from edge_addon.demo import client
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -79,9 +79,7 @@ class EdgeProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
         try:
@@ -95,11 +93,7 @@ class EdgeProcess:
 
 
 def _is_healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
     try:
-        connection.request("GET", "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
+        return client.get_plain(port, "localhost", "/").status == 200
+    except OSError:
         return False  # not listening yet
-    finally:
-        connection.close()

@@ -25,7 +25,7 @@ from edge_addon.demo.arrangement import (
 )
 from edge_addon.demo.checks import CHECKS, Check, Stage, Wrong, wait_until_served
 from edge_addon.demo.process import EdgeFailed, EdgeProcess
-from edge_addon.demo.stand_ins import StandIns
+from edge_addon.demo.stand_ins import stand_ins
 
 GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -89,17 +89,10 @@ def run_demo(
 def _run(place: Path, printer: Printer, disturb: Callable[[Arrangement], None], *, once: bool) -> int:
     printer.say(f"Creating a demo in {place}: a CA, edge.yaml, a store and logs.")
     with ExitStack() as stack:
-        stand_ins = stack.enter_context(StandIns())
+        behind = stack.enter_context(stand_ins())
         listeners = bind_listeners()
         ports = {kind: listener.getsockname()[1] for kind, listener in listeners.items()}
-        arrangement = arrange(
-            place,
-            ports,
-            web=stand_ins.web_port,
-            imap=stand_ins.imap_port,
-            smtp=stand_ins.smtp_port,
-            now=utc_now(),
-        )
+        arrangement = arrange(place, ports, **behind._asdict(), now=utc_now())
         disturb(arrangement)
         edge = stack.enter_context(EdgeProcess(arrangement.edge_yaml, listeners.values(), arrangement.log))
         for listener in listeners.values():

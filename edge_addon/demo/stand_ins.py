@@ -8,9 +8,10 @@ from __future__ import annotations
 import socketserver
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple
 
 LINE_LIMIT = 8192
 
@@ -110,40 +111,21 @@ class Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-class StandIns:
-    """The three servers on free ports, running within a `with`."""
+class Ports(NamedTuple):
+    web: int
+    imap: int
+    smtp: int
 
-    def __init__(self) -> None:
-        address = ("127.0.0.1", 0)
-        self._web = Server(address, WebHandler)
-        self._imap = Server(address, ImapHandler)
-        self._smtp = Server(address, SmtpHandler)
 
-    @property
-    def web_port(self) -> int:
-        return _port(self._web)
-
-    @property
-    def imap_port(self) -> int:
-        return _port(self._imap)
-
-    @property
-    def smtp_port(self) -> int:
-        return _port(self._smtp)
-
-    def __enter__(self) -> Self:
-        for server in (self._web, self._imap, self._smtp):
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for server in (self._web, self._imap, self._smtp):
+@contextmanager
+def stand_ins() -> Iterator[Ports]:
+    """Run the three servers on free ports."""
+    servers = [Server(("127.0.0.1", 0), handler) for handler in (WebHandler, ImapHandler, SmtpHandler)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+    try:
+        yield Ports(*(server.socket.getsockname()[1] for server in servers))
+    finally:
+        for server in servers:
             server.shutdown()
             server.server_close()
-
-
-def _port(server: socketserver.TCPServer) -> int:
-    port: int = server.socket.getsockname()[1]
-    return port

@@ -291,22 +291,18 @@ def _drop(_head: RequestHead | ResponseHead, _name: bytes, _value: bytes) -> Non
     pass
 
 
-_ON_REQUEST_FIELD: dict[Treatment, Callable[[RequestHead, bytes, bytes], None]] = {
+_ON_RESPONSE_FIELD: dict[Treatment, Callable[[RequestHead | ResponseHead, bytes, bytes], None]] = {
     Treatment.DROP: _drop,
-    Treatment.HOST: _on_host,
     Treatment.CONNECTION: _on_connection,
     Treatment.CONTENT_LENGTH: _on_length,
     Treatment.TRANSFER_ENCODING: _on_transfer_encoding,
-    Treatment.TE: _on_te,
     Treatment.UPGRADE: _on_upgrade,
-    Treatment.EXPECT: _on_expect,
-    Treatment.FORWARDED: _on_forwarded,
 }
 
-_ON_RESPONSE_FIELD: dict[Treatment, Callable[[ResponseHead, bytes, bytes], None]] = {
-    Treatment.DROP: _drop,
-    Treatment.CONNECTION: _on_connection,
-    Treatment.CONTENT_LENGTH: _on_length,
-    Treatment.TRANSFER_ENCODING: _on_transfer_encoding,
-    Treatment.UPGRADE: _on_upgrade,
+_ON_REQUEST_FIELD: dict[Treatment, Callable[[RequestHead, bytes, bytes], None]] = {
+    **_ON_RESPONSE_FIELD,
+    Treatment.HOST: _on_host,
+    Treatment.TE: _on_te,
+    Treatment.EXPECT: _on_expect,
+    Treatment.FORWARDED: _on_forwarded,
 }

@@ -51,7 +51,7 @@ class Answer:
 @cache
 def page(status: int, cause: str) -> Answer:
     """Return the short page of a status. Causes are words of ours, so the cache stays small."""
-    title = f"{status} {_reason(status)}"
+    title = f"{status} {HTTPStatus(status).phrase}"
     body = _PAGE.format(title=title, text=_TEXTS[status]).encode()
     fields: tuple[bytes, ...] = (b"Content-Type: text/html; charset=utf-8",)
     if status == 405:
@@ -78,7 +78,7 @@ def encode_answer(
 ) -> bytes:
     """Write the response; `connection` is the value of its Connection header."""
     lines = [
-        b"HTTP/1.1 %d %b" % (answer.status, _reason(answer.status).encode("ascii")),
+        b"HTTP/1.1 %d %b" % (answer.status, HTTPStatus(answer.status).phrase.encode("ascii")),
         b"Date: " + format_datetime(now, usegmt=True).encode("ascii"),
         *answer.fields,
         b"Content-Length: %d" % len(answer.body),
@@ -89,7 +89,3 @@ def encode_answer(
         lines += [field.line for field in own_fields]
     lines += (b"", b"" if is_head else answer.body)
     return b"\r\n".join(lines)
-
-
-def _reason(status: int) -> str:
-    return HTTPStatus(status).phrase

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import KW_ONLY, dataclass, field
 
 from mitmproxy import connection, http
 from mitmproxy.flow import Error
@@ -40,7 +41,8 @@ from edge_addon.inspection.messages import (
 from edge_addon.inspection.pieces import BrokenOff, Pieces
 from edge_addon.inspection.websocket import WebSocketRelay
 from edge_addon.relay.exchange import Exchange
-from edge_addon.upstream.interfaces import ExchangeClient, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 
 log = logging.getLogger(__name__)
@@ -49,41 +51,38 @@ PoolFinder = Callable[[str, str, int], UpstreamPool]
 """The pool for a scheme, host and port that an addon chose."""
 
 
+@dataclass(eq=False, repr=False)
 class InspectedExchange:
     """Made per request: `start` once, then `send` and `finish` while there is a body."""
 
-    def __init__(
-        self,
-        hooks: Hooks,
-        peer: connection.Client,
-        greeting: asyncio.Task[None],
-        find_pool: PoolFinder,
-        client: ExchangeClient,
-        pool: UpstreamPool,
-        method: bytes,
-        fields: FieldTable,
-        *,
-        asks_upgrade: bool,
-    ) -> None:
-        """`peer` is the client connection as addons know it; `greeting` announces it to them."""
-        self._hooks = hooks
-        self._peer = peer
-        self._greeting = greeting
-        self._find_pool = find_pool
-        self._client = client
-        self._pool = pool
-        self._fields = fields
-        self._is_head = method == b"HEAD"
-        self._asks_upgrade = asks_upgrade
-        self._length = 0
-        self._decoder: ChunkDecoder | None = None
-        self._exchange: Exchange | None = None
-        self._upstream: str | None = None
-        self._websocket: WebSocketRelay | None = None
-        self._request = Pieces(client.pause_body, self._resume_client)
+    _hooks: Hooks
+    _peer: connection.Client
+    """The client connection as addons know it."""
+    _greeting: asyncio.Task[None]
+    """Announces it to them."""
+    _find_pool: PoolFinder
+    _client: ExchangeClient
+    _pool: UpstreamPool
+    _method: bytes
+    _fields: FieldTable
+    _: KW_ONLY
+    asks_upgrade: bool
+    _length: int = 0
+    _decoder: ChunkDecoder | None = None
+    _exchange: Exchange | None = None
+    _upstream: str | None = None
+    _websocket: WebSocketRelay | None = None
+    _request: Pieces = field(init=False)
+    _response: Pieces = field(init=False)
+    _is_over: bool = False
+    _owes_outcome: bool = False
+    _is_upstream_full: bool = False
+    _is_client_full: bool = False
+
+    def __post_init__(self) -> None:
+        self._request = Pieces(self._client.pause_body, self._resume_client)
         self._response = Pieces(self._pause_upstream, self._resume_upstream)
-        self._is_over = self._owes_outcome = False
-        self._is_upstream_full = self._is_client_full = False
+        self._is_head = self._method == b"HEAD"
 
     @property
     def upstream(self) -> str | None:
@@ -160,14 +159,15 @@ class InspectedExchange:
     # The request.
 
     async def _forward(self) -> None:
-        flow, request = self._flow, self._flow.request
+        flow = self._flow
         if not self._greeting.done():
             await asyncio.wait((self._greeting,))
         await self._tell(HttpRequestHeadersHook(flow))
+        request = flow.request
         if flow.response is not None:
             await self._answer_early()
             return
-        if request.stream and not self._request.is_complete:
+        if request.stream and request.data.content is None and not self._request.is_complete:
             await self._stream_request()
             return
         if request.headers.pop("expect", None) is not None and not self._request.is_complete:
@@ -177,9 +177,13 @@ class InspectedExchange:
         if self._flow.response is not None:
             await self._respond(0)
             return
+        request = flow.request
         if request.data.content is not None:
             content = request.data.content
-        self._start(encode_request(request, len(content)) + content, length=len(content), is_complete=True)
+        length, trailers = len(content), trailer_lines(request)
+        if trailers:
+            length, content = CHUNKED, encode_chunk(content) + encode_last_chunk(trailers)
+        self._start(encode_request(request, length) + content, length=length, is_complete=True)
 
     async def _answer_early(self) -> None:
         """Send the response that an addon has set on seeing the head; the request's body is dropped.
@@ -213,18 +217,24 @@ class InspectedExchange:
         request = self._flow.request
         target = (request.scheme, request.host, request.port)
         pool = self._pool if target == self._target else self._find_pool(*target)
-        self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self._asks_upgrade)
+        self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self.asks_upgrade)
         self._exchange.start(data, length=length, is_complete=is_complete)
         return self._exchange
 
     async def _read_whole(self, message: http.Message, pieces: Pieces, *, status: int) -> bytes:
-        """The whole body, put into the message if an addon asked for it. One that is too large fails with `status`."""
+        """The whole body, put into the message if an addon asked for it. One that is too large fails with `status`.
+
+        It is read but not kept if an addon has already put another one in its place.
+        """
         parts, size = [], 0
+        is_replaced = message.data.content is not None
         while data := await pieces.next():
+            if is_replaced:
+                continue
             parts.append(data)
             size += len(data)
             if size > self._hooks.body_limit:
-                self._fail(status, "inspection_body_too_large", "the body exceeds mitmproxy's body_size_limit")
+                self._fail(status, "inspection_body_too_large", "the body is larger than addons may ask for")
                 raise BrokenOff
         content = b"".join(parts)
         message.timestamp_end = time.time()
@@ -277,7 +287,9 @@ class InspectedExchange:
         has_body = not (self._is_head or response.status_code in BODILESS)
         if self._exchange is None:
             self._response.end([])
-        elif response.stream and has_body and not self._response.is_complete:
+        elif response.data.content is not None or not has_body:
+            self._drop_response(self._exchange)
+        elif response.stream and not self._response.is_complete:
             await self._stream_response(response, length)
             return
         content = await self._read_whole(response, self._response, status=502)
@@ -293,6 +305,13 @@ class InspectedExchange:
         self._client.response_started(head, content, is_complete=not trailers)
         if trailers:
             self._client.response_ended(b"", trailers)
+
+    def _drop_response(self, exchange: Exchange) -> None:
+        """Stop reading the upstream's body: the client gets another one, or none."""
+        self._response.take()
+        if not self._response.is_complete:
+            self._end_response([])
+            exchange.cancel()
 
     async def _stream_response(self, response: http.Response, length: int) -> None:
         head = self._read_head(response, UNTIL_CLOSE if callable(response.stream) else length)
@@ -313,7 +332,7 @@ class InspectedExchange:
         await self._tell(HttpResponseHeadersHook(flow))
         flow.websocket = WebSocketData()
         await self._tell(HttpResponseHook(flow))
-        head = read_response(self._present_response(), UNTIL_CLOSE, is_head_request=False)
+        head = read_response(self._present_response(), UNTIL_CLOSE, is_head_request=False, fields=self._fields)
         if head.status != 101:
             raise BadMessage(Cause.BAD_STATUS_LINE)
         self._close()

@@ -7,7 +7,6 @@ user of mitmweb intercepts waits until it is resumed.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,10 @@ from mitmproxy.utils import human
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
+
+
+WHOLE_BODY_BYTES = 64 << 20
+"""The largest body that an addon gets as a whole, unless mitmproxy's option `body_size_limit` is set."""
 
 
 class Hooks:
@@ -42,10 +45,10 @@ class Hooks:
         return bool(self.options.store_streamed_bodies)
 
     @property
-    def body_limit(self) -> float:
-        """The largest body, in bytes, that an addon may ask for as a whole."""
+    def body_limit(self) -> int:
+        """The largest body or WebSocket message, in bytes, that an addon may ask for as a whole."""
         limit = human.parse_size(self.options.body_size_limit)
-        return math.inf if limit is None else limit
+        return WHOLE_BODY_BYTES if limit is None else limit
 
     def run(self, work: Coroutine[None, None, None], *, at_once: bool = True) -> asyncio.Task[None]:
         """Start a task and own it until it ends. `at_once`: run it up to its first wait before this returns."""

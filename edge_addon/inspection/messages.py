@@ -14,8 +14,9 @@ from typing import TypedDict
 
 from mitmproxy import http
 
+from edge_addon.http.chunks import read_trailers
 from edge_addon.http.fields import FieldTable, response_fields
-from edge_addon.http.framing import BODILESS, CHUNKED, ResponseHead, parse_response, split_lines
+from edge_addon.http.framing import BODILESS, CHUNKED, ResponseHead, parse_request, parse_response
 from edge_addon.http.refusal import BadMessage, Cause
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
@@ -47,11 +48,8 @@ def encode_request(request: http.Request, length: int) -> bytes:
         lines.append(b"Transfer-Encoding: chunked")
     elif length or "content-length" in request.headers:
         lines.append(b"Content-Length: %d" % length)
-    text = b"\r\n".join(lines)
-    if len(split_lines(text)) != len(lines):
-        raise BadMessage(Cause.BARE_LF)  # a line end within a name or value
-    if lines[0].count(b" ") != 2:
-        raise BadMessage(Cause.BAD_REQUEST_LINE)
+    text = _join(lines)
+    parse_request(text)  # for its checks: what it would drop, the addon may send
     return text + b"\r\n\r\n"
 
 
@@ -82,10 +80,7 @@ def read_response(
         lines += _unframed(response)
         if length >= 0:
             lines.append(b"Content-Length: %d" % length)
-    text = b"\r\n".join(lines)
-    if text.count(b"\n") != len(lines) - 1:
-        raise BadMessage(Cause.BARE_LF)
-    return parse_response(text, is_head_request=is_head_request, fields=fields)
+    return parse_response(_join(lines), is_head_request=is_head_request, fields=fields)
 
 
 def add_trailers(message: http.Message, lines: list[bytes]) -> None:
@@ -95,8 +90,8 @@ def add_trailers(message: http.Message, lines: list[bytes]) -> None:
 
 
 def trailer_lines(message: http.Message) -> list[bytes]:
-    """The trailers to send."""
-    return [] if message.trailers is None else [_line(field) for field in message.trailers.fields]
+    """The trailers to send, without those that a trailer may not hold; raises BadMessage."""
+    return read_trailers(_join([_line(field) for field in message.trailers.fields])) if message.trailers else []
 
 
 class Streamed:
@@ -105,13 +100,13 @@ class Streamed:
     def __init__(self, message: http.Message, *, is_kept: bool) -> None:
         """`is_kept`: the message gets the whole content at the end (mitmproxy's option `store_streamed_bodies`)."""
         self._message = message
+        self._stream = message.stream if callable(message.stream) else None  # set later, it would belie the length sent
         self._kept: list[bytes] | None = [] if is_kept else None
 
     def piece(self, data: bytes) -> bytes:
         """What to send for these bytes."""
-        stream = self._message.stream
-        if callable(stream):
-            made = stream(data)
+        if self._stream is not None:
+            made = self._stream(data)
             data = made if isinstance(made, bytes) else b"".join(made)
         if self._kept is not None:
             self._kept.append(data)
@@ -119,7 +114,7 @@ class Streamed:
 
     def rest(self) -> bytes:
         """What to send at the end."""
-        data = self.piece(b"") if callable(self._message.stream) else b""
+        data = self.piece(b"") if self._stream is not None else b""
         if self._kept is not None:
             self._message.data.content = b"".join(self._kept)
         return data
@@ -159,6 +154,14 @@ def _headers(lines: Iterable[bytes]) -> http.Headers:
 def _unframed(message: http.Message) -> list[bytes]:
     """The fields without those that give the length of the body."""
     return [_line(field) for field in message.headers.fields if field[0].lower() not in _FRAMING]
+
+
+def _join(lines: list[bytes]) -> bytes:
+    """The lines as one text; raises BadMessage for a line end within one."""
+    text = b"\r\n".join(lines)
+    if text.count(b"\n") != len(lines) - 1:
+        raise BadMessage(Cause.BARE_LF)
+    return text
 
 
 def _line(field: tuple[bytes, bytes]) -> bytes:

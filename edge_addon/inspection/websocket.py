@@ -8,18 +8,83 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer, WebsocketMessageHook
+from mitmproxy.proxy.layers.websocket import (
+    WebsocketConnection,
+    WebsocketEndHook,
+    WebsocketLayer,
+    WebsocketMessageHook,
+)
+from wsproto import ConnectionType
+from wsproto.events import CloseConnection, Event, Message
+from wsproto.frame_protocol import CloseReason
 
 from edge_addon.inspection.hooks import Hooks
 from edge_addon.inspection.pieces import HELD_BYTES
-from edge_addon.upstream.interfaces import UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
 
 log = logging.getLogger(__name__)
+
+
+FEED_BYTES = 16 * 1024
+"""Decompressed at once, which may make a thousand times as much of them."""
+PART_COST = 64
+"""Counted for each part of a message beside its bytes, as empty ones take memory too."""
+
+
+class WebSocketSide(WebsocketConnection):
+    """Reads the frames of one side. A message is bounded, as it has to be held whole for the hook.
+
+    Joins what arrives of a frame only at its end: mitmproxy's layer would copy all that it has for each part.
+    """
+
+    def __init__(self, side: WebsocketConnection, limit: int) -> None:
+        self._limit = limit
+        self._fed = b""
+        self._parts: list[Any] = []
+        self._size = 0
+        kind = ConnectionType.CLIENT if side.client else ConnectionType.SERVER
+        super().__init__(kind, side._proto.extensions, conn=side.conn)
+
+    def receive_data(self, data: bytes | None) -> None:
+        if data is None:
+            super().receive_data(data)
+        else:
+            self._fed += data
+
+    def events(self) -> Generator[Event, None, None]:
+        yield from super().events()  # a message that the user injects, or the end of the connection
+        fed, self._fed = memoryview(self._fed), b""
+        for start in range(0, len(fed), FEED_BYTES):
+            super().receive_data(bytes(fed[start : start + FEED_BYTES]))
+            for event in super().events():
+                if not isinstance(event, Message):
+                    yield event
+                    if isinstance(event, CloseConnection):
+                        return
+                elif (whole := self._join(event)) is not None:
+                    yield whole
+                if self._size > self._limit:
+                    yield CloseConnection(CloseReason.MESSAGE_TOO_BIG, "The message is too big")
+                    return
+
+    def _join(self, event: Message[Any]) -> Message[Any] | None:
+        """The whole frame at its end."""
+        self._parts.append(event.data)
+        self._size += len(event.data) + PART_COST
+        if not event.frame_finished or self._size > self._limit:
+            return None
+        data = event.data[:0].join(self._parts)
+        self._parts.clear()
+        if event.message_finished:
+            self._size = 0
+        return replace(event, data=data)
 
 
 class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
@@ -59,6 +124,9 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._tunnel = protocol
         self._hooks.injectable[self._flow.id] = self._feed
         self._feed(events.Start())
+        limit = self._hooks.body_limit
+        self._layer.client_ws = WebSocketSide(self._layer.client_ws, limit)
+        self._layer.server_ws = WebSocketSide(self._layer.server_ws, limit)
         self.resume_reading()
         if self._early:
             self._feed(events.DataReceived(self._flow.server_conn, self._early))
@@ -79,6 +147,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
     def close(self) -> None:
         if not self._is_closing:
             self._is_closing = True
+            self._flow.resume()  # in case the user has intercepted a message: there is nobody to go on for
             self._feed(events.ConnectionClosed(self._flow.client_conn))
             self._upstream.close()
 
@@ -148,7 +217,10 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         except Exception:
             log.exception("inspection: a WebSocket failed")
             self.abort()
-            is_over = True
+            hook, is_over = None, True
+            if self._hooks.injectable.pop(self._flow.id, None) is not None:
+                self._flow.live = False
+                self._hooks.run(self._hooks.tell(WebsocketEndHook(self._flow), self._flow))
         if is_over and self._tunnel is not None:
             if self._lost is None:
                 self._tunnel.eof_received()

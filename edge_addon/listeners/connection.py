@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum, auto
 from typing import cast
 
@@ -59,60 +60,44 @@ def _discard(_data: bytes) -> None:
     """Not a method, so that a connection that has ended does not refer to itself."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class ClientConnection(asyncio.Protocol):
     """The protocol of an accepted socket, and the `Channel` of its session."""
 
-    listener: ListenerSettings
-    client: Address
-    local: Address
-    secure: bool
-    server_name: str | None
-    selection: Selection | None
-    tls_version: str | None
-    alpn: str | None
-    opened: float
     _plane: DataPlane
+    listener: ListenerSettings
     _make_session: SessionMaker
-    _busy_answer: bytes
-    _transport: asyncio.Transport
-    _timer: Timer
-    _phase: Phase
-    _receive: Callable[[bytes], None]
+    _busy_answer: bytes = b""
+    _: KW_ONLY
+    client: Address = field(init=False)
+    local: Address = field(init=False)
+    secure: bool = False
+    server_name: str | None = None
+    selection: Selection | None = None
+    tls_version: str | None = None
+    alpn: str | None = None
+    opened: float = field(init=False)
+    _transport: asyncio.Transport = field(init=False)
+    _timer: Timer = field(init=False)
+    _phase: Phase = Phase.PROXY_HEADER
+    _receive: Callable[[bytes], None] = _discard
     """Takes the received bytes in the current phase."""
-    _header: bytes
+    _header: bytes = b""
     """The part of the PROXY header that has come so far."""
-    _hello: HelloReader | None
-    _stage: TlsStage | None
-    _session: Session | None
-    _is_admitted: bool
+    _hello: HelloReader | None = None
+    _stage: TlsStage | None = None
+    _session: Session | None = None
+    _is_admitted: bool = False
     """The client's address is counted; `connection_lost` releases it."""
-    _is_eof: bool
+    _is_eof: bool = False
     """The client sends nothing more."""
-    _is_paused: bool
-    _is_corked: bool
+    _is_paused: bool = False
+    _is_corked: bool = False
     """What the session writes is sent in one piece once it has read all that has come."""
-    _unsent: int
+    _unsent: int = 0
     """Bytes left to send when the closing connection was last checked."""
-    _fault: Exception | None
+    _fault: Exception | None = None
     """Why the connection was dropped, if its session must not take that for a normal end."""
-    __slots__ = tuple(__annotations__)
-
-    def __init__(
-        self, plane: DataPlane, listener: ListenerSettings, make_session: SessionMaker, busy_answer: bytes = b""
-    ) -> None:
-        self.listener = listener
-        self.secure = False
-        self.server_name = self.selection = self.tls_version = self.alpn = None
-        self._plane = plane
-        self._make_session = make_session
-        self._busy_answer = busy_answer
-        self._session = self._stage = self._hello = self._fault = None
-        self._is_corked = self._is_paused = self._is_eof = self._is_admitted = False
-        self._header = b""
-        self._unsent = 0
-        self._phase = Phase.PROXY_HEADER
-        self._receive = _discard
-        self._timer = plane.timers.timer()
 
     def _enter(self, phase: Phase, receive: Callable[[bytes], None]) -> None:
         self._phase = phase
@@ -122,6 +107,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._timer = self._plane.timers.timer()
         self.opened = self._plane.loop.time()
         self.client = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
@@ -258,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         """The header must be complete before any byte behind it is used (PROXY protocol, section 2)."""
         self._header += data
         header = proxy_protocol.parse(self._header)
-        if isinstance(header, proxy_protocol.NeedMore):
+        if header is None:
             return
         if isinstance(header, proxy_protocol.Invalid):
             self._plane.count("proxy_header_invalid")
@@ -273,7 +259,7 @@ class ClientConnection(asyncio.Protocol):
             self._receive(rest)
 
     def _await_hello(self) -> None:
-        self._hello = self._plane.hello_context.reader()
+        self._hello = HelloReader(self._plane.hello_context)
         self._enter(Phase.HELLO, self._read_hello)
         self._timer.set(self._plane.settings.limits.handshake_seconds, self._handshake_timed_out)
 

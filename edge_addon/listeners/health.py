@@ -41,15 +41,10 @@ class HealthSession:
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
 
-    def pause_writing(self) -> None:
-        """Nothing to pause: the only answer is small."""
+    def _ignore(self) -> None:
+        """Nothing to pause: the only answer is small. Nothing to do in a drain: the answer itself reports it."""
 
-    def resume_writing(self) -> None: ...
-
-    def tls_established(self) -> None: ...
-
-    def drain(self) -> None:
-        """Nothing to do: the answer itself reports the drain."""
+    pause_writing = resume_writing = tls_established = drain = _ignore
 
     def _answer(self, *, is_head: bool) -> None:
         is_serving = not self._plane.is_service_ending

@@ -6,6 +6,7 @@ latter only for one's own processes, unless root asks. Nothing here raises; the 
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 LISTENING = "0A"
@@ -33,22 +34,10 @@ def find_port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
         except OSError:
             continue
     targets = {f"socket:[{inode}]" for inode in inodes}
-    owners = [pid for pid in _pids(proc) if _holds(proc / str(pid) / "fd", targets)] if targets else []
+    # Unlike `Path.glob`, `iglob` skips the folders of processes that end meanwhile.
+    links = glob.iglob(f"{glob.escape(str(proc))}/[0-9]*/fd/*") if targets else ()  # noqa: PTH207
+    owners = sorted({int(each.parts[-3]) for each in map(Path, links) if _link(each) in targets})
     return ", ".join(f"{_name(proc, pid)} (pid {pid})" for pid in owners) or None
-
-
-def _pids(proc: Path) -> list[int]:
-    try:
-        return sorted(int(each.name) for each in proc.iterdir() if each.name.isdigit())
-    except OSError:
-        return []
-
-
-def _holds(descriptors: Path, targets: set[str]) -> bool:
-    try:
-        return any(_link(each) in targets for each in descriptors.iterdir())
-    except OSError:
-        return False
 
 
 def _link(descriptor: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from certstore.model.settings.models import HostPort, ListenerSettings
@@ -55,6 +55,15 @@ class Plan:
     unused: tuple[OpenSocket, ...]
 
 
+_MATCHES: tuple[Callable[[OpenSocket, HostPort, HostPort], bool], ...] = (
+    lambda each, configured, _: each.configured == configured,
+    # Port 0 asks for any free port: a socket that was opened for something else does not match.
+    lambda each, _, address: bool(address.port) and (each.host, each.port) == address,
+    lambda each, _, address: each.takes_v4 and bool(address.port) and address == (ANY_V4, each.port),
+)
+"""Whether a socket suits a listener with this address in edge.yaml and this IP address, the best match first."""
+
+
 def plan_sockets(
     listens: Sequence[HostPort], available: Sequence[OpenSocket], resolved: Mapping[str, str] | None = None
 ) -> Plan:
@@ -65,7 +74,7 @@ def plan_sockets(
     wanted = [HostPort((resolved or {}).get(listen.host, listen.host), listen.port) for listen in listens]
     free = list(available)
     sources: dict[int, OpenSocket | Bind] = {}
-    for suits in (_is_configured_for, _has_address, _covers_v4_wildcard):
+    for suits in _MATCHES:
         for index, (configured, address) in enumerate(zip(listens, wanted, strict=True)):
             if index in sources:
                 continue
@@ -77,19 +86,6 @@ def plan_sockets(
         takes_v4 = address.host == ANY_V6 and HostPort(ANY_V4, address.port) not in wanted
         sources.setdefault(index, Bind(address.host, address.port, takes_v4))
     return Plan(tuple(sources[index] for index in range(len(wanted))), tuple(free))
-
-
-def _is_configured_for(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
-    return candidate.configured == configured
-
-
-def _has_address(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
-    # Port 0 asks for any free port: a socket that was opened for something else does not match.
-    return bool(address.port) and (candidate.host, candidate.port) == address
-
-
-def _covers_v4_wildcard(candidate: OpenSocket, configured: HostPort, address: HostPort) -> bool:
-    return candidate.takes_v4 and bool(address.port) and address == (ANY_V4, candidate.port)
 
 
 def socket_facts(listener: socket.socket, configured: HostPort | None = None) -> OpenSocket | None:

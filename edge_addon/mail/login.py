@@ -13,16 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from enum import Enum
 
-from edge_addon.mail.dialogue import (
-    LINE_LIMIT,
-    Action,
-    Count,
-    Ended,
-    Step,
-    ToClient,
-    ToUpstream,
-    client_fault,
-)
+from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, Step, ToClient, ToUpstream, client_fault
 from edge_addon.mail.lines import Fault, Framer, Literals
 from edge_addon.mail.opening import UPSTREAM_GARBLED
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from certstore.model.settings.models import ListenerKind
 from certstore.model.starttls import CLIENT_SIDES
@@ -24,10 +23,6 @@ from edge_addon.mail.smtp import Handling, SmtpRelay, TransferRules
 from edge_addon.mail.starttls import AUTH_BEFORE_TLS, COMMAND_BEFORE_TLS, Argument, Effect, Rule, Script
 
 
-class DialogueFactory(Protocol):
-    def __call__(self, *, is_secure: bool) -> Dialogue: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class MailProtocol:
     """`goodbye_text` may contain `{host}` and `{why}`. All of them make a client keep its mail and try again later."""
@@ -35,7 +30,8 @@ class MailProtocol:
     before_tls: Script | None
     """What the edge answers before STARTTLS; None if commands in the clear are passed to the mail server."""
     opening: OpeningScript
-    dialogue: DialogueFactory
+    dialogue: Callable[[bool], Dialogue]
+    """Gets whether the client uses TLS, which a login always does."""
     goodbye_text: str
     too_long: str
     """The goodbye to a client that sent a line longer than any command."""
@@ -54,13 +50,8 @@ class MailProtocol:
         return self.opening.greeting_over_tls is None
 
 
-def _login(make: Callable[[], Dialogue]) -> DialogueFactory:
-    """A factory that ignores `is_secure`: logins are over TLS only."""
-
-    def dialogue(*, is_secure: bool) -> Dialogue:
-        return make()
-
-    return dialogue
+def _by_name(names: Mapping[Handling, str]) -> dict[str, Handling]:
+    return {name: handling for handling, listed in names.items() for name in listed.split()}
 
 
 def _refused(answer: str, names: str) -> dict[str, Rule]:
@@ -84,7 +75,7 @@ IMAP = MailProtocol(
         literals=Literals.ON_REQUEST,
     ),
     opening=OpeningScript(CLIENT_SIDES[ListenerKind.IMAP], "* OK {host} ready\r\n"),
-    dialogue=_login(ImapLogin),
+    dialogue=lambda _: ImapLogin(),
     goodbye_text="* BYE [UNAVAILABLE] {why}\r\n",  # RFC 5530 §3: a failure that passes
     too_long="* BYE Line too long\r\n",
 )
@@ -102,7 +93,7 @@ POP3 = MailProtocol(
         malformed=Rule("-ERR Unknown command\r\n", refusal=COMMAND_BEFORE_TLS),
     ),
     opening=OpeningScript(CLIENT_SIDES[ListenerKind.POP3], "+OK {host} ready\r\n"),
-    dialogue=_login(Pop3Login),
+    dialogue=lambda _: Pop3Login(),
     goodbye_text="-ERR [SYS/TEMP] {why}\r\n",  # RFC 3206 §4
     too_long="-ERR Line too long\r\n",
     can_speak_unasked=False,
@@ -128,34 +119,26 @@ SIEVE = MailProtocol(
         literals=Literals.AT_ONCE,
     ),
     opening=OpeningScript(CLIENT_SIDES[ListenerKind.SIEVE], None),
-    dialogue=_login(SieveLogin),
+    dialogue=lambda _: SieveLogin(),
     goodbye_text='BYE (TRYLATER) "{why}"\r\n',  # RFC 5804 §1.3
     too_long='BYE "Line too long"\r\n',
 )
 
 _MUST_STARTTLS = "530 5.7.0 Must issue a STARTTLS command first\r\n"  # RFC 3207 §4
-
+_SHARED = {each: each.name for each in (Handling.DATA, Handling.BDAT, Handling.STARTTLS, Handling.QUIT)}
 
 SMTP_RULES = TransferRules(
     # Only these pass: a private extension (XEXCH50, ATRN) could change the meaning of the bytes after it.
-    handling={
-        "EHLO": Handling.EHLO,
-        "HELO": Handling.HELO,
-        "MAIL": Handling.PASS,
-        "RCPT": Handling.PASS,
-        "RSET": Handling.PASS,
-        "BURL": Handling.PASS,
-        "NOOP": Handling.PASS_LAST,
-        "VRFY": Handling.PASS_LAST,
-        "EXPN": Handling.PASS_LAST,
-        "HELP": Handling.PASS_LAST,
-        "ETRN": Handling.PASS_LAST,
-        "DATA": Handling.DATA,
-        "BDAT": Handling.BDAT,
-        "AUTH": Handling.AUTH,
-        "STARTTLS": Handling.STARTTLS,
-        "QUIT": Handling.QUIT,
-    },
+    handling=_by_name(
+        {
+            Handling.EHLO: "EHLO",
+            Handling.HELO: "HELO",
+            Handling.PASS: "MAIL RCPT RSET BURL",
+            Handling.PASS_LAST: "NOOP VRFY EXPN HELP ETRN",
+            Handling.AUTH: "AUTH",
+        }
+        | _SHARED
+    ),
     refusals={
         "XCLIENT": "550 5.7.0 Not allowed\r\n",
         "XFORWARD": "550 5.7.0 Not allowed\r\n",
@@ -177,20 +160,15 @@ SMTP = MailProtocol(
 """Mail between servers, which passes in the clear too."""
 
 LMTP_RULES = TransferRules(
-    handling={
-        "LHLO": Handling.EHLO,
-        "MAIL": Handling.NEW_MAIL,
-        "RCPT": Handling.RCPT,
-        "RSET": Handling.NEW_MAIL,
-        "NOOP": Handling.PASS_LAST,
-        "VRFY": Handling.PASS_LAST,
-        "EXPN": Handling.PASS_LAST,
-        "HELP": Handling.PASS_LAST,
-        "DATA": Handling.DATA,
-        "BDAT": Handling.BDAT,
-        "STARTTLS": Handling.STARTTLS,
-        "QUIT": Handling.QUIT,
-    },
+    handling=_by_name(
+        {
+            Handling.EHLO: "LHLO",
+            Handling.NEW_MAIL: "MAIL RSET",
+            Handling.RCPT: "RCPT",
+            Handling.PASS_LAST: "NOOP VRFY EXPN HELP",
+        }
+        | _SHARED
+    ),
     refusals={name: SMTP_RULES.refusals[name] for name in ("XCLIENT", "XFORWARD", "STARTTLS")},
     hidden=SMTP_RULES.hidden | {"AUTH", "BURL", "ETRN"},
     hidden_in_clear=frozenset({"REQUIRETLS"}),

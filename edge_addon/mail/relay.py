@@ -6,20 +6,11 @@ then `imap`, `pop3` or `sieve` up to the login, or `smtp` to the end. What may p
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
 from certstore.model.settings.models import ProxyProtocol, UpstreamTls
-from edge_addon.mail.dialogue import (
-    LINE_TOO_LONG,
-    Action,
-    Count,
-    Dialogue,
-    Ended,
-    Ready,
-    Step,
-    ToClient,
-    ToUpstream,
-)
+from edge_addon.mail.dialogue import LINE_TOO_LONG, Action, Count, Dialogue, Ended, Ready, Step, ToClient, ToUpstream
 from edge_addon.mail.opening import Opening
 from edge_addon.mail.protocols import PROTOCOLS, MailProtocol
 from edge_addon.mail.starttls import BeforeTls
@@ -73,53 +64,45 @@ class Stage(Enum):
     FINISHED = 5
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class MailSession:
     """The `Session` of every mail listener."""
 
     _channel: Channel
     _plane: DataPlane
-    _protocol: MailProtocol
-    _host: str
-    _stage: Stage
-    _dialogue: Dialogue | None
+    _: KW_ONLY
+    _protocol: MailProtocol = field(init=False)
+    _host: str = field(init=False)
+    _stage: Stage = field(init=False)
+    _dialogue: Dialogue | None = None
     """From `BEFORE_TLS` to `DIALOGUE`, but not during a handshake."""
-    _opening: Opening | None
+    _opening: Opening | None = None
     """Only in `OPENING`."""
-    _leg: UpstreamLeg | None
-    _has_end_to_pass: bool
+    _leg: UpstreamLeg | None = None
+    _has_end_to_pass: bool = False
     """The client will send nothing more, and the upstream has yet to learn it."""
-    _is_client_full: bool
-    _is_upstream_full: bool
-    _is_reading_paused: bool
-    _ends_with_newline: bool
+    _is_client_full: bool = False
+    _is_upstream_full: bool = False
+    _is_reading_paused: bool = False
+    _ends_with_newline: bool = True
     """No line to the client is half sent."""
-    _bytes_in: int
-    _bytes_out: int
-    _outcome: str | None
-    _opening_since: float
-    _upstream_duration: float | None
-    _idle_seconds: float
-    _timer: Timer
-    _drain_timer: Timer | None
+    _bytes_in: int = 0
+    _bytes_out: int = 0
+    _outcome: str | None = None
+    _opening_since: float = field(init=False)
+    _upstream_duration: float | None = None
+    _idle_seconds: float = field(init=False)
+    _timer: Timer = field(init=False)
+    _drain_timer: Timer | None = None
     """Set from the first `drain` on."""
 
-    __slots__ = tuple(__annotations__)
-
-    def __init__(self, channel: Channel, plane: DataPlane) -> None:
-        self._channel = channel
-        self._plane = plane
+    def __post_init__(self) -> None:
+        channel, plane = self._channel, self._plane
         self._protocol = PROTOCOLS[channel.listener.kind]
         self._host = plane.snapshot.main.host
-        self._dialogue = self._opening = self._leg = None
-        self._has_end_to_pass = self._is_client_full = self._is_upstream_full = self._is_reading_paused = False
-        self._ends_with_newline = True
-        self._bytes_in = self._bytes_out = 0
-        self._outcome = None
-        self._upstream_duration = None
         limit = LOGIN_SECONDS if self._protocol.has_login else SMTP_SECONDS
         self._idle_seconds = min(limit, plane.settings.limits.mail_idle_seconds)
         self._timer = plane.timers.timer()
-        self._drain_timer = None
         if channel.secure or self._protocol.before_tls is None:
             self._open_upstream(client_awaits_greeting=True)
         else:
@@ -275,7 +258,7 @@ class MailSession:
         channel = self._channel
         listener = channel.listener
         self._stage = Stage.OPENING
-        self._dialogue = self._protocol.dialogue(is_secure=channel.secure)
+        self._dialogue = self._protocol.dialogue(channel.secure)
         self._opening = Opening(
             self._protocol.opening,
             self._host,

@@ -89,7 +89,7 @@ class Phase(Enum):
 class SmtpRelay:
     """Matches replies to commands in order, and sends the edge's own replies in their proper place."""
 
-    def __init__(self, rules: TransferRules, *, is_secure: bool) -> None:
+    def __init__(self, rules: TransferRules, is_secure: bool) -> None:
         self._rules = rules
         self._is_secure = is_secure
         self._client = Framer(COMMAND_LIMIT, is_strict=True)

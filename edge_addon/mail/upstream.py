@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import ssl
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -49,26 +50,18 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
     return upstream_context(ca_file)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class UpstreamLeg(asyncio.Protocol):
     """One connection, from `open` to `close`."""
 
     _owner: Owner | None
     _loop: asyncio.AbstractEventLoop
     _listener: ListenerSettings
-    _ca_file: Path | None
-    _header: bytes
-    _task: asyncio.Task[None] | None
-    _transport: asyncio.Transport | None
-
-    __slots__ = tuple(__annotations__)
-
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, listener: ListenerSettings, base: Path) -> None:
-        self._owner = owner
-        self._loop = loop
-        self._listener = listener
-        self._ca_file = base / listener.upstream_ca_file if listener.upstream_ca_file is not None else None
-        self._header = b""
-        self._task = self._transport = None
+    _base: Path
+    _: KW_ONLY
+    _header: bytes = b""
+    _task: asyncio.Task[None] | None = None
+    _transport: asyncio.Transport | None = None
 
     @property
     def address(self) -> HostPort:
@@ -83,7 +76,8 @@ class UpstreamLeg(asyncio.Protocol):
     def start_tls(self) -> None:
         """Begin TLS after the upstream's go-ahead. `upstream_secured` or `upstream_lost` follows."""
         try:
-            context = client_context(self._ca_file)
+            ca_file = self._listener.upstream_ca_file
+            context = client_context(self._base / ca_file if ca_file is not None else None)
         except OSError as error:
             self._note_handshake(error)
             return

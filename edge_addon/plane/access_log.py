@@ -126,7 +126,8 @@ class AccessLog:
         self._pending.clear()
         try:
             if self._file is None:
-                self._file = self._open(self._path)
+                to_file = str(self._path) != "-"
+                self._file = self._path.open("a", encoding="utf-8", buffering=1 << 16) if to_file else sys.stdout
             self._file.write(text)
             self._file.flush()
         except OSError as error:
@@ -146,9 +147,3 @@ class AccessLog:
         if file is not None and file is not sys.stdout:
             with contextlib.suppress(OSError):
                 file.close()
-
-    @staticmethod
-    def _open(path: Path) -> TextIO:
-        if str(path) == "-":
-            return sys.stdout
-        return path.open("a", encoding="utf-8", buffering=1 << 16)

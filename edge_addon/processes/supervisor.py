@@ -180,7 +180,7 @@ class Supervisor:
         for key, _ in self._selector.select(min(timeouts, default=None)):
             key.data()
         if self._watchdog is not None:
-            self._notifier.watchdog()
+            self._notifier.notify("WATCHDOG=1")
 
     def _on_status(self, child: forking.ForkedChild) -> Callable[[], None]:
         def read_status() -> None:
@@ -257,7 +257,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._fleet.stop()
         log.info("stopping: open connections have %g s to finish", self._settings.limits.drain_seconds)
-        self._notifier.stopping("draining")
+        self._notifier.notify("STOPPING=1", "STATUS=draining")
         # From now on the system refuses new clients, instead of letting them wait for nobody.
         self._sockets.close()
 
@@ -276,7 +276,7 @@ class Supervisor:
             "" if self._fleet.is_complete else ", without control: no certificate is installed, ordered or renewed"
         )
         log.info("serving %s%s", self._describe(), missing)
-        self._notifier.ready(f"serving {self._describe()}{missing}")
+        self._notifier.notify("READY=1", f"STATUS=serving {self._describe()}{missing}")
 
     def _describe(self) -> str:
         listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"

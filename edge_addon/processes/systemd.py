@@ -65,15 +65,6 @@ class Notifier:
         if self._socket is not None:
             self._socket.close()
 
-    def ready(self, status: str) -> None:
-        self.notify("READY=1", f"STATUS={status}")
-
     def reloading(self) -> None:
         """`Type=notify-reload` also wants the time, by the clock that systemd uses."""
         self.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-
-    def stopping(self, status: str) -> None:
-        self.notify("STOPPING=1", f"STATUS={status}")
-
-    def watchdog(self) -> None:
-        self.notify("WATCHDOG=1")

@@ -20,7 +20,7 @@ from mitmproxy.utils import asyncio_utils
 from certstore.store.journal import JournalUnreadable
 from edge_addon.addon.edge import Edge, Inherited
 from edge_addon.inspection.scripts import load_scripts
-from edge_addon.processes.drain import Drain
+from edge_addon.processes.drain import drain
 from edge_addon.processes.forking import ParentLink
 from edge_addon.processes.metrics_file import MetricsFile
 
@@ -116,8 +116,9 @@ class _Worker:
         if self._edge.plane is None:
             self._master.end()
             return
-        drain = Drain(self._edge, self._edge.plane, self._drain_seconds, self._parent.announce_closed)
-        self._drain = asyncio.get_running_loop().create_task(drain.run(keeps_health=service_ends))
+        stop, announce = self._edge.stop_accepting, self._parent.announce_closed
+        draining = drain(self._edge.plane, self._drain_seconds, stop, announce, keeps_health=service_ends)
+        self._drain = asyncio.get_running_loop().create_task(draining)
         self._drain.add_done_callback(lambda _: self._master.end())
 
     def _on_supervisor_gone(self) -> None:

@@ -6,6 +6,7 @@ pool) and remembers the answers for the last host, because most connections carr
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from certstore.model.names import normalise_server_name
@@ -30,35 +31,29 @@ REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 """A reverse proxy opens no tunnels to targets of the client's choice; TRACE would show clients what the edge adds."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Admission:
     """Decides about the requests of one connection."""
 
-    own_fields: tuple[Field, ...]
-    """Set on every answer of this connection; empty in clear text."""
-    response_fields: FieldTable
-    exchange: ExchangeMaker
-    """What relays a request that `admit` let through."""
     _channel: Channel
-    _forwarded: bytes
-    _host: bytes | None
-    _inspected: InspectedClient | None
-    _is_trusted: bool
-    _needs_inspection: bool
     _plane: DataPlane
-    _pool: UpstreamPool | None
-    _site: str
-    _snapshot: Snapshot | None
-    __slots__ = tuple(__annotations__)
+    _: KW_ONLY
+    own_fields: tuple[Field, ...] = ()
+    """Set on every answer of this connection; empty in clear text."""
+    response_fields: FieldTable = field(init=False)
+    exchange: ExchangeMaker = Exchange
+    """What relays a request that `admit` let through."""
+    _forwarded: bytes = b""
+    _host: bytes | None = None
+    _inspected: InspectedClient | None = None
+    _is_trusted: bool = field(init=False)
+    _needs_inspection: bool = False
+    _pool: UpstreamPool | None = None
+    _site: str = ""
+    _snapshot: Snapshot | None = None
 
-    def __init__(self, channel: Channel, plane: DataPlane) -> None:
-        self._channel = channel
-        self._plane = plane
-        self._host = self._snapshot = self._pool = None
-        self._forwarded = b""
-        self._inspected = None
-        self._needs_inspection = False
-        self.exchange = Exchange
-        self._site = ""
+    def __post_init__(self) -> None:
+        channel, plane = self._channel, self._plane
         self._is_trusted = plane.is_trusted_proxy(channel.client.host)
         self.own_fields = plane.own_fields if channel.secure else ()
         self.response_fields = plane.response_fields if channel.secure else response_fields

@@ -7,10 +7,11 @@ bytes as HTTP/1.1 frames them and gets body bytes back.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import KW_ONLY, dataclass
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
-from edge_addon.upstream.connection import UpstreamConnection
+from edge_addon.upstream.connection import UpgradedConnection, UpstreamConnection
 from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
 from edge_addon.upstream.resend import has_arrived, may_send_again
@@ -25,47 +26,33 @@ KEPT_BYTES = 65536
 costs little beside the body, and servers close connections that have answered, not fresh ones."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Exchange:
     """Created for each request; call `start` once, then `send` and `finish` while there is a body."""
 
-    upstream: str | None
-    """The URL of the upstream that got the request."""
-    _asks_upgrade: bool
     _client: ExchangeClient
-    _connection: UpstreamConnection | None
-    _fields: FieldTable
-    _is_complete: bool
-    _is_head: bool
-    _is_kept: bool
-    """`_unsent` keeps the whole request for a second try."""
-    _may_resend: bool
-    _opening: asyncio.Task[None] | None
     _pool: UpstreamPool
-    _unsent: bytes
-    __slots__ = tuple(__annotations__)
-
-    def __init__(
-        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
-    ) -> None:
-        """`fields` decides what happens to each header field of the response."""
-        self._client = client
-        self._pool = pool
-        self._fields = fields
-        self._is_head = method == b"HEAD"
-        self._may_resend = method in IDEMPOTENT
-        self._asks_upgrade = asks_upgrade
-        self._connection = self._opening = self.upstream = None
-        self._unsent = b""
-        self._is_complete = True
-        self._is_kept = False
+    _method: bytes
+    _fields: FieldTable
+    """What happens to each header field of the response."""
+    _: KW_ONLY
+    asks_upgrade: bool
+    upstream: str | None = None
+    """The URL of the upstream that got the request."""
+    _connection: UpstreamConnection | None = None
+    _is_complete: bool = True
+    _is_kept: bool = False
+    """`_unsent` keeps the whole request for a second try."""
+    _may_resend: bool = False
+    _opening: asyncio.Task[None] | None = None
+    _unsent: bytes = b""
 
     # Used by the session.
 
     def start(self, data: bytes, *, length: int, is_complete: bool) -> None:
         """Send the request: its head and the beginning of its body of `length`. `is_complete`: nothing will follow."""
         self._is_complete = is_complete
-        if length:
-            self._may_resend = False
+        self._may_resend = not length and self._method in IDEMPOTENT
         self._is_kept = is_complete and len(data) <= KEPT_BYTES
         # Kept for a second try, or until there is a connection.
         self._unsent = data
@@ -130,8 +117,8 @@ class Exchange:
             self,
             data,
             self._fields,
-            is_head=self._is_head,
-            asks_upgrade=self._asks_upgrade,
+            is_head=self._method == b"HEAD",
+            asks_upgrade=self.asks_upgrade,
             is_complete=self._is_complete,
         )
 
@@ -152,7 +139,7 @@ class Exchange:
         self._connection = None
         self._client.response_ended(data, trailers)
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._connection = None
         self._client.upgraded(head, rest, connection)
 

@@ -7,6 +7,7 @@ framed anew and move only as fast as the slower side. A request creates no task,
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.interfaces import RequestExchange, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import RequestExchange
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -40,44 +42,38 @@ class _Phase(Enum):
     CLOSED = auto()
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Http1Session:
     """HTTP/1 on one client connection: the channel's `Session`, the `ExchangeClient` of the current exchange."""
 
-    _admission: Admission
-    _body: RequestBody | None
-    _buffer: bytes
     _channel: Channel
-    _empty_lines: int
-    _exchange: RequestExchange | None
-    _has_answered: bool
-    _is_chunked: bool
-    _is_closing: bool
-    _is_draining: bool
-    _is_eof: bool
-    _is_write_paused: bool
-    _limits: Limits
-    _phase: _Phase
     _plane: DataPlane
-    _rate: BodyRate
-    _read_pause: ReadPause
-    _report: Report
-    _timer: Timer
-    _tunnel: Tunnel | None
-    __slots__ = tuple(__annotations__)
+    _: KW_ONLY
+    _admission: Admission = field(init=False)
+    _body: RequestBody | None = None
+    _buffer: bytes = b""
+    _empty_lines: int = 0
+    _exchange: RequestExchange | None = None
+    _has_answered: bool = False
+    _is_chunked: bool = False
+    _is_closing: bool = False
+    _is_draining: bool = False
+    _is_eof: bool = False
+    _is_write_paused: bool = False
+    _limits: Limits = field(init=False)
+    _phase: _Phase = _Phase.HEAD
+    _rate: BodyRate = field(init=False)
+    _read_pause: ReadPause = field(init=False)
+    _report: Report = field(init=False)
+    _timer: Timer = field(init=False)
+    _tunnel: Tunnel | None = None
 
-    def __init__(self, channel: Channel, plane: DataPlane) -> None:
-        self._channel = channel
-        self._plane = plane
+    def __post_init__(self) -> None:
+        channel, plane = self._channel, self._plane
         self._limits = plane.settings.limits
         self._admission = Admission(channel, plane)
-        self._phase = _Phase.HEAD
-        self._buffer = b""
-        self._empty_lines = 0
         self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
-        self._is_draining = self._is_eof = self._is_write_paused = False
-        self._has_answered = self._is_chunked = self._is_closing = False
-        self._tunnel = self._exchange = self._body = None
         self._timer = plane.timers.timer()
         # A connection without a request is worth less than one that was in use.
         self._timer.set(self._limits.head_seconds, self._close)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 from edge_addon.http.limits import HALF_CLOSED_SECONDS, STALL_SECONDS
 from edge_addon.transport.tcp import close_with_deadline
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.interfaces import UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
 
 
 class ClientEnd(Protocol):
@@ -30,42 +31,27 @@ class ClientEnd(Protocol):
     def resume_reading(self) -> None: ...
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Tunnel(asyncio.Protocol):
     """The protocol of the upstream's transport after the upgrade; the session calls `client_…` for its own events."""
 
-    bytes_in: int
-    bytes_out: int
     _channel: ClientEnd
-    _client_ended: bool
     _connection: UpgradedConnection
-    _idle_seconds: float
-    _is_client_full: bool
-    _is_over: bool
-    _is_upstream_full: bool
-    _on_end: Callable[[str], None]
     _timer: Timer
-    _transport: asyncio.Transport
-    __slots__ = tuple(__annotations__)
-
-    def __init__(
-        self,
-        channel: ClientEnd,
-        connection: UpgradedConnection,
-        timer: Timer,
-        idle_seconds: float,
-        on_end: Callable[[str], None],
-    ) -> None:
-        self._channel = channel
-        self._connection = connection
-        self._transport = connection.transport
-        self._timer = timer
-        self._idle_seconds = idle_seconds
-        self._on_end = on_end
-        self._is_over = self._is_client_full = self._is_upstream_full = self._client_ended = False
-        self.bytes_in = self.bytes_out = 0
+    _idle_seconds: float
+    _on_end: Callable[[str], None]
+    _: KW_ONLY
+    bytes_in: int = 0
+    bytes_out: int = 0
+    _client_ended: bool = False
+    _is_client_full: bool = False
+    _is_over: bool = False
+    _is_upstream_full: bool = False
+    _transport: asyncio.Transport = field(init=False)
 
     def start(self, from_upstream: bytes, from_client: bytes) -> None:
         """Take over the transport; the bytes are those that either side sent right behind the upgrade."""
+        self._transport = self._connection.transport
         self._transport.set_protocol(self)
         self._moved()
         if from_upstream:

@@ -38,11 +38,6 @@ _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
-class NeedMore:
-    """The data may become a header; call again with all of it and more."""
-
-
-@dataclass(frozen=True, slots=True)
 class Invalid:
     """The data is not a header, whatever follows."""
 
@@ -91,10 +86,11 @@ def build_v2(
     return V2_SIGNATURE + struct.pack("!BBH", _V2_PROXY, family, len(body)) + body
 
 
-def parse(data: bytes) -> NeedMore | Header | Invalid:
+def parse(data: bytes) -> Header | Invalid | None:
     """Parse the header at the start of a connection; `data` is everything received so far.
 
-    The first bytes tell the versions apart; no protocol in which the client speaks first starts with either.
+    None: it may become a header; call again with all of it and more. The first bytes tell the versions apart; no
+    protocol in which the client speaks first starts with either.
     """
     if V2_SIGNATURE.startswith(data[: len(V2_SIGNATURE)]):
         return _parse_v2(data)
@@ -103,12 +99,12 @@ def parse(data: bytes) -> NeedMore | Header | Invalid:
     return Invalid("the connection does not start with a PROXY header")
 
 
-def _parse_v1(data: bytes) -> NeedMore | Header | Invalid:
+def _parse_v1(data: bytes) -> Header | Invalid | None:
     end = data.find(b"\r\n", 0, V1_LONGEST)
     if end < 0:
         if len(data) >= V1_LONGEST:
             return Invalid(f"no line end within {V1_LONGEST} bytes")
-        return NeedMore()
+        return None
     fields = data[:end].split(b" ")
     if fields[1:2] == [b"UNKNOWN"]:
         return Header(end + 2, None, None)  # the rest of the line must be ignored (section 2.1)
@@ -137,9 +133,9 @@ def _parse_port(text: bytes) -> int:
     return int(text)
 
 
-def _parse_v2(data: bytes) -> NeedMore | Header | Invalid:
+def _parse_v2(data: bytes) -> Header | Invalid | None:
     if len(data) < V2_FIXED:
-        return NeedMore()
+        return None
     version_and_command, family, length = struct.unpack_from("!BBH", data, len(V2_SIGNATURE))
     if version_and_command not in (_V2_LOCAL, _V2_PROXY):
         return Invalid(f"version and command {version_and_command:#04x} are unknown")
@@ -147,7 +143,7 @@ def _parse_v2(data: bytes) -> NeedMore | Header | Invalid:
         return Invalid(f"a header of {length} bytes; at most {V2_LONGEST_BODY} are accepted")
     end = V2_FIXED + length
     if len(data) < end:
-        return NeedMore()
+        return None
     if version_and_command == _V2_LOCAL or family == _FAMILY_UNSPEC:
         return Header(end, None, None)
     if family not in (_FAMILY_TCP4, _FAMILY_TCP6):

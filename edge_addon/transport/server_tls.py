@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ def upstream_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """The protocol of the connection below, and the transport of the protocol above.
 
@@ -38,31 +40,20 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """
 
     _upper: asyncio.Protocol
-    _lower: asyncio.Transport
     _context: ssl.SSLContext
-    _stage: TlsStage
+    _server_name: str
+    """A host name, which is sent as SNI, or an IP address; the certificate must match it."""
     _on_handshake: Callable[[OSError | None], None] | None
-    _truncation: OSError | None
+    _: KW_ONLY
+    _lower: asyncio.Transport = field(init=False)
+    _stage: TlsStage = field(init=False)
+    _truncation: OSError | None = None
     """The server closed the connection without close_notify."""
-    _is_open: bool
-    _is_closing: bool
-    __slots__ = tuple(__annotations__)
+    _is_open: bool = False
+    _is_closing: bool = False
 
-    def __init__(
-        self,
-        upper: asyncio.Protocol,
-        context: ssl.SSLContext,
-        server_name: str,
-        on_handshake: Callable[[OSError | None], None],
-    ) -> None:
-        """`server_name`: a host name, which is sent as SNI, or an IP address; the certificate must match it."""
-        super().__init__()
-        self._upper = upper
-        self._context = context
-        self._stage = TlsStage(context, server_name)
-        self._on_handshake = on_handshake
-        self._truncation = None
-        self._is_open = self._is_closing = False
+    def __post_init__(self) -> None:
+        self._stage = TlsStage(self._context, self._server_name)
 
     # The connection below.
 
@@ -150,9 +141,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._upper = cast(asyncio.Protocol, protocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._upper
 
     # TLS.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from math import ceil
 
 RESOLUTION = 1.0
@@ -17,21 +18,16 @@ LONGEST_WAIT = 64
 """Seconds after which a waiting timer is checked, so that a cancelled one is not kept for all of its time."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Timer:
     """One deadline that can be moved and cancelled at any time, even after it has fired."""
 
     _timers: Timers
-    _callback: Callable[[], None] | None
-    _due: float
-    _slot: int
+    _: KW_ONLY
+    _callback: Callable[[], None] | None = None
+    _due: float = 0.0
+    _slot: int = 0
     """The second in which `expire` is called; 0 when it is not scheduled."""
-    __slots__ = tuple(__annotations__)
-
-    def __init__(self, timers: Timers) -> None:
-        self._timers = timers
-        self._callback = None
-        self._due = 0.0
-        self._slot = 0
 
     def set(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` in `seconds`, instead of what was set before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,14 +35,18 @@ MINIMUM_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3
 
 
 @dataclass(frozen=True, slots=True)
-class _Built:
-    context: ssl.SSLContext
+class _Built[C]:
+    context: C
     version: int
     at: float
 
 
-class ContextCache:
-    """Contexts by site, version and purpose (web or mail); the least recently used ones are dropped."""
+class VersionedContexts[C](ABC):
+    """Contexts by site, version and purpose (web or mail); the least recently used ones are dropped.
+
+    A site has one context per purpose, the newest. When the version is not readable (pruned before this worker read the
+    journal, or a disk error), the site's live version is tried, then the last good context stays in use.
+    """
 
     def __init__(
         self,
@@ -52,19 +57,40 @@ class ContextCache:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._layout = layout
-        self._minimum_version = MINIMUM_VERSIONS[settings.tls.minimum_version]
-        self._protocols = ["h2", "http/1.1"] if settings.http.http2 else ["http/1.1"]
+        self._settings = settings
         self._capacity = capacity
         self._monotonic = monotonic
-        self._built: OrderedDict[tuple[str, bool], _Built] = OrderedDict()
+        self._built: OrderedDict[tuple[str, bool], _Built[C]] = OrderedDict()
 
-    def get(self, certificate: ServedCertificate, *, is_mail: bool) -> ssl.SSLContext | None:
-        """The context that serves this certificate, or None when its files can't be read and none was built before.
-
-        A site has one context per purpose, the newest. When the version is not readable (pruned before this worker
-        read the journal, or a disk error), the site's live version is tried, then the last good context stays in use.
-        """
+    def get(self, certificate: ServedCertificate, *, is_mail: bool) -> C | None:
+        """The context that serves this certificate, or None when its files can't be read and none was built before."""
         return self._of(certificate.site, certificate.version, is_mail)
+
+    def _of(self, site: str, version: int, is_mail: bool) -> C | None:
+        key = (site, is_mail)
+        built = self._built.get(key)
+        now = self._monotonic()
+        if built is not None and built.version == version and now - built.at < MAXIMUM_AGE_SECONDS:
+            self._built.move_to_end(key)
+            return built.context
+        context = self._build(self._layout.version(site, version), is_mail)
+        if context is None:
+            context = self._build(self._layout.live(site), is_mail)
+        if context is None:
+            return built.context if built is not None else None
+        self._built[key] = _Built(context, version, now)
+        self._built.move_to_end(key)
+        if len(self._built) > self._capacity:
+            self._built.popitem(last=False)
+        return context
+
+    @abstractmethod
+    def _build(self, folder: Path, is_mail: bool) -> C | None:
+        """A context with the certificates in this folder, or None when they can't be read."""
+
+
+class ContextCache(VersionedContexts[ssl.SSLContext]):
+    """What the edge's own listeners serve on."""
 
     def warm(self, sites: int) -> None:
         """Build the contexts of main and of `sites` other sites, as they are live now.
@@ -85,32 +111,14 @@ class ContextCache:
             if site == MAIN:
                 self._of(site, version, is_mail=True)
 
-    def _of(self, site: str, version: int, is_mail: bool) -> ssl.SSLContext | None:
-        key = (site, is_mail)
-        built = self._built.get(key)
-        now = self._monotonic()
-        if built is not None and built.version == version and now - built.at < MAXIMUM_AGE_SECONDS:
-            self._built.move_to_end(key)
-            return built.context
-        context = self._build(self._layout.version(site, version), is_mail)
-        if context is None:
-            context = self._build(self._layout.live(site), is_mail)
-        if context is None:
-            return built.context if built is not None else None
-        self._built[key] = _Built(context, version, now)
-        self._built.move_to_end(key)
-        if len(self._built) > self._capacity:
-            self._built.popitem(last=False)
-        return context
-
     def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext | None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = self._minimum_version
+        context.minimum_version = MINIMUM_VERSIONS[self._settings.tls.minimum_version]
         context.set_ciphers(CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that needs more connects again
         if not is_mail:
-            context.set_alpn_protocols(self._protocols)
+            context.set_alpn_protocols(["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"])
         try:
             context.load_cert_chain(folder / files.FULLCHAIN, folder / files.PRIVKEY)
             if (folder / files.FULLCHAIN_RSA).exists():

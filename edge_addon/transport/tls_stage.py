@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 import sys
 from collections.abc import Buffer, Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from edge_addon.transport.client_hello import plain_server_name
 
@@ -53,29 +53,21 @@ class HelloContext:
         self.seen: list[str | None] = []
         self.reads_plain = minimum_version <= ssl.TLSVersion.TLSv1_2
         """`client_hello` does not see which version the client supports; where 1.2 is too old, OpenSSL must read it."""
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = minimum_version
-        self._context.sni_callback = self._report
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.minimum_version = minimum_version
+        self.tls.sni_callback = self._report
 
     def _report(self, _tls: ssl.SSLObject, server_name: str | None, _context: ssl.SSLContext) -> int:
         self.seen.append(server_name)
-        return (
-            ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        )  # ends this handshake; the alert is sent only when the name is refused
-
-    def reader(self) -> HelloReader:
-        """A reader for one connection."""
-        return HelloReader(self)
-
-    def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-        """Start a handshake that ends once the name is known; for `HelloReader`."""
-        return self._context.wrap_bio(incoming, outgoing, server_side=True)
+        # Ends this handshake; the alert is sent only when the name is refused.
+        return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
 
 def _ignore(_what: object) -> None:
     """Report nothing: the handshake fails with an alert anyway."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class HelloReader:
     """Reads one connection's ClientHello, in pieces of any size; tiny pieces cost no more than their bytes.
 
@@ -83,17 +75,12 @@ class HelloReader:
     """
 
     _context: HelloContext
-    _received: list[bytes]
-    _size: int
-    _incoming: ssl.MemoryBIO
-    _outgoing: ssl.MemoryBIO
-    _tls: ssl.SSLObject
-    __slots__ = tuple(__annotations__)
-
-    def __init__(self, context: HelloContext) -> None:
-        self._context = context
-        self._received = []
-        self._size = 0
+    _: KW_ONLY
+    _received: list[bytes] = field(default_factory=list)
+    _size: int = 0
+    _incoming: ssl.MemoryBIO = field(init=False)
+    _outgoing: ssl.MemoryBIO = field(init=False)
+    _tls: ssl.SSLObject = field(init=False)
 
     @property
     def is_fresh(self) -> bool:
@@ -107,7 +94,7 @@ class HelloReader:
             if name is not None:
                 return Hello(data, name.decode("ascii") or None, UNRECOGNIZED_NAME)
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            self._tls = self._context.begin(self._incoming, self._outgoing)
+            self._tls = self._context.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._received.append(data)
         self._size += len(data)
         self._incoming.write(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum, auto
 from typing import Protocol, cast
 
@@ -34,8 +35,18 @@ class PoolOwner(Protocol):
         """The connection is closed, whether it was idle or in use."""
 
 
-class ResponseReceiver(Protocol):
-    """What a connection works for until the response has ended or failed."""
+class UpgradedConnection(Protocol):
+    """An upstream connection that a tunnel has taken over."""
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
+
+    def tunnel_ended(self) -> None:
+        """The tunnel has closed the connection."""
+
+
+class ResponseReader(Protocol):
+    """What gets the parts of a response, and paces the request's body."""
 
     def informational(self, head: ResponseHead) -> None:
         """A 1xx response other than 101."""
@@ -48,16 +59,20 @@ class ResponseReceiver(Protocol):
     def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
         """The last bytes of the body; the connection is already back in its pool, or closed."""
 
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpstreamConnection) -> None:
-        """101: the receiver now owns the connection; `rest` are the first bytes of the new protocol."""
-
-    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
-        """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
+        """101: the reader now owns the connection; `rest` are the first bytes of the new protocol."""
 
     def pause_body(self) -> None:
         """The upstream does not keep up with the request body."""
 
     def resume_body(self) -> None: ...
+
+
+class ResponseReceiver(ResponseReader, Protocol):
+    """What a connection works for until the response has ended or failed."""
+
+    def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
+        """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
 
 
 class _Stage(Enum):
@@ -69,46 +84,35 @@ class _Stage(Enum):
     CLOSED = auto()
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class UpstreamConnection(asyncio.Protocol):
     """Made by its `PoolOwner`, which keeps it while it is idle. It keeps nothing of a request afterwards."""
 
-    is_active: bool
-    """Whether the owner counts it as in use; set by the owner."""
-    is_reused: bool
-    idle_since: float
-    has_answered: bool
-    """A byte of the response to the current request has come."""
-    has_ended: bool
-    """The server closed it without a reset; known once it is lost."""
     owner: PoolOwner
-    transport: asyncio.Transport
     _max_head: int
-    _receiver: ResponseReceiver | None
-    _stage: _Stage
-    _readable: select.poll | None
-    _buffer: bytes
-    _left: int
-    _informational: int
-    _decoder: ChunkDecoder | None
-    _fields: FieldTable
-    _head: ResponseHead | None
-    _is_head_request: bool
-    _asks_upgrade: bool
-    _is_request_complete: bool
-    _is_paused: bool
-    __slots__ = tuple(__annotations__)
-
-    def __init__(self, owner: PoolOwner, max_head: int) -> None:
-        self.owner = owner
-        self._max_head = max_head
-        self._receiver = self._readable = self._decoder = self._head = None
-        self._stage = _Stage.IDLE
-        self._buffer = b""
-        self._left = self._informational = 0
-        self._fields = response_fields
-        self._is_head_request = self._asks_upgrade = self._is_request_complete = self._is_paused = False
-        self.is_active = self.is_reused = self.has_answered = self.has_ended = False
-        self.idle_since = 0.0
+    _: KW_ONLY
+    is_active: bool = False
+    """Whether the owner counts it as in use; set by the owner."""
+    is_reused: bool = False
+    idle_since: float = 0.0
+    has_answered: bool = False
+    """A byte of the response to the current request has come."""
+    has_ended: bool = False
+    """The server closed it without a reset; known once it is lost."""
+    transport: asyncio.Transport = field(init=False)
+    _receiver: ResponseReceiver | None = None
+    _stage: _Stage = _Stage.IDLE
+    _readable: select.poll | None = None
+    _buffer: bytes = b""
+    _left: int = 0
+    _informational: int = 0
+    _decoder: ChunkDecoder | None = None
+    _fields: FieldTable = field(init=False)
+    _head: ResponseHead | None = None
+    _is_head_request: bool = False
+    _asks_upgrade: bool = False
+    _is_request_complete: bool = False
+    _is_paused: bool = False
 
     @property
     def is_usable(self) -> bool:

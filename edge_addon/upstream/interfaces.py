@@ -6,44 +6,19 @@ relay's own or that of the inspection; neither the session nor the plane needs t
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 from edge_addon.http.fields import FieldTable
-from edge_addon.http.framing import ResponseHead
 from edge_addon.transport.channel import Channel
+from edge_addon.upstream.connection import ResponseReader
 from edge_addon.upstream.pool import UpstreamPool
 
 
-class UpgradedConnection(Protocol):
-    """An upstream connection that a tunnel has taken over."""
-
-    @property
-    def transport(self) -> asyncio.Transport: ...
-
-    def tunnel_ended(self) -> None:
-        """The tunnel has closed the connection."""
-
-
-class ExchangeClient(Protocol):
+class ExchangeClient(ResponseReader, Protocol):
     """The session that an exchange works for. Nothing is called after the end, a failure or a cancel."""
-
-    def informational(self, head: ResponseHead) -> None: ...
-
-    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None: ...
-
-    def response_data(self, data: bytes) -> None: ...
-
-    def response_ended(self, data: bytes, trailers: list[bytes]) -> None: ...
-
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None: ...
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """No (more) response; `status` is the answer if none was sent yet, 0 to drop the connection without one."""
-
-    def pause_body(self) -> None: ...
-
-    def resume_body(self) -> None: ...
 
 
 class RequestExchange(Protocol):
@@ -70,7 +45,7 @@ class ExchangeMaker(Protocol):
     """Makes the exchange of a request; `fields` says what happens to each field of its response."""
 
     def __call__(
-        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, *, asks_upgrade: bool
+        self, client: ExchangeClient, pool: UpstreamPool, method: bytes, fields: FieldTable, /, *, asks_upgrade: bool
     ) -> RequestExchange: ...
 
 

@@ -227,7 +227,10 @@ class UpstreamPool:
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work, or of all when none does."""
         now = self._time()
-        return min(servers or self.servers, key=lambda server: (_is_down(server, now), server.active))
+        return min(
+            servers or self.servers,
+            key=lambda server: (server.is_unhealthy or server.failed_until > now, server.active),
+        )
 
     def _clean_up(self) -> None:
         """Close connections that have been idle too long; stop once none is left."""
@@ -247,10 +250,6 @@ class UpstreamPool:
         for server in self.servers:
             server.is_retired = True
             server.close_idle(math.inf)
-
-
-def _is_down(server: Server, now: float) -> bool:
-    return server.is_unhealthy or server.failed_until > now
 
 
 def _cause_of(error: OSError) -> str:

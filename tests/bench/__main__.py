@@ -28,7 +28,7 @@ from tests.bench.upstream import Upstream
 
 MEMORY_FOLDER = Path("/dev/shm")
 NEEDED_BYTES = 6 * 1024**3
-"""What 50,000 sites take, with room; a store in memory is made in a tenth of the time that syncing a disk takes."""
+"""Enough for 50,000 sites; creating a store in memory takes a tenth of the time that syncing a disk takes."""
 
 _VERSION_COMMANDS = {
     "nginx": ("nginx", "-v"),
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(level=logging.ERROR)
     _raise_descriptor_limit()
-    # However it is ended, so are the servers that it has started.
+    # However the run ends, the servers that it has started end too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     size = TINY if options.tiny else QUICK if options.quick else FULL
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(root: Path, size: Size, wanted: Sequence[str], only_peers: Sequence[str] | None, say: Progress) -> Bench:
-    """Measure what is wanted, in order. Raises Missing for what nothing can be measured without."""
+    """Measure what is wanted, in order. Raises Missing if something indispensable is missing."""
     for program in ("nginx", "openssl", "wrk", "h2load"):
         find(program)
     with Upstream(root / "upstream") as upstream:

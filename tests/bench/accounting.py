@@ -1,7 +1,7 @@
-"""What the operating system says of a server's processes: CPU time and memory, of every process and thread of it.
+"""What the operating system reports of a server's processes and threads: CPU time and memory.
 
-CPU time per operation is the benchmark's currency, because it stays what it is when other programs share the machine;
-a load figure does not.
+The benchmark counts CPU time per operation, because other programs on the machine don't change it; they do change
+operations per second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _QUIET_SECONDS = 0.06
 
 
 def process_tree(root: int) -> list[int]:
-    """The process and all its descendants that are alive."""
+    """The process and all its living descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -31,7 +31,7 @@ def process_tree(root: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of these processes, their threads and the children that they have waited for."""
+    """User and system time of these processes, their threads and the children they have waited for."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -40,14 +40,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def wait_until_started(pids: Iterable[int]) -> None:
-    """Wait for what a server still does after it began to serve: look through its store, start a console."""
+    """Wait for work that a server still does after it has begun to serve: scan its store, start a console."""
     settled_cpu_seconds(pids, settle_timer=90.0, moment=1.0)
 
 
 def settled_cpu_seconds(pids: Iterable[int], settle_timer: float = 2.0, moment: float = _QUIET_SECONDS) -> float:
-    """The same once the processes have been at rest for a moment: what a load left to be done belongs to it.
+    """The CPU time once the processes have been at rest for a moment: work that a load leaves behind belongs to it.
 
-    They are waited for at most `patience` seconds, for a `moment` of (nearly) no work.
+    Waits at most `patience` seconds for a `moment` of (nearly) no work.
     """
     pids = list(pids)
     deadline = time.monotonic() + settle_timer
@@ -62,7 +62,7 @@ def settled_cpu_seconds(pids: Iterable[int], settle_timer: float = 2.0, moment: 
 
 
 def pss_kilobytes(pids: Iterable[int]) -> float:
-    """Memory of these processes together; what they share is counted once (proportional set size)."""
+    """Total memory of these processes; shared memory is counted once (proportional set size)."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ def pss_kilobytes(pids: Iterable[int]) -> float:
 
 
 def name_of(pid: int) -> str:
-    """The name that a process gave itself; empty when it has ended."""
+    """The name that a process gave itself; empty if it has ended."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""

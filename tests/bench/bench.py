@@ -1,4 +1,4 @@
-"""One run: which servers, how much is asked of them, where results go and what is said meanwhile."""
+"""One run: which servers, how much load, where results go, and the progress messages."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.bench.programs import Missing, find
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is asked for."""
+    """How much load."""
 
     name: str
     rounds: int
     seconds: int
     idle_connections: tuple[int, ...]
     few_idle_connections: tuple[int, ...]
-    """Of servers that would take minutes, and in a quick run of all but the edge."""
+    """For servers that would take minutes, and in a quick run for all but the edge."""
     stores: tuple[int, ...]
     starts: int
     drops: int
@@ -34,7 +34,7 @@ class Size:
     large_bodies: int = 3
     held_connections: int = 200
     start_seconds: float = 120.0
-    """A start that takes longer is given up, and named so."""
+    """A start that takes longer is given up and reported."""
     warms_up: bool = True
     is_brief: bool = False
 
@@ -48,7 +48,7 @@ TINY = Size(
 
 @dataclass(slots=True)
 class Bench:
-    """What the measurements share. `missing` says which servers could not be had."""
+    """What the measurements share. `missing` names the servers that are not available."""
 
     root: Path
     size: Size
@@ -73,11 +73,11 @@ class Bench:
 
     @property
     def kinds(self) -> list[Peer]:
-        """The servers less those that only differ in where their certificates are."""
+        """The servers, without those that differ only in where their certificates are."""
         return [peer for peer in self.peers if not peer.is_variant]
 
     def start(self, peer: Peer, *, workers: int = 1) -> Server:
-        """A fresh server for the sites that there are now; not yet waited for. Ends with its `with`."""
+        """A fresh server for the current sites, not yet ready. Ends with its `with`."""
         self._starts += 1
         folder = self.root / "servers" / str(self._starts)
         folder.mkdir(parents=True)
@@ -85,7 +85,7 @@ class Bench:
 
     @contextmanager
     def serving(self, *, workers: int = 1, peers: Sequence[Peer] | None = None) -> Iterator[list[Server]]:
-        """All of them at once, each ready; one that does not come up is named and left out."""
+        """All servers at once, each ready; one that does not start is named and left out."""
         with ExitStack() as stack:
             servers = []
             for peer in self.kinds if peers is None else peers:
@@ -97,14 +97,14 @@ class Bench:
                     self.say(str(error))
                     continue
                 servers.append(server)
-            # What a start leaves to be done is not part of any operation.
+            # Work that a start leaves behind is not part of any operation.
             accounting.wait_until_started([pid for server in servers for pid in server.pids()])
             yield servers
 
     def cpu_per_operation(
         self, figure: Figure, server: Server, load: Callable[[Server], Load], *, scale: float = 1e6
     ) -> None:
-        """One value of one server: its CPU time over what the client did, in millionths of a second."""
+        """One value of one server: its CPU time per operation, in microseconds."""
         name = server.peer.name
         try:
             before = server.cpu_seconds()

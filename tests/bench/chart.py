@@ -1,6 +1,6 @@
 """The SVG chart: a panel per figure, a bar per server. Pure.
 
-A bar that would dwarf the others ends at the edge of its panel with a gap in it; its number still says all.
+A bar that would dwarf the others is cut with a gap at the edge of its panel; its number is complete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS = 2
 PANEL_WIDTH, LABEL_WIDTH, NUMBER_WIDTH = 440, 112, 104
 ROW, TOP, GAP = 20, 30, 18
 LONGEST = 3.0
-"""A bar is cut where it is longer than so many times the edge's."""
+"""A bar is cut if it is more than this many times as long as the edge's."""
 
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#1f2933}.t{font-weight:600;font-size:13px}.u{fill:#66727f}"
@@ -93,6 +93,6 @@ def _panel(results: Results, figure: Figure, title: str, peers: Sequence[str], x
 
 
 def _way(note: str) -> str:
-    """What a server needed to be told before it did it."""
+    """What a server needed before it noticed the change."""
     way = note.partition("; ")[2]
     return escape(f", {way}") if way else ""

@@ -1,7 +1,7 @@
 """The clients: s_time, wrk and h2load for load, Python's own TLS for names, certificates and idle connections.
 
-Every load returns what was done and raises LoadFailed when an answer was not what it should be: a figure of a server
-that answers errors quickly is worth nothing.
+Every load returns what was done and raises LoadFailed if an answer is wrong: a figure is worthless if the server just
+answers errors quickly.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _S_TIME_DONE = re.compile(r"^(\d+) connections in \d+ real seconds, (\d+) bytes 
 
 
 class LoadFailed(Exception):
-    """A client saw an answer that it must not see; the message holds its words."""
+    """A client got a wrong answer; the message holds its output."""
 
 
 class NotResumed(LoadFailed):
-    """The server gives sessions that it then does not take."""
+    """The server issues sessions that it then does not resume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Load:
     seconds: float
 
 
-# Handshakes, one after the other, by several processes at once.
+# Handshakes, one after another, in several processes at once.
 
 
 def s_time(port: int, seconds: int, *, path: str | None = None, reuse: bool = False, processes: int = 2) -> Load:
@@ -49,7 +49,7 @@ def s_time(port: int, seconds: int, *, path: str | None = None, reuse: bool = Fa
     command = [find("openssl"), "s_time", "-connect", f"127.0.0.1:{port}", "-time", str(seconds)]
     command.append("-reuse" if reuse else "-new")
     if path is not None:
-        # It writes `GET %s HTTP/1.0` and no Host; this makes an HTTP/1.1 request of it, and its own tail a header.
+        # s_time writes `GET %s HTTP/1.0` without Host; this makes it an HTTP/1.1 request and the rest a header.
         command += ["-www", f"{path} HTTP/1.1\r\nHost: {MAIN_HOST}\r\nConnection: close\r\nX-Rest:"]
     elif reuse:
         command.append("-tls1_2")
@@ -90,7 +90,7 @@ def wrk(port: int, path: str, seconds: float, *, connections: int = 16) -> Load:
 
 
 def h2load(port: int, path: str, requests: int, *, http1: bool = False, connections: int = 4, streams: int = 1) -> Load:
-    """So many GETs, over HTTP/2 unless `http1`."""
+    """This many GETs, over HTTP/2 unless `http1`."""
     connections = min(connections, requests)
     command = [find("h2load"), f"-n{requests}", f"-c{connections}", f"-m{streams}", *(["--h1"] if http1 else [])]
     command += [f"--connect-to=127.0.0.1:{port}", f"https://{MAIN_HOST}{path}"]
@@ -105,7 +105,7 @@ def h2load(port: int, path: str, requests: int, *, http1: bool = False, connecti
 
 
 def _run_all(commands: Sequence[Sequence[str]], seconds: float) -> list[str]:
-    """Run them at the same time; what each has said. Raises LoadFailed when one fails or does not end."""
+    """Run them at the same time and return the output of each. Raises LoadFailed if one fails or does not end."""
     running = [
         subprocess.Popen(
             command,
@@ -141,7 +141,7 @@ def _run_all(commands: Sequence[Sequence[str]], seconds: float) -> list[str]:
 def _client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # which certificate it is, is seen by its fingerprint
+    context.verify_mode = ssl.CERT_NONE  # the fingerprint shows which certificate it is
     return context
 
 
@@ -160,12 +160,12 @@ def connect(port: int, name: str | None, *, seconds: float = TIMEOUT_SECONDS) ->
 
 
 def fingerprint(secure: ssl.SSLSocket) -> str:
-    """SHA-256 of the leaf that the server showed."""
+    """SHA-256 of the leaf that the server sent."""
     return hashlib.sha256(secure.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def served(port: int, name: str | None, *, seconds: float = TIMEOUT_SECONDS) -> str | None:
-    """The fingerprint that a client gets for this name; None when it gets none."""
+    """The fingerprint of the certificate that a client gets for this name; None if it gets none."""
     try:
         with connect(port, name, seconds=seconds) as secure:
             return fingerprint(secure)
@@ -174,7 +174,7 @@ def served(port: int, name: str | None, *, seconds: float = TIMEOUT_SECONDS) -> 
 
 
 def get(secure: ssl.SSLSocket, host: str, path: str) -> bytes:
-    """One keep-alive GET; the body. Raises OSError, also for any answer but 200."""
+    """Send one keep-alive GET, return the body. Raises OSError, also for any answer but 200."""
     secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     received = b""
     while b"\r\n\r\n" not in received:
@@ -197,7 +197,7 @@ def _receive(secure: ssl.SSLSocket) -> bytes:
 
 @contextmanager
 def held_connections(port: int, host: str, path: str, count: int) -> Iterator[list[ssl.SSLSocket]]:
-    """So many connections that have each had one answer and are kept open."""
+    """This many connections, each kept open after one answer."""
     held: list[ssl.SSLSocket] = []
     try:
         for _ in range(count):
@@ -211,7 +211,7 @@ def held_connections(port: int, host: str, path: str, count: int) -> Iterator[li
 
 
 def still_answered(held: Sequence[ssl.SSLSocket], host: str, path: str) -> int:
-    """How many of these connections are answered once more."""
+    """How many of these connections still answer."""
     answered = 0
     for secure in held:
         try:

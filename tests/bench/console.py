@@ -1,9 +1,9 @@
-"""The console's overview with many sites: how long it takes to answer, and what it weighs.
+"""The console's overview with many sites: how long it takes to answer, and how large it is.
 
-    python -m tests.bench.console [N]        (default 10,000; the store is made in a temporary folder and removed)
+    python -m tests.bench.console [N]        (default 10,000; the store is created in a temporary folder and removed)
 
-Real HTTPS to a console in a process of its own kind, signed in by a session, pages as a browser asks for them. The
-first figure is what a start costs until the overview can be shown. Exit code 1 where a figure is missed.
+Real HTTPS to a console in its usual process, signed in with a session, and pages as a browser requests them. The first
+figure is the time from the start until the overview can be shown. Exit code 1 if a figure is not reached.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def is_reached(client: Client, what: str, path: str) -> bool:
 
 
 def after_a_change(console: RunningConsole, client: Client, site: str) -> list[str]:
-    """What one changed site costs the next look at all of them."""
+    """What one changed site costs the next request for the overview."""
     api = console.api()
     began = time.perf_counter()
     assert api.send("PUT", f"/api/v1/sites/{site}/settings", {"host": site, "contact": ["a@x.test"]}).status == 200

@@ -1,4 +1,4 @@
-"""The figures that the benchmark takes, what was found for them, and how that compares with what the edge has to reach.
+"""The figures of the benchmark, the values found for them, and how these compare with what the edge must reach.
 
 Pure: numbers in, verdicts out.
 """
@@ -14,7 +14,7 @@ EDGE = "certedge"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row of the table. Less is better in all but those that count (`is_count`)."""
+    """One row of the table. Less is better, except for counts (`is_count`)."""
 
     key: str
     title: str
@@ -23,7 +23,7 @@ class Figure:
     is_count: bool = False
 
     def at(self, size: int) -> Figure:
-        """The same with so many sites."""
+        """The same figure with this many sites."""
         return Figure(f"{self.key}@{size}", self.title, self.unit, self.digits, self.is_count)
 
 
@@ -38,7 +38,7 @@ LARGE = Figure("large", "body of 100 MB", "ms CPU", 1)
 PER_OPERATION = (HANDSHAKE, HANDSHAKE_GET, RESUMED, RESUMED_GET, KEEP_ALIVE, HTTP2, MEGABYTE, LARGE)
 
 IDLE = Figure("idle", "memory per idle TLS connection", "KB", 1)
-"""`at` counts connections here."""
+"""`at` is a number of connections here."""
 SPEEDUP_HANDSHAKE = Figure("speedup_handshake", "full handshakes with 2 workers instead of 1", "×", 2, is_count=True)
 SPEEDUP_KEEP_ALIVE = Figure("speedup_keep_alive", "GETs with 2 workers instead of 1", "×", 2, is_count=True)
 
@@ -54,7 +54,7 @@ PER_STORE = (START, START_CPU, SITE_MEMORY, SITE_MEMORY_WORKER, RANDOM_NAMES, DR
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One cell: the values of all rounds, or why there are none, or both (`note` says how it came about)."""
+    """One cell: the values of all rounds, or the reason why there are none, or both (`note`)."""
 
     values: tuple[float, ...] = ()
     note: str = ""
@@ -66,7 +66,7 @@ class Found:
 
 @dataclass(slots=True)
 class Results:
-    """Everything that was found in one run, by figure and peer."""
+    """All values of one run, by figure and peer."""
 
     cells: dict[tuple[str, str], Found] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Results:
         self.cells[figure.key, peer] = Found((*found.values, value), found.note)
 
     def note(self, figure: Figure, peer: str, text: str) -> None:
-        """Why there is no value, or how it came about."""
+        """Why there is no value, or how it was measured."""
         self.figures.setdefault(figure.key, figure)
         self.cells[figure.key, peer] = Found(self.found(figure, peer).values, text)
 
@@ -88,7 +88,7 @@ class Results:
         return self.found(figure, peer).median
 
     def ratio(self, figure: Figure, peer: str, other: str) -> float | None:
-        """How many times `other`'s value: the median over the rounds, as what disturbs a round disturbs both."""
+        """How many times `other`'s value: the median over the rounds, because a disturbance affects both in a round."""
         ours, theirs = self.found(figure, peer).values, self.found(figure, other).values
         if not ours or not theirs:
             return None
@@ -99,7 +99,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One line of what the edge has to reach."""
+    """One requirement on the edge."""
 
     title: str
     reach: str
@@ -166,7 +166,7 @@ _JUDGES: tuple[Callable[[Results], Verdict], ...] = (
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """What the edge has to reach, held against what was found."""
+    """Compares what the edge must reach with what was found."""
     return [judge(results) for judge in _JUDGES]
 
 

@@ -8,11 +8,11 @@ from tests.certificates import CertificateAuthority, Issued, make_key
 
 MAIN_HOST = "edge.test"
 KEYS = 8
-"""Making keys is not what is measured, so the sites share a few."""
+"""The sites share a few keys, because creating keys is not measured."""
 
 
 class SiteFiles:
-    """`main_path` and one file per site below `folder`; grows on demand, never shrinks."""
+    """`main_path`, and one file per site below `folder`; grows on demand, never shrinks."""
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "sites"
@@ -46,13 +46,13 @@ class SiteFiles:
         return self._ca.issue(host, private_key=self._keys[hash(host) % KEYS])
 
     def put(self, host: str, issued: Issued) -> None:
-        """Replace the site's file, as a careful dropper does: by rename."""
+        """Replace the site's file by rename, as a careful dropper does."""
         replace_file(self.path(host), issued.combined_pem)
         self.fingerprints[host] = issued.fingerprint
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write beside it, then rename. The hidden name is one that no server takes for a certificate."""
+    """Write a hidden file beside it, which no server reads as a certificate, then rename it."""
     half = path.parent / f".{path.name}.new"
     half.write_bytes(content)
     half.rename(path)

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- figures: written by `tests/bench/run --update-page` -->", "<!
 def update(
     results: Results, circumstances: Circumstances, peers: Sequence[str], caption: str, *, folder: Path = FOLDER
 ) -> None:
-    """Replace what stands between the two marks; raises ValueError when they are not there."""
+    """Replace the text between the two marks; raises ValueError if they are missing."""
     path = folder / "README.md"
     before, found_begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, found_end, after = rest.partition(END)

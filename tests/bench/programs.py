@@ -1,4 +1,4 @@
-"""Where the programs are that the benchmark runs, and which package brings each."""
+"""Where the programs of the benchmark are, and which package contains each."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PACKAGES = {
 
 
 class Missing(Exception):
-    """A program is not on this machine; the message names it and what would bring it."""
+    """A program is missing on this machine; the message names it and its package."""
 
 
 def find(program: str) -> str:
-    """The program's path: beside this Python first, then on the system's path. Raises Missing."""
+    """The program's path, looked for beside this Python, then on PATH. Raises Missing."""
     beside = Path(sys.executable).parent / program
     found = str(beside) if beside.exists() else shutil.which(program, path=SYSTEM_PATH)
     if found is None:

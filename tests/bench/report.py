@@ -1,4 +1,4 @@
-"""What a run found, as text tables, as JSON and as the README page's block. Pure: writes nothing."""
+"""The results of a run as text tables, as JSON and as a block for the README page. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.bench.figures import (
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Where and when; `versions` of what was measured, `missing` what could not be."""
+    """Where and when; `versions` of what was measured, and what is `missing`."""
 
     date: str
     size: str
@@ -44,7 +44,7 @@ class Table:
 
 
 def tables(results: Results, peers: Sequence[str]) -> list[Table]:
-    """One table for the operations, one for memory and workers, one per size of store. Empty ones are left out."""
+    """One table for operations, one for memory and workers, one per size of store. Empty tables are left out."""
     idle = [figure for key, figure in results.figures.items() if key.startswith(f"{IDLE.key}@")]
     sizes = sorted({int(key.partition("@")[2]) for key in results.figures if key.partition("@")[0] in _STORE_KEYS})
     made = [

@@ -1,9 +1,9 @@
 """Many sites: how long a start takes, how long a drop takes to be published, what a site costs a worker in memory.
 
-    python -m tests.bench.sites [N]        (default 10,000; the store is made in a temporary folder and removed)
+    python -m tests.bench.sites [N]        (default 10,000; the store is created in a temporary folder and removed)
 
-Every line is one figure. Certificates are real; their keys come from a small pool, as making them is not what is
-measured. Handshakes are not part of it: the figures end where a worker's snapshot changes.
+Every line is one figure. Certificates are real; their keys come from a small pool, because creating keys is not
+measured. Handshakes are not included: the figures end where a worker's snapshot changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Each measurement once, in a tiny size, with the edge and nginx: figures come out, and none is nonsense."""
+"""Each measurement once, at a tiny size, with the edge and nginx: it yields figures, and they are plausible."""
 
 import json
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         ("bodies", (MEGABYTE, LARGE)),
     ],
 )
-def test_a_measurement_gives_a_figure_of_every_server(bench: Bench, measurement: str, figures: tuple) -> None:  # type: ignore[type-arg]
+def test_a_measurement_gives_a_figure_for_every_server(bench: Bench, measurement: str, figures: tuple) -> None:  # type: ignore[type-arg]
     MEASUREMENTS[measurement](bench)
 
     found = {(figure.key, peer): bench.results.median(figure, peer) for figure in figures for peer in PEERS}
@@ -64,7 +64,7 @@ def test_a_measurement_gives_a_figure_of_every_server(bench: Bench, measurement:
 
 
 @pytest.mark.peer
-def test_a_second_worker_is_weighed_against_one(bench: Bench) -> None:
+def test_a_second_worker_is_compared_with_one(bench: Bench) -> None:
     bench.peers = [peer for peer in bench.peers if peer.name == EDGE]
 
     MEASUREMENTS["scaling"](bench)
@@ -72,11 +72,11 @@ def test_a_second_worker_is_weighed_against_one(bench: Bench) -> None:
     for figure in (SPEEDUP_HANDSHAKE, SPEEDUP_KEEP_ALIVE):
         speedup = bench.results.median(figure, EDGE)
         assert speedup is not None
-        assert 0.1 < speedup < 10  # of a load this short; what else the machine does decides half of it
+        assert 0.1 < speedup < 10  # with a load this short, other work on the machine decides half of it
 
 
 @pytest.mark.peer
-def test_idle_connections_are_held_and_weighed(bench: Bench) -> None:
+def test_idle_connections_are_held_and_their_memory_measured(bench: Bench) -> None:
     MEASUREMENTS["idle"](bench)
 
     (count,) = TINY.idle_connections
@@ -87,7 +87,7 @@ def test_idle_connections_are_held_and_weighed(bench: Bench) -> None:
 
 
 @pytest.mark.peer
-def test_stores_are_started_weighed_and_one_certificate_replaced(bench: Bench) -> None:
+def test_stores_are_started_measured_and_one_certificate_replaced(bench: Bench) -> None:
     MEASUREMENTS["stores"](bench)
 
     results, (small, large) = bench.results, TINY.stores

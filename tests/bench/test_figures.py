@@ -1,4 +1,4 @@
-"""What is reckoned from the values: ratios, verdicts, spread, tables and the page."""
+"""What is calculated from the values: ratios, verdicts, spread, tables and the page."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_a_ratio_of_unequal_rounds_is_that_of_the_medians() -> None:
         ("http2", {EDGE: (200.0,), "mitmdump": (2999.0,)}, "GET over HTTP/2, per CPU second", False),
     ],
 )
-def test_a_verdict_holds_what_was_found_against_what_is_to_be_reached(
+def test_a_verdict_compares_what_was_found_with_what_must_be_reached(
     key: str, values: dict[str, tuple[float, ...]], title: str, is_met: bool | None
 ) -> None:
     verdict = next(each for each in verdicts(results(**{key: values})) if each.title == title)
@@ -54,7 +54,7 @@ def test_a_verdict_holds_what_was_found_against_what_is_to_be_reached(
     assert verdict.is_met is is_met
 
 
-def test_limits_of_the_edge_alone_are_judged() -> None:
+def test_limits_of_the_edge_alone_are_checked() -> None:
     made = Results()
     made.add(IDLE.at(10_000), EDGE, 25.1)
     made.add(START.at(10_000), EDGE, 2.4)
@@ -91,7 +91,7 @@ def test_the_chart_marks_the_edge_and_cuts_bars_that_dwarf_it() -> None:
     assert "here &amp; now" in svg
 
 
-def test_the_chart_leaves_out_who_was_not_measured_and_says_what_one_needed() -> None:
+def test_the_chart_leaves_out_servers_without_values_and_shows_what_one_needed() -> None:
     made = Results()
     made.add(DROP.at(10_000), EDGE, 0.05)
     made.add(DROP.at(10_000), "nginx", 21.5)
@@ -105,7 +105,7 @@ def test_the_chart_leaves_out_who_was_not_measured_and_says_what_one_needed() ->
     assert "mitmdump" not in svg
 
 
-def test_the_page_keeps_what_stands_around_the_figures(tmp_path: Path) -> None:
+def test_the_page_keeps_the_text_around_the_figures(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{page.BEGIN}\nold figures\n{page.END}\nafter\n")
 
@@ -119,7 +119,7 @@ def test_the_page_keeps_what_stands_around_the_figures(tmp_path: Path) -> None:
     assert (tmp_path / "chart.svg").read_text().startswith("<svg")
 
 
-def test_a_page_without_its_marks_is_left_alone(tmp_path: Path) -> None:
+def test_a_page_without_its_marks_stays_unchanged(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing here")
 
     with pytest.raises(ValueError, match="marks"):

@@ -1,4 +1,4 @@
-"""The web server behind every measured one: nginx on loopback with a small page, 1 MB and 100 MB."""
+"""The web server behind every measured server: nginx on loopback with a small page, 1 MB and 100 MB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deploy hook with certbot's environment, against a real store."""
+"""The deploy hook, run with certbot's environment on a real store."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def run_hook(config: Path, lineage: Path | None) -> subprocess.CompletedProcess[
 
 
 def make_lineage(folder: Path, issued: Issued) -> Path:
-    """As certbot leaves it: numbered files in archive, links in live, nothing for anybody but the owner."""
+    """A lineage as certbot leaves it: numbered files in archive, links in live, readable only by the owner."""
     archive, live = folder / "archive", folder / "live" / folder.name
     archive.mkdir(parents=True)
     live.mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_refused_certificate_makes_the_hook_fail_and_say_why(config: Path, tmp_p
     assert live_fingerprint(config) is None
 
 
-def test_without_certbots_environment_nothing_is_done(config: Path) -> None:
+def test_hook_does_nothing_without_certbots_environment(config: Path) -> None:
     run = run_hook(config, None)
     assert run.returncode != 0
     assert "RENEWED_LINEAGE" in run.stderr

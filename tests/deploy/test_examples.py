@@ -1,4 +1,4 @@
-"""Every example in deploy/ is accepted by the command that administrators are told to check theirs with."""
+"""Every example in deploy/ passes `check-config`, as an administrator would run it."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def test_example_is_accepted(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
-def test_example_with_a_misspelt_key_is_not(path: Path, tmp_path: Path) -> None:
+def test_example_with_a_misspelt_key_is_refused(path: Path, tmp_path: Path) -> None:
     broken = tmp_path / "edge.yaml"
     broken.write_text(path.read_text().replace("listeners:", "listners:"))
     run = check_config(broken)

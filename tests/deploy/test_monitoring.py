@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: accepted by Prometheus' own tool, and about metrics that there are."""
+"""Alert rules and dashboard: valid for promtool, and about metrics that exist."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def test_promtool_accepts_the_rules(arguments: tuple[str, ...]) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_rules_and_dashboard_ask_for_metrics_that_there_are() -> None:
+def test_rules_and_dashboard_use_existing_metrics() -> None:
     rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())
     asked = {name for group in rules["groups"] for rule in group["rules"] for name in NAME.findall(rule["expr"])}
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
@@ -46,7 +46,7 @@ def test_the_page_names_every_metric() -> None:
     assert set(NAME.findall(text)) == set(FAMILIES)
 
 
-def test_the_dashboard_uses_only_labels_that_there_are() -> None:
+def test_dashboard_uses_only_existing_labels() -> None:
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     labels = {label for family in FAMILIES.values() for label in family.labels} | {"le", "instance"}
     for panel in dashboard["panels"]:

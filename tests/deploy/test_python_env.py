@@ -1,4 +1,4 @@
-"""Finding a Python: the newest is not needed, an old one is not taken, and none at all gets advice, not a traceback."""
+"""Finding a Python: any supported version will do, old ones are skipped, and without one there is advice."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ TOOLS = ("bash", "env", "dirname", "ls", "cat", "grep", "cksum", "rm")
 
 @pytest.fixture
 def bare_machine(tmp_path: Path) -> Path:
-    """A folder to be the whole PATH: the shell's tools, and an old Python under every name that is looked for."""
+    """A folder that serves as the whole PATH: the shell's tools, and an old Python under every name that is tried."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for tool in TOOLS:
@@ -51,7 +51,7 @@ def test_python_in_path_is_found(bare_machine: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_python_that_only_pyenv_knows_is_found(bare_machine: Path) -> None:
+def test_python_known_only_to_pyenv_is_found(bare_machine: Path) -> None:
     folder = bare_machine.parent / ".pyenv" / "versions" / "3.12.9" / "bin"
     folder.mkdir(parents=True)
     (folder / "python3").symlink_to(os.path.realpath(sys.executable))
@@ -59,6 +59,6 @@ def test_python_that_only_pyenv_knows_is_found(bare_machine: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_old_python_is_not_taken(bare_machine: Path) -> None:
+def test_old_python_is_skipped(bare_machine: Path) -> None:
     run = run_shell(bare_machine, ". deploy/python-env.sh; find_python")
     assert (run.returncode, run.stdout) == (1, "")

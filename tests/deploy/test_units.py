@@ -1,4 +1,4 @@
-"""The systemd units are what systemd accepts, and give the service no more than it needs."""
+"""systemd accepts the units, and they give the service no more rights than it needs."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from tests.peers import require_peer
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 MOST_EXPOSED = 2.0
-"""systemd's own scale: 10 is a plain root service. What is left is the network and the ports below 1024."""
+"""On systemd's scale, where 10 is a plain root service. What remains is the network and the ports below 1024."""
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def units(tmp_path: Path) -> Path:
     for unit in folder.iterdir():
         text = unit.read_text().replace("/opt/certedge/bin/certedge", sys.executable)
         unit.write_text(text.replace("/usr/bin/rsync", "/bin/true").replace("/bin/systemctl", "/bin/true"))
-    # Instances of the templates: what an administrator enables.
+    # Instances of the templates, as an administrator enables them.
     for name in ("certedge-live@", "certedge-push@"):
         for kind in ("path", "service"):
             (folder / f"{name}demo.{kind}").write_text((folder / f"{name}.{kind}").read_text())

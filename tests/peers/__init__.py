@@ -1,4 +1,4 @@
-"""Which real servers and clients the tests speak to, where they are, and which Debian packages bring them.
+"""The real servers and clients that the tests use, where they are, and which Debian packages contain them.
 
 `python -m tests.peers` prints the packages that are missing on this machine; `tests/run` installs them.
 """
@@ -17,14 +17,14 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program, the packages that bring it, and the files beside it without which it is only half there."""
+    """A program, the packages that contain it, and the files without which it is incomplete."""
 
     program: str
     packages: tuple[str, ...]
     files: tuple[str, ...] = ()
 
     def find(self) -> Path | None:
-        """The program's path, or None when it or one of its files is not there."""
+        """The program's path, or None if it or one of its files is missing."""
         program = shutil.which(self.program, path=SYSTEM_PATH)
         if program is None or not all(Path(name).exists() for name in self.files):
             return None
@@ -56,7 +56,7 @@ PEERS = {
 
 
 def require_peer(name: str) -> Path:
-    """The path of peer `name`. Without it the test is skipped and the run's end names it; under CI=true it fails."""
+    """The path of peer `name`. If it is missing, the test is skipped and named at the end; with CI=true it fails."""
     found = PEERS[name].find()
     if found is None:
         do_without(f"{name} (apt install {' '.join(PEERS[name].packages)})")
@@ -64,7 +64,7 @@ def require_peer(name: str) -> Path:
 
 
 def do_without(peer: str) -> NoReturn:
-    """End the test for want of `peer`, whose text names it and what would bring it."""
+    """End the test because `peer` is missing; its text names it and what provides it."""
     if os.environ.get("CI") == "true":
         pytest.fail(MISSING_PEER + peer, pytrace=False)
     pytest.skip(MISSING_PEER + peer)

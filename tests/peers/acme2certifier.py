@@ -1,11 +1,11 @@
-"""A second ACME server, of another make than Pebble: acme2certifier, on loopback, for as long as the `with` lasts.
+"""A second ACME server besides Pebble: acme2certifier, on loopback, for as long as the `with` lasts.
 
     with Acme2certifier(http_port=edge.port("http")) as server:
         server.directory, server.ca_file, server.root(), server.dns.add_a("a.test", "127.0.0.1"), server.log
 
-What companies put in front of a CA of their own. It differs from Pebble in all that RFC 8555 leaves open: it validates
-while it answers, gives no Retry-After where Pebble does, knows accounts by other paths, keeps everything in a file over
-a restart, has a contact checked and speaks HTTP/1.0. Runs as `python -m tests.peers.acme2certifier_server`.
+Companies put it in front of their internal CA. It differs from Pebble in what RFC 8555 leaves open: it validates while
+it answers, sends no Retry-After where Pebble does, uses other account paths, keeps everything in a file across
+restarts, checks contacts and speaks HTTP/1.0. Runs as `python -m tests.peers.acme2certifier_server`.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Acme2certifier:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Once more after `stop`: it remembers accounts, orders and certificates."""
+        """Start again after `stop`: it remembers accounts, orders and certificates."""
         dns_port = str(self.dns.port)
         program = [sys.executable, "-m", "tests.peers.acme2certifier_server"]
         with (self._folder / "log").open("ab") as log:
@@ -96,10 +96,10 @@ class Acme2certifier:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, "acme2certifier listens", seconds=30, pause=0.05)
+        wait_for(self._answers, "acme2certifier listens", seconds=60, pause=0.05)
 
     def forget(self) -> None:
-        """While it is stopped: it starts next time as one that was set up anew."""
+        """Forget everything; call it while the server is stopped."""
         assert self._process is None, "its file is open"
         for path in self._folder.glob("acme.db*"):
             path.unlink()

@@ -1,7 +1,7 @@
 """acme2certifier's own WSGI application over HTTPS: `python -m tests.peers.acme2certifier_server FOLDER PORT HTTP DNS`.
 
-FOLDER has `acme_srv.cfg` and `server.pem`. It validates on port HTTP and asks the DNS at port DNS, both of 127.0.0.1,
-which it has no settings for: a test can't take the ports 80 and 53 of the machine.
+FOLDER has `acme_srv.cfg` and `server.pem`. It validates on port HTTP and queries the DNS on port DNS, both on
+127.0.0.1. The application has no settings for these, and a test can't use ports 80 and 53.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def get_request(self) -> Any:
-        """The handshake is left to the connection's own thread."""
+        """Leaves the handshake to the connection's thread."""
         plain, address = super().get_request()
         plain.settimeout(30)
         return self.context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), address

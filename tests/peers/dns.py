@@ -1,4 +1,4 @@
-"""A DNS server of the tests' own for what pebble-challtestsrv can't say: NXDOMAIN, REFUSED, silence."""
+"""A DNS server for the answers that pebble-challtestsrv can't give: NXDOMAIN, REFUSED, silence."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import dns.rrset
 
 
 class DnsServer:
-    """`records` maps (name, type) to texts; `codes` maps a name to what it is answered with instead; names in `silent`
-    get no answer at all; every other name does not exist."""
+    """`records` maps (name, type) to texts; `codes` maps a name to a response code; names in `silent` get no
+    answer; every other name does not exist."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}

@@ -3,9 +3,8 @@
     with running_dovecot(certificate) as dovecot:
         dovecot.ports.imap, dovecot.log
 
-It lives in a folder of its own, on ports of its own, and knows the user `USER` with `PASSWORD`. Every listener but one
-takes a PROXY header first (from loopback only), offers STARTTLS, and takes no password unless the connection, or the
-header, says that it is over TLS.
+It has a separate folder and ports, and one user, `USER` with `PASSWORD`. Every listener but one expects a PROXY header
+(from loopback only), offers STARTTLS, and accepts a password only over TLS: its own, or as the header says.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ class DovecotPorts:
     pop3: int
     sieve: int
     lmtp: int
-    """The one listener that takes no PROXY header."""
+    """The one listener that expects no PROXY header."""
     lmtp_proxied: int
     sasl: int
 
@@ -120,7 +119,7 @@ class Dovecot:
 
     @property
     def log(self) -> str:
-        """What it has logged so far: each login with the client's address (`rip=`)."""
+        """Its log so far: each login with the client's address (`rip=`)."""
         path = self.folder / "dovecot.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
@@ -133,7 +132,7 @@ def is_listening(port: int) -> bool:
 
 @contextlib.contextmanager
 def peer_folder(name: str) -> Iterator[Path]:
-    """A folder that the daemon's own users can enter: pytest's are closed to everybody but their owner."""
+    """A folder that the daemon's users can enter; only the owner can enter pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
     try:
         folder.chmod(0o755)
@@ -144,7 +143,7 @@ def peer_folder(name: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def running_dovecot(certificate: Issued) -> Iterator[Dovecot]:
-    """Started and ready; stopped at the end. `certificate` is what it presents on its own TLS."""
+    """Started and ready; stopped at the end. `certificate` is the one that it presents for TLS."""
     program = require_peer("dovecot")
     with peer_folder("dovecot") as folder:
         certificate.write_to(folder)

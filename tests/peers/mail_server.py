@@ -1,4 +1,4 @@
-"""A real SMTP server in this process (aiosmtpd), with STARTTLS and login where asked for, that keeps what it takes.
+"""A real SMTP server in this process (aiosmtpd), with optional STARTTLS and login; it keeps the accepted messages.
 
 with MailServer(folder) as server:
     server.settings(...), server.messages, server.refuse = {"nobody@example.org"}; server.after_data = callable
@@ -31,10 +31,10 @@ class MailServer:
         self.messages: list[EmailMessage] = []
         self.refuse: set[str] = set()
         self.drop: set[str] = set()
-        """For these it says 421 and closes the connection."""
+        """For these it answers 421 and closes the connection."""
         self.after_data: Callable[[EmailMessage], None] = lambda message: None
         self.takes_utf8 = True
-        """Whether it offers SMTPUTF8 from the next start on."""
+        """Whether it offers SMTPUTF8, from the next start on."""
         self.security = security
         self.login = login
         self.port = free_port()

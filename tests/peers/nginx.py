@@ -3,8 +3,8 @@
     with Nginx() as nginx:
         (nginx.root / "page.html").write_text("…"); nginx.url; nginx.unix_url; nginx.accesses()
 
-`GET /files/…` serves `root`; `PUT /files/…` stores there, creating folders; `/echo` answers with what it was told about
-the client; `/chunked/…` serves without a length.
+`GET /files/…` serves `root`; `PUT /files/…` stores there, creating folders; `/echo` answers with what the edge reported
+about the client; `/chunked/…` serves without a length.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Nginx:
 
     def __init__(self, *, keepalive_seconds: int = 60, max_body: str = "4g") -> None:
         self._program = require_peer("nginx")
-        # Not pytest's own folder: a Unix socket's address holds 107 bytes.
+        # Not pytest's folder: a Unix socket's address holds 107 bytes.
         self._prefix = Path(tempfile.mkdtemp(prefix="nginx-"))
         self.root = self._prefix / "root"
         self.root.mkdir()

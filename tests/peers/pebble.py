@@ -3,7 +3,8 @@
     with Pebble(http_port=edge.port("http")) as pebble:
         pebble.directory, pebble.ca_file, pebble.root(), pebble.dns.add_a("a.test", "127.0.0.1"), pebble.orders()
 
-Every name leads to 127.0.0.1 unless told otherwise. By default it validates without pauses and takes every good nonce.
+Every name resolves to 127.0.0.1 unless set otherwise. By default it validates without pauses and accepts every valid
+nonce.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class Pebble:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Once more after `stop`: a Pebble forgets everything, its own root too."""
+        """Start again after `stop`: Pebble has forgotten everything, its root too."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._program), "-config", str(self._folder / "config.json"), "-dnsserver", self.dns.address],
@@ -167,11 +168,11 @@ class Pebble:
         return self._get(self._management, f"/roots/{position}")
 
     def orders(self) -> int:
-        """How many new orders it was asked for and took."""
+        """How many new orders it has accepted."""
         return self.log.count("Added order ")
 
     def accounts(self) -> int:
-        """How many accounts it has made since it was started last."""
+        """How many accounts it has created since its last start."""
         counts = [line.split("There are now ")[1] for line in self.log.splitlines() if "accounts in memory" in line]
         return int(counts[-1].split()[0]) if counts else 0
 

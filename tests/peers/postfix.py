@@ -3,9 +3,9 @@
     with running_postfix(certificate, dovecot) as postfix:
         postfix.ports.smtp, postfix.log
 
-It has a configuration, a queue and ports of its own; nothing of an installed Postfix is touched. Both services offer
-STARTTLS themselves. Submission asks Dovecot for SASL, and offers AUTH without TLS too: behind an edge the TLS has ended
-before it. The smtp service takes mail for peer.test only, and trusts nobody.
+It has a separate configuration, queue and ports, and leaves an installed Postfix alone. Both services offer STARTTLS.
+Submission uses Dovecot for SASL and offers AUTH without TLS too, because the edge terminates TLS. The smtp service
+accepts mail only for peer.test and trusts nobody.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Postfix:
 
     @property
     def log(self) -> str:
-        """What it has logged so far: each client's address (`connect from`), each mail's sender and recipient."""
+        """Its log so far: each client's address (`connect from`), each mail's sender and recipient."""
         path = self.folder / "postfix.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
@@ -104,9 +104,9 @@ class Postfix:
 def running_postfix(
     certificate: Issued, dovecot: Dovecot, *, lmtp_port: int | None = None, delivery: str = ""
 ) -> Iterator[Postfix]:
-    """Started and ready; stopped at the end. `certificate` is what it presents on its own TLS.
+    """Started and ready; stopped at the end. `certificate` is the one that it presents for TLS.
 
-    `lmtp_port` is where it delivers, if not to Dovecot; `delivery` are further settings of main.cf for that.
+    `lmtp_port` is where it delivers, by default to Dovecot; `delivery` holds further settings of main.cf for that.
     """
     program = require_peer("postfix")
     with peer_folder("postfix") as folder:
@@ -117,7 +117,7 @@ def running_postfix(
         config = str(folder / "config")
         check = subprocess.run([program, "-c", config, "check"], capture_output=True, text=True, check=False)
         assert check.returncode == 0, check.stderr
-        # Not by `postfix start`, which would put it out of reach of a process group of its own.
+        # Not with `postfix start`, which would leave our process group, so that we could not stop it.
         process = subprocess.Popen(
             [DAEMONS / "master", "-c", config], env={**os.environ}, stdin=subprocess.DEVNULL, start_new_session=True
         )

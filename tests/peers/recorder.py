@@ -3,8 +3,8 @@
     with Recorder(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as recorder:
         … recorder.port … recorder.received … recorder.connections[0].received
 
-It runs in a thread of its own, so it serves tests in a loop and tests of a child process alike. Knows no HTTP but
-where a head ends; what it hears is judged by the test.
+It runs in a separate thread, so it serves both tests in a loop and tests of a child process. It knows nothing of HTTP
+except where a head ends; the test checks what was received.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import Self
 
 
 class Connection:
-    """One connection as the upstream sees it. `received` grows as bytes come in, read by a handler or not."""
+    """One connection as the upstream sees it. `received` grows as bytes arrive, whether or not a handler reads them."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.received = bytearray()
         self.is_over = False
-        """The other side has ended or broken it."""
+        """Whether the other side has ended or broken it."""
         self._unread = bytearray()
         self._reader = reader
         self.writer = writer
 
     async def read(self, size: int = 65536) -> bytes:
-        """At least a byte; none when the other side has ended."""
+        """At least one byte; none if the other side has ended."""
         if not self._unread:
             await self._receive()
         data = bytes(self._unread[:size])
@@ -41,7 +41,7 @@ class Connection:
         return data
 
     async def read_until(self, end: bytes) -> bytes:
-        """Up to and with `end`; raises EOFError when it does not come."""
+        """Up to and including `end`; raises EOFError if it does not arrive."""
         looked_at = 0
         while (found := self._unread.find(end, looked_at)) < 0:
             looked_at = max(0, len(self._unread) - len(end))
@@ -90,7 +90,7 @@ Handler = Callable[[Connection], Awaitable[None]]
 
 
 class Recorder:
-    """`handler` is run for each connection; when it returns, the rest is still recorded until the other side ends."""
+    """`handler` runs for each connection; after it returns, the rest is recorded until the other side ends."""
 
     def __init__(
         self, handler: Handler, *, unix: Path | None = None, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
@@ -108,7 +108,7 @@ class Recorder:
 
     @property
     def url(self) -> str:
-        """As an upstream in settings."""
+        """The upstream for edge.yaml."""
         if self._unix is not None:
             return f"unix:{self._unix}"
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -116,11 +116,11 @@ class Recorder:
 
     @property
     def received(self) -> bytes:
-        """Everything, over all connections in the order of their accept."""
+        """Everything received, over all connections in the order in which they were accepted."""
         return b"".join(bytes(connection.received) for connection in self.connections)
 
     def say(self, position: int, data: bytes) -> None:
-        """Send on a connection outside of its handler's turn."""
+        """Send on a connection while its handler does not."""
         writer = self.connections[position].writer
         self._loop.call_soon_threadsafe(writer.write, data)
 
@@ -166,9 +166,9 @@ class Recorder:
 
 
 def answering(*responses: bytes, close: bool = False) -> Handler:
-    """Answer the heads that come on a connection with these, one each, the last one for ever.
+    """Answer each head on a connection with the next of these; the last one is repeated.
 
-    Made for requests without a body. With `close` the connection is ended after the first.
+    For requests without a body. With `close`, the connection is closed after the first answer.
     """
 
     async def handle(connection: Connection) -> None:
@@ -185,10 +185,10 @@ def answering(*responses: bytes, close: bool = False) -> Handler:
 
 
 async def silent(connection: Connection) -> None:
-    """Take everything, answer nothing."""
+    """Read everything, answer nothing."""
     await connection.read_to_end()
 
 
 def ok(body: bytes = b"ok", *fields: bytes) -> bytes:
-    """A plain good response."""
+    """A plain 200 response."""
     return b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *fields, b"", body))

@@ -1,10 +1,11 @@
-"""ARI (RFC 9773) in front of a real Pebble, which has none: it adds `renewalInfo` to the directory, suggests windows as
-told, takes note of `replaces` in new orders and refuses a second one for the same certificate with `alreadyReplaced`.
+"""ARI (RFC 9773) in front of a real Pebble, which has none: it adds `renewalInfo` to the directory, suggests the
+windows that a test sets, records `replaces` in new orders and refuses a second one for a certificate with
+`alreadyReplaced`.
 
     with Pebble(port) as pebble, RenewalWindows(pebble) as front:
         front.directory, front.ca_file; front.window = (start, end); front.replaced; front.asked
 
-Everything else is passed on as it is; Pebble takes the front's address for its own.
+Everything else passes through unchanged; Pebble believes that the front's address is its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _HOP_BY_HOP = frozenset({"transfer-encoding", "connection", "content-length", "d
 
 
 class RenewalWindows:
-    """`answer` overrides the whole renewal information: (status, body). `retry_after` None sends no such header."""
+    """`answer` overrides the whole renewal information: (status, body). No header if `retry_after` is None."""
 
     def __init__(self, pebble: Pebble, folder: Path) -> None:
         self.window: tuple[datetime, datetime] | None = None
@@ -83,7 +84,7 @@ class RenewalWindows:
         return 200, json.dumps(facts).encode()
 
     def note_replaces(self, body: bytes) -> bool:
-        """Whether the new order may go on."""
+        """Whether the new order may pass."""
         payload = json.loads(body)["payload"]
         order = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         replaces = order.get("replaces")

@@ -1,10 +1,10 @@
-"""A TLS server that does exactly what the test says, with OpenSSL's own engine and no event loop in between.
+"""A TLS server that does exactly what the test says, directly on OpenSSL, without an event loop.
 
     with TlsServer(context, handler) as server:
         … server.port … server.connections
 
-`handler` gets a `TlsConnection` in a thread of its own. What it sends leaves when it says so, closing alerts included:
-servers of real languages and libraries end their connections in every way there is.
+`handler` gets a `TlsConnection` in a separate thread and decides when bytes and closing alerts leave, because real
+servers end their connections in every possible way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TlsConnection:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def read_line_in_clear(self) -> bytes:
-        """What comes before TLS; the ClientHello may be in the same segment."""
+        """The bytes before TLS; the ClientHello may be in the same segment."""
         data = b""
         while b"\n" not in data:
             more = self.socket.recv(65536)
@@ -47,7 +47,7 @@ class TlsConnection:
         self._run(self.tls.do_handshake)
 
     def read(self, size: int = 65536) -> bytes:
-        """b"" once the client has said goodbye; raises EOFError when it went without."""
+        """b"" after the client's closing alert; raises EOFError if it ended without one."""
         data: bytes = self._run(lambda: self.tls.read(size))
         return data
 
@@ -61,7 +61,7 @@ class TlsConnection:
         return head
 
     def encrypt(self, data: bytes, *, close: bool = False) -> bytes:
-        """Records that hold `data`, with the closing alert behind them if asked."""
+        """Records that hold `data`, optionally followed by the closing alert."""
         view = memoryview(data)
         while view:
             view = view[self.tls.write(view) :]
@@ -74,7 +74,7 @@ class TlsConnection:
         self.socket.sendall(self.encrypt(data, close=close))
 
     def finish(self) -> None:
-        """FIN, then wait for the client's end."""
+        """Send FIN, then wait until the client ends."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(65536):
@@ -104,7 +104,7 @@ class TlsConnection:
 
 
 class TlsServer:
-    """Every connection is played by `handler`, its handshake included."""
+    """`handler` plays every connection, including its handshake."""
 
     def __init__(self, context: ssl.SSLContext, handler: Callable[[TlsConnection], None]) -> None:
         self._context = context
@@ -113,7 +113,7 @@ class TlsServer:
         self.port: int = self._listener.getsockname()[1]
         self.connections: list[TlsConnection] = []
         self.faults: list[BaseException] = []
-        """What peers did: refused handshakes, ends without goodbye."""
+        """What peers did: refused handshakes, ends without a closing alert."""
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -137,7 +137,7 @@ class TlsServer:
         while True:
             try:
                 plain, _ = self._listener.accept()
-                # As web servers do: a small answer must not wait for an acknowledgement, and be dropped by a reset.
+                # As web servers do: a small answer that waited for an acknowledgement could be lost in a reset.
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 return

@@ -1,4 +1,4 @@
-"""A soak: mixed load on a running edge for minutes, with certificates, upstreams and workers changing underneath.
+"""The soak test: mixed load on a running edge for minutes, while certificates, upstreams and workers change.
 
-`python -m tests.soak --minutes 20` prints counts and ends with 1 if anything was lost that should not have been.
+`python -m tests.soak --minutes 20` prints counts and exits with 1 if anything was lost without an excuse.
 """

@@ -1,4 +1,4 @@
-"""Runs the soak: starts the edge and what is behind it, disturbs it, watches its memory, prints what came of it."""
+"""Runs the soak: starts the edge and the servers behind it, disturbs it, watches its memory, prints the results."""
 
 # ruff: noqa: T201  it prints: that is what it is for
 
@@ -25,9 +25,9 @@ from tests.soak.upstream import Upstream
 CA = CertificateAuthority()
 SITES = ("a.test", "b.test", "c.test")
 WARM_UP = 0.25
-"""The part of the time after which memory should not grow any more."""
+"""The part of the run after which memory should no longer grow."""
 GROWTH = 1.25
-"""How much larger a worker may be at the end than after its warm-up: allocators breathe."""
+"""How much larger a worker may be at the end than after its warm-up; allocators vary."""
 
 
 def trust(*protocols: str) -> ssl.SSLContext:
@@ -38,7 +38,7 @@ def trust(*protocols: str) -> ssl.SSLContext:
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process's own memory: what it shares with the others by fork does not count."""
+    """Bytes of a process's private memory; memory shared by fork does not count."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) * 1024
@@ -61,7 +61,7 @@ class Soak:
         self.kills = 0
         self.drops = 0
         self.sizes: dict[int, list[tuple[float, int, int]]] = {}
-        """Per worker: seconds since the begin, bytes of memory, descriptors."""
+        """Per worker: seconds since the start, bytes of memory, descriptors."""
 
     async def run(self) -> None:
         clients = [
@@ -98,7 +98,7 @@ class Soak:
         while True:
             await asyncio.sleep(60)
             victim = self._edge.worker_pids()[0]
-            os.kill(victim, signal.SIGSTOP)  # so that nothing is accepted between the look and the kill
+            os.kill(victim, signal.SIGSTOP)  # so that nothing is accepted between the check and the kill
             self._ground.doomed_ports |= peer_ports(victim)
             os.kill(victim, signal.SIGKILL)
             self.kills += 1
@@ -116,11 +116,11 @@ class Soak:
             try:
                 size = (time.monotonic() - self._begun, resident(pid), descriptors(pid))
             except (OSError, ValueError):
-                continue  # killed in this moment
+                continue  # killed at this moment
             self.sizes.setdefault(pid, []).append(size)
 
     def growth(self) -> list[str]:
-        """Of each process that lived for most of the time: whether it kept growing after its warm-up."""
+        """For each process that lived for most of the run: whether it grew after its warm-up."""
         found = []
         for pid, sizes in self.sizes.items():
             warm = [size for at, size, _ in sizes if at - sizes[0][0] >= WARM_UP * self._seconds]

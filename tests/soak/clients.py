@@ -1,6 +1,6 @@
-"""The clients of a soak: each loops over one kind of traffic until told to stop, and counts what it got and lost.
+"""The clients of a soak: each loops over one kind of traffic until the end, and counts answers and losses.
 
-A loss is excused when the worker that served the connection was killed: the soak tells which local ports that were.
+A loss is excused if the worker that served the connection was killed; the soak records the local ports concerned.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import h2.events
 from tests.soak.upstream import LARGE
 
 SECONDS = 60.0
-"""How long one exchange may take before it counts as lost; the machine may be busy."""
+"""How long an exchange may take before it counts as lost; generous, because the machine may be busy."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Connection:
 
     @classmethod
     async def open(cls, visit: Visit, name: str, port: int, *, trust: ssl.SSLContext | None = None) -> Connection:
-        """Connect and shake hands; the visit knows of it from its first moment, so that its loss can be judged."""
+        """Connect and shake hands; the visit knows the connection from the start, so that its loss can be assigned."""
         plain = socket.socket()
         plain.setblocking(False)
         try:
@@ -88,7 +88,7 @@ class Visit:
 
 
 async def keep_going(ground: Ground, kind: str, go: Callable[[Visit], Awaitable[None]]) -> None:
-    """Visit after visit; what breaks is judged by the connections that the visit had."""
+    """Visit again and again; a failure is excused or not by the connections of the visit."""
     number = 0
     while not ground.stopping.is_set():
         number += 1
@@ -98,7 +98,7 @@ async def keep_going(ground: Ground, kind: str, go: Callable[[Visit], Awaitable[
                 await go(visit)
             ground.done[kind] += 1
         except (OSError, EOFError, TimeoutError, AssertionError, ValueError) as error:
-            await asyncio.sleep(0.2)  # the kill is noted in the moment in which it is made
+            await asyncio.sleep(0.2)  # the kill is recorded when it happens
             is_excused = not visit.ports.isdisjoint(ground.doomed_ports)
             (ground.excused if is_excused else ground.lost)[kind] += 1
             if not is_excused:
@@ -120,7 +120,7 @@ async def http1(visit: Visit) -> None:
 
 
 async def fetch(connection: Connection, name: str, target: bytes, body: bytes | None = None) -> bytes:
-    """One request, its body; raises on anything but a whole 200."""
+    """Send one request, return the body; raises for anything but a complete 200."""
     method = b"GET" if body is None else b"POST"
     length = b"" if body is None else b"Content-Length: %d\r\n" % len(body)
     connection.writer.write(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, target, name.encode(), length))
@@ -145,7 +145,7 @@ async def large(visit: Visit) -> None:
 
 
 async def aborted(visit: Visit) -> None:
-    """Clients that leave in the middle: nothing is expected, and nothing may be left behind by them."""
+    """Clients that leave in the middle: they expect nothing, and must leave nothing behind."""
     connection = await Connection.open(visit, visit.name, visit.ground.https)
     get = b"GET /large HTTP/1.1\r\nHost: %b\r\n\r\n" % visit.name.encode()
     post = b"POST /x HTTP/1.1\r\nHost: %b\r\nContent-Length: 1000000\r\n\r\nhalf" % visit.name.encode()
@@ -155,7 +155,7 @@ async def aborted(visit: Visit) -> None:
 
 
 async def websocket(visit: Visit) -> None:
-    """A tunnel that echoes for some twenty seconds."""
+    """A tunnel that echoes for about twenty seconds."""
     connection = await Connection.open(visit, visit.name, visit.ground.https)
     connection.writer.write(
         b"GET /ws HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % visit.name.encode()
@@ -207,7 +207,7 @@ async def http2(visit: Visit) -> None:
 
 
 async def imap_idle(visit: Visit) -> None:
-    """Log in and idle for some twenty seconds."""
+    """Log in and idle for about twenty seconds."""
     connection = await Connection.open(visit, "edge.test", visit.ground.imaps)
     await connection.reader.readline()
     connection.writer.write(b"a LOGIN " + visit.ground.imap_login + b"\r\nb SELECT INBOX\r\nc IDLE\r\n")
@@ -231,4 +231,4 @@ VISITS = {
     "large": (large, 1),
     "aborted": (aborted, 2),
 }
-"""Each kind of client, and how many of it there are at once."""
+"""Each kind of client, and how many run at once."""

@@ -15,23 +15,23 @@ LARGE = bytes(range(256)) * 4096 * 8
 
 
 class Upstream:
-    """Keeps its listening socket over restarts, as a well-run server does; idle connections just end."""
+    """Keeps its listening socket across restarts, as a well-run server does; idle connections just end."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._server: asyncio.Server | None = None
         self._idle: dict[asyncio.StreamWriter, float] = {}
-        """Connections between two requests, and since when."""
+        """Idle connections, and since when."""
         self.restarts = 0
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, sock=self._listener.dup())
 
     async def restart(self) -> None:
-        """Close the server and every connection that has nothing under way; the edge learns of it by itself."""
+        """Close the server and every idle connection; the edge must notice."""
         assert self._server is not None
         self._server.close()
-        # A fresh connection may carry a request that nobody has read yet: such a loss would be this server's own.
+        # A new connection may carry a request that nobody has read yet; losing that would be this server's fault.
         before = time.monotonic() - IDLE_SECONDS
         for writer in [writer for writer, since in self._idle.items() if since < before]:
             writer.transport.abort()

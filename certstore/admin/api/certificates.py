@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response as PlainResponse
-from starlette.responses import StreamingResponse
 
 from certstore.admin.actions import certificates, orders
 from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.actions.certificates import PreviewFacts
 from certstore.admin.api.events import event_response, follow_job
-from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Taken, Upload
+from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Upload
 from certstore.admin.api.sites import SiteKey
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.admin.http.problems import Problem, response_of
@@ -37,7 +38,7 @@ def preview(actions: ActionsDep, actor: ApiActor, site: SiteKey, upload: Upload)
 
 
 @router.put("/sites/{site}/certificate", summary="Install a certificate and serve it", responses=_REFUSED)
-def install(actions: ActionsDep, actor: ApiActor, site: SiteKey, upload: Upload) -> Taken:
+def install(actions: ActionsDep, actor: ApiActor, site: SiteKey, upload: Upload) -> InstallResult:
     """Idempotent: for a certificate that is already live the outcome is `noted`. Refused files change nothing."""
     files, password = _files(upload), _password(upload)
     return _taken(certificates.install_files(actions, actor, site, files, password, force=upload.force))
@@ -53,7 +54,7 @@ def chain(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
 @router.put("/sites/{site}/versions/{version}/live", summary="Make a kept version live (rollback)", responses=_REFUSED)
 def activate(
     actions: ActionsDep, actor: ApiActor, site: SiteKey, version: Annotated[int, Path(ge=1, le=1_000_000_000)]
-) -> Taken:
+) -> InstallResult:
     return _taken(certificates.activate(actions, actor, site, version))
 
 
@@ -114,10 +115,7 @@ def _preview(preview: Preview) -> PreviewShape:
         certificate=_certificate(facts, facts.pair) if facts.pair is not None else None,
         covered=list(facts.covered),
         missing=list(facts.missing),
-        findings=[
-            {"code": str(each.code), "message": each.message, "is_forcible": each.is_forcible}
-            for each in facts.findings
-        ],
+        findings=list(map(asdict, facts.findings)),
     )
 
 
@@ -135,10 +133,10 @@ def _certificate(facts: PreviewFacts, pair: KeyPair) -> dict[str, Any]:
     }
 
 
-def _taken(result: InstallResult) -> Taken:
+def _taken(result: InstallResult) -> InstallResult:
     if result.is_accepted:
-        return Taken.model_validate(result.to_json())
-    findings = [{"code": str(each.code), "message": each.message} for each in result.findings]
+        return JSONResponse(result.to_json())  # type: ignore[return-value]
+    findings = [each.to_json() for each in result.findings]
     status, code = (503, "storage") if result.outcome is Outcome.FAILED else (422, "refused")
     problem = Problem(status, code, result.message, more={"findings": findings, "reason": result.reason})
     return response_of(problem)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The shapes of the API's answers and requests, as in its OpenAPI document. No logic."""
+"""The shapes of the API's answers and requests, as in its OpenAPI document, where no result of a command has them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from certstore.control.commands.results import TokenFacts
 from certstore.model.console.authorization import Scope
-from certstore.model.console.listing import SiteRow
-from certstore.model.console.people import Role, Token, User
+from certstore.model.console.people import Role
 from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
@@ -42,11 +42,6 @@ class SiteSummary(Shape):
     renews_at: datetime | None = Field(description="When the next order is due, if the certificate is ordered.")
     headline: str = Field(description="The most serious problem; empty if there is none.")
     problems: int
-
-    @classmethod
-    def of(cls, row: SiteRow) -> SiteSummary:
-        fields = {name: getattr(row, name) for name in cls.model_fields if name != "names"}
-        return cls(**fields, names=list(row.names))
 
 
 class SiteList(Shape):
@@ -122,12 +117,6 @@ class SettingsShape(BaseModel):
     contact: list[str] = []
 
 
-class Changed(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    site: str
-    message: str
-
-
 class VersionShape(BaseModel):
     version: int
     is_live: bool
@@ -165,15 +154,6 @@ class PreviewShape(BaseModel):
     findings: list[dict[str, Any]]
 
 
-class Taken(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    site: str
-    outcome: Literal["done", "noted"]
-    version: int | None
-    fingerprint: str | None
-    message: str
-
-
 class OrderRequest(Shape):
     force: bool = Field(False, description="Order although the CA's limits, as counted here, are reached.")
     agree_to_terms: bool = Field(False, description="Agree to the CA's terms of service for the whole installation.")
@@ -202,26 +182,6 @@ class CheckShape(BaseModel):
     problem: str | None
 
 
-class UserShape(BaseModel):
-    name: str
-    role: Role
-    sites: list[str]
-    has_password: bool
-    has_one_time_codes: bool
-    made_at: datetime
-
-    @classmethod
-    def of(cls, user: User) -> UserShape:
-        return cls(
-            name=user.name,
-            role=user.role,
-            sites=list(user.sites),
-            has_password=bool(user.password_hash),
-            has_one_time_codes=bool(user.totp_secret),
-            made_at=user.made_at,
-        )
-
-
 class UserRequest(Shape):
     role: Role
     sites: list[str] = []
@@ -231,27 +191,6 @@ class Invitation(BaseModel):
     path: str = Field(description="Path of the set-up link, at the console's address. Works once, within three days.")
 
 
-class TokenShape(BaseModel):
-    key: str
-    name: str
-    scope: Scope
-    sites: list[str] | None
-    made_at: datetime
-    made_by: str
-
-    @classmethod
-    def of(cls, token: Token) -> TokenShape:
-        sites = None if token.sites is None else list(token.sites)
-        return cls(
-            key=token.key,
-            name=token.name,
-            scope=token.scope,
-            sites=sites,
-            made_at=token.made_at,
-            made_by=token.made_by,
-        )
-
-
 class TokenRequest(Shape):
     name: str = Field(examples=["monitoring"])
     scope: Scope
@@ -259,7 +198,7 @@ class TokenRequest(Shape):
 
 
 class MadeTokenShape(BaseModel):
-    token: TokenShape
+    token: TokenFacts
     secret: str = Field(description="Shown only this once.", repr=False)
 
 

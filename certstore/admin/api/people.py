@@ -8,15 +8,9 @@ from fastapi import APIRouter, Path, Response
 from starlette.responses import Response as PlainResponse
 
 from certstore.admin.actions import people
-from certstore.admin.api.models import (
-    Invitation,
-    MadeTokenShape,
-    TokenRequest,
-    TokenShape,
-    UserRequest,
-    UserShape,
-)
+from certstore.admin.api.models import Invitation, MadeTokenShape, TokenRequest, UserRequest
 from certstore.admin.http.identity import ActionsDep, ApiActor
+from certstore.control.commands.results import TokenFacts, UserFacts
 
 router = APIRouter(tags=["people"])
 
@@ -25,20 +19,20 @@ TokenKey = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$")]
 
 
 @router.get("/users", summary="All users")
-def users(actions: ActionsDep, actor: ApiActor) -> list[UserShape]:
-    return [UserShape.of(user) for user in people.list_users(actions, actor)]
+def users(actions: ActionsDep, actor: ApiActor) -> list[UserFacts]:
+    return [UserFacts.of(user) for user in people.list_users(actions, actor)]
 
 
 @router.put(
-    "/users/{name}", summary="Add a user, or change a user's role and sites", responses={201: {"model": UserShape}}
+    "/users/{name}", summary="Add a user, or change a user's role and sites", responses={201: {"model": UserFacts}}
 )
 def put_user(
     actions: ActionsDep, actor: ApiActor, name: UserName, request: UserRequest, response: Response
-) -> UserShape:
+) -> UserFacts:
     """A new user needs a set-up link to choose a password: create one with `POST /users/{name}/invitation`."""
     user, is_new = people.put_user(actions, actor, name, request.role, tuple(request.sites))
     response.status_code = 201 if is_new else 200
-    return UserShape.of(user)
+    return UserFacts.of(user)
 
 
 @router.post("/users/{name}/invitation", summary="Create a set-up link; earlier ones become invalid")
@@ -53,15 +47,15 @@ def remove_user(actions: ActionsDep, actor: ApiActor, name: UserName) -> PlainRe
 
 
 @router.get("/tokens", summary="All API tokens, without their secrets")
-def tokens(actions: ActionsDep, actor: ApiActor) -> list[TokenShape]:
-    return [TokenShape.of(token) for token in people.list_tokens(actions, actor)]
+def tokens(actions: ActionsDep, actor: ApiActor) -> list[TokenFacts]:
+    return [TokenFacts.of(token) for token in people.list_tokens(actions, actor)]
 
 
 @router.post("/tokens", status_code=201, summary="Create an API token")
 def add_token(actions: ActionsDep, actor: ApiActor, request: TokenRequest) -> MadeTokenShape:
     sites = None if request.sites is None else tuple(request.sites)
     made = people.add_token(actions, actor, request.name, request.scope, sites)
-    return MadeTokenShape(token=TokenShape.of(made.token), secret=made.text)
+    return MadeTokenShape(token=TokenFacts.of(made.token), secret=made.text)
 
 
 @router.delete("/tokens/{key}", status_code=204, summary="Remove an API token")

@@ -14,16 +14,15 @@ from certstore.admin.actions.sites import SiteDetail, etag_of
 from certstore.admin.api.models import (
     HOST,
     Attempt,
-    Changed,
     CheckShape,
     SettingsShape,
     SiteList,
     SiteShape,
-    SiteSummary,
     VersionShape,
 )
 from certstore.admin.api.tags import UNCHANGED, IfNoneMatch, tagged
 from certstore.admin.http.identity import ActionsDep, ApiActor
+from certstore.control.commands.results import SiteResult
 from certstore.model.console import listing
 from certstore.model.console.listing import Order
 from certstore.model.console.standing import SiteStatus
@@ -55,13 +54,8 @@ def list_sites(
         search, standing, source, order, descending, aware(ends_from), aware(ends_before), offset, limit
     )
     main, page = sites.list_sites(actions, actor, query)
-    found = SiteList(
-        main=SiteSummary.of(main) if main is not None else None,
-        sites=[SiteSummary.of(row) for row in page.rows],
-        total=page.total,
-        offset=offset,
-        standings=page.standings,
-    )
+    facts = {"main": main, "sites": page.rows, "total": page.total, "offset": offset, "standings": page.standings}
+    found = SiteList.model_validate(facts, from_attributes=True)
     return tagged(found, if_none_match, **{"X-Total-Count": str(page.total)})  # type: ignore[return-value]
 
 
@@ -83,22 +77,16 @@ def site_facts(detail: SiteDetail) -> dict[str, Any]:
     if (given := detail.renewal) is not None:
         state, fingerprint = given.state, facts["fingerprint"]
         window = state.window_for(fingerprint) if fingerprint else None
-        failure = state.failure
         renewal = {
             "due": given.due,
-            "reason": given.reason.value if given.reason is not None else None,
-            "failures": state.failures,
-            "failing_since": state.failing_since,
-            "next_attempt": state.next_attempt,
-            "cause": failure.cause.value if failure is not None else None,
-            "detail": failure.detail if failure is not None else None,
-            "remedy": failure.remedy if failure is not None else None,
+            "reason": given.reason,
             "waiting": state.waiting or None,
-            "left_out": list(state.left_out),
             "window_start": window.start if window is not None else None,
             "window_end": window.end if window is not None else None,
             "explanation_url": window.explanation_url if window is not None else None,
         }
+        renewal |= {key: getattr(state, key) for key in ("failures", "failing_since", "next_attempt", "left_out")}
+        renewal |= {key: getattr(state.failure, key, None) for key in ("cause", "detail", "remedy")}
     return facts | {"standing": detail.row.standing, "settings": detail.settings, "renewal": renewal}
 
 
@@ -112,7 +100,7 @@ def show_settings(actions: ActionsDep, actor: ApiActor, site: SiteKey, response:
 @router.put(
     "/{site}/settings",
     summary="Add a site, or replace its settings",
-    responses={201: {"model": Changed, "description": "The site is new"}},
+    responses={201: {"model": SiteResult, "description": "The site is new"}},
 )
 def put_settings(
     actions: ActionsDep,
@@ -123,14 +111,14 @@ def put_settings(
         str | None, Header(description="The ETag of the settings you saw; 412 if they changed.")
     ] = None,
     if_none_match: Annotated[str | None, Header(description="`*`: only if the site does not exist.")] = None,
-) -> Changed:
+) -> SiteResult:
     """Idempotent: the same settings again change nothing. `If-Match` protects changes that others made."""
     wanted = settings.model_dump(mode="json", exclude_unset=True)
     tag = if_match.strip().strip('"') if if_match is not None and if_match.strip() != "*" else None
     is_new_only = if_none_match is not None and if_none_match.strip() == "*"
     result, is_new = sites.put_settings(actions, actor, site, wanted, if_match=tag, must_be_new=is_new_only)
     etag = etag_of(sites.settings_of(actions, site))
-    # Not the model: FastAPI would drop what the result has beyond it.
+    # Not the result itself: FastAPI would add `null` for what does not apply.
     return JSONResponse(result.to_json(), 201 if is_new else 200, {"ETag": f'"{etag}"'})  # type: ignore[return-value]
 
 

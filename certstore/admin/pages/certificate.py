@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi import APIRouter, Form, UploadFile
 from starlette.responses import Response
 
 from certstore.admin.actions import certificates, orders, sites
-from certstore.admin.actions.action import Actions, Actor, Conflict
-from certstore.admin.http.identity import ActionsDep
+from certstore.admin.actions.action import Conflict
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
-from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
+from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
 from certstore.admin.pages.site import KEY_TYPES
 from certstore.admin.pages.words import sentence, split_list
 from certstore.control.protocol import Fault, RequestFailed
@@ -26,19 +25,14 @@ router = APIRouter(prefix="/sites/{site}")
 
 
 @router.get("/certificate")
-def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
-    actions.check(actor, Action.CERT_PREVIEW, site)
-    return _choices(request, actions, actor, site)
+def show(visit: PageVisit, site: str) -> Response:
+    visit.actions.check(visit.actor, Action.CERT_PREVIEW, site)
+    return _choices(visit, site)
 
 
 @router.post("/certificate/files")
 def preview_files(
-    request: Request,
-    actions: ActionsDep,
-    actor: FormActor,
-    site: str,
-    files: list[UploadFile],
-    password: Annotated[str, Form(max_length=1000)] = "",
+    visit: FormVisit, site: str, files: list[UploadFile], password: Annotated[str, Form(max_length=1000)] = ""
 ) -> Response:
     """Show what the files hold; the next step installs it."""
     dropped = tuple(
@@ -46,75 +40,64 @@ def preview_files(
     )
     secret = password.encode() or None
     if not dropped:
-        return _choices(request, actions, actor, site, "Choose at least one file.", 422)
+        return _choices(visit, site, "Choose at least one file.", 422)
     try:
-        read = certificates.preview(actions, actor, site, dropped, secret)
+        read = certificates.preview(visit.actions, visit.actor, site, dropped, secret)
     except RequestFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
-        return _choices(request, actions, actor, site, str(failure), problem_of(failure).status)
-    preview, now = certificates.PreviewFacts.of(read), actions.context.clock()
+        return _choices(visit, site, str(failure), problem_of(failure).status)
+    preview, now = certificates.PreviewFacts.of(read), visit.actions.context.clock()
     pair = preview.pair
-    return render(
-        request,
-        actor,
+    return visit.show(
         "preview.html",
         422 if preview.is_refused else 200,
         site=site,
-        detail=sites.show_site(actions, actor, site),
+        detail=sites.show_site(visit.actions, visit.actor, site),
         preview=preview,
-        key=actions.uploads.keep(actor.name, read) if pair is not None else "",
+        key=visit.actions.uploads.keep(visit.actor.name, read) if pair is not None else "",
         file_names=[file.name for file in dropped],
         bar=validity_bar(pair.not_before, pair.not_after, None, now) if pair is not None else None,
     )
 
 
 @router.get("/chain.pem")
-def chain(actions: ActionsDep, actor: PageActor, site: str) -> Response:
+def chain(visit: PageVisit, site: str) -> Response:
     """The certificate and its chain; no key."""
-    content = certificates.public_chain(actions, actor, site)
+    content = certificates.public_chain(visit.actions, visit.actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
     return Response(content, 200, headers, "application/pem-certificate-chain")
 
 
 @router.post("/certificate/take")
 def install(
-    request: Request,
-    actions: ActionsDep,
-    actor: FormActor,
-    flashes: FlashesDep,
-    site: str,
-    key: Annotated[str, Form()] = "",
-    force: Annotated[bool, Form()] = False,
+    visit: FormVisit, site: str, key: Annotated[str, Form()] = "", force: Annotated[bool, Form()] = False
 ) -> Response:
-    actions.check(actor, Action.CERT_INSTALL, site)
-    read = actions.uploads.take(key, actor.name, site)
+    visit.actions.check(visit.actor, Action.CERT_INSTALL, site)
+    read = visit.actions.uploads.take(key, visit.actor.name, site)
     if read is None:
         message = "The uploaded files are no longer available: they are kept for 15 minutes. Choose them again."
-        return _choices(request, actions, actor, site, message, 410)
-    result = certificates.install(actions, actor, read, force=force)
+        return _choices(visit, site, message, 410)
+    result = certificates.install(visit.actions, visit.actor, read, force=force)
     if not result.is_accepted:
-        return _choices(request, actions, actor, site, result.message, 422)
-    flashes.add(actor, "ok", sentence(result.message))
+        return _choices(visit, site, result.message, 422)
+    visit.flash("ok", sentence(result.message))
     for problem in result.problems:
-        flashes.add(actor, "warning", sentence(problem.message))
+        visit.flash("warning", sentence(problem.message))
     return see_other(f"/sites/{site}")
 
 
 @router.post("/certificate/main")
-def use_main(actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str) -> Response:
-    settings = sites.show_site(actions, actor, site)
+def use_main(visit: FormVisit, site: str) -> Response:
+    settings = sites.show_site(visit.actions, visit.actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
-    result, _ = sites.put_settings(actions, actor, site, wanted)
-    flashes.add(actor, "ok", sentence(result.message))
-    return see_other(f"/sites/{site}")
+    result, _ = sites.put_settings(visit.actions, visit.actor, site, wanted)
+    return visit.done(f"/sites/{site}", sentence(result.message))
 
 
 @router.post("/certificate/order")
 def order(
-    request: Request,
-    actions: ActionsDep,
-    actor: FormActor,
+    visit: FormVisit,
     site: str,
     contact: Annotated[str, Form(max_length=4000)] = "",
     profile: Annotated[str, Form(max_length=100)] = "",
@@ -123,8 +106,8 @@ def order(
     force: Annotated[bool, Form()] = False,
 ) -> Response:
     """Order the certificate now, and from now on."""
-    actions.check(actor, Action.CERT_ORDER, site)
-    detail = sites.show_site(actions, actor, site)
+    visit.actions.check(visit.actor, Action.CERT_ORDER, site)
+    detail = sites.show_site(visit.actions, visit.actor, site)
     own = {
         "certificate": Source.ACME.value,
         "contact": split_list(contact) or None,
@@ -133,53 +116,48 @@ def order(
     }
     wanted = (detail.settings or {"host": detail.entry.host}) | own
     try:
-        sites.put_settings(actions, actor, site, {key: value for key, value in wanted.items() if value is not None})
-        job = orders.start_order(actions, actor, site, force=force, agree_to_terms=agree)
+        sites.put_settings(
+            visit.actions, visit.actor, site, {key: value for key, value in wanted.items() if value is not None}
+        )
+        job = orders.start_order(visit.actions, visit.actor, site, force=force, agree_to_terms=agree)
     except (RequestFailed, Conflict) as error:
-        return _choices(request, actions, actor, site, problem_of(error).detail, problem_of(error).status)
+        return _choices(visit, site, problem_of(error).detail, problem_of(error).status)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/renew")
-def renew(actions: ActionsDep, actor: FormActor, site: str, force: Annotated[bool, Form()] = False) -> Response:
-    job = orders.start_order(actions, actor, site, force=force)
+def renew(visit: FormVisit, site: str, force: Annotated[bool, Form()] = False) -> Response:
+    job = orders.start_order(visit.actions, visit.actor, site, force=force)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/preflight")
-def preflight(actions: ActionsDep, actor: FormActor, site: str) -> Response:
-    job = orders.start_preflight(actions, actor, site)
+def preflight(visit: FormVisit, site: str) -> Response:
+    job = orders.start_preflight(visit.actions, visit.actor, site)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.get("/jobs/{key}")
-def show_job(
-    request: Request, actions: ActionsDep, actor: PageActor, flashes: FlashesDep, site: str, key: str
-) -> Response:
-    detail = sites.show_site(actions, actor, site)
-    job = actions.jobs.get(key)
+def show_job(visit: PageVisit, site: str, key: str) -> Response:
+    detail = sites.show_site(visit.actions, visit.actor, site)
+    job = visit.actions.jobs.get(key)
     if job is None or job.site != site:
-        flashes.add(
-            actor,
+        visit.flash(
             "warning",
             "The steps of this order or check are no longer available: the service has restarted since. An interrupted "
             "order continues by itself; its outcome is listed below, under “Recent attempts”.",
         )
         return see_other(f"/sites/{site}")
-    return render(request, actor, "job.html", site=site, job=job, detail=detail)
+    return visit.show("job.html", site=site, job=job, detail=detail)
 
 
-def _choices(
-    request: Request, actions: Actions, actor: Actor, site: str, message: str = "", status: int = 200
-) -> Response:
-    detail = sites.show_site(actions, actor, site)
-    acme = actions.context.settings.acme
-    upkeep = actions.context.upkeep()
+def _choices(visit: Visit, site: str, message: str = "", status: int = 200) -> Response:
+    detail = sites.show_site(visit.actions, visit.actor, site)
+    acme = visit.actions.context.settings.acme
+    upkeep = visit.actions.context.upkeep()
     cas = configured_cas(acme)
     has_account = upkeep is not None and upkeep.maintenance.context.accounts.load(cas[0]) is not None
-    return render(
-        request,
-        actor,
+    return visit.show(
         "certificate.html",
         status,
         site=site,

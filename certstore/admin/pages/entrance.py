@@ -13,7 +13,7 @@ from certstore.admin.actions import people
 from certstore.admin.actions.people import SignInFailed
 from certstore.admin.http.identity import COOKIE, ActionsDep, address_of, check_origin, find_actor
 from certstore.admin.http.problems import CsrfRefused
-from certstore.admin.pages.rendering import FormActor, render, see_other
+from certstore.admin.pages.rendering import FormVisit, render, see_other
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.people import InvalidPerson
 from certstore.people.invitations import FIRST
@@ -96,8 +96,8 @@ def set_up(
 
 
 @router.post("/signout")
-def sign_out(actor: FormActor, actions: ActionsDep, everywhere: Annotated[bool, Form()] = False) -> Response:
-    people.sign_out(actions, actor, everywhere=everywhere)
+def sign_out(visit: FormVisit, everywhere: Annotated[bool, Form()] = False) -> Response:
+    people.sign_out(visit.actions, visit.actor, everywhere=everywhere)
     response = see_other("/signin")
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return response

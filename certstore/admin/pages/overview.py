@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from certstore.admin.actions import service, sites
-from certstore.admin.http.identity import ActionsDep
 from certstore.admin.pages.charts import build_timeline, validity_bar
-from certstore.admin.pages.rendering import PageActor, render
+from certstore.admin.pages.rendering import PageVisit
 from certstore.model.console import listing
 from certstore.model.console.authorization import Action, Verdict, authorize
 from certstore.model.console.listing import Order
@@ -26,9 +25,7 @@ PER_PAGE = 50
 
 @router.get("/")
 def overview(
-    request: Request,
-    actions: ActionsDep,
-    actor: PageActor,
+    visit: PageVisit,
     search: Annotated[str, Query(max_length=200)] = "",
     standing: str = "",
     source: str = "",
@@ -49,15 +46,13 @@ def overview(
         offset=(max(number, 1) - 1) * PER_PAGE,
         limit=PER_PAGE,
     )
-    main, found = sites.list_sites(actions, actor, query)
-    now = actions.context.clock()
+    main, found = sites.list_sites(visit.actions, visit.actor, query)
+    now = visit.actions.context.clock()
     pages = max(1, -(-found.total // PER_PAGE))
     given = {"search": search, "standing": standing, "source": source, "order": order}
     given |= {"ends_from": ends_from, "ends_before": ends_before}
-    sees_service = authorize(actor.grant, Action.SERVICE_VIEW) is Verdict.ALLOWED
-    return render(
-        request,
-        actor,
+    sees_service = authorize(visit.actor.grant, Action.SERVICE_VIEW) is Verdict.ALLOWED
+    return visit.show(
         "overview.html",
         main=main,
         found=found,
@@ -67,9 +62,9 @@ def overview(
         timeline=build_timeline(found.found, now),
         bar=lambda row: validity_bar(row.not_before, row.not_after, row.renews_at, now),
         address=lambda **changes: _address(given, changes),
-        ca_check=actions.reachability.latest() if sees_service else None,
-        workers=service.list_workers(actions, actor) if sees_service else [],
-        generation=actions.index.view().generation,
+        ca_check=visit.actions.reachability.latest() if sees_service else None,
+        workers=service.list_workers(visit.actions, visit.actor) if sees_service else [],
+        generation=visit.actions.index.view().generation,
         orders=list(Order),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from certstore.admin.actions.action import Actor
+from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.http.identity import actions_of, check_csrf, check_origin, find_actor
 from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
@@ -133,23 +134,42 @@ def see_other(path: str, **query: str) -> RedirectResponse:
     return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
 
 
-def page_actor(request: Request) -> Actor:
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of a signed-in user, and how to answer it."""
+
+    request: Request
+    actions: Actions
+    actor: Actor
+
+    def show(self, template: str, status: int = 200, **facts: Any) -> HTMLResponse:
+        return render(self.request, self.actor, template, status, **facts)
+
+    def flash(self, kind: str, text: str) -> None:
+        flashes_of(self.request).add(self.actor, kind, text)
+
+    def done(self, path: str, text: str) -> RedirectResponse:
+        """The answer to a form whose action succeeded."""
+        self.flash("ok", text)
+        return see_other(path)
+
+
+def page_visit(request: Request) -> Visit:
     """Raises NotSignedIn. Pages need a session; tokens are for the API."""
     actor = find_actor(request)
     if actor is None or actor.session is None:
         raise NotSignedIn
-    return actor
+    return Visit(request, actions_of(request), actor)
 
 
-def form_actor(request: Request, csrf: Annotated[str, Form()] = "") -> Actor:
-    """The actor of a form that changes something. Raises NotSignedIn, CsrfRefused."""
-    actor = page_actor(request)
+def form_visit(request: Request, csrf: Annotated[str, Form()] = "") -> Visit:
+    """For a form that changes something. Raises NotSignedIn, CsrfRefused."""
+    visit = page_visit(request)
     check_origin(request)
-    assert actor.session is not None, "page_actor ensures it"  # noqa: S101
-    check_csrf(actor.session, csrf)
-    return actor
+    assert visit.actor.session is not None, "page_visit ensures it"  # noqa: S101
+    check_csrf(visit.actor.session, csrf)
+    return visit
 
 
-PageActor = Annotated[Actor, Depends(page_actor)]
-FormActor = Annotated[Actor, Depends(form_actor)]
-FlashesDep = Annotated[Flashes, Depends(flashes_of)]
+PageVisit = Annotated[Visit, Depends(page_visit)]
+FormVisit = Annotated[Visit, Depends(form_visit)]

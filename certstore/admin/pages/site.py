@@ -6,15 +6,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form
 from starlette.responses import Response
 
 from certstore.admin.actions import certificates, orders, sites
-from certstore.admin.actions.action import Actor, Conflict
-from certstore.admin.http.identity import ActionsDep
+from certstore.admin.actions.action import Conflict
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
-from certstore.admin.pages.rendering import FlashesDep, FormActor, PageActor, render, see_other
+from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
 from certstore.admin.pages.words import key_in_words, sentence, split_list
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Verdict, authorize
@@ -69,38 +68,35 @@ GivenSettings = Annotated[SettingsForm, Depends()]
 
 
 @router.get("/sites/new")
-def show_new(request: Request, actions: ActionsDep, actor: PageActor) -> Response:
-    actions.check(actor, Action.SITE_ADD)
-    return _form(request, actor, None, {"certificate": "acme"}, "")
+def show_new(visit: PageVisit) -> Response:
+    visit.actions.check(visit.actor, Action.SITE_ADD)
+    return _form(visit, None, {"certificate": "acme"}, "")
 
 
 @router.post("/sites/new")
-def add(request: Request, actions: ActionsDep, actor: FormActor, flashes: FlashesDep, given: GivenSettings) -> Response:
-    actions.check(actor, Action.SITE_ADD)
+def add(visit: FormVisit, given: GivenSettings) -> Response:
+    visit.actions.check(visit.actor, Action.SITE_ADD)
     wanted = given.wanted({})
     site = str(wanted.get("host", "")).strip().lower().rstrip(".")
     try:
         site = DomainName.parse(site).value
-        result, _ = sites.put_settings(actions, actor, site, wanted, must_be_new=True)
+        result, _ = sites.put_settings(visit.actions, visit.actor, site, wanted, must_be_new=True)
     except InvalidName as error:
-        return _form(request, actor, None, wanted, "", f"host: {error}", 422)
+        return _form(visit, None, wanted, "", f"host: {error}", 422)
     except (RequestFailed, Conflict) as error:
-        return _form(request, actor, None, wanted, "", problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", sentence(result.message))
-    return see_other(f"/sites/{site}")
+        return _form(visit, None, wanted, "", problem_of(error).detail, problem_of(error).status)
+    return visit.done(f"/sites/{site}", sentence(result.message))
 
 
 @router.get("/sites/{site}")
-def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
-    detail = sites.show_site(actions, actor, site)
-    now = actions.context.clock()
+def show(visit: PageVisit, site: str) -> Response:
+    detail = sites.show_site(visit.actions, visit.actor, site)
+    now = visit.actions.context.clock()
     live = next((each.version for each in detail.versions if each.is_live), None)
-    choice = select(actions.context.writer.snapshot(), detail.entry.host, is_mail=False, now=now)
+    choice = select(visit.actions.context.writer.snapshot(), detail.entry.host, is_mail=False, now=now)
     certificate = detail.facts.certificate
     names = [(name, certificate is not None and covers(certificate.dns_names, name)) for name in detail.facts.names]
-    return render(
-        request,
-        actor,
+    return visit.show(
         "site.html",
         site=site,
         detail=detail,
@@ -109,91 +105,72 @@ def show(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> 
         bar=validity_bar(detail.row.not_before, detail.row.not_after, detail.row.renews_at, now),
         choice=choice,
         why=EXPLANATIONS[choice.reason],
-        running=actions.jobs.running(site),
-        is_order_running=orders.is_order_running(actions, site),
+        running=visit.actions.jobs.running(site),
+        is_order_running=orders.is_order_running(visit.actions, site),
         differences=_differences(detail.versions),
-        generation=actions.index.view().generation,
+        generation=visit.actions.index.view().generation,
     )
 
 
 @router.get("/sites/{site}/handshakes")
-def handshakes(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
+def handshakes(visit: PageVisit, site: str) -> Response:
     """A part of the site's page that its script loads; a separate page where scripts are off."""
     message, verdicts = "", []
     try:
-        verdicts = sites.verify_site(actions, actor, site)
+        verdicts = sites.verify_site(visit.actions, visit.actor, site)
     except RequestFailed as failure:
         if failure.fault is Fault.NOT_FOUND:
             raise
         message = str(failure)
-    return render(request, actor, "handshakes.html", site=site, verdicts=verdicts, message=message)
+    return visit.show("handshakes.html", site=site, verdicts=verdicts, message=message)
 
 
 @router.get("/sites/{site}/settings")
-def show_settings(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
-    detail = sites.show_site(actions, actor, site)
-    actions.check(actor, Action.SITE_SET_SOURCE, site)
-    return _form(request, actor, site, detail.settings or {"host": detail.entry.host}, detail.etag)
+def show_settings(visit: PageVisit, site: str) -> Response:
+    detail = sites.show_site(visit.actions, visit.actor, site)
+    visit.actions.check(visit.actor, Action.SITE_SET_SOURCE, site)
+    return _form(visit, site, detail.settings or {"host": detail.entry.host}, detail.etag)
 
 
 @router.post("/sites/{site}/settings")
-def change_settings(
-    request: Request,
-    actions: ActionsDep,
-    actor: FormActor,
-    flashes: FlashesDep,
-    site: str,
-    given: GivenSettings,
-    etag: Annotated[str, Form()] = "",
-) -> Response:
-    before = sites.show_site(actions, actor, site)
-    may_declare = authorize(actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
+def change_settings(visit: FormVisit, site: str, given: GivenSettings, etag: Annotated[str, Form()] = "") -> Response:
+    before = sites.show_site(visit.actions, visit.actor, site)
+    may_declare = authorize(visit.actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
     wanted = given.wanted(before.settings or {"host": before.entry.host}, may_declare=may_declare)
     try:
-        result, _ = sites.put_settings(actions, actor, site, wanted, if_match=etag)
+        result, _ = sites.put_settings(visit.actions, visit.actor, site, wanted, if_match=etag)
     except Conflict as conflict:
         # With the current ETag: a user who has seen both versions may save.
-        return _form(request, actor, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
+        return _form(visit, site, wanted, before.etag, str(conflict), 412, theirs=before.settings)
     except RequestFailed as error:
-        return _form(request, actor, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
-    flashes.add(actor, "ok", sentence(result.message))
-    return see_other(f"/sites/{site}")
+        return _form(visit, site, wanted, etag, problem_of(error).detail, problem_of(error).status)
+    return visit.done(f"/sites/{site}", sentence(result.message))
 
 
 @router.get("/sites/{site}/remove")
-def show_remove(request: Request, actions: ActionsDep, actor: PageActor, site: str) -> Response:
-    actions.entry(actor, Action.SITE_REMOVE, site)
-    return render(request, actor, "remove.html", site=site, detail=sites.show_site(actions, actor, site), message="")
+def show_remove(visit: PageVisit, site: str) -> Response:
+    visit.actions.entry(visit.actor, Action.SITE_REMOVE, site)
+    return visit.show("remove.html", site=site, detail=sites.show_site(visit.actions, visit.actor, site), message="")
 
 
 @router.post("/sites/{site}/remove")
-def remove(
-    request: Request,
-    actions: ActionsDep,
-    actor: FormActor,
-    flashes: FlashesDep,
-    site: str,
-    typed: Annotated[str, Form()] = "",
-) -> Response:
-    detail = sites.show_site(actions, actor, site)
-    actions.check(actor, Action.SITE_REMOVE, site)
+def remove(visit: FormVisit, site: str, typed: Annotated[str, Form()] = "") -> Response:
+    detail = sites.show_site(visit.actions, visit.actor, site)
+    visit.actions.check(visit.actor, Action.SITE_REMOVE, site)
     message = f"type {site} to confirm" if typed.strip().lower() != site else ""
     if not message:
         try:
-            result = sites.remove_site(actions, actor, site)
-            flashes.add(actor, "ok", sentence(result.message))
-            return see_other("/")
+            result = sites.remove_site(visit.actions, visit.actor, site)
+            return visit.done("/", sentence(result.message))
         except RequestFailed as error:
             message = str(error)
-    return render(request, actor, "remove.html", 422, site=site, detail=detail, message=message)
+    return visit.show("remove.html", 422, site=site, detail=detail, message=message)
 
 
 @router.post("/sites/{site}/rollback")
-def rollback(
-    actions: ActionsDep, actor: FormActor, flashes: FlashesDep, site: str, version: Annotated[int, Form(ge=1, le=10**9)]
-) -> Response:
-    result = certificates.activate(actions, actor, site, version)
-    flashes.add(actor, "ok" if result.is_accepted else "failing", sentence(result.message))
+def rollback(visit: FormVisit, site: str, version: Annotated[int, Form(ge=1, le=10**9)]) -> Response:
+    result = certificates.activate(visit.actions, visit.actor, site, version)
+    visit.flash("ok" if result.is_accepted else "failing", sentence(result.message))
     return see_other(f"/sites/{site}")
 
 
@@ -205,8 +182,7 @@ def upstream_texts(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _form(
-    request: Request,
-    actor: Actor,
+    visit: Visit,
     site: str | None,
     settings: Mapping[str, Any],
     etag: str,
@@ -214,9 +190,7 @@ def _form(
     status: int = 200,
     theirs: Mapping[str, Any] | None = None,
 ) -> Response:
-    return render(
-        request,
-        actor,
+    return visit.show(
         "settings_form.html",
         status,
         site=site,

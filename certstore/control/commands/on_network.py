@@ -12,33 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certstore.control.commands import requests, results
 from certstore.control.commands.on_store import install_result
-from certstore.control.commands.requests import (
-    AdoptAccountRequest,
-    ImportRequest,
-    OrderRequest,
-    PreflightRequest,
-    RegisterAccountsRequest,
-    RenewRequest,
-    ShowAccountsRequest,
-    TestMailRequest,
-)
-from certstore.control.commands.results import (
-    AccountFacts,
-    AccountsResult,
-    AdoptOutcome,
-    AdoptResult,
-    InstallResult,
-    MailResult,
-    NotDue,
-    OrderOutcome,
-    OrderResult,
-    PreflightNote,
-    PreflightResult,
-    RefusedRecipient,
-    RenewResult,
-    Untouched,
-)
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.progress import Tell
 from certstore.model.renewal.ca import find_ca
@@ -71,25 +46,25 @@ def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterat
         upkeep.stop()
 
 
-def order(upkeep: Upkeep, request: OrderRequest, tell: Tell) -> OrderResult:
+def order(upkeep: Upkeep, request: requests.OrderRequest, tell: Tell) -> results.OrderResult:
     """Order now, whether it is due or not."""
     return _order(upkeep, _acme_entry(upkeep, request.site), tell, force=request.force)
 
 
-def renew(upkeep: Upkeep, request: RenewRequest, tell: Tell) -> RenewResult:
+def renew(upkeep: Upkeep, request: requests.RenewRequest, tell: Tell) -> results.RenewResult:
     entries = upkeep.maintenance.entries()
     chosen = [_acme_entry(upkeep, site) for site in request.sites] or [
         entry for entry in entries.values() if entry.source is Source.ACME
     ]
-    results: list[NotDue | OrderResult] = []
+    outcomes: list[results.NotDue | results.OrderResult] = []
     for entry in chosen:
         target = _target(upkeep, entry)
         if not request.force and (until := _not_due_until(upkeep, target)) is not None:
-            results.append(NotDue(entry.site, Untouched.NOT_DUE, until, f"not due before {until}"))
+            outcomes.append(results.NotDue(entry.site, results.Untouched.NOT_DUE, until, f"not due before {until}"))
             continue
         tell(f"{entry.site}:")
-        results.append(_order(upkeep, entry, tell, force=request.force))
-    return RenewResult(tuple(results))
+        outcomes.append(_order(upkeep, entry, tell, force=request.force))
+    return results.RenewResult(tuple(outcomes))
 
 
 def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
@@ -102,16 +77,16 @@ def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     return None
 
 
-def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool) -> OrderResult:
+def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool) -> results.OrderResult:
     attempted = upkeep.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
     return _order_result(attempted)
 
 
-def _order_result(attempted: Attempted) -> OrderResult:
+def _order_result(attempted: Attempted) -> results.OrderResult:
     next_attempt, names = attempted.state.next_attempt, attempted.order
-    result = OrderResult(
+    result = results.OrderResult(
         site=attempted.site,
-        outcome=OrderOutcome.DONE,
+        outcome=results.OrderOutcome.DONE,
         findings=_notes(attempted.findings),
         message="",
         names=names.names if names is not None else None,
@@ -121,7 +96,7 @@ def _order_result(attempted: Attempted) -> OrderResult:
     if (failure := attempted.failure) is not None:
         return replace(
             result,
-            outcome=OrderOutcome.FAILED,
+            outcome=results.OrderOutcome.FAILED,
             cause=failure.cause.value,
             message=failure.detail,
             remedy=failure.remedy,
@@ -130,13 +105,13 @@ def _order_result(attempted: Attempted) -> OrderResult:
         )
     if (hold := attempted.hold) is not None:
         remedy = "wait, or use --force"
-        return replace(result, outcome=OrderOutcome.HELD, message=hold.message, remedy=remedy)
+        return replace(result, outcome=results.OrderOutcome.HELD, message=hold.message, remedy=remedy)
     taken = attempted.result
     assert taken is not None, "an attempt ends in a certificate, a failure or a hold"  # noqa: S101
     return replace(result, version=taken.version, fingerprint=taken.fingerprint, message=taken.message)
 
 
-def preflight(upkeep: Upkeep, request: PreflightRequest, tell: Tell) -> PreflightResult:
+def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) -> results.PreflightResult:
     """Checks and orders nothing, for any site, wherever its certificate comes from."""
     entry, context = _entry(upkeep, request.site), upkeep.maintenance.context
     target = _target(upkeep, entry)
@@ -151,32 +126,32 @@ def preflight(upkeep: Upkeep, request: PreflightRequest, tell: Tell) -> Prefligh
         account_url=account.url if account is not None else None,
         tell=tell,
     )
-    return PreflightResult(entry.site, ca.url, target.names, _notes(findings))
+    return results.PreflightResult(entry.site, ca.url, target.names, _notes(findings))
 
 
-def _notes(findings: Iterable[PreflightFinding]) -> tuple[PreflightNote, ...]:
+def _notes(findings: Iterable[PreflightFinding]) -> tuple[results.PreflightNote, ...]:
     graver_first = sorted(findings, key=lambda each: each.severity is not Severity.FATAL)
-    return tuple(map(PreflightNote.of, graver_first))
+    return tuple(map(results.PreflightNote.of, graver_first))
 
 
-def show_accounts(upkeep: Upkeep, request: ShowAccountsRequest, tell: Tell) -> AccountsResult:
+def show_accounts(upkeep: Upkeep, request: requests.ShowAccountsRequest, tell: Tell) -> results.AccountsResult:
     return accounts_of(upkeep)
 
 
-def accounts_of(upkeep: Upkeep) -> AccountsResult:
+def accounts_of(upkeep: Upkeep) -> results.AccountsResult:
     """Read from disk, without the network."""
     context = upkeep.maintenance.context
     accounts = []
     for ca in context.cas:
         account = context.accounts.load(ca)
         if account is None:
-            accounts.append(AccountFacts(ca.key, ca.url, None, (), None))
+            accounts.append(results.AccountFacts(ca.key, ca.url, None, (), None))
         else:
-            accounts.append(AccountFacts(ca.key, ca.url, account.url, account.contact, account.made_at))
-    return AccountsResult(tuple(accounts))
+            accounts.append(results.AccountFacts(ca.key, ca.url, account.url, account.contact, account.made_at))
+    return results.AccountsResult(tuple(accounts))
 
 
-def register_accounts(upkeep: Upkeep, request: RegisterAccountsRequest, tell: Tell) -> AccountsResult:
+def register_accounts(upkeep: Upkeep, request: requests.RegisterAccountsRequest, tell: Tell) -> results.AccountsResult:
     """At every configured CA. Sites that waited for an account are retried at once."""
     maintenance = upkeep.maintenance
     for ca in maintenance.context.cas:
@@ -190,7 +165,7 @@ def register_accounts(upkeep: Upkeep, request: RegisterAccountsRequest, tell: Te
     return accounts_of(upkeep)
 
 
-def send_test_mail(upkeep: Upkeep, request: TestMailRequest, tell: Tell) -> MailResult:
+def send_test_mail(upkeep: Upkeep, request: requests.TestMailRequest, tell: Tell) -> results.MailResult:
     try:
         recipients = [parse_address(each) for each in request.to]
     except ValueError as error:
@@ -199,25 +174,29 @@ def send_test_mail(upkeep: Upkeep, request: TestMailRequest, tell: Tell) -> Mail
     if not sent and not refused:
         remedy = "add an address and reload, or give one with --to"
         raise RequestFailed(Fault.INVALID, "notify.to in edge.yaml names no recipient", remedy)
-    return MailResult(tuple(sent), tuple(RefusedRecipient(each.recipient, each.reason) for each in refused))
+    return results.MailResult(
+        tuple(sent), tuple(results.RefusedRecipient(each.recipient, each.reason) for each in refused)
+    )
 
 
-def import_certificate(upkeep: Upkeep, request: ImportRequest, tell: Tell) -> InstallResult:
+def import_certificate(upkeep: Upkeep, request: requests.ImportRequest, tell: Tell) -> results.InstallResult:
     """The certificate is renewed when its time comes, not before."""
     writer, source = upkeep.writer, f"{IMPORT_SOURCE}{request.program}"
     return install_result(writer, writer.install_files(request.site, request.files, source=source, doing="import"))
 
 
-def adopt_account(upkeep: Upkeep, request: AdoptAccountRequest, tell: Tell) -> AdoptResult:
+def adopt_account(upkeep: Upkeep, request: requests.AdoptAccountRequest, tell: Tell) -> results.AdoptResult:
     """An account that exists at this CA is kept."""
     accounts, ca = upkeep.maintenance.context.accounts, find_ca(request.directory)
     if accounts.load(ca) is not None:
-        return AdoptResult(ca.key, AdoptOutcome.KEPT, f"an account at {ca.key} exists already; it is kept")
+        return results.AdoptResult(
+            ca.key, results.AdoptOutcome.KEPT, f"an account at {ca.key} exists already; it is kept"
+        )
     try:
         accounts.adopt(ca, request.key, request.url, request.contact)
     except ValueError:
         raise RequestFailed(Fault.INVALID, f"the account key for {ca.key} can't be used") from None
-    return AdoptResult(ca.key, AdoptOutcome.ADOPTED, f"the account at {ca.key} is imported")
+    return results.AdoptResult(ca.key, results.AdoptOutcome.ADOPTED, f"the account at {ca.key} is imported")
 
 
 def _entry(upkeep: Upkeep, site: str) -> SiteEntry:

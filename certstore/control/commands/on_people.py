@@ -10,23 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from certstore.control.commands.requests import (
-    AddTokenRequest,
-    AddUserRequest,
-    ListTokensRequest,
-    ListUsersRequest,
-    RemoveTokenRequest,
-    RemoveUserRequest,
-)
-from certstore.control.commands.results import (
-    TokenFacts,
-    TokenRemoved,
-    TokenResult,
-    TokensResult,
-    UserFacts,
-    UserResult,
-    UsersResult,
-)
+from certstore.control.commands import requests, results
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.people import check_password, parse_user_name
 from certstore.model.did_you_mean import site_advice
@@ -61,23 +45,11 @@ def opened_people(writer: StoreWriter) -> Iterator[People]:
         yield People(access, writer)
 
 
-def list_users(people: People, request: ListUsersRequest, tell: Tell) -> UsersResult:
-    return UsersResult(
-        tuple(
-            UserFacts(
-                user.name,
-                user.role,
-                user.sites,
-                bool(user.password_hash),
-                bool(user.totp_secret),
-                user.made_at.replace(microsecond=0),
-            )
-            for user in people.access.users.all()
-        )
-    )
+def list_users(people: People, request: requests.ListUsersRequest, tell: Tell) -> results.UsersResult:
+    return results.UsersResult(tuple(map(results.UserFacts.of, people.access.users.all())))
 
 
-def add_user(people: People, request: AddUserRequest, tell: Tell) -> UserResult:
+def add_user(people: People, request: requests.AddUserRequest, tell: Tell) -> results.UserResult:
     """With `replace`, an existing user is signed out everywhere, and a set-up link is withdrawn."""
     people.check_sites(request.sites)
     access, name = people.access, parse_user_name(request.name)
@@ -96,10 +68,10 @@ def add_user(people: People, request: AddUserRequest, tell: Tell) -> UserResult:
         access.invitations.withdraw(name)
         message = f"user {name} has a new password and is signed out everywhere"
     access.audit.note(COMMAND, "local", "user.add", None, "done", message)
-    return UserResult(name=name, role=request.role, sites=request.sites, message=message)
+    return results.UserResult(name=name, role=request.role, sites=request.sites, message=message)
 
 
-def remove_user(people: People, request: RemoveUserRequest, tell: Tell) -> UserResult:
+def remove_user(people: People, request: requests.RemoveUserRequest, tell: Tell) -> results.UserResult:
     """The user is signed out at once, and a set-up link is withdrawn."""
     access, name = people.access, request.name
     access.users.remove(name)
@@ -107,31 +79,24 @@ def remove_user(people: People, request: RemoveUserRequest, tell: Tell) -> UserR
     access.sessions.end_all(name)
     message = f"user {name} removed and signed out everywhere"
     access.audit.note(COMMAND, "local", "user.remove", None, "done", message)
-    return UserResult(name=name, message=message)
+    return results.UserResult(name=name, message=message)
 
 
-def list_tokens(people: People, request: ListTokensRequest, tell: Tell) -> TokensResult:
-    return TokensResult(
-        tuple(
-            TokenFacts(
-                token.key, token.name, token.scope, token.sites, token.made_at.replace(microsecond=0), token.made_by
-            )
-            for token in people.access.tokens.all()
-        )
-    )
+def list_tokens(people: People, request: requests.ListTokensRequest, tell: Tell) -> results.TokensResult:
+    return results.TokensResult(tuple(map(results.TokenFacts.of, people.access.tokens.all())))
 
 
-def add_token(people: People, request: AddTokenRequest, tell: Tell) -> TokenResult:
+def add_token(people: People, request: requests.AddTokenRequest, tell: Tell) -> results.TokenResult:
     people.check_sites(request.sites)
     sites = request.sites or None
     token, text = people.access.tokens.add(request.name, request.scope, sites, COMMAND)
     detail = f"{token.name} ({token.key}), scope {request.scope}"
     people.access.audit.note(COMMAND, "local", "token.add", None, "done", detail)
-    return TokenResult(token.key, token.name, request.scope, sites, text)
+    return results.TokenResult(token.key, token.name, request.scope, sites, text)
 
 
-def remove_token(people: People, request: RemoveTokenRequest, tell: Tell) -> TokenRemoved:
+def remove_token(people: People, request: requests.RemoveTokenRequest, tell: Tell) -> results.TokenRemoved:
     token = people.access.tokens.remove(request.key)
     message = f"token {token.name} ({token.key}) revoked"
     people.access.audit.note(COMMAND, "local", "token.remove", None, "done", message)
-    return TokenRemoved(token.key, token.name, message)
+    return results.TokenRemoved(token.key, token.name, message)

@@ -10,15 +10,7 @@ from typing import Any
 
 import yaml
 
-from certstore.control.commands.requests import (
-    AddSiteRequest,
-    InstallPreviewRequest,
-    InstallRequest,
-    RemoveSiteRequest,
-    RollbackRequest,
-    SetSiteRequest,
-)
-from certstore.control.commands.results import InstallResult, RemoveResult, Served, SiteResult
+from certstore.control.commands import requests, results
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.files.clock import utc_now
 from certstore.model.progress import Tell
@@ -34,7 +26,7 @@ UPLOAD = "upload"
 """The source of uploads in records."""
 
 
-def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> InstallResult:
+def install(writer: StoreWriter, request: requests.InstallRequest, tell: Tell) -> results.InstallResult:
     """A refused certificate is a result, with its findings."""
     _discover(writer, request.site)
     result = writer.install_files(
@@ -43,15 +35,15 @@ def install(writer: StoreWriter, request: InstallRequest, tell: Tell) -> Install
     return install_result(writer, result)
 
 
-def install_preview(writer: StoreWriter, request: InstallPreviewRequest, tell: Tell) -> InstallResult:
+def install_preview(writer: StoreWriter, request: requests.InstallPreviewRequest, tell: Tell) -> results.InstallResult:
     return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force))
 
 
-def rollback(writer: StoreWriter, request: RollbackRequest, tell: Tell) -> InstallResult:
+def rollback(writer: StoreWriter, request: requests.RollbackRequest, tell: Tell) -> results.InstallResult:
     return install_result(writer, writer.rollback(request.site, request.version))
 
 
-def add_site(writer: StoreWriter, request: AddSiteRequest, tell: Tell) -> SiteResult:
+def add_site(writer: StoreWriter, request: requests.AddSiteRequest, tell: Tell) -> results.SiteResult:
     site = request.site
     if site in writer.sites():
         remedy = f"to change it: certedge site set {site}"
@@ -62,7 +54,7 @@ def add_site(writer: StoreWriter, request: AddSiteRequest, tell: Tell) -> SiteRe
     return _site_result(writer, site, f"site {site} added: {listed(writer.site(site).names)}")
 
 
-def set_site(writer: StoreWriter, request: SetSiteRequest, tell: Tell) -> SiteResult:
+def set_site(writer: StoreWriter, request: requests.SetSiteRequest, tell: Tell) -> results.SiteResult:
     site = request.site
     _discover(writer, site)
     changes = {**request.changes, **dict.fromkeys(request.unset)}
@@ -81,18 +73,18 @@ def set_site(writer: StoreWriter, request: SetSiteRequest, tell: Tell) -> SiteRe
     return _site_result(writer, site, _difference(site, before.names, after.names, list(changes)))
 
 
-def remove_site(writer: StoreWriter, request: RemoveSiteRequest, tell: Tell) -> RemoveResult:
+def remove_site(writer: StoreWriter, request: requests.RemoveSiteRequest, tell: Tell) -> results.RemoveResult:
     site = request.site
     _discover(writer, site)
     host = writer.site(site).host
     writer.remove_site(site)
-    return RemoveResult(site, f"site {site} removed; its versions stay in the archive", _served(writer, host))
+    return results.RemoveResult(site, f"site {site} removed; its versions stay in the archive", _served(writer, host))
 
 
-def install_result(writer: StoreWriter, result: IntakeResult) -> InstallResult:
+def install_result(writer: StoreWriter, result: IntakeResult) -> results.InstallResult:
     """The result of every command that installs a certificate, or tries to."""
     is_accepted = result.outcome in (Outcome.DONE, Outcome.NOTED)
-    return InstallResult(
+    return results.InstallResult(
         result.site,
         result.outcome,
         result.reason,
@@ -128,10 +120,10 @@ def _parsed(settings: Mapping[str, Any]) -> SiteSettings:
     return parse_site(yaml.safe_dump(given), "site.yaml")
 
 
-def _site_result(writer: StoreWriter, site: str, message: str) -> SiteResult:
+def _site_result(writer: StoreWriter, site: str, message: str) -> results.SiteResult:
     entry = writer.site(site)
     served = _served(writer, entry.host)
-    return SiteResult(site, entry.host, entry.names, entry.source, message, writer.problems(site), served)
+    return results.SiteResult(site, entry.host, entry.names, entry.source, message, writer.problems(site), served)
 
 
 def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], changed: list[str]) -> str:
@@ -143,7 +135,7 @@ def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], chan
     return "; ".join(parts)
 
 
-def _served(writer: StoreWriter, host: str) -> Served:
+def _served(writer: StoreWriter, host: str) -> results.Served:
     selection = select(writer.snapshot(), host, is_mail=False, now=utc_now())
     certificate = selection.certificate
-    return Served(host, certificate.site, certificate.version, certificate.fingerprint, selection.reason)
+    return results.Served(host, certificate.site, certificate.version, certificate.fingerprint, selection.reason)

@@ -6,29 +6,13 @@ Imports no store and no network, because every command of the command line impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import get_original_bases
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, dataclass_transform, get_args
 
+from certstore.control.commands import results
 from certstore.control.commands.json_values import decode, encode
-from certstore.control.commands.results import (
-    AccountsResult,
-    AdoptResult,
-    CommandResult,
-    InstallResult,
-    MailResult,
-    OrderResult,
-    PreflightResult,
-    RemoveResult,
-    RenewResult,
-    SiteResult,
-    TokenRemoved,
-    TokenResult,
-    TokensResult,
-    UserResult,
-    UsersResult,
-)
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.authorization import Scope
@@ -40,12 +24,12 @@ if TYPE_CHECKING:
     from certstore.store.preview import Preview
 
 
-class CommandRequest[R: CommandResult]:
+class CommandRequest[R: results.CommandResult]:
     """A request whose command returns an R or raises RequestFailed."""
 
     __slots__ = ()
     command: ClassVar[str]
-    is_remote: ClassVar[bool] = True
+    is_remote: ClassVar[bool]
     """Whether it can come over the control socket."""
 
     def to_args(self) -> dict[str, Any]:
@@ -59,7 +43,18 @@ class CommandRequest[R: CommandResult]:
         return decode(cls, args)
 
 
-def result_type[R: CommandResult](request: CommandRequest[R]) -> type[R]:
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def command[K: CommandRequest[Any]](name: str, *, is_remote: bool = True) -> Callable[[type[K]], type[K]]:
+    """Makes the class a frozen dataclass, and the request of the command of this name."""
+
+    def make(kind: type[K]) -> type[K]:
+        kind.command, kind.is_remote = name, is_remote
+        return dataclass(frozen=True, slots=True)(kind)
+
+    return make
+
+
+def result_type[R: results.CommandResult](request: CommandRequest[R]) -> type[R]:
     """The type argument of the base of the request's class."""
     kind: type[R] = get_args(get_original_bases(type(request))[0])[0]
     return kind
@@ -68,11 +63,11 @@ def result_type[R: CommandResult](request: CommandRequest[R]) -> type[R]:
 class Perform(Protocol):
     """Performs a command, in whichever process; raises RequestFailed."""
 
-    def __call__[R: CommandResult](self, request: CommandRequest[R], tell: Tell = ...) -> R: ...
+    def __call__[R: results.CommandResult](self, request: CommandRequest[R], tell: Tell = ...) -> R: ...
 
 
 @dataclass(frozen=True, slots=True)
-class SiteRequest[R: CommandResult](CommandRequest[R]):
+class SiteRequest[R: results.CommandResult](CommandRequest[R]):
     """A request about one site. Raises RequestFailed for an invalid key, which could be a path elsewhere."""
 
     site: str
@@ -86,115 +81,100 @@ class SiteRequest[R: CommandResult](CommandRequest[R]):
 # On the store
 
 
-@dataclass(frozen=True, slots=True)
-class InstallRequest(SiteRequest[InstallResult]):
-    command: ClassVar[str] = "cert.install"
+@command("cert.install")
+class InstallRequest(SiteRequest[results.InstallResult]):
     files: tuple[DroppedFile, ...] = field(repr=False)
     password: bytes | None = field(default=None, repr=False)
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InstallPreviewRequest(CommandRequest[InstallResult]):
+@command("cert.install", is_remote=False)
+class InstallPreviewRequest(CommandRequest[results.InstallResult]):
     """Installs files that this process has read already (`StoreWriter.preview`): they are not read again."""
 
-    command: ClassVar[str] = "cert.install"
-    is_remote: ClassVar[bool] = False
     preview: Preview = field(repr=False)
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackRequest(SiteRequest[InstallResult]):
+@command("cert.rollback")
+class RollbackRequest(SiteRequest[results.InstallResult]):
     """`version` None: the one that was live before."""
 
-    command: ClassVar[str] = "cert.rollback"
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AddSiteRequest(SiteRequest[SiteResult]):
+@command("site.add")
+class AddSiteRequest(SiteRequest[results.SiteResult]):
     """`settings` are keys of site.yaml, unchecked."""
 
-    command: ClassVar[str] = "site.add"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SetSiteRequest(SiteRequest[SiteResult]):
+@command("site.set")
+class SetSiteRequest(SiteRequest[results.SiteResult]):
     """`changes` are keys of site.yaml, unchecked; None, or a key in `unset`, goes back to the default."""
 
-    command: ClassVar[str] = "site.set"
     changes: Mapping[str, Any] = field(default_factory=dict)
     unset: tuple[str, ...] = ()
     add_names: tuple[str, ...] = ()
     remove_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveSiteRequest(SiteRequest[RemoveResult]):
-    command: ClassVar[str] = "site.remove"
+@command("site.remove")
+class RemoveSiteRequest(SiteRequest[results.RemoveResult]): ...
 
 
 # With the network
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRequest(SiteRequest[OrderResult]):
+@command("cert.request")
+class OrderRequest(SiteRequest[results.OrderResult]):
     """`force`: even if the CA's rate limits, as counted here, seem to be reached."""
 
-    command: ClassVar[str] = "cert.request"
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RenewRequest(CommandRequest[RenewResult]):
+@command("cert.renew")
+class RenewRequest(CommandRequest[results.RenewResult]):
     """No `sites`: all with `certificate: acme`. `force`: also those that are not due."""
 
-    command: ClassVar[str] = "cert.renew"
     sites: tuple[str, ...] = ()
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PreflightRequest(SiteRequest[PreflightResult]):
-    command: ClassVar[str] = "site.preflight"
+@command("site.preflight")
+class PreflightRequest(SiteRequest[results.PreflightResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
-class ShowAccountsRequest(CommandRequest[AccountsResult]):
-    command: ClassVar[str] = "account.show"
+@command("account.show")
+class ShowAccountsRequest(CommandRequest[results.AccountsResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterAccountsRequest(CommandRequest[AccountsResult]):
-    command: ClassVar[str] = "account.register"
+@command("account.register")
+class RegisterAccountsRequest(CommandRequest[results.AccountsResult]):
     agree_to_terms: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TestMailRequest(CommandRequest[MailResult]):
+@command("notify.test")
+class TestMailRequest(CommandRequest[results.MailResult]):
     """No `to`: the recipients of warnings."""
 
     __test__: ClassVar[bool] = False
-    command: ClassVar[str] = "notify.test"
     to: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRequest(SiteRequest[InstallResult]):
+@command("cert.import")
+class ImportRequest(SiteRequest[results.InstallResult]):
     """A certificate that another program ordered or was given."""
 
-    command: ClassVar[str] = "cert.import"
     files: tuple[DroppedFile, ...] = field(repr=False)
     program: str
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptAccountRequest(CommandRequest[AdoptResult]):
+@command("account.adopt")
+class AdoptAccountRequest(CommandRequest[results.AdoptResult]):
     """Another program's account at the CA of `directory`; `key` is PEM."""
 
-    command: ClassVar[str] = "account.adopt"
     directory: str
     url: str
     key: bytes = field(repr=False)
@@ -204,11 +184,10 @@ class AdoptAccountRequest(CommandRequest[AdoptResult]):
 # On the console's users and tokens
 
 
-@dataclass(frozen=True, slots=True)
-class AddUserRequest(CommandRequest[UserResult]):
+@command("admin.user.add")
+class AddUserRequest(CommandRequest[results.UserResult]):
     """`replace`: an existing user gets this password, role and sites."""
 
-    command: ClassVar[str] = "admin.user.add"
     name: str
     role: Role
     password: str = field(repr=False)
@@ -216,33 +195,28 @@ class AddUserRequest(CommandRequest[UserResult]):
     replace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ListUsersRequest(CommandRequest[UsersResult]):
-    command: ClassVar[str] = "admin.user.list"
+@command("admin.user.list")
+class ListUsersRequest(CommandRequest[results.UsersResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveUserRequest(CommandRequest[UserResult]):
-    command: ClassVar[str] = "admin.user.remove"
+@command("admin.user.remove")
+class RemoveUserRequest(CommandRequest[results.UserResult]):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddTokenRequest(CommandRequest[TokenResult]):
+@command("admin.token.add")
+class AddTokenRequest(CommandRequest[results.TokenResult]):
     """No `sites`: all."""
 
-    command: ClassVar[str] = "admin.token.add"
     name: str
     scope: Scope
     sites: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListTokensRequest(CommandRequest[TokensResult]):
-    command: ClassVar[str] = "admin.token.list"
+@command("admin.token.list")
+class ListTokensRequest(CommandRequest[results.TokensResult]): ...
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveTokenRequest(CommandRequest[TokenRemoved]):
-    command: ClassVar[str] = "admin.token.remove"
+@command("admin.token.remove")
+class RemoveTokenRequest(CommandRequest[results.TokenRemoved]):
     key: str

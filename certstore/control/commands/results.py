@@ -15,7 +15,7 @@ from typing import Any, Self
 from certstore.control.commands.json_values import decode, encode
 from certstore.model.certificate.findings import Finding
 from certstore.model.console.authorization import Scope
-from certstore.model.console.people import Role
+from certstore.model.console.people import Role, Token, User
 from certstore.model.record import Outcome
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.selection import Reason
@@ -216,6 +216,11 @@ class UserFacts:
     has_one_time_codes: bool
     made_at: datetime
 
+    @classmethod
+    def of(cls, user: User) -> UserFacts:
+        made_at = user.made_at.replace(microsecond=0)
+        return cls(user.name, user.role, user.sites, bool(user.password_hash), bool(user.totp_secret), made_at)
+
 
 @dataclass(frozen=True, slots=True)
 class UsersResult(CommandResult):
@@ -242,6 +247,11 @@ class TokenFacts:
     sites: tuple[str, ...] | None
     made_at: datetime
     made_by: str
+
+    @classmethod
+    def of(cls, token: Token) -> TokenFacts:
+        made_at = token.made_at.replace(microsecond=0)
+        return cls(token.key, token.name, token.scope, token.sites, made_at, token.made_by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which notices are due: per recipient and day at most one early notice, one daily digest and one of what is resolved.
 
-A notice lists all sites at once. What a recipient already knows is remembered (`Told`). Recipient, day and kind fix a
-notice's id, so that one sent again after a kill is recognised as the same. Pure.
+A notice lists all sites at once. What a recipient already knows is remembered (`Told`). Edge, recipient, day and kind
+fix a notice's id, so that one sent again after a kill is recognised as the same. Pure.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Notice:
     resolved: tuple[str, ...]
     told: Told
 
-    @property
-    def id(self) -> str:
-        """The same each time the notice is sent."""
-        return hashlib.sha256(f"{self.recipient}\n{self.day.isoformat()}\n{self.kind}".encode()).hexdigest()[:32]
+    def id_of(self, edge: str) -> str:
+        """The same each time `edge` sends the notice; another edge may have a notice for the same recipient and day."""
+        whole = f"{edge}\n{self.recipient}\n{self.day.isoformat()}\n{self.kind}"
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     @property
     def sites(self) -> list[Matter]:

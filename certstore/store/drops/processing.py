@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
+from certstore.model.certificate.contents import Unlocked
 from certstore.model.drop_decision import (
     Decided,
     DropDecision,
@@ -85,11 +86,15 @@ class PendingCheck:
 
 @dataclass(frozen=True, slots=True)
 class ReadDrop:
-    """A drop, and what reading it came to; `verdict` is None where the drop is no news. `known` is the site with it."""
+    """A drop, and what reading it came to; `verdict` is None where the drop is no news. `known` is the site with it.
+
+    `fault` is why a refused drop was not read to its end, where the machine was to blame.
+    """
 
     drop: Drop
     known: KnownSite
     verdict: CertificateBundle | Refused | None
+    fault: OSError | None = None
 
 
 def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> PendingCheck | DropCheck:
@@ -117,7 +122,17 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
         return ReadDrop(drop, known, None)
     if drop.findings:
         return ReadDrop(drop, known, Refused(drop.findings))
-    return ReadDrop(drop, known, read_bundle(drop.files, now=now, names=known.expected_names, unlock=Unlocker()))
+    unlock, faults = Unlocker(), list[OSError]()
+
+    def noting_faults(content: bytes, password: bytes | None) -> Unlocked:
+        try:
+            return unlock(content, password)
+        except OSError as error:
+            faults.append(error)
+            raise
+
+    verdict = read_bundle(drop.files, now=now, names=known.expected_names, unlock=noting_faults)
+    return ReadDrop(drop, known, verdict, faults[0] if faults and isinstance(verdict, Refused) else None)
 
 
 def finish_check(
@@ -132,6 +147,10 @@ def finish_check(
     decision = decide_drop(
         facts, read.verdict, last=pending.last, source=known.source, live=live, settle=state.policy.settle
     )
+    if read.fault is not None and isinstance(decision, Decided):
+        # The drop was not to blame, so it must not count as refused: nobody would put it there again.
+        state.log_once(f"{site}: a file of the drop can't be opened now: {read.fault.strerror}; trying again")
+        decision = Wait(_AFTER_FAILURE)
     problems = _problems(settle_timer, pending, decision)
     waits = [pending.settings.again_in, decision.remaining if isinstance(decision, Wait) else None]
     result = None

@@ -38,11 +38,7 @@ class _Kind(IntEnum):
 
 
 _KINDS = {
-    b":method": _Kind.PSEUDO,
-    b":scheme": _Kind.PSEUDO,
-    b":authority": _Kind.PSEUDO,
-    b":path": _Kind.PSEUDO,
-    b":protocol": _Kind.PSEUDO,
+    **dict.fromkeys((b":method", b":scheme", b":authority", b":path", b":protocol"), _Kind.PSEUDO),
     b"host": _Kind.HOST,
     b"cookie": _Kind.COOKIE,
     b"content-length": _Kind.CONTENT_LENGTH,

@@ -7,6 +7,7 @@ wait for it, and ends the connection. What the streams send within one turn of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
@@ -37,43 +38,37 @@ MAX_UNSENT: Final = 128 * 1024
 """Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Http2Session:
     """HTTP/2 on one client connection: the channel's `Session`, the streams' `Frames`, the framer's `Receiver`."""
 
-    is_full: bool
-    is_write_paused: bool
-    own_fields: tuple[Field, ...]
-    response_fields: FieldTable
-    _budget: Budget
     _channel: Channel
-    _framer: Framer
-    _admission: Admission
-    _head_timer: Timer | None
-    _is_closed: bool
-    _is_corked: bool
-    _is_draining: bool
-    _now: Callable[[], float]
     _plane: DataPlane
-    _queued: int
-    _spare_timers: list[Timer]
-    _streams: dict[int, Stream]
-    _timer: Timer
-    _will_flush: bool
-    __slots__ = tuple(__annotations__)
+    _: KW_ONLY
+    is_full: bool = False
+    is_write_paused: bool = False
+    own_fields: tuple[Field, ...] = field(init=False)
+    response_fields: FieldTable = field(init=False)
+    _budget: Budget = field(init=False)
+    _framer: Framer = field(init=False)
+    _admission: Admission = field(init=False)
+    _head_timer: Timer | None = None
+    _is_closed: bool = False
+    _is_corked: bool = False
+    _is_draining: bool = False
+    _now: Callable[[], float] = field(init=False)
+    _queued: int = 0
+    _spare_timers: list[Timer] = field(default_factory=list)
+    _streams: dict[int, Stream] = field(default_factory=dict)
+    _timer: Timer = field(init=False)
+    _will_flush: bool = False
 
-    def __init__(self, channel: Channel, plane: DataPlane) -> None:
-        self._channel = channel
-        self._plane = plane
+    def __post_init__(self) -> None:
+        plane = self._plane
         self._now = plane.timers.time
-        self._admission = Admission(channel, plane)
+        self._admission = Admission(self._channel, plane)
         self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
         self._budget = Budget(self._now())
-        self._streams = {}
-        self._queued = 0
-        self._is_closed = self._is_draining = self._is_corked = self._will_flush = False
-        self.is_write_paused = self.is_full = False
-        self._head_timer = None
-        self._spare_timers = []
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
         self._framer = Framer(self, plane.settings.limits.header_bytes)
@@ -159,8 +154,9 @@ class Http2Session:
             return
         # A cancelled timer stays in its wheel for a while: a new one for each request would add up.
         timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
+        report.begin(head)
         stream = self._streams[stream_id] = Stream(
-            self, self._plane, report, stream_id, head, timer, is_request_complete=is_end
+            self, self._plane, report, stream_id, head, head.length, timer, is_end
         )
         if isinstance(verdict, Answer):
             stream.answer(verdict)

@@ -6,6 +6,7 @@ the bytes that the client's window does not take yet. Meanwhile it does not read
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +24,8 @@ from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
-from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange, UpgradedConnection
+from edge_addon.upstream.connection import UpgradedConnection
+from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
@@ -79,63 +81,37 @@ class Frames(Protocol):
         """Too much waits for this client: no stream reads from its upstream."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Stream:
     """From the request's head to the last byte of its response."""
 
+    _frames: Frames
+    _plane: DataPlane
+    _report: Report
     stream_id: int
+    _head: RequestHead
+    _body_left: int
     timer: Timer
     """Lent by the connection, which takes it back when the stream ends."""
-    _body_left: int
-    _counted: int
-    """Bytes of the queue that were reported to the connection."""
-    _early: bytes
-    _exchange: RequestExchange | None
-    _frames: Frames
-    _head: RequestHead
-    _is_body_paused: bool
     _is_request_complete: bool
-    _is_stalling: bool
+    _: KW_ONLY
+    _counted: int = 0
+    """Bytes of the queue that were reported to the connection."""
+    _early: bytes = b""
+    _exchange: RequestExchange | None = None
+    _is_body_paused: bool = False
+    _is_stalling: bool = False
     """Bytes wait for the client's window, or for its connection."""
-    _outcome: str | None
-    _plane: DataPlane
-    _queue: bytes
-    _rate: BodyRate
-    _report: Report
-    _stage: _Stage
-    _trailers: bytes
-    _tunnel: Tunnel | None
-    _unacknowledged: int
-    _upstream: str | None
-    _websocket_key: bytes
+    _outcome: str | None = None
+    _queue: bytes = b""
+    _rate: BodyRate = field(default_factory=BodyRate)
+    _stage: _Stage = ASKED
+    _trailers: bytes = b""
+    _tunnel: Tunnel | None = None
+    _unacknowledged: int = 0
+    _upstream: str | None = None
+    _websocket_key: bytes = b""
     """The key of a WebSocket while the upstream has not agreed."""
-    __slots__ = tuple(__annotations__)
-
-    def __init__(
-        self,
-        frames: Frames,
-        plane: DataPlane,
-        report: Report,
-        stream_id: int,
-        head: RequestHead,
-        timer: Timer,
-        *,
-        is_request_complete: bool,
-    ) -> None:
-        self.stream_id = stream_id
-        self.timer = timer
-        self._frames = frames
-        self._plane = plane
-        self._report = report
-        self._head = head
-        self._stage = ASKED
-        self._is_request_complete = is_request_complete
-        self._is_body_paused = self._is_stalling = False
-        self._body_left = head.length
-        self._rate = BodyRate()
-        self._exchange = self._tunnel = self._outcome = self._upstream = None
-        self._websocket_key = self._early = self._queue = self._trailers = b""
-        self._counted = self._unacknowledged = 0
-        report.begin(head)
 
     # The request.
 
@@ -308,11 +284,8 @@ class Stream:
         if self._stage is ANSWERED:
             self._queue_data(b"", is_complete=True)
 
-    def pause_reading(self) -> None:
-        self.pause_body()
-
-    def resume_reading(self) -> None:
-        self.resume_body()
+    pause_reading = pause_body
+    resume_reading = resume_body
 
     def _tunnel_over(self, outcome: str) -> None:
         tunnel, self._tunnel = self._tunnel, None

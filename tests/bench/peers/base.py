@@ -1,4 +1,4 @@
-"""What the measurements know of a server: how it starts, which processes it has, how it takes a new certificate."""
+"""What the measurements know of a server: how it starts, its processes, and how it applies a new certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.ports import free_port
 
 STOP_SECONDS = 30.0
 UNSEEN_SECONDS = 1.0
-"""So long a replaced file is given to be noticed by a server that is not known to watch for it."""
+"""How long a server that is not known to watch its files gets to notice a replaced one."""
 
 
 class NotServing(Exception):
@@ -28,7 +28,7 @@ class NotServing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a server is started with. `folder` is its own; `sites` is served from as many sites as it holds now."""
+    """What a server is started with: its `folder`, and the `sites` that exist when it starts."""
 
     folder: Path
     sites: SiteFiles
@@ -37,31 +37,31 @@ class Setting:
 
 
 class Peer(ABC):
-    """One kind of server; knows how to configure it, holds nothing of a running one."""
+    """One kind of server: knows how to configure it, has no state of a running one."""
 
     name: ClassVar[str]
     program: ClassVar[str]
     sees_drops: ClassVar[bool] = False
-    """It notices by itself that a certificate's file was replaced."""
+    """Whether it notices that a certificate's file was replaced."""
     refresh_way: ClassVar[str] = ""
-    """Else what makes it read the file: shown beside the time that this took."""
+    """Otherwise what makes it read the file; shown beside the time this takes."""
     is_variant: ClassVar[bool] = False
-    """Differs from another one only in how it finds its certificates: measured with stores of many."""
+    """Whether it differs from another server only in how it finds certificates: then measured with many sites."""
     is_slow: ClassVar[bool] = False
-    """Ten times less is asked of it, so that a run ends."""
+    """Whether it gets only a tenth of the load, so that a run ends."""
 
     @abstractmethod
     def command(self, setting: Setting, port: int) -> Sequence[str]:
-        """Write the configuration; what to run. Raises programs.Missing."""
+        """Write the configuration and return the command to run. Raises programs.Missing."""
 
     def environment(self, setting: Setting) -> Mapping[str, str]:
         return {}
 
     def prepare(self, sites: SiteFiles) -> None:  # noqa: B027  most need nothing
-        """What is done once for these sites, before any start, and not measured."""
+        """Work done once for these sites, before any start, and not measured."""
 
     def expected(self, sites: SiteFiles, host: str) -> str:
-        """The fingerprint that a client must see."""
+        """The fingerprint that a client must get."""
         return sites.fingerprints[host]
 
     def put(self, setting: Setting, host: str, issued: Issued) -> None:
@@ -69,16 +69,16 @@ class Peer(ABC):
         setting.sites.put(host, issued)
 
     def refresh(self, server: Server, host: str) -> None:
-        """Make it read the replaced file, without ending it."""
+        """Make it read the replaced file without a restart."""
         raise NotImplementedError
 
     def data_plane(self, server: Server) -> list[int]:
-        """The processes that serve, where others only manage."""
+        """The processes that serve, without those that only manage."""
         return server.pids()
 
 
 class Server:
-    """A running one, on a port of the system's choice."""
+    """A running server, on a port chosen by the system."""
 
     def __init__(self, peer: Peer, setting: Setting) -> None:
         self.peer = peer
@@ -112,12 +112,12 @@ class Server:
         return accounting.settled_cpu_seconds(self.pids())
 
     def wait_serving(self, host: str | None, fingerprint: str, seconds: float = 60.0) -> float:
-        """Seconds from the start to the first handshake that shows this certificate. Raises NotServing."""
+        """Seconds from the start to the first handshake with this certificate. Raises NotServing."""
         self.wait_certificate(host, fingerprint, seconds)
         return time.perf_counter() - self.started
 
     def wait_certificate(self, host: str | None, fingerprint: str, seconds: float) -> None:
-        """Ask again and again until this certificate is shown. Raises NotServing."""
+        """Connect again and again until this certificate is served. Raises NotServing."""
         deadline = time.perf_counter() + seconds
         while clients.served(self.port, host, seconds=seconds) != fingerprint:
             if self.process.poll() is not None:
@@ -130,7 +130,7 @@ class Server:
         return self._log.read_text(errors="replace")[-1500:]
 
     def stop(self) -> None:
-        """End it by its pid; what is left of its session afterwards is ended too."""
+        """End it by its pid, then what is left of its session."""
         pids = self.pids()
         self.process.send_signal(signal.SIGTERM)
         try:

@@ -1,4 +1,4 @@
-"""Caddy: the folder of certificates loaded at the start, automation off; a reload by its admin address."""
+"""Caddy: loads the folder of certificates at the start, without automation; reloads through its admin address."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Caddy(Peer):
             "automatic_https": {"disable": True},
             "idle_timeout": "3600s",
             "routes": [{"handle": [relay]}],
-            # A client without SNI gets no certificate at all unless a name is given for it.
+            # Without a default name, a client without SNI gets no certificate.
             "tls_connection_policies": [{"default_sni": MAIN_HOST}],
         }
         folders = [str(folder) for folder in (sites.main_path.parent, sites.folder)]
@@ -47,7 +47,7 @@ class Caddy(Peer):
         request = urllib.request.Request(
             f"http://{json.loads(content)['admin']['listen']}/load",
             data=content,
-            # Without the second one it finds the configuration unchanged and reads nothing.
+            # Without the second header, it finds the configuration unchanged and reads nothing.
             headers={"Content-Type": "application/json", "Cache-Control": "must-revalidate"},
         )
         with urllib.request.urlopen(request, timeout=120) as answer:

@@ -1,4 +1,4 @@
-"""The edge of this repository: `certedge run` on a store whose drops have been taken in before."""
+"""The edge of this repository: `certedge run` on a store whose drops have already been processed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Certedge(Peer):
         self._dropped: dict[str, str] = {}
 
     def prepare(self, sites: SiteFiles) -> None:
-        """Drop what is new and take it in: a service that starts finds the store as its last run left it."""
+        """Drop new certificates and process them: a starting service finds the store as its last run left it."""
         if self._taken_in == sites.count:
             return
         if self._taken_in is None:

@@ -1,4 +1,4 @@
-"""Envoy: every certificate in one TLS context, chosen by SNI. Certificates named in its settings are read once."""
+"""Envoy: every certificate in one TLS context, chosen by SNI. It reads certificates named in its settings once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HAProxy: the folder of certificates on one bind line; its runtime socket takes a new one's bytes."""
+"""HAProxy: the folder of certificates on one bind line; its runtime socket accepts the bytes of a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""nginx: a server block per site, as its manual has it; or one block that names the file by the SNI value."""
+"""nginx: a server block per site, as its manual shows; or one block that names the file by the SNI value."""
 
 from __future__ import annotations
 

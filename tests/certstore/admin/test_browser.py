@@ -183,7 +183,7 @@ def test_order_is_followed_step_by_step_until_the_certificate_is_served(browser:
         page.get_by_role("button", name="Preflight check").click()
         page.wait_for_url(re.compile("/jobs/"))
         expect(page.locator(".notice.failing").first).to_contain_text(SITE, timeout=60_000)
-        expect(page.locator(".notice.failing").first).to_contain_text("Have the zone's provider")
+        expect(page.locator(".notice.failing").first).to_contain_text("Ask the zone's DNS provider")
 
         pebble.dns.clear_servfail(SITE)
         page.get_by_role("button", name="Try again").click()

@@ -100,7 +100,7 @@ def test_wrong_password_and_wrong_files_say_what_to_do_and_offer_nothing_to_conf
         "password": [("a.p12", ca.issue(SITE).pkcs12(b"right"))],
         "private key": [("fullchain.pem", ca.issue(SITE).fullchain_pem)],
         "belongs to none": [("c.pem", ca.issue(SITE).cert_pem), ("k.pem", ca.issue(SITE).privkey_pem)],
-        "neither a certificate": [("cat.jpg", b"\xff\xd8\xff" * 100)],
+        "either a certificate": [("cat.jpg", b"\xff\xd8\xff" * 100)],
     }
     for words, files in attempts.items():
         shown = upload(anna, f"/sites/{SITE}/certificate/files", files, password="wrong")

@@ -1,4 +1,4 @@
-"""`certedge` as people run it: a process with arguments, its output and its exit code."""
+"""`certedge` as you run it: a process with arguments, its output and its exit code."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def certedge(
 
 
 def on_terminal(folder: Path, typed: bytes, *words: str, columns: int = 160) -> Ran:
-    """A command whose terminal is one: what it showed there, and its exit code."""
+    """Run a command on a terminal: what it showed there, and its exit code."""
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
@@ -94,7 +94,7 @@ def on_terminal(folder: Path, typed: bytes, *words: str, columns: int = 160) -> 
 
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter. Pytest closes its own ones, again and again while other runs begin."""
+    """A folder that every user can enter. Pytest keeps resetting the modes of its own while other runs start."""
     folder = Path(tempfile.mkdtemp(prefix="certedge-test-"))
     try:
         folder.chmod(0o755)

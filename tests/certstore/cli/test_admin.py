@@ -78,7 +78,7 @@ def test_site_that_is_not_there_is_refused_with_the_nearest_name(folder: Path, w
 
 
 def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(tmp_path: Path) -> None:
-    """certedge run, its console on a port of the system's choice, and the command line beside it."""
+    """`certedge run` with its console on a port that the system chose, and the command line beside it."""
     with running_edge(tmp_path, {"listeners": [{"kind": "https"}]}) as edge:
         edge.control_pid()
 
@@ -88,7 +88,7 @@ def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(
             return found
 
         port = int(said(r"the console is on https://127\.0\.0\.1:(\d+)")[1])
-        link = said(r"Open this link once to become it: https://127\.0\.0\.1:\d+(/setup\?link=\S+)")[1]
+        link = said(r"Open this one-time link to create the account: https://127\.0\.0\.1:\d+(/setup\?link=\S+)")[1]
         assert Client(port).get(link).status == 200
         code, words = add_user(tmp_path, "anna")
         assert code == 0, words
@@ -101,7 +101,7 @@ def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(
         request = urllib.request.Request(
             f"https://127.0.0.1:{port}/api/v1/sites", headers={"Authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(request, timeout=20, context=context) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             assert json.load(response)["main"]["site"] == "main"
 
 

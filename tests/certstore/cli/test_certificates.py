@@ -25,7 +25,7 @@ def served(folder: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def test_a_pair_of_files_is_installed_and_what_is_served_is_said(folder: Path) -> None:
+def test_a_pair_of_files_is_installed_and_the_output_says_what_is_served(folder: Path) -> None:
     issued = CA.issue(HOST)
     issued.write_to(folder / "in")
     ran = certedge(
@@ -96,7 +96,7 @@ def test_force_is_offered_and_works_only_where_a_person_may_be_right(folder: Pat
     ],
     ids=["no file", "no key", "no certificate", "two ways", "three files"],
 )
-def test_options_that_do_not_say_which_files_to_take_are_wrong_usage(folder: Path, options: tuple[str, ...]) -> None:
+def test_options_that_do_not_name_the_files_are_wrong_usage(folder: Path, options: tuple[str, ...]) -> None:
     ran = certedge(folder, "cert", "install", HOST, *options)
     assert ran.code == 2
     assert "--p12 FILE --password-file FILE" in ran.err
@@ -156,7 +156,7 @@ def test_export_of_a_site_without_a_certificate_points_to_main(folder: Path) -> 
 
 
 @pytest.mark.parametrize("words", [("history",), ("rollback",), ("export", "out")], ids=lambda words: words[0])
-def test_a_site_that_is_not_there_is_said(folder: Path, words: tuple[str, ...]) -> None:
+def test_an_unknown_site_is_reported(folder: Path, words: tuple[str, ...]) -> None:
     ran = certedge(folder, "cert", words[0], "nowhere.test", *words[1:])
     assert ran.code == 1
     assert "there is no site nowhere.test" in ran.err

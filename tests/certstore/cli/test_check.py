@@ -46,7 +46,7 @@ def test_every_site_yaml_is_checked_and_all_faults_come_together(folder: Path) -
     assert "did you mean host?" in ran.err
 
 
-def test_files_that_settings_name_and_that_are_not_there_are_faults(folder: Path) -> None:
+def test_missing_files_that_settings_name_are_faults(folder: Path) -> None:
     (folder / "edge.yaml").write_text("upstream: {url: 'https://127.0.0.1:1', ca_file: missing.pem}\n")
     ran = certedge(folder, "check-config", "--json")
     assert ran.code == 2
@@ -55,14 +55,14 @@ def test_files_that_settings_name_and_that_are_not_there_are_faults(folder: Path
     assert certedge(folder, "check-config").code == 0
 
 
-def test_group_that_is_not_there_is_a_fault(folder: Path) -> None:
+def test_a_missing_group_is_a_fault(folder: Path) -> None:
     (folder / "edge.yaml").write_text("store: store\nkeys_group: no-such-group\n")
     ran = certedge(folder, "check-config", "--json")
     assert ran.code == 2
     assert [each["key"] for each in ran.json["errors"]] == ["keys_group"]
 
 
-def test_store_that_is_not_there_is_noted(folder: Path) -> None:
+def test_a_missing_store_is_noted(folder: Path) -> None:
     (folder / "edge.yaml").write_text("store: stroe\n")
     ran = certedge(folder, "check-config")
     assert ran.code == 0
@@ -74,14 +74,14 @@ def test_store_that_is_not_there_is_noted(folder: Path) -> None:
     [(b"listeners: [", "edge.yaml:"), (b"\xff\xfe\x00", "not UTF-8"), (b"- a\n", "a list instead of keys")],
     ids=["yaml", "bytes", "a list"],
 )
-def test_a_file_that_is_no_settings_at_all_is_a_fault(folder: Path, content: bytes, said: str) -> None:
+def test_a_file_that_holds_no_settings_at_all_is_a_fault(folder: Path, content: bytes, said: str) -> None:
     (folder / "edge.yaml").write_bytes(content)
     ran = certedge(folder, "check-config")
     assert ran.code == 2
     assert said in ran.err
 
 
-def test_a_settings_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+def test_a_missing_settings_file_is_a_fault(tmp_path: Path) -> None:
     ran = certedge(tmp_path, "check-config")
     assert ran.code == 2
     assert "No such file" in ran.err

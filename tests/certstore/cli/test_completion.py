@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def offered(folder: Path, line: str, *, user: int | None = None, given: str | None = "edge.yaml") -> list[str]:
-    """`line` after `certedge`, its last word being typed, as bash asks."""
+    """The completions that bash gets for the last word of `line`, which follows `certedge`."""
     words = ["certedge", *line.split(" ")]
     ran = certedge(
         folder,

@@ -90,6 +90,6 @@ def test_a_permission_that_is_missing_comes_with_who_has_it(capsys: pytest.Captu
     assert "as root, or as the user that runs the service" in said
 
 
-def test_settings_that_a_verb_refused_are_wrong_usage_and_the_rest_is_failure() -> None:
+def test_settings_that_a_command_refused_are_wrong_usage_and_the_rest_is_failure() -> None:
     codes = {fault: CommandFailed.from_request("x", RequestFailed(fault, "y")).exit_code for fault in Fault}
     assert {fault for fault, code in codes.items() if code == Exit.USAGE} == {Fault.INVALID}

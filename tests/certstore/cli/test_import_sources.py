@@ -1,4 +1,4 @@
-"""Folders as certbot, acme.sh and BlueMind leave them, read into our terms."""
+"""Folders as certbot, acme.sh and BlueMind leave them."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_certbot_lineages_become_sites_that_are_ordered_for(tmp_path: Path) -> N
     assert contents(tmp_path) == before
 
 
-def test_certbot_account_is_taken_over_with_its_key(tmp_path: Path) -> None:
+def test_certbot_account_is_imported_with_its_key(tmp_path: Path) -> None:
     for kind in ("rsa", "ec"):
         folder = tmp_path / kind
         certbot_lineage(folder, "a.test", CA.issue("a.test"))
@@ -81,7 +81,7 @@ def test_certbot_account_is_taken_over_with_its_key(tmp_path: Path) -> None:
         assert "PRIVATE" not in repr(account)
 
 
-def test_of_two_accounts_at_a_ca_the_one_in_use_is_taken(tmp_path: Path) -> None:
+def test_of_two_accounts_at_a_ca_the_one_in_use_is_imported(tmp_path: Path) -> None:
     certbot_lineage(tmp_path, "a.test", CA.issue("a.test"), account="two")
     certbot_account(tmp_path, "one")
     url = certbot_account(tmp_path, "two")

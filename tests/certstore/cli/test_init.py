@@ -28,7 +28,7 @@ def test_first_settings_are_accepted_and_the_store_starts_with_the_main_host(tmp
 
 
 def test_the_examples_that_are_commented_out_are_right_too() -> None:
-    """Whoever takes the comment sign away gets settings that are accepted, a listener of every kind among them."""
+    """Without the comment signs the settings are accepted, and have a listener of every kind."""
     uncommented = re.sub(r"^( *)# (?=- \{|[a-z_]+: )", r"\1", settings_text(), flags=re.MULTILINE)
     settings = parse_settings(uncommented, "edge.yaml")
     assert {listener.kind for listener in settings.listeners} == set(ListenerKind)
@@ -48,12 +48,12 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["*.edge.test", "no host", "192.0.2.1", ""])
-def test_what_is_no_host_name_is_wrong_usage(tmp_path: Path, host: str) -> None:
+def test_an_invalid_host_name_is_wrong_usage(tmp_path: Path, host: str) -> None:
     assert init(tmp_path, "--host", host)[0] == 2
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_folder_is_made_when_named(tmp_path: Path) -> None:
+def test_another_folder_is_created_when_named(tmp_path: Path) -> None:
     assert init(tmp_path, "--host", "mail.edge.test", "--dir", "etc/certedge")[0] == 0
     assert (tmp_path / "etc/certedge/edge.yaml").exists()
 

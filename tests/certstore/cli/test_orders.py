@@ -76,7 +76,7 @@ def test_certificate_is_ordered_by_one_command(actions: Actions) -> None:
     assert (again.json["outcome"], again.json["version"]) == ("done", 2)
 
 
-def test_site_that_does_not_say_acme_is_not_ordered_for(actions: Actions) -> None:
+def test_nothing_is_ordered_for_a_site_without_certificate_acme(actions: Actions) -> None:
     add(actions, "a.test", certificate="main")
     ran = actions.run("cert", "request", "a.test")
     assert ran.code == 2
@@ -112,7 +112,7 @@ def test_failed_order_is_a_problem_in_status_until_one_succeeds(actions: Actions
     assert "order_failed" not in actions.run("status").out
 
 
-def test_unknown_site_is_said(actions: Actions) -> None:
+def test_an_unknown_site_is_reported(actions: Actions) -> None:
     said = actions.run("cert", "request", "nowhere.test").err
     assert "there is no site nowhere.test" in said
     assert "a new one: certedge site add" in said

@@ -26,7 +26,7 @@ def test_styles_do_not_show_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "a\rb", "\x07", "a\u202eb"], ids=ascii)
-def test_names_from_strangers_are_no_commands_to_a_terminal(text: str) -> None:
+def test_names_from_strangers_send_no_commands_to_a_terminal(text: str) -> None:
     assert printable(text).isprintable()
 
 
@@ -50,7 +50,7 @@ def test_json_is_ascii_whatever_it_is_about(capsys: pytest.CaptureFixture[str]) 
     ],
     ids=str,
 )
-def test_what_remains_is_said_in_the_unit_that_matters(left: dt.timedelta, said: str) -> None:
+def test_the_remaining_time_is_shown_in_the_unit_that_matters(left: dt.timedelta, said: str) -> None:
     assert remaining(NOW + left, NOW) == said
 
 

@@ -50,7 +50,7 @@ def test_a_site_set_to_acme_says_when_its_certificate_is_ordered(folder: Path) -
     assert certedge(folder, "site", "set", HOST, "--certificate", "acme", "--json").json["source"] == "acme"
 
 
-def test_a_key_that_is_no_host_name_needs_a_host(folder: Path) -> None:
+def test_a_key_that_is_not_a_host_name_needs_a_host(folder: Path) -> None:
     ran = certedge(folder, "site", "add", "client-a")
     assert ran.code == 2
     assert "--host" in ran.err
@@ -98,7 +98,7 @@ def test_wrong_settings_are_wrong_usage_and_change_nothing(folder: Path, words: 
     assert site_yaml(folder) == {"host": HOST}
 
 
-def test_a_linked_site_yaml_is_left_to_whoever_manages_it(folder: Path) -> None:
+def test_a_linked_site_yaml_is_not_changed(folder: Path) -> None:
     add_site(folder, HOST)
     path = folder / "store/domains" / HOST / "site.yaml"
     path.rename(folder / "managed.yaml")
@@ -125,7 +125,7 @@ def test_without_a_terminal_nothing_is_removed_unasked(folder: Path) -> None:
     assert names(folder) == [HOST]
 
 
-def test_on_a_terminal_the_person_is_asked(folder: Path) -> None:
+def test_on_a_terminal_the_command_asks_first(folder: Path) -> None:
     add_site(folder, HOST)
     no = on_terminal(folder, b"n\n", "site", "remove", HOST)
     assert no.code == 1
@@ -142,7 +142,7 @@ def test_a_terminal_gets_colours_and_a_pipe_does_not(folder: Path) -> None:
     assert [line.split()[0] for line in plain.splitlines()] == ["site", "main", HOST]
 
 
-def test_show_tells_everything_about_one_site(folder: Path) -> None:
+def test_show_prints_everything_about_one_site(folder: Path) -> None:
     add_site(folder, HOST)
     issued = CA.issue(HOST)
     install(folder, HOST, issued)

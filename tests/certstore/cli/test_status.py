@@ -66,7 +66,7 @@ def test_only_sites_with_problems_are_shown_when_asked(folder: Path) -> None:
     assert [each["site"] for each in ran.json["sites"]] == [HOST]
 
 
-def test_whether_control_runs_is_said(folder: Path) -> None:
+def test_the_output_says_whether_control_runs(folder: Path) -> None:
     assert certedge(folder, "status").out.startswith("control: not running")
     assert certedge(folder, "status", "--json").json["control"] == {"running": False, "pid": None}
     assert certedge(folder, "site", "set", HOST, "--no-inspect", "--json").json["service_runs"] is False
@@ -79,7 +79,7 @@ def test_whether_control_runs_is_said(folder: Path) -> None:
         assert "WARNING control socket" not in control.stderr
 
 
-def test_what_is_no_site_in_domains_is_named_and_is_no_sites_problem(folder: Path) -> None:
+def test_an_entry_of_domains_that_is_not_a_site_is_listed_and_is_not_a_problem_of_a_site(folder: Path) -> None:
     domains = folder / "store/domains"
     (domains / "WebMail.X.test").mkdir()
     (domains / "Upper.test.pem").touch()
@@ -93,7 +93,7 @@ def test_what_is_no_site_in_domains_is_named_and_is_no_sites_problem(folder: Pat
     assert facts.json["ignored"] == [{"path": str(domains / name), "what_to_do": what} for name, what in told.items()]
 
 
-def test_a_store_that_no_service_has_opened_yet_is_said(tmp_path: Path) -> None:
+def test_a_store_that_no_service_has_opened_yet_is_reported(tmp_path: Path) -> None:
     write_edge(tmp_path)
     ran = certedge(tmp_path, "status")
     assert ran.code == 1

@@ -67,12 +67,12 @@ def test_no_name_and_no_date_is_broken(width: int) -> None:
         assert word in text
 
 
-def test_name_that_is_too_long_stands_in_full_and_its_row_goes_on_below() -> None:
+def test_a_name_that_is_too_long_is_shown_in_full_and_its_row_continues_below() -> None:
     table = fit(("site", "state"), entries((LONG, "ok"), ("a.test", "none")), 40)
     assert drawn(table) == [LONG, " " * 35 + "ok", "a.test" + " " * 29 + "none"]
 
 
-def test_name_that_would_stick_out_begins_further_left_and_lower() -> None:
+def test_a_name_that_would_stick_out_starts_further_left_and_lower() -> None:
     table = fit(("listener", "name", "result"), entries(("https", LONG, "ok")), 70)
     assert drawn(table) == ["https", " " * (70 - len(LONG)) + LONG, " " * 64 + "ok"]
 

@@ -65,12 +65,12 @@ def test_an_edge_that_serves_its_store_is_found_right_on_every_listener(edge: Ru
     assert asked["https", None]["certificate"] == asked["https", WITHOUT]["certificate"] == "main"
 
 
-def test_one_site_is_verified_with_main_alone(edge: RunningEdge) -> None:
+def test_one_site_is_verified_together_with_main(edge: RunningEdge) -> None:
     checks = verify(edge, "--site", OWN, "--json").json["checks"]
     assert {check["server_name"] for check in checks if check["kind"] == "https"} == {None, MAIN_HOST, OWN}
 
 
-def test_a_site_that_is_not_there_is_said(edge: RunningEdge) -> None:
+def test_an_unknown_site_is_reported(edge: RunningEdge) -> None:
     ran = verify(edge, "--site", "nowhere.test")
     assert ran.code == 1
     assert "there is no site 'nowhere.test'" in ran.err
@@ -95,7 +95,7 @@ def test_plain_output_has_a_line_for_each_check_and_a_sum(edge: RunningEdge) -> 
 
 @pytest.fixture
 def copied(edge: RunningEdge, tmp_path: Path) -> Path:
-    """A copy of the store that will go its own way, with an edge.yaml that names the https listener of the real one."""
+    """A copy of the store, to be changed, with an edge.yaml that names the https listener of the real one."""
     shutil.copytree(edge.store, tmp_path / "store", symlinks=True, ignore=shutil.ignore_patterns("control.sock"))
     listener = {"kind": "https", "listen": f"127.0.0.1:{edge.port('https')}"}
     (tmp_path / "edge.yaml").write_text(yaml.safe_dump({"listeners": [listener]}))

@@ -51,10 +51,10 @@ except CannotServe as error:
 
 
 class ControlProcess:
-    """One control process over `folder/store`; with `file_limit` no file of its can grow beyond so many bytes."""
+    """A control process on `folder/store`; `file_limit` bounds the size of every file it writes, in bytes."""
 
     wrapper: ClassVar[tuple[str, ...]] = ()
-    """A program that becomes the child in the end, and its arguments."""
+    """A program that finally executes the child, and its arguments."""
 
     def __init__(self, folder: Path, sweep_seconds: float = 60, file_limit: int = 0, user: int | None = None) -> None:
         self.folder = folder
@@ -111,7 +111,7 @@ class ControlProcess:
 
 @contextlib.contextmanager
 def running_control(folder: Path, *, sweep_seconds: float = 60) -> Iterator[ControlProcess]:
-    """Started and ready; at the end it stops in order, and its log holds no traceback and no key."""
+    """Started and ready. At the end it stops cleanly, and its log contains no traceback and no key."""
     main = Layout(folder / "store").site_yaml("main")
     if not main.exists():
         main.parent.mkdir(parents=True, exist_ok=True)

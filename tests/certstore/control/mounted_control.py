@@ -1,4 +1,4 @@
-"""A control process whose store is a file system of its own, really full or really read-only, in a mount namespace."""
+"""A control process whose store is a separate file system, really full or read-only, in a mount namespace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_mounts = pytest.mark.skipif(not _MAY_MOUNT, reason="needs leave to mount: 
 
 
 class MountedControl(ControlProcess):
-    """Its store is a tmpfs of 1 MB that only this process, and who goes through it, can see."""
+    """Its store is a tmpfs of 1 MB that only this process sees, and others only through it."""
 
     wrapper = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=1m,mode=755 x store && exec "$@"', "sh")
 
@@ -70,7 +70,7 @@ def fill(path: Path) -> None:
 
 @contextmanager
 def mounted_control(folder: Path) -> Iterator[MountedControl]:
-    """With a site, and no certificate for it yet."""
+    """With a site that has no certificate yet."""
     (folder / "store").mkdir()
     control = MountedControl(folder)
     try:

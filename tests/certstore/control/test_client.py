@@ -82,7 +82,7 @@ def test_a_command_waits_for_another_one_to_finish(tmp_path: Path) -> None:
     assert facts[0].names == (HOST,)
 
 
-def test_a_store_deeper_than_a_socket_address_is_long_is_served_too(tmp_path: Path) -> None:
+def test_a_store_with_a_path_longer_than_a_socket_address_is_served_too(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
     with running_control(deep) as control:
@@ -91,7 +91,7 @@ def test_a_store_deeper_than_a_socket_address_is_long_is_served_too(tmp_path: Pa
         assert client.call(SETTINGS, deep, SITE).names == (HOST,)
 
 
-def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
+def test_no_store_is_created_if_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(RequestFailed) as caught:
         client.call(SETTINGS, tmp_path, SITE)
     assert caught.value.fault is Fault.NOT_FOUND
@@ -114,7 +114,7 @@ def test_a_user_without_an_entry_is_named_by_its_number(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder with a store, where every user can come."""
+    """A folder with a store that every user can enter."""
     with open_folder() as folder:
         write_edge(folder)
         yield folder
@@ -142,7 +142,7 @@ def test_root_leaves_nothing_of_its_own_in_the_store_of_another_user(shared: Pat
 
 
 @needs_root
-def test_a_failure_in_the_store_of_another_user_is_told_like_any_other(shared: Path) -> None:
+def test_a_failure_in_the_store_of_another_user_is_reported_like_any_other(shared: Path) -> None:
     give_to(shared, NOBODY.pw_uid, NOBODY.pw_gid)
     ran = certedge(shared, "site", "remove", HOST, "--yes")
     assert ran.code == 1
@@ -162,7 +162,7 @@ def test_root_asks_the_control_of_another_user(shared: Path) -> None:
 
 
 @needs_root
-def test_a_user_who_is_neither_root_nor_owner_is_refused_and_told_what_to_do(shared: Path) -> None:
+def test_a_user_who_is_neither_root_nor_owner_is_refused_with_a_remedy(shared: Path) -> None:
     give_to(shared, 0, 0)
     ran = certedge(shared, "site", "add", HOST, user=NOBODY.pw_uid)
     assert ran.code == 1
@@ -171,7 +171,7 @@ def test_a_user_who_is_neither_root_nor_owner_is_refused_and_told_what_to_do(sha
     assert not (shared / "store/domains").exists()
 
 
-def test_a_control_that_hangs_is_named_instead_of_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_control_that_hangs_is_reported_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "SILENCE_SECONDS", 0.3)
     with running_control(tmp_path) as control:
         control.process.send_signal(signal.SIGSTOP)
@@ -185,7 +185,7 @@ def test_a_control_that_hangs_is_named_instead_of_waited_for(tmp_path: Path, mon
 
 
 def test_a_change_asked_of_an_ending_control_is_made_after_it(tmp_path: Path) -> None:
-    """Control is stopped while it takes the store's lock to its end; the command goes on by itself then."""
+    """Control stops and holds the store's lock to its end; then the command continues by itself."""
     with running_control(tmp_path) as control:
         idle = control.connect()
         control.process.send_signal(signal.SIGTERM)

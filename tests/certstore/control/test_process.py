@@ -16,7 +16,7 @@ import pytest
 
 from certstore.control import client, local_socket
 from certstore.control import process as control_module
-from certstore.control.commands.requests import AddSiteRequest, CommandRequest, InstallRequest
+from certstore.control.commands.requests import AddSiteRequest, CommandRequest, InstallRequest, ListUsersRequest
 from certstore.control.commands.results import InstallResult, Served, SiteResult
 from certstore.control.process import CONNECTIONS, REQUEST_SECONDS
 from certstore.control.protocol import (
@@ -30,6 +30,7 @@ from certstore.control.protocol import (
     encode_request,
 )
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.progress import tell_nobody
 from certstore.model.record import Outcome
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreBusy, StoreWriter
@@ -74,7 +75,7 @@ def answer_to(control: ControlProcess, sent: bytes) -> RequestFailed:
     return answer
 
 
-def test_a_certificate_handed_to_control_is_live_when_the_answer_comes(tmp_path: Path) -> None:
+def test_a_certificate_sent_to_control_is_live_when_the_answer_comes(tmp_path: Path) -> None:
     with running_control(tmp_path) as control:
         add_site(control)
         issued = CA.issue(HOST)
@@ -94,13 +95,13 @@ OBSTACLES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_socket_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
+def test_a_socket_that_was_removed_is_created_again(tmp_path: Path) -> None:
     with running_control(tmp_path) as control:
         path = control.layout.control_socket
         for number, put in enumerate(OBSTACLES.values()):
             path.unlink()
             put(path)
-            wait_for(lambda: is_answered(path), "control's own socket is there again", seconds=30)
+            wait_for(lambda: is_answered(path), "control's own socket is there again", seconds=60)
             add_site(control, f"{number}.test")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.exists()
@@ -124,7 +125,7 @@ def test_the_socket_is_for_its_owner_alone_and_gone_afterwards(tmp_path: Path) -
     assert client.control_pid(control.layout) is None
 
 
-def test_a_second_control_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_control_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
     with running_control(tmp_path) as control:
         second = ControlProcess(tmp_path)
         assert second.wait() == 1
@@ -190,7 +191,7 @@ def test_a_client_that_leaves_after_asking_gets_its_change_all_the_same(tmp_path
         add_site(control, "other.test")
 
 
-def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
+def test_a_stop_lets_running_requests_finish(tmp_path: Path) -> None:
     with running_control(tmp_path) as control:
         add_site(control)
         issued = CA.issue(HOST)
@@ -290,7 +291,7 @@ def test_nobody_else_writes_while_control_runs(tmp_path: Path) -> None:
         StoreWriter.acquire(control.layout.root)
 
 
-def test_more_connections_than_it_serves_are_told_to_come_again(tmp_path: Path) -> None:
+def test_connections_beyond_the_limit_are_answered_busy(tmp_path: Path) -> None:
     with running_control(tmp_path) as control, contextlib.ExitStack() as stack:
         held = [stack.enter_context(control.connect()) for _ in range(CONNECTIONS)]
         assert answer_to(control, b"anything\n").fault is Fault.BUSY
@@ -299,8 +300,34 @@ def test_more_connections_than_it_serves_are_told_to_come_again(tmp_path: Path) 
         add_site(control)
 
 
-def test_a_client_hears_that_its_verb_is_still_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer is held by somebody else meanwhile, as by a sweep over many sites."""
+def test_users_that_cannot_be_opened_stop_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: StoreWriter) -> None:
+        raise ValueError(secret)
+
+    secret = "-----BEGIN PRIVATE KEY-----"
+    monkeypatch.setattr(control_module, "_open_access", fail)
+    settings = Settings(store=Path("store"))
+
+    async def ask() -> tuple[SiteResult, RequestFailed]:
+        with ThreadPoolExecutor(1) as thread, StoreWriter.acquire(tmp_path / "store") as writer:
+            control = control_module._Control(writer, thread)
+            async with control.receiving(settings, tmp_path, None):
+                added = await control._performed(AddSiteRequest(HOST, {"host": HOST}), tell_nobody)
+                with pytest.raises(RequestFailed) as caught:
+                    await control._performed(ListUsersRequest(), tell_nobody)
+                return added, caught.value
+
+    added, failure = asyncio.run(ask())
+    assert added.names == (HOST,)
+    assert failure.fault is Fault.STORAGE
+    assert "users and tokens can't be read: ValueError at" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_a_waiting_client_gets_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something else holds the writer meanwhile, as a scan of many sites does."""
     monkeypatch.setattr(control_module, "HEARTBEAT_SECONDS", 0.05)
     held, heard = threading.Event(), threading.Event()
     settings = Settings(store=Path("store"))

@@ -1,4 +1,4 @@
-"""Control on a file system that is really full, or really read-only: one of its own, in a mount namespace."""
+"""Control on a file system that is really full or read-only, in a mount namespace."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_full_disk_leaves_what_is_served_and_the_next_try_succeeds(control: Mo
     assert control.install().outcome is Outcome.DONE
 
 
-def test_a_store_that_became_read_only_is_said_and_survived(control: MountedControl) -> None:
+def test_a_store_that_became_read_only_is_reported_and_survived(control: MountedControl) -> None:
     first = control.install()
     control.become_read_only()
     failed = control.install()

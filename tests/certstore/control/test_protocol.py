@@ -69,7 +69,7 @@ def test_a_fault_of_a_newer_release_is_still_a_failure() -> None:
     ],
     ids=["empty", "words", "bytes", "a list", "deep", "no version", "a newer one", "no verb", "list verb", "list args"],
 )
-def test_what_is_no_request_is_refused_with_its_reason(sent: bytes, fault: Fault) -> None:
+def test_what_is_not_a_request_is_refused_with_the_reason(sent: bytes, fault: Fault) -> None:
     with pytest.raises(RequestFailed) as caught:
         decode_request(sent)
     assert caught.value.fault is fault

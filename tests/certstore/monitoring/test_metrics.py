@@ -1,4 +1,4 @@
-"""What `/metrics` says of a store that really has these sites."""
+"""`/metrics` for a real store with sites."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ NONE = Gathered((), ())
 
 
 def parsed(page: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Values by name and label values, which stand in the order of the labels' names."""
+    """Values by name and label values, in the order of the labels' names."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(page.decode())
@@ -53,7 +53,7 @@ def test_the_numbers_of_workers_are_on_the_same_page() -> None:
     assert parsed(page) == {("certedge_requests_total", ("2xx", "a.test")): 7}
 
 
-def test_of_many_sites_those_that_end_first_are_shown_and_main() -> None:
+def test_of_many_sites_main_and_those_that_expire_first_are_shown() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
 
     def site(name: str, days: int) -> SiteFacts:
@@ -88,7 +88,7 @@ def labelled(samples: list[Sample]) -> dict[tuple[str, tuple[tuple[str, str], ..
     }
 
 
-def test_every_family_has_a_name_help_and_type_that_prometheus_takes() -> None:
+def test_every_family_has_a_name_help_and_type_that_prometheus_accepts() -> None:
     samples = [
         histogram(1) if family.kind is Kind.HISTOGRAM else Sample(name, ("x",) * len(family.labels), 1.0)
         for name, family in FAMILIES.items()

@@ -1,4 +1,4 @@
-"""Numbers that workers leave behind: none is lost, none counted twice, whatever ends when."""
+"""The numbers that workers leave: none is lost or counted twice, whichever process ends when."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def dead_pid() -> int:
-    """Of a process that has ended a moment ago."""
+    """The pid of a process that has just ended."""
     process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
@@ -35,7 +35,7 @@ def dead_pid() -> int:
 
 @pytest.fixture
 def other_pid() -> Iterator[int]:
-    """Of a process that lives."""
+    """The pid of a living process."""
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     yield process.pid
     process.communicate()
@@ -80,7 +80,7 @@ def test_what_a_worker_counted_stays_after_its_end_and_its_file_goes(layout: Lay
     assert not layout.worker_report(dead_pid).exists()
 
 
-def test_a_pid_that_somebody_else_has_now_is_no_worker(layout: Layout, other_pid: int) -> None:
+def test_a_reused_pid_is_not_a_worker(layout: Layout, other_pid: int) -> None:
     leave(layout, other_pid, 3, at=NOW - timedelta(minutes=2))
     gathered = WorkerReports(layout).collect(NOW)
     assert (requests(gathered), gathered.workers) == (3, ())
@@ -96,7 +96,7 @@ def test_a_kill_before_the_file_is_removed_counts_nothing_twice(layout: Layout, 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"id": 1}', b"\xff\xfe"])
-def test_junk_in_a_file_harms_nobody(layout: Layout, content: bytes) -> None:
+def test_junk_in_a_file_is_ignored(layout: Layout, content: bytes) -> None:
     leave(layout, os.getpid(), 2)
     layout.worker_report(1).write_bytes(content)
     layout.ended_workers.write_bytes(content)

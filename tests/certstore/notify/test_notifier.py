@@ -1,4 +1,4 @@
-"""Mails that come when they should, once, over restarts, kills and servers that are down."""
+"""Mails arrive when they should, and once, despite restarts, kills and servers that are down."""
 
 import os
 import signal
@@ -92,7 +92,7 @@ def parts(message: EmailMessage) -> tuple[str, str]:
     return text.get_content(), html.get_content()
 
 
-def test_five_days_are_five_mails_after_one_notice_and_then_all_is_well(office: Office) -> None:
+def test_five_days_are_five_mails_after_one_notice_and_then_it_is_resolved(office: Office) -> None:
     office.states["a.test"] = FAILED
     notifier = office.notifier()
     office.pass_days(notifier, 29)
@@ -109,7 +109,7 @@ def test_five_days_are_five_mails_after_one_notice_and_then_all_is_well(office: 
     assert "\n  a.test\r\n" in parts(office.server.messages[5])[0]
 
 
-def test_mail_says_everything_in_text_and_html(office: Office) -> None:
+def test_mail_has_all_facts_in_text_and_html(office: Office) -> None:
     office.states["a.test"] = FAILED
     office.now = BEGIN + 26 * DAY
     notifier = office.notifier()
@@ -131,7 +131,7 @@ def test_mail_says_everything_in_text_and_html(office: Office) -> None:
             assert words in content, words
 
 
-def test_strangers_text_is_no_markup(office: Office) -> None:
+def test_text_from_others_is_escaped_in_html(office: Office) -> None:
     failure = Failure(Cause.CA_ERROR, '<script>alert("x")</script>')
     office.states["a.test"] = RenewalState(failures=3, failing_since=BEGIN - DAY, failure=failure)
     notifier = office.notifier()
@@ -165,7 +165,7 @@ def test_restart_sends_nothing_again(office: Office) -> None:
     assert len(office.server.messages) == 1
 
 
-def test_server_that_is_down_is_tried_again_and_shown(office: Office) -> None:
+def test_server_that_is_down_is_reported_and_tried_again(office: Office) -> None:
     office.states["a.test"] = FAILED
     office.server.stop()
     notifier = office.notifier()
@@ -174,7 +174,7 @@ def test_server_that_is_down_is_tried_again_and_shown(office: Office) -> None:
     assert "refused" in notifier.problem
     office.server.start()
     notifier.round()
-    assert office.server.messages == [], "it is given a minute"
+    assert office.server.messages == [], "it gets a minute to recover"
     office.now += 2 * MINUTE
     notifier.round()
     notifier.stop()
@@ -182,7 +182,7 @@ def test_server_that_is_down_is_tried_again_and_shown(office: Office) -> None:
     assert notifier.problem is None
 
 
-def test_refused_recipient_is_shown_and_does_not_hold_up_the_others(office: Office) -> None:
+def test_refused_recipient_is_reported_and_does_not_delay_the_others(office: Office) -> None:
     office.states["a.test"] = FAILED
     office.contacts["a.test"] = ("nobody@example.org",)
     office.server.refuse = {"nobody@example.org"}
@@ -196,10 +196,8 @@ def test_refused_recipient_is_shown_and_does_not_hold_up_the_others(office: Offi
     assert "nobody@example.org" in notifier.problem
 
 
-def test_recipient_that_costs_the_connection_keeps_nobody_elses_warning_back(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where no second connection can be had: then it is not the first again."""
+def test_recipient_that_breaks_the_connection_delays_no_other(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if no second connection is possible: then it does not go first again."""
     office.states["a.test"] = FAILED
     office.contacts["a.test"] = ("a-hole@example.org",)
     office.server.drop = {"a-hole@example.org"}
@@ -214,7 +212,7 @@ def test_recipient_that_costs_the_connection_keeps_nobody_elses_warning_back(
     assert "421" in notifier.problem
 
 
-def test_template_of_the_administrator_is_used_and_a_broken_one_is_not(office: Office) -> None:
+def test_administrators_template_is_used_unless_it_is_broken(office: Office) -> None:
     folder = office.folder / "templates"
     folder.mkdir()
     (folder / "warning.txt").write_text("{{ subject }} -- call the help desk")
@@ -233,7 +231,7 @@ def test_template_of_the_administrator_is_used_and_a_broken_one_is_not(office: O
 
 
 @pytest.mark.parametrize("content", ["{{ 1 / 0 }}", "{% include 'test.txt' %}", "{{ edge.no.such }}", "{% if %}"])
-def test_test_mail_says_that_a_template_is_at_fault(office: Office, content: str) -> None:
+def test_test_mail_reports_a_faulty_template(office: Office, content: str) -> None:
     (office.folder / "templates").mkdir()
     (office.folder / "templates" / "test.txt").write_text(content)
     notifier = office.notifier(templates="templates")
@@ -246,7 +244,7 @@ def test_test_mail_says_that_a_template_is_at_fault(office: Office, content: str
     ["Grüße {{ edge }}".encode("latin-1"), b"{{ 1 / 0 }}", b"{{ 1 + edge }}"],
     ids=["not UTF-8", "an arithmetic error", "a wrong type"],
 )
-def test_no_fault_in_a_template_keeps_a_warning_back(office: Office, content: bytes) -> None:
+def test_faulty_template_does_not_stop_a_warning(office: Office, content: bytes) -> None:
     (office.folder / "templates").mkdir()
     (office.folder / "templates" / "warning.txt").write_bytes(content)
     office.states["a.test"] = FAILED
@@ -256,9 +254,9 @@ def test_no_fault_in_a_template_keeps_a_warning_back(office: Office, content: by
     assert "a.test" in parts(office.server.messages[0])[0]
 
 
-def test_address_that_the_server_has_no_extension_for_holds_up_nobody(office: Office) -> None:
+def test_address_that_needs_a_missing_extension_delays_no_other(office: Office) -> None:
     office.states["a.test"] = FAILED
-    office.contacts["a.test"] = ("jörg@example.org",)  # settings refuse such a one; a verb may still be given it
+    office.contacts["a.test"] = ("jörg@example.org",)  # settings refuse such an address; a command may still get it
     office.server.stop()
     office.server.takes_utf8 = False
     office.server.start()
@@ -270,7 +268,7 @@ def test_address_that_the_server_has_no_extension_for_holds_up_nobody(office: Of
     assert [str(each["To"]) for each in office.server.messages] == ["admin@example.org"]
 
 
-def test_loop_that_stands_still_is_told(office: Office) -> None:
+def test_stalled_loop_is_reported(office: Office) -> None:
     office.extra = [stalled(BEGIN - timedelta(hours=1))]
     notifier = office.notifier()
     notifier.round()
@@ -315,8 +313,8 @@ notifier.stop()
 """
 
 
-def test_kill_at_any_point_costs_no_mail_and_repeats_none_under_another_id(office: Office) -> None:
-    """Killed as the server has the message, before its 250: the mail comes again, recognisable by its Message-ID."""
+def test_kill_at_any_point_loses_no_mail_and_repeats_none_with_another_id(office: Office) -> None:
+    """Killed when the server has the message, before its 250: the mail is sent again with the same Message-ID."""
     import json
 
     office.notifier().stop()
@@ -329,5 +327,5 @@ def test_kill_at_any_point_costs_no_mail_and_repeats_none_under_another_id(offic
     office.server.after_data = lambda message: None
     for _ in range(2):
         assert subprocess.run(command, check=False, timeout=60).returncode == 0
-    assert len(office.server.messages) == 3, "twice before its 250, once taken, then never again"
+    assert len(office.server.messages) == 3, "twice before its 250, then once accepted, then never again"
     assert len({each["Message-ID"] for each in office.server.messages}) == 1

@@ -1,4 +1,4 @@
-"""Handing messages to a real SMTP server, with each of its ways to say no."""
+"""Delivers messages to a real SMTP server that refuses in every way."""
 
 import contextlib
 import threading
@@ -24,11 +24,11 @@ def message(recipient: str = "admin@example.org") -> EmailMessage:
 
 
 def send(server: MailServer, folder: Path, *messages: EmailMessage, **changes: Any) -> tuple[list[str], list[str]]:
-    """(taken, refused) recipients."""
-    taken: list[str] = []
+    """Recipients: (accepted, refused)."""
+    accepted: list[str] = []
     settings = SmtpSettings.model_validate(server.settings(**changes)["smtp"])
-    refused = deliver(settings, folder, messages or [message()], accepted=lambda each: taken.append(str(each["To"])))
-    return taken, [each.recipient for each in refused]
+    refused = deliver(settings, folder, messages or [message()], accepted=lambda each: accepted.append(str(each["To"])))
+    return accepted, [each.recipient for each in refused]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_server_that_is_not_trusted_gets_no_password(tmp_path: Path) -> None:
     assert server.messages == []
 
 
-def test_server_without_starttls_is_not_spoken_to_in_clear(tmp_path: Path) -> None:
+def test_server_without_starttls_gets_no_message_in_clear(tmp_path: Path) -> None:
     with (
         MailServer(tmp_path, security="none", login=False) as server,
         pytest.raises(ChannelFailed, match="STARTTLS"),
@@ -70,7 +70,7 @@ def test_password_is_not_sent_in_clear_to_another_host(tmp_path: Path) -> None:
         send(server, tmp_path, host="127.1", username="x", password_file="mail-password")
 
 
-def test_wrong_password_is_said_without_showing_it(trusted: Path) -> None:
+def test_wrong_password_is_reported_without_showing_it(trusted: Path) -> None:
     with MailServer(trusted) as server:
         server.password_file.write_text("wrong " + PASSWORD)
         with pytest.raises(ChannelFailed, match="refused the login") as failed:
@@ -83,28 +83,28 @@ def test_missing_password_file_is_named(trusted: Path) -> None:
         send(server, trusted, password_file="nowhere")
 
 
-def test_one_refused_recipient_does_not_cost_the_others_their_mail(trusted: Path) -> None:
+def test_refused_recipient_does_not_stop_the_others(trusted: Path) -> None:
     with MailServer(trusted) as server:
         server.refuse = {"nobody@example.org"}
-        taken, refused = send(server, trusted, message("nobody@example.org"), message("admin@example.org"))
-    assert (taken, refused) == (["admin@example.org"], ["nobody@example.org"])
+        accepted, refused = send(server, trusted, message("nobody@example.org"), message("admin@example.org"))
+    assert (accepted, refused) == (["admin@example.org"], ["nobody@example.org"])
 
 
-def test_a_recipient_that_costs_the_connection_does_not_keep_the_others_mails_back(trusted: Path) -> None:
+def test_recipient_that_breaks_the_connection_does_not_stop_the_others(trusted: Path) -> None:
     recipients = ["one@example.org", "hole@example.org", "two@example.org", "nobody@example.org"]
-    taken: list[str] = []
+    accepted: list[str] = []
     with MailServer(trusted) as server:
         server.drop, server.refuse = {"hole@example.org"}, {"nobody@example.org"}
         smtp = SmtpSettings.model_validate(server.settings()["smtp"])
         messages = [message(each) for each in recipients]
         with pytest.raises(ChannelFailed, match="421") as failed:
-            deliver(smtp, trusted, messages, accepted=lambda each: taken.append(str(each["To"])))
-    assert taken == ["one@example.org", "two@example.org"]
+            deliver(smtp, trusted, messages, accepted=lambda each: accepted.append(str(each["To"])))
+    assert accepted == ["one@example.org", "two@example.org"]
     assert failed.value.lost == ("hole@example.org",)
     assert [each.recipient for each in failed.value.refused] == ["nobody@example.org"]
 
 
-def test_a_server_that_loses_every_connection_is_left_alone_soon(trusted: Path) -> None:
+def test_server_that_breaks_every_connection_is_soon_left_alone(trusted: Path) -> None:
     with MailServer(trusted) as server:
         server.drop = {f"{number}@example.org" for number in range(9)}
         with pytest.raises(ChannelFailed) as failed:

@@ -36,7 +36,7 @@ FAILED = RenewalState(
 
 @dataclass
 class Receiver:
-    """What came in, as (headers, body); `status` is what it answers."""
+    """Records what it received, as (headers, body); answers with `status`."""
 
     url: str = ""
     status: int = 204
@@ -124,7 +124,7 @@ def test_another_implementation_verifies_the_signature(world: World, receiver: R
         Webhook(SECRET).verify(body + b" ", headers)
 
 
-def test_document_says_what_a_mail_says(world: World, receiver: Receiver) -> None:
+def test_document_has_the_facts_of_a_mail(world: World, receiver: Receiver) -> None:
     notifier = world.notifier()
     notifier.round()
     notifier.stop()
@@ -140,7 +140,7 @@ def test_document_says_what_a_mail_says(world: World, receiver: Receiver) -> Non
     assert site["remedy"]
 
 
-def test_all_is_well_again_is_a_document_too(world: World, receiver: Receiver) -> None:
+def test_resolution_is_a_document_too(world: World, receiver: Receiver) -> None:
     notifier = world.notifier()
     notifier.round()
     world.states["a.test"] = FRESH
@@ -186,7 +186,7 @@ def test_receiver_in_trouble_gets_the_same_notice_later(world: World, receiver: 
     assert f"answered {status}" in notifier.problem
     receiver.status = 200
     notifier.round()
-    assert len(receiver.received) == 1, "it is given a minute"
+    assert len(receiver.received) == 1, "it gets a minute to recover"
     world.now += 2 * MINUTE
     notifier.round()
     notifier.stop()
@@ -195,8 +195,10 @@ def test_receiver_in_trouble_gets_the_same_notice_later(world: World, receiver: 
     assert notifier.problem is None
 
 
-@pytest.mark.parametrize(("status", "words"), [(400, "400"), (404, "404"), (301, "redirects are not followed")])
-def test_refused_document_is_shown_and_tried_again_hours_later(
+@pytest.mark.parametrize(
+    ("status", "words"), [(400, "400"), (404, "404"), (304, "304"), (300, "300"), (301, "redirects are not followed")]
+)
+def test_refused_document_is_reported_and_tried_again_hours_later(
     world: World, receiver: Receiver, status: int, words: str
 ) -> None:
     receiver.status = status
@@ -212,6 +214,31 @@ def test_refused_document_is_shown_and_tried_again_hours_later(
     notifier.round()
     notifier.stop()
     assert len(receiver.received) == 2
+
+
+def test_a_refused_notice_does_not_wait_for_a_date_that_the_clock_no_longer_shows(
+    world: World, receiver: Receiver
+) -> None:
+    receiver.status = 400
+    world.now = BEGIN + 2 * DAY
+    notifier = world.notifier()
+    notifier.round()
+    receiver.status = 200
+    world.now = BEGIN
+    notifier.round()
+    notifier.stop()
+    assert len(receiver.received) == 2
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 70}.test", "127.0.0.1..test", ".test", "*.test"])
+def test_a_host_that_no_library_accepts_is_a_problem_that_quotes_nothing(world: World, host: str) -> None:
+    world.url = f"https://{host}/hidden"
+    notifier = world.notifier()
+    notifier.round()
+    notifier.stop()
+    assert notifier.problem is not None
+    assert "is not valid" in notifier.problem
+    assert "hidden" not in notifier.problem
 
 
 def test_server_that_is_not_trusted_gets_no_document(world: World, receiver: Receiver, tmp_path: Path) -> None:
@@ -235,7 +262,7 @@ def test_environment_does_not_replace_the_trusted_authority(
     assert receiver.received == []
 
 
-def test_secrets_of_the_url_and_of_the_file_stand_in_no_message(
+def test_no_message_contains_secrets_of_the_url_or_the_file(
     world: World, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.status = 500
@@ -272,7 +299,7 @@ def test_missing_secret_is_named_and_found_without_a_reload(world: World, receiv
     notifier.stop()
 
 
-def test_failing_webhook_keeps_no_mail_back_nor_a_failing_mail_server_the_webhook(
+def test_failing_webhook_delays_no_mail_and_failing_mail_server_no_webhook(
     world: World, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mail-ca.pem"))
@@ -299,8 +326,21 @@ def test_signature_is_that_of_the_specifications_example() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://hooks.example.org/x", "ftp://hooks.example.org", "https://", "https://me:pw@hooks.example.org/", "hooks"],
+    [
+        "http://hooks.example.org/x",
+        "https://hooks.example.org:99999/hidden",
+        "https://hooks.example.org:hidden/",
+        "https://hooks example.org/hidden",
+        "http://localhost:80\r\nhidden: 1/",
+        "https://hooks.example.org/\nhidden",
+        "https://[::1/hidden",
+        "ftp://hooks.example.org",
+        "https://",
+        "https://me:pw@hooks.example.org/",
+        "hooks",
+    ],
 )
 def test_url_that_would_send_in_clear_or_holds_a_password_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match="https"):
+    with pytest.raises(ValidationError, match="https") as refused:
         NotifySettings.model_validate({"webhook": {"url": url, "secret_file": "secret"}})
+    assert "hidden" not in "".join(each["msg"] for each in refused.value.errors())

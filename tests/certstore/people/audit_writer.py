@@ -1,10 +1,9 @@
-"""The processes that the audit log's crash test kills: each writes entries until it dies by its own hand.
+"""The processes of the audit log's crash test: each writes entries until it kills itself.
 
     python -m tests.certstore.people.audit_writer FOLDER
 
-For N = 1, 2, 3, … a process is forked that kills itself before the Nth change that it makes to the file system, until
-one gets to its end. `FOLDER/N/` is its log, `FOLDER/N/acknowledged` the numbers of the entries that were said to be
-durable.
+For N = 1, 2, 3, … it forks a process that kills itself before its Nth change to the file system, until one reaches the
+end. `FOLDER/N/` is its log, `FOLDER/N/acknowledged` lists the numbers of the entries reported as durable.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""The audit log's files: bounded, append-only, read over the seams, and never torn by a kill."""
+"""The audit log's files: bounded, append-only, read across files, and intact after a kill."""
 
 import json
 import os
@@ -40,13 +40,13 @@ def test_log_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     files = AuditFiles(tmp_path, largest=200, kept=3)
     write(files, range(500))
     found = numbers_of(files)
-    assert found == list(range(found[0], 500)), "whole, and in order"
+    assert found == list(range(found[0], 500)), "complete, and in order"
     assert len(found) > 30
     assert size_of(tmp_path) < 5 * 220
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
-def test_what_is_put_aside_is_never_changed(tmp_path: Path) -> None:
+def test_rotated_files_never_change(tmp_path: Path) -> None:
     files = AuditFiles(tmp_path, largest=200, kept=100)
     write(files, range(50))
     aside = {path: (path.stat().st_ino, path.read_bytes()) for path in tmp_path.glob("audit-*.jsonl")}
@@ -55,7 +55,7 @@ def test_what_is_put_aside_is_never_changed(tmp_path: Path) -> None:
     assert {path: (path.stat().st_ino, path.read_bytes()) for path in aside} == aside
 
 
-def test_pages_go_over_the_seams_and_places_stay_good(tmp_path: Path) -> None:
+def test_pages_cross_files_and_places_stay_valid(tmp_path: Path) -> None:
     files = AuditFiles(tmp_path, largest=200, kept=4)
     write(files, range(60))
     whole = backwards(files)
@@ -68,7 +68,7 @@ def test_pages_go_over_the_seams_and_places_stay_good(tmp_path: Path) -> None:
     assert backwards(files, 0) == []
 
 
-def test_page_that_is_open_while_the_log_is_put_aside_reads_on(tmp_path: Path) -> None:
+def test_open_page_reads_on_while_the_log_is_rotated(tmp_path: Path) -> None:
     files = AuditFiles(tmp_path, largest=200, kept=1)
     write(files, range(10))
     lines = files.lines_backwards(None)
@@ -77,7 +77,7 @@ def test_page_that_is_open_while_the_log_is_put_aside_reads_on(tmp_path: Path) -
     assert [json.loads(line)["number"] for _, line in lines] == list(range(first - 1, -1, -1))
 
 
-def test_line_that_is_being_written_is_not_exported_in_halves(tmp_path: Path) -> None:
+def test_line_that_is_being_written_is_not_exported_in_part(tmp_path: Path) -> None:
     files = AuditFiles(tmp_path)
     write(files, range(3))
     pieces = files.content()
@@ -90,7 +90,7 @@ def test_line_that_is_being_written_is_not_exported_in_halves(tmp_path: Path) ->
     assert [json.loads(line)["number"] for line in exported.splitlines()] == [0, 1, 2]
 
 
-def test_line_that_a_power_cut_left_half_swallows_no_other(tmp_path: Path) -> None:
+def test_line_that_a_power_cut_left_incomplete_spoils_no_other(tmp_path: Path) -> None:
     write(AuditFiles(tmp_path), range(3))
     with (tmp_path / "audit.jsonl").open("ab") as file:
         file.write(b'{"number": 3, "det')
@@ -100,7 +100,7 @@ def test_line_that_a_power_cut_left_half_swallows_no_other(tmp_path: Path) -> No
     assert numbers_of(files) == [0, 1, 2, 4, 5]
 
 
-def test_folder_that_lets_nothing_be_renamed_costs_the_bound_and_no_entry(
+def test_failed_rename_costs_the_bound_but_no_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -113,10 +113,8 @@ def test_folder_that_lets_nothing_be_renamed_costs_the_bound_and_no_entry(
     assert "can't be rotated" in caplog.text
 
 
-def test_disk_that_says_no_behind_the_rename_closes_nobody_elses_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Descriptors are used again at once: one that is closed twice is another thread's by then."""
+def test_full_disk_after_the_rename_closes_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors are reused at once: when one is closed twice, it may already belong to another thread."""
     files = AuditFiles(tmp_path, largest=100, kept=2)
     write(files, range(8))
     really_open, others = os.open, []
@@ -132,12 +130,12 @@ def test_disk_that_says_no_behind_the_rename_closes_nobody_elses_file(
         with pytest.raises(OSError, match="No space left"):
             write(files, range(8, 20))
     (other,) = others
-    os.close(other)  # raises OSError when somebody has done so already
+    os.close(other)  # raises OSError if it was closed already
     write(files, range(20, 22))
     assert numbers_of(files)[-2:] == [20, 21]
 
 
-def test_export_that_somebody_keeps_beside_the_log_is_left_alone(tmp_path: Path) -> None:
+def test_export_kept_beside_the_log_is_left_alone(tmp_path: Path) -> None:
     kept = tmp_path / "audit-2026-01-01.jsonl"
     kept.write_bytes(b'{"number": 1}\n')
     files = AuditFiles(tmp_path, largest=100, kept=1)
@@ -156,7 +154,7 @@ def test_kill_at_any_step_loses_no_entry_that_was_durable(tmp_path: Path) -> Non
         env=os.environ,
     )
     folders = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
-    assert len(folders) > 2 * ENTRIES, "renames, removals and files that are made are all among the steps"
+    assert len(folders) > 2 * ENTRIES, "renames, removals and new files are all among the steps"
     for folder in folders:
         acknowledged = [int(line) for line in (folder / "acknowledged").read_text().splitlines()]
         files = AuditFiles(folder, largest=LARGEST, kept=KEPT)
@@ -169,8 +167,8 @@ def test_kill_at_any_step_loses_no_entry_that_was_durable(tmp_path: Path) -> Non
         assert len(list(folder.glob("audit-*.jsonl"))) == KEPT
 
 
-def test_export_and_pages_hold_what_was_put_aside(tmp_path: Path) -> None:
-    """A log that is full but for a few entries."""
+def test_export_and_pages_include_rotated_files(tmp_path: Path) -> None:
+    """With a log that has room for only a few more entries."""
     line = encode_line({"at": "2026-01-01T00:00:00.000+00:00", "who": "user anna", "from": "192.0.2.1",
                         "action": "sign_in", "site": None, "outcome": "done", "detail": "before"})  # fmt: skip
     old = LARGEST_BY_DEFAULT // len(line)

@@ -1,4 +1,4 @@
-"""One entry of users, sessions, links or tokens that can't be read costs that entry, not the console."""
+"""An unreadable entry of users, sessions, links or tokens is ignored; the console keeps working."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @pytest.mark.parametrize("damaged", FILES)
-def test_entry_that_is_none_is_left_out_and_the_others_hold(
+def test_invalid_entry_is_ignored_and_the_others_are_kept(
     layout: Layout, damaged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Access.opened(layout) as access:

@@ -4,9 +4,7 @@ from pathlib import Path
 import pytest
 
 from certstore.model.certificate.dropped_file import DroppedFile
-from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings
-from certstore.store.records import KEPT_ATTEMPTS, SiteRecords
 from certstore.store.versions import select_prunable
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import SITE, acquire
@@ -73,21 +71,3 @@ def test_versions_of_the_last_hour_stay_however_many(tmp_path: Path, ca: Certifi
         for _ in range(5):
             writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
         assert len(writer.versions(SITE)) == 5
-
-
-def record(number: int, outcome: Outcome, version: int | None = None) -> Record:
-    return Record(NOW + timedelta(minutes=number), "intake", outcome, "x", f"attempt {number}", version)
-
-
-def test_records_forget_the_oldest_attempts_but_not_what_was_live() -> None:
-    records = SiteRecords()
-    for number, version in enumerate([1, 2, 3]):
-        records = records.with_attempt(record(number, Outcome.DONE, version))
-    for number in range(10, 10 + 2 * KEPT_ATTEMPTS):
-        records = records.with_attempt(record(number, Outcome.REFUSED))
-    assert len(records.attempts) <= KEPT_ATTEMPTS + 2
-    assert records.last_live == 3
-    assert records.predecessor_of(3) == 2
-    last = records.last_attempt
-    assert last is not None
-    assert last.message == f"attempt {9 + 2 * KEPT_ATTEMPTS}"

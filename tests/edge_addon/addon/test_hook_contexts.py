@@ -33,24 +33,24 @@ def served(site: str, version: int) -> ServedCertificate:
 
 def test_a_version_keeps_its_context_until_another_replaces_it(layout: Layout) -> None:
     contexts = HookContexts(layout, Settings())
-    first = contexts.get(served("a.test", 1))
+    first = contexts.get(served("a.test", 1), is_mail=False)
     assert first is not None
-    assert contexts.get(served("a.test", 1)) is first
-    assert contexts.get(served("a.test", 2)) is not first
+    assert contexts.get(served("a.test", 1), is_mail=False) is first
+    assert contexts.get(served("a.test", 2), is_mail=False) is not first
 
 
 def test_without_its_files_the_live_version_serves_and_then_the_last_good_one(layout: Layout) -> None:
     contexts = HookContexts(layout, Settings())
     shutil.rmtree(layout.version("a.test", 1))
-    live = contexts.get(served("a.test", 1))
+    live = contexts.get(served("a.test", 1), is_mail=False)
     assert live is not None
     shutil.rmtree(layout.version("a.test", 2))
-    assert contexts.get(served("a.test", 3)) is live
-    assert contexts.get(served("c.test", 1)) is None
+    assert contexts.get(served("a.test", 3), is_mail=False) is live
+    assert contexts.get(served("c.test", 1), is_mail=False) is None
 
 
 def test_only_the_contexts_used_last_are_kept(layout: Layout) -> None:
     contexts = HookContexts(layout, Settings(), capacity=1)
-    first = contexts.get(served("a.test", 1))
-    contexts.get(served("b.test", 1))
-    assert contexts.get(served("a.test", 1)) is not first
+    first = contexts.get(served("a.test", 1), is_mail=False)
+    contexts.get(served("b.test", 1), is_mail=False)
+    assert contexts.get(served("a.test", 1), is_mail=False) is not first

@@ -89,9 +89,9 @@ async def test_a_whole_body_is_asked_for_where_the_client_waits_to_be_asked(tmp_
             reader, writer = await edge.connect(SITE)
             head, _, body = POST.partition(b"\r\n\r\n")
             writer.write(head + b"\r\nExpect: 100-continue\r\n\r\n")
-            assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60) == b"HTTP/1.1 100 Continue\r\n\r\n"
             writer.write(body)
-            assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"ok")
+            assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"ok")
     assert b"Expect" not in recorder.received
 
 
@@ -202,7 +202,7 @@ async def test_an_addon_changes_pieces_as_they_pass(tmp_path: Path) -> None:
             writer.write(b"hel")
             await wait_for_in_loop(lambda: b"HEL" in recorder.received, "the first piece")
             writer.write(b"lo")
-            assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"ok")
+            assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"ok")
     assert b"Transfer-Encoding: chunked\r\n" in recorder.received
     assert recorder.received.endswith(b"2\r\nLO\r\n0\r\n\r\n")
 
@@ -228,6 +228,83 @@ async def test_a_body_that_is_asked_for_whole_is_bounded_by_mitmproxys_option(tm
             assert (await edge.send(POST, server_name=SITE)).startswith(b"HTTP/1.1 413 ")
     assert addon.seen == ["requestheaders", "error"]
     assert recorder.received == b""
+
+
+@in_loop
+async def test_a_body_that_is_asked_for_whole_is_bounded_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_addon.inspection.hooks.WHOLE_BODY_BYTES", 4)
+    addon = Does("requestheaders", lambda flow: setattr(flow.request, "stream", False))
+    with Recorder(answering(ok())) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, addon) as edge:
+            assert (await edge.send(POST, server_name=SITE)).startswith(b"HTTP/1.1 413 ")
+    assert recorder.received == b""
+
+
+@pytest.mark.parametrize("is_http2", [False, True])
+@in_loop
+async def test_an_addons_answer_in_place_of_an_endless_one_is_sent_at_once(is_http2: bool, tmp_path: Path) -> None:
+    async def endless(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(b"HTTP/1.1 200 OK\r\n\r\nsecret")
+        await connection.read_until(b"never")
+
+    addon = Does("responseheaders", lambda flow: setattr(flow, "response", http.Response.make(403, b"not for you")))
+    with Recorder(endless) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, addon) as edge:
+            if is_http2:
+                async with Http2Client(edge, SITE) as client:
+                    response = await client.get()
+                    assert (response.status, bytes(response.body)) == (403, b"not for you")
+            else:
+                answered = await edge.send(LAST, server_name=SITE)
+                assert answered.startswith(b"HTTP/1.1 403 ")
+                assert answered.endswith(b"\r\n\r\nnot for you")
+    assert addon.seen == ["requestheaders", "request", "responseheaders", "response"]
+
+
+@in_loop
+async def test_a_body_that_an_addon_sets_before_the_clients_has_come_takes_its_place(tmp_path: Path) -> None:
+    addon = Does("requestheaders", lambda flow: setattr(flow.request, "content", b"other body"))
+    with Recorder(answering(ok())) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, addon) as edge:
+            reader, writer = await edge.connect(SITE)
+            writer.write(POST.removesuffix(b"hello"))
+            await wait_for_in_loop(lambda: "requestheaders" in addon.seen, "the event")
+            writer.write(b"hello")
+            assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"ok")
+    assert b"Content-Length: 10\r\n" in recorder.received
+    assert recorder.received.endswith(b"\r\n\r\nother body")
+
+
+@pytest.mark.parametrize("event", ["requestheaders", "request"])
+@in_loop
+async def test_a_request_that_an_addon_puts_in_its_place_is_sent_whole(event: str, tmp_path: Path) -> None:
+    def swap(flow: http.HTTPFlow) -> None:
+        host, port = flow.request.host, flow.request.port
+        flow.request = http.Request.make("PUT", f"http://{host}:{port}/other", b"new", ((b"Host", b"a.test"),))
+
+    with Recorder(answering(ok())) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, Does(event, swap)) as edge:
+            assert (await edge.send(POST, server_name=SITE)).endswith(b"ok")
+    assert recorder.received.startswith(b"PUT /other HTTP/1.1\r\n")
+    assert b"ontent-length: 3\r\n" in recorder.received.lower()
+    assert recorder.received.endswith(b"\r\n\r\nnew")
+
+
+@in_loop
+async def test_trailers_of_a_whole_request_are_sent(tmp_path: Path) -> None:
+    async def read_whole(connection: Connection) -> None:
+        await connection.read_until(b"X-Sum: 1\r\n\r\n")
+        await connection.write(ok())
+
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"
+    with Recorder(read_whole) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url) as edge:
+            sent = POST.replace(b"Content-Length: 5\r\n\r\nhello", chunked)
+            assert (await edge.send(sent, server_name=SITE)).endswith(b"ok")
+    assert b"Content-Length" not in recorder.received
 
 
 @pytest.mark.parametrize("event", ["request", "response"])

@@ -66,8 +66,33 @@ def test_a_request_without_a_body_gets_no_length() -> None:
         lambda shown: setattr(shown, "path", "/ HTTP/1.1\r\nX-C: 2"),
         lambda shown: setattr(shown, "path", "/a b"),
         lambda shown: setattr(shown, "method", "GET /other"),
+        lambda shown: shown.headers.add("Transfer-Encoding ", "chunked"),
+        lambda shown: shown.headers.add("Transfer-Encoding: chunked\tX", "1"),
+        lambda shown: shown.headers.add("Content-Length\x00", "9"),
+        lambda shown: shown.headers.add("", "1"),
+        lambda shown: shown.headers.add("host", "b.test"),
+        lambda shown: shown.headers.pop("host"),
+        lambda shown: shown.headers.add("Connection", "content-length"),
+        lambda shown: setattr(shown, "path", ""),
+        lambda shown: setattr(shown, "path", "http://b.test/"),
     ],
-    ids=["CRLF in value", "LF in value", "CRLF in name", "CRLF in path", "blank in path", "blank in method"],
+    ids=[
+        "CRLF in value",
+        "LF in value",
+        "CRLF in name",
+        "CRLF in path",
+        "blank in path",
+        "blank in method",
+        "blank behind name",
+        "colon in name",
+        "NUL in name",
+        "no name",
+        "two hosts",
+        "no host",
+        "length listed",
+        "no path",
+        "another host's path",
+    ],
 )
 def test_what_an_addon_makes_can_not_become_another_request(change: Callable[[http.Request], None]) -> None:
     changed = request()
@@ -135,6 +160,31 @@ def test_trailers_are_shown_and_sent() -> None:
     assert shown.trailers is not None
     shown.trailers["X-More"] = "2"
     assert trailer_lines(shown) == [b"X-Sum: 1", b"X-More: 2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("X-Sum", "1\r\n\r\nGET / HTTP/1.1"), ("X-Sum\r\nX-More", "1"), ("X Sum", "1"), ("X-Sum", "1\n"), ("", "1")],
+)
+def test_trailers_that_an_addon_spoils_are_refused(name: str, value: str) -> None:
+    changed = response()
+    changed.trailers = http.Headers()
+    changed.trailers[name] = value
+    with pytest.raises(BadMessage):
+        trailer_lines(changed)
+
+
+def test_a_trailer_may_not_frame_or_route_even_when_an_addon_sets_it() -> None:
+    changed = response()
+    changed.trailers = http.Headers(content_length="5", host="b.test", transfer_encoding="chunked", x_sum="1")
+    assert trailer_lines(changed) == [b"x-sum: 1"]
+
+
+def test_a_function_that_an_addon_sets_after_the_head_was_sent_changes_nothing() -> None:
+    message = response()
+    body = Streamed(message, is_kept=False)
+    message.stream = lambda data: data * 2
+    assert body.piece(b"ab") + body.rest() == b"ab"
 
 
 def doubled(data: bytes) -> Iterable[bytes]:

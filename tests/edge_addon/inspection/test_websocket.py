@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import zlib
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,16 @@ def to(edge: Edge, *, compression: str | None = "deflate") -> connect:
 @in_loop
 async def test_messages_are_seen_changed_and_dropped_in_order(compression: str | None, tmp_path: Path) -> None:
     addon = Messages()
-    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge:
+    async with (
+        echo_server(compression=compression) as upstream,
+        inspecting_edge(tmp_path, upstream, addon) as edge,
+    ):
         async with to(edge, compression=compression) as client:
+            assert bool(client.protocol.extensions) is (compression is not None)
             for text in ("one", "secret", "last"):
                 await client.send(text)
             assert [await client.recv(), await client.recv()] == ["two", "last"]
-            assert (await asyncio.wait_for(await client.ping(), 20)) >= 0
+            assert (await asyncio.wait_for(await client.ping(), 60)) >= 0
         await wait_for_in_loop(lambda: "end 1000" in addon.events, "the end")
         assert not edge.plane.counters["upstream_gone"]
     assert [each for each in addon.events if each[0] == ">"] == ["> one", "> secret", "> last"]
@@ -182,3 +187,75 @@ async def test_the_user_injects_a_message_into_an_open_websocket(tmp_path: Path)
         await wait_for_in_loop(lambda: addon.flows, "the start")
         ctx.master.commands.call("inject.websocket", addon.flows[0], True, b"one", True)
         assert await client.recv() == "two"
+
+
+def frame(payload: bytes, *, opcode: int, is_compressed: bool = False) -> bytes:
+    """A client's frame with a mask of zeros; the message does not end with it."""
+    return bytes((opcode | (0x40 if is_compressed else 0), 0xFF)) + len(payload).to_bytes(8) + b"\0\0\0\0" + payload
+
+
+def bomb(size: int) -> bytes:
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return deflate.compress(b"x" * size) + deflate.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize("kind", ["one frame", "many frames", "empty frames", "compressed"])
+@in_loop
+async def test_a_message_that_is_too_big_ends_the_websocket(kind: str, tmp_path: Path) -> None:
+    pieces = {
+        "one frame": [frame(b"", opcode=2)[:2] + (1 << 40).to_bytes(8) + b"\0\0\0\0", *[b"x" * 100_000] * 30],
+        "many frames": [frame(b"x" * 100_000, opcode=2), *[frame(b"x" * 100_000, opcode=0)] * 30],
+        "empty frames": [b"\x02\x80\0\0\0\0", *[b"\x00\x80\0\0\0\0" * 1000] * 30],
+        "compressed": [frame(bomb(100_000_000), opcode=2, is_compressed=True)],
+    }[kind]
+    addon = Messages()
+    compression = "deflate" if kind == "compressed" else None
+    async with echo_server(compression=compression) as upstream, inspecting_edge(tmp_path, upstream, addon) as edge:
+        ctx.options.update(body_size_limit="1m")
+        async with to(edge) as client:
+            for piece in pieces:
+                client.transport.write(piece)
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+    assert addon.events == ["start", "end 1009"]
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@in_loop
+async def test_a_big_message_passes(compression: str | None, tmp_path: Path) -> None:
+    addon, sizes = Messages(), list[int]()
+    addon.websocket_message = lambda flow: sizes.append(len(flow.websocket.messages[-1].content))  # type: ignore[method-assign, union-attr]
+    async with (
+        echo_server(compression=compression) as upstream,
+        inspecting_edge(tmp_path, upstream, addon) as edge,
+        to(edge) as client,
+    ):
+        await client.send(["é" * 100_000, "b" * 400_000])
+        assert await client.recv() == "é" * 100_000 + "b" * 400_000
+    assert sizes == [600_000, 600_000]
+
+
+@in_loop
+async def test_a_message_that_can_not_be_sent_ends_the_websocket(tmp_path: Path) -> None:
+    addon = Messages()
+    addon.websocket_message = lambda flow: setattr(flow.websocket.messages[-1], "content", None)  # type: ignore[method-assign, union-attr]
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:
+        await client.send("one")
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+    assert addon.events[0] == "start"
+    assert addon.events[1].startswith("end")
+    assert not addon.flows[0].live
+
+
+@in_loop
+async def test_a_message_that_the_user_holds_is_let_go_when_the_client_has_gone(tmp_path: Path) -> None:
+    addon = Messages()
+    addon.websocket_message = lambda flow: flow.intercept()  # type: ignore[method-assign]
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:
+        await client.send("one")
+        await wait_for_in_loop(lambda: addon.flows and addon.flows[0].intercepted, "the message")
+        client.transport.abort()
+        await wait_for_in_loop(lambda: "end 1006" in addon.events, "the end")

@@ -51,15 +51,15 @@ def test_states_reach_the_service_manager(tmp_path: Path, is_abstract: bool) -> 
         manager.bind(name.replace("@", "\0", 1) if is_abstract else name)
         manager.settimeout(5)
         notifier = Notifier({"NOTIFY_SOCKET": name})
-        notifier.ready("serving")
+        notifier.notify("READY=1", "STATUS=serving")
         assert manager.recv(1024) == b"READY=1\nSTATUS=serving"
         notifier.reloading()
         reloading, moment = manager.recv(1024).split(b"\n")
         assert reloading == b"RELOADING=1"
         assert moment.startswith(b"MONOTONIC_USEC=")
-        notifier.stopping("draining")
+        notifier.notify("STOPPING=1", "STATUS=draining")
         assert manager.recv(1024) == b"STOPPING=1\nSTATUS=draining"
-        notifier.watchdog()
+        notifier.notify("WATCHDOG=1")
         assert manager.recv(1024) == b"WATCHDOG=1"
         notifier.close()
 
@@ -67,5 +67,5 @@ def test_states_reach_the_service_manager(tmp_path: Path, is_abstract: bool) -> 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all"}], ids=["none", "one that is gone"])
 def test_a_missing_service_manager_is_ignored(environment: Mapping[str, str]) -> None:
     notifier = Notifier(environment)
-    notifier.ready("serving")
+    notifier.notify("READY=1", "STATUS=serving")
     notifier.close()

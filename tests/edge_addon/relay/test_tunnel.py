@@ -27,12 +27,12 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w
 
 
 @asynccontextmanager
-async def echo_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+async def echo_server(tls: ssl.SSLContext | None = None, *, compression: str | None = None) -> AsyncIterator[str]:
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:
             await connection.send(message)
 
-    async with serve(echo, "127.0.0.1", 0, ssl=tls, max_size=None, compression=None) as server:
+    async with serve(echo, "127.0.0.1", 0, ssl=tls, max_size=None, compression=compression) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield f"{'https' if tls else 'http'}://localhost:{port}"
 

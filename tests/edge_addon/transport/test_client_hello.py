@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_addon.transport.client_hello import NO_NAME, plain_server_name
-from edge_addon.transport.tls_stage import Hello, HelloContext
+from edge_addon.transport.tls_stage import Hello, HelloContext, HelloReader
 
 
 def hello(
@@ -35,7 +35,7 @@ def by_openssl(data: bytes) -> str | None:
     """The name that OpenSSL reads; raises AssertionError when it refuses the hello or waits for more."""
     context = HelloContext(ssl.TLSVersion.TLSv1_2)
     context.reads_plain = False
-    answer = context.reader().feed(data)
+    answer = HelloReader(context).feed(data)
     assert isinstance(answer, Hello)
     return answer.server_name
 
@@ -102,7 +102,7 @@ def test_no_mutation_of_a_hello_gives_another_name_than_openssl(
         return
     context = HelloContext(ssl.TLSVersion.TLSv1_2)
     context.reads_plain = False
-    answer = context.reader().feed(bytes(changed[:cut]))
+    answer = HelloReader(context).feed(bytes(changed[:cut]))
     # If OpenSSL refuses the hello for another reason, the handshake on the selected context fails too.
     if isinstance(answer, Hello):
         assert answer.server_name == (name.decode() or None)

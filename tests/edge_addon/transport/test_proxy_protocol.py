@@ -12,7 +12,6 @@ from edge_addon.transport.proxy_protocol import (
     V2_SIGNATURE,
     Header,
     Invalid,
-    NeedMore,
     build_v1,
     build_v2,
     parse,
@@ -83,7 +82,7 @@ def test_built_headers_are_parsed_and_what_follows_is_not_touched(
 @given(pairs, st.sampled_from([1, 2]))
 def test_every_prefix_of_a_header_needs_more(pair: tuple[Address, Address], version: int) -> None:
     built = build_v1(*pair) if version == 1 else build_v2(*pair)
-    assert all(parse(built[:length]) == NeedMore() for length in range(len(built)))
+    assert all(parse(built[:length]) is None for length in range(len(built)))
     assert isinstance(parse(built), Header)
 
 

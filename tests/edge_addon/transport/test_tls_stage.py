@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.transport.tls_stage import MAXIMUM_HELLO, Hello, HelloContext, NotTls, TlsStage
+from edge_addon.transport.tls_stage import MAXIMUM_HELLO, Hello, HelloContext, HelloReader, NotTls, TlsStage
 from tests.certificates import CertificateAuthority, Issued
 
 CA = CertificateAuthority()
@@ -85,7 +85,7 @@ def test_server_name_is_read_from_the_hello(
 ) -> None:
     sent = MemoryClient(server_name, version=version).hello()
 
-    hello = hellos.reader().feed(sent)
+    hello = HelloReader(hellos).feed(sent)
 
     assert isinstance(hello, Hello)
     assert hello.server_name == server_name
@@ -97,7 +97,7 @@ def test_server_name_is_read_from_the_hello(
 @given(cuts=st.lists(st.integers(1, 600), max_size=12))
 def test_hello_in_any_pieces_gives_the_same_name(cuts: list[int]) -> None:
     sent = MemoryClient("a.test").hello()
-    reader = HelloContext(ssl.TLSVersion.TLSv1_2).reader()
+    reader = HelloReader(HelloContext(ssl.TLSVersion.TLSv1_2))
     positions = sorted({min(cut, len(sent) - 1) for cut in cuts})
     pieces = [sent[start:end] for start, end in zip([0, *positions], [*positions, len(sent)], strict=True)]
 
@@ -110,7 +110,7 @@ def test_hello_in_any_pieces_gives_the_same_name(cuts: list[int]) -> None:
 
 
 def test_readers_of_two_connections_do_not_mix_their_names(hellos: HelloContext) -> None:
-    first, second = hellos.reader(), hellos.reader()
+    first, second = HelloReader(hellos), HelloReader(hellos)
     a, b = MemoryClient("a.test").hello(), MemoryClient("b.test").hello()
 
     assert first.feed(a[:50]) is None
@@ -125,7 +125,7 @@ def test_readers_of_two_connections_do_not_mix_their_names(hellos: HelloContext)
 def test_early_bytes_behind_the_hello_are_kept(hellos: HelloContext) -> None:
     sent = MemoryClient("a.test").hello() + b"\x17\x03\x03\x00\x01x"
 
-    hello = hellos.reader().feed(sent)
+    hello = HelloReader(hellos).feed(sent)
 
     assert isinstance(hello, Hello)
     assert hello.received == sent
@@ -133,13 +133,13 @@ def test_early_bytes_behind_the_hello_are_kept(hellos: HelloContext) -> None:
 
 @given(junk=st.binary(min_size=1, max_size=300))
 def test_junk_never_raises_and_never_has_a_name(junk: bytes) -> None:
-    answer = HelloContext(ssl.TLSVersion.TLSv1_2).reader().feed(b"\x16\x03\x01" + junk)
+    answer = HelloReader(HelloContext(ssl.TLSVersion.TLSv1_2)).feed(b"\x16\x03\x01" + junk)
 
     assert answer is None or isinstance(answer, NotTls) or answer.server_name is None
 
 
 def test_an_endless_hello_is_refused(hellos: HelloContext) -> None:
-    reader = hellos.reader()
+    reader = HelloReader(hellos)
     record = b"\x16\x03\x01\x40\x00"
     handshake = b"\x01\x01\x00\x00"  # a ClientHello that announces 64 KB
 
@@ -156,7 +156,7 @@ def test_an_endless_hello_is_refused(hellos: HelloContext) -> None:
 def test_a_version_below_the_minimum_gets_openssls_alert() -> None:
     hellos = HelloContext(ssl.TLSVersion.TLSv1_3)
 
-    answer = hellos.reader().feed(MemoryClient("a.test", version=ssl.TLSVersion.TLSv1_2).hello())
+    answer = HelloReader(hellos).feed(MemoryClient("a.test", version=ssl.TLSVersion.TLSv1_2).hello())
 
     assert isinstance(answer, NotTls)
     assert answer.alert[-1] == ssl.ALERT_DESCRIPTION_PROTOCOL_VERSION
@@ -167,7 +167,7 @@ def test_records_pass_both_ways_after_the_handshake(
     tmp_path_factory: pytest.TempPathFactory, hellos: HelloContext, version: ssl.TLSVersion
 ) -> None:
     client = MemoryClient("a.test", version=version)
-    hello = hellos.reader().feed(client.hello())
+    hello = HelloReader(hellos).feed(client.hello())
     assert isinstance(hello, Hello)
     stage = TlsStage(server_context(tmp_path_factory, SITE))
     do_handshake(client, stage, hello.received)

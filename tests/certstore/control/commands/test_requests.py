@@ -1,4 +1,4 @@
-"""Requests at the socket's border: what a client sent becomes a value that can be performed, or a failure in words."""
+"""Requests at the socket's border: what a client sent becomes a typed request, or a failure that names the key."""
 
 import json
 from typing import Any

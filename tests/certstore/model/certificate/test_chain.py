@@ -132,18 +132,6 @@ def test_damaged_self_signed_certificate_is_damage_too() -> None:
     assert order_chain(damaged, [damaged], NOW).broken is damaged
 
 
-@pytest.mark.parametrize("key_type", ["ec256", "ec384", "rsa2048", "ed25519"])
-def test_signatures_of_every_kind_are_checked(key_type: str) -> None:
-    authority, other = (CertificateAuthority("Same name", key_type=key_type) for _ in range(2))
-    leaf = read_certificate(authority.issue("a.test").cert_der)
-    right, wrong = (
-        read_certificate(x509.load_pem_x509_certificate(each.intermediate_pem).public_bytes(serialization.Encoding.DER))
-        for each in (authority, other)
-    )
-    assert is_signed_by(leaf, right) is True
-    assert is_signed_by(leaf, wrong) is False
-
-
 def test_signature_algorithm_that_cannot_be_checked_is_no_verdict() -> None:
     authority = CertificateAuthority("Old", key_type="rsa2048")
     leaf = read_certificate(authority.issue("a.test", weak_signature="sha1").cert_der)

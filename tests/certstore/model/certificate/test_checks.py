@@ -1,4 +1,4 @@
-"""Rules that no issued pair of the other tests reaches, and the words of findings."""
+"""Rules that no issued pair of the other tests reaches."""
 
 import dataclasses
 import datetime as dt
@@ -8,9 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 
 from certstore.model.certificate.chain import Chain
 from certstore.model.certificate.checks import chain_problems, check_pair
-from certstore.model.certificate.findings import Finding, Problem, Refusal, Refused, refusal
+from certstore.model.certificate.findings import Problem, Refusal
 from certstore.model.certificate.x509_facts import read_certificate
-from certstore.model.text import listed, shown
 from tests.certificates import make_key
 from tests.certstore.model.bundles import CA, DAY, NOW, ONE, PASSWORD, accepted, is_whole, refused
 
@@ -59,22 +58,6 @@ def test_damaged_collections_are_unreadable() -> None:
     assert [each.code for each in refused(ONE.privkey_pem, pkcs7)] == [Refusal.UNREADABLE]
     pkcs12 = bytes.fromhex("3005020103") + b"\x30\x00"
     assert [each.code for each in refused(pkcs12, password=PASSWORD)] == [Refusal.WRONG_PASSWORD]
-
-
-def test_refusal_is_forcible_only_when_every_reason_is() -> None:
-    expired, ca = refusal(Refusal.EXPIRED, "it expired"), refusal(Refusal.CA_LEAF, "it is a CA")
-    assert Refused((expired,)).is_forcible
-    assert not Refused((expired, ca)).is_forcible
-    assert Refused((expired, ca)).message == "it expired; it is a CA"
-    assert expired == Finding(Refusal.EXPIRED, "it expired", is_forcible=True)
-
-
-def test_texts_of_strangers_are_made_fit_to_show() -> None:
-    assert shown("plain.pem") == "plain.pem"
-    assert shown("a\nb\x1b[0m") == "a\ufffdb\ufffd[0m"
-    assert len(shown("x" * 1000)) < 130
-    assert listed(["a", "b"]) == "a, b"
-    assert listed([str(number) for number in range(9)]) == "0, 1, 2, 3, 4 and 4 more"
 
 
 def test_days_are_shown_in_utc_in_any_time_zone() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
 from certstore.model.certificate.contents import PROTECTED_LIMIT, TooMuchWork, Unlocked, read_contents
-from certstore.model.certificate.der import DerKind, kind_of
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Refusal
 from tests.certstore.model.bundles import CA, ONE, PASSWORD, read
@@ -31,25 +30,6 @@ def test_files_that_hold_neither_are_named_and_no_fault() -> None:
     contents = read_contents([DroppedFile("notes.txt", b"hello"), DroppedFile("a.pem", ONE.combined_pem)], None)
     assert contents.ignored == ("notes.txt",)
     assert contents.faults == contents.locked == ()
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        pytest.param(ONE.cert_der, DerKind.CERTIFICATE, id="a certificate"),
-        pytest.param(ONE.privkey_der, DerKind.KEY, id="a key"),
-        pytest.param(ONE.pkcs12(PASSWORD), DerKind.PKCS12, id="PKCS 12"),
-        pytest.param(ONE.cert_der[:-1], None, id="cut short"),
-        pytest.param(ONE.cert_der + b"\x00", None, id="something behind it"),
-        pytest.param(b"\x30\x80\x02\x01\x03\x00\x00", None, id="indefinite length"),
-        pytest.param(b"\x30\x00", None, id="empty"),
-        pytest.param(b"0", None, id="one byte"),
-        pytest.param(b"", None, id="nothing"),
-        pytest.param(b"\x04\x01\x00", None, id="no sequence"),
-    ],
-)
-def test_kind_of_binary_file(content: bytes, kind: DerKind | None) -> None:
-    assert kind_of(content) is kind
 
 
 # A file says itself how often its password is hashed.

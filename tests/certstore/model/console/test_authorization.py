@@ -1,5 +1,5 @@
-"""Every action, asked by every kind of grant, for the own and for another site: written out, so that a change of the
-rules is a change of this table."""
+"""Every action with every kind of grant, for an own and for another site: written out, so that a change of the rules
+must change this table."""
 
 import pytest
 
@@ -80,11 +80,11 @@ def test_action_on_a_site_without_a_site_is_never_allowed(action: Action) -> Non
     assert authorize(Grant(Scope.ADMIN), action) is Verdict.HIDDEN
 
 
-def test_token_has_no_account_of_its_own() -> None:
+def test_token_has_no_account() -> None:
     assert authorize(Grant(Scope.ADMIN, is_person=False), Action.PROFILE_CHANGE) is Verdict.FORBIDDEN
 
 
 @pytest.mark.parametrize("key", ["host", "additional_names", "upstream", "inspect", "something_new"])
-def test_change_of_anything_that_reaches_beyond_the_site_asks_for_more(key: str) -> None:
+def test_change_that_reaches_beyond_the_site_requires_more(key: str) -> None:
     assert action_for_change(frozenset({"certificate", key})) is Action.SITE_CHANGE
     assert action_for_change(frozenset({"certificate", "contact"})) is Action.SITE_SET_SOURCE

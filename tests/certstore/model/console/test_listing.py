@@ -58,6 +58,6 @@ def test_numbers_beside_the_filters_do_not_depend_on_the_chosen_one() -> None:
 
 
 @given(st.text(), st.integers(), st.integers())
-def test_any_query_is_answered(search: str, offset: int, limit: int) -> None:
+def test_any_query_has_an_answer(search: str, offset: int, limit: int) -> None:
     page = select_page(ROWS, Query(search=search, offset=offset, limit=limit))
     assert len(page.rows) <= max(page.total, 0)

@@ -22,7 +22,7 @@ def test_names_are_in_lower_case(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-a", "a-", "a b", "ä", "a/b", "<b>", "a\n", "x" * 65, "../x", "a\x00b"])
-def test_what_can_be_no_name_is_refused(text: str) -> None:
+def test_invalid_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidPerson):
         parse_user_name(text if text != "a\n" else "a\nb")
 
@@ -44,7 +44,7 @@ def test_domain_administrator_needs_sites_and_administrator_none() -> None:
         check_role(Role.ADMIN, ("a.test",))
 
 
-def test_what_is_kept_of_a_user_is_read_again_and_shows_no_secret() -> None:
+def test_user_survives_json_and_shows_no_secret() -> None:
     user = User("anna", Role.DOMAIN, ("a.test",), NOW, "HASH", "SECRET", 5)
     assert User.from_json("anna", user.to_json()) == user
     assert "HASH" not in repr(user)
@@ -53,7 +53,7 @@ def test_what_is_kept_of_a_user_is_read_again_and_shows_no_secret() -> None:
     assert not user.grant.reaches("b.test")
 
 
-def test_what_is_kept_of_a_token_is_read_again_and_shows_no_digest() -> None:
+def test_token_survives_json_and_shows_no_digest() -> None:
     token = Token("ab", "ci", Scope.READ, None, NOW, "anna", "DIGEST")
     assert Token.from_json("ab", token.to_json()) == token
     assert "DIGEST" not in repr(token)

@@ -20,7 +20,7 @@ def failures(count: int) -> Failures:
 
 
 @pytest.mark.parametrize("count", range(FREE_FAILURES + 1))
-def test_first_slips_cost_nothing(count: int) -> None:
+def test_first_failures_cost_no_wait(count: int) -> None:
     assert open_at(failures(count), NOW, LONGEST_BY_ADDRESS) is None
 
 

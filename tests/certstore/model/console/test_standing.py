@@ -16,8 +16,8 @@ OK, WARNING, EXPIRED, NONE = (
     ("source", "state", "problems", "failing", "standing"),
     [
         pytest.param(Source.FILE, OK, [], False, SiteStatus.OK, id="all is well"),
-        pytest.param(Source.FILE, WARNING, ["expires_soon"], False, SiteStatus.WARNING, id="ends soon"),
-        pytest.param(Source.FILE, EXPIRED, ["expired"], False, SiteStatus.FAILING, id="has ended"),
+        pytest.param(Source.FILE, WARNING, ["expires_soon"], False, SiteStatus.WARNING, id="expires soon"),
+        pytest.param(Source.FILE, EXPIRED, ["expired"], False, SiteStatus.FAILING, id="expired"),
         pytest.param(Source.FILE, OK, ["name_not_covered"], False, SiteStatus.WARNING, id="a name is not covered"),
         pytest.param(Source.ACME, OK, [], True, SiteStatus.WARNING, id="renewal fails with time left"),
         pytest.param(Source.ACME, WARNING, [], True, SiteStatus.FAILING, id="renewal fails and time runs out"),
@@ -34,5 +34,5 @@ def test_standing(
     assert decide_status(source, state, problems, is_order_failing=failing) is standing
 
 
-def test_every_standing_has_words() -> None:
+def test_every_status_has_a_label() -> None:
     assert set(LABELS) == set(SiteStatus)

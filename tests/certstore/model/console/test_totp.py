@@ -31,18 +31,18 @@ def test_code_of_another_time_is_refused() -> None:
     assert matching_step(SECRET, code_at(SECRET, step_at(now) - 2), now, last_step=0) is None
 
 
-def test_code_is_not_taken_twice() -> None:
+def test_code_is_not_accepted_twice() -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     step = step_at(now)
     assert matching_step(SECRET, code_at(SECRET, step), now, last_step=step) is None
 
 
 @pytest.mark.parametrize("text", ["", "12345", "1234567", "١٢٣٤٥٦", "12 34 5a", "-12345"])
-def test_what_is_no_code_is_refused(text: str) -> None:
+def test_invalid_code_is_refused(text: str) -> None:
     assert matching_step(SECRET, text, datetime(2026, 3, 1, tzinfo=UTC), last_step=0) is None
 
 
-def test_secret_that_is_none_is_an_error() -> None:
+def test_invalid_secret_is_an_error() -> None:
     with pytest.raises(ValueError, match="base32"):
         code_at("not base32!", 1)
 

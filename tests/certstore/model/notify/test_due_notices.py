@@ -19,18 +19,18 @@ def plan(*matters: Matter, told: Told | None = None, now: datetime = NOON) -> li
     return plan_notices([(each, (ADMIN,)) for each in matters], {ADMIN: told} if told else {}, now)
 
 
-def test_nothing_to_say_is_no_mail() -> None:
+def test_no_matter_is_no_notice() -> None:
     assert plan() == []
 
 
-def test_day_of_mails_begins_at_six() -> None:
+def test_day_begins_at_six() -> None:
     midnight = datetime(2027, 3, 10, tzinfo=UTC)
     assert day_of(midnight + 5 * HOUR) == (midnight - DAY).date()
     assert day_of(midnight + 6 * HOUR) == midnight.date()
 
 
 @pytest.mark.parametrize("kind", [MatterKind.FAILING, MatterKind.DEGRADED])
-def test_notice_is_told_once_per_episode(kind: MatterKind) -> None:
+def test_notice_is_sent_once_per_episode(kind: MatterKind) -> None:
     first = plan(matter(kind))
     assert [mail.kind for mail in first] == [NoticeKind.NOTICE]
     for days in (0, 1, 30):
@@ -38,14 +38,14 @@ def test_notice_is_told_once_per_episode(kind: MatterKind) -> None:
 
 
 @pytest.mark.parametrize("kind", [MatterKind.EXPIRING, MatterKind.STALLED])
-def test_daily_matters_are_told_every_day_and_once_a_day(kind: MatterKind) -> None:
+def test_daily_matters_are_reported_once_every_day(kind: MatterKind) -> None:
     told = None
     sent = []
     for hours in range(0, 72, 2):
         for mail in plan(matter(kind), told=told, now=NOON + hours * HOUR):
             sent.append(hours)
             told = mail.told
-    assert sent == [0, 18, 42, 66], "at once where it was not told today, then when each day begins"
+    assert sent == [0, 18, 42, 66], "at once on the first day, then when each day begins"
 
 
 def test_certificate_whose_last_days_begin_at_noon_waits_for_the_next_morning() -> None:
@@ -56,7 +56,7 @@ def test_certificate_whose_last_days_begin_at_noon_waits_for_the_next_morning() 
     assert len(plan(matter(MatterKind.EXPIRED, since=NOON))) == 1
 
 
-def test_certificate_long_ended_is_told_no_more_and_not_called_resolved() -> None:
+def test_certificate_long_expired_is_no_longer_reported_and_not_called_resolved() -> None:
     old = matter(MatterKind.EXPIRED, until=NOON)
     told = plan(old, now=NOON - HOUR)[0].told
     assert plan(old, told=told, now=NOON + DAY) == []
@@ -83,14 +83,14 @@ def test_daily_mail_goes_before_the_notice_and_both_on_one_day() -> None:
     assert [mail.kind for mail in second] == [NoticeKind.NOTICE]
 
 
-def test_what_is_over_is_told_once_by_its_host() -> None:
+def test_resolution_is_reported_once_with_the_host() -> None:
     told = plan(matter(MatterKind.FAILING))[0].told
     over = plan(told=told, now=NOON + HOUR)
     assert [(mail.kind, mail.resolved) for mail in over] == [(NoticeKind.RESOLVED, ("a.test",))]
     assert plan(told=over[0].told, now=NOON + 2 * DAY) == []
 
 
-def test_never_told_is_never_called_resolved() -> None:
+def test_resolution_names_what_was_reported() -> None:
     told = plan(matter(MatterKind.FAILING))[0].told
     both = plan(told=told, now=NOON)
     assert both[0].resolved == ("a.test",)
@@ -105,13 +105,14 @@ def test_matter_that_grows_graver_is_not_resolved_in_between() -> None:
 def test_mail_that_is_planned_again_after_a_kill_has_the_same_id() -> None:
     one = plan(matter(MatterKind.FAILING))[0]
     again = plan(matter(MatterKind.FAILING), now=NOON + HOUR)[0]
-    assert one.id == again.id
+    assert one.id_of("edge.test") == again.id_of("edge.test")
     tomorrow = plan(matter(MatterKind.FAILING), now=NOON + DAY)[0]
-    assert tomorrow.id != one.id
+    assert tomorrow.id_of("edge.test") != one.id_of("edge.test")
     other = plan_notices([(matter(MatterKind.FAILING), ("b@example.org",))], {}, NOON)[0]
-    assert other.id != one.id
+    assert other.id_of("edge.test") != one.id_of("edge.test")
+    assert one.id_of("other.test") != one.id_of("edge.test"), "two edges may warn the same recipient"
 
 
-def test_what_was_told_survives_being_written_down() -> None:
+def test_what_was_told_survives_json() -> None:
     told = plan(matter(MatterKind.FAILING))[0].told
     assert Told.from_json(json.loads(json.dumps(told.to_json()))) == told

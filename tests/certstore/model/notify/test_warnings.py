@@ -45,8 +45,8 @@ def failing(times: int, cause: Cause = Cause.CA_UNREACHABLE) -> RenewalState:
         "all well",
         "just before the window",
         "window",
-        "end",
-        "long after the end",
+        "expired",
+        "long expired",
         "a file in its window",
         "a file before its window",
         "site on main",
@@ -54,7 +54,7 @@ def failing(times: int, cause: Cause = Cause.CA_UNREACHABLE) -> RenewalState:
         "one failure",
         "two failures",
         "two failures of a first order",
-        "one failure that only a person can mend",
+        "one failure that only a person can fix",
         "a notice gathers first",
         "the end is graver than the failure",
         "a state left from before it was a file",
@@ -62,7 +62,7 @@ def failing(times: int, cause: Cause = Cause.CA_UNREACHABLE) -> RenewalState:
         "a name that was removed from the site since",
     ],
 )
-def test_what_there_is_to_say(site: WatchedSite, day: float, kind: MatterKind | None) -> None:
+def test_what_there_is_to_warn_about(site: WatchedSite, day: float, kind: MatterKind | None) -> None:
     matter = decide_matter(site, BORN + day * DAY)
     assert (matter.kind if matter else None) is kind
 
@@ -75,6 +75,6 @@ def test_new_certificate_is_a_new_episode() -> None:
     assert first.mark != second.mark
 
 
-def test_stalled_maintenance_is_a_matter_of_its_own() -> None:
+def test_stalled_maintenance_is_a_separate_matter() -> None:
     matter = stalled(BORN)
     assert (matter.kind, matter.host, matter.kind.is_daily) == (MatterKind.STALLED, "", True)

@@ -19,7 +19,7 @@ def matter(kind: MatterKind, **facts: object) -> Matter:
     return Matter("site-a", kind, "e", NOW, **given)  # type: ignore[arg-type]
 
 
-def test_instants_are_in_the_readers_words() -> None:
+def test_instants_are_easy_to_read() -> None:
     assert instant(END, NOW) == "Friday, 4 December 2026, 14:05 UTC (in 3 days)"
     assert instant(None, NOW) == ""
 
@@ -38,7 +38,7 @@ def test_instants_are_in_the_readers_words() -> None:
         (-72, "3 days ago"),
     ],
 )
-def test_distances_in_the_unit_that_matters(hours: float, words: str) -> None:
+def test_distances_in_the_most_useful_unit(hours: float, words: str) -> None:
     assert distance(NOW + timedelta(hours=hours), NOW) == words
 
 
@@ -58,19 +58,19 @@ def test_distances_in_the_unit_that_matters(hours: float, words: str) -> None:
     ],
     ids=["expiring", "expired", "failing", "first", "degraded", "file"],
 )
-def test_each_matter_has_its_words(given: Matter, headline: str, remedy: str) -> None:
+def test_each_matter_has_a_headline_and_a_remedy(given: Matter, headline: str, remedy: str) -> None:
     item = describe(given, NOW)
     assert headline in item.headline
     assert remedy in item.remedy
     assert item.host == "a.test"
 
 
-def test_failure_of_an_order_is_not_told_of_a_file() -> None:
+def test_failed_order_is_not_reported_for_a_file() -> None:
     item = describe(matter(MatterKind.EXPIRING, source=Source.FILE), NOW)
     assert (item.cause, item.next_attempt, item.since) == ("", "", "")
 
 
-def test_what_is_waited_for_and_what_the_ca_explains_is_told() -> None:
+def test_reason_for_waiting_and_explanation_of_the_ca_are_shown() -> None:
     window = SuggestedWindow(NOW, END, "https://ca.test/why")
     state = RenewalState(waiting="300 orders in 3 hours", info=RenewalInfo("f", window, NOW))
     item = describe(matter(MatterKind.EXPIRING, state=state), NOW)
@@ -81,7 +81,7 @@ def subject(*matters: Matter, kind: NoticeKind = NoticeKind.DAILY, resolved: tup
     return subject_of(Notice("x", kind, NOW.date(), matters, resolved, Told.nothing()), NOW)
 
 
-def test_subjects_say_what_and_which() -> None:
+def test_subjects_name_problem_and_sites() -> None:
     assert subject(matter(MatterKind.EXPIRING)) == "Certificate expires in 3 days: a.test"
     assert subject(matter(MatterKind.EXPIRED)) == "Certificate expired: a.test"
     assert subject(matter(MatterKind.FAILING)) == "Certificate can't be renewed: a.test"

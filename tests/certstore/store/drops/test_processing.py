@@ -1,5 +1,6 @@
 """What becomes of drops: the served certificate, the record, the problems, and that no other site is touched."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -420,3 +421,20 @@ def test_a_conflict_between_sites_that_were_there_before_the_first_start_is_repo
         assert "x.shared.test" in writer.site("client-a").names
     with writing(tmp_path) as writer:
         assert "x.shared.test" in writer.site("client-a").names
+
+
+def test_a_drop_that_could_not_be_opened_for_want_of_memory_is_opened_later(
+    tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"a.p12": ca.issue(SITE).pkcs12(None)})
+        with monkeypatch.context() as patched:
+            patched.setattr("certstore.store.unlocking.subprocess.run", no_memory)
+            wait_for(lambda: writer.check(SITE).again_in == timedelta(seconds=30), "a check that is put off")
+        assert served(tmp_path, SITE) is None
+        result = check_until_decided(writer, SITE).result
+        assert result is not None
+        assert result.outcome is Outcome.DONE

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from certstore.files.permissions import repair_command
 from certstore.store.drops.reading import MAX_BYTES, MAX_FILES, DropPlaces, is_drop_name, read_drop, stamps
 from tests.certificates import CertificateAuthority
 
@@ -255,7 +254,3 @@ def test_folder_that_may_not_be_listed_is_a_finding(open_places: DropPlaces) -> 
     count, message = read_as_nobody(open_places)
     assert count == "0"
     assert ":rx " in message
-
-
-def test_repair_command_quotes_what_a_shell_would_take_apart(tmp_path: Path) -> None:
-    assert "'/nowhere/$(reboot) key.pem'" in repair_command(Path("/nowhere/$(reboot) key.pem"))

@@ -1,0 +1,113 @@
+"""`certedge cert request`, `certedge renew` and `certedge preflight`: certificates from a CA."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certstore.cli.asking import ask_live, order_failure, show_findings, show_whether_served
+from certstore.cli.completion import SiteKey, site_keys
+from certstore.cli.context import AsJson, Config, argument, check_site_key, open_edge
+from certstore.cli.failure import Exit
+from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table, short, utc
+
+if TYPE_CHECKING:
+    from certstore.control.commands.results import NotDue, OrderResult
+
+_STYLES = {"done": GOOD, "failed": BAD, "held": WARNING, "not_due": QUIET}
+
+
+def request(
+    site: SiteKey,
+    force: Annotated[
+        bool, typer.Option("--force", help="Order even if the CA's rate limits, as counted here, seem to be reached.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Order a new certificate for SITE now. The site needs `certificate: acme`."""
+    from certstore.control.commands.requests import OrderRequest
+    from certstore.control.commands.results import OrderOutcome
+
+    attempted = f"order a certificate for {site}"
+    check_site_key(site, attempted)
+    edge = open_edge(config)
+    result = ask_live(edge, OrderRequest(site, force), attempted)
+    is_done = result.outcome is OrderOutcome.DONE
+    if as_json:
+        print_json(result.to_json())
+        if not is_done:
+            raise typer.Exit(Exit.FAILED)
+        return
+    if not is_done:
+        show_findings(result.findings)
+        raise order_failure(edge, result, attempted)
+    print_lines(Cell(f"version {result.version} of {site} ({short(result.fingerprint)}…): {result.message}", GOOD))
+    if result.left_out:
+        print_lines(
+            Cell(f"without {', '.join(result.left_out)}: added again once the check of the name succeeds", WARNING)
+        )
+    show_whether_served(edge)
+
+
+def renew(
+    sites: Annotated[
+        list[str] | None,
+        argument("[SITE]...", "The sites to renew (default: all with `certificate: acme`).", autocompletion=site_keys),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Renew even if not due, and ignore rate limits.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Renew the certificates that are due, without waiting for the next automatic attempt."""
+    from certstore.control.commands.requests import RenewRequest
+    from certstore.control.commands.results import OrderOutcome
+
+    attempted = "renew " + (", ".join(sites) if sites else "what is due")
+    for site in sites or ():
+        check_site_key(site, attempted)
+    edge = open_edge(config)
+    result = ask_live(edge, RenewRequest(tuple(sites or ()), force), attempted)
+    if as_json:
+        print_json(result.to_json())
+    elif result.sites:
+        rows = [
+            (each.site, Cell(each.outcome.replace("_", " "), _STYLES[each.outcome]), _what(each))
+            for each in result.sites
+        ]
+        print_table(("site", "outcome", "what"), rows, wraps=("what",))
+        if any(each.outcome is OrderOutcome.DONE for each in result.sites):
+            show_whether_served(edge)
+    else:
+        print_lines("no site has `certificate: acme`")
+    if any(each.outcome in (OrderOutcome.FAILED, OrderOutcome.HELD) for each in result.sites):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _what(result: OrderResult | NotDue) -> str:
+    from certstore.control.commands.results import NotDue
+
+    if isinstance(result, NotDue):
+        with suppress(ValueError):  # it has no due time
+            return f"not due before {utc(datetime.fromisoformat(result.due))}"
+    return result.message
+
+
+def preflight(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
+    """Check what an order for SITE depends on: the CA's directory, and each name's DNS, port 80 and CAA records."""
+    from certstore.control.commands.requests import PreflightRequest
+
+    attempted = f"check whether a certificate for {site} can be ordered"
+    check_site_key(site, attempted)
+    result = ask_live(open_edge(config), PreflightRequest(site), attempted)
+    if as_json:
+        print_json(result.to_json())
+    elif result.findings:
+        show_findings(result.findings)
+    else:
+        print_lines(Cell(f"no obstacles to an order for {', '.join(result.names)}", GOOD))
+    if result.findings:
+        raise typer.Exit(Exit.PROBLEMS)
