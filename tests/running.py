@@ -43,10 +43,10 @@ HAS_PORT = re.compile(r"(\]|^[^:]*):\d+$")
 
 # Gives the child its sockets as descriptors 3, 4, … and its own pid in LISTEN_PID, then becomes the real program.
 _HAND_OVER = """
-import os, sys
+import fcntl, os, sys
 count = int(sys.argv[1])
 given = [int(fd) for fd in sys.argv[2 : 2 + count]]
-aside = [os.dup2(fd, 100 + position, False) for position, fd in enumerate(given)]
+aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in given]  # any may be above 100 itself
 for fd in given:
     os.close(fd)
 for position, fd in enumerate(aside):
