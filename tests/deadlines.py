@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_for[T](condition: Callable[[], T], what: str, *, seconds: float = 15.0, pause: float = 0.01) -> T:
+def wait_for[T](condition: Callable[[], T], what: str, *, seconds: float = 60.0, pause: float = 0.01) -> T:
     """Return the condition's first true value; fail after `seconds` with `what` as the thing that did not happen."""
     deadline = time.monotonic() + seconds
     while True:
@@ -18,7 +18,7 @@ def wait_for[T](condition: Callable[[], T], what: str, *, seconds: float = 15.0,
 
 
 async def wait_for_in_loop[T](
-    condition: Callable[[], T], what: str, *, seconds: float = 15.0, pause: float = 0.01
+    condition: Callable[[], T], what: str, *, seconds: float = 60.0, pause: float = 0.01
 ) -> T:
     """`wait_for` for a test that runs inside an event loop."""
     deadline = time.monotonic() + seconds

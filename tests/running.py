@@ -43,10 +43,10 @@ HAS_PORT = re.compile(r"(\]|^[^:]*):\d+$")
 
 # Gives the child its sockets as descriptors 3, 4, … and its own pid in LISTEN_PID, then becomes the real program.
 _HAND_OVER = """
-import os, sys
+import fcntl, os, sys
 count = int(sys.argv[1])
 given = [int(fd) for fd in sys.argv[2 : 2 + count]]
-aside = [os.dup2(fd, 100 + position, False) for position, fd in enumerate(given)]
+aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in given]  # any may be above 100 itself
 for fd in given:
     os.close(fd)
 for position, fd in enumerate(aside):
@@ -100,7 +100,7 @@ def served_fingerprint(port: int, server_name: str | None, *, host: str = "127.0
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with (
-        socket.create_connection((host, port), timeout=15) as plain,
+        socket.create_connection((host, port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=server_name) as secure,
     ):
         leaf = secure.getpeercert(binary_form=True)
@@ -113,7 +113,7 @@ def is_served_trusted(port: int, host: str, root: bytes, *, address: str = "127.
     context = ssl.create_default_context(cadata=root.decode())
     try:
         with (
-            socket.create_connection((address, port), timeout=15) as plain,
+            socket.create_connection((address, port), timeout=60) as plain,
             context.wrap_socket(plain, server_hostname=host),
         ):
             return True

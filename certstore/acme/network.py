@@ -87,11 +87,15 @@ class Conversation:
         if ca_file is not None:
             # requests accepts a path here; the library's annotation knows only a bool.
             network.verify_ssl = cast(bool, str(ca_file))
-        with translated_errors(network):
-            directory = client.ClientV2.get_directory(url, network)
-            for resource in _NEEDED:
-                directory[resource]
-            return cls(network, directory)
+        try:
+            with translated_errors(network):
+                directory = client.ClientV2.get_directory(url, network)
+                for resource in _NEEDED:
+                    directory[resource]
+        except OrderFailed:
+            network.session.close()
+            raise
+        return cls(network, directory)
 
     def with_key(self, key: JWK) -> Conversation:
         """Another conversation with the same CA, in the name of an account and over separate connections."""

@@ -52,7 +52,7 @@ def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None
 
 
 def write_new_folder(
-    folder: Path, files: Mapping[str, bytes], *, mode: int, file_mode: int, gid: int | None, sync_pool: Executor
+    folder: Path, files: Mapping[str, bytes], permissions: KeyPermissions, sync_pool: Executor
 ) -> None:
     """Make a folder with these files in it; all of it is durable except the folder's name. Raises OSError, and then the
     caller removes what is left.
@@ -64,11 +64,11 @@ def write_new_folder(
     descriptors = []
     try:
         for name, content in files.items():
-            descriptors.append(_write_new(folder / name, content, file_mode, gid))
+            descriptors.append(_write_new(folder / name, content, permissions.key_file, permissions.keys_gid))
         descriptors.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        if gid is not None:
-            os.fchown(descriptors[-1], -1, gid)
-        os.fchmod(descriptors[-1], mode)
+        if permissions.keys_gid is not None:
+            os.fchown(descriptors[-1], -1, permissions.keys_gid)
+        os.fchmod(descriptors[-1], permissions.key_folder)
         syncs = [sync_pool.submit(os.fsync, descriptor) for descriptor in descriptors]
         # All of them: no descriptor may be closed while its sync still runs.
         wait(syncs)

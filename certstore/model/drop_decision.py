@@ -6,13 +6,12 @@ source, a drop is held back. Values in, one of five decisions out.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
-from certstore.model.certificate.findings import Finding, Problem
+from certstore.model.certificate.findings import Problem
 from certstore.model.settings.models import Source
 from certstore.model.version import Version, chain_length
 
@@ -66,16 +65,12 @@ class LastDrop:
 
     @classmethod
     def from_json(cls, value: Any) -> LastDrop:
-        digest, is_held = value
-        return cls(digest, is_held)
+        return cls(*value)
 
 
 def is_last_drop(value: Any) -> bool:
     """Whether `LastDrop.from_json` accepts the value."""
-    match value:
-        case [str(), bool()]:
-            return True
-    return False
+    return isinstance(value, list) and list(map(type, value)) == [str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +115,13 @@ def decide_drop(
 
 def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | None) -> bool:
     """Anything less than what is served, or less than a whole chain, could be a drop that is half written."""
-    if isinstance(verdict, Refused) or _codes(verdict.problems) & {Problem.MISSING_INTERMEDIATE}:
+    if isinstance(verdict, Refused) or any(each.code == Problem.MISSING_INTERMEDIATE for each in verdict.problems):
         return True
-    if live is None:
-        return False
-    return (
+    return live is not None and (
         chain_length(verdict.primary) < live.chain_length
         or (live.has_rsa_pair and verdict.rsa is None)
         or (verdict.primary.not_before < live.not_before and not live.is_self_signed)
     )
-
-
-def _codes(findings: Collection[Finding]) -> set[str]:
-    return {finding.code for finding in findings}
 
 
 def _at_least(remaining: timedelta) -> timedelta:

@@ -6,7 +6,6 @@ client sends becomes a part of a path, except a challenge token that matches `TO
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from certstore.model.challenge import is_token
@@ -55,17 +54,46 @@ def damaged(path: Path) -> Path:
     return path.with_name(f"{path.name}.damaged")
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The paths below one store's root folder."""
 
-    root: Path
-
-    # What people write
-
-    @property
-    def domains(self) -> Path:
-        return self.root / "domains"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lock = root / ".lock"
+        self.control_socket = root / "control.sock"
+        self.temporary = root / "tmp"
+        # What people write
+        self.domains = root / "domains"
+        # What is served, and what it is made from
+        self.live_folder = root / "live"
+        self.archive = root / "archive"
+        # What the control process keeps
+        self.records_folder = root / "records"
+        self.challenges = root / "challenges"
+        self.accounts = root / "accounts"
+        self.state = root / "state"
+        self.snapshot_journal = self.state / "snapshot.jsonl"
+        self.drop_digests = self.state / "drops.jsonl"
+        self.declarations = self.state / "declarations.jsonl"
+        self.tombstones = self.state / "removed.jsonl"
+        self.renewals = self.state / "renewals.jsonl"
+        """What renewal remembers of each site: failures, next attempts, windows that the CA suggested."""
+        self.ca_counters = self.state / "ca_counters.jsonl"
+        self.mails = self.state / "mails.jsonl"
+        """What each recipient has been mailed."""
+        self.orders = self.state / "orders"
+        """Orders under way, so that the next start continues those that a kill interrupted."""
+        self.worker_reports = self.state / "run"
+        """The counters that workers leave for control: the only files here that workers write."""
+        self.ended_workers = self.worker_reports / "ended.json"
+        """The sum of the counters of all workers that have ended."""
+        # What the console keeps
+        self.admin = root / "admin"
+        self.users = self.admin / "users.jsonl"
+        self.sessions = self.admin / "sessions.jsonl"
+        self.invitations = self.admin / "invitations.jsonl"
+        self.tokens = self.admin / "tokens.jsonl"
+        """The tokens of programs that use the API."""
 
     def drop_folder(self, site: str) -> Path:
         """The folder where a site's site.yaml and dropped files lie."""
@@ -78,12 +106,6 @@ class Layout:
     def site_yaml(self, site: str) -> Path:
         return self.drop_folder(site) / SITE_YAML
 
-    # What is served, and what it is made from
-
-    @property
-    def live_folder(self) -> Path:
-        return self.root / "live"
-
     def live(self, site: str) -> Path:
         """The symlink that names the served version."""
         return self.live_folder / site
@@ -92,91 +114,24 @@ class Layout:
         """What the `live` link holds: relative, so that a store can be moved or mounted elsewhere."""
         return f"../archive/{site}/{version}"
 
-    @property
-    def archive(self) -> Path:
-        return self.root / "archive"
-
     def versions(self, site: str) -> Path:
         return self.archive / site
 
     def version(self, site: str, version: int) -> Path:
         return self.archive / site / str(version)
 
-    # What the control process keeps
-
-    @property
-    def records_folder(self) -> Path:
-        return self.root / "records"
-
     def records(self, site: str) -> Path:
         return self.records_folder / f"{site}{_JSON}"
-
-    @property
-    def challenges(self) -> Path:
-        return self.root / "challenges"
 
     def challenge(self, token: str) -> Path | None:
         """Where the token's key authorization lies, or None when the text can't be a token."""
         return self.challenges / token if is_token(token) else None
 
-    @property
-    def accounts(self) -> Path:
-        return self.root / "accounts"
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state"
-
-    @property
-    def snapshot_journal(self) -> Path:
-        return self.state / "snapshot.jsonl"
-
-    @property
-    def drop_digests(self) -> Path:
-        return self.state / "drops.jsonl"
-
-    @property
-    def declarations(self) -> Path:
-        return self.state / "declarations.jsonl"
-
-    @property
-    def tombstones(self) -> Path:
-        return self.state / "removed.jsonl"
-
-    @property
-    def renewals(self) -> Path:
-        """What renewal remembers of each site: failures, next attempts, windows that the CA suggested."""
-        return self.state / "renewals.jsonl"
-
-    @property
-    def ca_counters(self) -> Path:
-        return self.state / "ca_counters.jsonl"
-
-    @property
-    def mails(self) -> Path:
-        """What each recipient has been mailed."""
-        return self.state / "mails.jsonl"
-
-    @property
-    def orders(self) -> Path:
-        """Orders under way, so that the next start continues those that a kill interrupted."""
-        return self.state / "orders"
-
     def order(self, site: str) -> Path:
         return self.orders / f"{site}{_JSON}"
 
-    @property
-    def worker_reports(self) -> Path:
-        """The counters that workers leave for control: the only files here that workers write."""
-        return self.state / "run"
-
     def worker_report(self, pid: int) -> Path:
         return self.worker_reports / f"worker-{pid}.json"
-
-    @property
-    def ended_workers(self) -> Path:
-        """The sum of the counters of all workers that have ended."""
-        return self.worker_reports / "ended.json"
 
     def account(self, ca: str) -> Path:
         """The folder of the account at one CA; `ca` is a key of `ca.ca_key`."""
@@ -188,38 +143,3 @@ class Layout:
     def account_facts(self, ca: str) -> Path:
         """The account's URL and contacts, as they are at the CA."""
         return self.account(ca) / "account.json"
-
-    # What the console keeps
-
-    @property
-    def admin(self) -> Path:
-        return self.root / "admin"
-
-    @property
-    def users(self) -> Path:
-        return self.admin / "users.jsonl"
-
-    @property
-    def sessions(self) -> Path:
-        return self.admin / "sessions.jsonl"
-
-    @property
-    def invitations(self) -> Path:
-        return self.admin / "invitations.jsonl"
-
-    @property
-    def tokens(self) -> Path:
-        """The tokens of programs that use the API."""
-        return self.admin / "tokens.jsonl"
-
-    @property
-    def temporary(self) -> Path:
-        return self.root / "tmp"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
-
-    @property
-    def control_socket(self) -> Path:
-        return self.root / "control.sock"

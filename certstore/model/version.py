@@ -35,23 +35,17 @@ class Version:
 
     @property
     def served(self) -> ServedCertificate:
-        return ServedCertificate(
-            self.site,
-            self.number,
-            self.fingerprint,
-            self.dns_names,
-            self.not_before,
-            self.not_after,
-            self.is_self_signed,
-            self.has_rsa_pair,
-        )
+        facts = {name: getattr(self, name) for name in ServedCertificate.__slots__ if name != "version"}
+        return ServedCertificate(version=self.number, **facts)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but `site` and `number`, which the folder's path already holds."""
         facts = {name: getattr(self, name) for name in self.__slots__ if name not in ("site", "number", "problems")}
-        for name in ("made_at", "not_before", "not_after"):
-            facts[name] = facts[name].isoformat()
-        return facts | {"problems": [[problem.code, problem.message] for problem in self.problems]}
+        facts |= {name: facts[name].isoformat() for name in ("made_at", "not_before", "not_after")}
+        return facts | {
+            "dns_names": list(self.dns_names),
+            "problems": [[problem.code, problem.message] for problem in self.problems],
+        }
 
     @classmethod
     def from_json(cls, site: str, number: int, facts: dict[str, Any]) -> Version:

@@ -41,6 +41,13 @@ class BoundedAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
+    def close(self) -> None:
+        """Close all kept connections now. The library leaves that to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  a container of urllib3 that can't be iterated
+                manager.pools[key].close()
+        super().close()
+
     def send(
         self,
         request: requests.PreparedRequest,

@@ -63,6 +63,9 @@ class Attempt:
     def site(self) -> str:
         return self.known.site
 
+    def record(self, outcome: Outcome, reason: str, message: str, version: int | None = None) -> Record:
+        return Record(self.at, self.doing, outcome, reason, message, version, source=self.source)
+
 
 def activate(
     state: WriterState, attempt: Attempt, verdict: CertificateBundle | Refused, live: Version | None
@@ -87,9 +90,7 @@ def activate(
 def switch_live(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
     """Make an archived version the one that is served."""
     site, before = attempt.site, live_number(state.layout, attempt.site)
-    record = Record(
-        attempt.at, attempt.doing, Outcome.DONE, "activated", _sentence(version), version.number, source=attempt.source
-    )
+    record = attempt.record(Outcome.DONE, "activated", _sentence(version), version.number)
     solved: Problems = {SiteProblem.DROP_REFUSED: None, SiteProblem.LIVE_UNUSABLE: None}
     known = attempt.known.with_served(version.served)
     try:
@@ -107,12 +108,11 @@ def _conclude(
     outcome: Outcome,
     reason: str,
     message: str,
-    *,
     version: Version | None = None,
     findings: Sequence[Finding] = (),
 ) -> IntakeResult:
     """An outcome after which the same is served as before."""
-    record = Record(attempt.at, attempt.doing, outcome, reason, message, source=attempt.source)
+    record = attempt.record(outcome, reason, message)
     refused: Problems = {}
     if attempt.drop is not None:
         refused = {SiteProblem.DROP_REFUSED: message if outcome is Outcome.REFUSED else None}
@@ -134,7 +134,7 @@ def _fail(state: WriterState, attempt: Attempt, error: OSError, problems: Proble
         f"nothing was changed: {error.strerror} while writing to the store {state.layout.root}; "
         "free some space, or restore the service's right to write there"
     )
-    record = Record(attempt.at, attempt.doing, Outcome.FAILED, "disk", message, source=attempt.source)
+    record = attempt.record(Outcome.FAILED, "disk", message)
     state.commit(SiteChange(attempt.site, record, {**attempt.problems, **(problems or {})}))
     return _result(attempt, record, None, ())
 

@@ -10,9 +10,6 @@ class UnknownSite(LookupError):
         super().__init__(f"there is no site {site!r}")
         self.site = site
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 class UnknownVersion(LookupError):
     """The site has no such version, or it is incomplete; the message lists those that there are."""

@@ -16,7 +16,7 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry
-from certstore.store.errors import InvalidSite, UnknownSite
+from certstore.store.errors import InvalidSite
 from certstore.store.site_settings import SETTINGS, is_usable_key
 from certstore.store.site_yaml import stamp_of, write_site_file
 from certstore.store.versions import live_number, remove_live
@@ -42,7 +42,7 @@ def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry
 
 def set_site(state: WriterState, site: str, changes: Mapping[str, Any]) -> SiteEntry:
     """Change keys of its site.yaml; None removes a key. Raises UnknownSite, InvalidSite, NotWritable, OSError."""
-    known = _known(state, site)
+    known = state.known(site)
     current = known.settings.model_dump(mode="json", exclude_defaults=True) if known.settings else {"host": known.host}
     wanted = {key: value for key, value in (current | dict(changes)).items() if value is not None}
     try:
@@ -61,7 +61,7 @@ def remove_site(state: WriterState, site: str) -> None:
     """Main serves its names from now on; its versions, records and files stay where they are. Raises UnknownSite,
     InvalidSite, OSError.
     """
-    known = _known(state, site)
+    known = state.known(site)
     if site == MAIN:
         raise InvalidSite("the main site can't be removed: every listener needs it")
     # From here on the removal counts: after a kill, the next start finishes it.
@@ -71,13 +71,6 @@ def remove_site(state: WriterState, site: str) -> None:
     remove_live(state.layout, site)
     record = _record(state, "removed", "site removed; its versions stay in the archive, and main serves its names")
     state.commit(SiteChange(site, record, dict.fromkeys(SiteProblem), is_removed=True))
-
-
-def _known(state: WriterState, site: str) -> KnownSite:
-    known = state.registry.get(site)
-    if known is None:
-        raise UnknownSite(site)
-    return known
 
 
 def _record(state: WriterState, reason: str, message: str) -> Record:

@@ -36,8 +36,11 @@ class FoundSettings:
     settings: SiteSettings | None
     problem: str | None
     stamp: Stamp | None
-    changed_at: float = 0.0
-    """Seconds since the epoch."""
+
+    @property
+    def changed_at(self) -> float:
+        """Seconds since the epoch."""
+        return self.stamp[2] / 1e9 if self.stamp else 0.0
 
     @property
     def is_absent(self) -> bool:
@@ -56,21 +59,17 @@ def stamp_of(path: Path) -> Stamp | None:
 def read_site_file(path: Path) -> FoundSettings:
     """Never raises: a file that can't be used is a result with a problem."""
     stamp = stamp_of(path)
-    changed_at = stamp[2] / 1e9 if stamp else 0.0
     try:
-        content = _read(path)
+        return FoundSettings(parse_site(_read(path), str(path)), None, stamp)
     except FileNotFoundError:
         return FoundSettings(None, None, None)
     except PermissionError:
-        return FoundSettings(
-            None, f"the service can't read {path}: permission denied. {repair_command(path)}", stamp, changed_at
-        )
-    except (OSError, ValueError) as error:
-        return FoundSettings(None, f"{path} can't be read: {error}", stamp, changed_at)
-    try:
-        return FoundSettings(parse_site(content, str(path)), None, stamp, changed_at)
+        problem = f"the service can't read {path}: permission denied. {repair_command(path)}"
     except SettingsError as error:
-        return FoundSettings(None, "; ".join(str(error).splitlines()), stamp, changed_at)
+        problem = "; ".join(str(error).splitlines())
+    except (OSError, ValueError) as error:
+        problem = f"{path} can't be read: {error}"
+    return FoundSettings(None, problem, stamp)
 
 
 def _read(path: Path) -> str:
@@ -98,10 +97,12 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
     try:
         if is_new:
             make_folder(folder, 0o755)
-        _remove_leftovers(folder)
-        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        write_new_file(fresh, _to_yaml(settings), mode)
-        _keep_owner(path, fresh)
+        for left in folder.glob(f"{_FRESH_PREFIX}*"):  # of an earlier write that a kill ended
+            left.unlink(missing_ok=True)
+        old = path.stat() if path.exists() else None
+        write_new_file(fresh, _to_yaml(settings), stat.S_IMODE(old.st_mode) if old else 0o644)
+        if old and os.geteuid() == 0:  # otherwise the service becomes the file's owner
+            os.chown(fresh, old.st_uid, old.st_gid)
         fresh.replace(path)
         sync_folder(folder)
     except OSError as error:
@@ -110,19 +111,6 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
             if is_new:
                 folder.rmdir()  # an empty folder would be a bare site
         raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
-
-
-def _keep_owner(path: Path, fresh: Path) -> None:
-    """Keep the file's owner where we may (as root); otherwise the service becomes its owner."""
-    if os.geteuid() == 0 and path.exists():
-        status = path.stat()
-        os.chown(fresh, status.st_uid, status.st_gid)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Files that a kill left of an earlier write."""
-    for left in folder.glob(f"{_FRESH_PREFIX}*"):
-        left.unlink(missing_ok=True)
 
 
 def _to_yaml(settings: SiteSettings) -> bytes:

@@ -51,7 +51,7 @@ class SiteFacts:
             "dns_names": list(certificate.dns_names) if certificate else [],
             "not_after": certificate.not_after.isoformat() if certificate else None,
             "state": self.state.value,
-            "problems": [{"code": str(each.code), "message": each.message} for each in self.problems],
+            "problems": [each.to_json() for each in self.problems],
             "last_attempt": self.last_attempt.to_json() if self.last_attempt else None,
         }
 
@@ -64,20 +64,14 @@ class VersionFacts:
     is_live: bool
 
     def to_json(self) -> dict[str, Any]:
-        version = self.version
+        version, facts = self.version, self.version.to_json()
+        same = ("made_at", "source", "fingerprint", "dns_names", "not_before", "not_after", "issuer", "serial")
         return {
             "version": version.number,
             "is_live": self.is_live,
-            "made_at": version.made_at.isoformat(),
-            "source": version.source,
-            "fingerprint": version.fingerprint,
-            "dns_names": list(version.dns_names),
-            "not_before": version.not_before.isoformat(),
-            "not_after": version.not_after.isoformat(),
-            "issuer": version.issuer,
-            "serial": version.serial,
+            **{name: facts[name] for name in same},
             "key": f"{version.key_kind} {version.key_bits}" + (" + rsa" if version.has_rsa_pair else ""),
-            "problems": [{"code": str(each.code), "message": each.message} for each in version.problems],
+            "problems": [each.to_json() for each in version.problems],
         }
 
 

@@ -32,23 +32,20 @@ YOUNG = timedelta(hours=1)
 """A version younger than this is never pruned: a process may still be opening its files."""
 
 
+_FILES = (names.FULLCHAIN, names.PRIVKEY, names.CERT, names.CHAIN, names.COMBINED)
+_RSA_FILES = (names.FULLCHAIN_RSA, names.PRIVKEY_RSA)
+
+
 class VersionUnusable(Exception):
     """A version is missing or incomplete; the message says what was found."""
 
 
 def files_of(bundle: CertificateBundle) -> dict[str, bytes]:
     """The PEM files of a version by name."""
-    primary = bundle.primary
-    files = {
-        names.FULLCHAIN: primary.fullchain_pem,
-        names.PRIVKEY: primary.privkey_pem,
-        names.CERT: primary.cert_pem,
-        names.CHAIN: primary.chain_pem,
-        names.COMBINED: primary.combined_pem,
-    }
-    if bundle.rsa is not None:
-        files |= {names.FULLCHAIN_RSA: bundle.rsa.fullchain_pem, names.PRIVKEY_RSA: bundle.rsa.privkey_pem}
-    return files
+    one, rsa = bundle.primary, bundle.rsa
+    contents = (one.fullchain_pem, one.privkey_pem, one.cert_pem, one.chain_pem, one.combined_pem)
+    files = dict(zip(_FILES, contents, strict=True))
+    return files if rsa is None else files | dict(zip(_RSA_FILES, (rsa.fullchain_pem, rsa.privkey_pem), strict=True))
 
 
 def digest_of(files: dict[str, bytes]) -> str:
@@ -73,18 +70,15 @@ def write_version(
     """Make the site's next version, complete and synced, but not live. Raises OSError, and then nothing is left."""
     files = files_of(bundle)
     number = max(version_numbers(layout, site), default=0) + 1
-    version = _describe(site, number, bundle.primary, bundle, digest_of(files), source, now)
+    described = {name: getattr(bundle.primary, name) for name in KeyPair.__slots__ if name in Version.__slots__}
+    version = Version(
+        site=site, number=number, made_at=now, source=source, digest=digest_of(files), **described,
+        chain_length=chain_length(bundle.primary), has_rsa_pair=bundle.rsa is not None, problems=bundle.problems,
+    )  # fmt: skip
     fresh = temporary_name(layout.temporary)
     try:
         files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
-        write_new_folder(
-            fresh,
-            files,
-            mode=permissions.key_folder,
-            file_mode=permissions.key_file,
-            gid=permissions.keys_gid,
-            sync_pool=sync_pool,
-        )
+        write_new_folder(fresh, files, permissions, sync_pool)
         if not layout.versions(site).is_dir():
             make_folder(layout.versions(site), permissions.key_folder, permissions.keys_gid)
             sync_folder(layout.archive)
@@ -94,30 +88,6 @@ def write_version(
         raise
     sync_folder(layout.versions(site))
     return version
-
-
-def _describe(
-    site: str, number: int, primary: KeyPair, bundle: CertificateBundle, digest: str, source: str, now: datetime
-) -> Version:
-    return Version(
-        site=site,
-        number=number,
-        made_at=now,
-        source=source,
-        digest=digest,
-        fingerprint=primary.fingerprint,
-        dns_names=primary.dns_names,
-        not_before=primary.not_before,
-        not_after=primary.not_after,
-        issuer=primary.issuer,
-        serial=primary.serial,
-        key_kind=primary.key_kind,
-        key_bits=primary.key_bits,
-        is_self_signed=primary.is_self_signed,
-        chain_length=chain_length(primary),
-        has_rsa_pair=bundle.rsa is not None,
-        problems=bundle.problems,
-    )
 
 
 def version_numbers(layout: Layout, site: str) -> list[int]:
@@ -138,8 +108,7 @@ def read_version(layout: Layout, site: str, number: int) -> Version:
         raise VersionUnusable(f"{folder}: {names.META}: {error.strerror}") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise VersionUnusable(f"{folder}: {names.META} can't be understood: {type(error).__name__}") from error
-    needed = [names.FULLCHAIN, names.PRIVKEY, names.CERT, names.CHAIN, names.COMBINED]
-    needed += [names.FULLCHAIN_RSA, names.PRIVKEY_RSA] if version.has_rsa_pair else []
+    needed = _FILES + (_RSA_FILES if version.has_rsa_pair else ())
     if missing := [name for name in needed if not (folder / name).is_file()]:
         raise VersionUnusable(f"{folder}: missing {', '.join(missing)}")
     return version
@@ -173,10 +142,6 @@ def live_number(layout: Layout, site: str) -> int | None:
         target = os.readlink(layout.live(site))  # noqa: PTH115
     except OSError:
         return None
-    return _number_in(layout, site, target)
-
-
-def _number_in(layout: Layout, site: str, target: str) -> int | None:
     number = target.rpartition("/")[2]
     is_ours = number.isascii() and number.isdigit() and target == layout.live_target(site, int(number))
     return int(number) if is_ours else None
@@ -220,8 +185,6 @@ def select_prunable(
 
 def prune(layout: Layout, site: str, *, protected: Collection[int], keep: int, now: datetime) -> list[int]:
     """Remove and return what `select_prunable` selects. A version leaves the archive by one rename, never by halves."""
-    if len(version_numbers(layout, site)) <= keep:
-        return []
     versions = [(version.number, version.made_at) for version in read_versions(layout, site)]
     gone = select_prunable(versions, protected=protected, keep=keep, now=now)
     for number in gone:

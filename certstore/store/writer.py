@@ -134,7 +134,7 @@ class StoreWriter(Store):
         Raises UnknownSite.
         """
         with self._lock:
-            known = self._known(site)
+            known = self._state.known(site)
         unlock = Unlocker()
 
         def unlock_in_turn(content: bytes, password: bytes | None) -> Unlocked:
@@ -185,7 +185,7 @@ class StoreWriter(Store):
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a version from the archive live. Raises UnknownSite, UnknownVersion."""
         with self._lock:
-            known = self._known(site)
+            known = self._state.known(site)
             try:
                 chosen = read_version(self.layout, site, version)
             except VersionUnusable as error:
@@ -198,7 +198,7 @@ class StoreWriter(Store):
     def rollback(self, site: str, version: int | None = None, *, source: str = "command") -> IntakeResult:
         """Go back to `version`, or to the one that was live before. Raises UnknownSite, UnknownVersion."""
         with self._lock:
-            self._known(site)
+            self._state.known(site)
             chosen = version if version is not None else self._predecessor(site)
             return self.activate(site, chosen, doing="rollback", source=source)
 
@@ -225,7 +225,7 @@ class StoreWriter(Store):
     def settings(self, site: str) -> SiteSettings | None:
         """The settings of its site.yaml, None for a bare site. Raises UnknownSite."""
         with self._lock:
-            return self._known(site).settings
+            return self._state.known(site).settings
 
     # Drops
 
@@ -259,7 +259,7 @@ class StoreWriter(Store):
 
     def site(self, site: str) -> SiteEntry:
         with self._lock:
-            return self._state.registry.entry(self._known(site).site)
+            return self._state.registry.entry(self._state.known(site).site)
 
     def records(self, site: str) -> tuple[Record, ...]:
         with self._lock:
@@ -276,14 +276,8 @@ class StoreWriter(Store):
 
     # Inside
 
-    def _known(self, site: str) -> KnownSite:
-        known = self._state.registry.get(site)
-        if known is None:
-            raise UnknownSite(site)
-        return known
-
     def _installable(self, site: str) -> KnownSite:
-        known = self._known(site)
+        known = self._state.known(site)
         if known.settings is not None and known.settings.certificate is Source.MAIN and site != MAIN:
             raise InvalidSite(
                 f"{site} is set to `certificate: main`, so another certificate would not be served; first run "

@@ -21,6 +21,7 @@ from certstore.model.drop_decision import LastDrop
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite, SiteRegistry
+from certstore.store.errors import UnknownSite
 from certstore.store.journal import JournalWriter
 from certstore.store.records import SiteRecords, read_records, same_findings, write_records
 from certstore.store.site_yaml import Stamp
@@ -148,6 +149,12 @@ class WriterState:
         if remark not in self._logged:
             self._logged.add(remark)
             logger.warning("%s", remark)
+
+    def known(self, site: str) -> KnownSite:
+        """Raises UnknownSite."""
+        if (known := self.registry.get(site)) is None:
+            raise UnknownSite(site)
+        return known
 
     def records(self, site: str) -> SiteRecords:
         return self._unsaved.get(site) or read_records(self.layout, site)

@@ -40,8 +40,9 @@ async def drain(
         for connection in new:
             connection.drain()
         await asyncio.sleep(CHECK_SECONDS)
-        # A drain that answers load balancers does not count them: they connect again and again.
-        remaining = sum(not keeps_health or each.listener.kind is not ListenerKind.HEALTH for each in plane.connections)
+        remaining = len(plane.connections)
+        if keeps_health:  # load balancers do not count: they connect again and again
+            remaining -= sum(each.listener.kind is ListenerKind.HEALTH for each in plane.connections)
         if not remaining or plane.loop.time() >= deadline:
             break
     if remaining:

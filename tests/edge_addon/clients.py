@@ -20,7 +20,7 @@ class Client:
     """One keep-alive connection to a clear-text listener, which answers every request with a redirect."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=15)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.port = self.socket.getsockname()[1]
 
     def ask(self) -> bytes:

@@ -96,7 +96,7 @@ class Acme2certifier:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._answers, "acme2certifier listens", seconds=30, pause=0.05)
+        wait_for(self._answers, "acme2certifier listens", seconds=60, pause=0.05)
 
     def forget(self) -> None:
         """Forget everything; call it while the server is stopped."""

@@ -136,7 +136,7 @@ def _certificate(facts: PreviewFacts, pair: KeyPair) -> dict[str, Any]:
 def _taken(result: InstallResult) -> InstallResult:
     if result.is_accepted:
         return JSONResponse(result.to_json())  # type: ignore[return-value]
-    findings = [{"code": str(each.code), "message": each.message} for each in result.findings]
+    findings = [each.to_json() for each in result.findings]
     status, code = (503, "storage") if result.outcome is Outcome.FAILED else (422, "refused")
     problem = Problem(status, code, result.message, more={"findings": findings, "reason": result.reason})
     return response_of(problem)  # type: ignore[return-value]

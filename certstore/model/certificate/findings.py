@@ -61,6 +61,9 @@ class Finding:
     message: str
     is_forcible: bool = False
 
+    def to_json(self) -> dict[str, str]:
+        return {"code": str(self.code), "message": self.message}
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

@@ -42,14 +42,11 @@ class SettingsFault:
 
 
 class SettingsError(ValueError):
-    """The file can't be used. There is at least one of the `faults`; the error itself has the fields of the first."""
+    """The file can't be used. There is at least one of the `faults`."""
 
     def __init__(self, faults: tuple[SettingsFault, ...]) -> None:
         super().__init__("\n".join(map(str, faults)))
         self.faults = faults
-        first = faults[0]
-        self.file, self.line, self.key = first.file, first.line, first.key
-        self.value, self.allowed = first.value, first.allowed
 
 
 def parse_settings(text: str, source: str) -> Settings:

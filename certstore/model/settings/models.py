@@ -79,20 +79,27 @@ class Model(BaseModel):
 
 
 class ListenerKind(StrEnum):
-    """The protocol of a listener. Those that end in `s` use TLS from the first byte."""
+    """The protocol of a listener, with its usual port. Those that end in `s` use TLS from the first byte."""
 
-    HTTP = "http"
-    HTTPS = "https"
-    IMAP = "imap"
-    IMAPS = "imaps"
-    POP3 = "pop3"
-    POP3S = "pop3s"
-    SMTP = "smtp"
-    LMTP = "lmtp"
-    SUBMISSION = "submission"
-    SUBMISSIONS = "submissions"
-    SIEVE = "sieve"
-    HEALTH = "health"
+    usual_port: int
+
+    def __new__(cls, name: str, usual_port: int = 0) -> Self:  # looking a kind up needs no port
+        kind = str.__new__(cls, name)
+        kind._value_, kind.usual_port = name, usual_port
+        return kind
+
+    HTTP = "http", 80
+    HTTPS = "https", 443
+    IMAP = "imap", 143
+    IMAPS = "imaps", 993
+    POP3 = "pop3", 110
+    POP3S = "pop3s", 995
+    SMTP = "smtp", 25
+    LMTP = "lmtp", 24
+    SUBMISSION = "submission", 587
+    SUBMISSIONS = "submissions", 465
+    SIEVE = "sieve", 4190
+    HEALTH = "health", 8081
 
     @property
     def is_mail(self) -> bool:
@@ -110,26 +117,6 @@ class ListenerKind(StrEnum):
     def is_clear_text(self) -> bool:
         """Connections never become TLS."""
         return self in (ListenerKind.HTTP, ListenerKind.HEALTH)
-
-    @property
-    def usual_port(self) -> int:
-        return _USUAL_PORTS[self]
-
-
-_USUAL_PORTS = {
-    ListenerKind.HTTP: 80,
-    ListenerKind.HTTPS: 443,
-    ListenerKind.IMAP: 143,
-    ListenerKind.IMAPS: 993,
-    ListenerKind.POP3: 110,
-    ListenerKind.POP3S: 995,
-    ListenerKind.SMTP: 25,
-    ListenerKind.LMTP: 24,
-    ListenerKind.SUBMISSION: 587,
-    ListenerKind.SUBMISSIONS: 465,
-    ListenerKind.SIEVE: 4190,
-    ListenerKind.HEALTH: 8081,
-}
 
 
 def _domain_name(text: Any, *, wildcard: bool = False) -> str:

@@ -84,7 +84,7 @@ class Client:
             given.setdefault("Authorization", f"Bearer {self.token}")
         if self.cookies:
             given.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
-        connection = http.client.HTTPConnection(self.name, self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.name, self.port, timeout=60)
         plain = socket.create_connection(("127.0.0.1", self.port), 30, (self.source, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.closing(connection):

@@ -186,7 +186,7 @@ def events_of(console: RunningConsole, path: str, client: Client) -> Iterator[tu
     """Yields (event, data) as they arrive."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=20, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=60, context=context)
     with contextlib.closing(connection):
         connection.request("GET", path, headers={"Authorization": f"Bearer {client.token}"})
         answer = connection.getresponse()

@@ -27,7 +27,7 @@ def connected(console: RunningConsole, stack: contextlib.ExitStack) -> ssl.SSLSo
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    plain = stack.enter_context(socket.create_connection(("127.0.0.1", console.port), timeout=15))
+    plain = stack.enter_context(socket.create_connection(("127.0.0.1", console.port), timeout=60))
     return stack.enter_context(context.wrap_socket(plain))
 
 

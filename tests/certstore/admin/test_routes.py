@@ -205,7 +205,9 @@ def outcome(answer: Answer) -> Verdict:
     """An answer that is not about rights means that the rights sufficed."""
     if answer.status == 403:
         return Verdict.FORBIDDEN
-    if answer.status == 404 and any(words in answer.text for words in ("there is no site", "there is no such job")):
+    if answer.status == 404 and any(
+        words in answer.text.lower() for words in ("there is no site", "there is no such job")
+    ):
         return Verdict.HIDDEN
     assert answer.status != 401
     assert "next=" not in answer.headers.get("Location", "")

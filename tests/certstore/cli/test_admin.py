@@ -101,7 +101,7 @@ def test_running_service_takes_users_and_tokens_at_once_and_prints_a_first_link(
         request = urllib.request.Request(
             f"https://127.0.0.1:{port}/api/v1/sites", headers={"Authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(request, timeout=20, context=context) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             assert json.load(response)["main"]["site"] == "main"
 
 

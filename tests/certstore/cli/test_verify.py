@@ -114,7 +114,7 @@ def test_a_front_that_missed_a_replacement_is_found_and_the_version_it_serves_na
     assert ran.code == 3
     found = wrong(ran)
     assert set(found) == {OWN}
-    assert f"it serves version 1, live is version 2 of {OWN} ({replaced.fingerprint[:16]}…)" in found[OWN]
+    assert f"it serves version 1; live is version 2 of {OWN} ({replaced.fingerprint[:16]}…)" in found[OWN]
     assert "1 wrong" in certedge(copied, "verify").out
 
 
@@ -130,7 +130,7 @@ def test_the_right_certificate_with_another_chain_is_found(copied: Path, edge: R
     leaf_alone = (version / "privkey.pem").read_bytes() + (version / "cert.pem").read_bytes()
     (copied / "leaf.pem").write_bytes(leaf_alone)
     assert certedge(copied, "cert", "install", OWN, "--pem", "leaf.pem").code == 0
-    assert wrong(certedge(copied, "verify", "--json"))[OWN].startswith("the right certificate, but 1 certificate")
+    assert wrong(certedge(copied, "verify", "--json"))[OWN].startswith("the right certificate, but with 1 instead of 0")
 
 
 def test_a_listener_where_nobody_listens_is_a_problem(copied: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_listener_where_nobody_listens_is_a_problem(copied: Path) -> None:
 
 def test_a_port_of_the_systems_choice_is_not_guessed(copied: Path) -> None:
     (copied / "edge.yaml").write_text("listeners: [{kind: https, listen: '127.0.0.1:0'}]\n")
-    assert "chosen by the system" in wrong(certedge(copied, "verify", "--json"))[OWN]
+    assert "the system chooses its port" in wrong(certedge(copied, "verify", "--json"))[OWN]
 
 
 def test_settings_without_listeners_are_wrong_usage(copied: Path) -> None:

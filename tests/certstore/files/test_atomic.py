@@ -122,7 +122,7 @@ def test_long_name_can_be_replaced(tmp_path: Path, temporary: Path) -> None:
 def test_new_folder_is_made_with_its_modes(tmp_path: Path) -> None:
     folder = tmp_path / "version"
     with ThreadPoolExecutor(2) as pool:
-        write_new_folder(folder, {"a": b"1", "b": b"2"}, mode=0o750, file_mode=0o640, gid=os.getgid(), sync_pool=pool)
+        write_new_folder(folder, {"a": b"1", "b": b"2"}, KeyPermissions(os.getgid()), pool)
     assert {name: (folder / name).read_bytes() for name in names_in(folder)} == {"a": b"1", "b": b"2"}
     assert [mode_of(each) for each in (folder, folder / "a", folder / "b")] == [0o750, 0o640, 0o640]
 
@@ -133,7 +133,7 @@ def test_new_folder_reports_a_failed_sync_and_closes_every_file(
     before = len(list(Path("/proc/self/fd").iterdir()))
     monkeypatch.setattr(os, "fsync", broken)
     with ThreadPoolExecutor(1) as pool, pytest.raises(OSError, match="No space"):
-        write_new_folder(tmp_path / "v", {"a": b"", "b": b""}, mode=0o700, file_mode=0o600, gid=None, sync_pool=pool)
+        write_new_folder(tmp_path / "v", {"a": b"", "b": b""}, KeyPermissions(), pool)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

@@ -116,3 +116,24 @@ def test_a_whole_answer_is_read_and_its_connection_serves_again() -> None:
         assert conversation.get(url).json()["newOrder"] == "o", "on the same connection: only one is taken at a time"
         conversation.close()
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("answer", [DIRECTORY, b"{}"], ids=["closed by its user", "no directory"])
+def test_connection_is_closed_at_once_and_not_by_the_garbage_collector(answer: bytes) -> None:
+    has_ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(answer) + answer)
+        has_ended.set()
+
+    kept: list[object] = []
+    with serving(serve) as port:
+        try:
+            conversation = Conversation.begin(f"http://127.0.0.1:{port}/d")
+        except OrderFailed as failed:
+            kept.append(failed)
+        else:
+            conversation.close()
+            kept.append(conversation)
+        assert has_ended.wait(10)

@@ -43,7 +43,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def test_site_is_ordered_for_and_served_within_seconds(stage: Stage) -> None:
     ran = certedge(stage.edge.folder, "site", "add", "a.test", "--name", "www.a.test", "--certificate", "acme")
     assert ran.code == 0, ran.err
-    wait_for(lambda: stage.is_trusted("a.test"), "a certificate of Pebble's is served", seconds=30, pause=0.2)
+    wait_for(lambda: stage.is_trusted("a.test"), "a certificate of Pebble's is served", seconds=60, pause=0.2)
     assert stage.is_trusted("www.a.test")
     assert not stage.is_trusted("b.test")
     assert list(stage.layout.challenges.iterdir()) == []
@@ -54,7 +54,7 @@ def test_site_is_ordered_for_and_served_within_seconds(stage: Stage) -> None:
 def test_order_by_hand_goes_through_control(stage: Stage) -> None:
     added = certedge(stage.edge.folder, "site", "add", "a.test", "--certificate", "acme")
     assert added.code == 0, added.err
-    wait_for(lambda: stage.is_trusted("a.test"), "the first certificate", seconds=30, pause=0.2)
+    wait_for(lambda: stage.is_trusted("a.test"), "the first certificate", seconds=60, pause=0.2)
     before = stage.layout.live("a.test").readlink()
     ran = certedge(stage.edge.folder, "cert", "request", "a.test", "--json")
     assert ran.code == 0, ran.err
@@ -68,7 +68,7 @@ def test_order_by_hand_goes_through_control(stage: Stage) -> None:
 def test_main_certificate_is_ordered_too(stage: Stage) -> None:
     ran = certedge(stage.edge.folder, "site", "set", "main", "--certificate", "acme")
     assert ran.code == 0, ran.err
-    wait_for(lambda: stage.is_trusted("edge.test"), "the main certificate is Pebble's", seconds=30, pause=0.2)
+    wait_for(lambda: stage.is_trusted("edge.test"), "the main certificate is Pebble's", seconds=60, pause=0.2)
 
 
 def test_drops_are_taken_in_while_orders_wait_for_a_ca_that_is_down(stage: Stage) -> None:

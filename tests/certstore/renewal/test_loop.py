@@ -47,7 +47,7 @@ def drop(stage: Scene, site: str, *names: str) -> None:
 def test_site_that_says_acme_is_ordered_within_seconds(stage: Scene) -> None:
     with stage.running():
         stage.add("a.test", "b.a.test")
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
         live = stage.writer.live_version("a.test")
     assert live is not None
     assert set(live.dns_names) == {"a.test", "b.a.test"}
@@ -69,7 +69,7 @@ def test_window_that_can_not_be_asked_for_is_not_asked_for_without_end(
     monkeypatch.setattr(AriClient, "ask", stumble)
     with stage.running() as upkeep:
         stage.add("a.test")
-        wait_for(lambda: asked, "the first question", seconds=20)
+        wait_for(lambda: asked, "the first question", seconds=60)
         began = stage.clock()
         wait_for(lambda: upkeep.maintenance.last_round > began + timedelta(seconds=2), "more rounds")
     assert len(asked) == 1
@@ -83,7 +83,7 @@ def test_switching_a_site_from_file_to_acme_orders_and_a_file_site_is_left_alone
     with stage.running() as upkeep:
         wait_for(lambda: upkeep.maintenance.last_round > stage.clock() - timedelta(seconds=1), "a round")
         stage.writer.set_site("switched.test", {"certificate": "acme"})
-        wait_for(lambda: stage.version("switched.test") == 2, "an order", seconds=20)
+        wait_for(lambda: stage.version("switched.test") == 2, "an order", seconds=60)
     assert stage.version("file.test") == 1
     assert stage.pebble.orders() == 1
 
@@ -91,7 +91,7 @@ def test_switching_a_site_from_file_to_acme_orders_and_a_file_site_is_left_alone
 def test_restart_loses_no_schedule_and_orders_nothing_twice(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     for _ in range(2):
         with stage.running() as upkeep:
             began = stage.clock()
@@ -103,13 +103,13 @@ def test_restart_loses_no_schedule_and_orders_nothing_twice(stage: Scene) -> Non
 def test_renewal_comes_when_its_time_has_come(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running() as upkeep:
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
         live = stage.writer.live_version("a.test")
         assert live is not None
         # Pebble's certificates live for five years.
         stage.clock.offset = (live.not_after - live.not_before) * 0.75
         upkeep.maintenance.check_soon("a.test")
-        wait_for(lambda: stage.version("a.test") == 2, "a renewal", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 2, "a renewal", seconds=60)
     assert [record.doing for record in stage.attempts("a.test")] == ["order", "renew"]
 
 
@@ -117,7 +117,7 @@ def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene
     stage.responder.unhelpful = {"a.test"}
     with stage.running() as upkeep:
         stage.add("a.test")
-        wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+        wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=60)
         record = stage.attempts("a.test")[0]
         assert (record.outcome, record.reason) == (Outcome.FAILED, Cause.OWN_LISTENER.value)
         assert record.next_attempt is not None
@@ -126,7 +126,7 @@ def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene
         stage.responder.unhelpful.clear()
         stage.clock.forward(minutes=2)
         upkeep.maintenance.check_soon("a.test")
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
         wait_for(
             lambda: (
                 upkeep.maintenance.memory.state("a.test") == RenewalState()
@@ -159,14 +159,14 @@ def test_validations_that_fail_half_of_the_time_cost_a_minute_each(stage: Scene)
         stage.clock.forward(minutes=2)
         for site in sites:
             upkeep.maintenance.check_soon(site)
-        wait_for(lambda: all(stage.version(site) == 1 for site in sites), "every second order succeeds", seconds=40)
+        wait_for(lambda: all(stage.version(site) == 1 for site in sites), "every second order succeeds", seconds=60)
 
 
 def test_failing_state_survives_a_restart(stage: Scene) -> None:
     stage.responder.unhelpful = {"a.test"}
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+        wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=60)
     with stage.running() as upkeep:
         state = upkeep.maintenance.memory.state("a.test")
         assert state.failures == 1
@@ -181,7 +181,7 @@ def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scen
     stage.pebble.dns.set_servfail("broken.a.test")
     with stage.running() as upkeep:
         stage.add("a.test", "broken.a.test")
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate without it", seconds=40)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate without it", seconds=60)
         live = stage.writer.live_version("a.test")
         assert live is not None
         assert live.dns_names == ("a.test",)
@@ -189,7 +189,7 @@ def test_name_that_does_not_exist_is_left_out_of_a_first_certificate(stage: Scen
         stage.pebble.dns.clear_servfail("broken.a.test")
         stage.clock.forward(hours=2)
         upkeep.maintenance.check_soon("a.test")
-        wait_for(lambda: stage.version("a.test") == 2, "the name is back", seconds=40)
+        wait_for(lambda: stage.version("a.test") == 2, "the name is back", seconds=60)
         live = stage.writer.live_version("a.test")
         assert live is not None
         assert set(live.dns_names) == {"a.test", "broken.a.test"}
@@ -200,7 +200,7 @@ def test_ca_out_of_reach_is_on_record_with_the_step_that_failed(tmp_path: Path) 
         stage.pebble.stop()
         stage.add("a.test")
         with stage.running() as upkeep:
-            wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+            wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=60)
         assert "could not connect to the CA's host" in stage.attempts("a.test")[0].message
         assert upkeep.maintenance.memory.state("a.test").ca_failures == 1
 
@@ -224,7 +224,7 @@ def test_ca_that_is_down_is_not_waited_for_once_per_site(tmp_path: Path) -> None
         stage.settings = stage.settings.model_copy(update={"acme": acme})
         sites = [stage.add(f"s{number}.test") for number in range(12)]
         with stage.running():
-            wait_for(lambda: all(stage.attempts(site) for site in sites), "every site's failure", seconds=40)
+            wait_for(lambda: all(stage.attempts(site) for site in sites), "every site's failure", seconds=60)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert len(asked) <= 2 * 4, "the first four orders, each with one check of what is wrong"
@@ -234,21 +234,21 @@ def test_terms_that_nobody_agreed_to_need_a_person(tmp_path: Path) -> None:
     with scene(tmp_path, agree_to_terms=False) as stage:
         stage.add("a.test")
         with stage.running() as upkeep:
-            wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=20)
+            wait_for(lambda: stage.attempts("a.test"), "a failed attempt", seconds=60)
             assert stage.attempts("a.test")[0].reason == Cause.TERMS.value
             perform(upkeep, RegisterAccountsRequest(agree_to_terms=True))
-            wait_for(lambda: stage.version("a.test") == 1, "ordered as soon as there is an account", seconds=20)
+            wait_for(lambda: stage.version("a.test") == 1, "ordered as soon as there is an account", seconds=60)
 
 
 def test_ca_that_forgot_our_account_gets_it_again(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
         stage.pebble.stop()
         stage.pebble.start()
         stage.clock.forward(minutes=1)
         stage.add("b.test")
-        wait_for(lambda: stage.version("b.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("b.test") == 1, "a certificate", seconds=60)
 
 
 def test_many_sites_run_a_few_at_once(stage: Scene) -> None:
@@ -270,24 +270,24 @@ def test_many_sites_run_a_few_at_once(stage: Scene) -> None:
 def test_stop_in_the_middle_of_an_order_leaves_it_to_the_next_start(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.responder.asked, "an order has begun", seconds=20)
+        wait_for(lambda: stage.responder.asked, "an order has begun", seconds=60)
     assert stage.tokens() == []
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     assert stage.pebble.orders() == 1
 
 
 def test_interrupted_order_that_is_not_due_is_resumed_at_the_next_start(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     upkeep = stage.upkeep()
     with pytest.raises(Interrupted):
         upkeep.maintenance.attempt_now("a.test", lambda step: upkeep.stop() if "all names are proven" in step else None)
     assert stage.version("a.test") == 1
     for _ in range(2):
         with stage.running() as upkeep:
-            wait_for(lambda: stage.version("a.test") == 2, "the certificate that was asked for", seconds=20)
+            wait_for(lambda: stage.version("a.test") == 2, "the certificate that was asked for", seconds=60)
             began = stage.clock()
             wait_for(lambda: upkeep.maintenance.last_round > began, "a round")  # noqa: B023  waited for here
     assert stage.pebble.orders() == 2, "resumed once, and ordered nothing anew"
@@ -296,7 +296,7 @@ def test_interrupted_order_that_is_not_due_is_resumed_at_the_next_start(stage: S
 def test_tokens_that_a_kill_left_are_gone_after_the_start(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running() as upkeep:
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
         (thumbprint,) = upkeep.maintenance.context.accounts.thumbprints()
     folder = stage.writer.layout.challenges
     (folder / ("o" * 43)).write_text(f"{'o' * 43}.{thumbprint}")
@@ -312,7 +312,7 @@ def test_removed_site_is_forgotten(stage: Scene) -> None:
     stage.responder.unhelpful = {"a.test"}
     with stage.running() as upkeep:
         stage.add("a.test")
-        wait_for(lambda: upkeep.maintenance.memory.state("a.test").failures, "a failed attempt", seconds=20)
+        wait_for(lambda: upkeep.maintenance.memory.state("a.test").failures, "a failed attempt", seconds=60)
         stage.writer.remove_site("a.test")
         wait_for(lambda: "a.test" not in upkeep.maintenance.memory.states(), "nothing is remembered")
 
@@ -320,7 +320,7 @@ def test_removed_site_is_forgotten(stage: Scene) -> None:
 def test_key_pair_of_the_site_and_its_own_contact_count(stage: Scene) -> None:
     with stage.running():
         stage.add("a.test", key_type="ec256+rsa2048")
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=30)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     live = stage.writer.live_version("a.test")
     assert live is not None
     assert live.has_rsa_pair
@@ -336,7 +336,7 @@ def test_window_of_the_ca_moves_the_renewal_and_the_order_says_what_it_replaces(
         front.explanation_url = "https://ca.test/why"
         stage.add("a.test")
         with stage.running() as upkeep:
-            wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+            wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
             memory = upkeep.maintenance.memory
             wait_for(lambda: memory.state("a.test").info is not None, "its window")
             info = memory.state("a.test").info
@@ -351,14 +351,14 @@ def test_window_of_the_ca_moves_the_renewal_and_the_order_says_what_it_replaces(
             assert stage.version("a.test") == 1
             stage.clock.forward(days=2)
             upkeep.maintenance.check_soon("a.test")
-            wait_for(lambda: stage.version("a.test") == 2, "renewed in its window", seconds=20)
+            wait_for(lambda: stage.version("a.test") == 2, "renewed in its window", seconds=60)
         assert front.replaced == [front.asked[0]]
 
 
 def test_contact_that_changed_reaches_the_ca_at_the_next_start(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     acme = stage.settings.acme.model_copy(update={"contact": ("new@example.org",)})
     stage.settings = stage.settings.model_copy(update={"acme": acme})
     with stage.running() as upkeep:
@@ -388,13 +388,13 @@ def test_second_ca_is_asked_when_the_first_keeps_failing(tmp_path: Path) -> None
                 )
                 stage.clock.forward(hours=3)
                 upkeep.maintenance.check_soon("a.test")
-            wait_for(lambda: stage.version("a.test") == 1, "the second CA's certificate", seconds=20)
+            wait_for(lambda: stage.version("a.test") == 1, "the second CA's certificate", seconds=60)
 
 
 def test_limits_are_counted_over_restarts(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     upkeep = stage.upkeep()
     with upkeep.maintenance.memory.ledger(upkeep.maintenance.context.cas[0]) as ledger:
         assert len(ledger.events("orders:")) == 1
@@ -413,7 +413,7 @@ def test_loop_that_stands_still_is_warned_of_and_one_that_runs_is_not(stage: Sce
 def test_what_is_kept_holds_no_key(stage: Scene) -> None:
     stage.add("a.test")
     with stage.running():
-        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=20)
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
     for path in stage.writer.layout.state.iterdir():
         if path.is_file():
             assert "PRIVATE KEY" not in path.read_text(), path

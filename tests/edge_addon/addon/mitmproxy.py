@@ -117,7 +117,7 @@ def order_challenge(store: Path) -> bytes:
 def ask(address: tuple[str, int], host: str, path: str, server_name: str | None = None) -> bytes:
     """The whole answer to a GET; over TLS when a server name is given."""
     with contextlib.ExitStack() as stack:
-        peer: socket.socket = stack.enter_context(socket.create_connection(address, timeout=15))
+        peer: socket.socket = stack.enter_context(socket.create_connection(address, timeout=60))
         if server_name is not None:
             context = ssl.create_default_context()
             context.check_hostname = False

@@ -39,11 +39,11 @@ def test_it_serves_a_chain_that_clients_trust(tmp_path: Path, upstream: str) -> 
         reverse = running.address("reverse proxy")
         trusting = ssl.create_default_context(cadata=CA.root_pem.decode())
         with (
-            socket.create_connection(reverse, timeout=15) as plain,
+            socket.create_connection(reverse, timeout=60) as plain,
             trusting.wrap_socket(plain, server_hostname="client-a.test"),
         ):
             pass
-        with socket.create_connection(reverse, timeout=15) as plain, pytest.raises(ssl.SSLCertVerificationError):
+        with socket.create_connection(reverse, timeout=60) as plain, pytest.raises(ssl.SSLCertVerificationError):
             trusting.wrap_socket(plain, server_hostname="unknown.test")
 
 
@@ -109,7 +109,7 @@ def test_no_session_ever_resumes(tmp_path: Path, upstream: str, version: ssl.TLS
         session = _session(context, reverse, "client-a.test")
         for server_name in ("client-a.test", "client-b.test"):
             with (
-                socket.create_connection(reverse, timeout=15) as plain,
+                socket.create_connection(reverse, timeout=60) as plain,
                 context.wrap_socket(plain, server_hostname=server_name, session=session) as secure,
             ):
                 assert not secure.session_reused
@@ -121,7 +121,7 @@ def test_no_session_ever_resumes(tmp_path: Path, upstream: str, version: ssl.TLS
 def _session(context: ssl.SSLContext, address: tuple[str, int], server_name: str) -> ssl.SSLSession | None:
     """The session that a client has after a handshake and an exchange, with its tickets."""
     with (
-        socket.create_connection(address, timeout=15) as plain,
+        socket.create_connection(address, timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=server_name) as secure,
     ):
         secure.sendall(f"GET / HTTP/1.1\r\nHost: {server_name}\r\n\r\n".encode())
@@ -135,7 +135,7 @@ def test_in_a_regular_proxy_it_serves_tls_inside_connect(tmp_path: Path) -> None
     arguments = ("--mode", mode, "--set", "connection_strategy=lazy")
     with mitmproxy_with_edge(tmp_path, *arguments, sites={"client-a.test": domain}) as running:
         proxy = running.address("HTTP(S) proxy")
-        with socket.create_connection(proxy, timeout=15) as peer:
+        with socket.create_connection(proxy, timeout=60) as peer:
             peer.sendall(b"CONNECT client-a.test:443 HTTP/1.1\r\nHost: client-a.test:443\r\n\r\n")
             assert b" 200 " in peer.recv(65536)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -46,7 +46,7 @@ def test_it_serves_a_replaced_certificate_and_keeps_open_connections(tmp_path: P
     old, new = CA.issue("client-a.test"), CA.issue("client-a.test")
     with mitmproxy_with_edge(tmp_path, "-n", sites={"client-a.test": old}) as running:
         https, http = running.address("certificate edge", HTTPS), running.address("certificate edge", HTTP)
-        with socket.create_connection(http, timeout=15) as open_before:
+        with socket.create_connection(http, timeout=60) as open_before:
             assert running.served(*https, "client-a.test") == old.fingerprint
             drop_certificate(running.store, "client-a.test", new)
             wait_for(lambda: running.served(*https, "client-a.test") == new.fingerprint, "the new certificate")

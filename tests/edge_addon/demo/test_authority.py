@@ -33,7 +33,7 @@ def handshake(pair: Pair, trusted: Authority, server_name: str, folder: Path) ->
         server.start()
         try:
             with (
-                socket.create_connection(listener.getsockname(), timeout=10) as plain,
+                socket.create_connection(listener.getsockname(), timeout=60) as plain,
                 client_context.wrap_socket(plain, server_hostname=server_name),
             ):
                 return

@@ -148,7 +148,7 @@ def show_set_up_page(link: str) -> bytes:
     """The page behind the link. Raises OSError if it cannot be loaded."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with urllib.request.urlopen(link, context=context, timeout=10) as answer:
+    with urllib.request.urlopen(link, context=context, timeout=60) as answer:
         return bytes(answer.read())
 
 

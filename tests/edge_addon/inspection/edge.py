@@ -68,7 +68,7 @@ async def inspecting_edge(
         addon.on_serving(lambda fault: serving.set_exception(fault) if fault else serving.set_result(None))
         master.addons.add(addon)
         running = asyncio.create_task(master.run())
-        await asyncio.wait_for(serving, 20)
+        await asyncio.wait_for(serving, 60)
         assert addon.plane is not None
         plane = addon.plane
         edge = Edge(port, plane)

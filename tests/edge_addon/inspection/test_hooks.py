@@ -89,9 +89,9 @@ async def test_a_whole_body_is_asked_for_where_the_client_waits_to_be_asked(tmp_
             reader, writer = await edge.connect(SITE)
             head, _, body = POST.partition(b"\r\n\r\n")
             writer.write(head + b"\r\nExpect: 100-continue\r\n\r\n")
-            assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60) == b"HTTP/1.1 100 Continue\r\n\r\n"
             writer.write(body)
-            assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"ok")
+            assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"ok")
     assert b"Expect" not in recorder.received
 
 
@@ -202,7 +202,7 @@ async def test_an_addon_changes_pieces_as_they_pass(tmp_path: Path) -> None:
             writer.write(b"hel")
             await wait_for_in_loop(lambda: b"HEL" in recorder.received, "the first piece")
             writer.write(b"lo")
-            assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"ok")
+            assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"ok")
     assert b"Transfer-Encoding: chunked\r\n" in recorder.received
     assert recorder.received.endswith(b"2\r\nLO\r\n0\r\n\r\n")
 
@@ -273,7 +273,7 @@ async def test_a_body_that_an_addon_sets_before_the_clients_has_come_takes_its_p
             writer.write(POST.removesuffix(b"hello"))
             await wait_for_in_loop(lambda: "requestheaders" in addon.seen, "the event")
             writer.write(b"hello")
-            assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"ok")
+            assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"ok")
     assert b"Content-Length: 10\r\n" in recorder.received
     assert recorder.received.endswith(b"\r\n\r\nother body")
 

@@ -91,7 +91,7 @@ async def test_a_drain_lets_the_answer_under_way_finish_and_says_that_it_is_the_
             edge.plane.is_draining = True
             client.drain()
             recorder.say(0, ok())
-            answer = await asyncio.wait_for(reader.read(), 20)
+            answer = await asyncio.wait_for(reader.read(), 60)
             assert b"Connection: close" in answer
             assert answer.endswith(b"ok")
 
@@ -120,7 +120,7 @@ async def test_an_idle_connection_ends_with_the_drain(tmp_path: Path) -> None:
             await reader.readuntil(b"ok")
             (each,) = edge.plane.connections
             each.drain()
-            assert await asyncio.wait_for(reader.read(), 20) == b""
+            assert await asyncio.wait_for(reader.read(), 60) == b""
 
 
 class Marking:
@@ -154,7 +154,7 @@ async def test_a_request_is_inspected_whatever_connection_it_comes_on(server_nam
             reader, writer = await edge.connect(server_name)
             for request in (get("plain.test", "/1"), get("seen.test", "/2"), get("seen.test", "/3")):
                 writer.write(request)
-                await asyncio.wait_for(reader.readuntil(b"ok"), 20)
+                await asyncio.wait_for(reader.readuntil(b"ok"), 60)
     heads = recorder.received.split(b"\r\n\r\n")
     by_path = {head.split(b" ")[1]: b"X-Seen" in head for head in heads if head}
     assert by_path == {b"/1": False, b"/2": True, b"/3": True}

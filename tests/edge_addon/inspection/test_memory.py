@@ -51,7 +51,7 @@ async def echo_in_bulk(connection: Connection) -> None:
 def exchange(edge: RunningEdge, size: int) -> None:
     """With a blocking client: uvloop's drops what it has not handed on when the other side ends its TLS."""
     with (
-        socket.create_connection(("127.0.0.1", edge.port("https")), timeout=30) as plain,
+        socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60) as plain,
         trust().wrap_socket(plain, server_hostname="a.test") as secure,
     ):
         head = b"POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"

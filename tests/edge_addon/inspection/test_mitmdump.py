@@ -21,7 +21,7 @@ def requestheaders(flow):
 
 def fetch(address: tuple[str, int], name: str, path: str) -> bytes:
     context = ssl.create_default_context(cadata=CA.root_pem.decode())
-    with socket.create_connection(address, timeout=20) as plain:
+    with socket.create_connection(address, timeout=60) as plain:
         plain.sendall(b"PROXY TCP4 8.8.8.8 192.0.2.1 4711 443\r\n")
         with context.wrap_socket(plain, server_hostname=name) as secure:
             secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
@@ -55,6 +55,6 @@ def test_mitmweb_lists_the_flows_of_the_inspected_site(tmp_path: Path) -> None:
         with mitmproxy_with_edge(tmp_path, *arguments, program="mitmweb", settings=settings, sites=sites) as running:
             assert fetch(running.address("certificate edge", HTTPS), "a.test", "/listed").endswith(b"ok")
             opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-            with opener.open(f"http://127.0.0.1:{web}/flows?token=secret", timeout=20) as answer:
+            with opener.open(f"http://127.0.0.1:{web}/flows?token=secret", timeout=60) as answer:
                 flows = json.load(answer)
     assert [(flow["request"]["path"], flow["response"]["status_code"]) for flow in flows] == [("/listed", 200)]

@@ -21,7 +21,7 @@ SITES: dict[str, Issued | Site] = {"a.test": Site(CA.issue("a.test"), {"inspect"
 
 def fetch(edge: RunningEdge, name: str, target: str = "/", method: str = "GET") -> http.client.HTTPResponse:
     context = ssl.create_default_context(cadata=CA.root_pem.decode())
-    plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=20)
+    plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60)
     connection = http.client.HTTPConnection(name)
     connection.sock = context.wrap_socket(plain, server_hostname=name)
     connection.request(method, target)

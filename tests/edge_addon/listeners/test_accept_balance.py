@@ -26,7 +26,7 @@ def edge(tmp_path: Path) -> Iterator[RunningEdge]:
 def open_connections(edge: RunningEdge, count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         connect = socket.create_connection
-        yield [stack.enter_context(connect(("127.0.0.1", edge.port("http")), timeout=10)) for _ in range(count)]
+        yield [stack.enter_context(connect(("127.0.0.1", edge.port("http")), timeout=60)) for _ in range(count)]
 
 
 def connections_by_worker(edge: RunningEdge) -> list[int]:

@@ -46,7 +46,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
 
 
 def connect(edge: RunningEdge, kind: str = "https", position: int = 0, *, source: str = "127.0.0.1") -> socket.socket:
-    return socket.create_connection(("127.0.0.1", edge.port(kind, position)), timeout=10, source_address=(source, 0))
+    return socket.create_connection(("127.0.0.1", edge.port(kind, position)), timeout=60, source_address=(source, 0))
 
 
 def read_to_end(peer: socket.socket) -> bytes:
@@ -324,7 +324,7 @@ async def test_a_truncated_answer_ends_in_a_reset(tmp_path: Path) -> None:
             writer.write(b"GET / HTTP/1.0\r\nHost: edge.test\r\n\r\n")
 
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(), 20)
+                await asyncio.wait_for(reader.read(), 60)
 
 
 @in_loop
@@ -336,7 +336,7 @@ async def test_starttls_on_a_connection_that_is_closing_does_not_open_it_again(t
         connection.close()
         connection.start_tls()
         connection.data_received(client_hello())
-        assert not await asyncio.wait_for(reader.read(), 20)
+        assert not await asyncio.wait_for(reader.read(), 60)
         assert not edge.plane.counters
 
 
@@ -349,7 +349,7 @@ async def test_a_connection_that_has_ended_is_freed_without_the_collector(kind: 
         async with relay_edge(tmp_path, "http://127.0.0.1:9", kind=kind) as edge:
             await edge.send(request("edge.test"), server_name="edge.test" if kind == "https" else None)
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
-            await wait_for_in_loop(lambda: not _living(), "the connection to be freed", seconds=5)
+            await wait_for_in_loop(lambda: not _living(), "the connection to be freed", seconds=60)
     finally:
         gc.enable()
 

@@ -17,7 +17,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
 
 def _exchange(edge: RunningEdge, *parts: bytes) -> bytes:
     """Everything that comes back until the edge closes the connection."""
-    with socket.create_connection(("127.0.0.1", edge.port("health")), timeout=15) as peer:
+    with socket.create_connection(("127.0.0.1", edge.port("health")), timeout=60) as peer:
         for part in parts:
             peer.sendall(part)
         answer = b""
@@ -61,5 +61,5 @@ def test_anything_but_a_request_is_closed_without_an_answer(edge: RunningEdge, p
 
 def test_a_check_of_the_port_alone_is_accepted(edge: RunningEdge) -> None:
     for _ in range(3):
-        socket.create_connection(("127.0.0.1", edge.port("health")), timeout=15).close()
+        socket.create_connection(("127.0.0.1", edge.port("health")), timeout=60).close()
     assert _exchange(edge, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")

@@ -243,7 +243,7 @@ def test_nothing_is_lost_when_the_upstream_ends_while_the_client_does_not_read(t
     def read_late(port: int, size: int) -> int:
         """Does not use the loop's TLS, which loses tails itself."""
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
             client_context().wrap_socket(plain, server_hostname=MAIN_HOST) as client,
         ):
             client.recv(100)

@@ -123,7 +123,7 @@ def test_a_limit_holds_over_all_workers_and_a_killed_one_no_longer_counts(tmp_pa
         def kept_of_ten(while_open: Callable[[], None] = lambda: None) -> int:
             with ExitStack() as stack:
                 clients = [
-                    stack.enter_context(socket.create_connection(("127.0.0.1", edge.port("http")), timeout=10))
+                    stack.enter_context(socket.create_connection(("127.0.0.1", edge.port("http")), timeout=60))
                     for _ in range(10)
                 ]
                 refused = sum(map(is_refused, clients))

@@ -98,7 +98,7 @@ async def test_handshakes_are_counted_by_version_outcome_and_certificate(tmp_pat
 
 
 def _speak_plain_text(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
         while plain.recv(65536):
             pass
@@ -106,7 +106,7 @@ def _speak_plain_text(port: int) -> None:
 
 def _distrust(port: int) -> None:
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         ssl.create_default_context().wrap_socket(plain, server_hostname="a.test")
@@ -118,7 +118,7 @@ def _go_away(port: int) -> None:
     client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="a.test")
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         plain.sendall(outgoing.read())
         assert plain.recv(65536)
 
@@ -160,7 +160,7 @@ CA = CertificateAuthority()
 def get(edge: RunningEdge) -> None:
     context = ssl.create_default_context(cadata=CA.root_pem.decode())
     with (
-        socket.create_connection(("127.0.0.1", edge.port("https")), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="a.test") as secure,
     ):
         secure.sendall(LAST)
@@ -204,7 +204,7 @@ def test_counts_of_all_workers_are_gathered_and_outlive_a_worker(how: str, tmp_p
 
 
 def ask(port: int, path: str, token: str = "") -> tuple[int, str]:
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=ssl._create_unverified_context())
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=ssl._create_unverified_context())
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()

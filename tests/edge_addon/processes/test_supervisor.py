@@ -30,12 +30,12 @@ def test_once_ready_it_serves_each_name_its_certificate(tmp_path: Path) -> None:
         assert edge.fingerprint("https", None) == main.fingerprint
         client = ssl.create_default_context(cadata=CA.root_pem.decode())
         with (
-            socket.create_connection(("127.0.0.1", edge.port("https")), timeout=15) as plain,
+            socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60) as plain,
             client.wrap_socket(plain, server_hostname="client-a.test"),
         ):
             pass
         with (
-            socket.create_connection(("127.0.0.1", edge.port("https")), timeout=15) as plain,
+            socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60) as plain,
             pytest.raises(ssl.SSLCertVerificationError),
         ):
             client.wrap_socket(plain, server_hostname="unknown.test")
@@ -148,7 +148,7 @@ def test_ipv6_and_both_wildcards_of_one_port_are_served(tmp_path: Path) -> None:
     ]
     with running_edge(tmp_path, {"listeners": listeners}) as edge:
         for address in (("::1", edge.port("http")), ("::1", port), ("127.0.0.1", port)):
-            with socket.create_connection(address, timeout=15) as peer:
+            with socket.create_connection(address, timeout=60) as peer:
                 peer.sendall(REQUEST)
                 assert peer.recv(65536).startswith(b"HTTP/1.1 30")
 

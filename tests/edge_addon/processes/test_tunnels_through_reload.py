@@ -68,7 +68,7 @@ def reload_while_open(edge: RunningEdge, local_port: int) -> int:
 
 def test_a_websocket_over_http1_survives_a_replacement(edge: RunningEdge) -> None:
     with (
-        socket.create_connection(("127.0.0.1", edge.port("https")), timeout=30) as plain,
+        socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60) as plain,
         connect("wss://edge.test/", sock=plain, ssl=trust(), server_hostname="edge.test", compression=None) as client,
     ):
         old = 0
@@ -76,7 +76,7 @@ def test_a_websocket_over_http1_survives_a_replacement(edge: RunningEdge) -> Non
             if number == RELOAD_AFTER:
                 old = reload_while_open(edge, client.local_address[1])
             client.send(f"message {number}")
-            assert client.recv(timeout=30) == f"message {number}"
+            assert client.recv(timeout=60) == f"message {number}"
 
     wait_for(lambda: is_gone(old), "the old worker ends with its last connection")
 
@@ -84,7 +84,7 @@ def test_a_websocket_over_http1_survives_a_replacement(edge: RunningEdge) -> Non
 def test_a_websocket_over_http2_survives_a_replacement(edge: RunningEdge) -> None:
     """RFC 8441. The tunnel carries WebSocket frames, unmasked only on the way back."""
     with (
-        closing(socket.create_connection(("127.0.0.1", edge.port("https")), timeout=30)) as plain,
+        closing(socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60)) as plain,
         trust("h2").wrap_socket(plain, server_hostname="edge.test") as secure,
     ):
         tunnel = Http2Tunnel(secure)

@@ -52,7 +52,7 @@ class Edge:
         writer.write(data)
         if end:
             writer.write_eof()
-        return await asyncio.wait_for(reader.read(), 20)
+        return await asyncio.wait_for(reader.read(), 60)
 
     async def connect(self, server_name: str | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect in clear text, or by TLS with this server name; an empty name sends none."""

@@ -51,7 +51,7 @@ def site_edge(folder: Path, upstream: str) -> AbstractContextManager[RunningEdge
 def connect(edge: RunningEdge, server_name: str) -> ssl.SSLSocket:
     """Make a context that verifies as a browser does."""
     context = ssl.create_default_context(cadata=CA.root_pem.decode())
-    plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=20)
+    plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60)
     try:
         return context.wrap_socket(plain, server_hostname=server_name)
     except BaseException:

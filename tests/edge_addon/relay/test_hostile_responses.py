@@ -141,10 +141,10 @@ async def test_bytes_after_a_response_never_become_the_next_ones_answer(name: st
             for _ in range(3):
                 reader, writer = await edge.connect()
                 writer.write(REQUEST if not rest else REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n"))
-                got = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+                got = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
                 writer.write(b"." if rest else b"")
                 writer.write_eof()
-                got += await asyncio.wait_for(reader.read(), 20)
+                got += await asyncio.wait_for(reader.read(), 60)
                 assert b"poison" not in got
                 assert got.count(b"HTTP/1.1 ") == 1
             assert len(recorder.connections) == 3

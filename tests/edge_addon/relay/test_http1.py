@@ -304,7 +304,7 @@ async def test_answer_of_an_upstream_that_refuses_a_large_body_and_closes_arrive
     def upload(port: int) -> bytes:
         """A client that keeps sending in any case and reads at the end."""
         got = b""
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             with contextlib.suppress(ConnectionError):
                 client.sendall(POST % 50_000_000)
                 for _ in range(200):
@@ -343,7 +343,7 @@ async def test_upload_sent_ahead_goes_on_after_the_answer_before_it(tmp_path: Pa
                 await asyncio.wait_for(writer.drain(), 0.5)
             go_on.set()
             assert (await reader.readuntil(b"first")).startswith(b"HTTP/1.1 200 ")
-            assert (await asyncio.wait_for(reader.readuntil(b"second"), 20)).startswith(b"HTTP/1.1 200 ")
+            assert (await asyncio.wait_for(reader.readuntil(b"second"), 60)).startswith(b"HTTP/1.1 200 ")
 
 
 @in_loop
@@ -362,7 +362,7 @@ async def test_upstream_connection_is_read_from_again_after_a_slow_client(tmp_pa
             await stands_still(lambda: len(recorder.received))
             assert recorder.received.count(b"GET") < count
             for _ in range(count):
-                await asyncio.wait_for(reader.readuntil(b"X-T: 1\r\n\r\n"), 20)
+                await asyncio.wait_for(reader.readuntil(b"X-T: 1\r\n\r\n"), 60)
 
 
 @in_loop
@@ -384,7 +384,7 @@ async def test_large_upload_moves_only_as_fast_as_the_upstream_takes_it(tmp_path
                 await asyncio.wait_for(writer.drain(), 0.7)
             assert not sum(each._transport.get_write_buffer_size() for each in connections_of(edge.plane))
             go_on.set()
-            await asyncio.wait_for(writer.drain(), 30)
+            await asyncio.wait_for(writer.drain(), 60)
             await wait_for_in_loop(lambda: len(recorder.received) > 99_000_000, "the body", seconds=60)
 
 
@@ -588,7 +588,7 @@ async def test_a_drain_grants_a_fresh_connection_one_request_and_closes_a_used_o
                 connection.drain()
             sender.write(request)
 
-            assert await asyncio.wait_for(served.read(), 20) == b""
-            answer = await asyncio.wait_for(fresh.read(), 20)
+            assert await asyncio.wait_for(served.read(), 60) == b""
+            answer = await asyncio.wait_for(fresh.read(), 60)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"Connection: close" in answer

@@ -114,7 +114,7 @@ async def exchange(folder: Path, request_cuts: list[int], response_cuts: list[in
             for piece in split(REQUESTS, request_cuts):
                 writer.write(piece)
                 await asyncio.sleep(0)
-            assert read_answers(await asyncio.wait_for(got, 20)) == ANSWERS
+            assert read_answers(await asyncio.wait_for(got, 60)) == ANSWERS
             assert upstream.received == MESSAGES
             assert not edge.plane.counters
 

@@ -78,7 +78,7 @@ async def test_web_client_that_disconnects_while_its_server_hangs_is_noticed(
             await wait_for_in_loop(lambda: edge.plane.connections, "the client at the edge")
             await fill(client, next(iter(connections_of(edge.plane))))
             go(client)
-            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection", seconds=5)
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the client's connection", seconds=60)
             server = edge.plane.upstream_pool("main").servers[0]
             await wait_for_in_loop(lambda: server.active == 0, "the end of the upstream's connection")
 
@@ -115,7 +115,7 @@ async def test_client_that_closes_its_side_while_its_answer_is_being_sent_gets_a
         connection.close()
         end(client)
         clients._check()
-        assert len(await asyncio.wait_for(reader.read(), 20)) == size
+        assert len(await asyncio.wait_for(reader.read(), 60)) == size
 
 
 @asynccontextmanager
@@ -147,7 +147,7 @@ async def test_mail_client_that_disconnects_while_its_server_hangs_is_noticed(
     async with mail_tunnel(tmp_path) as (connection, client, upstream):
         await fill(client, connection)
         go(client)
-        await wait_for_in_loop(lambda: connection._phase is CLOSING, "the end of the client's connection", seconds=5)
+        await wait_for_in_loop(lambda: connection._phase is CLOSING, "the end of the client's connection", seconds=60)
         await upstream.done()
 
 

@@ -101,10 +101,10 @@ async def test_post_on_a_connection_that_its_server_closes_at_that_moment(
                 with again:
                     assert (await asyncio.to_thread(again.recv, 1000)).endswith(b"body")
                     again.sendall(ok(b"done"))
-                    assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"done"), 10)
+                    assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"done"), 60)
                 assert not edge.plane.counters
             else:
-                assert b"HTTP/1.1 502 " in await asyncio.wait_for(reader.readline(), 10)
+                assert b"HTTP/1.1 502 " in await asyncio.wait_for(reader.readline(), 60)
                 listener.settimeout(0.2)
                 with pytest.raises(TimeoutError):
                     listener.accept()
@@ -164,4 +164,4 @@ async def test_unexpected_error_while_connecting_is_answered(tmp_path: Path, mon
 
     monkeypatch.setattr(Server, "connect", connect)
     async with relay_edge(tmp_path, "http://127.0.0.1:9") as edge:
-        assert (await asyncio.wait_for(edge.send(GET, end=True), 10)).startswith(b"HTTP/1.1 502 ")
+        assert (await asyncio.wait_for(edge.send(GET, end=True), 60)).startswith(b"HTTP/1.1 502 ")

@@ -83,7 +83,7 @@ def edge(tmp_path: Path, upstream: EchoUpstream) -> Iterator[RunningEdge]:
 
 def connect(edge: RunningEdge, name: str) -> ssl.SSLSocket:
     context = ssl.create_default_context(cadata=CA.root_pem.decode())
-    plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=30)
+    plain = socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60)
     return context.wrap_socket(plain, server_hostname=name)
 
 

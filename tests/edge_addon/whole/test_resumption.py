@@ -44,7 +44,7 @@ class Client:
     def visit(self, server_name: str | None, session: ssl.SSLSession | None = None) -> Visit:
         """Connect and request a page, so that the tickets of TLS 1.3 arrive; returns the result."""
         with (
-            socket.create_connection(("127.0.0.1", self._port), timeout=15) as plain,
+            socket.create_connection(("127.0.0.1", self._port), timeout=60) as plain,
             self.context.wrap_socket(plain, server_hostname=server_name, session=session) as secure,
         ):
             secure.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (server_name or MAIN).encode())
@@ -143,7 +143,7 @@ def test_a_web_session_does_not_resume_on_a_mail_listener(edge: RunningEdge, nam
     web = Client(edge, ssl.TLSVersion.TLSv1_2)
     saved = web.visit(name)
     with (
-        socket.create_connection(("127.0.0.1", edge.port("imaps")), timeout=15) as plain,
+        socket.create_connection(("127.0.0.1", edge.port("imaps")), timeout=60) as plain,
         web.context.wrap_socket(plain, server_hostname=name, session=saved.session) as secure,
     ):
         assert not secure.session_reused

@@ -42,7 +42,7 @@ def test_replaced_main_certificate_is_served_by_the_next_handshake(
 def test_open_connection_lives_on_over_a_change(console: RunningConsole, ca: CertificateAuthority) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=20, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=60, context=context)
     connection.request("GET", "/healthz")
     assert connection.getresponse().read()
     socket_before = connection.sock
@@ -75,7 +75,7 @@ def test_version_with_two_keys_serves_both_kinds_of_clients(console: RunningCons
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+aRSA")
-    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=20, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", console.port, timeout=60, context=context)
     connection.connect()
     assert isinstance(connection.sock, ssl.SSLSocket)
     leaf = connection.sock.getpeercert(binary_form=True) or b""

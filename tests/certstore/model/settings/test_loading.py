@@ -214,12 +214,13 @@ def test_all_faults_of_a_file_come_together_in_the_order_of_their_lines() -> Non
     assert [fault.split(":")[1] for fault in found] == ["1", "2", "2", "3", "4"]
 
 
-def test_error_carries_the_first_fault_s_fields() -> None:
+def test_error_carries_its_faults_and_shows_them_all() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings("store: a\nworkers: many\nhtpp: 1\n", "/etc/edge.yaml")
     error = caught.value
-    assert (error.file, error.line, error.key, error.value) == ("/etc/edge.yaml", 2, "workers", "'many'")
-    assert error.allowed == "'auto' or a whole number"
+    first = error.faults[0]
+    assert (first.file, first.line, first.key, first.value) == ("/etc/edge.yaml", 2, "workers", "'many'")
+    assert first.allowed == "'auto' or a whole number"
     assert str(error) == "\n".join(map(str, error.faults))
     assert len(error.faults) == 2
 
