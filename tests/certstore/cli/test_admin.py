@@ -44,7 +44,7 @@ def test_user_is_added_without_a_control_process(folder: Path) -> None:
         ((), "short", "at least 12 characters"),
         (("--role", "king"), PASSWORD, "none of admin, domain"),
         (("--role", "domain"), PASSWORD, "at least one site"),
-        (("--site", "main"), PASSWORD, "has all sites"),
+        (("--site", "main"), PASSWORD, "manages all sites"),
     ],
 )
 def test_bad_users_are_refused_in_words(folder: Path, options: tuple[str, ...], password: str, words: str) -> None:
