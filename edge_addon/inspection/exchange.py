@@ -296,7 +296,9 @@ class InspectedExchange:
         await self._tell(HttpResponseHook(self._flow))
         response = self._present_response()
         if response.data.content is not None:
-            content = response.data.content
+            content = b"".join(
+                (response.data.content,)
+            )  # anything but bytes fails here, while there is a way to answer
         trailers = trailer_lines(response)
         if self._is_head or response.status_code in BODILESS:
             content, trailers = b"", []

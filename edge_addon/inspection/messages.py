@@ -50,6 +50,8 @@ def encode_request(request: http.Request, length: int) -> bytes:
         lines.append(b"Content-Length: %d" % length)
     text = _join(lines)
     parse_request(text)  # for its checks: what it would drop, the addon may send
+    if request.data.method == b"CONNECT":
+        raise BadMessage(Cause.BAD_METHOD)  # the admission refuses it too: the connection would become a tunnel
     return text + b"\r\n\r\n"
 
 

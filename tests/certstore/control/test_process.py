@@ -204,7 +204,7 @@ def test_a_stop_lets_running_requests_finish(tmp_path: Path) -> None:
             told = decode_answer(idle.recv(65536))
             assert isinstance(told, RequestFailed)
             assert told.fault is Fault.BUSY
-        assert control.wait() == 0
+        assert control.wait() == 0, control.stderr
         # The request may have come too late to be read, but never is a change made without its answer.
         is_live = control.layout.live(HOST).exists()
         assert is_live == isinstance(answer, Result)

@@ -324,6 +324,19 @@ async def test_a_message_that_can_not_be_sent_is_logged_and_refused(
     assert b"X-More" not in recorder.received
 
 
+@pytest.mark.parametrize("event", ["request", "response"])
+@in_loop
+async def test_a_content_that_is_not_bytes_is_refused(event: str, tmp_path: Path) -> None:
+    def spoil(flow: http.HTTPFlow) -> None:
+        message = flow.request if event == "request" else flow.response
+        assert message is not None
+        message.data.content = "text"  # type: ignore[assignment]  # the setter of `content` would refuse it
+
+    with Recorder(answering(ok())) as recorder:
+        async with inspecting_edge(tmp_path, recorder.url, Does(event, spoil)) as edge:
+            assert (await edge.send(LAST, server_name=SITE)).startswith(b"HTTP/1.1 502 ")
+
+
 @pytest.mark.parametrize("change", ["204", "304", "HEAD", "150"])
 @in_loop
 async def test_a_body_that_may_not_be_there_is_not_sent_whatever_an_addon_makes_of_the_message(
