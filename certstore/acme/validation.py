@@ -29,7 +29,7 @@ class OrderInvalid(OrderFailed):
 
 
 class _Ready(JSONDeSerializable):
-    """`{}`: the CA may look (RFC 8555 §7.5.1). The library would send an empty mapping of its own as no body at all."""
+    """`{}`: the CA may look (RFC 8555 §7.5.1). The library would send an empty mapping as no body at all."""
 
     def to_partial_json(self) -> dict[str, Any]:
         return {}

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 ORDERS_AT_ONCE = 4
 TICK_SECONDS = 1.0
-"""How soon a changed site.yaml is seen. A tick without news costs one stat and a look at the next due time."""
+"""How soon a changed site.yaml is seen. A tick without news costs one stat and one comparison."""
 STALLED_AFTER = timedelta(minutes=10)
 LONGEST_SLEEP = timedelta(hours=6)
 """A site is checked at least this often, so that a clock that was set or a wrong decision does no lasting harm."""
