@@ -72,6 +72,7 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
 def browsing(browser: Browser, console: RunningConsole, name: str | None = "anna", **options: Any) -> Iterator[Page]:
     """A signed-in page. At its end the browser's console must have no errors."""
     context = browser.new_context(ignore_https_errors=True, **{"viewport": WIDE, **options})
+    context.set_default_timeout(60_000)
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     context.on("weberror", lambda error: complaints.append(str(error.error)))
@@ -277,14 +278,17 @@ class Inspector:
     faults: list[str] = field(default_factory=list)
 
     def take(self, page: Page, name: str) -> None:
-        try:
-            self._look_at(page, name)
-        except PlaywrightError as error:
-            # The page of something under way is loaded anew when that ends, maybe under our hands.
-            if "context was destroyed" not in error.message and "axe is not defined" not in error.message:
-                raise
-            page.wait_for_load_state()
-            self._look_at(page, name)
+        # The page of something under way is loaded anew when that ends, maybe while it is inspected.
+        for is_last in (False, False, True):
+            try:
+                self._look_at(page, name)
+            except PlaywrightError as error:
+                is_reloaded = "context was destroyed" in error.message or "axe is not defined" in error.message
+                if is_last or not is_reloaded:
+                    raise
+                page.wait_for_load_state()
+            else:
+                return
 
     def _look_at(self, page: Page, name: str) -> None:
         page.evaluate(self.axe)
