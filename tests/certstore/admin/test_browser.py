@@ -291,6 +291,7 @@ class Inspector:
                 return
 
     def _look_at(self, page: Page, name: str) -> None:
+        page.wait_for_load_state()  # its styles too
         page.evaluate(self.axe)
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
