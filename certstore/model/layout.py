@@ -74,6 +74,8 @@ class Layout:
         self.state = root / "state"
         self.snapshot_journal = self.state / "snapshot.jsonl"
         self.drop_digests = self.state / "drops.jsonl"
+        self.seen_places = self.state / "places.jsonl"
+        """How drop places looked when nothing was left to do there."""
         self.declarations = self.state / "declarations.jsonl"
         self.tombstones = self.state / "removed.jsonl"
         self.renewals = self.state / "renewals.jsonl"

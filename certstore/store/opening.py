@@ -133,11 +133,9 @@ def _served_certificates(state: WriterState) -> dict[str, ServedCertificate]:
             served[site] = found
     for site, entry in state.journal.entries.items():
         # A removal writes its tombstone before it removes the link: without one, somebody else removed the link.
-        if (
-            entry.certificate is not None
-            and entry.certificate.site == site
-            and site not in {*served, *state.tombstones}
-        ):
+        if site in served or site in state.tombstones or entry.certificate is None:
+            continue
+        if entry.certificate.site == site:
             found = _put_back(state, site, entry.certificate.version)
             if found is not None:
                 served[site] = found

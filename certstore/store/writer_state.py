@@ -159,6 +159,10 @@ class WriterState:
     def records(self, site: str) -> SiteRecords:
         return self._unsaved.get(site) or read_records(self.layout, site)
 
+    def has_problems(self, site: str) -> bool:
+        """Of a site that has been checked; records that a full disk did not take are one too."""
+        return site in self._unsaved or bool(self._problems.get(site))
+
     def last_drop(self, site: str) -> LastDrop | None:
         value = self.drops.get(site)
         return None if value is None else LastDrop.from_json(value)

@@ -6,8 +6,9 @@ Comparing two scans gives the places where anything may have changed; this finds
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,45 +19,93 @@ from certstore.watch.queue import Kind, Place
 
 MAIN_PLACE = Place(Kind.SITE, MAIN)
 
+type _Stamp = tuple[str | int, ...]
+"""Of a file in a folder, its name comes first. At the end an errno, or device, inode, size and ctime in nanoseconds."""
+
+
+_COARSE = 2_000_000_000
+"""Nanoseconds within which a file system may give two changes the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One place, without a file opened. `signature` differs when the place may have changed, also from one start to the
+    next; `changed_at` is the newest change in nanoseconds since the epoch (ctime), 0 where nothing has a time.
+    """
+
+    signature: int
+    changed_at: int
+    has_links: bool
+
+    def may_hide_a_change(self, now: int) -> bool:
+        """It changed so lately that another change at this moment could leave the same signature."""
+        return now - self.changed_at < _COARSE
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One scan. `signatures` differ when a place may have changed; `linked` are the places with links to elsewhere."""
+    """One scan: every place and how it looks. A site that has no place is one by its key."""
 
-    signatures: dict[Place, int]
-    linked: tuple[Place, ...]
+    looks: Mapping[Place, Look]
     folders: int
     """How many folders there are to watch."""
 
-    def changed_since(self, before: View | None) -> list[Place]:
-        """The places that are new, changed or gone."""
-        old = before.signatures if before else {}
-        fresh = [place for place, signature in self.signatures.items() if old.get(place) != signature]
-        return fresh + [place for place in old if place not in self.signatures]
+    @property
+    def linked(self) -> list[Place]:
+        """The places with links to elsewhere."""
+        return [place for place, look in self.looks.items() if look.has_links]
+
+    @property
+    def signatures(self) -> dict[Place, int]:
+        return {place: look.signature for place, look in self.looks.items()}
+
+    def changed_since(self, before: Mapping[Place, int]) -> list[Place]:
+        """The places that are new, changed or gone, given the signatures they had; what changed last comes first."""
+        fresh = [place for place, look in self.looks.items() if before.get(place) != look.signature]
+        fresh.sort(key=lambda place: (place != MAIN_PLACE, -self.looks[place].changed_at))
+        return fresh + [place for place in before if place not in self.looks]
 
 
-def take_view(layout: Layout) -> View:
-    """Never raises: a folder that can't be listed counts as an empty one with a mark."""
-    signatures: dict[Place, int] = {}
-    linked: list[Place] = []
+def take_view(layout: Layout, sites: Iterable[str] = ()) -> View:
+    """Never raises: a folder that can't be listed counts as an empty one with a mark. `sites` are the keys of all known
+    sites.
+    """
+    looks: dict[Place, Look] = {}
     folders = 0
     for entry in _entries(layout.domains):
         if entry.name.startswith("."):
             continue
         is_folder = _is_folder(entry)
-        if not is_folder and not entry.name.endswith(DROP_SUFFIX):
-            continue
-        place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
-        parts, has_links = _folder_parts(entry.path) if is_folder else ((_stamp(entry),), False)
-        signatures[place] = hash(parts)
-        folders += is_folder and not entry.is_symlink()
-        if has_links or entry.is_symlink():
-            linked.append(place)
-    parts, has_links = _folder_parts(str(layout.drop_folder(MAIN)))
-    signatures[MAIN_PLACE] = hash((parts, _stamp_of(str(layout.drop_file(MAIN)))))
-    if has_links or layout.drop_file(MAIN).is_symlink():
-        linked.append(MAIN_PLACE)
-    return View(signatures, tuple(linked), folders)
+        if is_folder or entry.name.endswith(DROP_SUFFIX):
+            place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
+            looks[place] = look_at(layout, place)
+            folders += is_folder and not entry.is_symlink()
+    for site in (MAIN, *sites):
+        if Place(Kind.FOLDER, site) not in looks and Place(Kind.FILE, f"{site}{DROP_SUFFIX}") not in looks:
+            place = Place(Kind.SITE, site)
+            looks[place] = look_at(layout, place)
+    return View(looks, folders)
+
+
+def look_at(layout: Layout, place: Place) -> Look:
+    """Never raises."""
+    if place.kind is Kind.FILE:
+        path = str(layout.domains / place.name)
+        return _look([_stamp_of(path)], is_linked=os.path.islink(path))  # noqa: PTH114  as for all that is looked at
+    if place == MAIN_PLACE:
+        beside = str(layout.drop_file(MAIN))
+        parts, has_links = _folder_parts(str(layout.drop_folder(MAIN)))
+        return _look([*parts, _stamp_of(beside)], is_linked=has_links or os.path.islink(beside))  # noqa: PTH114
+    folder = str(layout.domains / place.name)
+    parts, has_links = _folder_parts(folder)
+    return _look(parts, is_linked=has_links or os.path.islink(folder))  # noqa: PTH114
+
+
+def _look(stamps: list[_Stamp], *, is_linked: bool) -> Look:
+    """Hashed by what gives the same number in every process."""
+    changed_at = max((stamp[-1] for stamp in stamps if len(stamp) > 2), default=0)
+    digest = hashlib.blake2b(repr(stamps).encode(errors="surrogateescape"), digest_size=7).digest()
+    return Look(int.from_bytes(digest), int(changed_at), is_linked)
 
 
 def link_folders(path: Path) -> set[Path]:
@@ -87,34 +136,28 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _folder_parts(folder: str) -> tuple[tuple[object, ...], bool]:
-    parts: list[object] = []
+def _folder_parts(folder: str) -> tuple[list[_Stamp], bool]:
+    """The stamps of its files, sorted, and whether one of them is a link."""
+    parts: list[_Stamp] = []
     has_links = False
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name != SITE_YAML and not is_drop_name(entry.name):
                     continue
-                parts.append(_stamp(entry))
+                parts.append((entry.name, *_stamp_of(entry.path)))
                 has_links = has_links or entry.is_symlink()
                 if len(parts) > MAX_FILES:
                     break
     except OSError as error:
-        return (error.errno,), False
-    return tuple(sorted(parts, key=repr)) if len(parts) > 1 else tuple(parts), has_links
+        return [("", error.errno or 0)], False
+    return sorted(parts, key=repr), has_links
 
 
-def _stamp(entry: os.DirEntry[str]) -> tuple[object, ...]:
+def _stamp_of(path: str) -> _Stamp:
+    """What a link leads to counts."""
     try:
-        status = entry.stat()
-    except OSError as error:
-        return entry.name, error.errno
-    return entry.name, status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
-
-
-def _stamp_of(path: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(path)  # noqa: PTH116  as for all stamps: what a link leads to counts
+        status = os.stat(path)  # noqa: PTH116  a Path costs more than the look itself
     except OSError as error:
         return (error.errno or 0,)
     return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns

@@ -19,7 +19,8 @@ from certstore.store.drops.processing import DropCheck
 from certstore.store.writer import StoreWriter
 from certstore.watch.inotify import Notifications
 from certstore.watch.queue import CheckQueue, Kind, Place
-from certstore.watch.scan import View, take_view
+from certstore.watch.scan import View, look_at, take_view
+from certstore.watch.seen import SeenPlaces
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class DropWatcher:
         self._on_check = on_check
         self._queue = CheckQueue(quiet=QUIET_SECONDS, longest=LONGEST_SECONDS)
         self._notifications = Notifications(writer.layout, self._queue.touch)
+        self._seen = SeenPlaces(writer.layout)
         self._view: View | None = None
         self._scan_wanted = threading.Event()
         self._stopping = threading.Event()
@@ -80,6 +82,7 @@ class DropWatcher:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
+        self._seen.close()
 
     # drop-scan
 
@@ -104,11 +107,8 @@ class DropWatcher:
         if is_first:
             # Watched before it is scanned: what is dropped in between is then seen twice rather than never.
             self._notifications.renew(0)
-        view = take_view(self._writer.layout)
-        changed = view.changed_since(self._view)
-        if is_first:
-            # Also the sites that have no place left: they are reported as having lost their source.
-            changed += [Place(Kind.SITE, site) for site in self._writer.sites()]
+        view = take_view(self._writer.layout, self._writer.sites())
+        changed = view.changed_since(self._view.signatures if self._view else self._seen.signatures())
         if len(changed) >= _PROGRESS_EVERY:
             logger.info("%d drop places to check", len(changed))
         self._queue.add_backlog(changed)
@@ -135,13 +135,19 @@ class DropWatcher:
                 logger.info("%d places checked in %.1f s, %d to go", checked, time.monotonic() - began, left)
 
     def _check(self, place: Place) -> None:
+        look = look_at(self._writer.layout, place)  # first: what changes from here on gives another signature
         site = place.name
         if place.kind is not Kind.SITE:
             found = self._writer.site_of_place(place.name, is_folder=place.kind is Kind.FOLDER)
             if found is None:
+                self._seen.forget(place)
                 return
             site = found
         check = self._writer.check(site)
+        if check.is_settled and not look.may_hide_a_change(time.time_ns()):
+            self._seen.keep(place, look.signature)
+        else:
+            self._seen.forget(place)
         if check.again_in is not None:
             self._queue.check_later(place, check.again_in.total_seconds())
         if check.result is not None and self._on_check is not None:

@@ -55,7 +55,7 @@ def measure(root: Path, count: int) -> None:
     say("memory of a worker per site", f"{memory_per_site(root, count):.1f} KB")
     before = take_view(writer.layout)
     with timed("a sweep's look at all places"):
-        changed = take_view(writer.layout).changed_since(before)
+        changed = take_view(writer.layout).changed_since(before.signatures)
     say("places that it found changed", str(len(changed)))
     watcher = DropWatcher(writer, scan_seconds=3600)
     with timed("second start: watches set, every drop found unchanged"):

@@ -40,11 +40,14 @@ _AFTER_FAILURE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class DropCheck:
-    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change."""
+    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change.
+    `is_settled` says that nothing is left to do, not even at the next start, as long as the drop places look the same.
+    """
 
     site: str
     result: IntakeResult | None = None
     again_in: timedelta | None = None
+    is_settled: bool = False
 
 
 @dataclass(slots=True)
@@ -166,7 +169,8 @@ def finish_check(
         state.commit(SiteChange(site, record, problems, known, drop=counted))
     else:
         state.commit(SiteChange(site, problems=problems))
-    return DropCheck(site, result, min((each for each in waits if each is not None), default=None))
+    again_in = min((each for each in waits if each is not None), default=None)
+    return DropCheck(site, result, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
 
 
 def _problems(
@@ -193,6 +197,13 @@ def _problems(
         )
     problems[SiteProblem.SOURCE_MISSING] = "; ".join(filter(None, missing)) or None
     return problems
+
+
+def _is_settled(state: WriterState, site: str, drop: Drop) -> bool:
+    """A site with a problem is checked at every start: what caused it may have gone without a trace in the places."""
+    last = state.last_drop(site)
+    is_decided = drop.is_absent or (last is not None and last.digest == drop.digest)
+    return is_decided and not state.has_problems(site)
 
 
 def _places(state: WriterState, known: KnownSite) -> DropPlaces:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,8 +46,8 @@ def count_scans(monkeypatch: pytest.MonkeyPatch) -> list[View]:
     """Grows with every scan."""
     scans: list[View] = []
 
-    def spy(layout: Layout) -> View:
-        scans.append(take_view(layout))
+    def spy(layout: Layout, sites: Iterable[str]) -> View:
+        scans.append(take_view(layout, sites))
         return scans[-1]
 
     monkeypatch.setattr("certstore.watch.watcher.take_view", spy)
@@ -65,12 +65,6 @@ def wait_served(root: Path, site: str, fingerprint: str) -> None:
         wait_for(is_served, f"the drop for {site} to be published", pause=0.002)
     finally:
         reader.close()
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[StoreWriter]:
-    with acquire(tmp_path / "store") as writer:
-        yield writer
 
 
 @pytest.fixture
@@ -421,17 +415,62 @@ def test_results_go_to_the_caller(writer: StoreWriter, ca: CertificateAuthority)
     assert (results[0].site, results[0].result.outcome) == (SITE, Outcome.DONE)
 
 
-def test_a_view_differs_exactly_where_something_changed(writer: StoreWriter) -> None:
-    for site in (SITE, OTHER):
-        drop(writer, site, {"x.pem": b"x", "site.yaml": b"host: x"})
-    (writer.layout.domains / "beside.test.pem").write_bytes(b"x")
-    before = take_view(writer.layout)
-    assert take_view(writer.layout).changed_since(before) == []
-    (writer.layout.domains / SITE / "x.pem").write_bytes(b"y")
-    os.utime(writer.layout.domains / SITE / "x.pem", (0, 0))
-    assert [place.name for place in take_view(writer.layout).changed_since(before)] == [SITE]
-    (writer.layout.domains / OTHER / ".x.pem.swp").write_bytes(b"y")
-    (writer.layout.domains / OTHER / "site.yaml").write_bytes(b"host: y")
-    (writer.layout.domains / "beside.test.pem").unlink()
-    changed = {place.name for place in take_view(writer.layout).changed_since(before)}
-    assert changed == {SITE, OTHER, "beside.test.pem"}
+def checked_at_next_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sites that a start checks, in order."""
+    checked: list[str] = []
+    check = StoreWriter.check
+
+    def spy(writer: StoreWriter, site: str) -> DropCheck:
+        checked.append(site)
+        return check(writer, site)
+
+    with monkeypatch.context() as patch, acquire(root) as writer:
+        patch.setattr(StoreWriter, "check", spy)
+        with watching(writer):
+            pass
+    return checked
+
+
+def age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what was just dropped count as having lain there for long."""
+    monkeypatch.setattr("certstore.watch.scan._COARSE", 0)
+
+
+def test_a_start_checks_only_what_changed_while_nobody_looked(
+    tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "store"
+    age(monkeypatch)
+    with acquire(root) as writer:
+        for site in (SITE, OTHER, "gone.test"):
+            drop_pair(writer, site, ca.issue(site))
+        (writer.layout.domains / "beside.test.pem").write_bytes(ca.issue("beside.test").combined_pem)
+        with watching(writer):
+            pass
+    assert checked_at_next_start(root, monkeypatch) == []
+    drop_pair(writer, OTHER, ca.issue(OTHER))
+    shutil.rmtree(writer.layout.domains / "gone.test")
+    assert sorted(set(checked_at_next_start(root, monkeypatch))) == ["gone.test", OTHER]
+    assert "gone.test" in checked_at_next_start(root, monkeypatch), "its source is missing, which may have a remedy"
+
+
+def test_a_site_with_a_problem_is_checked_at_every_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "store"
+    age(monkeypatch)
+    with acquire(root) as writer:
+        drop(writer, SITE, {"fullchain.pem": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"})
+        with watching(writer):
+            wait_for(lambda: problem_codes(writer, SITE), "the drop to be refused")
+    assert checked_at_next_start(root, monkeypatch) == [SITE]
+    assert checked_at_next_start(root, monkeypatch) == [SITE]
+
+
+def test_what_changed_just_now_is_checked_again_at_the_next_start(
+    tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certstore.watch.scan._COARSE", 3600 * 10**9)
+    with acquire(tmp_path / "store") as writer:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        with watching(writer):
+            pass
+    assert SITE in checked_at_next_start(tmp_path / "store", monkeypatch)
