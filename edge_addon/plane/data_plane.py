@@ -7,6 +7,7 @@ log, and answers what connections and sessions need to know. Reads the store, ne
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -31,6 +32,8 @@ from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
 from edge_addon.transport.tls_stage import HelloContext
 from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.025
 """How often the journal is checked. One check costs about 2 µs; a new certificate waits 12 ms on average."""
@@ -169,6 +172,14 @@ class DataPlane:
         """The key authorization of a pending ACME challenge (RFC 8555 §8.3); None for an unknown or invalid token."""
         path = self.layout.challenge(token)
         return None if path is None else read_key_authorization(path)
+
+    def count_and_tell(self, cause: str, what: str) -> None:
+        """Count something that we did to a client; the first of its kind is logged, so that somebody looks for more."""
+        if not self.counters[cause]:
+            logger.warning(
+                "%s: %s; from now on only the access log and the metric certedge_events_total name it", what, cause
+            )
+        self.count(cause)
 
     def count(self, cause: str, amount: int = 1) -> None:
         """Count an event; `cause` is a short name such as `tls_junk`."""

@@ -29,7 +29,7 @@ class Costly(IntEnum):
     CONTROL = 1
     """PING, SETTINGS, PRIORITY, unknown frames, DATA without data or for a stream that is over."""
     WINDOW = 2
-    """WINDOW_UPDATE; DATA that was sent renews it too, because each piece may be acknowledged."""
+    """WINDOW_UPDATE; DATA that was sent renews it too, because each frame or piece may be acknowledged."""
     REFUSED = 3
     """Malformed requests."""
 
@@ -42,6 +42,8 @@ ALLOWANCES: Final = {
 }
 UPDATES_PER_DATA: Final = 4
 """Window updates, of the stream and the connection, that one DATA frame of ours may cause."""
+BYTES_PER_UPDATE: Final = 512
+"""Bytes of DATA for each of which one more may come. Go's client sends two updates for every 4 KB that is read."""
 
 _TABLE = [ALLOWANCES[kind] for kind in Costly]
 
@@ -49,7 +51,7 @@ _TABLE = [ALLOWANCES[kind] for kind in Costly]
 class Budget:
     """The allowances of one connection. Work and time are added up only when the client spends."""
 
-    __slots__ = ("_left", "_seen_responses", "_seen_time", "data_frames", "responses")
+    __slots__ = ("_left", "_seen_responses", "_seen_time", "data_bytes", "data_frames", "responses")
 
     def __init__(self, now: float) -> None:
         self._left = [float(each.at_first) for each in _TABLE]
@@ -58,7 +60,8 @@ class Budget:
         self.responses = 0
         """Complete responses sent so far; the session counts them."""
         self.data_frames = 0
-        """DATA frames sent since the last window update; the session counts them."""
+        """DATA frames sent since the last window update, and the bytes in them; the session counts both."""
+        self.data_bytes = 0
 
     def spend(self, kind: Costly, now: float) -> bool:
         """Spend one; False: the allowance is used up, end with ENHANCE_YOUR_CALM. `now` in seconds."""
@@ -67,8 +70,8 @@ class Budget:
         left += (self.responses - self._seen_responses[kind]) * allowance.per_response
         left += (now - self._seen_time[kind]) * allowance.per_second
         if kind is Costly.WINDOW:
-            left += self.data_frames * UPDATES_PER_DATA
-            self.data_frames = 0
+            left += self.data_frames * UPDATES_PER_DATA + self.data_bytes // BYTES_PER_UPDATE
+            self.data_frames = self.data_bytes = 0
         self._seen_responses[kind] = self.responses
         self._seen_time[kind] = now
         self._left[kind] = left = min(left, allowance.at_most) - 1

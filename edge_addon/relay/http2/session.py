@@ -19,7 +19,7 @@ from edge_addon.http.responses import Answer
 from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
-from edge_addon.relay.http2.frames import Calm
+from edge_addon.relay.http2.frames import FRAME_SIZE, Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
@@ -230,7 +230,9 @@ class Http2Session:
         if sent is None:
             self._plane.count("http2_send_failed")
             return len(data)
-        self._budget.data_frames += 1
+        budget = self._budget
+        budget.data_frames += 1 + sent // FRAME_SIZE
+        budget.data_bytes += sent
         if self._framer.unsent > MAX_UNSENT:
             self._flush()
         else:
@@ -319,14 +321,14 @@ class Http2Session:
         if self._is_closed:
             return
         if cause is not None:
-            self._plane.count(cause)
+            self._plane.count_and_tell(cause, f"an HTTP/2 connection of {self._channel.client.host} was ended")
         self._is_corked = False
         self._flush()
         self._is_closed = self._framer.is_over = True
         self._stop_timers()
         self._channel.close()
         for stream in list(self._streams.values()):
-            stream.connection_lost()
+            stream.connection_lost(cause)
 
     def _stop_timers(self) -> None:
         self._timer.cancel()

@@ -188,9 +188,11 @@ class Stream:
         """Give up: the client has reset the stream."""
         self._abandon("client_gone")
 
-    def connection_lost(self) -> None:
-        self._plane.count("client_gone")
-        self._abandon("client_gone")
+    def connection_lost(self, cause: str | None = None) -> None:
+        """`cause`: why we ended the connection, which has been counted; None where the client did."""
+        if cause is None:
+            self._plane.count("client_gone")
+        self._abandon(cause or "client_gone")
 
     # The windows.
 

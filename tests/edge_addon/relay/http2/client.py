@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import h2.settings
 from hyperframe.frame import Frame
 
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, Edge
 
 SECONDS = 20
 GOAWAY = 0x7
+LARGE_WINDOW = 4 * 1024 * 1024
 
 
 def client_context() -> ssl.SSLContext:
@@ -55,10 +58,14 @@ class Response:
 class Http2Client:
     """`async with Http2Client(edge) as client`; validates nothing that it sends, so that tests can break rules.
 
-    `reads_body` False: the windows are not opened again, as a client does that does not read.
+    `reads_body` False: the windows are not opened again, as a client does that does not read. `update_size`: each so
+    many bytes that arrive open both windows again at once, as in Go's client (4,096), and the windows are large.
     """
 
-    def __init__(self, edge: Edge, server_name: str = MAIN_HOST, *, reads_body: bool = True) -> None:
+    def __init__(
+        self, edge: Edge, server_name: str = MAIN_HOST, *, reads_body: bool = True, update_size: int | None = None
+    ) -> None:
+        self._update_size = update_size
         self._edge = edge
         self._server_name = server_name
         self._reads_body = reads_body
@@ -82,6 +89,9 @@ class Http2Client:
             "127.0.0.1", self._edge.port, ssl=client_context(), server_hostname=self._server_name
         )
         self.h2.initiate_connection()
+        if self._update_size is not None:
+            self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: LARGE_WINDOW})
+            self.h2.increment_flow_control_window(LARGE_WINDOW)
         self.flush()
         self._reading = asyncio.create_task(self._read())
         return self
@@ -176,8 +186,18 @@ class Http2Client:
                 case h2.events.DataReceived():
                     stream.body += event.data or b""
                     if self._reads_body and event.flow_controlled_length:
-                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
+                        self._acknowledge(event.flow_controlled_length, event.stream_id or 0)
                 case h2.events.StreamEnded():
                     stream.is_ended = True
                 case h2.events.StreamReset():
                     stream.reset_code = int(event.error_code or 0)
+
+    def _acknowledge(self, size: int, stream_id: int) -> None:
+        if self._update_size is None:
+            self.h2.acknowledge_received_data(size, stream_id)
+            return
+        for start in range(0, size, self._update_size):
+            part = min(self._update_size, size - start)
+            self.h2.increment_flow_control_window(part)
+            with contextlib.suppress(h2.exceptions.StreamClosedError):
+                self.h2.increment_flow_control_window(part, stream_id)

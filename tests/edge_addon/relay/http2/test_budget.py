@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_addon.relay.http2.budget import ALLOWANCES, UPDATES_PER_DATA, Budget, Costly
+from edge_addon.relay.http2.budget import ALLOWANCES, BYTES_PER_UPDATE, UPDATES_PER_DATA, Budget, Costly
 
 KINDS = list(Costly)
 
@@ -54,6 +54,13 @@ def test_data_that_was_sent_may_be_acknowledged() -> None:
     spend_all(budget, Costly.WINDOW, 0.0)
     budget.data_frames += 100
     assert spend_all(budget, Costly.WINDOW, 0.0) == 100 * UPDATES_PER_DATA - 1
+
+
+def test_every_piece_of_a_large_frame_may_be_acknowledged() -> None:
+    budget = Budget(0.0)
+    spend_all(budget, Costly.WINDOW, 0.0)
+    budget.data_bytes += 100 * BYTES_PER_UPDATE
+    assert spend_all(budget, Costly.WINDOW, 0.0) == 100 - 1
 
 
 def test_a_websocket_that_pings_every_ten_seconds_lives_for_a_week() -> None:

@@ -3,11 +3,14 @@
 import asyncio
 import base64
 import hashlib
+import json
 import threading
 from pathlib import Path
 
 import pytest
+from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hyperframe.frame import PingFrame
 
 from certstore.model.snapshot import SiteEntry
 from edge_addon.relay.http2.session import Http2Session
@@ -66,6 +69,28 @@ async def test_a_hundred_streams_at_once_are_answered(tmp_path: Path) -> None:
             streams = {number: client.request(f"/{number}") for number in range(100)}
             for number, stream_id in streams.items():
                 assert bytes((await client.response(stream_id)).body) == b"/%d" % number
+
+
+@pytest.mark.parametrize("update_size", [1024, 4096, 16384])
+@in_loop
+async def test_a_long_download_to_a_client_that_acknowledges_every_piece(tmp_path: Path, update_size: int) -> None:
+    """Go's client opens both windows with every 4 KB that is read, so Caddy, Traefik and rclone do."""
+    size = 16_000_000
+
+    async def send_much(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // 1_000_000):
+            await connection.write(bytes(1_000_000))
+
+    with Recorder(send_much) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, Http2Client(edge, update_size=update_size) as client:
+            stream_id = client.request()
+            response = client.responses[stream_id]
+            for part in range(0, size, size // 100):
+                await client.until(lambda: len(response.body) > part or response.is_over or client.is_closed)  # noqa: B023
+            await client.response(stream_id)
+            assert (len(response.body), response.reset_code, client.goaway) == (size, None, None)
 
 
 @pytest.mark.parametrize("length", [0, 1, 16384, 1_000_000])
@@ -458,3 +483,25 @@ async def test_an_idle_http2_connection_is_closed_in_time(tmp_path: Path) -> Non
                 assert await client.closed() == 0
             async with Http2Client(edge) as silent:
                 assert await silent.closed() == 0
+
+
+@in_loop
+async def test_a_connection_that_we_end_is_named_as_ended_by_us(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "access.log"
+    with Recorder(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhalf")) as recorder:
+        async with edge_for(recorder, tmp_path, access_log={"path": str(log), "format": "json"}) as edge:
+            for _ in range(2):
+                async with Http2Client(edge) as client:
+                    stream_id = client.request()
+                    await client.until(lambda: client.responses[stream_id].body == b"half")  # noqa: B023
+                    client.send_frames(PingFrame(0, opaque_data=bytes(8)).serialize() * 1000)
+                    assert await client.closed() == ErrorCodes.ENHANCE_YOUR_CALM
+            edge.plane.access_log.flush()
+            assert edge.plane.counters["client_gone"] == 0
+    outcomes = [json.loads(line)["outcome"] for line in log.read_text().splitlines()]
+    assert outcomes == ["http2_flood_control_frames"] * 2
+    told = [record.message for record in caplog.records if "http2_flood_control_frames" in record.message]
+    assert len(told) == 1
+    assert "127.0.0.1" in told[0]
