@@ -67,6 +67,7 @@ class Layout:
         # What is served, and what it is made from
         self.live_folder = root / "live"
         self.archive = root / "archive"
+        self.stamps = root / "stamps"
         # What the control process keeps
         self.records_folder = root / "records"
         self.challenges = root / "challenges"
@@ -111,6 +112,12 @@ class Layout:
     def live(self, site: str) -> Path:
         """The symlink that names the served version."""
         return self.live_folder / site
+
+    def stamp(self, site: str) -> Path:
+        """A file that is written at each activation, for programs that watch files: they follow a link and would not
+        see that it was replaced.
+        """
+        return self.stamps / site
 
     def live_target(self, site: str, version: int) -> str:
         """What the `live` link holds: relative, so that a store can be moved or mounted elsewhere."""

@@ -32,6 +32,7 @@ from certstore.store.versions import (
     read_version,
     read_versions,
     remove_live,
+    write_stamp,
 )
 from certstore.store.writer_state import INTAKE, Policy, SiteChange, SiteProblem, WriterState
 
@@ -53,6 +54,7 @@ def prepare_folders(layout: Layout, permissions: KeyPermissions) -> None:
         layout.admin,
     ):
         make_folder(folder, 0o700)
+    make_folder(layout.stamps, 0o755)
     make_folder(layout.live_folder, permissions.key_folder, permissions.keys_gid)
     _set_archive_permissions(layout, permissions)
 
@@ -89,6 +91,8 @@ def open_state(
         state.report_conflicts(state.rivals(site))
     for site in unpublished:
         _record_what_a_kill_left(state, site, served[site].version)
+    if MAIN in served and not layout.stamp(MAIN).exists():  # the store was made by an older release
+        write_stamp(layout, MAIN, served[MAIN].version)
     return state
 
 

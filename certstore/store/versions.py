@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -27,6 +28,8 @@ from certstore.model import layout as names
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair
 from certstore.model.layout import Layout
 from certstore.model.version import Version, chain_length
+
+logger = logging.getLogger(__name__)
 
 YOUNG = timedelta(hours=1)
 """A version younger than this is never pruned: a process may still be opening its files."""
@@ -163,11 +166,22 @@ def live_exists(layout: Layout, site: str) -> bool:
 def make_live(layout: Layout, site: str, number: int) -> None:
     """The only step that changes what is served. Raises OSError."""
     replace_link(layout.live(site), layout.live_target(site, number), layout.temporary)
+    write_stamp(layout, site, number)
+
+
+def write_stamp(layout: Layout, site: str, number: int) -> None:
+    """Let programs that watch it know."""
+    try:
+        layout.stamp(site).write_text(f"{number}\n", encoding="ascii")
+    except OSError as error:
+        # What is served stands. Programs that watch the stamp see the next activation.
+        logger.error("%s can't be written: %s", layout.stamp(site), error.strerror)
 
 
 def remove_live(layout: Layout, site: str) -> None:
     """The site keeps its versions, but none of them is served."""
     layout.live(site).unlink(missing_ok=True)
+    layout.stamp(site).unlink(missing_ok=True)
     sync_folder(layout.live_folder)
 
 

@@ -50,6 +50,7 @@ PEERS = {
     "pebble-challtestsrv": Peer("pebble-challtestsrv", ("pebble",)),
     "promtool": Peer("promtool", ("prometheus",)),
     "systemd-analyze": Peer("systemd-analyze", ("systemd",)),
+    "systemd-nspawn": Peer("systemd-nspawn", ("systemd-container",)),
     "systemd-socket-activate": Peer("systemd-socket-activate", ("systemd",)),
     "wrk": Peer("wrk", ("wrk",)),
 }
