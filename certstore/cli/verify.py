@@ -29,8 +29,7 @@ _AT_ONCE = 8
 
 def verify(
     site: Annotated[
-        list[str] | None,
-        repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys),
+        list[str] | None, repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys)
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,
     config: Config = None,

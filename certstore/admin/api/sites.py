@@ -11,15 +11,7 @@ from starlette.responses import Response as PlainResponse
 
 from certstore.admin.actions import sites
 from certstore.admin.actions.sites import SiteDetail, etag_of
-from certstore.admin.api.models import (
-    HOST,
-    Attempt,
-    CheckShape,
-    SettingsShape,
-    SiteList,
-    SiteShape,
-    VersionShape,
-)
+from certstore.admin.api.models import HOST, Attempt, CheckShape, SettingsShape, SiteList, SiteShape, VersionShape
 from certstore.admin.api.tags import UNCHANGED, IfNoneMatch, tagged
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.control.commands.results import SiteResult

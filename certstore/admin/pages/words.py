@@ -11,12 +11,7 @@ from certstore.model.settings.models import Source
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-SOURCES = {
-    Source.FILE: "Files",
-    Source.ACME: "Ordered from a CA",
-    Source.MAIN: "Main certificate",
-    None: "—",
-}
+SOURCES = {Source.FILE: "Files", Source.ACME: "Ordered from a CA", Source.MAIN: "Main certificate", None: "—"}
 DOINGS = {
     "intake": "Certificate from files",
     "order": "Order",

@@ -49,11 +49,7 @@ def test_distances_in_the_most_useful_unit(hours: float, words: str) -> None:
         (matter(MatterKind.EXPIRED), "expired on", REMEDIES[Cause.CAA]),
         (matter(MatterKind.FAILING), "can't be renewed", REMEDIES[Cause.CAA]),
         (matter(MatterKind.FAILING, not_after=None), "first certificate can't be issued", REMEDIES[Cause.CAA]),
-        (
-            matter(MatterKind.DEGRADED, state=RenewalState(left_out=("b.test",))),
-            "without b.test",
-            "is added again",
-        ),
+        (matter(MatterKind.DEGRADED, state=RenewalState(left_out=("b.test",))), "without b.test", "is added again"),
         (matter(MatterKind.EXPIRING, source=Source.FILE), "expires on", "Put a new certificate"),
     ],
     ids=["expiring", "expired", "failing", "first", "degraded", "file"],
