@@ -147,12 +147,7 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
 
 def _decoded(facts: dict[str, Any]) -> OrderUnderWay:
     request = OrderRequest(
-        facts["site"],
-        facts["ca"],
-        tuple(facts["names"]),
-        facts["key_type"],
-        facts["profile"],
-        facts["replaces"],
+        facts["site"], facts["ca"], tuple(facts["names"]), facts["key_type"], facts["profile"], facts["replaces"]
     )
     parts = tuple(Part(key_type, pem.encode(), url, fullchain) for key_type, pem, url, fullchain in facts["parts"])
     published = tuple(Proof(*each) for each in facts.get("published", ()))

@@ -17,13 +17,7 @@ from certstore.acme.challenge_kind import AddressProbe, ChallengeKind
 from certstore.acme.dns_facts import Resolver
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.ca import Ca
-from certstore.model.renewal.preflight_facts import (
-    DirectoryFacts,
-    DirectoryStep,
-    Lookup,
-    NameFacts,
-    PreflightFinding,
-)
+from certstore.model.renewal.preflight_facts import DirectoryFacts, DirectoryStep, Lookup, NameFacts, PreflightFinding
 from certstore.model.renewal.preflight_findings import directory_findings, name_findings, order_findings
 from certstore.net.bounded_http import bounded, reason_of
 

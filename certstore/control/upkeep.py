@@ -22,24 +22,14 @@ class Upkeep:
     """Call `start` and `stop` once each. Without `start` it only does what commands ask for."""
 
     def __init__(
-        self,
-        writer: StoreWriter,
-        settings: Settings,
-        base: Path,
-        *,
-        clock: Callable[[], datetime] = utc_now,
+        self, writer: StoreWriter, settings: Settings, base: Path, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self.writer = writer
         self.settings = settings
         self.base = base
         self.maintenance = Maintenance(writer, settings, base, clock=clock)
         self.notifier = Notifier(
-            settings.notify,
-            base,
-            writer.layout,
-            self.maintenance.warnings,
-            edge=writer.site(MAIN).host,
-            clock=clock,
+            settings.notify, base, writer.layout, self.maintenance.warnings, edge=writer.site(MAIN).host, clock=clock
         )
 
     def start(self) -> None:

@@ -115,11 +115,7 @@ class Attempt:
             self._ca.url, DirectoryStep.DONE, identities=tuple(anonymous.meta.caa_identities or ())
         )
         self._findings = context.preflight.check(
-            site.names,
-            directory,
-            profile=context.sites.profile(site.site),
-            account_url=account.url,
-            tell=self._tell,
+            site.names, directory, profile=context.sites.profile(site.site), account_url=account.url, tell=self._tell
         )
         about_the_order = [each for each in self._findings if each.name is None]
         if any(each.severity is Severity.FATAL for each in about_the_order):

@@ -59,14 +59,7 @@ class Maintenance:
     `last_round` is when the loop last finished everything that was due.
     """
 
-    def __init__(
-        self,
-        writer: StoreWriter,
-        settings: Settings,
-        base: Path,
-        *,
-        clock: Clock = utc_now,
-    ) -> None:
+    def __init__(self, writer: StoreWriter, settings: Settings, base: Path, *, clock: Clock = utc_now) -> None:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self.clock = clock

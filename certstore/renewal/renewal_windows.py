@@ -136,12 +136,7 @@ class RenewalWindows:
             f"the CA asks for renewal between {window.start:%Y-%m-%d %H:%M} and {window.end:%Y-%m-%d %H:%M} UTC: {url}"
         )
         record = Record(
-            self._context.clock(),
-            "renewal_info",
-            Outcome.NOTED,
-            "explained",
-            message,
-            source=f"{ACME_SOURCE}{ca.key}",
+            self._context.clock(), "renewal_info", Outcome.NOTED, "explained", message, source=f"{ACME_SOURCE}{ca.key}"
         )
         with suppress(UnknownSite):
             self._context.writer.add_record(site, record)

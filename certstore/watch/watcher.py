@@ -34,11 +34,7 @@ class DropWatcher:
     """Runs from `start` to `stop`. `on_check` is called in the watching thread after each check that had a result."""
 
     def __init__(
-        self,
-        writer: StoreWriter,
-        *,
-        scan_seconds: float = 60.0,
-        on_check: Callable[[DropCheck], None] | None = None,
+        self, writer: StoreWriter, *, scan_seconds: float = 60.0, on_check: Callable[[DropCheck], None] | None = None
     ) -> None:
         self._writer = writer
         self._scan_seconds = scan_seconds

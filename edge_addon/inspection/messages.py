@@ -62,11 +62,7 @@ def build_response(head: ResponseHead) -> http.Response:
     if head.status == 101:
         lines += (b"Connection: Upgrade", b"Upgrade: websocket")
     response = http.Response(
-        http_version=version,
-        status_code=head.status,
-        reason=rest[4:],
-        headers=_headers(lines),
-        **_unknown(),
+        http_version=version, status_code=head.status, reason=rest[4:], headers=_headers(lines), **_unknown()
     )
     return _streaming(response)
 

@@ -15,12 +15,7 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.websocket import (
-    WebsocketConnection,
-    WebsocketEndHook,
-    WebsocketLayer,
-    WebsocketMessageHook,
-)
+from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketEndHook, WebsocketLayer, WebsocketMessageHook
 from wsproto import ConnectionType
 from wsproto.events import CloseConnection, Event, Message
 from wsproto.frame_protocol import CloseReason

@@ -286,8 +286,7 @@ class _Reader:
 
     def _damaged(self, name: str, what: str) -> None:
         self._fault(
-            Refusal.UNREADABLE,
-            f"{name} holds {what} that can't be read: it is damaged or half written; copy it again",
+            Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written; copy it again"
         )
 
     def _locked(self, name: str, what: str) -> None:

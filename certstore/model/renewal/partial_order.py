@@ -37,12 +37,7 @@ class HoldBack:
 
 
 def select_names(
-    names: Sequence[str],
-    *,
-    fatal: Collection[str],
-    failed: Collection[str],
-    urgency: Urgency,
-    was_tried: bool,
+    names: Sequence[str], *, fatal: Collection[str], failed: Collection[str], urgency: Urgency, was_tried: bool
 ) -> OrderFor | HoldBack:
     """`names` has the host first. `fatal` failed the preflight now, `failed` failed at the CA in earlier attempts.
 

@@ -53,10 +53,7 @@ OTHER: Mapping[Limit, Rule] = {
     Limit.ORDERS: Rule(1000, _HOURS_3),
     Limit.FAILED: Rule(60, timedelta(hours=1)),
 }
-_BY_HOST = {
-    "acme-v02.api.letsencrypt.org": LETS_ENCRYPT,
-    "acme-staging-v02.api.letsencrypt.org": LETS_ENCRYPT_STAGING,
-}
+_BY_HOST = {"acme-v02.api.letsencrypt.org": LETS_ENCRYPT, "acme-staging-v02.api.letsencrypt.org": LETS_ENCRYPT_STAGING}
 
 
 def limits_of(directory_host: str) -> Mapping[Limit, Rule]:

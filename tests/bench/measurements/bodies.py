@@ -16,10 +16,7 @@ def measure(bench: Bench) -> None:
     size = bench.size
     loads = {
         MEGABYTE: lambda server: h2load(
-            server.port,
-            MEGABYTE_PATH,
-            (30 if server.peer.is_slow else BODIES_PER_SECOND) * size.seconds,
-            http1=True,
+            server.port, MEGABYTE_PATH, (30 if server.peer.is_slow else BODIES_PER_SECOND) * size.seconds, http1=True
         ),
         LARGE: lambda server: h2load(server.port, LARGE_PATH, size.large_bodies, http1=True, connections=1),
     }

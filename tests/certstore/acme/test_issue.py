@@ -84,10 +84,7 @@ def test_key_is_new_for_every_order(shop: Workshop) -> None:
 
 def test_names_that_fail_are_all_named_and_counted(shop: Workshop) -> None:
     shop.responder.unhelpful = {"bad1.test", "bad2.test"}
-    with (
-        shop.issuer(context=shop.unchecked()) as issuer,
-        pytest.raises(OrderFailed) as failed,
-    ):
+    with shop.issuer(context=shop.unchecked()) as issuer, pytest.raises(OrderFailed) as failed:
         issuer.issue(shop.request("good.test", "bad1.test", "bad2.test"))
     assert set(failed.value.failure.names) == {"bad1.test", "bad2.test"}
     assert failed.value.failure.cause is Cause.WRONG_ANSWER

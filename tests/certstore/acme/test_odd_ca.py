@@ -144,8 +144,7 @@ def test_ca_that_hangs_up_is_named_with_the_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "reason"),
-    [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "known|resolution|resolve")],
+    ("host", "reason"), [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "known|resolution|resolve")]
 )
 def test_ca_out_of_reach_is_named_without_the_librarys_objects(tmp_path: Path, host: str, reason: str) -> None:
     with pytest.raises(OrderFailed) as failed:

@@ -118,12 +118,7 @@ class Workshop:
             self.ordered += 1
 
         return OrderContext(
-            self.journal,
-            self.kind,
-            self.stopping.wait,
-            self.told.append,
-            note_order,
-            self.failed.append,
+            self.journal, self.kind, self.stopping.wait, self.told.append, note_order, self.failed.append
         )
 
     @contextmanager

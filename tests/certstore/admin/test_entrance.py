@@ -217,9 +217,7 @@ def test_codes_are_asked_for_once_switched_on_and_none_is_taken_twice(anna: Runn
     assert secret not in sign_in(anna, code=code()).get("/profile").text
 
 
-def test_who_finds_a_browser_signed_in_can_not_guess_the_password_nor_replace_the_codes(
-    anna: RunningConsole,
-) -> None:
+def test_who_finds_a_browser_signed_in_can_not_guess_the_password_nor_replace_the_codes(anna: RunningConsole) -> None:
     client = sign_in(anna)
     secret, other = (hidden(client.get("/profile"))["secret"] for _ in range(2))
     step = step_at(anna.clock())

@@ -55,9 +55,7 @@ def test_silent_connections_give_way(running: RunningConsole, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "begun",
-    [b"", b"GET /healthz HTT", HALF_A_FORM],
-    ids=["nothing", "half a head", "half a body"],
+    "begun", [b"", b"GET /healthz HTT", HALF_A_FORM], ids=["nothing", "half a head", "half a body"]
 )
 def test_request_must_be_complete_in_time(
     running: RunningConsole, monkeypatch: pytest.MonkeyPatch, begun: bytes

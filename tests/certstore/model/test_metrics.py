@@ -2,13 +2,7 @@
 
 import pytest
 
-from certstore.model.metrics import (
-    LATENCY_BOUNDS,
-    Sample,
-    add_up,
-    bound_sites,
-    lasting,
-)
+from certstore.model.metrics import LATENCY_BOUNDS, Sample, add_up, bound_sites, lasting
 
 REQUESTS = "certedge_requests_total"
 LATENCY = "certedge_upstream_seconds"

@@ -152,8 +152,7 @@ def test_every_written_host_name_is_found_when_a_client_sends_it(text: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("a.b.c", "*.b.c"), ("a.b", "*.b"), ("a", None), ("*.b.c", None), ("", None), ("a.", None)],
+    ("name", "expected"), [("a.b.c", "*.b.c"), ("a.b", "*.b"), ("a", None), ("*.b.c", None), ("", None), ("a.", None)]
 )
 def test_wildcard_for_replaces_exactly_the_first_label(name: str, expected: str | None) -> None:
     assert wildcard_for(name) == expected

@@ -57,10 +57,7 @@ def test_server_that_is_not_trusted_gets_no_password(tmp_path: Path) -> None:
 
 
 def test_server_without_starttls_gets_no_message_in_clear(tmp_path: Path) -> None:
-    with (
-        MailServer(tmp_path, security="none", login=False) as server,
-        pytest.raises(ChannelFailed, match="STARTTLS"),
-    ):
+    with MailServer(tmp_path, security="none", login=False) as server, pytest.raises(ChannelFailed, match="STARTTLS"):
         send(server, tmp_path, security="starttls")
     assert server.messages == []
 

@@ -54,11 +54,7 @@ def invitations(layout: Layout, time: Time) -> Iterator[Invitations]:
     ],
 )
 def test_what_invalidates_a_link(
-    invitations: Invitations,
-    layout: Layout,
-    time: Time,
-    act: Callable[[Invitations, str], object],
-    found: str | None,
+    invitations: Invitations, layout: Layout, time: Time, act: Callable[[Invitations, str], object], found: str | None
 ) -> None:
     secret = invitations.make("anna")
     act(invitations, secret)

@@ -38,12 +38,7 @@ def test_https_is_asked_without_a_name_with_each_host_and_as_an_rsa_client_where
         (check.probe.server_name, check.probe.rsa_only, check.expected and check.expected.site)
         for check in checks("https")
     ]
-    assert asked == [
-        (None, False, MAIN),
-        ("main.test", False, MAIN),
-        ("a.test", False, "a"),
-        ("a.test", True, "a"),
-    ]
+    assert asked == [(None, False, MAIN), ("main.test", False, MAIN), ("a.test", False, "a"), ("a.test", True, "a")]
 
 
 def test_mail_is_always_on_the_main_certificate() -> None:

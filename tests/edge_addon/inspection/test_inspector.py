@@ -41,11 +41,7 @@ async def test_addons_see_a_client_as_if_mitmproxy_had_terminated_its_tls(tmp_pa
     seen = Seen()
     with Recorder(answering(ok())) as recorder:
         async with inspecting_edge(
-            tmp_path,
-            recorder.url,
-            seen,
-            listener={"accept_proxy_protocol": True},
-            trusted_proxies=["127.0.0.1"],
+            tmp_path, recorder.url, seen, listener={"accept_proxy_protocol": True}, trusted_proxies=["127.0.0.1"]
         ) as edge:
             _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             writer.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")

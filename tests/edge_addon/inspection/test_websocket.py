@@ -54,10 +54,7 @@ def to(edge: Edge, *, compression: str | None = "deflate") -> connect:
 @in_loop
 async def test_messages_are_seen_changed_and_dropped_in_order(compression: str | None, tmp_path: Path) -> None:
     addon = Messages()
-    async with (
-        echo_server(compression=compression) as upstream,
-        inspecting_edge(tmp_path, upstream, addon) as edge,
-    ):
+    async with echo_server(compression=compression) as upstream, inspecting_edge(tmp_path, upstream, addon) as edge:
         async with to(edge, compression=compression) as client:
             assert bool(client.protocol.extensions) is (compression is not None)
             for text in ("one", "secret", "last"):

@@ -288,10 +288,7 @@ def test_without_a_valid_header_from_a_trusted_peer_nothing_is_served(
 
 def test_an_address_with_too_many_connections_is_refused_and_others_are_served(tmp_path: Path) -> None:
     mail = [{"kind": kind, "upstream": "127.0.0.1:9"} for kind in ("imap", "pop3", "submission", "sieve", "imaps")]
-    settings = {
-        "listeners": [{"kind": "https"}, {"kind": "http"}, *mail],
-        "limits": {"connections_per_address": 3},
-    }
+    settings = {"listeners": [{"kind": "https"}, {"kind": "http"}, *mail], "limits": {"connections_per_address": 3}}
     with running_edge(tmp_path, settings, {"main": MAIN}) as edge:
         connected = [connect(edge, "http") for _ in range(3)]
         with closing(connect(edge, "http")) as fourth:

@@ -52,8 +52,7 @@ def test_head_gets_no_body(edge: RunningEdge) -> None:
 
 
 @pytest.mark.parametrize(
-    "parts",
-    [pytest.param([b"x" * 9000], id="endless"), pytest.param([b"GET / HTTP/1.1\r\n"], id="unfinished in time")],
+    "parts", [pytest.param([b"x" * 9000], id="endless"), pytest.param([b"GET / HTTP/1.1\r\n"], id="unfinished in time")]
 )
 def test_anything_but_a_request_is_closed_without_an_answer(edge: RunningEdge, parts: list[bytes]) -> None:
     assert _exchange(edge, *parts) == b""

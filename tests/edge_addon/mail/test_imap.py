@@ -93,9 +93,7 @@ def test_starttls_is_not_offered_over_tls(said: bytes, answer: bytes, seen: byte
 
 @pytest.mark.parametrize(
     ("greeting", "seen"),
-    [
-        (b"* OK [CAPABILITY IMAP4rev1 STARTTLS ID] hi\r\n", b"* OK [CAPABILITY IMAP4rev1 ID] hi\r\n"),
-    ],
+    [(b"* OK [CAPABILITY IMAP4rev1 STARTTLS ID] hi\r\n", b"* OK [CAPABILITY IMAP4rev1 ID] hi\r\n")],
 )
 def test_the_greeting_does_not_offer_starttls_either(greeting: bytes, seen: bytes) -> None:
     assert to_client(ImapLogin().upstream_ready(greeting)) == seen

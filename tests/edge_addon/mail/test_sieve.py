@@ -26,13 +26,7 @@ def test_anything_but_a_login_leaves_the_dialogue_in_force(exchange: Exchange) -
     assert endings(play(ready(SieveLogin), exchange)) == []
 
 
-@pytest.mark.parametrize(
-    ("said", "answer"),
-    [
-        (b"STARTTLS\r\n", b"NO"),
-        (b"XCLIENT ADDR=192.0.2.9\r\n", b"NO"),
-    ],
-)
+@pytest.mark.parametrize(("said", "answer"), [(b"STARTTLS\r\n", b"NO"), (b"XCLIENT ADDR=192.0.2.9\r\n", b"NO")])
 def test_some_commands_are_answered_by_the_edge(said: bytes, answer: bytes) -> None:
     assert_answered_by_the_edge(ready(SieveLogin), said, answer, harmless=b"NOOP\r\n")
 
@@ -68,12 +62,7 @@ def test_starttls_is_not_offered_over_tls(said: bytes, answer: bytes, seen: byte
     assert_starttls_is_hidden(SieveLogin, said, answer, seen)
 
 
-@pytest.mark.parametrize(
-    ("greeting", "seen"),
-    [
-        (b'"SIEVE" "x"\r\n"STARTTLS"\r\nOK\r\n', b'"SIEVE" "x"\r\nOK\r\n'),
-    ],
-)
+@pytest.mark.parametrize(("greeting", "seen"), [(b'"SIEVE" "x"\r\n"STARTTLS"\r\nOK\r\n', b'"SIEVE" "x"\r\nOK\r\n')])
 def test_the_greeting_does_not_offer_starttls_either(greeting: bytes, seen: bytes) -> None:
     assert to_client(SieveLogin().upstream_ready(greeting)) == seen
 

@@ -4,13 +4,7 @@ from hypothesis import strategies as st
 
 from edge_addon.mail.dialogue import Action
 from edge_addon.mail.protocols import IMAP, POP3, SIEVE, SUBMISSION, MailProtocol
-from edge_addon.mail.starttls import (
-    AUTH_BEFORE_TLS,
-    LINE_LIMIT,
-    PIPELINED_AFTER_STARTTLS,
-    REFUSALS_LIMIT,
-    BeforeTls,
-)
+from edge_addon.mail.starttls import AUTH_BEFORE_TLS, LINE_LIMIT, PIPELINED_AFTER_STARTTLS, REFUSALS_LIMIT, BeforeTls
 from tests.edge_addon.mail.steps import causes, endings, fed, split, summary, to_client, to_upstream
 
 ALL = (IMAP, POP3, SUBMISSION, SIEVE)

@@ -11,14 +11,7 @@ import pytest
 import yaml
 
 from tests.deadlines import wait_for
-from tests.edge_addon.clients import (
-    REQUEST,
-    Client,
-    SlowUpstream,
-    holder,
-    is_gone,
-    is_refused,
-)
+from tests.edge_addon.clients import REQUEST, Client, SlowUpstream, holder, is_gone, is_refused
 from tests.ports import free_port, listening_socket
 from tests.running import RunningEdge, running_edge
 

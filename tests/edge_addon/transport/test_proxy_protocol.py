@@ -52,9 +52,7 @@ def test_version_1_is_built_as_specified(source: Address, destination: Address, 
 
 
 @pytest.mark.parametrize("build", [build_v1, build_v2])
-def test_addresses_of_two_families_are_sent_in_one_and_read_as_two(
-    build: Callable[[Address, Address], bytes],
-) -> None:
+def test_addresses_of_two_families_are_sent_in_one_and_read_as_two(build: Callable[[Address, Address], bytes]) -> None:
     header = parse(build(CLIENT, EDGE6))
     assert isinstance(header, Header)
     assert (header.source, header.destination) == (CLIENT, EDGE6)

@@ -53,8 +53,7 @@ async def test_server_that_does_not_answer_its_health_check_is_unhealthy(
         async with relay_edge(tmp_path, [{"url": mute.url, "health": "/"}, missing, healthy.url]) as edge:
             pool = edge.plane.upstream_pool("main")
             await wait_for_in_loop(
-                lambda: [server.is_unhealthy for server in pool.servers] == [True, True, False],
-                "two failed checks",
+                lambda: [server.is_unhealthy for server in pool.servers] == [True, True, False], "two failed checks"
             )
             assert (await get(edge)).endswith(b"healthy")
             await wait_for_in_loop(

@@ -65,8 +65,7 @@ def test_tcp_shows_what_a_server_has_received(has_closed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("comes", "status"),
-    [("after its end", b"200"), ("before its end", b"502"), ("before its reset", b"502")],
+    ("comes", "status"), [("after its end", b"200"), ("before its end", b"502"), ("before its reset", b"502")]
 )
 @in_loop
 async def test_post_on_a_connection_that_its_server_closes_at_that_moment(

@@ -92,19 +92,9 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
     ),
     (
         SiteResult("a.test", "a.test", ("a.test",), Source.ACME, "added", ()),
-        {
-            "site": "a.test",
-            "host": "a.test",
-            "names": ["a.test"],
-            "source": "acme",
-            "message": "added",
-            "problems": [],
-        },
+        {"site": "a.test", "host": "a.test", "names": ["a.test"], "source": "acme", "message": "added", "problems": []},
     ),
-    (
-        RemoveResult("a.test", "removed", SERVED),
-        {"site": "a.test", "message": "removed", "served": SERVED_JSON},
-    ),
+    (RemoveResult("a.test", "removed", SERVED), {"site": "a.test", "message": "removed", "served": SERVED_JSON}),
     (
         DONE,
         {
@@ -145,12 +135,7 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
         RenewResult((NOT_DUE, HELD)),
         {
             "sites": [
-                {
-                    "site": "b.test",
-                    "outcome": "not_due",
-                    "due": "it changes",
-                    "message": "not due before it changes",
-                },
+                {"site": "b.test", "outcome": "not_due", "due": "it changes", "message": "not due before it changes"},
                 {
                     "site": "a.test",
                     "outcome": "held",

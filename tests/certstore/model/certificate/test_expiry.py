@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certstore.model.certificate.expiry import (
-    CertificateState,
-    certificate_state,
-    remaining,
-    warning_begins,
-)
+from certstore.model.certificate.expiry import CertificateState, certificate_state, remaining, warning_begins
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -3,15 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from certstore.model.console.authorization import Scope
-from certstore.model.console.people import (
-    InvalidPerson,
-    Role,
-    Token,
-    User,
-    check_password,
-    check_role,
-    parse_user_name,
-)
+from certstore.model.console.people import InvalidPerson, Role, Token, User, check_password, check_role, parse_user_name
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -24,10 +24,7 @@ def test_first_failures_cost_no_wait(count: int) -> None:
     assert open_at(failures(count), NOW, LONGEST_BY_ADDRESS) is None
 
 
-@pytest.mark.parametrize(
-    ("count", "seconds"),
-    [(4, 2), (5, 4), (6, 8), (10, 128), (12, 512), (13, 900), (10_000, 900)],
-)
+@pytest.mark.parametrize(("count", "seconds"), [(4, 2), (5, 4), (6, 8), (10, 128), (12, 512), (13, 900), (10_000, 900)])
 def test_wait_doubles_up_to_a_bound(count: int, seconds: int) -> None:
     assert open_at(failures(count), NOW, LONGEST_BY_ADDRESS) == NOW + timedelta(seconds=seconds)
 

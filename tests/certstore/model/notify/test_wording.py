@@ -49,11 +49,7 @@ def test_distances_in_the_most_useful_unit(hours: float, words: str) -> None:
         (matter(MatterKind.EXPIRED), "expired on", REMEDIES[Cause.CAA]),
         (matter(MatterKind.FAILING), "can't be renewed", REMEDIES[Cause.CAA]),
         (matter(MatterKind.FAILING, not_after=None), "first certificate can't be issued", REMEDIES[Cause.CAA]),
-        (
-            matter(MatterKind.DEGRADED, state=RenewalState(left_out=("b.test",))),
-            "without b.test",
-            "is added again",
-        ),
+        (matter(MatterKind.DEGRADED, state=RenewalState(left_out=("b.test",))), "without b.test", "is added again"),
         (matter(MatterKind.EXPIRING, source=Source.FILE), "expires on", "Put a new certificate"),
     ],
     ids=["expiring", "expired", "failing", "first", "degraded", "file"],
@@ -72,7 +68,7 @@ def test_failed_order_is_not_reported_for_a_file() -> None:
 
 def test_reason_for_waiting_and_explanation_of_the_ca_are_shown() -> None:
     window = SuggestedWindow(NOW, END, "https://ca.test/why")
-    state = RenewalState(waiting="300 orders in 3 hours", info=RenewalInfo("f", window, NOW))
+    state = RenewalState(waiting="300 orders in 3 hours", info=RenewalInfo("f", NOW, window))
     item = describe(matter(MatterKind.EXPIRING, state=state), NOW)
     assert (item.cause, item.explanation) == ("300 orders in 3 hours", "https://ca.test/why")
 

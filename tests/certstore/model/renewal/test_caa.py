@@ -54,10 +54,7 @@ def test_records_that_let_us(records: Records) -> None:
         ),
         (((False, "issue", "letsencrypt.org; accounturi=https://ca.test/acct/8"),), "acct/8"),
         (((True, "future", "x"),), "future"),
-        (
-            ((False, "issue", "other.test"), (False, "issue", "letsencrypt.org; validationmethods=dns-01")),
-            "http-01",
-        ),
+        (((False, "issue", "other.test"), (False, "issue", "letsencrypt.org; validationmethods=dns-01")), "http-01"),
     ],
     ids=[
         "another CA",

@@ -43,11 +43,7 @@ HOST, B, C = NAMES = ("host.test", "b.test", "c.test")
     ],
 )
 def test_names_of_an_order(
-    fatal: Collection[str],
-    failed: Collection[str],
-    urgency: Urgency,
-    was_tried: bool,
-    expected: OrderFor | HoldBack,
+    fatal: Collection[str], failed: Collection[str], urgency: Urgency, was_tried: bool, expected: OrderFor | HoldBack
 ) -> None:
     assert select_names(NAMES, fatal=fatal, failed=failed, urgency=urgency, was_tried=was_tried) == expected
 

@@ -11,15 +11,7 @@ import pytest
 from certstore.model.record import Outcome
 from certstore.store.reader import Store
 from tests.certificates import CertificateAuthority, Issued
-from tests.certstore.stores import (
-    OTHER,
-    SITE,
-    check_until_decided,
-    drop_pair,
-    problem_codes,
-    served,
-    writing,
-)
+from tests.certstore.stores import OTHER, SITE, check_until_decided, drop_pair, problem_codes, served, writing
 
 
 def half_written(folder: Path, ca: CertificateAuthority) -> None:

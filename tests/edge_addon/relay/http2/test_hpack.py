@@ -27,9 +27,7 @@ FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=300)), max_size=12)
 
 
 @given(st.lists(st.tuples(FIELDS, st.booleans(), st.sampled_from([None, 0, 100, 4096])), max_size=6))
-def test_blocks_of_the_library_are_read_back(
-    blocks: list[tuple[list[tuple[bytes, bytes]], bool, int | None]],
-) -> None:
+def test_blocks_of_the_library_are_read_back(blocks: list[tuple[list[tuple[bytes, bytes]], bool, int | None]]) -> None:
     """Over one connection's blocks the tables of both sides stay equal, with any table size."""
     encoder, decoder = hpack.Encoder(), Decoder(LIMIT)
     for fields, huffman, size in blocks:
