@@ -14,6 +14,7 @@ from certstore.cli.completion import site_keys, words
 from certstore.cli.context import AsJson, Config, argument, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
+from certstore.model.text import written_text
 
 if TYPE_CHECKING:
     from certstore.control.commands.results import TokenRemoved, UserFacts, UserResult
@@ -176,7 +177,7 @@ def _read_password(attempted: str, *, from_stdin: bool) -> str:
     if from_stdin:
         text = sys.stdin.buffer.readline(_PASSWORD_LIMIT)
         try:
-            return text.decode("utf-8").rstrip("\r\n")
+            return written_text(text).rstrip("\r\n")
         except UnicodeDecodeError:
             raise CommandFailed(attempted, "the password on stdin is not UTF-8 text", "", Exit.USAGE) from None
     if not sys.stdin.isatty():

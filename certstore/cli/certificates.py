@@ -22,6 +22,7 @@ from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lin
 from certstore.files.clock import utc_now
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
+from certstore.model.text import first_line
 
 if TYPE_CHECKING:
     from certstore.control.commands.results import InstallResult
@@ -177,7 +178,7 @@ def _read_password(path: Path, attempted: str) -> bytes:
         content = sys.stdin.buffer.read(_PASSWORD_LIMIT)
     else:
         content = _read(path, _PASSWORD_LIMIT, attempted)
-    return content.splitlines()[0] if content else b""
+    return first_line(content)
 
 
 def _show_refusal(result: InstallResult, attempted: str, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from certstore.cli.context import AsJson, Config, Edge, chosen_config
 from certstore.cli.failure import CommandFailed, Exit, show_failure
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
+from certstore.model.text import written_text
 
 if TYPE_CHECKING:
     from certstore.model.layout import Layout
@@ -63,7 +64,7 @@ def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, lis
     from certstore.model.settings.loading import SettingsError, SettingsFault
 
     try:
-        return parse(path.read_text(encoding="utf-8-sig"), str(path)), []
+        return parse(written_text(path.read_bytes()), str(path)), []
     except OSError as error:
         reason = f"the file can't be read: {error.strerror}"
     except UnicodeDecodeError as error:

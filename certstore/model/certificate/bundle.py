@@ -7,7 +7,7 @@ of the site and the time; it never raises, and never puts a private key into a m
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -17,7 +17,7 @@ from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
 from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
-from certstore.model.certificate.findings import FORCIBLE, Finding, Problem, Refusal, Refused, refusal
+from certstore.model.certificate.findings import FORCIBLE, Finding, Piece, Problem, Refusal, Refused, refusal
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.text import listed
@@ -78,15 +78,19 @@ def read_bundle(
     names: Collection[str] = (),
     force: bool = False,
     unlock: Unlock = unlock_here,
+    unread: Collection[Finding] = (),
 ) -> CertificateBundle | Refused:
     """The newest acceptable pair in the files with its chain, or every reason why there is none.
 
     `names` are those that the site declares, in normal form: a certificate that covers none of them is refused.
     `force` turns what a person may overrule (`FORCIBLE`) into problems. `unlock` opens PKCS #12 files and
-    encrypted keys; for files of other people, give one that bounds the work.
+    encrypted keys; for files of other people, give one that bounds the work. `unread` tells what lies beside the files
+    and could not be read.
     """
     try:
         contents = read_contents(files, password, unlock)
+        beside = tuple(Piece(each.code, each.message) for each in unread)
+        contents = replace(contents, pieces=(*beside, *contents.pieces))
     except (MemoryError, OSError):
         raise
     except Exception as error:  # noqa: BLE001  a stranger's bytes: whatever happens is a reason, never silence
@@ -210,10 +214,10 @@ def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
 
 def _why_no_pair(contents: Contents) -> tuple[Finding, ...]:
     """No certificate and key belong together: what is missing? What could not be read comes first."""
-    if contents.is_empty:
-        return (refusal(Refusal.EMPTY, "there is no content; a certificate and its private key are expected"),)
     if contents.pieces:
         return tuple(each.as_refusal() for each in contents.pieces)
+    if contents.is_empty:
+        return (refusal(Refusal.EMPTY, "there is no content; a certificate and its private key are expected"),)
     if contents.locked:
         return contents.locked[:1]
     return (_what_is_missing(contents),)

@@ -102,6 +102,14 @@ def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
     return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
 
 
+def may_hold_something(content: bytes) -> bool:
+    """Whether a file looks as if it held a certificate or a key, in any form that is read."""
+    plain = plain_bytes(content)
+    if looks_like_pem(plain) or kind_of(plain) is not None:
+        return True
+    return len(plain) <= FILE_LIMIT and kind_of(bare_base64(plain) or b"") is not None
+
+
 def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: Unlock = unlock_here) -> Contents:
     """Reads every file; never raises."""
     reader = _Reader(password, unlock)

@@ -79,12 +79,12 @@ class Piece:
     `found` is what it is, with the file's name; `remedy` is what to do when it is needed.
     """
 
-    code: Refusal
+    code: str
     found: str
-    remedy: str
+    remedy: str = ""
 
     def as_refusal(self) -> Finding:
-        return refusal(self.code, f"{self.found}; {self.remedy}")
+        return Finding(self.code, f"{self.found}; {self.remedy}" if self.remedy else self.found)
 
     def as_note(self) -> Finding:
         return Finding(Problem.LEFT_OUT, f"{self.found}; the certificate and its key are whole without it")
