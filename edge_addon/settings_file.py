@@ -6,6 +6,7 @@ from pathlib import Path
 
 from certstore.model.settings.loading import SettingsError, parse_settings
 from certstore.model.settings.models import Settings
+from certstore.model.text import written_text
 
 MAX_BYTES = 1 << 20
 """Far more than any settings need; reading an endless file would block the supervisor."""
@@ -22,7 +23,7 @@ def load_settings(config: Path) -> Settings:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise BadSettings(f"can't read the settings {config}: the file has more than {MAX_BYTES} bytes")
-        return parse_settings(content.decode("utf-8-sig"), str(config))
+        return parse_settings(written_text(content), str(config))
     except SettingsError as error:
         raise BadSettings(str(error)) from error
     except FileNotFoundError as error:

@@ -30,6 +30,7 @@ from certstore.files.clock import utc_now
 from certstore.model.layout import ACCOUNT_KEYS, Layout
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.text import written_text
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +229,7 @@ def load_key(pem: bytes) -> JWK:
 def read_mac_key(path: Path) -> str:
     """The CA's HMAC key from its file. Raises OrderFailed, which names the path and never the content."""
     try:
-        return path.read_text(encoding="ascii").strip()
+        return written_text(path.read_bytes()).strip()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not plain text"
         raise OrderFailed(

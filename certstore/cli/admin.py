@@ -15,6 +15,7 @@ from certstore.cli.context import AsJson, Config, argument, group, open_edge, re
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import authorization, people, requests, results
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
+from certstore.model.text import written_text
 
 app = group("Manage users of the console and tokens for its API.", "certedge admin user list")
 user = group("Manage the people who can sign in to the console.", "certedge admin user add anna")
@@ -148,7 +149,7 @@ def _read_password(attempted: str, *, from_stdin: bool) -> str:
     if from_stdin:
         text = sys.stdin.buffer.readline(_PASSWORD_LIMIT)
         try:
-            return text.decode("utf-8").rstrip("\r\n")
+            return written_text(text).rstrip("\r\n")
         except UnicodeDecodeError:
             raise CommandFailed(attempted, "the password on stdin is not UTF-8 text", "", Exit.USAGE) from None
     if not sys.stdin.isatty():

@@ -25,6 +25,7 @@ from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.did_you_mean import site_advice
 from certstore.model.record import Record
+from certstore.model.text import first_line
 
 app = group("Install certificates and manage their versions.", "certedge cert history webmail.example.com")
 
@@ -164,7 +165,7 @@ def _read_password(path: Path, attempted: str) -> bytes:
         content = sys.stdin.buffer.read(_PASSWORD_LIMIT)
     else:
         content = _read(path, _PASSWORD_LIMIT, attempted)
-    return content.splitlines()[0] if content else b""
+    return first_line(content)
 
 
 def _show_refusal(result: results.InstallResult, attempted: str, *, as_json: bool) -> None:

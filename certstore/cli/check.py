@@ -18,6 +18,7 @@ from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.lazy import loading, models
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
 from certstore.model.layout import Layout
+from certstore.model.text import written_text
 
 
 def check_config(config: Config = None, as_json: AsJson = False) -> None:
@@ -55,7 +56,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
 
 def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, list[loading.SettingsFault]]:
     try:
-        return parse(path.read_text(encoding="utf-8-sig"), str(path)), []
+        return parse(written_text(path.read_bytes()), str(path)), []
     except OSError as error:
         reason = f"the file can't be read: {error.strerror}"
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ import typer
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import journal, loading, models, names, reader
 from certstore.model.layout import Layout
+from certstore.model.text import written_text
 
 if TYPE_CHECKING:
     from certstore.model.snapshot import Snapshot
@@ -107,7 +108,7 @@ def open_edge(config: Path | None) -> Edge:
     path = chosen_config(config)
     attempted = f"read the settings {path}"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = written_text(path.read_bytes())
     except FileNotFoundError:
         found = "there is no such file"
         remedy = "name the file with --config, or create one with: certedge init --host YOUR.HOST.NAME"

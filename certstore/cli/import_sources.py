@@ -13,24 +13,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-from josepy.errors import Error as JoseError
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
+from certstore.files.clock import utc_now
+from certstore.model.certificate.contents import read_contents
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
+from certstore.model.certificate.x509_facts import CertificateFacts
+from certstore.model.certificate.x509_names import attribute_texts
 from certstore.model.names import is_host_name
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
+from certstore.model.text import listed, written_text
 
 _LETS_ENCRYPT = "Let's Encrypt"
+_ORGANISATION = "2.5.4.10"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSite:
-    """`site` is `main` or the host. `files` are checked on import as any upload; `path` is where they were found."""
+    """`site` is `main` or the host. `files` are checked on import as any upload; `path` is where they were found, and
+    `leaf` the certificate in them.
+    """
 
     site: str
     host: str
@@ -38,14 +43,18 @@ class FoundSite:
     certificate: Source
     files: tuple[DroppedFile, ...]
     path: str
+    leaf: CertificateFacts = field(repr=False)
+
+    @property
+    def names(self) -> set[str]:
+        return {self.host, *self.additional_names}
 
     def and_files_of(self, other: FoundSite) -> FoundSite:
         """The EC and the RSA certificate of one host belong to one site."""
-        names = tuple(dict.fromkeys((*self.additional_names, *other.additional_names)))
         taken = {file.name for file in self.files}
         others = (replace(file, name=f"other-{file.name}") if file.name in taken else file for file in other.files)
         files = (*self.files, *others)
-        return replace(self, additional_names=names, files=files, path=f"{self.path}, {other.path}")
+        return replace(self, files=files, path=f"{self.path}, {other.path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ def read_certbot(folder: Path) -> Found:
         directory = "https://" + path.parent.parent.relative_to(folder / "accounts").as_posix()
         if (account := _certbot_account(path.parent, directory, notes)) is not None:
             accounts.append((used[path.parent.name], account))
-    return Found(_merged(sites), _one_per_ca(accounts, notes), tuple(notes))
+    return Found(_merged(sites, notes), _one_per_ca(accounts, notes), tuple(notes))
 
 
 def read_acme_sh(folder: Path) -> Found:
@@ -103,7 +112,7 @@ def read_acme_sh(folder: Path) -> Found:
             notes.append(f"{path.parent}: it has no account URL, so the account is not imported")
             continue
         accounts.append((0, FoundAccount(directory, url, key, (email,) if email else (), str(path.parent))))
-    return Found(_merged(sites), _one_per_ca(accounts, notes), tuple(notes))
+    return Found(_merged(sites, notes), _one_per_ca(accounts, notes), tuple(notes))
 
 
 def read_bluemind(folder: Path) -> Found:
@@ -119,7 +128,7 @@ def read_bluemind(folder: Path) -> Found:
             sites += [found] if found is not None else []
     if not sites:
         notes.append(f"{folder}: there is no bm_cert.pem and no bm_cert-DOMAIN.pem")
-    return Found(_merged(sites), (), tuple(notes))
+    return Found(_merged(sites, notes), (), tuple(notes))
 
 
 READERS: dict[str, Reader] = {"certbot": read_certbot, "acme.sh": read_acme_sh, "bluemind": read_bluemind}
@@ -130,74 +139,70 @@ def _site(folder: Path, name: str, files: Sequence[str], notes: list[str]) -> Fo
 
 
 def _from_files(place: Path, name: str, paths: Sequence[Path], notes: list[str]) -> FoundSite | None:
-    """The site for a certificate, from the names in it; `name` becomes the host if the certificate contains it."""
-    contents = [(path.name, _read(path, notes)) for path in paths]
-    files = tuple(DroppedFile(each, content) for each, content in contents if content is not None)
-    if len(files) < len(paths):
+    """The site for a certificate, or a note: whatever is wrong with one file never ends an import."""
+    try:
+        contents = [(path.name, _read(path, notes)) for path in paths]
+        files = tuple(DroppedFile(each, content) for each, content in contents if content is not None)
+        return _from_contents(place, name, files, notes) if len(files) == len(paths) else None
+    except Exception as error:  # noqa: BLE001
+        notes.append(f"{place}: it can't be read and is not imported ({type(error).__name__})")
         return None
+
+
+def _from_contents(place: Path, name: str, files: tuple[DroppedFile, ...], notes: list[str]) -> FoundSite | None:
+    """From the names in the certificate; `name` becomes the host if the certificate contains it."""
     leaf = _leaf(files)
     if leaf is None:
         notes.append(f"{place}: there is no readable certificate")
         return None
-    names = _dns_names(leaf)
-    hosts = [each for each in names if is_host_name(each)]
+    hosts = [each for each in leaf.dns_names if is_host_name(each)]
     wanted = re.sub(r"-\d{4}$", "", name)  # certbot's suffix of a second lineage
     if not hosts:
-        notes.append(
-            f"{place}: the certificate names no host ({', '.join(names) or 'it has no names'}); add the site yourself"
-        )
+        names = listed((*leaf.dns_names, *leaf.other_names)) or "it has no names"
+        notes.append(f"{place}: the certificate names no host ({names}); add the site yourself")
         return None
+    if leaf.other_names:
+        names = listed(leaf.other_names)
+        notes.append(
+            f"{place}: {names} can't be a name of a site (only letters, digits and hyphens), so it is left out"
+        )
     host = wanted if wanted in hosts else hosts[0]
-    wildcards = [each for each in names if each.startswith("*.")]
+    wildcards = [each for each in leaf.dns_names if each.startswith("*.")]
     if wildcards:
         notes.append(f"{place}: {wildcards[0]} can't be ordered over http-01, so the site's certificate stays a file")
     is_ordered = not wildcards and (place.is_dir() or _is_by_lets_encrypt(leaf))
-    additional = tuple(each for each in names if each != host and (is_host_name(each) or each.startswith("*.")))
-    return FoundSite(host, host, additional, Source.ACME if is_ordered else Source.FILE, files, str(place))
+    additional = tuple(each for each in leaf.dns_names if each != host)
+    return FoundSite(host, host, additional, Source.ACME if is_ordered else Source.FILE, files, str(place), leaf)
 
 
-def _leaf(files: Iterable[DroppedFile]) -> x509.Certificate | None:
-    for file in files:
-        begin = file.content.find(b"-----BEGIN CERTIFICATE-----")
-        if begin >= 0:
-            try:
-                return x509.load_pem_x509_certificates(file.content[begin:])[0]
-            except ValueError:
-                return None
-    return None
+def _leaf(files: tuple[DroppedFile, ...]) -> CertificateFacts | None:
+    """The certificate of the key among the files; without a key that can be read, the first one."""
+    contents = read_contents(files, None)
+    of_key = [each for each in contents.certificates if each.spki in contents.keys]
+    return next(iter((*of_key, *contents.certificates)), None)
 
 
-def _dns_names(leaf: x509.Certificate) -> list[str]:
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return []
-    return list(dict.fromkeys(each.lower() for each in names.get_values_for_type(x509.DNSName)))
-
-
-def _is_by_lets_encrypt(leaf: x509.Certificate) -> bool:
+def _is_by_lets_encrypt(leaf: CertificateFacts) -> bool:
     """A lone file does not say whether it was ordered by ACME; its issuer does."""
-    return any(
-        _LETS_ENCRYPT in str(each.value) for each in leaf.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    )
+    return any(_LETS_ENCRYPT in each for each in attribute_texts(leaf.fields.issuer, _ORGANISATION))
 
 
 def _certbot_account(folder: Path, directory: str, notes: list[str]) -> FoundAccount | None:
     try:
-        key = JWK.json_loads((folder / "private_key.json").read_text(encoding="utf-8"))
-        facts = json.loads((folder / "regr.json").read_text(encoding="utf-8"))
+        key = JWK.json_loads(written_text((folder / "private_key.json").read_bytes()))
+        facts = json.loads(written_text((folder / "regr.json").read_bytes()))
         url = facts["uri"]
         contact = tuple(each.removeprefix("mailto:") for each in facts.get("body", {}).get("contact") or ())
         if not isinstance(key, (JWKRSA, JWKEC)) or not isinstance(url, str):
             raise ValueError("neither an RSA nor an EC key")  # noqa: TRY004  the content is wrong, not a caller
+        # The library wraps its keys to make them comparable; the key itself is inside.
+        pem = key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     except OSError as error:
         notes.append(f"{folder}: {error.strerror}")
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, JoseError):
-        notes.append(f"{folder}: the account can't be read and is not imported")
+    except Exception as error:  # noqa: BLE001
+        notes.append(f"{folder}: the account can't be read and is not imported ({type(error).__name__})")
         return None
-    # The library wraps its keys to make them comparable; the key itself is inside.
-    pem = key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return FoundAccount(directory, url, pem, contact, str(folder))
 
 
@@ -214,12 +219,38 @@ def _one_per_ca(found: Sequence[tuple[int, FoundAccount]], notes: list[str]) -> 
     return tuple(chosen.values())
 
 
-def _merged(sites: Sequence[FoundSite]) -> tuple[FoundSite, ...]:
-    by_key: dict[str, FoundSite] = {}
-    for site in sites:
-        known = by_key.get(site.site)
-        by_key[site.site] = site if known is None else known.and_files_of(site)
-    return tuple(by_key.values())
+def _merged(sites: Sequence[FoundSite], notes: list[str]) -> tuple[FoundSite, ...]:
+    """One per site: the certificate that is in use, and beside it one of the other kind of key with the same names.
+
+    certbot leaves NAME behind when it makes NAME-0001, with names that may be gone since: ordering those would fail.
+    """
+    now = utc_now()
+    in_order = sorted(sites, key=lambda each: (each.leaf.not_after > now, each.leaf.not_before), reverse=True)
+    chosen: dict[str, FoundSite] = {}
+    for each in in_order:
+        known = chosen.get(each.site) or _successor(each, chosen.values())
+        if known is None:
+            chosen[each.site] = each
+        elif _is_companion(each, known):
+            chosen[known.site] = known.and_files_of(each)
+        else:
+            left = sorted(each.names - known.names)
+            also = f"; its names {listed(left)} are left out, add them if they are still in use" if left else ""
+            notes.append(f"{each.path}: it is superseded by {known.path} and not imported{also}")
+    order = dict.fromkeys(each.site for each in sites)
+    return tuple(chosen[site] for site in order if site in chosen)
+
+
+def _successor(site: FoundSite, chosen: Iterable[FoundSite]) -> FoundSite | None:
+    """For a certificate that has expired, a valid one for one of its names."""
+    if site.leaf.not_after > utc_now():
+        return None
+    return next((each for each in chosen if each.leaf.not_after > utc_now() and each.names & site.names), None)
+
+
+def _is_companion(site: FoundSite, known: FoundSite) -> bool:
+    kinds = {site.leaf.key_kind, known.leaf.key_kind}
+    return kinds == {"ec", "rsa"} and site.names == known.names and site.leaf.not_after > utc_now()
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -229,7 +260,7 @@ def _folders(folder: Path) -> list[Path]:
 def _setting(path: Path, key: str) -> str:
     """`key = value` or `key='value'`; empty if the file does not have it."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return ""
     found = re.search(rf"^\s*{re.escape(key)}\s*=\s*(['\"]?)(.*?)\1\s*$", text, re.MULTILINE)

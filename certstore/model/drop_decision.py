@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
-from certstore.model.certificate.findings import Problem
+from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
 from certstore.model.settings.models import Source
 from certstore.model.version import Version, chain_length
 
@@ -110,13 +110,30 @@ def decide_drop(
         return Unchanged()
     if not facts.is_steady or (not is_settled and _may_be_unfinished(verdict, live)):
         return Wait(_at_least(remaining))
+    if isinstance(verdict, CertificateBundle) and _is_less(verdict, live):
+        left_out = [each for each in verdict.problems if each.code == Problem.LEFT_OUT]
+        if left_out:
+            return Decided(Refused(tuple(map(_instead_of_less, left_out))))
     return Decided(verdict)
 
 
 def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | None) -> bool:
-    """Anything less than what is served, or less than a whole chain, could be a drop that is half written."""
-    if isinstance(verdict, Refused) or any(each.code == Problem.MISSING_INTERMEDIATE for each in verdict.problems):
+    """Anything less than what is served, or less than a whole chain, could be a drop that is half written; and what was
+    left out may be read soon.
+    """
+    if isinstance(verdict, Refused):
         return True
+    unfinished = (Problem.MISSING_INTERMEDIATE, Problem.LEFT_OUT)
+    return any(each.code in unfinished for each in verdict.problems) or _is_less(verdict, live)
+
+
+def _instead_of_less(left_out: Finding) -> Finding:
+    """Of a drop that can't be read as a whole, an older certificate is not what was meant."""
+    remedy = "but what can be read is older or less than what is served; repair or remove the rest"
+    return refusal(Refusal.UNREADABLE, f"{left_out.message}, {remedy}")
+
+
+def _is_less(verdict: CertificateBundle, live: Version | None) -> bool:
     return live is not None and (
         chain_length(verdict.primary) < live.chain_length
         or (live.has_rsa_pair and verdict.rsa is None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from certstore.model.notify.due_notices import Notice
+from certstore.model.text import written_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Channel(Protocol):
 def read_secret(setting: str, path: Path) -> str:
     """The text of the file that `setting` names, read when needed so that a new one needs no reload."""
     try:
-        return path.read_text(encoding="utf-8")
+        return written_text(path.read_bytes())
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ChannelFailed(f"{setting} {path}: {reason}") from None

@@ -19,6 +19,7 @@ from certstore.files.atomic import make_folder, sync_folder, temporary_name, wri
 from certstore.files.permissions import repair_command
 from certstore.model.settings.loading import SettingsError, parse_site
 from certstore.model.settings.models import SiteSettings
+from certstore.model.text import written_text
 from certstore.store.errors import NotWritable
 
 _LIMIT = 256 * 1024
@@ -84,7 +85,7 @@ def _read(path: Path) -> str:
         os.close(descriptor)
     if len(content) > _LIMIT:
         raise ValueError(f"it has more than {_LIMIT} bytes")
-    return content.decode("utf-8-sig")
+    return written_text(content)
 
 
 def write_site_file(path: Path, settings: SiteSettings) -> None:

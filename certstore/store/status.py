@@ -129,7 +129,10 @@ def _certificate_problems(
     if uncovered := [name for name in entry.names if not covers(certificate.dns_names, name)]:
         yield Finding(Problem.NAME_NOT_COVERED, f"the certificate does not cover {listed(uncovered)}")
     version = store.live_version(entry.site)
-    lasting = (Problem.MISSING_INTERMEDIATE, Problem.SELF_SIGNED, Problem.INTERMEDIATE_EXPIRED)
+    lasting = (
+        *(Problem.MISSING_INTERMEDIATE, Problem.SELF_SIGNED, Problem.INTERMEDIATE_EXPIRED),
+        *(Problem.MUST_STAPLE, Problem.CLIENTS_REFUSE, Problem.MANY_NAMES),
+    )
     if version is not None:
         yield from (each for each in version.problems if each.code in lasting)
 

@@ -22,7 +22,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the key
     password = order["password"]
-    answer: dict[str, Any] = {"key": None, "certificates": []}
+    answer: dict[str, Any] = {"keys": [], "certificates": []}
     code, begun = 0, time.process_time()
     try:
         opened = unlock_here(
@@ -31,7 +31,7 @@ def main() -> int:
     except ValueError:
         code = DOES_NOT_OPEN
     else:
-        answer["key"] = None if opened.key is None else base64.b64encode(opened.key).decode()
+        answer["keys"] = [base64.b64encode(each).decode() for each in opened.keys]
         answer["certificates"] = [base64.b64encode(each).decode() for each in opened.certificates]
     json.dump(answer | {"seconds": time.process_time() - begun}, sys.stdout)
     return code

@@ -59,7 +59,5 @@ class Unlocker:
         self._seconds_left -= found["seconds"]
         if ended.returncode == DOES_NOT_OPEN:
             raise ValueError("it does not open")
-        key = found["key"]
-        return Unlocked(
-            None if key is None else base64.b64decode(key), tuple(map(base64.b64decode, found["certificates"]))
-        )
+        keys, certificates = (tuple(map(base64.b64decode, found[each])) for each in ("keys", "certificates"))
+        return Unlocked(keys, certificates)

@@ -7,7 +7,7 @@ of the site and the time; it never raises, and never puts a private key into a m
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -17,7 +17,7 @@ from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
 from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
-from certstore.model.certificate.findings import FORCIBLE, Finding, Refusal, Refused, refusal
+from certstore.model.certificate.findings import FORCIBLE, Finding, Piece, Problem, Refusal, Refused, refusal
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.text import listed
@@ -78,14 +78,24 @@ def read_bundle(
     names: Collection[str] = (),
     force: bool = False,
     unlock: Unlock = unlock_here,
+    unread: Collection[Finding] = (),
 ) -> CertificateBundle | Refused:
     """The newest acceptable pair in the files with its chain, or every reason why there is none.
 
     `names` are those that the site declares, in normal form: a certificate that covers none of them is refused.
     `force` turns what a person may overrule (`FORCIBLE`) into problems. `unlock` opens PKCS #12 files and
-    encrypted keys; for files of other people, give one that bounds the work.
+    encrypted keys; for files of other people, give one that bounds the work. `unread` tells what lies beside the files
+    and could not be read.
     """
-    return choose_bundle(read_contents(files, password, unlock), now=now, names=names, force=force)
+    try:
+        contents = read_contents(files, password, unlock)
+        beside = tuple(Piece(each.code, each.message) for each in unread)
+        contents = replace(contents, pieces=(*beside, *contents.pieces))
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  a stranger's bytes: whatever happens is a reason, never silence
+        return _fault(error)
+    return choose_bundle(contents, now=now, names=names, force=force)
 
 
 def choose_bundle(
@@ -94,18 +104,35 @@ def choose_bundle(
     """The second half of `read_bundle`: decides about contents that were read before, perhaps again for other names or
     with `force`.
     """
+    try:
+        return _chosen(contents, now, names, force=force)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  as above
+        return _fault(error)
+
+
+def _fault(error: Exception) -> Refused:
+    message = (
+        f"the files could not be judged because of a fault of this program ({type(error).__name__}); please report it, "
+        "with the certificates but without the key"
+    )
+    return Refused((refusal(Refusal.FAULT, message),))
+
+
+def _chosen(contents: Contents, now: datetime, names: Collection[str], *, force: bool) -> CertificateBundle | Refused:
     if contents.faults:
         return Refused(contents.faults)
     candidates = _candidates(contents, now, names, force=force)
     if not candidates:
-        return Refused((_why_no_pair(contents),))
+        return Refused(_why_no_pair(contents))
     chosen = max(candidates, key=_preference)
     if _refusals(chosen):
         return Refused(_refusals(chosen))
     pairs = [chosen]
     if (companion := _companion(chosen, candidates)) is not None:
         pairs.append(companion)
-    return _assembled(pairs, contents, now)
+    return _assembled(pairs, contents, now, force=force)
 
 
 def _candidates(contents: Contents, now: datetime, names: Collection[str], *, force: bool) -> list[_Candidate]:
@@ -144,14 +171,21 @@ def _companion(chosen: _Candidate, candidates: list[_Candidate]) -> _Candidate |
     return max(others, key=_preference, default=None)
 
 
-def _assembled(pairs: list[_Candidate], contents: Contents, now: datetime) -> CertificateBundle | Refused:
+def _assembled(
+    pairs: list[_Candidate], contents: Contents, now: datetime, *, force: bool
+) -> CertificateBundle | Refused:
     chains = [order_chain(each.leaf, contents.certificates, now) for each in pairs]
-    refused = [found for pair, chain in zip(pairs, chains, strict=True) for found in check_chain(pair.leaf, chain)]
-    if refused:
-        return Refused(tuple(dict.fromkeys(refused)))
-    problems = dict.fromkeys(pairs[0].findings)
+    against = [found for pair, chain in zip(pairs, chains, strict=True) for found in check_chain(pair.leaf, chain)]
+    against = [_forced(each) if force else each for each in dict.fromkeys(against)]
+    if refused := tuple(each for each in against if isinstance(each.code, Refusal)):
+        return Refused(refused)
+    problems = dict.fromkeys((*pairs[0].findings, *against))
     for pair, chain in zip(pairs, chains, strict=True):
         problems |= dict.fromkeys(chain_problems(pair.leaf, chain, now))
+    if contents.pieces and any(each.code == Problem.MISSING_INTERMEDIATE for each in problems):
+        # What can't be read may be the intermediate that is missing: the files may still be on their way.
+        return Refused(tuple(each.as_refusal() for each in contents.pieces))
+    problems |= dict.fromkeys(each.as_note() for each in contents.pieces)
     made = {pair.leaf.key_kind: _key_pair(pair, chain) for pair, chain in zip(pairs, chains, strict=True)}
     primary = made.get("ec") or made["rsa"]
     return CertificateBundle(primary, made.get("rsa") if "ec" in made else None, tuple(problems))
@@ -173,18 +207,24 @@ def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
         key_kind="ec" if leaf.key_kind == "ec" else "rsa",
         key_bits=leaf.key_bits,
         issuer=leaf.issuer_text,
-        serial=f"{leaf.certificate.serial_number:x}",
+        serial=leaf.serial,
         is_self_signed=chain.is_self_signed,
     )
 
 
-def _why_no_pair(contents: Contents) -> Finding:
-    """No certificate and key belong together: what is missing?"""
-    where = f" (not recognised: {listed(contents.ignored)})" if contents.ignored else ""
+def _why_no_pair(contents: Contents) -> tuple[Finding, ...]:
+    """No certificate and key belong together: what is missing? What could not be read comes first."""
+    if contents.pieces:
+        return tuple(each.as_refusal() for each in contents.pieces)
     if contents.is_empty:
-        return refusal(Refusal.EMPTY, "there is no content; a certificate and its private key are expected")
+        return (refusal(Refusal.EMPTY, "there is no content; a certificate and its private key are expected"),)
     if contents.locked:
-        return contents.locked[0]
+        return contents.locked[:1]
+    return (_what_is_missing(contents),)
+
+
+def _what_is_missing(contents: Contents) -> Finding:
+    where = f" (not recognised: {listed(contents.ignored)})" if contents.ignored else ""
     if not contents.certificates and not contents.keys:
         return refusal(
             Refusal.UNREADABLE,
@@ -196,13 +236,26 @@ def _why_no_pair(contents: Contents) -> Finding:
             Refusal.NO_KEY, f"the private key for the certificate of {certificate} is missing{where}; add it"
         )
     key_files = listed(list(dict.fromkeys(key.file for key in contents.keys.values())))
-    if not contents.certificates:
+    leaves = [each for each in contents.certificates if not each.is_ca]
+    if not leaves:
+        only = listed([f"{each.label} in {file}" for each, file in contents.certificates.items()])
+        beside = f"; there is only {only}, of an authority" if only else ""
         return refusal(
-            Refusal.NO_CERTIFICATE, f"the certificate for the private key in {key_files} is missing{where}; add it"
+            Refusal.NO_CERTIFICATE,
+            f"the certificate for the private key in {key_files} is missing{where}{beside}; add it",
+        )
+    unreadable = [each for each in leaves if each.public_key is None]
+    if unreadable:
+        files = listed([f"{each.label} in {contents.certificates[each]}" for each in unreadable])
+        kinds = listed([each.fields.key_algorithm for each in unreadable])
+        return refusal(
+            Refusal.UNSUPPORTED_KEY,
+            f"the certificate of {files} has a key of a kind that is not known here ({kinds}); get one for an EC key "
+            "(P-256, P-384 or P-521) or an RSA key of 2048 bits or more",
         )
     certificates = listed([f"{each.label} in {file}" for each, file in contents.certificates.items()])
     return refusal(
         Refusal.KEY_MISMATCH,
-        f"the private key in {key_files} belongs to none of the certificates ({certificates}); "
+        f"the private key in {key_files} belongs to none of the certificates ({certificates}){where}; "
         "use the key that the certificate was requested with",
     )

@@ -57,11 +57,12 @@ def _issuer(
 ) -> tuple[CertificateFacts | None, bool]:
     """The certificate that signed `child`, or None; and whether all that claim to have signed it did not.
 
-    Of several (an authority's certificate was renewed or cross-signed), one that is valid now comes first, then the one
-    that comes first in the files.
+    Of several (an authority's certificate was renewed or cross-signed), one that is valid now comes first, then one
+    that goes on: a root ends the chain there, and clients that know only the older root need its cross-signed
+    certificate. Then the one that comes first in the files.
     """
     named = [each for each in others if each.subject == child.issuer and _may_sign(child, each)]
-    named.sort(key=lambda each: not each.not_before <= now < each.not_after)
+    named.sort(key=lambda each: (not each.not_before <= now < each.not_after, each.is_self_issued))
     for each in named:
         if is_signed_by(child, each) is not False:
             return each, False

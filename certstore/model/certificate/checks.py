@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from certstore.model.certificate.chain import Chain
+from certstore.model.certificate.client_rules import complaint_of_client
 from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
-from certstore.model.certificate.x509_facts import UNKNOWN_HASH, UNREADABLE, CertificateFacts
+from certstore.model.certificate.library import Unreadable, ask_library
+from certstore.model.certificate.x509_facts import UNKNOWN_HASH, CertificateFacts
+from certstore.model.certificate.x509_fields import VALIDITY
 from certstore.model.names import covers
 from certstore.model.text import listed, shown
 
 _RSA_LEAST = 2048
 _RSA_MOST = 8192
 _WEAK_HASHES = {"md2", "md4", "md5", "sha1", UNKNOWN_HASH}
+_SENT_LIMIT = 65_536
+"""Go's clients accept no longer handshake message, OpenSSL's not much longer ones, and Java's only half of that."""
+_NAMES_LIMIT = 100
+_MUST_STAPLE = {5, 17}
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """A certificate from a CA whose clock is a little ahead is accepted at once, and noted."""
 
@@ -51,7 +57,8 @@ def _check_use(leaf: CertificateFacts, of: str) -> Iterator[Finding]:
     if not leaf.is_for_servers:
         yield refusal(
             Refusal.NOT_FOR_SERVERS,
-            f"{of} is not meant for servers: its extended key usage lacks serverAuth; get one for TLS servers",
+            f"{of} is not meant for servers: its extended key usage lacks serverAuth, or its Netscape type "
+            "is another; get one for TLS servers",
         )
     if not leaf.is_ca and not leaf.may_sign:
         yield refusal(
@@ -76,6 +83,8 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
             f"{of} has an RSA key of {leaf.key_bits} bits, which would slow down every handshake; "
             f"use an EC key, or RSA with {_RSA_LEAST} to 4096 bits",
         )
+    elif leaf.fields.has_explicit_curve:
+        yield _explicit_curve(of)
     elif leaf.key_kind not in {"ec", "rsa"}:
         yield refusal(
             Refusal.UNSUPPORTED_KEY,
@@ -89,12 +98,22 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
         )
 
 
+def _explicit_curve(of: str) -> Finding:
+    return refusal(
+        Refusal.UNSUPPORTED_KEY,
+        f"{of} describes its EC curve by numbers instead of its name (explicit parameters), which RFC 5480 forbids and "
+        "clients refuse; request a new one with a key that names its curve (openssl ecparam -name prime256v1 -genkey "
+        "-param_enc named_curve)",
+    )
+
+
 def _signs(key: rsa.RSAPrivateKey) -> bool:
     """A key that was read without the slow check has to prove itself: its signature must verify."""
     message, scheme, algorithm = b"proof", padding.PKCS1v15(), hashes.SHA256()
     try:
-        key.public_key().verify(key.sign(message, scheme, algorithm), message, scheme, algorithm)
-    except (InvalidSignature, *UNREADABLE):
+        signature = ask_library(lambda: key.sign(message, scheme, algorithm))
+        ask_library(lambda: key.public_key().verify(signature, message, scheme, algorithm))
+    except Unreadable:
         return False
     return True
 
@@ -118,7 +137,9 @@ def _check_signature(certificate: CertificateFacts, of: str) -> Iterator[Finding
 
 
 def _check_validity(leaf: CertificateFacts, of: str, now: datetime) -> Iterator[Finding]:
-    if leaf.not_after <= now:
+    if VALIDITY in leaf.fields.oddities:
+        yield _odd_validity(of)
+    elif leaf.not_after <= now:
         yield refusal(
             Refusal.EXPIRED, f"{of} expired on {_day(leaf.not_after)}; get a new one, or check this machine's clock"
         )
@@ -129,6 +150,13 @@ def _check_validity(leaf: CertificateFacts, of: str, now: datetime) -> Iterator[
         )
     elif leaf.not_before > now:
         yield Finding(Problem.NOT_YET_VALID, f"{of} is not valid before {_day(leaf.not_before)}, in a few minutes")
+
+
+def _odd_validity(of: str) -> Finding:
+    return refusal(
+        Refusal.CLIENTS_REFUSE,
+        f"{of} has times in a form that clients do not read (RFC 5280 §4.1.2.5), so they refuse it; get a new one",
+    )
 
 
 def _check_names(leaf: CertificateFacts, of: str, names: Collection[str]) -> Iterator[Finding]:
@@ -160,7 +188,40 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
         found.extend(_check_signature(each, of))
         if each.key_kind == "rsa" and each.key_bits < _RSA_LEAST:
             found.append(_weak_key(each, of))
-    return tuple(found)
+        if each.fields.has_explicit_curve:
+            found.append(_explicit_curve(of))
+        if VALIDITY in each.fields.oddities:
+            found.append(_odd_validity(of))
+        if not each.is_for_servers:
+            found.append(_refused_by_clients(f"{of} is not meant for servers' certificates (extended key usage)"))
+    return tuple(found) or tuple(_check_as_client(leaf, chain))
+
+
+def _check_as_client(leaf: CertificateFacts, chain: Chain) -> Iterator[Finding]:
+    """What is sent, as a client sees it; only worth asking when nothing simpler is wrong."""
+    sent = (leaf, *chain.intermediates)
+    of = f"the certificate of {shown(leaf.label)}"
+    if (size := sum(len(each.der) for each in sent)) > _SENT_LIMIT:
+        yield refusal(
+            Refusal.CLIENTS_REFUSE,
+            f"{of} has {size} bytes with its chain, and clients accept at most {_SENT_LIMIT}; get one with fewer names "
+            "(100 at most), or split them between several sites",
+        )
+    elif (complaint := complaint_of_client([each.der for each in sent])) is not None:
+        which = (
+            of if complaint.position == 0 else f"the intermediate certificate {shown(sent[complaint.position].label)}"
+        )
+        if complaint.is_unloadable:
+            yield refusal(Refusal.UNREADABLE, f"{which} is not well-formed, {complaint.words}; get a new one")
+        else:
+            yield _refused_by_clients(f"{which} does not verify ({complaint.words})")
+    if any(each.signature_hash is None for each in sent):
+        yield _refused_by_clients(f"{of} or its chain is signed with Ed25519 or Ed448, which browsers do not know")
+
+
+def _refused_by_clients(found: str) -> Finding:
+    remedy = "get a certificate or a chain without that from the authority"
+    return refusal(Refusal.CLIENTS_REFUSE, f"{found}, so clients refuse it; {remedy}")
 
 
 def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Iterator[Finding]:
@@ -177,6 +238,18 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
             Problem.MISSING_INTERMEDIATE,
             f"the intermediate certificate ({issuer}) that signed the certificate of {label} is missing: clients that "
             "do not have it already refuse the connection; add it to the files",
+        )
+    if not _MUST_STAPLE.isdisjoint(leaf.fields.features):
+        yield Finding(
+            Problem.MUST_STAPLE,
+            f"the certificate of {label} demands a stapled OCSP answer (must-staple, RFC 7633), which the edge does "
+            "not send: clients that hold it to that, as Firefox does, refuse the connection; order one without it",
+        )
+    if len(leaf.fields.names) > _NAMES_LIMIT:
+        yield Finding(
+            Problem.MANY_NAMES,
+            f"the certificate of {label} lists {len(leaf.fields.names)} names, and each handshake carries them all; "
+            f"split them between several certificates with at most {_NAMES_LIMIT} names each",
         )
     for each in chain.intermediates:
         if each.not_after <= now:

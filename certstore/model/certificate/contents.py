@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
-from certstore.model.certificate.der import DerKind, kind_of
+from certstore.model.certificate.collections import certificates_of_pkcs7, open_pkcs12
+from certstore.model.certificate.der import DerKind, kind_of, structures, to_der
 from certstore.model.certificate.dropped_file import DroppedFile
-from certstore.model.certificate.findings import Finding, Refusal, refusal
-from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
-from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
+from certstore.model.certificate.findings import Finding, Piece, Refusal, refusal
+from certstore.model.certificate.library import Unreadable, ask_library
+from certstore.model.certificate.pem import FILE_LIMIT, Block, bare_base64, find_blocks, looks_like_pem, plain_bytes
+from certstore.model.certificate.x509_facts import CertificateFacts, public_key_of, read_certificate
 from certstore.model.text import shown
 
 PROTECTED_LIMIT = 5
@@ -30,9 +31,13 @@ _REMOVE_PASSWORD = {
     _PKCS12: "openssl pkcs12 -in FILE -nodes -out FILE.pem",
     _PRIVATE_KEY: "openssl pkey -in FILE -out FILE.pem",
 }
-_CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
-_PKCS7_LABELS = {"PKCS7", "CMS"}
+_CERTIFICATE_ENDINGS = ("CERTIFICATE", "PKCS7", "CMS", "PKCS12", "PKCS #7 SIGNED DATA")
+_HARMLESS_LABELS = {
+    *("EC PARAMETERS", "DH PARAMETERS", "X9.42 DH PARAMETERS", "DSA PARAMETERS", "PUBLIC KEY", "RSA PUBLIC KEY"),
+    *("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST", "X509 CRL", "SSH2 PUBLIC KEY"),
+}
+"""What lies beside certificates everywhere, and is never missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,15 @@ class FoundKey:
 class Contents:
     """Certificates and keys in the order found, without duplicates.
 
-    Any of the `faults` refuses the files as a whole: something in them is damaged. `locked` are keys that could not be
-    opened, which matters only when no other key fits. `ignored` names the files that hold neither.
+    Any of the `faults` refuses the files as a whole: there is too much of them. `pieces` could not be read and `locked`
+    are keys that could not be opened: both matter only where something is missing without them. `ignored` names the
+    files that hold neither.
     """
 
     certificates: dict[CertificateFacts, str]
     keys: dict[bytes, FoundKey] = field(repr=False)
     faults: tuple[Finding, ...]
+    pieces: tuple[Piece, ...]
     locked: tuple[Finding, ...]
     ignored: tuple[str, ...]
     is_empty: bool
@@ -62,9 +69,9 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
-    """What a PKCS #12 file or an encrypted key holds, in DER: the key as PKCS #8 without encryption, the leaf first."""
+    """What a PKCS #12 file or an encrypted key holds, in DER: keys as PKCS #8 without encryption, the leaf first."""
 
-    key: bytes | None = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False)
     certificates: tuple[bytes, ...]
 
 
@@ -78,23 +85,29 @@ type Unlock = Callable[[bytes, bytes | None], Unlocked]
 
 def unlock_here(content: bytes, password: bytes | None) -> Unlocked:
     """In this process, however long it takes: only for files of our own, or in a process that is bounded."""
+    if kind_of(content) is DerKind.PKCS12:
+        certificates, keys = open_pkcs12(content, password)
+        return Unlocked(keys, certificates)
     encoding, form, plain = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    try:
-        if kind_of(content) is not DerKind.PKCS12:
-            return Unlocked(_load_key(content, password).private_bytes(encoding, form, plain), ())
-        opened = pkcs12.load_pkcs12(content, password)
-    except UNREADABLE as error:
-        raise ValueError("it does not open") from error
-    return Unlocked(
-        None if opened.key is None else opened.key.private_bytes(encoding, form, plain),
-        tuple(each.certificate.public_bytes(encoding) for each in (opened.cert, *opened.additional_certs) if each),
-    )
+    key = _load_key(content, password)
+    return Unlocked((ask_library(lambda: key.private_bytes(encoding, form, plain)),), ())
 
 
 def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
-    load = serialization.load_pem_private_key if looks_like_pem(content) else serialization.load_der_private_key
+    """Raises Unreadable. Bytes behind a key in DER are left out."""
+    is_pem = looks_like_pem(content)
+    load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
+    form = content if is_pem else next(structures(content), content)
     # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
-    return load(content, password, unsafe_skip_rsa_key_validation=True)
+    return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
+
+
+def may_hold_something(content: bytes) -> bool:
+    """Whether a file looks as if it held a certificate or a key, in any form that is read."""
+    plain = plain_bytes(content)
+    if looks_like_pem(plain) or kind_of(plain) is not None:
+        return True
+    return len(plain) <= FILE_LIMIT and kind_of(bare_base64(plain) or b"") is not None
 
 
 def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: Unlock = unlock_here) -> Contents:
@@ -115,6 +128,7 @@ def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: 
         dict(certificates.values()),
         keys,
         tuple(dict.fromkeys(reader.faults)),
+        tuple(dict.fromkeys(reader.pieces)),
         tuple(dict.fromkeys(reader.locked)),
         tuple(reader.ignored),
         is_empty,
@@ -132,64 +146,84 @@ class _Reader:
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
         self.faults: list[Finding] = []
+        self.pieces: list[Piece] = []
         self.locked: list[Finding] = []
         self.ignored: list[str] = []
 
     def read(self, file: DroppedFile) -> None:
         name = shown(file.name)
         if len(file.content) > FILE_LIMIT:
-            self._fault(
+            self._pass_over(
                 Refusal.TOO_LARGE,
-                f"{name} has {len(file.content)} bytes, and at most {FILE_LIMIT} are read; a certificate with its key "
-                "and chain has fewer than ten thousand: check which file this is",
+                f"{name} has {len(file.content)} bytes, and at most {FILE_LIMIT} are read",
+                "a certificate with its key and chain has fewer than ten thousand: check which file this is",
             )
             return
         content = plain_bytes(file.content)
-        if looks_like_pem(content):
-            self._read_pem(name, content)
-        elif (kind := kind_of(content)) is not None:
-            self._read_der(name, kind, content)
+        if looks_like_pem(content) and kind_of(content) is None:
+            is_of_use = self._read_pem(name, content)
         else:
+            is_of_use = self._read_binary(name, content) or self._read_binary(name, bare_base64(content) or b"")
+        if not is_of_use:
             self.ignored.append(name)
 
-    def _fault(self, code: Refusal, message: str) -> None:
-        self.faults.append(refusal(code, message))
+    def _pass_over(self, code: Refusal, found: str, remedy: str) -> None:
+        self.pieces.append(Piece(code, found, remedy))
 
     # PEM
 
-    def _read_pem(self, name: str, content: bytes) -> None:
+    def _read_pem(self, name: str, content: bytes) -> bool:
         found = find_blocks(content)
         if found.is_incomplete:
-            self._fault(
+            self._pass_over(
                 Refusal.INCOMPLETE_PEM,
-                f"{name} holds a PEM block without its beginning or end, like a file that is still being written; "
+                f"{name} holds a PEM block without its beginning or end, like a file that is still being written",
                 "copy it again",
             )
         used = [self._read_block(name, block) for block in found.blocks]
-        if not any(used) and not found.is_incomplete:
-            self.ignored.append(name)
+        return any(used) or found.is_incomplete
 
     def _read_block(self, name: str, block: Block) -> bool:
-        """False for blocks of no use here (parameters, requests, public keys)."""
-        if block.label in _CERTIFICATE_LABELS and not block.has_headers:
-            self._read_certificate(name, block.der)
-        elif block.label in _KEY_LABELS:
+        """False for blocks of no use here. What a block holds counts more than its label: Windows calls all of them
+        CERTIFICATE.
+        """
+        if block.label in _KEY_LABELS:
             self._read_key_block(name, block)
-        elif block.label in _PKCS7_LABELS and block.der is not None:
-            self._read_pkcs7(name, block.der)
-        else:
+        elif block.label in _HARMLESS_LABELS:
             return False
+        elif block.label.endswith(_CERTIFICATE_ENDINGS):
+            if not self._read_binary(name, block.der or b""):
+                self._damaged(name, "a certificate")
+        elif not self._read_binary(name, block.der or b""):
+            self._pass_over(
+                Refusal.UNREADABLE,
+                f"{name} holds a block of a kind that is not read ({block.label})",
+                "put the certificate and its private key there, as PEM, DER or PKCS #12",
+            )
         return True
 
     def _read_key_block(self, name: str, block: Block) -> None:
         if block.has_headers:
             self._read_key(name, block.text)
-        elif block.der is None:
+        elif kind_of(der := block.der or b"") not in (DerKind.KEY, DerKind.ENCRYPTED_KEY):
             self._damaged(name, "a private key")
         else:
-            self._read_key(name, block.der)
+            self._read_key(name, der)
 
     # Binary files
+
+    def _read_binary(self, name: str, content: bytes) -> bool:
+        """False when the content is neither DER nor BER of any known kind. Several structures may lie one behind the
+        other, and what follows them is left out.
+        """
+        if kind_of(content) is None:
+            return False
+        found = list(structures(content)) or [content]
+        for each in found:
+            kind = kind_of(each)
+            if kind is not None:
+                self._read_der(name, kind, each)
+        return True
 
     def _read_der(self, name: str, kind: DerKind, content: bytes) -> None:
         if kind is DerKind.PKCS12:
@@ -207,8 +241,8 @@ class _Reader:
             self._read_unlocked(name, opened)
 
     def _read_unlocked(self, name: str, opened: Unlocked) -> None:
-        if opened.key is not None:
-            self._read_key(name, opened.key)
+        for each in opened.keys:
+            self._read_key(name, each)
         for each in opened.certificates:
             self._read_certificate(name, each)
 
@@ -219,9 +253,9 @@ class _Reader:
             return None
         if self._protected > PROTECTED_LIMIT:
             self._is_exhausted = True
-            self._fault(
+            self._pass_over(
                 Refusal.TOO_LARGE,
-                f"{name} holds one PKCS #12 file or encrypted key too many; at most {PROTECTED_LIMIT} are opened: "
+                f"{name} holds one PKCS #12 file or encrypted key too many; at most {PROTECTED_LIMIT} are opened",
                 "leave only what belongs to this site's certificate",
             )
             return None
@@ -232,30 +266,33 @@ class _Reader:
             self._locked(name, what)
         except TooMuchWork:
             self._is_exhausted = True
-            self._fault(
+            self._pass_over(
                 Refusal.UNREADABLE,
                 f"{what} in {name} takes too long to open: it asks for more rounds of password hashing than any "
-                "program writes; write it again with openssl",
+                "program writes",
+                "write it again with openssl",
             )
         except OSError as error:
-            self._fault(Refusal.UNREADABLE, f"{name} could not be opened just now: {error.strerror or error}")
+            reason = error.strerror or str(error)
+            self._pass_over(Refusal.UNREADABLE, f"{name} could not be opened just now: {reason}", "try again")
         return None
 
     def _read_pkcs7(self, name: str, content: bytes) -> None:
+        """The certificates as they stand there: each is read as leniently as any other."""
         try:
-            certificates = pkcs7.load_der_pkcs7_certificates(content)
-        except UNREADABLE:
+            certificates = certificates_of_pkcs7(to_der(content))
+        except ValueError:
             self._damaged(name, "a PKCS #7 collection")
             return
         for each in certificates:
-            self._read_certificate(name, each.public_bytes(serialization.Encoding.DER))
+            self._read_certificate(name, each)
 
     # What all formats come down to
 
-    def _read_certificate(self, name: str, der: bytes | None) -> None:
+    def _read_certificate(self, name: str, der: bytes) -> None:
         try:
-            facts = read_certificate(der or b"")
-        except UNREADABLE:
+            facts = read_certificate(der)
+        except Unreadable:
             self._damaged(name, "a certificate")
             return
         self.certificates.setdefault(facts.der, (facts, name))
@@ -271,7 +308,7 @@ class _Reader:
         else:
             try:
                 key = _load_key(content, None)
-            except UNREADABLE:
+            except Unreadable:
                 self._damaged(name, "a private key")
             else:
                 self._add_key(name, key)
@@ -279,14 +316,16 @@ class _Reader:
     def _add_key(self, name: str, key: PrivateKeyTypes) -> None:
         try:
             spki = public_key_of(key)
-        except (*UNREADABLE, AttributeError):  # key agreement keys have no certificate; some have no such encoding
+        except Unreadable:  # key agreement keys have no certificate; some have no such encoding
             self._damaged(name, "a private key")
             return
         self.keys.setdefault(spki, FoundKey(key, spki, name))
 
     def _damaged(self, name: str, what: str) -> None:
-        self._fault(
-            Refusal.UNREADABLE, f"{name} holds {what} that can't be read: it is damaged or half written; copy it again"
+        self._pass_over(
+            Refusal.UNREADABLE,
+            f"{name} holds {what} that can't be read: it is damaged or half written",
+            "copy it again",
         )
 
     def _locked(self, name: str, what: str) -> None:

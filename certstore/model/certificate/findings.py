@@ -19,6 +19,10 @@ class Problem(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     NAME_NOT_COVERED = "name_not_covered"
     INTERMEDIATE_EXPIRED = "intermediate_expired"
+    CLIENTS_REFUSE = "clients_refuse"
+    MUST_STAPLE = "must_staple"
+    MANY_NAMES = "many_names"
+    LEFT_OUT = "left_out"
 
 
 class Refusal(StrEnum):
@@ -43,12 +47,15 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     WRONG_NAME = "wrong_name"
+    CLIENTS_REFUSE = "clients_refuse"
+    FAULT = "fault"
 
 
 FORCIBLE = {
     Refusal.EXPIRED: Problem.EXPIRED,
     Refusal.NOT_YET_VALID: Problem.NOT_YET_VALID,
     Refusal.WRONG_NAME: Problem.NAME_NOT_COVERED,
+    Refusal.CLIENTS_REFUSE: Problem.CLIENTS_REFUSE,
 }
 """The refusals that `force` overrules, and the problem that each one becomes."""
 
@@ -63,6 +70,24 @@ class Finding:
 
     def to_json(self) -> dict[str, str]:
         return {"code": str(self.code), "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something in a file that is of no use: a reason to refuse where it may be what is missing, else only a note.
+
+    `found` is what it is, with the file's name; `remedy` is what to do when it is needed.
+    """
+
+    code: str
+    found: str
+    remedy: str = ""
+
+    def as_refusal(self) -> Finding:
+        return Finding(self.code, f"{self.found}; {self.remedy}" if self.remedy else self.found)
+
+    def as_note(self) -> Finding:
+        return Finding(Problem.LEFT_OUT, f"{self.found}; the certificate and its key are whole without it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,48 +11,41 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cryptography import x509
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes, PublicKeyTypes
 
-from certstore.model.certificate.der import issuer_and_subject
+from certstore.model.certificate.der import structures
+from certstore.model.certificate.library import Unreadable, ask_library
+from certstore.model.certificate.signatures import UNKNOWN_HASH, hash_name, is_signature_of
+from certstore.model.certificate.x509_fields import Fields, read_fields
+from certstore.model.certificate.x509_names import comparable, name_text
 from certstore.model.names import is_host_name
 
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    InternalError,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
-"""Everything the crypto library raises for bytes that it can't read."""
+__all__ = ["UNKNOWN_HASH", "CertificateFacts", "describe_key", "is_signed_by", "public_key_of", "read_certificate"]
 
-UNKNOWN_HASH = "unknown"
 _TLS_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: `contents` keeps one per certificate
 class CertificateFacts:
-    """`spki` is the DER of `public_key`, what pairs it with a private key; `signature_hash` is None for EdDSA.
+    """`spki` is the DER of `public_key` in normal form, what pairs it with a private key; both are empty where the
+    library can't read the key. `signature_hash` is None for EdDSA.
 
     `label` is what messages call it: its first name, else its subject. `dns_names` holds the SAN's usable DNS names in
-    normal form; a common name plays no part (RFC 9525 §6.2). `issuer` and `subject` are names as they are encoded.
+    normal form, `other_names` the rest of them as they are written; a common name plays no part (RFC 9525 §6.2).
+    `issuer` and `subject` are names in the form in which they are compared.
     """
 
     label: str
-    certificate: x509.Certificate = field(repr=False)
     der: bytes = field(repr=False)
-    public_key: CertificatePublicKeyTypes = field(repr=False)
+    fields: Fields = field(repr=False)
+    public_key: CertificatePublicKeyTypes | None = field(repr=False)
     spki: bytes = field(repr=False)
-    issuer: bytes = field(repr=False)
-    subject: bytes = field(repr=False)
+    issuer: object = field(repr=False)
+    subject: object = field(repr=False)
     dns_names: tuple[str, ...]
+    other_names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
     is_ca: bool
@@ -70,11 +63,13 @@ class CertificateFacts:
 
     @property
     def issuer_text(self) -> str:
-        """In RFC 4514's form, for people. An encoding that the library refuses is not the administrator's fault."""
-        try:
-            return self.certificate.issuer.rfc4514_string()
-        except UNREADABLE:
-            return "(a name that can't be read)"
+        """In RFC 4514's form, for people."""
+        return name_text(self.fields.issuer)
+
+    @property
+    def serial(self) -> str:
+        """In lower-case hex."""
+        return f"{self.fields.serial:x}"
 
     @property
     def fingerprint(self) -> str:
@@ -83,33 +78,41 @@ class CertificateFacts:
 
 
 @functools.lru_cache(maxsize=512)
-def read_certificate(der: bytes) -> CertificateFacts:
-    """Raises one of UNREADABLE."""
-    certificate = x509.load_der_x509_certificate(der)
-    public_key = certificate.public_key()
-    issuer, subject = issuer_and_subject(der)
-    extensions = {each.oid: each.value for each in certificate.extensions}
+def read_certificate(content: bytes) -> CertificateFacts:
+    """The certificate at the beginning of `content`: what follows it, such as OpenSSL's trust settings, is left out.
+
+    Raises Unreadable.
+    """
+    der = next(structures(content), b"")
+    try:
+        fields = read_fields(der)
+    except (ValueError, IndexError) as error:
+        raise Unreadable(str(error)) from error
+    public_key, spki = _public_key(fields.spki)
     key_kind, key_bits = describe_key(public_key)
-    dns_names = _dns_names(extensions.get(x509.SubjectAlternativeName.oid))
+    if fields.has_explicit_curve:
+        key_kind = "an EC (explicit parameters)"
+    dns_names, other_names = _names(fields.names)
     return CertificateFacts(
-        label=dns_names[0] if dns_names else certificate.subject.rfc4514_string() or "(no subject)",
-        certificate=certificate,
+        label=dns_names[0] if dns_names else name_text(fields.subject) or "(no subject)",
         der=der,
+        fields=fields,
         public_key=public_key,
-        spki=_spki(public_key),
-        issuer=issuer,
-        subject=subject,
+        spki=spki,
+        issuer=comparable(fields.issuer),
+        subject=comparable(fields.subject),
         dns_names=dns_names,
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        is_ca=_is_ca(extensions.get(x509.BasicConstraints.oid)),
-        is_for_servers=_is_for_servers(extensions.get(x509.ExtendedKeyUsage.oid)),
-        may_sign=_may_sign(extensions.get(x509.KeyUsage.oid)),
+        other_names=other_names,
+        not_before=fields.not_before,
+        not_after=fields.not_after,
+        is_ca=fields.is_ca,
+        is_for_servers=fields.is_for_servers,
+        may_sign=fields.may_sign,
         key_kind=key_kind,
         key_bits=key_bits,
-        signature_hash=_signature_hash(certificate),
-        subject_key_id=_subject_key_id(extensions.get(x509.SubjectKeyIdentifier.oid)),
-        authority_key_id=_authority_key_id(extensions.get(x509.AuthorityKeyIdentifier.oid)),
+        signature_hash=hash_name(fields.signature_algorithm),
+        subject_key_id=fields.subject_key_id,
+        authority_key_id=fields.authority_key_id,
     )
 
 
@@ -117,29 +120,16 @@ def is_signed_by(child: CertificateFacts, issuer: CertificateFacts) -> bool | No
     """Whether the issuer's name and key made this certificate; None when the algorithm can't be checked here."""
     if child.issuer != issuer.subject:
         return False
-    certificate, key = child.certificate, issuer.public_key
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            # The same as the general way below, but with the issuer's key read once and not for each of its leaves.
-            scheme = certificate.signature_algorithm_parameters
-            if not isinstance(scheme, ec.ECDSA):
-                return False
-            key.verify(certificate.signature, certificate.tbs_certificate_bytes, scheme)
-        else:
-            certificate.verify_directly_issued_by(issuer.certificate)
-    except InvalidSignature:
-        return False
-    except UNREADABLE:
-        return None
-    return True
+    fields = child.fields
+    return is_signature_of(issuer.public_key, fields.signature_algorithm, fields.signature, fields.signed)
 
 
 def public_key_of(key: PrivateKeyTypes) -> bytes:
-    """The SPKI of a private key, to compare with `CertificateFacts.spki`; raises one of UNREADABLE."""
-    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    """The SPKI of a private key, to compare with `CertificateFacts.spki`; raises Unreadable."""
+    return ask_library(lambda: _spki(key.public_key()))
 
 
-def describe_key(key: CertificatePublicKeyTypes | PrivateKeyTypes) -> tuple[str, int]:
+def describe_key(key: CertificatePublicKeyTypes | PrivateKeyTypes | None) -> tuple[str, int]:
     """Kind (`ec`, `rsa`, or words for messages) and size in bits; an EC curve that TLS does not use has words."""
     match key:
         case ec.EllipticCurvePublicKey() | ec.EllipticCurvePrivateKey():
@@ -156,47 +146,29 @@ def describe_key(key: CertificatePublicKeyTypes | PrivateKeyTypes) -> tuple[str,
             return "an unusual", 0
 
 
-def _spki(key: CertificatePublicKeyTypes) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-# Each function takes the extension's value, or None where the certificate has no such extension.
-
-
-def _dns_names(san: x509.ExtensionType | None) -> tuple[str, ...]:
-    if not isinstance(san, x509.SubjectAlternativeName):
-        return ()
-    names = (name.lower().removesuffix(".") for name in san.get_values_for_type(x509.DNSName))
-    return tuple(dict.fromkeys(name for name in names if is_host_name(name.removeprefix("*."))))
-
-
-def _is_ca(constraints: x509.ExtensionType | None) -> bool:
-    return isinstance(constraints, x509.BasicConstraints) and constraints.ca
-
-
-def _is_for_servers(usages: x509.ExtensionType | None) -> bool:
-    """RFC 5280 §4.2.1.12: without the extension, every use is allowed."""
-    if not isinstance(usages, x509.ExtendedKeyUsage):
-        return True
-    return ExtendedKeyUsageOID.SERVER_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
-
-
-def _may_sign(usage: x509.ExtensionType | None) -> bool:
-    """Handshakes are signed; RFC 8446 §4.4.2.2: where there is the extension, it has to say digitalSignature."""
-    return not isinstance(usage, x509.KeyUsage) or usage.digital_signature
-
-
-def _subject_key_id(identifier: x509.ExtensionType | None) -> bytes | None:
-    return identifier.digest if isinstance(identifier, x509.SubjectKeyIdentifier) else None
-
-
-def _authority_key_id(identifier: x509.ExtensionType | None) -> bytes | None:
-    return identifier.key_identifier if isinstance(identifier, x509.AuthorityKeyIdentifier) else None
-
-
-def _signature_hash(certificate: x509.Certificate) -> str | None:
+def _public_key(spki: bytes) -> tuple[CertificatePublicKeyTypes | None, bytes]:
+    """The key and its normal form, or nothing where the library does not know its kind."""
     try:
-        algorithm = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        return UNKNOWN_HASH
-    return algorithm.name if algorithm is not None else None
+        key = ask_library(lambda: serialization.load_der_public_key(spki))
+        return key, _spki(key)  # type: ignore[return-value]  # key agreement keys are in no certificate, and do no harm
+    except Unreadable:
+        return None, b""
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return ask_library(lambda: key.public_bytes(serialization.Encoding.DER, form))
+
+
+def _names(written: tuple[bytes, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The usable names in normal form, once each, and those that no client can ask for."""
+    usable: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for each in written:
+        text = each.decode("ascii", "backslashreplace")
+        name = text.lower().removesuffix(".")
+        if is_host_name(name.removeprefix("*.")):
+            usable[name] = None
+        else:
+            others[text] = None
+    return tuple(usable), tuple(others)

@@ -123,8 +123,6 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
         known = replace(known, has_drop=True)
     if drop.is_absent or not is_news(drop.digest, pending.last, known.source):
         return ReadDrop(drop, known, None)
-    if drop.findings:
-        return ReadDrop(drop, known, Refused(drop.findings))
     unlock, faults = Unlocker(), list[OSError]()
 
     def noting_faults(content: bytes, password: bytes | None) -> Unlocked:
@@ -134,7 +132,7 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
             faults.append(error)
             raise
 
-    verdict = read_bundle(drop.files, now=now, names=known.expected_names, unlock=noting_faults)
+    verdict = read_bundle(drop.files, now=now, names=known.expected_names, unlock=noting_faults, unread=drop.findings)
     return ReadDrop(drop, known, verdict, faults[0] if faults and isinstance(verdict, Refused) else None)
 
 

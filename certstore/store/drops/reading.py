@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certstore.files.permissions import repair_command
-from certstore.model.certificate.der import kind_of
+from certstore.model.certificate.contents import may_hold_something
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
-from certstore.model.certificate.pem import FILE_LIMIT, looks_like_pem, plain_bytes
+from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.layout import SITE_YAML
 from certstore.model.text import shown
 
 MAX_FILES = 64
 MAX_BYTES = 4_000_000
 _ATTEMPTS = 3
-_CERTIFICATE_SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p12", ".pfx")
+_CERTIFICATE_SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p12", ".pfx", ".p7b", ".p7c", ".jks")
 # Files that editors, copying programs and package managers make beside a file while they write it.
 _TRANSIENT_SUFFIXES = ("~", ".tmp", ".temp", ".part", ".partial", ".filepart", ".swp", ".swx", ".swo", ".crdownload")
 
@@ -43,8 +43,7 @@ class DropPlaces:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """What was found. `findings` tell what could not be read; any of them refuses the drop as a whole, because the
-    missing part may be the one that matters.
+    """What was found. `findings` tell what could not be read: reasons to refuse unless the rest is whole without it.
 
     `digest` changes with the content of any file that could hold a key or a certificate, but not with names, order,
     times or other files. `changed_at` is the newest change in seconds since the epoch. `is_steady` is False when the
@@ -222,5 +221,4 @@ def _digest(files: Sequence[DroppedFile], findings: Sequence[Finding]) -> str:
 
 def _may_matter(file: DroppedFile) -> bool:
     """Whether content or name suggests a key or a certificate; other files in the folder do not count."""
-    plain = plain_bytes(file.content)
-    return file.name.endswith(_CERTIFICATE_SUFFIXES) or looks_like_pem(plain) or kind_of(plain) is not None
+    return file.name.lower().endswith(_CERTIFICATE_SUFFIXES) or may_hold_something(file.content)

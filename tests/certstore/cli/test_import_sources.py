@@ -9,9 +9,24 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.jwk import JWKEC, JWKRSA
 
 from certstore.acme.account import load_key
-from certstore.cli.import_sources import Found, FoundSite, read_acme_sh, read_bluemind, read_certbot
+from certstore.cli import import_sources
+from certstore.cli.import_sources import Found, FoundSite, Reader, read_acme_sh, read_bluemind, read_certbot
+from certstore.model.certificate.contents import read_contents
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.settings.models import Source
 from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.model.bundles import DAY, NOW
+from tests.certstore.model.certificate.odd_certificates import (
+    FEATURES,
+    LEAF,
+    POLICIES,
+    SERIAL,
+    changed,
+    put,
+    sequence,
+    to_text,
+    with_extension,
+)
 
 CA = CertificateAuthority()
 DIRECTORY = "acme-v02.api.letsencrypt.org/directory"
@@ -67,6 +82,86 @@ def test_certbot_lineages_become_sites_that_are_ordered_for(tmp_path: Path) -> N
     )
     assert found.notes == ()
     assert contents(tmp_path) == before
+
+
+def test_of_two_lineages_of_a_host_the_one_in_use_is_imported(tmp_path: Path) -> None:
+    """certbot made NAME-0001 when a name was gone: ordering for both would fail for the dead one."""
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test", "dead.test", not_after=NOW - DAY))
+    certbot_lineage(tmp_path, "a.test-0001", CA.issue("a.test", "imap.a.test"))
+    found = read_certbot(tmp_path)
+    (site,) = found.sites
+    assert (site.site, site.additional_names, len(site.files)) == ("a.test", ("imap.a.test",), 2)
+    (note,) = found.notes
+    assert "live/a.test: it is superseded by" in note
+    assert "dead.test" in note
+
+
+@pytest.mark.parametrize("names", [("dead.test", "a.test"), ("a.test", "dead.test")])
+def test_expired_lineage_of_another_host_brings_back_no_dead_name(tmp_path: Path, names: tuple[str, ...]) -> None:
+    certbot_lineage(tmp_path, "old", CA.issue(*names, not_after=NOW - DAY))
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test"))
+    found = read_certbot(tmp_path)
+    assert [(each.site, each.additional_names) for each in found.sites] == [("a.test", ())]
+    assert len(found.notes) == 1
+
+
+def test_of_two_valid_lineages_the_newer_one_is_imported_whatever_its_name(tmp_path: Path) -> None:
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test", "b.a.test", not_before=NOW - DAY))
+    certbot_lineage(tmp_path, "a.test-0001", CA.issue("a.test", "c.a.test", not_before=NOW - 30 * DAY))
+    found = read_certbot(tmp_path)
+    assert [each.additional_names for each in found.sites] == [("b.a.test",)]
+    assert "c.a.test" in found.notes[0]
+
+
+def test_lineages_with_both_kinds_of_key_and_the_same_names_are_one_site(tmp_path: Path) -> None:
+    certbot_lineage(tmp_path, "a.test", CA.issue("a.test", "b.test", key_type="rsa2048"))
+    certbot_lineage(tmp_path, "a.test-0001", CA.issue("b.test", "a.test"))
+    found = read_certbot(tmp_path)
+    assert [len(each.files) for each in found.sites] == [4]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("reader", [read_certbot, read_bluemind])
+def test_name_that_cannot_be_a_site_s_is_noted(tmp_path: Path, reader: Reader) -> None:
+    issued = CA.issue("a.test", "under_score.a.test")
+    certbot_lineage(tmp_path, "a.test", issued)
+    (tmp_path / "bm_cert-a.test.pem").write_bytes(issued.combined_pem)
+    found = reader(tmp_path)
+    assert [each.additional_names for each in found.sites] == [()]
+    assert [note for note in found.notes if "under_score.a.test" in note]
+
+
+ODD_FILES = {
+    "TLS feature 99": to_text(changed(with_extension(FEATURES, sequence(b"\x02\x01\x63")))),
+    "a policy in latin-1": to_text(changed(with_extension(POLICIES, b"\x04\x01\xfc"))),
+    "a negative serial": to_text(changed(put(SERIAL, b"\x02\x01\xfb"))),
+    "version 4": to_text(changed(put(0, b"\xa0\x03\x02\x01\x03"))),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FILES)
+def test_odd_certificate_is_imported_as_any_other(tmp_path: Path, odd: str) -> None:
+    (tmp_path / "bm_cert.pem").write_bytes(CA.issue("mail.test").combined_pem)
+    (tmp_path / "bm_cert-odd.pem").write_bytes(LEAF.privkey_pem + ODD_FILES[odd] + LEAF.chain_pem)
+    found = read_bluemind(tmp_path)
+    assert set(by_site(found)) == {"main", "a.test"}
+    assert found.notes == ()
+
+
+def test_fault_at_one_file_is_noted_and_the_others_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(files: tuple[DroppedFile, ...], password: bytes | None) -> object:
+        if b"odd" in files[0].content:
+            raise KeyError(99)
+        return read_contents(files, password)
+
+    monkeypatch.setattr(import_sources, "read_contents", fail)
+    (tmp_path / "bm_cert.pem").write_bytes(CA.issue("mail.test").combined_pem)
+    (tmp_path / "bm_cert-odd.pem").write_bytes(b"odd")
+    found = read_bluemind(tmp_path)
+    assert set(by_site(found)) == {"main"}
+    assert found.notes == (f"{tmp_path}/bm_cert-odd.pem: it can't be read and is not imported (KeyError)",)
 
 
 def test_certbot_account_is_imported_with_its_key(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ RSA = CA.issue("a.test", "b.test", key_type="rsa2048")
 BOTH = accepted(ONE.combined_pem, RSA.combined_pem)
 NO_CHAIN = accepted(ONE.privkey_pem, ONE.cert_pem)
 OLDER = accepted(CA.issue("a.test", "b.test", not_before=ONE.not_before - DAY, not_after=ONE.not_after).combined_pem)
+FRAGMENT = b"-----BEGIN CERTIFICATE-----\nMIIB"
+WITH_FRAGMENT = accepted(ONE.combined_pem, FRAGMENT)
+OLDER_WITH_FRAGMENT = replace(OLDER, problems=WITH_FRAGMENT.problems)
 REFUSED = Refused((refusal(Refusal.NO_KEY, "there is no key"),))
 
 
@@ -197,3 +200,22 @@ def test_last_drop_comes_back_from_json(last: LastDrop) -> None:
 @pytest.mark.parametrize("value", [None, "old", [], ["old"], ["old", 1], [1, True], ["old", True, True], {"old": True}])
 def test_anything_else_is_no_last_drop(value: object) -> None:
     assert not is_last_drop(value)
+
+
+def test_fragment_beside_a_whole_pair_only_costs_the_settle_time() -> None:
+    for served in (None, live(WHOLE), live(OLDER)):
+        waiting = decide_drop(facts(SETTLE - TICK), WITH_FRAGMENT, last=None, source=Source.FILE, live=served)
+        assert isinstance(waiting, Wait)
+        decision = decide_drop(facts(), WITH_FRAGMENT, last=None, source=Source.FILE, live=served)
+        assert decision == Decided(WITH_FRAGMENT)
+
+
+def test_what_remains_of_a_drop_that_cannot_be_read_never_replaces_something_newer() -> None:
+    """The new key became unreadable, and an old pair still lies beside it."""
+    decision = decide_drop(facts(), OLDER_WITH_FRAGMENT, last=None, source=Source.FILE, live=live(WHOLE))
+    assert isinstance(decision, Decided)
+    assert isinstance(decision.verdict, Refused)
+    assert [each.code for each in decision.verdict.findings] == [Refusal.UNREADABLE]
+    assert "file1.bin" in decision.verdict.message
+    decision = decide_drop(facts(), OLDER, last=None, source=Source.FILE, live=live(WHOLE))
+    assert decision == Decided(OLDER), "a whole drop may be older: somebody goes back"

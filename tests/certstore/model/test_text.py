@@ -1,6 +1,6 @@
 import pytest
 
-from certstore.model.text import listed, shown
+from certstore.model.text import first_line, listed, shown, written_text
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,26 @@ def test_list_stays_short(items: list[str], expected: str) -> None:
 
 def test_five_are_listed_unless_asked_otherwise() -> None:
     assert listed([str(number) for number in range(9)]) == "0, 1, 2, 3, 4 and 4 more"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"s3cret\n", id="UTF-8"),
+        pytest.param(b"\xef\xbb\xbfs3cret\r\n", id="UTF-8 with a mark"),
+        pytest.param("s3cret\r\n".encode("utf-16"), id="UTF-16"),
+        pytest.param(b"\xfe\xff" + "s3cret\n".encode("utf-16-be"), id="UTF-16, big end first"),
+        pytest.param(b"s3cret\r", id="CR"),
+        pytest.param(b"s3cret", id="no line end"),
+    ],
+)
+def test_file_of_a_person_is_read_however_an_editor_wrote_it(content: bytes) -> None:
+    assert written_text(content).strip() == "s3cret"
+    assert first_line(content) == b"s3cret"
+
+
+def test_password_in_an_older_encoding_is_its_bytes() -> None:
+    assert first_line(b"gr\xfc\xdfe\r\nmore") == b"gr\xfc\xdfe"
+    assert first_line(b"") == b""
+    with pytest.raises(UnicodeDecodeError):
+        written_text(b"gr\xfc\xdfe")

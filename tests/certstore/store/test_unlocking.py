@@ -117,7 +117,7 @@ def test_a_pkcs12_file_holds_what_it_holds_for_the_library(password: bytes | Non
 @pytest.mark.parametrize("is_traditional", [False, True], ids=["PKCS #8", "RFC 1421"])
 def test_an_encrypted_key_is_the_key_without_encryption(is_traditional: bool) -> None:
     content = ONE.encrypted_privkey_pem(PASSWORD, traditional=is_traditional)
-    assert Unlocker()(content, PASSWORD).key == ONE.privkey_der
+    assert Unlocker()(content, PASSWORD).keys == (ONE.privkey_der,)
     files = [DroppedFile("key.pem", content), DroppedFile("chain.pem", ONE.fullchain_pem)]
     bundle = read_bundle(files, password=PASSWORD, now=datetime.now(UTC), unlock=Unlocker())
     assert isinstance(bundle, CertificateBundle)
@@ -189,4 +189,4 @@ def test_all_files_of_one_reading_share_the_time() -> None:
         open_many()
     with pytest.raises(TooMuchWork):
         unlock(ONE.pkcs12(PASSWORD), PASSWORD)
-    assert Unlocker()(ONE.pkcs12(PASSWORD), PASSWORD).key == ONE.privkey_der, "another reading has its own time"
+    assert Unlocker()(ONE.pkcs12(PASSWORD), PASSWORD).keys == (ONE.privkey_der,), "another reading has its own time"

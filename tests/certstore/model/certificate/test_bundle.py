@@ -225,15 +225,6 @@ def test_leaf_signed_by_a_root_of_the_drop_misses_nothing() -> None:
     assert [each.code for each in accepted(issued.combined_pem).problems] == [Problem.MISSING_INTERMEDIATE]
 
 
-def test_issuer_in_an_encoding_that_nobody_reads_is_no_reason_to_fail() -> None:
-    issued = CertificateAuthority("Qqqq", intermediate=False).issue("a.test")
-    der = issued.cert_der.replace(b"Qqqq", b"\xff\xfe\xfd\xfc")
-    bundle = read_bundle([DroppedFile("a.der", der), DroppedFile("a.key", issued.privkey_pem)], now=NOW)
-    assert isinstance(bundle, CertificateBundle)
-    assert bundle.primary.issuer == "(a name that can't be read)"
-    assert [each.code for each in bundle.problems] == [Problem.MISSING_INTERMEDIATE]
-
-
 def test_self_signed_certificate_is_taken_and_noted() -> None:
     issued = CA.issue("a.test", self_signed=True)
     bundle = accepted(issued.combined_pem, CA.root_pem)

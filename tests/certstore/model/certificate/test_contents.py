@@ -50,8 +50,8 @@ def test_no_more_protected_keys_are_opened_than_belong_to_one_site() -> None:
     files = [DroppedFile(f"{number}.p12", ONE.pkcs12(PASSWORD)) for number in range(PROTECTED_LIMIT)]
     files += [DroppedFile("keys.pem", ONE.encrypted_privkey_pem(PASSWORD) * 20)]
     found = read_contents(files, PASSWORD, count)
-    assert [each.code for each in found.faults] == [Refusal.TOO_LARGE]
-    assert "keys.pem" in found.faults[0].message
+    assert {each.code for each in found.pieces} == {Refusal.TOO_LARGE}
+    assert "keys.pem" in found.pieces[0].found
     assert len(opened) == PROTECTED_LIMIT
 
 
@@ -64,8 +64,8 @@ def test_after_one_that_takes_too_long_no_other_is_opened() -> None:
 
     files = [DroppedFile("a.pem", ONE.encrypted_privkey_pem(PASSWORD)), DroppedFile("b.p12", ONE.pkcs12(PASSWORD))]
     found = read_contents(files, PASSWORD, endless)
-    assert [each.code for each in found.faults] == [Refusal.UNREADABLE]
-    assert "the private key in a.pem takes too long to open" in found.faults[0].message
+    assert [each.code for each in found.pieces] == [Refusal.UNREADABLE]
+    assert "the private key in a.pem takes too long to open" in found.pieces[0].found
     assert len(opened) == 1
 
 

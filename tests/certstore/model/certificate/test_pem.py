@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from certstore.model.certificate.pem import find_blocks, looks_like_pem, plain_bytes, to_pem
 
 BLOCK = b"-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
+WHOLE = [("CERTIFICATE", b"\1\2\3")]
 OTHER = b"-----BEGIN X509 CRL-----\nBAUG\n-----END X509 CRL-----\n"
 
 
@@ -30,6 +31,27 @@ OTHER = b"-----BEGIN X509 CRL-----\nBAUG\n-----END X509 CRL-----\n"
         pytest.param(BLOCK[30:], [], True, id="only the last boundary"),
         pytest.param(BLOCK[:32] + BLOCK, [("CERTIFICATE", b"\1\2\3")], True, id="a block begins within a block"),
         pytest.param(BLOCK.replace(b"END CERT", b"END XERT"), [], True, id="boundaries with two labels"),
+        # A boundary is a whole line.
+        pytest.param(b"see -----BEGIN CERTIFICATE-----\n", [], False, id="a boundary behind words"),
+        pytest.param(b"-----BEGIN CERTIFICATE-----.\n", [], False, id="a boundary before a full stop"),
+        pytest.param(b"-----BEGIN CERTIFICATE----- and so on\n", [], False, id="a boundary before words"),
+        pytest.param(b"-----BEGIN X----- is not -----END X-----!", [], False, id="two boundaries among words"),
+        pytest.param(b"# " + BLOCK.replace(b"\n", b"\n# ") + b"\n" + BLOCK, WHOLE, False, id="a comment of a block"),
+        pytest.param(b"> " + BLOCK.replace(b"\n", b"\n> ") + b"\n", [], False, id="a quoted block"),
+        pytest.param(b"'" + BLOCK + b"'", [], True, id="a quotation mark before the first boundary"),
+        pytest.param(BLOCK.replace(b"\n", b"\r"), WHOLE, False, id="CR"),
+        pytest.param(BLOCK.replace(b"\n", b"\n\r\n\r"), WHOLE, False, id="empty lines between"),
+        pytest.param(BLOCK.replace(b"\n", "\u00a0\n".encode()), WHOLE, False, id="no-break spaces"),
+        pytest.param(BLOCK.replace(b"\n", b"\xa0\r\n"), WHOLE, False, id="no-break spaces in latin-1"),
+        pytest.param(BLOCK.replace(b"\n", "\n\u200b".encode()), WHOLE, False, id="zero-width spaces"),
+        pytest.param(b"\t" + BLOCK.replace(b"\n", b"\n  "), WHOLE, False, id="indented"),
+        pytest.param(BLOCK + "\ufeff".encode() + BLOCK, WHOLE * 2, False, id="a mark between joined files"),
+        pytest.param(BLOCK.replace(b"-----\nA", b"-----A").replace(b"D\n", b"D"), WHOLE, False, id="no line ends"),
+        pytest.param(b"-----BEGIN CERTIFICATE-----\nAQ" + BLOCK, WHOLE, True, id="a whole one right behind a half"),
+        pytest.param(b"Bag Attributes\n    a: b\nsubject=C = DE\n" + BLOCK, WHOLE, False, id="bag attributes"),
+        pytest.param(BLOCK.replace(b"\n", b"\nComment: x\n\n", 1), WHOLE, False, id="header lines"),
+        pytest.param(b"-----BEGIN PGP MESSAGE-----\n\nx\n", [], True, id="a half of something else"),
+        pytest.param(b"-----BEGIN CERT\n" + BLOCK, WHOLE, False, id="a cut boundary above"),
     ],
 )
 def test_blocks(content: bytes, found: list[tuple[str, bytes | None]], is_incomplete: bool) -> None:
@@ -56,6 +78,8 @@ def test_representation_of_a_block_shows_nothing_of_it() -> None:
         pytest.param(b"\xef\xbb\xbf" + BLOCK, BLOCK, id="UTF-8 with a mark"),
         pytest.param(b"\xff\xfe" + BLOCK.decode().encode("utf-16-le"), BLOCK, id="UTF-16, little end first"),
         pytest.param(b"\xfe\xff" + BLOCK.decode().encode("utf-16-be"), BLOCK, id="UTF-16, big end first"),
+        pytest.param(BLOCK.decode().encode("utf-16-le"), BLOCK, id="UTF-16 without a mark, little end first"),
+        pytest.param(BLOCK.decode().encode("utf-16-be"), BLOCK, id="UTF-16 without a mark, big end first"),
         pytest.param(b"\xff\xfex", b"\xff\xfex", id="no UTF-16 although it begins so"),
         pytest.param(BLOCK, BLOCK, id="plain"),
     ],

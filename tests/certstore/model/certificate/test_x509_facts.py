@@ -9,13 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ed448, ed25519, x2551
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certstore.model.certificate.x509_facts import (
-    UNREADABLE,
-    describe_key,
-    is_signed_by,
-    public_key_of,
-    read_certificate,
-)
+from certstore.model.certificate.library import Unreadable
+from certstore.model.certificate.x509_facts import describe_key, is_signed_by, public_key_of, read_certificate
 from tests.certificates import CertificateAuthority, make_key
 from tests.certstore.model.bundles import CA, ONE, OTHER
 
@@ -108,7 +103,7 @@ def test_key_is_described(key: PrivateKeyTypes, expected: tuple[str, int]) -> No
 
 @pytest.mark.parametrize("der", [b"", b"\x30\x00", ONE.cert_der[:-1], ONE.privkey_der], ids=["none", "0", "cut", "key"])
 def test_what_is_no_certificate_is_unreadable(der: bytes) -> None:
-    with pytest.raises(UNREADABLE):
+    with pytest.raises(Unreadable):
         read_certificate(der)
 
 

@@ -123,16 +123,36 @@ BAD_DROPS: dict[Callable[[Path, CertificateAuthority], None], str] = {
     a_weak_key: "weak_key",
     a_locked_key: "encrypted_key",
     empty_files: "empty",
-    ten_megabytes: "too_large",
     binary_noise: "unreadable",
     a_web_page: "unreadable",
-    a_pipe: "unreadable",
-    a_device: "unreadable",
-    a_loop_of_links: "unreadable",
-    a_link_to_nothing: "unreadable",
-    a_folder_for_a_file: "unreadable",
     a_thousand_files: "too_large",
 }
+BESIDE_A_WHOLE_PAIR = [ten_megabytes, a_pipe, a_device, a_loop_of_links, a_link_to_nothing, a_folder_for_a_file]
+
+
+@pytest.mark.parametrize("spoil", BESIDE_A_WHOLE_PAIR)
+def test_what_cannot_be_read_beside_a_whole_pair_is_noted(
+    tmp_path: Path, ca: CertificateAuthority, spoil: Callable[[Path, CertificateAuthority], None]
+) -> None:
+    with writing(tmp_path) as writer:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        before = check_until_decided(writer, SITE).result
+        spoil(tmp_path / "domains" / SITE, ca)
+        after = check_until_decided(writer, SITE).result
+        assert before is not None
+        assert after is not None
+        assert (after.outcome, after.version) == (Outcome.DONE, 2)
+        assert served(tmp_path, SITE) == after.fingerprint != before.fingerprint
+        assert "whole without it" in writer.records(SITE)[-1].message
+        assert problem_codes(Store.open(tmp_path), SITE) == set()
+        shutil.rmtree(tmp_path / "domains" / SITE)
+        (tmp_path / "domains" / SITE).mkdir()
+        spoil(tmp_path / "domains" / SITE, ca)
+        (tmp_path / "domains" / SITE / "privkey.pem").unlink()
+        refused = check_until_decided(writer, SITE).result
+        assert refused is not None
+        assert refused.outcome is Outcome.REFUSED, "without a pair it is the reason"
+        assert served(tmp_path, SITE) == after.fingerprint
 
 
 @pytest.mark.parametrize(("spoil", "reason"), BAD_DROPS.items(), ids=lambda value: getattr(value, "__name__", value))
