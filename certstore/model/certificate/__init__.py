@@ -7,6 +7,7 @@ No files, no sites, no clock.
     contents       recognises certificates and keys in files of any format
     pem, der       the two encodings: blocks in text, the outermost structure of binary files
     x509_facts     one certificate's facts, and whether one signed another
+    key_form       the form in which a private key is stored
     chain          puts intermediates in the order in which a server sends them
     checks         the rules that a pair and its chain have to pass
     findings       refusals and problems: codes and messages

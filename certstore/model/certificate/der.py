@@ -50,6 +50,39 @@ def issuer_and_subject(certificate: bytes) -> tuple[bytes, bytes]:
 
     TBSCertificate ::= { [0] version, serial, algorithm, issuer, validity, subject, … } (RFC 5280 §4.1).
     """
+    issuer_start, issuer_end, subject_start, subject_end = _places_of_names(certificate)
+    return certificate[issuer_start:issuer_end], certificate[subject_start:subject_end]
+
+
+def algorithm_of_public_key(certificate: bytes) -> bytes:
+    """The whole AlgorithmIdentifier of a certificate's key, which follows its subject. Raises ValueError."""
+    *_, subject_end = _places_of_names(certificate)
+    _, start, _ = _element(certificate, subject_end)
+    return certificate[start : _element(certificate, start)[2]]
+
+
+def algorithm_of_private_key(info: bytes) -> bytes:
+    """The whole AlgorithmIdentifier of a PrivateKeyInfo (RFC 5208 §5). Raises ValueError, also for another form."""
+    _, version, _ = _element(info, 0)
+    start = _element(info, version)[2]
+    tag, _, end = _element(info, start)
+    if tag != _SEQUENCE:
+        raise ValueError("not PKCS #8")
+    return info[start:end]
+
+
+def with_algorithm(info: bytes, algorithm: bytes) -> bytes:
+    """A PrivateKeyInfo with another AlgorithmIdentifier. Raises ValueError."""
+    before = algorithm_of_private_key(info)
+    _, start, end = _element(info, 0)
+    body = info[start:end].replace(before, algorithm, 1)
+    size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
+    length = size if len(body) < 0x80 else bytes([0x80 | len(size)]) + size
+    return bytes([_SEQUENCE]) + length + body
+
+
+def _places_of_names(certificate: bytes) -> tuple[int, int, int, int]:
+    """Start and end of the issuer, start and end of the subject."""
     _, outer, _ = _element(certificate, 0)
     _, position, _ = _element(certificate, outer)
     if certificate[position : position + 1] == b"\xa0":
@@ -58,8 +91,7 @@ def issuer_and_subject(certificate: bytes) -> tuple[bytes, bytes]:
     issuer_start = _element(certificate, serial_end)[2]
     issuer_end = _element(certificate, issuer_start)[2]
     subject_start = _element(certificate, issuer_end)[2]
-    subject_end = _element(certificate, subject_start)[2]
-    return certificate[issuer_start:issuer_end], certificate[subject_start:subject_end]
+    return issuer_start, issuer_end, subject_start, _element(certificate, subject_start)[2]
 
 
 def _element(content: bytes, position: int) -> tuple[int, int, int]:

@@ -43,6 +43,7 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     WRONG_NAME = "wrong_name"
+    UNSERVABLE = "unservable"
 
 
 FORCIBLE = {

@@ -1,7 +1,14 @@
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from certstore.model.certificate.der import DerKind, issuer_and_subject, kind_of
+from certstore.model.certificate.der import (
+    DerKind,
+    algorithm_of_private_key,
+    algorithm_of_public_key,
+    issuer_and_subject,
+    kind_of,
+    with_algorithm,
+)
 from tests.certstore.model.bundles import CA, ONE, PASSWORD
 
 ENCRYPTED = ONE.private_key.private_bytes(
@@ -42,3 +49,26 @@ def test_names_of_a_certificate_are_those_that_the_library_reads() -> None:
 def test_names_of_a_certificate_that_is_cut_short_are_refused(length: int) -> None:
     with pytest.raises(ValueError, match="cut"):
         issuer_and_subject(ONE.cert_der[:length])
+
+
+@pytest.mark.parametrize("key_type", ["ec256", "rsa2048"])
+def test_a_key_and_its_certificate_name_one_algorithm(key_type: str) -> None:
+    issued = CA.issue("a.test", key_type=key_type)
+    algorithm = algorithm_of_private_key(issued.privkey_der)
+    assert algorithm == algorithm_of_public_key(issued.cert_der)
+    assert with_algorithm(issued.privkey_der, algorithm) == issued.privkey_der
+
+
+@pytest.mark.parametrize("size", [1, 120, 200, 60_000])
+def test_a_key_gets_another_algorithm_of_any_length(size: int) -> None:
+    other = b"\x30\x82" + size.to_bytes(2) + bytes(size)
+    changed = with_algorithm(ONE.privkey_der, other)
+    assert algorithm_of_private_key(changed) == other
+    assert kind_of(changed) is DerKind.KEY, "the lengths around it fit"
+
+
+def test_a_key_in_another_form_names_no_algorithm() -> None:
+    pkcs1 = serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    for content in (CA.issue("a.test", key_type="rsa2048").private_key.private_bytes(*pkcs1), b"", b"-----BEGIN"):
+        with pytest.raises(ValueError, match=r"PKCS #8|cut"):
+            algorithm_of_private_key(content)
