@@ -1,6 +1,7 @@
 """From checked bytes to what is served: the one way in for drops, uploads and answers of a CA, and the way back.
 
-The order is fixed: a complete version in the archive, `live` by one rename, then the commit of the site's change.
+The order is fixed: a trial by the TLS library that serves, a complete version in the archive, `live` by one rename,
+then the commit of the site's change.
 Where a step fails for lack of space or rights, the steps before it are undone, nothing that is served changes, and the
 failure is recorded.
 """
@@ -18,12 +19,14 @@ from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.model.text import listed
 from certstore.model.version import Version
+from certstore.store.trial import refused
 from certstore.store.versions import (
     digest_of,
     files_of,
     live_number,
     make_live,
     prune,
+    read_files,
     remove_live,
     version_numbers,
     write_version,
@@ -71,6 +74,10 @@ def activate(
     state: WriterState, attempt: Attempt, verdict: CertificateBundle | Refused, live: Version | None
 ) -> IntakeResult:
     """Make what was read the live version, where it was accepted and is not `live` already."""
+    try:
+        verdict = tried(state, verdict)
+    except OSError as error:
+        return _fail(state, attempt, f"{error.strerror or error}; it is tried again soon")
     if isinstance(verdict, Refused):
         reason, message = verdict.findings[0].code, verdict.message
         return _conclude(state, attempt, Outcome.REFUSED, reason, message, findings=verdict.findings)
@@ -83,11 +90,34 @@ def activate(
             source=attempt.source, now=attempt.at, sync_pool=state.sync_pool,
         )  # fmt: skip
     except OSError as error:
-        return _fail(state, attempt, error)
-    return switch_live(state, attempt, version)
+        return _fail(state, attempt, _while_writing(state, error))
+    return _switch_live(state, attempt, version)
 
 
-def switch_live(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
+def reactivate(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
+    """Make a version from the archive live again, if it can be served: the TLS library may be another one by now."""
+    try:
+        reason = state.trial(read_files(state.layout, attempt.site, version))
+    except OSError as error:
+        return _fail(state, attempt, f"version {version.number}: {error.strerror or error}")
+    if reason is not None:
+        found = refused(f"version {version.number}", reason)
+        return _conclude(
+            state, attempt, Outcome.REFUSED, found.findings[0].code, found.message, findings=found.findings
+        )
+    return _switch_live(state, attempt, version)
+
+
+def tried(state: WriterState, verdict: CertificateBundle | Refused) -> CertificateBundle | Refused:
+    """Refuse what the TLS library that serves can't serve. `activate` asks this of everything; to ask before, without
+    the writer's lock, spares others the time of the trial, as its answer is remembered. Raises OSError.
+    """
+    if isinstance(verdict, Refused) or (reason := state.trial(files_of(verdict))) is None:
+        return verdict
+    return refused(f"the certificate of {listed(verdict.primary.dns_names)}", reason)
+
+
+def _switch_live(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
     """Make an archived version the one that is served."""
     site, before = attempt.site, live_number(state.layout, attempt.site)
     record = attempt.record(Outcome.DONE, "activated", _sentence(version), version.number)
@@ -97,7 +127,7 @@ def switch_live(state: WriterState, attempt: Attempt, version: Version) -> Intak
         make_live(state.layout, site, version.number)
         state.commit(_change(attempt, record, solved, known))
     except OSError as error:
-        return _fail(state, attempt, error, _undo(state, site, before))
+        return _fail(state, attempt, _while_writing(state, error), _undo(state, site, before))
     _prune(state, site, version.number, attempt.at)
     return _result(attempt, record, version, version.problems)
 
@@ -119,7 +149,7 @@ def _conclude(
     try:
         state.commit(_change(attempt, record, refused, attempt.known))
     except OSError as error:
-        return _fail(state, attempt, error)
+        return _fail(state, attempt, _while_writing(state, error))
     return _result(attempt, record, version, findings)
 
 
@@ -128,13 +158,16 @@ def _change(attempt: Attempt, record: Record, problems: Problems, known: KnownSi
     return SiteChange(attempt.site, record, {**attempt.problems, **decided, **problems}, known, drop=attempt.drop)
 
 
-def _fail(state: WriterState, attempt: Attempt, error: OSError, problems: Problems | None = None) -> IntakeResult:
-    """The drop was not to blame: it does not count as decided."""
-    message = (
-        f"nothing was changed: {error.strerror} while writing to the store {state.layout.root}; "
+def _while_writing(state: WriterState, error: OSError) -> str:
+    return (
+        f"{error.strerror} while writing to the store {state.layout.root}; "
         "free some space, or restore the service's right to write there"
     )
-    record = attempt.record(Outcome.FAILED, "disk", message)
+
+
+def _fail(state: WriterState, attempt: Attempt, why: str, problems: Problems | None = None) -> IntakeResult:
+    """The drop was not to blame: it does not count as decided."""
+    record = attempt.record(Outcome.FAILED, "disk", f"nothing was changed: {why}")
     state.commit(SiteChange(attempt.site, record, {**attempt.problems, **(problems or {})}))
     return _result(attempt, record, None, ())
 

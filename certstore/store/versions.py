@@ -117,6 +117,12 @@ def read_version(layout: Layout, site: str, number: int) -> Version:
     return version
 
 
+def read_files(layout: Layout, site: str, version: Version) -> dict[str, bytes]:
+    """The PEM files of a version by name. Raises OSError."""
+    needed = _FILES + (_RSA_FILES if version.has_rsa_pair else ())
+    return {name: (layout.version(site, version.number) / name).read_bytes() for name in needed}
+
+
 def read_live(layout: Layout, site: str) -> Version | None:
     """The version that `live` names, when it is complete."""
     number = live_number(layout, site)

@@ -9,10 +9,12 @@ writer knows.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,7 @@ from typing import Any, Self
 from certstore.files.atomic import KeyPermissions
 from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
-from certstore.model.certificate.bundle import choose_bundle
+from certstore.model.certificate.bundle import CertificateBundle, Refused, choose_bundle
 from certstore.model.certificate.contents import Unlocked
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
@@ -31,7 +33,7 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
-from certstore.store.activation import Attempt, IntakeResult, activate, switch_live
+from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import DropCheck, SettleTimer, begin_check, finish_check, read_pending
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
@@ -142,7 +144,10 @@ class StoreWriter(Store):
                 return unlock(content, password)
 
         live, now = self.live_version(site), self._state.clock()
-        return read_upload(known, files, password, live=live, now=now, unlock=unlock_in_turn)
+        preview = read_upload(known, files, password, live=live, now=now, unlock=unlock_in_turn)
+        forced = preview.forced and self._tried(preview.forced)
+        forced = forced if isinstance(forced, CertificateBundle) else None
+        return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
 
     def install(
         self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
@@ -157,7 +162,7 @@ class StoreWriter(Store):
             with self._lock:
                 names = self._installable(preview.site).expected_names
             at = now or self._state.clock()
-            verdict = choose_bundle(preview.contents, now=at, names=names, force=force)
+            verdict = self._tried(choose_bundle(preview.contents, now=at, names=names, force=force))
             with self._lock:
                 known = self._installable(preview.site)
                 if known.expected_names == names:
@@ -193,7 +198,7 @@ class StoreWriter(Store):
                 found = f"no complete version {version} ({error})" if version in numbers else f"no version {version}"
                 kept = ", ".join(map(str, numbers)) or "none"
                 raise UnknownVersion(f"{site} has {found}; kept: {kept}") from None
-            return switch_live(self._state, Attempt(known, doing, source, self._state.clock()), chosen)
+            return reactivate(self._state, Attempt(known, doing, source, self._state.clock()), chosen)
 
     def rollback(self, site: str, version: int | None = None, *, source: str = "command") -> IntakeResult:
         """Go back to `version`, or to the one that was live before. Raises UnknownSite, UnknownVersion."""
@@ -237,6 +242,8 @@ class StoreWriter(Store):
             if isinstance(pending, DropCheck):
                 return pending
             read = read_pending(pending, self._state.clock())
+            if read.verdict is not None:
+                read = replace(read, verdict=self._tried(read.verdict))
             with self._lock:
                 check = finish_check(self._state, self._settle_timer, pending, read)
             if check is not None:
@@ -275,6 +282,12 @@ class StoreWriter(Store):
             self._state.commit(SiteChange(site, record))
 
     # Inside
+
+    def _tried(self, verdict: CertificateBundle | Refused) -> CertificateBundle | Refused:
+        """Ahead of `activate`, which asks again and gets the same answer: here nobody waits for it."""
+        with contextlib.suppress(OSError):
+            return tried(self._state, verdict)
+        return verdict
 
     def _installable(self, site: str) -> KnownSite:
         known = self._state.known(site)

@@ -25,6 +25,7 @@ from certstore.store.errors import UnknownSite
 from certstore.store.journal import JournalWriter
 from certstore.store.records import SiteRecords, read_records, same_findings, write_records
 from certstore.store.site_yaml import Stamp
+from certstore.store.trial import Trial
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ class WriterState:
     tombstones: KeyedState
     sync_pool: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="sync"))
     """Syncs the files of a version side by side; its threads start with the first version."""
+    trial: Trial = field(default_factory=Trial)
+    """Its process starts with the first certificate that is tried."""
     _unsaved: dict[str, SiteRecords] = field(default_factory=dict)
     """Records that a full disk did not take."""
     _problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
@@ -173,6 +176,7 @@ class WriterState:
 
     def close(self) -> None:
         self.sync_pool.shutdown()
+        self.trial.close()
         for each in (self.journal, self.declared, self.drops, self.tombstones):
             each.close()
 

@@ -13,7 +13,8 @@ from mitmproxy.addons.tlsconfig import alpn_select_callback
 from OpenSSL import SSL
 
 from certstore.model import layout as files
-from edge_addon.transport.tls_contexts import CIPHERS, VersionedContexts
+from certstore.net.tls_server import CIPHERS
+from edge_addon.transport.tls_contexts import VersionedContexts
 
 MINIMUM_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 

@@ -19,6 +19,7 @@ from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from certstore.model.trusted_proxies import is_trusted_proxy
+from certstore.net.tls_server import MINIMUM_VERSIONS
 from certstore.store.journal import JournalReader
 from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
@@ -28,7 +29,7 @@ from edge_addon.plane.metrics import Metrics
 from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
-from edge_addon.transport.tls_contexts import MINIMUM_VERSIONS, ContextCache
+from edge_addon.transport.tls_contexts import ContextCache
 from edge_addon.transport.tls_stage import HelloContext
 from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool

@@ -14,24 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from certstore.model import layout as files
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN, ServedCertificate
+from certstore.net.tls_server import MINIMUM_VERSIONS, load_version, server_context
 
 CAPACITY = 1024
 """Contexts in the cache. One takes 26 KB and 0.4 ms to build: a busy worker keeps those in use and rebuilds others."""
 
 MAXIMUM_AGE_SECONDS = 24 * 3600
 """A context is rebuilt after a day, which renews its ticket keys (RFC 8446 appendix C.4 on reuse)."""
-
-# Mozilla's "intermediate" list of 2025 without finite-field DHE, which only clients without TLS 1.2's GCM suites need.
-CIPHERS = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-)
-
-MINIMUM_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +104,11 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
                 self._of(site, version, is_mail=True)
 
     def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext | None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = MINIMUM_VERSIONS[self._settings.tls.minimum_version]
-        context.set_ciphers(CIPHERS)
-        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-        context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that needs more connects again
+        context = server_context(MINIMUM_VERSIONS[self._settings.tls.minimum_version])
         if not is_mail:
             context.set_alpn_protocols(["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"])
         try:
-            context.load_cert_chain(folder / files.FULLCHAIN, folder / files.PRIVKEY)
-            if (folder / files.FULLCHAIN_RSA).exists():
-                context.load_cert_chain(folder / files.FULLCHAIN_RSA, folder / files.PRIVKEY_RSA)
-        except (OSError, ssl.SSLError):
+            load_version(context, folder)
+        except OSError:
             return None
         return context

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import ssl
 
-from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.model.snapshot import MAIN
+from certstore.net.tls_server import load_version
 from certstore.store.versions import live_number
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,5 @@ class LiveTlsContext:
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
         context.num_tickets = 0
         context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(folder / names.FULLCHAIN, folder / names.PRIVKEY)
-        if (folder / names.FULLCHAIN_RSA).exists():
-            context.load_cert_chain(folder / names.FULLCHAIN_RSA, folder / names.PRIVKEY_RSA)
+        load_version(context, folder)
         return context

@@ -13,6 +13,7 @@ No files, no sites, no clock.
     x509_names     distinguished names, for people and for comparing
     signatures     whether a key made a signature
     x509_facts     one certificate's facts, and whether one signed another
+    key_form       the form in which a private key is stored
     chain          puts intermediates in the order in which a server sends them
     client_rules   what a TLS client's own verification says to a chain
     checks         the rules that a pair and its chain have to pass

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from cryptography.hazmat.primitives import serialization
-
 from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
 from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Finding, Piece, Problem, Refusal, Refused, refusal
+from certstore.model.certificate.key_form import stored_key
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.text import listed
@@ -193,11 +192,8 @@ def _assembled(
 
 def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
     leaf = candidate.leaf
-    privkey_pem = candidate.key.key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     return KeyPair(
-        privkey_pem=privkey_pem,
+        privkey_pem=stored_key(candidate.key.key, candidate.key.came_as, leaf.der),
         cert_pem=to_pem("CERTIFICATE", leaf.der),
         chain_pem=b"".join(to_pem("CERTIFICATE", each.der) for each in chain.intermediates),
         dns_names=leaf.dns_names,

@@ -42,9 +42,10 @@ _HARMLESS_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """A private key that could be read. `spki` is its public half in DER."""
+    """A private key that could be read, and the bytes that it was read from. `spki` is its public half in DER."""
 
     key: PrivateKeyTypes = field(repr=False)
+    came_as: bytes = field(repr=False)
     spki: bytes = field(repr=False)
     file: str
 
@@ -311,15 +312,15 @@ class _Reader:
             except Unreadable:
                 self._damaged(name, "a private key")
             else:
-                self._add_key(name, key)
+                self._add_key(name, key, content)
 
-    def _add_key(self, name: str, key: PrivateKeyTypes) -> None:
+    def _add_key(self, name: str, key: PrivateKeyTypes, content: bytes) -> None:
         try:
             spki = public_key_of(key)
         except Unreadable:  # key agreement keys have no certificate; some have no such encoding
             self._damaged(name, "a private key")
             return
-        self.keys.setdefault(spki, FoundKey(key, spki, name))
+        self.keys.setdefault(spki, FoundKey(key, content, spki, name))
 
     def _damaged(self, name: str, what: str) -> None:
         self._pass_over(

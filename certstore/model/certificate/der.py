@@ -73,6 +73,29 @@ def _is_certificate(content: bytes, start: int, end: int) -> bool:
     return element(content, issuer[2], end)[0] == SEQUENCE
 
 
+def first_element(content: bytes) -> bytes:
+    """The first element inside the outermost one, whole. Raises ValueError."""
+    _, start, outer_end = element(content, 0, len(content))
+    return content[start : element(content, start, outer_end)[2]]
+
+
+def algorithm_of_private_key(info: bytes) -> bytes:
+    """The whole AlgorithmIdentifier of a PrivateKeyInfo (RFC 5208 §5). Raises ValueError, also for another form."""
+    _, version, limit = element(info, 0, len(info))
+    start = element(info, version, limit)[2]
+    tag, _, end = element(info, start, limit)
+    if tag != SEQUENCE:
+        raise ValueError("not PKCS #8")
+    return info[start:end]
+
+
+def with_algorithm(info: bytes, algorithm: bytes) -> bytes:
+    """A PrivateKeyInfo with another AlgorithmIdentifier. Raises ValueError."""
+    before = algorithm_of_private_key(info)
+    _, start, end = element(info, 0, len(info))
+    return encoded(SEQUENCE, info[start:end].replace(before, algorithm, 1))
+
+
 def structures(content: bytes) -> Iterator[bytes]:
     """Each of the structures that lie one behind the other in a file; what follows the last one is left out."""
     position = 0

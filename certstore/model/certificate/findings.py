@@ -49,6 +49,7 @@ class Refusal(StrEnum):
     WRONG_NAME = "wrong_name"
     CLIENTS_REFUSE = "clients_refuse"
     FAULT = "fault"
+    UNSERVABLE = "unservable"
 
 
 FORCIBLE = {

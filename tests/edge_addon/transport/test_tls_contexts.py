@@ -1,15 +1,27 @@
-"""The context cache: one context per version and purpose, bounded, and usable when files can't be read."""
+"""The context cache: one context per version and purpose, bounded, and usable when files can't be read.
+
+What intake lets in is what the cache can serve: a table of odd certificates goes through both.
+"""
 
 import shutil
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import Layout
+from certstore.model.record import Outcome
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
+from certstore.store.trial_child import shake_hands
+from certstore.store.writer import StoreWriter
 from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, ContextCache
 from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.store.test_trial import ODD_PAIRS
+from tests.certstore.stores import writing
+from tests.odd_certificates import NAME, make
 
 CA = CertificateAuthority()
 
@@ -124,3 +136,50 @@ def test_a_second_rsa_pair_is_loaded(layout: Layout, cache: ContextCache) -> Non
     (layout.version("b.test", 1) / "privkey-rsa.pem").write_bytes(b"")
 
     assert cache.get(broken, is_mail=False) is None, "half a pair is not served"
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreWriter]:
+    with writing(tmp_path_factory.mktemp("store"), main_host=NAME) as writer:
+        yield writer
+
+
+@pytest.mark.parametrize("case", ODD_PAIRS)
+def test_what_intake_lets_in_is_served_and_what_it_refuses_changes_nothing(case: str, writer: StoreWriter) -> None:
+    before = writer.live_version("main")
+    files = [DroppedFile(name, content) for name, content in make(ODD_PAIRS[case]).items()]
+
+    result = writer.install_files("main", files, source="table")
+
+    live = writer.live_version("main")
+    assert live is not None
+    if result.outcome is Outcome.REFUSED:
+        assert live == before
+        assert writer.records("main")[-1].message == result.message
+        return
+    assert live.number == result.version
+    context = ContextCache(writer.layout, Settings()).get(live.served, is_mail=False)
+    assert context is not None
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        client.minimum_version = client.maximum_version = version
+        shake_hands(context, client)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("RSA-PSS for SHA-1", "no suitable signature algorithm"),
+        ("a leaf signed with SHA3", "ca md too weak"),
+        ("an intermediate of P-192", "ca key too small"),
+        ("an intermediate of DSA 1024", "ca key too small"),
+    ],
+)
+def test_what_only_the_serving_library_refuses_has_its_reason_on_record(
+    case: str, reason: str, writer: StoreWriter
+) -> None:
+    files = [DroppedFile(name, content) for name, content in make(ODD_PAIRS[case]).items()]
+    assert reason in writer.preview("main", files).verdict.message  # type: ignore[union-attr]
+    assert writer.install_files("main", files, source="table").reason == "unservable"
+    assert reason in writer.records("main")[-1].message
