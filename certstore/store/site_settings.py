@@ -19,13 +19,23 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
-from certstore.store.site_yaml import FoundSettings, read_site_file, stamp_of
+from certstore.store.site_yaml import FoundSettings, Stamp, read_site_file, stamp_of
 from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
 
 SETTINGS = "settings"
 
 UnchangedFor = Callable[[str, float], timedelta]
 """How long a file with this content, changed at this time, has been as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsBefore:
+    """A site, perhaps one that does not exist yet, before its site.yaml is read: `stamp` is that of the one applied."""
+
+    site: str
+    known: KnownSite | None
+    stamp: Stamp | None
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +46,31 @@ class SettingsCheck:
     missing: str | None = None
 
 
-def check_settings(state: WriterState, site: str, unchanged_for: UnchangedFor) -> SettingsCheck:
-    """Apply what is new; afterwards the site is in the registry, or there is no such site."""
-    path, known = state.layout.site_yaml(site), state.registry.get(site)
+def settings_before(state: WriterState, site: str) -> SettingsBefore:
     kept = state.declared.get(site)
-    stamp = stamp_of(path)
-    if known is not None and stamp is not None and kept is not None and kept["stamp"] == list(stamp):
+    stamp = kept and kept["stamp"]
+    return SettingsBefore(site, state.registry.get(site), tuple(stamp) if stamp else None, state.layout.site_yaml(site))
+
+
+def read_settings(before: SettingsBefore) -> FoundSettings | None:
+    """What its site.yaml says, None where it is the one that was applied. Needs no lock, and never raises."""
+    if before.known is not None and before.stamp is not None and stamp_of(before.path) == before.stamp:
+        return None
+    return read_site_file(before.path)
+
+
+def check_settings(
+    state: WriterState, before: SettingsBefore, found: FoundSettings | None, unchanged_for: UnchangedFor
+) -> SettingsCheck | None:
+    """Apply what is new; afterwards the site is in the registry, or there is no such site. None when the site has
+    changed since `before`.
+    """
+    site, known = before.site, before.known
+    if settings_before(state, site) != before:
+        return None
+    if found is None:
         state.commit(SiteChange(site, problems={SiteProblem.SETTINGS_INVALID: None}))
         return SettingsCheck()
-    found = read_site_file(path)
     if found.is_absent:
         return _without_file(state, site, known)
     if found.settings is None or _is_less(known, found.settings):

@@ -33,13 +33,21 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.store.activation import Attempt, IntakeResult, activate, switch_live
 from certstore.store.drops.ownership import site_of_place
-from certstore.store.drops.processing import DropCheck, SettleTimer, begin_check, finish_check, read_pending
+from certstore.store.drops.processing import (
+    DropCheck,
+    SettleTimer,
+    apply_settings,
+    begin_check,
+    finish_check,
+    read_pending,
+)
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
+from certstore.store.site_settings import read_settings
 from certstore.store.unlocking import Unlocker
 from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
@@ -61,6 +69,9 @@ logger = logging.getLogger(__name__)
 
 UNLOCKED_AT_ONCE = 2
 """Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
+_CHECK_ROUNDS = 5
+"""How often one check begins anew because the site has changed while its files were read; then others have a turn."""
+_AFTER_ROUNDS = timedelta(seconds=0.5)
 
 
 class StoreWriter(Store):
@@ -231,16 +242,24 @@ class StoreWriter(Store):
 
     def check(self, site: str) -> DropCheck:
         """Apply what has been dropped for the site, and what has changed in its site.yaml."""
-        while True:
+        for _ in range(_CHECK_ROUNDS):
             with self._lock:
-                pending = begin_check(self._state, self._settle_timer, site)
+                before = begin_check(self._state, site)
+            if isinstance(before, DropCheck):
+                return before
+            found = read_settings(before)
+            with self._lock:
+                pending = apply_settings(self._state, self._settle_timer, before, found)
             if isinstance(pending, DropCheck):
                 return pending
+            if pending is None:
+                continue
             read = read_pending(pending, self._state.clock())
             with self._lock:
                 check = finish_check(self._state, self._settle_timer, pending, read)
             if check is not None:
                 return check
+        return DropCheck(site, again_in=_AFTER_ROUNDS)
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, perhaps a new one; None for an entry that can't be a site."""

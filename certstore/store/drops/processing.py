@@ -1,8 +1,8 @@
 """One check of one site: has its site.yaml changed, has its drop, and what follows.
 
-Three steps: `begin_check` and `finish_check` run under the writer's lock; `read_pending` between them is the slow one
-(files on other machines, keys with passwords) and needs no lock. When to check is decided elsewhere (`watch`). Whether
-to check again soon, because something may be half written, is part of the answer.
+Reading and judging are slow (files on other machines, keys with passwords): `read_settings` and `read_pending` need no
+lock. `begin_check`, `apply_settings` and `finish_check` around them run under the writer's. When to check is decided
+elsewhere (`watch`). Whether to check again soon, because something may be half written, is part of the answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
-from certstore.store.site_settings import SettingsCheck, check_settings
+from certstore.store.site_settings import SettingsBefore, SettingsCheck, check_settings, settings_before
+from certstore.store.site_yaml import FoundSettings
 from certstore.store.unlocking import Unlocker
 from certstore.store.versions import read_live
 from certstore.store.writer_state import INTAKE, SiteChange, SiteProblem, WriterState
@@ -97,11 +98,23 @@ class ReadDrop:
     fault: OSError | None = None
 
 
-def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> PendingCheck | DropCheck:
-    """Check the settings of `site`, a key that may be new. Where there is no such site, that is all."""
-    if site in state.tombstones:
-        return DropCheck(site)
-    settings = check_settings(state, site, lambda text, at: settle_timer.unchanged_for(f"{site}/yaml", text, at))
+def begin_check(state: WriterState, site: str) -> SettingsBefore | DropCheck:
+    """`site` is a key that may be new; of one that was removed, nothing is read."""
+    return DropCheck(site) if site in state.tombstones else settings_before(state, site)
+
+
+def apply_settings(
+    state: WriterState, settle_timer: SettleTimer, before: SettingsBefore, found: FoundSettings | None
+) -> PendingCheck | DropCheck | None:
+    """Apply what `read_settings` found. Where there is no such site, that is all; None when it has changed meanwhile:
+    then check it anew.
+    """
+    site = before.site
+    settings = check_settings(
+        state, before, found, lambda text, at: settle_timer.unchanged_for(f"{site}/yaml", text, at)
+    )
+    if settings is None:
+        return None
     known = state.registry.get(site)
     if known is None:
         folder = state.layout.drop_folder(site)
