@@ -6,6 +6,7 @@ No files, no sites, no clock.
     dropped_file   a file that came in: a name and bytes
     contents       recognises certificates and keys in files of any format
     pem, der       the two encodings: blocks in text, the outermost structure of binary files
+    key_algorithm  which private keys may be loaded at all
     x509_facts     one certificate's facts, and whether one signed another
     chain          puts intermediates in the order in which a server sends them
     checks         the rules that a pair and its chain have to pass

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 from certstore.model.certificate.der import DerKind, kind_of
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Refusal, refusal
+from certstore.model.certificate.key_algorithm import why_not_loaded
 from certstore.model.certificate.pem import FILE_LIMIT, Block, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import UNREADABLE, CertificateFacts, public_key_of, read_certificate
 from certstore.model.text import shown
@@ -30,9 +31,12 @@ _REMOVE_PASSWORD = {
     _PKCS12: "openssl pkcs12 -in FILE -nodes -out FILE.pem",
     _PRIVATE_KEY: "openssl pkey -in FILE -out FILE.pem",
 }
+_USE_ANOTHER = "which browsers and mail programs do not accept; use EC (P-256 or P-384), or RSA with 2048 to 4096 bits"
 _CERTIFICATE_LABELS = {"CERTIFICATE", "X509 CERTIFICATE"}
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
 _PKCS7_LABELS = {"PKCS7", "CMS"}
+_LABELS_WITH_HEADERS = {"EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY"}
+"""RFC 1421: Proc-Type and DEK-Info say how the key is encrypted. Blocks of other labels have none (RFC 7468 §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def unlock_here(content: bytes, password: bytes | None) -> Unlocked:
 
 def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
     load = serialization.load_pem_private_key if looks_like_pem(content) else serialization.load_der_private_key
-    # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
+    # The full check of an RSA key takes 40 to 300 ms; `checks` looks whether its numbers belong together.
     return load(content, password, unsafe_skip_rsa_key_validation=True)
 
 
@@ -105,9 +109,9 @@ def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: 
         is_empty = is_empty and not file.content.strip()
         reader.read(file)
     certificates, keys = reader.certificates, reader.keys
-    if len(certificates) > _CERTIFICATES_LIMIT or len(keys) > _KEYS_LIMIT:
+    if reader.is_too_much:
         message = (
-            f"the files hold {len(certificates)} certificates and {len(keys)} private keys; "
+            f"the files hold {len(reader.seen_certificates)} certificates and {len(reader.seen_keys)} private keys; "
             f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: leave only what belongs to this site"
         )
         reader.faults.append(refusal(Refusal.TOO_LARGE, message))
@@ -131,6 +135,8 @@ class _Reader:
         self._is_exhausted = False
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
+        self.seen_certificates: set[bytes] = set()
+        self.seen_keys: set[bytes] = set()
         self.faults: list[Finding] = []
         self.locked: list[Finding] = []
         self.ignored: list[str] = []
@@ -151,6 +157,11 @@ class _Reader:
             self._read_der(name, kind, content)
         else:
             self.ignored.append(name)
+
+    @property
+    def is_too_much(self) -> bool:
+        """From here on what is found is only counted: files of strangers may hold thousands."""
+        return len(self.seen_certificates) > _CERTIFICATES_LIMIT or len(self.seen_keys) > _KEYS_LIMIT
 
     def _fault(self, code: Refusal, message: str) -> None:
         self.faults.append(refusal(code, message))
@@ -182,7 +193,7 @@ class _Reader:
         return True
 
     def _read_key_block(self, name: str, block: Block) -> None:
-        if block.has_headers:
+        if block.has_headers and block.label in _LABELS_WITH_HEADERS and b"ENCRYPTED" in block.text:
             self._read_key(name, block.text)
         elif block.der is None:
             self._damaged(name, "a private key")
@@ -253,6 +264,9 @@ class _Reader:
     # What all formats come down to
 
     def _read_certificate(self, name: str, der: bytes | None) -> None:
+        self.seen_certificates.add(der or b"")
+        if self.is_too_much:
+            return
         try:
             facts = read_certificate(der or b"")
         except UNREADABLE:
@@ -261,13 +275,19 @@ class _Reader:
         self.certificates.setdefault(facts.der, (facts, name))
 
     def _read_key(self, name: str, content: bytes) -> None:
-        is_encrypted = b"ENCRYPTED" in content if looks_like_pem(content) else kind_of(content) is DerKind.ENCRYPTED_KEY
+        """`content` is DER, or the PEM text of a key with headers, which is encrypted."""
+        self.seen_keys.add(content)
+        is_encrypted = looks_like_pem(content) or kind_of(content) is DerKind.ENCRYPTED_KEY
+        if self.is_too_much:
+            return
         if is_encrypted and not self._password:
             self._locked(name, _PRIVATE_KEY)
         elif is_encrypted:
             opened = self._unlock(name, _PRIVATE_KEY, content)
             if opened is not None:
                 self._read_unlocked(name, opened)
+        elif (kind := why_not_loaded(content)) is not None:
+            self.locked.append(refusal(Refusal.UNSUPPORTED_KEY, f"{name} holds {kind}, {_USE_ANOTHER}"))
         else:
             try:
                 key = _load_key(content, None)
