@@ -16,6 +16,7 @@ Knows nothing of CAs, networks, the console or who asks.
     site_changes    adds, changes and removes sites on request
     site_yaml       reads and writes the file itself
     status          what status, console and API show of sites and versions
+    turns           a few uploads at a time, one of each caller
     unlocking       opens PKCS #12 files and encrypted keys in a bounded process
     unlock_child    the program that does so
     self_signed     the certificate of the first start

@@ -22,7 +22,6 @@ from certstore.files.atomic import KeyPermissions
 from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
 from certstore.model.certificate.bundle import choose_bundle
-from certstore.model.certificate.contents import Unlocked
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
@@ -41,14 +40,15 @@ from certstore.store.drops.processing import (
     finish_check,
     read_pending,
 )
-from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
+from certstore.store.errors import InvalidSite, NotWritable, TooBusy, UnknownSite, UnknownVersion
 from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, remove_site, set_site
 from certstore.store.site_settings import read_settings
-from certstore.store.unlocking import Unlocker
+from certstore.store.turns import Turns
+from certstore.store.unlocking import Effort, Unlocker
 from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
@@ -61,14 +61,17 @@ __all__ = [
     "Store",
     "StoreBusy",
     "StoreWriter",
+    "TooBusy",
     "UnknownSite",
     "UnknownVersion",
 ]
 
 logger = logging.getLogger(__name__)
 
-UNLOCKED_AT_ONCE = 2
+UPLOADS_AT_ONCE = 2
 """Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
+UPLOADS_OF_CALLER = 4
+"""Read or waiting: each one waits on a thread of the console."""
 _CHECK_ROUNDS = 5
 """How often one check begins anew because the site has changed while its files were read; then others have a turn."""
 _AFTER_ROUNDS = timedelta(seconds=0.5)
@@ -83,7 +86,7 @@ class StoreWriter(Store):
         self._state = state
         self._settle_timer = SettleTimer()
         self._lock = threading.RLock()
-        self._unlocking_uploads = threading.BoundedSemaphore(UNLOCKED_AT_ONCE)
+        self._uploads = Turns(UPLOADS_AT_ONCE)
 
     @classmethod
     def acquire(
@@ -131,7 +134,9 @@ class StoreWriter(Store):
 
     # Certificates
 
-    def preview(self, site: str, files: Iterable[DroppedFile], *, password: bytes | None = None) -> Preview:
+    def preview(
+        self, site: str, files: Iterable[DroppedFile], *, password: bytes | None = None, caller: str | None = None
+    ) -> Preview:
         """Read uploaded files and check them for `site`; nothing changes. `install` takes the answer and reads nothing
         again, so that a person can look first:
 
@@ -141,19 +146,14 @@ class StoreWriter(Store):
                 case Refused(findings=findings): ...                           # show why not, and preview.forced
             result = writer.install(preview, source="upload")                  # or force=True, where forced is not None
 
-        The slow part runs without the writer's lock: however long these files take, nobody else waits for them.
-        Raises UnknownSite.
+        The slow part runs without the writer's lock: however long these files take, only the same `caller` (where none
+        is given, the same site) waits for them. Raises UnknownSite, TooBusy.
         """
         with self._lock:
             known = self._state.known(site)
-        unlock = Unlocker()
-
-        def unlock_in_turn(content: bytes, password: bytes | None) -> Unlocked:
-            with self._unlocking_uploads:
-                return unlock(content, password)
-
         live, now = self.live_version(site), self._state.clock()
-        return read_upload(known, files, password, live=live, now=now, unlock=unlock_in_turn)
+        with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
+            return read_upload(known, files, password, live=live, now=now, unlock=Unlocker())
 
     def install(
         self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
@@ -240,8 +240,11 @@ class StoreWriter(Store):
 
     # Drops
 
-    def check(self, site: str) -> DropCheck:
-        """Apply what has been dropped for the site, and what has changed in its site.yaml."""
+    def check(self, site: str, effort: Effort = Effort.FULL) -> DropCheck:
+        """Apply what has been dropped for the site, and what has changed in its site.yaml.
+
+        Where files with passwords take more than `effort`, nothing is applied, and the answer says what they need.
+        """
         for _ in range(_CHECK_ROUNDS):
             with self._lock:
                 before = begin_check(self._state, site)
@@ -254,7 +257,7 @@ class StoreWriter(Store):
                 return pending
             if pending is None:
                 continue
-            read = read_pending(pending, self._state.clock())
+            read = read_pending(pending, self._state.clock(), effort)
             with self._lock:
                 check = finish_check(self._state, self._settle_timer, pending, read)
             if check is not None:

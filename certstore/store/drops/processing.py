@@ -31,7 +31,7 @@ from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
 from certstore.store.site_settings import SettingsBefore, SettingsCheck, check_settings, settings_before
 from certstore.store.site_yaml import FoundSettings
-from certstore.store.unlocking import Unlocker
+from certstore.store.unlocking import Effort, NeedsEffort, Unlocker
 from certstore.store.versions import read_live
 from certstore.store.writer_state import INTAKE, SiteChange, SiteProblem, WriterState
 
@@ -41,11 +41,14 @@ _AFTER_FAILURE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class DropCheck:
-    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change."""
+    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change, and
+    `needs` when the drop was not read, because that takes more effort than was granted.
+    """
 
     site: str
     result: IntakeResult | None = None
     again_in: timedelta | None = None
+    needs: Effort | None = None
 
 
 @dataclass(slots=True)
@@ -89,13 +92,15 @@ class PendingCheck:
 class ReadDrop:
     """A drop, and what reading it came to; `verdict` is None where the drop is no news. `known` is the site with it.
 
-    `fault` is why a refused drop was not read to its end, where the machine was to blame.
+    `fault` is why a refused drop was not read to its end, where the machine was to blame; `needs` is the effort that it
+    takes, where less was granted.
     """
 
     drop: Drop
     known: KnownSite
     verdict: CertificateBundle | Refused | None
     fault: OSError | None = None
+    needs: Effort | None = None
 
 
 def begin_check(state: WriterState, site: str) -> SettingsBefore | DropCheck:
@@ -126,7 +131,7 @@ def apply_settings(
     return PendingCheck(known, state.last_drop(site), _places(state, known), settings)
 
 
-def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
+def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDrop:
     """Read the drop and, where it is news, check what is in it. Never raises for what is in it."""
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
@@ -135,7 +140,7 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
         return ReadDrop(drop, known, None)
     if drop.findings:
         return ReadDrop(drop, known, Refused(drop.findings))
-    unlock, faults = Unlocker(), list[OSError]()
+    unlock, faults = Unlocker(effort), list[OSError]()
 
     def noting_faults(content: bytes, password: bytes | None) -> Unlocked:
         try:
@@ -144,7 +149,10 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
             faults.append(error)
             raise
 
-    verdict = read_bundle(drop.files, now=now, names=known.expected_names, unlock=noting_faults)
+    try:
+        verdict = read_bundle(drop.files, now=now, names=known.expected_names, unlock=noting_faults)
+    except NeedsEffort as error:
+        return ReadDrop(drop, known, None, needs=error.effort)
     return ReadDrop(drop, known, verdict, faults[0] if faults and isinstance(verdict, Refused) else None)
 
 
@@ -155,6 +163,8 @@ def finish_check(
     site, drop, known = pending.known.site, read.drop, read.known
     if state.registry.get(site) != pending.known or state.last_drop(site) != pending.last:
         return None
+    if read.needs is not None:
+        return DropCheck(site, None, pending.settings.again_in, read.needs)
     live = read_live(state.layout, site) if read.verdict is not None else None
     facts = DropFacts(drop.digest, drop.is_absent, drop.is_steady, _unchanged_for(settle_timer, pending, drop))
     decision = decide_drop(

@@ -16,9 +16,8 @@ from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
 from certstore.store import site_settings
-from certstore.store import writer as writer_module
 from certstore.store.reader import Store
-from certstore.store.site_yaml import FoundSettings
+from certstore.store.site_yaml import FoundSettings, read_site_file
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,
@@ -451,14 +450,14 @@ def test_a_site_yaml_that_takes_long_to_read_holds_up_no_other_site(
     with writing(tmp_path) as writer:
         slow = drop(writer, SITE, {"site.yaml": b"host: slow.client-a.test\n"}) / "site.yaml"
         drop_pair(writer, OTHER, ca.issue(OTHER))
-        read, is_read = site_settings.read_site_file, threading.Event()
+        is_read = threading.Event()
 
         def read_slowly(path: Path) -> FoundSettings:
             if path == slow:
                 assert is_read.wait(60)
-            return read(path)
+            return read_site_file(path)
 
-        monkeypatch.setattr(site_settings, "read_site_file", read_slowly)
+        monkeypatch.setattr("certstore.store.site_settings.read_site_file", read_slowly)
         checking = threading.Thread(target=writer.check, args=(SITE,))
         checking.start()
         assert check_until_decided(writer, OTHER).result is not None
@@ -475,12 +474,11 @@ def test_a_site_yaml_that_changes_with_every_look_ends_the_check(
         drop(writer, SITE, {"site.yaml": b"host: a.client-a.test\n"})
         writer.check(SITE)
         hosts = itertools.cycle(["b.client-a.test", "c.client-a.test"])
-        real = writer_module.read_settings
 
         def meanwhile_changed(before: site_settings.SettingsBefore) -> FoundSettings | None:
-            found = real(before)
+            found = site_settings.read_settings(before)
             writer.set_site(SITE, {"host": next(hosts)})
             return found
 
-        monkeypatch.setattr(writer_module, "read_settings", meanwhile_changed)
+        monkeypatch.setattr("certstore.store.writer.read_settings", meanwhile_changed)
         assert writer.check(SITE).again_in is not None
