@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
     """What to do, by path; `hosts` are those of all sites. Raises OSError if domains/ can't be read."""
-    from certstore.store.site_settings import is_usable_key, may_be_bare
+    from certstore.store.counted_settings import may_be_bare
+    from certstore.store.site_settings import is_usable_key
 
     if not layout.domains.is_dir():
         return {}

@@ -13,6 +13,7 @@ Knows nothing of CAs, networks, the console or who asks.
     records         a site's last attempts and its unsolved problems
     drops/          reading and deciding what was dropped
     site_settings   applies a changed site.yaml, finds new sites
+    counted_settings  what of a site's files counts, by who may write them
     site_changes    adds, changes and removes sites on request
     site_yaml       reads and writes the file itself
     status          what status, console and API show of sites and versions

@@ -45,8 +45,9 @@ from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
-from certstore.store.site_changes import add_site, remove_site, set_site
+from certstore.store.site_changes import add_site, adopt_site, remove_site, set_site
 from certstore.store.site_settings import read_settings
+from certstore.store.site_yaml import read_site_file
 from certstore.store.turns import Turns
 from certstore.store.unlocking import Effort, Unlocker
 from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
@@ -227,6 +228,12 @@ class StoreWriter(Store):
         """
         with self._lock:
             return set_site(self._state, site, changes)
+
+    def adopt_site(self, site: str) -> SiteEntry:
+        """Apply its site.yaml in full, though others may write that file. Raises InvalidSite, OSError."""
+        found = read_site_file(self.layout.site_yaml(site), self.layout.root)
+        with self._lock:
+            return adopt_site(self._state, site, found)
 
     def remove_site(self, site: str) -> None:
         """Raises UnknownSite, InvalidSite, OSError."""

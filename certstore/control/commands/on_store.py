@@ -74,6 +74,14 @@ def set_site(writer: StoreWriter, request: requests.SetSiteRequest, tell: Tell) 
     return _site_result(writer, site, _difference(site, before.names, after.names, list(changes)))
 
 
+def adopt_site(writer: StoreWriter, request: requests.AdoptSiteRequest, tell: Tell) -> results.SiteResult:
+    site = request.site
+    writer.adopt_site(site)
+    message = writer.records(site)[-1].message
+    writer.check(site, Effort.SHORT)
+    return _site_result(writer, site, f"site {site}: {message}")
+
+
 def remove_site(writer: StoreWriter, request: requests.RemoveSiteRequest, tell: Tell) -> results.RemoveResult:
     site = request.site
     _discover(writer, site)

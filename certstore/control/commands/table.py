@@ -54,6 +54,7 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
     requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
     requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
+    requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER),
     requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER),
     requests.OrderRequest: Command(on_network.order, Runs.NETWORK),
     requests.RenewRequest: Command(on_network.renew, Runs.NETWORK),

@@ -11,7 +11,8 @@ import stat
 
 from certstore.model.layout import DROP_SUFFIX, Layout
 from certstore.model.text import shown
-from certstore.store.site_settings import is_usable_key, may_be_bare
+from certstore.store.counted_settings import may_be_bare
+from certstore.store.site_settings import is_usable_key
 from certstore.store.writer_state import WriterState
 
 

@@ -452,10 +452,10 @@ def test_a_site_yaml_that_takes_long_to_read_holds_up_no_other_site(
         drop_pair(writer, OTHER, ca.issue(OTHER))
         is_read = threading.Event()
 
-        def read_slowly(path: Path) -> FoundSettings:
+        def read_slowly(path: Path, base: Path) -> FoundSettings:
             if path == slow:
                 assert is_read.wait(60)
-            return read_site_file(path)
+            return read_site_file(path, base)
 
         monkeypatch.setattr("certstore.store.site_settings.read_site_file", read_slowly)
         checking = threading.Thread(target=writer.check, args=(SITE,))
