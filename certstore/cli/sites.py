@@ -150,6 +150,17 @@ def set_site(
     _show_next_step(edge, site, certificate, as_json=as_json)
 
 
+@app.command(epilog="Example: certedge site adopt webmail.example.com")
+def adopt(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
+    """Apply a site.yaml in full that others than root and the service's user may write; look at it first."""
+    from certstore.control.commands.requests import AdoptSiteRequest
+
+    attempted = f"adopt the site.yaml of {site}"
+    check_site_key(site, attempted)
+    edge = open_edge(config)
+    show_change(edge, ask(edge, AdoptSiteRequest(site), attempted), as_json=as_json)
+
+
 @app.command(epilog="Example: certedge site remove webmail.example.com --yes")
 def remove(
     site: SiteKey,

@@ -52,7 +52,7 @@ def perform_under_lock[R: CommandResult](settings: Settings, base: Path, request
 def _opened(writer: StoreWriter, settings: Settings, base: Path, request: CommandRequest[Any]) -> Iterator[object]:
     """What the command is performed on."""
     match runs(request):
-        case Runs.WRITER:
+        case Runs.WRITER | Runs.FILES:
             yield writer
         case Runs.NETWORK:
             with opened_upkeep(writer, settings, base) as upkeep:

@@ -288,6 +288,8 @@ class _Control:
         match runs(request):
             case Runs.WRITER:
                 return await self._loop.run_in_executor(self._thread, perform, self._writer, request, tell)
+            case Runs.FILES:
+                return await asyncio.to_thread(perform, self._writer, request, tell)
             case Runs.NETWORK:
                 upkeep = await self._upkeep
                 if upkeep is None:

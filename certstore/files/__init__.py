@@ -7,5 +7,6 @@ Knows no site and no certificate.
     keyed_state   a dictionary on top of it that outlives a restart
     lock          one writing process per store
     permissions   the command that makes a file readable for the service
+    writers       who else may change a file or replace it
     clock         the system's wall clock
 """

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from certstore.model.name_ownership import Conflict, NameOwnership, SiteClaims, implicit_names
-from certstore.model.settings.models import SiteSettings, Source
+from certstore.model.settings.models import NAMES_LIMIT, SiteSettings, Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry
 
 
@@ -61,7 +61,7 @@ class KnownSite:
         if self.settings is None and self.served is not None and self.site != MAIN:
             certificate = self.served
             implicit = implicit_names(self.host, certificate.dns_names, is_self_signed=certificate.is_self_signed)
-        return SiteClaims(self.site, self.host, self.declared_names, implicit)
+        return SiteClaims(self.site, self.host, self.declared_names, implicit[: NAMES_LIMIT - 1])
 
 
 class SiteRegistry(Mapping[str, KnownSite]):

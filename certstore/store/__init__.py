@@ -13,9 +13,11 @@ Knows nothing of CAs, networks, the console or who asks.
     records         a site's last attempts and its unsolved problems
     drops/          reading and deciding what was dropped
     site_settings   applies a changed site.yaml, finds new sites
+    counted_settings  what of a site's files counts, by who may write them
     site_changes    adds, changes and removes sites on request
     site_yaml       reads and writes the file itself
     status          what status, console and API show of sites and versions
+    turns           a few uploads at a time, one of each caller
     unlocking       opens PKCS #12 files and encrypted keys in a bounded process
     unlock_child    the program that does so
     trial           whether the TLS library that serves could serve a certificate, asked in a bounded process

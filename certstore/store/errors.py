@@ -21,3 +21,7 @@ class InvalidSite(ValueError):
 
 class NotWritable(Exception):
     """A site.yaml could not be written; the message says why and what to do. Nothing was changed."""
+
+
+class TooBusy(Exception):
+    """Too much of the same caller's is being done already; trying again later helps."""

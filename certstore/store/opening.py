@@ -23,7 +23,7 @@ from certstore.model.site_registry import KnownSite, SiteRegistry
 from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.store.journal import JournalWriter
 from certstore.store.site_settings import is_declaration, is_usable_key, new_site, settings_from
-from certstore.store.site_yaml import FoundSettings
+from certstore.store.site_yaml import Stamp
 from certstore.store.versions import (
     VersionUnusable,
     live_exists,
@@ -82,8 +82,8 @@ def open_state(
     _finish_removals(state)
     served = _served_certificates(state)
     fresh = _fill_registry(state, served)
-    for site, found in fresh.items():
-        state.declare(state.registry[site], found.stamp, is_durable=False)
+    for site, stamp in fresh.items():
+        state.declare(state.registry[site], stamp, is_durable=False)
     declared.sync()
     unpublished = _unpublished(state, served)
     _publish(state, is_fit=is_fit)
@@ -196,25 +196,28 @@ def _commit_repair(state: WriterState, site: str, message: str, version: int) ->
     state.commit(SiteChange(site, record, {SiteProblem.LIVE_UNUSABLE: None}))
 
 
-def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> dict[str, FoundSettings]:
-    """Put in all sites that were known, that have a live version, or that have a drop; returns the new ones."""
+def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> dict[str, Stamp | None]:
+    """Put in all sites that were known, that have a live version, or that have a drop; returns the new ones, with the
+    stamps of their site.yaml.
+    """
     sites: list[KnownSite] = []
-    fresh: dict[str, FoundSettings] = {}
+    fresh: dict[str, Stamp | None] = {}
+    main_names = served[MAIN].dns_names if MAIN in served else ()
     known = set(state.declared) | set(served) | {MAIN}
     for site in sorted(known | set(_drop_names(state.layout))):
         if site in state.tombstones:
             continue
-        found: FoundSettings | None = None
-        one = _as_declared(state, site)
+        one, stamp = _as_declared(state, site), None
+        is_new = one is None
         if one is None:
-            one, found = new_site(state.layout, site)
+            one, stamp = new_site(state.layout, site, main_names)
             if one is None and site in known:
                 one = KnownSite(site, state.policy.main_host if site == MAIN else site)
         if one is not None:
             one = replace(one, has_drop=site in state.drops)
             sites.append(one.with_served(served[site]) if site in served else one)
-            if found is not None:
-                fresh[site] = found
+            if is_new:
+                fresh[site] = stamp
     state.registry.put_all(sites)
     return fresh
 

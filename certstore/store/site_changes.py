@@ -16,11 +16,15 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry
+from certstore.model.text import listed
+from certstore.store.counted_settings import path_into_store
 from certstore.store.errors import InvalidSite
 from certstore.store.site_settings import SETTINGS, is_usable_key
-from certstore.store.site_yaml import stamp_of, write_site_file
+from certstore.store.site_yaml import FoundSettings, stamp_of, write_site_file
 from certstore.store.versions import live_number, remove_live
 from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
+
+_OF_SETTINGS = (SiteProblem.SETTINGS_INVALID, SiteProblem.NOT_ADOPTED)
 
 
 def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry:
@@ -31,6 +35,7 @@ def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry
         )
     if site in state.registry:
         raise InvalidSite(f"there is already a site {site}; to change it, use `certedge site set {site}`")
+    _check_paths(state, site, settings)
     path = state.layout.site_yaml(site)
     write_site_file(path, settings)
     state.tombstones.drop(site)
@@ -49,11 +54,30 @@ def set_site(state: WriterState, site: str, changes: Mapping[str, Any]) -> SiteE
         settings = SiteSettings.model_validate(wanted)
     except ValidationError as error:
         raise InvalidSite(f"{site}: {_sentence(error)}") from None
+    _check_paths(state, site, settings)
     path = state.layout.site_yaml(site)
     write_site_file(path, settings)
     record = _record(state, "changed", f"settings changed: {', '.join(sorted(changes))}")
     fresh = replace(known, host=settings.host, settings=settings)
-    state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: None}, fresh, stamp_of(path)))
+    state.commit(SiteChange(site, record, dict.fromkeys(_OF_SETTINGS), fresh, stamp_of(path)))
+    return state.registry.entry(site)
+
+
+def adopt_site(state: WriterState, site: str, found: FoundSettings) -> SiteEntry:
+    """Apply a site.yaml in full, though others may write it: an administrator has looked at it. What they write into it
+    later counts only in part again. Raises InvalidSite, OSError.
+    """
+    path, known = state.layout.site_yaml(site), state.registry.get(site)
+    if site in state.tombstones or not (site == MAIN or is_usable_key(site)):
+        raise InvalidSite(f"there is no site {site!r}; add it with `certedge site add {site}`")
+    if found.settings is None:
+        raise InvalidSite(found.problem or f"there is no {path}")
+    _check_paths(state, site, found.settings)
+    fresh = KnownSite(site, found.settings.host, found.settings)
+    if known is not None:
+        fresh = replace(known, host=found.settings.host, settings=found.settings)
+    record = _record(state, "adopted", f"settings adopted: {_described(found.settings)}")
+    state.commit(SiteChange(site, record, dict.fromkeys(_OF_SETTINGS), fresh, found.stamp))
     return state.registry.entry(site)
 
 
@@ -75,6 +99,20 @@ def remove_site(state: WriterState, site: str) -> None:
 
 def _record(state: WriterState, reason: str, message: str) -> Record:
     return Record(state.clock(), SETTINGS, Outcome.DONE, reason, message)
+
+
+def _check_paths(state: WriterState, site: str, settings: SiteSettings) -> None:
+    if (problem := path_into_store(state.layout, settings)) is not None:
+        raise InvalidSite(f"{site}: {problem}")
+
+
+def _described(settings: SiteSettings) -> str:
+    """What an administrator has to know of settings that somebody else wrote."""
+    upstreams = [upstream.url for upstream in settings.upstream or ()]
+    parts = [f"names {listed(settings.names)}"]
+    parts += [f"upstream {listed(upstreams)}"] if upstreams else []
+    parts += ["inspect"] if settings.inspect else []
+    return "; ".join(parts)
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,31 +1,53 @@
 """Applies a changed site.yaml, and finds new sites: folders or files that have not been seen before.
 
 A site.yaml that can't be used leaves the site as it was, with a record. So does one that has vanished: only the command
-`site remove` takes a site's names away. Knows nothing of certificates.
+`site remove` takes a site's names away. Of a site.yaml that a tenant may write, only the tenant's keys count, until an
+administrator adopts the rest. Knows nothing of certificates.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from certstore.files.writers import owners
 from certstore.model.layout import Layout
-from certstore.model.names import is_host_name, is_site_key
+from certstore.model.names import covers, is_site_key
 from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
-from certstore.store.site_yaml import FoundSettings, read_site_file, stamp_of
+from certstore.store.counted_settings import (
+    CountedSettings,
+    count_settings,
+    may_be_bare,
+    path_into_store,
+    takes_from_main,
+)
+from certstore.store.site_yaml import FoundSettings, Stamp, read_site_file, stamp_of
 from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
 
 SETTINGS = "settings"
 
+_SOLVED = {SiteProblem.SETTINGS_INVALID: None, SiteProblem.NOT_ADOPTED: None}
+
 UnchangedFor = Callable[[str, float], timedelta]
 """How long a file with this content, changed at this time, has been as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsBefore:
+    """A site, perhaps one that does not exist yet, before its site.yaml is read: `stamp` is that of the one applied."""
+
+    site: str
+    known: KnownSite | None
+    stamp: Stamp | None
+    path: Path
+    base: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +58,61 @@ class SettingsCheck:
     missing: str | None = None
 
 
-def check_settings(state: WriterState, site: str, unchanged_for: UnchangedFor) -> SettingsCheck:
-    """Apply what is new; afterwards the site is in the registry, or there is no such site."""
-    path, known = state.layout.site_yaml(site), state.registry.get(site)
+def settings_before(state: WriterState, site: str) -> SettingsBefore:
     kept = state.declared.get(site)
-    stamp = stamp_of(path)
-    if known is not None and stamp is not None and kept is not None and kept["stamp"] == list(stamp):
-        state.commit(SiteChange(site, problems={SiteProblem.SETTINGS_INVALID: None}))
+    stamp = kept and kept["stamp"]
+    layout = state.layout
+    applied = (stamp[0], stamp[1], stamp[2]) if stamp else None
+    return SettingsBefore(site, state.registry.get(site), applied, layout.site_yaml(site), layout.root)
+
+
+def read_settings(before: SettingsBefore) -> FoundSettings | None:
+    """What its site.yaml says, None where it is the one that was applied. Needs no lock, and never raises."""
+    if before.known is not None and before.stamp is not None and stamp_of(before.path) == before.stamp:
+        return None
+    return read_site_file(before.path, before.base)
+
+
+def check_settings(
+    state: WriterState, before: SettingsBefore, found: FoundSettings | None, unchanged_for: UnchangedFor
+) -> SettingsCheck | None:
+    """Apply what is new; afterwards the site is in the registry, or there is no such site. None when the site has
+    changed since `before`.
+    """
+    site, known = before.site, before.known
+    if settings_before(state, site) != before:
+        return None
+    if found is None:
+        state.commit(SiteChange(site, problems=_SOLVED))
         return SettingsCheck()
-    found = read_site_file(path)
     if found.is_absent:
         return _without_file(state, site, known)
-    if found.settings is None or _is_less(known, found.settings):
+    counted = count_settings(state.layout, site, known, found)
+    if found.settings is None or _is_less(known, counted.settings):
         remaining = state.policy.settle - unchanged_for(repr(found.stamp), found.changed_at)
         if remaining > timedelta():
             return SettingsCheck(again_in=remaining)
-    _apply(state, site, known, found)
+    _apply(state, site, known, found, counted)
     return SettingsCheck()
 
 
-def new_site(layout: Layout, site: str) -> tuple[KnownSite | None, FoundSettings]:
-    """The site that an unknown key stands for, None when its files do not make a site (yet)."""
-    found = read_site_file(layout.site_yaml(site))
-    if found.settings is not None:
-        return KnownSite(site, found.settings.host, found.settings), found
+def new_site(
+    layout: Layout, site: str, main_certificate_names: Collection[str] = ()
+) -> tuple[KnownSite | None, Stamp | None]:
+    """The site that an unknown key stands for, None when its files do not make a site (yet); and the stamp of the
+    site.yaml that counts in full.
+    """
+    found = read_site_file(layout.site_yaml(site), layout.root)
+    if takes_from_main(layout, site, found, main_certificate_names):
+        return None, None
+    counted = count_settings(layout, site, None, found)
+    if counted.settings is not None:
+        if path_into_store(layout, counted.settings) is not None:
+            return None, None
+        stamp = found.stamp if counted.problem is None else None
+        return KnownSite(site, counted.settings.host, counted.settings), stamp
     is_bare = found.is_absent and _has_place(layout, site) and may_be_bare(site)
-    return (KnownSite(site, site) if is_bare else None), found
-
-
-def may_be_bare(site: str) -> bool:
-    """Whether the key can be a site without a site.yaml: then it is the host itself."""
-    return is_host_name(site) and "." in site
+    return (KnownSite(site, site) if is_bare else None), None
 
 
 def is_usable_key(site: str) -> bool:
@@ -103,9 +149,14 @@ def _is_there(path: Path) -> bool:
 
 def _without_file(state: WriterState, site: str, known: KnownSite | None) -> SettingsCheck:
     if known is None:
-        fresh, _ = new_site(state.layout, site)
+        fresh, _ = new_site(state.layout, site, _main_certificate_names(state))
         if fresh is not None:
             state.commit(SiteChange(site, known=fresh))
+        elif covers(_main_certificate_names(state), site) and _has_place(state.layout, site):
+            state.log_once(
+                f"{state.layout.drop_folder(site)} is not a site: the main certificate covers that name, and others "
+                f"than {owners()} may write {state.layout.domains}; add it with `certedge site add {site}`"
+            )
     elif known.settings is not None:
         return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings still apply")
     elif site != MAIN and not _has_place(state.layout, site) and site not in state.drops:
@@ -113,22 +164,42 @@ def _without_file(state: WriterState, site: str, known: KnownSite | None) -> Set
     return SettingsCheck()
 
 
-def _is_less(known: KnownSite | None, settings: SiteSettings) -> bool:
+def _main_certificate_names(state: WriterState) -> Collection[str]:
+    main = state.registry.get(MAIN)
+    return main.served.dns_names if main is not None and main.served is not None else ()
+
+
+def _is_less(known: KnownSite | None, settings: SiteSettings | None) -> bool:
     """Whether names are missing: a file that is cut off in the middle can be valid YAML, so it has to settle first."""
-    return known is not None and not set(known.declared_names) <= set(settings.names)
+    return known is not None and settings is not None and not set(known.declared_names) <= set(settings.names)
 
 
-def _apply(state: WriterState, site: str, known: KnownSite | None, found: FoundSettings) -> None:
+def _apply(
+    state: WriterState, site: str, known: KnownSite | None, found: FoundSettings, counted: CountedSettings
+) -> None:
+    settings, layout = counted.settings, state.layout
     if found.settings is None:
         _refuse(state, site, known, found.problem or "")
         return
-    fresh = replace(known, host=found.settings.host, settings=found.settings) if known else None
-    fresh = fresh or KnownSite(site, found.settings.host, found.settings)
+    if known is None and takes_from_main(layout, site, found, _main_certificate_names(state)):
+        settings = None
+    if settings is None:
+        state.commit(SiteChange(site, problems={**_SOLVED, SiteProblem.NOT_ADOPTED: counted.problem}))
+        return
+    if (problem := path_into_store(layout, settings)) is not None:
+        _refuse(state, site, known, f"{layout.site_yaml(site)}: {problem}")
+        return
+    fresh = replace(known, host=settings.host, settings=settings) if known else KnownSite(site, settings.host, settings)
+    problems = {**_SOLVED, SiteProblem.NOT_ADOPTED: counted.problem}
+    if counted.problem is not None and fresh == known:
+        state.commit(SiteChange(site, problems=problems))  # and no stamp: it is read again, as its folder may change
+        return
     record = None
-    if known is not None and known.settings != found.settings:
-        message = f"site.yaml applied: {', '.join(found.settings.names)}"
+    if known is not None and known.settings != settings:
+        message = f"site.yaml applied: {', '.join(settings.names)}"
         record = Record(state.clock(), SETTINGS, Outcome.DONE, "changed", message)
-    state.commit(SiteChange(site, record, {SiteProblem.SETTINGS_INVALID: None}, fresh, found.stamp))
+    stamp = found.stamp if counted.problem is None else None
+    state.commit(SiteChange(site, record, problems, fresh, stamp))
 
 
 def _refuse(state: WriterState, site: str, known: KnownSite | None, problem: str) -> None:

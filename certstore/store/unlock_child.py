@@ -5,7 +5,10 @@
 
 import base64
 import json
+import math
+import os
 import resource
+import signal
 import sys
 import time
 from typing import Any
@@ -13,16 +16,20 @@ from typing import Any
 from certstore.model.certificate.contents import unlock_here
 
 DOES_NOT_OPEN = 3
+_START_SECONDS = 2
 
 
 def main() -> int:
     order = json.load(sys.stdin)
     seconds, memory = order["seconds"], order["memory"]
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    os.nice(order["nice"])
+    limit = math.ceil(seconds) + _START_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the key
     password = order["password"]
     answer: dict[str, Any] = {"keys": [], "certificates": []}
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # finer than the limit above; its signal ends the process
     code, begun = 0, time.process_time()
     try:
         opened = unlock_here(

@@ -7,39 +7,69 @@ at the bytes does not find out. In the process that writes the store, one file c
 from __future__ import annotations
 
 import base64
+import errno
 import json
-import math
+import signal
 import subprocess
 import sys
+from enum import Enum
 
 from certstore.model.certificate.contents import TooMuchWork, Unlocked
 from certstore.store.unlock_child import DOES_NOT_OPEN
 
-CPU_SECONDS = 5.0
-"""For all files of one drop or upload. A file of a million rounds, the most that programs write today, takes 0.5 s."""
-_START_SECONDS = 1
+_NICE = 10
+"""What takes all effort gives way to connections, drops and the console."""
 WALL_SECONDS = 60
-MEMORY = 512 << 20
+MEMORY = 384 << 20
 """Bytes of address space. The program itself needs 50 MB; scrypt, as strong as programs write it, 134 MB more."""
+
+_OUT_OF_TIME = {signal.SIGPROF, signal.SIGXCPU, signal.SIGKILL}
+"""What the system ends a process with that has used up its CPU time."""
+
+
+class Effort(Enum):
+    """How much CPU time may be spent on all files of one drop or upload, in seconds.
+
+    Most programs hash a password 2,000 to 100,000 times; a million, the most that any writes today, takes 0.5 s. A drop
+    is read with little first, so that those which take long wait for each other, and nobody waits for them.
+    """
+
+    NONE = 0.0
+    SHORT = 0.25
+    FULL = 5.0
+
+    @property
+    def more(self) -> Effort:
+        return Effort.SHORT if self is Effort.NONE else Effort.FULL
+
+
+class NeedsEffort(Exception):
+    """To open these files takes more than was granted, but perhaps not more than `effort`."""
+
+    def __init__(self, effort: Effort) -> None:
+        super().__init__(effort.name)
+        self.effort = effort
 
 
 class Unlocker:
     """Opens what one drop or upload holds. One reading makes one of these, as its files share the time."""
 
-    def __init__(self) -> None:
-        self._seconds_left = CPU_SECONDS
+    def __init__(self, effort: Effort = Effort.FULL) -> None:
+        self._effort = effort
+        self._seconds_left = effort.value
 
     def __call__(self, content: bytes, password: bytes | None) -> Unlocked:
-        """Raises ValueError when it does not open, TooMuchWork when that takes too long, OSError when no process can be
-        started.
+        """Raises ValueError when it does not open; TooMuchWork when that takes too long, or NeedsEffort where more may
+        be granted; OSError when no process can be started, or the machine is too busy for it.
         """
         if self._seconds_left <= 0:
-            raise TooMuchWork
+            raise self._too_much()
         order = {
             "content": base64.b64encode(content).decode(),
             "password": None if password is None else base64.b64encode(password).decode(),
-            "seconds": math.ceil(self._seconds_left) + _START_SECONDS,
+            "seconds": self._seconds_left,
             "memory": MEMORY,
+            "nice": _NICE if self._effort is Effort.FULL else 0,
         }
         try:
             ended = subprocess.run(
@@ -50,14 +80,17 @@ class Unlocker:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            self._seconds_left = 0
-            raise TooMuchWork from error
+            # It is the CPU time that says whether a file asks for too much.
+            raise OSError(errno.ETIMEDOUT, "the machine is too busy to open it") from error
         if ended.returncode not in (0, DOES_NOT_OPEN):
             self._seconds_left = 0
-            raise TooMuchWork
+            raise self._too_much() if -ended.returncode in _OUT_OF_TIME else TooMuchWork
         found = json.loads(ended.stdout)
         self._seconds_left -= found["seconds"]
         if ended.returncode == DOES_NOT_OPEN:
             raise ValueError("it does not open")
         keys, certificates = (tuple(map(base64.b64decode, found[each])) for each in ("keys", "certificates"))
         return Unlocked(keys, certificates)
+
+    def _too_much(self) -> Exception:
+        return TooMuchWork() if self._effort is Effort.FULL else NeedsEffort(self._effort.more)

@@ -24,7 +24,6 @@ from certstore.files.atomic import KeyPermissions
 from certstore.files.clock import utc_now
 from certstore.files.lock import StoreBusy, WriterLock
 from certstore.model.certificate.bundle import CertificateBundle, Refused, choose_bundle
-from certstore.model.certificate.contents import Unlocked
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
@@ -35,14 +34,24 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
 from certstore.store.drops.ownership import site_of_place
-from certstore.store.drops.processing import DropCheck, SettleTimer, begin_check, finish_check, read_pending
-from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
+from certstore.store.drops.processing import (
+    DropCheck,
+    SettleTimer,
+    apply_settings,
+    begin_check,
+    finish_check,
+    read_pending,
+)
+from certstore.store.errors import InvalidSite, NotWritable, TooBusy, UnknownSite, UnknownVersion
 from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
 from certstore.store.self_signed import make_self_signed
-from certstore.store.site_changes import add_site, remove_site, set_site
-from certstore.store.unlocking import Unlocker
+from certstore.store.site_changes import add_site, adopt_site, remove_site, set_site
+from certstore.store.site_settings import read_settings
+from certstore.store.site_yaml import read_site_file
+from certstore.store.turns import Turns
+from certstore.store.unlocking import Effort, Unlocker
 from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
@@ -55,14 +64,20 @@ __all__ = [
     "Store",
     "StoreBusy",
     "StoreWriter",
+    "TooBusy",
     "UnknownSite",
     "UnknownVersion",
 ]
 
 logger = logging.getLogger(__name__)
 
-UNLOCKED_AT_ONCE = 2
+UPLOADS_AT_ONCE = 2
 """Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
+UPLOADS_OF_CALLER = 4
+"""Read or waiting: each one waits on a thread of the console."""
+_CHECK_ROUNDS = 5
+"""How often one check begins anew because the site has changed while its files were read; then others have a turn."""
+_AFTER_ROUNDS = timedelta(seconds=0.5)
 
 
 class StoreWriter(Store):
@@ -74,7 +89,7 @@ class StoreWriter(Store):
         self._state = state
         self._settle_timer = SettleTimer()
         self._lock = threading.RLock()
-        self._unlocking_uploads = threading.BoundedSemaphore(UNLOCKED_AT_ONCE)
+        self._uploads = Turns(UPLOADS_AT_ONCE)
 
     @classmethod
     def acquire(
@@ -122,7 +137,9 @@ class StoreWriter(Store):
 
     # Certificates
 
-    def preview(self, site: str, files: Iterable[DroppedFile], *, password: bytes | None = None) -> Preview:
+    def preview(
+        self, site: str, files: Iterable[DroppedFile], *, password: bytes | None = None, caller: str | None = None
+    ) -> Preview:
         """Read uploaded files and check them for `site`; nothing changes. `install` takes the answer and reads nothing
         again, so that a person can look first:
 
@@ -132,19 +149,14 @@ class StoreWriter(Store):
                 case Refused(findings=findings): ...                           # show why not, and preview.forced
             result = writer.install(preview, source="upload")                  # or force=True, where forced is not None
 
-        The slow part runs without the writer's lock: however long these files take, nobody else waits for them.
-        Raises UnknownSite.
+        The slow part runs without the writer's lock: however long these files take, only the same `caller` (where none
+        is given, the same site) waits for them. Raises UnknownSite, TooBusy.
         """
         with self._lock:
             known = self._state.known(site)
-        unlock = Unlocker()
-
-        def unlock_in_turn(content: bytes, password: bytes | None) -> Unlocked:
-            with self._unlocking_uploads:
-                return unlock(content, password)
-
         live, now = self.live_version(site), self._state.clock()
-        preview = read_upload(known, files, password, live=live, now=now, unlock=unlock_in_turn)
+        with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
+            preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker())
         forced = preview.forced and self._tried(preview.forced)
         forced = forced if isinstance(forced, CertificateBundle) else None
         return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
@@ -222,6 +234,12 @@ class StoreWriter(Store):
         with self._lock:
             return set_site(self._state, site, changes)
 
+    def adopt_site(self, site: str) -> SiteEntry:
+        """Apply its site.yaml in full, though others may write that file. Raises InvalidSite, OSError."""
+        found = read_site_file(self.layout.site_yaml(site), self.layout.root)
+        with self._lock:
+            return adopt_site(self._state, site, found)
+
     def remove_site(self, site: str) -> None:
         """Raises UnknownSite, InvalidSite, OSError."""
         with self._lock:
@@ -234,20 +252,31 @@ class StoreWriter(Store):
 
     # Drops
 
-    def check(self, site: str) -> DropCheck:
-        """Apply what has been dropped for the site, and what has changed in its site.yaml."""
-        while True:
+    def check(self, site: str, effort: Effort = Effort.FULL) -> DropCheck:
+        """Apply what has been dropped for the site, and what has changed in its site.yaml.
+
+        Where files with passwords take more than `effort`, nothing is applied, and the answer says what they need.
+        """
+        for _ in range(_CHECK_ROUNDS):
             with self._lock:
-                pending = begin_check(self._state, self._settle_timer, site)
+                before = begin_check(self._state, site)
+            if isinstance(before, DropCheck):
+                return before
+            found = read_settings(before)
+            with self._lock:
+                pending = apply_settings(self._state, self._settle_timer, before, found)
             if isinstance(pending, DropCheck):
                 return pending
-            read = read_pending(pending, self._state.clock())
+            if pending is None:
+                continue
+            read = read_pending(pending, self._state.clock(), effort)
             if read.verdict is not None:
                 read = replace(read, verdict=self._tried(read.verdict))
             with self._lock:
                 check = finish_check(self._state, self._settle_timer, pending, read)
             if check is not None:
                 return check
+        return DropCheck(site, again_in=_AFTER_ROUNDS)
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, perhaps a new one; None for an entry that can't be a site."""

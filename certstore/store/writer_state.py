@@ -45,6 +45,7 @@ class SiteProblem(StrEnum):
 
     SOURCE_MISSING = "source_missing"
     SETTINGS_INVALID = "settings_invalid"
+    NOT_ADOPTED = "not_adopted"
     NOT_ACTIVATED = "not_activated"
     DROP_REFUSED = "drop_refused"
     UNSETTLED = "unsettled"

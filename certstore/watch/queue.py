@@ -1,7 +1,8 @@
-"""Which drop place to check next, and when: the debouncing, without the threads that wait for it.
+"""Which drop place to check next, and when: the debouncing and the fairness, without the threads that wait for it.
 
 A touched place is due when it has been quiet for a moment, or after a longest wait when it never is. The thousands of
-places that a scan may find wait behind those that were just touched. Safe for several threads; knows no files.
+places that a scan may find wait behind those that were just touched. Of one tenant only one place is checked at a time:
+whoever drops much waits for themselves. Safe for several threads; knows no files.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import heapq
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -27,8 +29,26 @@ class Place(NamedTuple):
     name: str
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """The places of a tenant of which another one is being checked, in order: the touched ones, then the others."""
+
+    touched: dict[Place, None] = field(default_factory=dict)
+    others: dict[Place, None] = field(default_factory=dict)
+
+    def next(self) -> Place | None:
+        places = self.touched or self.others
+        place = next(iter(places), None)
+        if place is not None:
+            del places[place]
+        return place
+
+
 class CheckQueue:
-    """Times in seconds. `quiet` is how long nothing may happen to a place, `longest` when it is due all the same."""
+    """Times in seconds. `quiet` is how long nothing may happen to a place, `longest` when it is due all the same.
+
+    Every place that `take` returns is given back by `done`, except where `begin` says that it has to wait.
+    """
 
     def __init__(self, *, quiet: float, longest: float) -> None:
         self._quiet = quiet
@@ -37,9 +57,17 @@ class CheckQueue:
         self._first_touch: dict[Place, float] = {}
         self._heap: list[tuple[float, str, Place]] = []
         self._backlog: dict[Place, None] = {}
+        self._taken: dict[Place, bool] = {}
+        """The places that were taken, and whether they were due because something happened there."""
+        self._again: set[Place] = set()
+        """Those of them that are due again."""
+        self._turn: dict[str, Place] = {}
+        """By tenant, the one place that is checked, or checked next."""
+        self._tenant: dict[Place, str] = {}
+        """The same the other way round."""
+        self._waiting: dict[str, _Waiting] = {}
         self._changed = threading.Condition()
         self._is_closed = False
-        self._is_taken = False
 
     def touch(self, place: Place) -> None:
         """Something happened there just now."""
@@ -62,9 +90,8 @@ class CheckQueue:
             self._changed.notify_all()
 
     def take(self) -> Place | None:
-        """Wait for the next place; None once closed. Calling again means that the last place is done."""
+        """Wait for the next place that is not being checked already; None once closed."""
         with self._changed:
-            self._is_taken = False
             while not self._is_closed:
                 now = time.monotonic()
                 wait = self._drop_outdated()
@@ -73,32 +100,82 @@ class CheckQueue:
                     del self._due[place]
                     self._first_touch.pop(place, None)
                     self._backlog.pop(place, None)
-                    self._is_taken = True
-                    return place
-                if self._backlog:
+                    if self._is_free(place):
+                        self._taken[place] = True
+                        return place
+                elif self._backlog:
                     place = next(iter(self._backlog))
                     del self._backlog[place]
-                    self._is_taken = True
-                    return place
-                self._changed.wait(None if wait is None else wait - now)
+                    if self._is_free(place):
+                        self._taken[place] = False
+                        return place
+                else:
+                    self._changed.wait(None if wait is None else wait - now)
             return None
+
+    def begin(self, place: Place, tenant: str) -> bool:
+        """Whether a place that was taken may be checked now. If not, it is taken again when the tenant's turn comes."""
+        with self._changed:
+            if self._turn.setdefault(tenant, place) == place:
+                if self._tenant.get(place, tenant) != tenant:
+                    self._end_turn(place)
+                self._tenant[place] = tenant
+                return True
+            waiting = self._waiting.setdefault(tenant, _Waiting())
+            (waiting.touched if self._taken[place] else waiting.others)[place] = None
+            self._give_back(place)
+            return False
+
+    def done(self, place: Place) -> None:
+        """The place was checked, or needs no check."""
+        with self._changed:
+            self._give_back(place)
+            self._changed.notify_all()
 
     @property
     def is_idle(self) -> bool:
         """No place is being checked and there is no backlog; places that are due later do not count."""
         with self._changed:
-            return not self._backlog and not self._is_taken
+            return not self._backlog and not self._taken and not self._turn
 
     @property
     def backlog(self) -> int:
         """How many places wait without being urgent."""
         with self._changed:
-            return len(self._backlog)
+            return len(self._backlog) + sum(len(each.others) for each in self._waiting.values())
 
     def close(self) -> None:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+
+    def _is_free(self, place: Place) -> bool:
+        """Of one that is being checked it is noted that it is due again."""
+        if place in self._taken:
+            self._again.add(place)
+            return False
+        return True
+
+    def _give_back(self, place: Place) -> None:
+        del self._taken[place]
+        self._end_turn(place)
+        if place in self._again:
+            self._again.remove(place)
+            self._put(place, time.monotonic())
+
+    def _end_turn(self, place: Place) -> None:
+        """The next place of the same tenant has it."""
+        tenant = self._tenant.pop(place, None)
+        if tenant is None:
+            return
+        waiting = self._waiting.get(tenant)
+        following = waiting.next() if waiting is not None else None
+        if following is None:
+            self._waiting.pop(tenant, None)
+            del self._turn[tenant]
+            return
+        self._turn[tenant], self._tenant[following] = following, tenant
+        self._put(following, time.monotonic())
 
     def _put(self, place: Place, at: float) -> None:
         self._due[place] = at

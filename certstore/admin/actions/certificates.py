@@ -19,7 +19,7 @@ from certstore.model.names import covers
 from certstore.model.record import Outcome
 from certstore.model.settings.models import Source
 from certstore.model.version import chain_length
-from certstore.store.writer import Preview
+from certstore.store.writer import Preview, TooBusy
 
 FILES_MOST = 20
 
@@ -109,7 +109,10 @@ def _read(
         if len(file.content) > FILE_LIMIT:
             remedy = "a certificate with its key and chain takes a few kilobytes: check which file you chose"
             raise RequestFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
-    return actions.context.writer.preview(site, files, password=password)
+    try:
+        return actions.context.writer.preview(site, files, password=password, caller=actor.who)
+    except TooBusy as error:
+        raise RequestFailed(Fault.BUSY, str(error), "try again when they have been read") from None
 
 
 def _refusal(site: str, refused: Refused) -> InstallResult:

@@ -1,6 +1,6 @@
 """The commands that change a store: a request in, a result out that says what changed and what clients get now.
 
-They run on the writer's thread, one at a time.
+Most run on the writer's thread, one at a time, so none of them opens files that take long: the watcher does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from certstore.model.settings.loading import parse_site
 from certstore.model.settings.models import SiteSettings
 from certstore.model.text import listed
 from certstore.store.activation import IntakeResult
+from certstore.store.unlocking import Effort
 from certstore.store.writer import StoreWriter
 
 UPLOAD = "upload"
@@ -50,7 +51,7 @@ def add_site(writer: StoreWriter, request: requests.AddSiteRequest, tell: Tell) 
         raise RequestFailed(Fault.EXISTS, f"the site {site} exists already", remedy)
     writer.add_site(site, _parsed(request.settings))
     # Files that were dropped before the site existed are imported at once.
-    writer.check(site)
+    writer.check(site, Effort.SHORT)
     return _site_result(writer, site, f"site {site} added: {listed(writer.site(site).names)}")
 
 
@@ -68,9 +69,17 @@ def set_site(writer: StoreWriter, request: requests.SetSiteRequest, tell: Tell) 
     before = writer.site(site)
     _parsed(_current(writer, site) | changes)
     writer.set_site(site, changes)
-    writer.check(site)
+    writer.check(site, Effort.SHORT)
     after = writer.site(site)
     return _site_result(writer, site, _difference(site, before.names, after.names, list(changes)))
+
+
+def adopt_site(writer: StoreWriter, request: requests.AdoptSiteRequest, tell: Tell) -> results.SiteResult:
+    site = request.site
+    writer.adopt_site(site)
+    message = writer.records(site)[-1].message
+    writer.check(site, Effort.SHORT)
+    return _site_result(writer, site, f"site {site}: {message}")
 
 
 def remove_site(writer: StoreWriter, request: requests.RemoveSiteRequest, tell: Tell) -> results.RemoveResult:
@@ -100,7 +109,7 @@ def install_result(writer: StoreWriter, result: IntakeResult) -> results.Install
 def _discover(writer: StoreWriter, site: str) -> None:
     """A folder that was created a moment ago may not have been checked yet."""
     if site not in writer.sites():
-        writer.check(site)
+        writer.check(site, Effort.SHORT)
 
 
 def _current(writer: StoreWriter, site: str) -> dict[str, Any]:

@@ -121,6 +121,10 @@ class SetSiteRequest(SiteRequest[results.SiteResult]):
     remove_names: tuple[str, ...] = ()
 
 
+@command("site.adopt")
+class AdoptSiteRequest(SiteRequest[results.SiteResult]): ...
+
+
 @command("site.remove")
 class RemoveSiteRequest(SiteRequest[results.RemoveResult]): ...
 

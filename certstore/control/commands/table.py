@@ -22,7 +22,7 @@ from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.loading import SettingsError
 from certstore.people.tokens import UnknownToken
 from certstore.people.users import UnknownUser
-from certstore.store.writer import InvalidSite, NotWritable, UnknownSite, UnknownVersion
+from certstore.store.writer import InvalidSite, NotWritable, TooBusy, UnknownSite, UnknownVersion
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Runs(Enum):
 
     WRITER = "writer"
     """On the store's writer, on its one thread."""
+    FILES = "files"
+    """On the store's writer, on any other thread: it opens files, which may take seconds."""
     NETWORK = "network"
     """On the upkeep, on any other thread: it may wait for minutes."""
     PEOPLE = "people"
@@ -47,11 +49,12 @@ class Command:
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
-    requests.InstallRequest: Command(on_store.install, Runs.WRITER),
+    requests.InstallRequest: Command(on_store.install, Runs.FILES),
     requests.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER),
     requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
     requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
     requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
+    requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER),
     requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER),
     requests.OrderRequest: Command(on_network.order, Runs.NETWORK),
     requests.RenewRequest: Command(on_network.renew, Runs.NETWORK),
@@ -112,6 +115,8 @@ def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:
             return invalid_settings(error)
         case NotWritable():
             return RequestFailed(Fault.STORAGE, str(error))
+        case TooBusy():
+            return RequestFailed(Fault.BUSY, str(error), "try again when they have been read")
         case OSError():
             failure = storage_failure(error)
             logger.error("%s: %s", request.command, failure.found)

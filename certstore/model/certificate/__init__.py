@@ -12,6 +12,7 @@ No files, no sites, no clock.
     x509_fields    a certificate's fields as they are encoded, each on its own
     x509_names     distinguished names, for people and for comparing
     signatures     whether a key made a signature
+    key_algorithm  which private keys may be loaded at all
     x509_facts     one certificate's facts, and whether one signed another
     key_form       the form in which a private key is stored
     chain          puts intermediates in the order in which a server sends them

@@ -16,6 +16,7 @@ from certstore.model.certificate.collections import certificates_of_pkcs7, open_
 from certstore.model.certificate.der import DerKind, kind_of, structures, to_der
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Piece, Refusal, refusal
+from certstore.model.certificate.key_algorithm import why_not_loaded
 from certstore.model.certificate.library import Unreadable, ask_library
 from certstore.model.certificate.pem import FILE_LIMIT, Block, bare_base64, find_blocks, looks_like_pem, plain_bytes
 from certstore.model.certificate.x509_facts import CertificateFacts, public_key_of, read_certificate
@@ -31,6 +32,7 @@ _REMOVE_PASSWORD = {
     _PKCS12: "openssl pkcs12 -in FILE -nodes -out FILE.pem",
     _PRIVATE_KEY: "openssl pkey -in FILE -out FILE.pem",
 }
+_USE_ANOTHER = "which browsers and mail programs do not accept; use EC (P-256 or P-384), or RSA with 2048 to 4096 bits"
 _KEY_LABELS = {"PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"}
 _CERTIFICATE_ENDINGS = ("CERTIFICATE", "PKCS7", "CMS", "PKCS12", "PKCS #7 SIGNED DATA")
 _HARMLESS_LABELS = {
@@ -38,6 +40,8 @@ _HARMLESS_LABELS = {
     *("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST", "X509 CRL", "SSH2 PUBLIC KEY"),
 }
 """What lies beside certificates everywhere, and is never missed."""
+_LABELS_WITH_HEADERS = {"EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY"}
+"""RFC 1421: Proc-Type and DEK-Info say how the key is encrypted. Blocks of other labels have none (RFC 7468 §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
     is_pem = looks_like_pem(content)
     load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
     form = content if is_pem else next(structures(content), content)
-    # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
+    # The full check of an RSA key takes 40 to 300 ms; `checks` looks whether its numbers belong together.
     return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
 
 
@@ -119,9 +123,9 @@ def read_contents(files: Iterable[DroppedFile], password: bytes | None, unlock: 
         is_empty = is_empty and not file.content.strip()
         reader.read(file)
     certificates, keys = reader.certificates, reader.keys
-    if len(certificates) > _CERTIFICATES_LIMIT or len(keys) > _KEYS_LIMIT:
+    if reader.is_too_much:
         message = (
-            f"the files hold {len(certificates)} certificates and {len(keys)} private keys; "
+            f"the files hold {len(reader.seen_certificates)} certificates and {len(reader.seen_keys)} private keys; "
             f"at most {_CERTIFICATES_LIMIT} and {_KEYS_LIMIT} are read: leave only what belongs to this site"
         )
         reader.faults.append(refusal(Refusal.TOO_LARGE, message))
@@ -146,6 +150,8 @@ class _Reader:
         self._is_exhausted = False
         self.certificates: dict[bytes, tuple[CertificateFacts, str]] = {}
         self.keys: dict[bytes, FoundKey] = {}
+        self.seen_certificates: set[bytes] = set()
+        self.seen_keys: set[bytes] = set()
         self.faults: list[Finding] = []
         self.pieces: list[Piece] = []
         self.locked: list[Finding] = []
@@ -170,6 +176,11 @@ class _Reader:
 
     def _pass_over(self, code: Refusal, found: str, remedy: str) -> None:
         self.pieces.append(Piece(code, found, remedy))
+
+    @property
+    def is_too_much(self) -> bool:
+        """From here on what is found is only counted: files of strangers may hold thousands."""
+        return len(self.seen_certificates) > _CERTIFICATES_LIMIT or len(self.seen_keys) > _KEYS_LIMIT
 
     # PEM
 
@@ -204,7 +215,7 @@ class _Reader:
         return True
 
     def _read_key_block(self, name: str, block: Block) -> None:
-        if block.has_headers:
+        if block.has_headers and block.label in _LABELS_WITH_HEADERS and b"ENCRYPTED" in block.text:
             self._read_key(name, block.text)
         elif kind_of(der := block.der or b"") not in (DerKind.KEY, DerKind.ENCRYPTED_KEY):
             self._damaged(name, "a private key")
@@ -291,6 +302,9 @@ class _Reader:
     # What all formats come down to
 
     def _read_certificate(self, name: str, der: bytes) -> None:
+        self.seen_certificates.add(der)
+        if self.is_too_much:
+            return
         try:
             facts = read_certificate(der)
         except Unreadable:
@@ -299,13 +313,19 @@ class _Reader:
         self.certificates.setdefault(facts.der, (facts, name))
 
     def _read_key(self, name: str, content: bytes) -> None:
-        is_encrypted = b"ENCRYPTED" in content if looks_like_pem(content) else kind_of(content) is DerKind.ENCRYPTED_KEY
+        """`content` is DER, or the PEM text of a key with headers, which is encrypted."""
+        self.seen_keys.add(content)
+        is_encrypted = looks_like_pem(content) or kind_of(content) is DerKind.ENCRYPTED_KEY
+        if self.is_too_much:
+            return
         if is_encrypted and not self._password:
             self._locked(name, _PRIVATE_KEY)
         elif is_encrypted:
             opened = self._unlock(name, _PRIVATE_KEY, content)
             if opened is not None:
                 self._read_unlocked(name, opened)
+        elif (kind := why_not_loaded(content)) is not None:
+            self.locked.append(refusal(Refusal.UNSUPPORTED_KEY, f"{name} holds {kind}, {_USE_ANOTHER}"))
         else:
             try:
                 key = _load_key(content, None)

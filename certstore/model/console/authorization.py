@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from certstore.model.settings.tenant import TENANT_KEYS
+
 
 class Scope(StrEnum):
     """Each includes the ones before it."""
@@ -121,7 +123,7 @@ def authorize(grant: Grant, action: Action, site: str | None = None) -> Verdict:
     return Verdict.ALLOWED if is_reached and grant.scope.includes(rule.scope) else Verdict.FORBIDDEN
 
 
-SOURCE_KEYS = frozenset({"certificate", "contact", "profile", "key_type"})
+SOURCE_KEYS = TENANT_KEYS
 """Keys of site.yaml that `SITE_SET_SOURCE` covers; any other key requires `SITE_CHANGE`."""
 
 

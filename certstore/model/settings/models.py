@@ -425,6 +425,10 @@ class Settings(Model):
         return self
 
 
+NAMES_LIMIT = 100
+"""Of a site: CAs put no more into a certificate."""
+
+
 class SiteSettings(Model):
     """The whole of a `site.yaml`. Names are held as lower-case A-labels."""
 
@@ -443,6 +447,8 @@ class SiteSettings(Model):
     def _names(cls, value: Any) -> tuple[str, ...]:
         if not isinstance(value, (list, tuple)):
             raise ValueError("expected a list of host names")  # noqa: TRY004
+        if len(value) >= NAMES_LIMIT:
+            raise ValueError(f"a site has at most {NAMES_LIMIT} names, with its host; make another site of the rest")
         return tuple(dict.fromkeys(_domain_name(item, wildcard=True) for item in value))
 
     @model_validator(mode="after")

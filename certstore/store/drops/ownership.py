@@ -1,13 +1,18 @@
-"""Which site an entry of the drop folders belongs to: a folder by its name, a file by the site's key or host.
+"""Which site an entry of the drop folders belongs to (a folder by its name, a file by the site's key or host), and who
+puts drops there.
 
-Answers from the writer's state and opens no file. An entry that can't be a site is logged.
+Opens no file. An entry that can't be a site is logged.
 """
 
 from __future__ import annotations
 
-from certstore.model.layout import DROP_SUFFIX
+import os
+import stat
+
+from certstore.model.layout import DROP_SUFFIX, Layout
 from certstore.model.text import shown
-from certstore.store.site_settings import is_usable_key, may_be_bare
+from certstore.store.counted_settings import may_be_bare
+from certstore.store.site_settings import is_usable_key
 from certstore.store.writer_state import WriterState
 
 
@@ -40,3 +45,19 @@ def _site(state: WriterState, name: str, *, is_folder: bool) -> str | None:
     if by_host is not None:
         return by_host
     return stem if may_be_bare(stem) else None
+
+
+def tenant_of(layout: Layout, site: str) -> str:
+    """Who drops files for the site, as far as the file system tells: a user or a group that may write there, and is
+    neither root nor the service. The site itself where it does not tell.
+    """
+    for path in (layout.drop_folder(site), layout.drop_file(site)):
+        try:
+            status = os.stat(path)  # noqa: PTH116  never raises ValueError
+        except OSError:
+            continue
+        if status.st_uid not in (0, os.geteuid()):
+            return f"user {status.st_uid}"
+        if status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()):
+            return f"group {status.st_gid}"
+    return f"site {site}"

@@ -1,8 +1,8 @@
 """One check of one site: has its site.yaml changed, has its drop, and what follows.
 
-Three steps: `begin_check` and `finish_check` run under the writer's lock; `read_pending` between them is the slow one
-(files on other machines, keys with passwords) and needs no lock. When to check is decided elsewhere (`watch`). Whether
-to check again soon, because something may be half written, is part of the answer.
+Reading and judging are slow (files on other machines, keys with passwords): `read_settings` and `read_pending` need no
+lock. `begin_check`, `apply_settings` and `finish_check` around them run under the writer's. When to check is decided
+elsewhere (`watch`). Whether to check again soon, because something may be half written, is part of the answer.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
-from certstore.store.site_settings import SettingsCheck, check_settings
-from certstore.store.unlocking import Unlocker
+from certstore.store.site_settings import SettingsBefore, SettingsCheck, check_settings, settings_before
+from certstore.store.site_yaml import FoundSettings
+from certstore.store.unlocking import Effort, NeedsEffort, Unlocker
 from certstore.store.versions import read_live
 from certstore.store.writer_state import INTAKE, SiteChange, SiteProblem, WriterState
 
@@ -40,13 +41,15 @@ _AFTER_FAILURE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class DropCheck:
-    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change.
-    `is_settled` says that nothing is left to do, not even at the next start, as long as the drop places look the same.
+    """`result` is there when the drop was decided, `again_in` when the site needs another check without a change, and
+    `needs` when the drop was not read, because that takes more effort than was granted. `is_settled` says that nothing
+    is left to do, not even at the next start, as long as the drop places look the same.
     """
 
     site: str
     result: IntakeResult | None = None
     again_in: timedelta | None = None
+    needs: Effort | None = None
     is_settled: bool = False
 
 
@@ -91,20 +94,34 @@ class PendingCheck:
 class ReadDrop:
     """A drop, and what reading it came to; `verdict` is None where the drop is no news. `known` is the site with it.
 
-    `fault` is why a refused drop was not read to its end, where the machine was to blame.
+    `fault` is why a refused drop was not read to its end, where the machine was to blame; `needs` is the effort that it
+    takes, where less was granted.
     """
 
     drop: Drop
     known: KnownSite
     verdict: CertificateBundle | Refused | None
     fault: OSError | None = None
+    needs: Effort | None = None
 
 
-def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> PendingCheck | DropCheck:
-    """Check the settings of `site`, a key that may be new. Where there is no such site, that is all."""
-    if site in state.tombstones:
-        return DropCheck(site)
-    settings = check_settings(state, site, lambda text, at: settle_timer.unchanged_for(f"{site}/yaml", text, at))
+def begin_check(state: WriterState, site: str) -> SettingsBefore | DropCheck:
+    """`site` is a key that may be new; of one that was removed, nothing is read."""
+    return DropCheck(site) if site in state.tombstones else settings_before(state, site)
+
+
+def apply_settings(
+    state: WriterState, settle_timer: SettleTimer, before: SettingsBefore, found: FoundSettings | None
+) -> PendingCheck | DropCheck | None:
+    """Apply what `read_settings` found. Where there is no such site, that is all; None when it has changed meanwhile:
+    then check it anew.
+    """
+    site = before.site
+    settings = check_settings(
+        state, before, found, lambda text, at: settle_timer.unchanged_for(f"{site}/yaml", text, at)
+    )
+    if settings is None:
+        return None
     known = state.registry.get(site)
     if known is None:
         folder = state.layout.drop_folder(site)
@@ -116,14 +133,14 @@ def begin_check(state: WriterState, settle_timer: SettleTimer, site: str) -> Pen
     return PendingCheck(known, state.last_drop(site), _places(state, known), settings)
 
 
-def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
+def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDrop:
     """Read the drop and, where it is news, check what is in it. Never raises for what is in it."""
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
         known = replace(known, has_drop=True)
     if drop.is_absent or not is_news(drop.digest, pending.last, known.source):
         return ReadDrop(drop, known, None)
-    unlock, faults = Unlocker(), list[OSError]()
+    unlock, faults = Unlocker(effort), list[OSError]()
 
     def noting_faults(content: bytes, password: bytes | None) -> Unlocked:
         try:
@@ -132,7 +149,12 @@ def read_pending(pending: PendingCheck, now: datetime) -> ReadDrop:
             faults.append(error)
             raise
 
-    verdict = read_bundle(drop.files, now=now, names=known.expected_names, unlock=noting_faults, unread=drop.findings)
+    try:
+        verdict = read_bundle(
+            drop.files, now=now, names=known.expected_names, unlock=noting_faults, unread=drop.findings
+        )
+    except NeedsEffort as error:
+        return ReadDrop(drop, known, None, needs=error.effort)
     return ReadDrop(drop, known, verdict, faults[0] if faults and isinstance(verdict, Refused) else None)
 
 
@@ -143,6 +165,8 @@ def finish_check(
     site, drop, known = pending.known.site, read.drop, read.known
     if state.registry.get(site) != pending.known or state.last_drop(site) != pending.last:
         return None
+    if read.needs is not None:
+        return DropCheck(site, None, pending.settings.again_in, read.needs)
     live = read_live(state.layout, site) if read.verdict is not None else None
     facts = DropFacts(drop.digest, drop.is_absent, drop.is_steady, _unchanged_for(settle_timer, pending, drop))
     decision = decide_drop(

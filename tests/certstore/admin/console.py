@@ -180,6 +180,8 @@ def running_console(
             if runs(request) is Runs.WRITER:
                 with turns:
                     return perform(writer, request, tell)
+            if runs(request) is Runs.FILES:
+                return perform(writer, request, tell)
             if running is None:
                 raise RequestFailed(Fault.INTERNAL, f"{request.command} needs upkeep, and this test has none")
             return perform(running, request, tell)

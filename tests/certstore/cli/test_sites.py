@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
+from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
 
@@ -107,6 +109,23 @@ def test_a_linked_site_yaml_is_not_changed(folder: Path) -> None:
     assert ran.code == 1
     assert f"is a link to {folder / 'managed.yaml'}; change that file instead" in ran.err
     assert site_yaml(folder) == {"host": HOST}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_a_tenant_wrote_is_applied_when_it_is_adopted(folder: Path) -> None:
+    add_site(folder, HOST)
+    path = Layout(folder / "store").site_yaml(HOST)
+    path.write_text(f"host: {HOST}\nadditional_names: [a.test]\n")
+    os.chown(path.parent, 4711, 4711)
+    shown = certedge(folder, "site", "set", HOST, "--contact", "ops@a.test")
+    assert shown.code == 0
+    path.write_text(f"host: {HOST}\nadditional_names: [b.test]\n")
+    ran = certedge(folder, "site", "adopt", HOST)
+    assert ran.code == 0
+    assert f"settings adopted: names {HOST}, b.test" in ran.out
+    missing = certedge(folder, "site", "adopt", "no.such.test")
+    assert missing.code == 2
+    assert "there is no" in missing.err
 
 
 def test_a_removed_site_gets_main_and_is_gone_from_the_list(folder: Path) -> None:

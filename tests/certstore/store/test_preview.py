@@ -14,7 +14,7 @@ from certstore.model.certificate.contents import Unlocked, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
-from certstore.store.writer import InvalidSite, StoreWriter, UnknownSite
+from certstore.store.writer import InvalidSite, StoreWriter, TooBusy, UnknownSite
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import OTHER, SITE, check_until_decided, drop, drop_pair, served, writing
 
@@ -137,7 +137,7 @@ def test_a_site_that_was_removed_or_set_to_main_since_the_preview_is_not_install
 def test_a_drop_that_takes_long_to_read_delays_no_upload_and_no_command(
     writer: StoreWriter, ca: CertificateAuthority, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("certstore.store.drops.processing.Unlocker", lambda: opener)
+    monkeypatch.setattr("certstore.store.drops.processing.Unlocker", lambda effort: opener)
     drop(writer, SITE, {"a.p12": ca.issue(SITE).pkcs12(None)})
     uploaded = ca.issue(OTHER)
     with ThreadPoolExecutor(1) as pool, opener.holding():
@@ -170,3 +170,17 @@ def test_uploads_that_take_long_to_read_delay_nobody_elses_drop(
     # The first one made the version; for all others it was live already.
     assert outcomes == sorted([Outcome.DONE, *[Outcome.NOTED] * 9])
     assert len(writer.versions(SITE)) == 1
+
+
+def test_uploads_of_one_caller_wait_for_each_other_and_nobody_waits_for_them(
+    writer: StoreWriter, ca: CertificateAuthority, opener: Opener
+) -> None:
+    files = [DroppedFile("a.p12", ca.issue(SITE).pkcs12(PASSWORD))]
+    with ThreadPoolExecutor(10) as pool, opener.holding():
+        ten = [pool.submit(writer.preview, SITE, files, password=PASSWORD, caller="one") for _ in range(10)]
+        assert opener.has_begun.wait(30)
+        writer.preview(SITE, [DroppedFile("all.pem", ca.issue(SITE).combined_pem)], caller="another")
+        opener.may_end.set()
+        faults = [each.exception(30) for each in ten]
+    assert {type(each) for each in faults} == {type(None), TooBusy}
+    assert opener.count == 4, "the others were turned away before anything was opened"

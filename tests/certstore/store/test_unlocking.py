@@ -1,108 +1,29 @@
 """PKCS #12 files and encrypted keys are opened in a child process: what they hold, and those that never end."""
 
 import contextlib
-import hashlib
-import hmac
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
 from certstore.model.certificate.contents import TooMuchWork, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.store import unlocking
-from certstore.store.unlocking import Unlocker
+from certstore.store.unlocking import Effort, NeedsEffort, Unlocker
 from tests.certificates import CertificateAuthority
+from tests.hostile_files import PASSWORD, with_hidden_rounds, with_open_rounds, with_scrypt
 
 CA = CertificateAuthority()
 ONE = CA.issue("a.test")
-PASSWORD = b"p\xc3\xa4ssword"
-
-
-# DER (X.690), as much as a file with a key bag inside an encrypted safe needs (RFC 7292 §4, RFC 8018 appendix A).
-
-ITEM = {
-    "data": "06092a864886f70d010701",
-    "encrypted data": "06092a864886f70d010706",
-    "shrouded key bag": "060b2a864886f70d010c0a0102",
-    "PBES2": "06092a864886f70d01050d",
-    "PBKDF2": "06092a864886f70d01050c",
-    "AES-256-CBC": "060960864801650304012a",
-    "HMAC-SHA256": "06082a864886f70d0209",
-    "scrypt": "06092b06010401da47040b",
-    "SHA-256": "0609608648016503040201",
-}
-SALT, IV, NULL = b"saltsalt", b"i" * 16, b"\x05\x00"
-
-
-def tlv(tag: int, *parts: bytes) -> bytes:
-    body = b"".join(parts)
-    size = len(body)
-    length = size.to_bytes((size.bit_length() + 7) // 8 or 1)
-    return bytes([tag, *([size] if size < 128 else [0x80 | len(length), *length])]) + body
-
-
-def sequence(*parts: bytes) -> bytes:
-    return tlv(0x30, *parts)
-
-
-def integer(value: int) -> bytes:
-    return tlv(2, value.to_bytes(value.bit_length() // 8 + 1))
-
-
-def item(name: str) -> bytes:
-    return bytes.fromhex(ITEM[name])
-
-
-def algorithm(rounds: int) -> bytes:
-    derivation = sequence(tlv(4, SALT), integer(rounds), sequence(item("HMAC-SHA256"), NULL))
-    scheme = sequence(sequence(item("PBKDF2"), derivation), sequence(item("AES-256-CBC"), tlv(4, IV)))
-    return sequence(item("PBES2"), scheme)
-
-
-def encrypted(content: bytes) -> bytes:
-    key = hashlib.pbkdf2_hmac("sha256", PASSWORD, SALT, 1, 32)
-    padding = 16 - len(content) % 16
-    encryptor = Cipher(algorithms.AES(key), modes.CBC(IV)).encryptor()
-    return encryptor.update(content + bytes([padding]) * padding) + encryptor.finalize()
-
-
-def mac_key() -> bytes:
-    """RFC 7292 appendix B with one round: purpose 3, the password in UTF-16 with its end."""
-    password = PASSWORD.decode().encode("utf-16-be") + bytes(2)
-    repeated = [(text * 64)[: 64 * -(-len(text) // 64)] for text in (SALT, password)]
-    return hashlib.sha256(bytes([3]) * 64 + b"".join(repeated)).digest()
-
-
-def with_hidden_rounds(rounds: int) -> bytes:
-    """In the open it asks for two rounds; the key inside asks for as many as it likes."""
-    bag = sequence(item("shrouded key bag"), tlv(0xA0, sequence(algorithm(rounds), tlv(4, bytes(48)))))
-    safe = sequence(item("data"), algorithm(1), tlv(0x80, encrypted(sequence(bag))))
-    contents = sequence(sequence(item("encrypted data"), tlv(0xA0, sequence(integer(0), safe))))
-    digest = sequence(sequence(item("SHA-256"), NULL), tlv(4, hmac.digest(mac_key(), contents, "sha256")))
-    mac = sequence(digest, tlv(4, SALT), integer(1))
-    return sequence(integer(3), sequence(item("data"), tlv(0xA0, tlv(4, contents))), mac)
-
-
-def with_open_rounds(rounds: int) -> bytes:
-    """An encrypted key (RFC 5958 §3) that asks for them where everybody sees it."""
-    return sequence(algorithm(rounds), tlv(4, bytes(48)))
-
-
-def with_scrypt(cost: int, parallel: int) -> bytes:
-    """RFC 7914 §7: the memory is 128 * cost * 8 bytes, the time that times `parallel`."""
-    parameters = sequence(tlv(4, SALT), integer(cost), integer(8), integer(parallel))
-    scheme = sequence(sequence(item("scrypt"), parameters), sequence(item("AES-256-CBC"), tlv(4, IV)))
-    return sequence(sequence(item("PBES2"), scheme), tlv(4, bytes(48)))
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unlocking, "CPU_SECONDS", 0.5)
+    """All effort there is takes half a second."""
+    monkeypatch.setattr(Effort.FULL, "_value_", 0.5)
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["with a password", "without one"])
@@ -161,7 +82,7 @@ def test_hashing_without_end_ends_with_the_child(content: bytes) -> None:
 LARGEST_CHILD = """
 import contextlib, resource, sys
 from certstore.model.certificate.contents import TooMuchWork
-from certstore.store.unlocking import Unlocker
+from certstore.store.unlocking import Effort, NeedsEffort, Unlocker
 with contextlib.suppress(TooMuchWork, ValueError):
     Unlocker()(sys.stdin.buffer.read(), sys.argv[1].encode())
     sys.exit("it was opened")
@@ -190,3 +111,24 @@ def test_all_files_of_one_reading_share_the_time() -> None:
     with pytest.raises(TooMuchWork):
         unlock(ONE.pkcs12(PASSWORD), PASSWORD)
     assert Unlocker()(ONE.pkcs12(PASSWORD), PASSWORD).keys == (ONE.privkey_der,), "another reading has its own time"
+
+
+@pytest.mark.parametrize(
+    ("effort", "content", "needed"),
+    [(Effort.NONE, ONE.pkcs12(PASSWORD), Effort.SHORT), (Effort.SHORT, with_open_rounds(2**31 - 1), Effort.FULL)],
+    ids=["anything that is locked", "hashing without end"],
+)
+def test_with_less_effort_it_is_said_that_more_is_needed(effort: Effort, content: bytes, needed: Effort) -> None:
+    with pytest.raises(NeedsEffort) as raised:
+        Unlocker(effort)(content, PASSWORD)
+    assert raised.value.effort is needed
+
+
+def test_a_short_effort_opens_what_programs_write() -> None:
+    assert Unlocker(Effort.SHORT)(ONE.pkcs12(PASSWORD), PASSWORD).keys == (ONE.privkey_der,)
+
+
+def test_a_machine_that_is_too_busy_is_not_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlocking, "WALL_SECONDS", 0.001)
+    with pytest.raises(OSError, match="too busy"):
+        Unlocker()(ONE.pkcs12(PASSWORD), PASSWORD)

@@ -19,6 +19,7 @@ from certstore.model.record import Outcome
 from certstore.model.snapshot import MAIN
 from certstore.store.drops.processing import DropCheck
 from certstore.store.journal import JournalReader
+from certstore.store.unlocking import Effort
 from certstore.store.writer import StoreWriter
 from certstore.watch.inotify import Notifications, count_watches
 from certstore.watch.scan import View, take_view
@@ -26,6 +27,7 @@ from certstore.watch.watcher import DropWatcher
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import OTHER, SITE, acquire, drop, drop_pair, problem_codes, served
 from tests.deadlines import wait_for
+from tests.hostile_files import with_rounds_before_any_password
 
 ONLY_NOTIFICATIONS = 3600.0
 ONLY_SCANS = 0.1
@@ -170,8 +172,8 @@ def test_a_right_that_is_granted_later_is_noticed(writer: StoreWriter, ca: Certi
     checks: list[DropCheck] = []
     check = writer.check
 
-    def spy(site: str) -> DropCheck:
-        checks.append(check(site))
+    def spy(site: str, effort: Effort) -> DropCheck:
+        checks.append(check(site, effort))
         return checks[-1]
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
@@ -204,7 +206,7 @@ def test_a_scan_of_unchanged_places_checks_nothing(
     drop_pair(writer, SITE, ca.issue(SITE))
     with watching(writer, ONLY_SCANS) as watcher:
         checks: list[str] = []
-        monkeypatch.setattr(writer, "check", checks.append)
+        monkeypatch.setattr(writer, "check", lambda site, effort: checks.append(site))
         scans = count_scans(monkeypatch)
         wait_for(lambda: len(scans) > 3 and watcher.is_idle, "three more scans")
         assert checks == []
@@ -296,10 +298,10 @@ def test_one_sites_trouble_does_not_end_the_watching(
 ) -> None:
     check = writer.check
 
-    def troubled(site: str) -> DropCheck:
+    def troubled(site: str, effort: Effort) -> DropCheck:
         if site == SITE:
             raise OSError(5, "Input/output error")
-        return check(site)
+        return check(site, effort)
 
     monkeypatch.setattr(writer, "check", troubled)
     issued = ca.issue(OTHER)
@@ -376,9 +378,9 @@ def test_reading_a_drop_does_not_set_off_another_check(writer: StoreWriter, ca: 
     checks: list[float] = []
     check = writer.check
 
-    def count(site: str) -> DropCheck:
+    def count(site: str, effort: Effort) -> DropCheck:
         checks.append(time.monotonic())
-        return check(site)
+        return check(site, effort)
 
     with pytest.MonkeyPatch.context() as patch, watching(writer):
         patch.setattr(writer, "check", count)
@@ -420,9 +422,9 @@ def checked_at_next_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
     checked: list[str] = []
     check = StoreWriter.check
 
-    def spy(writer: StoreWriter, site: str) -> DropCheck:
+    def spy(writer: StoreWriter, site: str, effort: Effort) -> DropCheck:
         checked.append(site)
-        return check(writer, site)
+        return check(writer, site, effort)
 
     with monkeypatch.context() as patch, acquire(root) as writer:
         patch.setattr(StoreWriter, "check", spy)
@@ -474,3 +476,61 @@ def test_what_changed_just_now_is_checked_again_at_the_next_start(
         with watching(writer):
             pass
     assert SITE in checked_at_next_start(tmp_path / "store", monkeypatch)
+
+
+# Hostile drops
+
+
+def drop_hostile(writer: StoreWriter, number: int, user: int) -> str:
+    site = f"hostile-{number}.client-a.test"
+    folder = drop(writer, site, {})
+    os.chown(folder, user, user)
+    drop(writer, site, {"a.p12": with_rounds_before_any_password(2**31 - 1)})
+    return site
+
+
+@pytest.mark.parametrize(
+    "user",
+    [pytest.param(7, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")), os.geteuid()],
+    ids=["of one user", "of nobody in particular"],
+)
+def test_ten_drops_that_never_open_hold_up_no_other(writer: StoreWriter, ca: CertificateAuthority, user: int) -> None:
+    """The sum of what they take is in no other drop's time: that is the order of the results, at any pace."""
+    root, plain, locked = writer.layout.root, ca.issue(SITE), ca.issue(OTHER)
+    with watching(writer):
+        sites = [drop_hostile(writer, number, user) for number in range(10)]
+        wait_for(lambda: set(sites) <= set(writer.sites()), "the hostile drops to be seen")
+        drop_pair(writer, SITE, plain)
+        wait_served(root, SITE, plain.fingerprint)
+        assert not any(writer.records(site) for site in sites), "the plain drop passed them all"
+        drop(writer, OTHER, {"a.p12": locked.pkcs12(None)})
+        wait_served(root, OTHER, locked.fingerprint)
+        decided = [site for site in sites if writer.records(site)]
+        assert len(decided) <= 3, "the drop that opens passed those that need all effort"
+
+
+def test_drops_of_one_tenant_are_checked_one_at_a_time(
+    writer: StoreWriter, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One folder of the tenant's is being read, for as long as it takes: another tenant's drop does not wait for it."""
+    check, is_released, tenants = writer.check, threading.Event(), {SITE: 7, "b.client-a.test": 7, "c.client-a.test": 7}
+    held: list[str] = []
+
+    def hold(site: str, effort: Effort) -> DropCheck:
+        if site in tenants:
+            held.append(site)
+            assert is_released.wait(60)
+        return check(site, effort)
+
+    monkeypatch.setattr(writer, "check", hold)
+    with watching(writer):
+        for site, user in tenants.items():
+            os.chown(drop(writer, site, {}), user, user)
+            drop_pair(writer, site, ca.issue(site))
+        wait_for(lambda: held, "a drop of the tenant to be read")
+        issued = ca.issue(OTHER)
+        drop_pair(writer, OTHER, issued)
+        wait_served(writer.layout.root, OTHER, issued.fingerprint)
+        assert len(held) == 1
+        is_released.set()
+        wait_for(lambda: set(held) == set(tenants), "the other drops of the tenant to be read")

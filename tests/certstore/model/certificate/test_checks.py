@@ -50,7 +50,7 @@ def test_key_that_no_certificate_can_have_does_no_harm() -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     assert is_whole(accepted(agreement, ONE.combined_pem).primary, ONE)
-    assert [each.code for each in refused(agreement, ONE.fullchain_pem)] == [Refusal.KEY_MISMATCH]
+    assert [each.code for each in refused(agreement, ONE.fullchain_pem)] == [Refusal.UNSUPPORTED_KEY]
 
 
 def test_damaged_collections_are_unreadable() -> None:

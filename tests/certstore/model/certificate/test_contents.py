@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from certstore.model.certificate.bundle import CertificateBundle, Refused
 from certstore.model.certificate.contents import PROTECTED_LIMIT, TooMuchWork, Unlocked, read_contents
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Refusal
+from certstore.model.certificate.pem import to_pem
 from tests.certstore.model.bundles import CA, ONE, PASSWORD, read
 
 RSA = CA.issue("a.test", key_type="rsa2048")
@@ -67,6 +69,47 @@ def test_after_one_that_takes_too_long_no_other_is_opened() -> None:
     assert [each.code for each in found.pieces] == [Refusal.UNREADABLE]
     assert "the private key in a.pem takes too long to open" in found.pieces[0].found
     assert len(opened) == 1
+
+
+# Strangers' files may hold thousands of each.
+
+
+@pytest.mark.parametrize(
+    ("piece", "what"),
+    [
+        (lambda number: ONE.cert_der + bytes([number % 256, number // 256]), "CERTIFICATE"),
+        (lambda number: ONE.privkey_der + bytes([number % 256, number // 256]), "PRIVATE KEY"),
+    ],
+    ids=["certificates", "keys"],
+)
+def test_thousands_of_blocks_are_counted_and_not_loaded(piece: Callable[[int], bytes], what: str) -> None:
+    files = [
+        DroppedFile(f"{number}.pem", b"".join(to_pem(what, piece(1000 * number + each)) for each in range(1000)))
+        for number in range(3)
+    ]
+    begun = time.process_time()
+    found = read_contents(files, None)
+    assert time.process_time() - begun < 0.5
+    assert Refusal.TOO_LARGE in {each.code for each in found.faults}
+    assert "3000" in found.faults[-1].message
+
+
+def test_the_same_intermediates_in_many_files_count_once() -> None:
+    files = [DroppedFile(f"{number}.pem", ONE.fullchain_pem) for number in range(300)]
+    assert read_contents(files, None).faults == ()
+
+
+@pytest.mark.parametrize("label", ["PRIVATE KEY", "ENCRYPTED PRIVATE KEY"])
+def test_headers_in_blocks_that_have_none_are_not_read(label: str) -> None:
+    """RFC 7468 §2: only the labels of RFC 1421 have headers."""
+    traditional = ONE.encrypted_privkey_pem(PASSWORD, traditional=True)
+    content = traditional.replace(b"EC PRIVATE KEY", label.encode())
+
+    def never(content: bytes, password: bytes | None) -> Unlocked:
+        raise AssertionError("it was opened")
+
+    found = read_contents([DroppedFile("key.pem", content)], PASSWORD, never)
+    assert [each.code for each in found.faults] == [Refusal.UNREADABLE]
 
 
 # Any file at all

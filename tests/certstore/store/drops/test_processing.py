@@ -1,8 +1,10 @@
 """What becomes of drops: the served certificate, the record, the problems, and that no other site is touched."""
 
 import errno
+import itertools
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +15,9 @@ from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
+from certstore.store import site_settings
 from certstore.store.reader import Store
+from certstore.store.site_yaml import FoundSettings, read_site_file
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,
@@ -438,3 +442,43 @@ def test_a_drop_that_could_not_be_opened_for_want_of_memory_is_opened_later(
         result = check_until_decided(writer, SITE).result
         assert result is not None
         assert result.outcome is Outcome.DONE
+
+
+def test_a_site_yaml_that_takes_long_to_read_holds_up_no_other_site(
+    tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(tmp_path) as writer:
+        slow = drop(writer, SITE, {"site.yaml": b"host: slow.client-a.test\n"}) / "site.yaml"
+        drop_pair(writer, OTHER, ca.issue(OTHER))
+        is_read = threading.Event()
+
+        def read_slowly(path: Path, base: Path) -> FoundSettings:
+            if path == slow:
+                assert is_read.wait(60)
+            return read_site_file(path, base)
+
+        monkeypatch.setattr("certstore.store.site_settings.read_site_file", read_slowly)
+        checking = threading.Thread(target=writer.check, args=(SITE,))
+        checking.start()
+        assert check_until_decided(writer, OTHER).result is not None
+        assert SITE not in writer.sites()
+        is_read.set()
+        checking.join()
+        assert writer.site(SITE).host == "slow.client-a.test"
+
+
+def test_a_site_yaml_that_changes_with_every_look_ends_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"site.yaml": b"host: a.client-a.test\n"})
+        writer.check(SITE)
+        hosts = itertools.cycle(["b.client-a.test", "c.client-a.test"])
+
+        def meanwhile_changed(before: site_settings.SettingsBefore) -> FoundSettings | None:
+            found = site_settings.read_settings(before)
+            writer.set_site(SITE, {"host": next(hosts)})
+            return found
+
+        monkeypatch.setattr("certstore.store.writer.read_settings", meanwhile_changed)
+        assert writer.check(SITE).again_in is not None
