@@ -8,6 +8,7 @@ anything unclean, the connection is closed on that side and never used again.
     framing       reads the head of a request or response and finds out how long its body is
     partial_head  refuses junk before its head is complete
     fields        what happens to a header field, by its name; the fields that the edge sets on answers
+    connection_login  which fields say that a login belongs to the connection
     name_memo     a bounded memo of what is known of header names
     target        request targets and hosts
     chunks        the chunked coding: strict reader, plain writer

@@ -33,6 +33,10 @@ class Treatment(IntEnum):
     EXPECT = 8
     FORWARDED = 9
     """Where a request came from: the edge states that itself, and believes only a trusted proxy."""
+    CREDENTIALS = 10
+    CHALLENGE = 11
+    PERSISTENT_AUTH = 12
+    """Passed on; they may say that a login belongs to the connection."""
 
 
 _HOP_BY_HOP = {
@@ -48,13 +52,22 @@ REQUEST = _HOP_BY_HOP | {
     b"host": Treatment.HOST,
     b"te": Treatment.TE,
     b"expect": Treatment.EXPECT,
+    b"authorization": Treatment.CREDENTIALS,
+    b"proxy-authorization": Treatment.CREDENTIALS,
     b"forwarded": Treatment.FORWARDED,
     b"x-real-ip": Treatment.FORWARDED,
     b"proxy": Treatment.DROP,  # becomes HTTP_PROXY in CGI-style servers, which then send their requests there
     b"http2-settings": Treatment.DROP,  # only of use with `Upgrade: h2c`, which is never passed on
 }
 
-RESPONSE = _HOP_BY_HOP | {b"te": Treatment.DROP}
+RESPONSE = _HOP_BY_HOP | {
+    b"te": Treatment.DROP,
+    b"www-authenticate": Treatment.CHALLENGE,
+    b"proxy-authenticate": Treatment.CHALLENGE,
+    b"authentication-info": Treatment.CHALLENGE,
+    b"proxy-authentication-info": Treatment.CHALLENGE,
+    b"persistent-auth": Treatment.PERSISTENT_AUTH,
+}
 
 # RFC 9110 §6.5.1: fields that frame, route, authenticate or describe the content come too late in a trailer, and could
 # fool a server that merges trailers into its headers.

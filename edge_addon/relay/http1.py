@@ -29,6 +29,7 @@ from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import RequestExchange
+from edge_addon.upstream.login import ClientLogins
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -49,6 +50,7 @@ class Http1Session:
     _channel: Channel
     _plane: DataPlane
     _: KW_ONLY
+    logins: ClientLogins = field(init=False)
     _admission: Admission = field(init=False)
     _body: RequestBody | None = None
     _buffer: bytes = b""
@@ -71,6 +73,7 @@ class Http1Session:
     def __post_init__(self) -> None:
         channel, plane = self._channel, self._plane
         self._limits = plane.settings.limits
+        self.logins = ClientLogins(self)
         self._admission = Admission(channel, plane)
         self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
@@ -115,6 +118,7 @@ class Http1Session:
             self._log("client_gone")
         self._phase = _Phase.CLOSED
         self._exchange = None
+        self.logins.close()
         self._admission.gone()
 
     def pause_writing(self) -> None:
@@ -150,6 +154,12 @@ class Http1Session:
         elif self.is_idle:
             # A fresh connection: its first request may be on its way, and a client would not dare to resend it.
             self._timer.set(min(FRESH_SECONDS, self._limits.head_seconds), self._close)
+
+    def login_ended(self) -> None:
+        """End with the upstream connection that the client's login belonged to (`upstream.login`)."""
+        self._is_draining = True
+        if self._phase is _Phase.HEAD and not self._is_write_paused:
+            self._close()
 
     def _read_requests(self, data: bytes) -> None:
         """Read requests until one is under way or the rest is incomplete."""
@@ -205,7 +215,7 @@ class Http1Session:
             self, verdict, head.method, self._admission.response_fields, asks_upgrade=head.is_upgrade
         )
         data = request_bytes(head, self._admission.forwarded(head), body)
-        exchange.start(data, length=head.length, is_complete=is_complete)
+        exchange.start(data, length=head.length, is_complete=is_complete, is_login=head.is_login)
         self._progress()
         return rest
 

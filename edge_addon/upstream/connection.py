@@ -25,8 +25,9 @@ from edge_addon.transport.tcp import enable_keepalive_of, unread_data
 class PoolOwner(Protocol):
     """The server of a pool that a connection belongs to."""
 
-    name: str
-    """The upstream's URL, for logs."""
+    @property
+    def name(self) -> str:
+        """The upstream's URL, for logs."""
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """The connection can serve another request."""
@@ -70,6 +71,9 @@ class ResponseReader(Protocol):
 
 class ResponseReceiver(ResponseReader, Protocol):
     """What a connection works for until the response has ended or failed."""
+
+    def login_seen(self, connection: UpstreamConnection, head: ResponseHead) -> None:
+        """The response is part of a login that belongs to the connection; called before everything else about it."""
 
     def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
         """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
@@ -255,6 +259,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _start_body(self, receiver: ResponseReceiver, head: ResponseHead, data: bytes) -> None:
         self._head = head
+        if head.is_login:
+            receiver.login_seen(self, head)
         length = head.length
         if length >= 0:
             if len(data) >= length:

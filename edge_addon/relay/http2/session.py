@@ -27,6 +27,7 @@ from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.login import ClientLogins
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -47,6 +48,7 @@ class Http2Session:
     _: KW_ONLY
     is_full: bool = False
     is_write_paused: bool = False
+    logins: ClientLogins = field(default_factory=lambda: ClientLogins(None))
     own_fields: tuple[Field, ...] = field(init=False)
     response_fields: FieldTable = field(init=False)
     _budget: Budget = field(init=False)
@@ -160,6 +162,10 @@ class Http2Session:
         )
         if isinstance(verdict, Answer):
             stream.answer(verdict)
+        elif head.is_login:
+            stream.require_http1()
+            if not self.affords(Costly.RESET):
+                raise Calm("logins")
         else:
             stream.relay(self._admission.exchange, verdict, self._admission.forwarded(head), websocket_key=key)
 

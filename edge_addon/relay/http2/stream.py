@@ -26,13 +26,17 @@ from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange
+from edge_addon.upstream.login import ClientLogins
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, HTTP_1_1_REQUIRED = 0x0, 0x1, 0x2, 0x8, 0xD
 """RFC 9113 §7."""
+
+
+LOGIN_NEEDS_HTTP1 = "http2_login_needs_http1"
 
 
 class _Stage(Enum):
@@ -54,6 +58,7 @@ ASKED, ANSWERED, ENDING, OVER = _Stage  # used some ten times for each request: 
 class Frames(Protocol):
     """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
 
+    logins: ClientLogins
     own_fields: tuple[Field, ...]
     response_fields: FieldTable
 
@@ -112,6 +117,10 @@ class Stream:
     _upstream: str | None = None
     _websocket_key: bytes = b""
     """The key of a WebSocket while the upstream has not agreed."""
+
+    @property
+    def logins(self) -> ClientLogins:
+        return self._frames.logins
 
     # The request.
 
@@ -184,6 +193,12 @@ class Stream:
             self._frames.reset(self.stream_id, PROTOCOL_ERROR)
             self._abandon(cause)
 
+    def require_http1(self) -> None:
+        """Send the client back over HTTP/1.1 (RFC 9113 §7): a login of a connection needs one of its own."""
+        self._plane.count(LOGIN_NEEDS_HTTP1)
+        self._frames.reset(self.stream_id, HTTP_1_1_REQUIRED)
+        self._abandon(LOGIN_NEEDS_HTTP1)
+
     def client_reset(self) -> None:
         """Give up: the client has reset the stream."""
         self._abandon("client_gone")
@@ -220,6 +235,9 @@ class Stream:
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._report.answered(head.status)
+        if head.is_login and head.status in (401, 407):
+            self.require_http1()
+            return
         self._stage = ANSWERED
         is_end = is_complete and not body
         self._early = b""
