@@ -42,6 +42,7 @@ from edge_addon.inspection.messages import (
 from edge_addon.inspection.pieces import BrokenOff, Pieces
 from edge_addon.inspection.websocket import WebSocketRelay
 from edge_addon.relay.exchange import Exchange
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.login import ClientLogins
@@ -95,6 +96,11 @@ class InspectedExchange:
     def logins(self) -> ClientLogins:
         """Those of the client's connection."""
         return self._client.logins
+
+    @property
+    def usage(self) -> AddressUsage:
+        """That of the client's address."""
+        return self._client.usage
 
     # Used by the session.
 

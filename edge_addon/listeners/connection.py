@@ -140,7 +140,7 @@ class ClientConnection(asyncio.Protocol):
         self._timer.cancel()
         self._plane.remove_connection(self)
         if self._is_admitted:
-            self._plane.release_address(self.client.host)
+            self._plane.release_address(self.client.host, self)
         self._enter(CLOSING, _discard)
         session, self._session = self._session, None
         if self._stage is not None and not self.secure:
@@ -232,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self) -> None:
         """The client's address is known now."""
         self._is_admitted = True
-        if not self._plane.admit_address(self.client.host):
+        if not self._plane.admit_address(self.client.host, self):
             self._refuse_for_load()
         elif self.listener.kind.is_implicit_tls:
             self._await_hello()

@@ -11,6 +11,8 @@ from dataclasses import KW_ONLY, dataclass
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
+from edge_addon.http.limits import POOL_FRESH_SECONDS, POOL_IDLE_SECONDS
+from edge_addon.upstream.bounds import Cancellable, Exceeded
 from edge_addon.upstream.connection import UpgradedConnection, UpstreamConnection
 from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
@@ -26,7 +28,11 @@ KEPT_BYTES = 65536
 costs little beside the body, and servers close connections that have answered, not fresh ones."""
 
 
-_STATUSES = {"upstream_connect_timeout": 504, "upstream_login_ended": 0}
+_STATUSES: dict[str, int] = {
+    "upstream_connect_timeout": 504,
+    "upstream_login_ended": 0,
+    **{each.value: 503 for each in Exceeded},
+}
 """How the edge answers when there is no connection, where that is not 502; 0: the client's connection ends."""
 
 
@@ -49,7 +55,7 @@ class Exchange:
     """`_unsent` keeps the whole request for a second try."""
     _may_resend: bool = False
     _is_login: bool = False
-    _opening: asyncio.Task[None] | asyncio.Handle | None = None
+    _opening: Cancellable | None = None
     _unsent: bytes = b""
 
     # Used by the session.
@@ -69,9 +75,12 @@ class Exchange:
         # Kept for a second try, or until there is a connection.
         self._unsent = data
         is_large = max(length, len(data)) > KEPT_BYTES or (length == CHUNKED and not is_complete)
-        connection = None if is_large else self._pool.take(may_be_resent=self._may_resend)
+        # A server may be closing an older connection just now, and nobody could tell whether it has got the request.
+        max_idle = 0.0 if is_large else POOL_IDLE_SECONDS if self._may_resend else POOL_FRESH_SECONDS
+        usage = self._client.usage
+        connection = self._pool.take(usage, max_idle) if max_idle else None
         if connection is None:
-            self._opening = self._pool.open(self)
+            self._opening = self._pool.open(self, usage, max_idle=max_idle)
             if not is_complete:
                 self._client.pause_body()
         else:
@@ -90,7 +99,7 @@ class Exchange:
             self._send_on(connection)
             return True
         if connection is None:
-            self._opening = self._pool.open(self)
+            self._opening = self._pool.open(self, self._client.usage)
         else:
             self._opening = asyncio.get_running_loop().call_soon(self.not_connected, "upstream_login_ended")
         if not self._is_complete:
@@ -192,7 +201,7 @@ class Exchange:
         if is_lost and self._is_kept and not connection.has_answered and self._may_go_again(connection):
             # On a fresh connection, and without a third try.
             self._is_kept = False
-            self._opening = self._pool.open(self, avoid=connection.owner)
+            self._opening = self._pool.open(self, self._client.usage, avoid=connection.owner)
             return
         self._client.exchange_failed(502, cause)
 

@@ -27,6 +27,7 @@ from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import RequestExchange
 from edge_addon.upstream.login import ClientLogins
@@ -51,6 +52,7 @@ class Http1Session:
     _plane: DataPlane
     _: KW_ONLY
     logins: ClientLogins = field(init=False)
+    usage: AddressUsage = field(init=False)
     _admission: Admission = field(init=False)
     _body: RequestBody | None = None
     _buffer: bytes = b""
@@ -75,6 +77,7 @@ class Http1Session:
         self._limits = plane.settings.limits
         self.logins = ClientLogins(self)
         self._admission = Admission(channel, plane)
+        self.usage = plane.usage_of(channel.client.host)
         self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
         self._timer = plane.timers.timer()

@@ -20,6 +20,7 @@ from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.transport.tcp import enable_keepalive_of, unread_data
+from edge_addon.upstream.bounds import AddressUsage
 
 
 class PoolOwner(Protocol):
@@ -97,6 +98,10 @@ class UpstreamConnection(asyncio.Protocol):
     _: KW_ONLY
     is_active: bool = False
     """Whether the owner counts it as in use; set by the owner."""
+    usage: AddressUsage | None = None
+    """Of the client's address, while it is in use; set by the pool."""
+    is_open: bool = False
+    """Whether it counts as open; set by the owner."""
     is_reused: bool = False
     idle_since: float = 0.0
     has_answered: bool = False

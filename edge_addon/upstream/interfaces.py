@@ -10,6 +10,7 @@ from typing import Protocol
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.transport.channel import Channel
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import ResponseReader
 from edge_addon.upstream.login import ClientLogins
 from edge_addon.upstream.pool import UpstreamPool
@@ -21,6 +22,10 @@ class ExchangeClient(ResponseReader, Protocol):
     @property
     def logins(self) -> ClientLogins:
         """The upstream connections that belong to the client's connection."""
+
+    @property
+    def usage(self) -> AddressUsage:
+        """What the clients of its address have in use."""
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """No (more) response; `status` is the answer if none was sent yet, 0 to drop the connection without one."""

@@ -27,6 +27,7 @@ from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.login import ClientLogins
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Http2Session:
     is_full: bool = False
     is_write_paused: bool = False
     logins: ClientLogins = field(default_factory=lambda: ClientLogins(None))
+    usage: AddressUsage = field(init=False)
     own_fields: tuple[Field, ...] = field(init=False)
     response_fields: FieldTable = field(init=False)
     _budget: Budget = field(init=False)
@@ -69,11 +71,12 @@ class Http2Session:
         plane = self._plane
         self._now = plane.timers.time
         self._admission = Admission(self._channel, plane)
+        self.usage = plane.usage_of(self._channel.client.host)
         self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
         self._budget = Budget(self._now())
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
-        self._framer = Framer(self, plane.settings.limits.header_bytes)
+        self._framer = Framer(self, plane.settings.limits.header_bytes, plane.settings.limits.http2_streams)
         self._flush()
 
     # The session, as its channel sees it.

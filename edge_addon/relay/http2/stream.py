@@ -24,6 +24,7 @@ from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange
 from edge_addon.upstream.login import ClientLogins
@@ -59,6 +60,7 @@ class Frames(Protocol):
     """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
 
     logins: ClientLogins
+    usage: AddressUsage
     own_fields: tuple[Field, ...]
     response_fields: FieldTable
 
@@ -121,6 +123,10 @@ class Stream:
     @property
     def logins(self) -> ClientLogins:
         return self._frames.logins
+
+    @property
+    def usage(self) -> AddressUsage:
+        return self._frames.usage
 
     # The request.
 
