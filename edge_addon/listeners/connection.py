@@ -24,7 +24,8 @@ from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
 from edge_addon.transport.timers import Timer
-from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
+from edge_addon.transport.tls_contexts import OutOfFiles
+from edge_addon.transport.tls_stage import INTERNAL_ERROR, RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
@@ -285,11 +286,15 @@ class ClientConnection(asyncio.Protocol):
             self._give_up("tls_unknown_name", hello.refusal)
             return
         is_mail = self.listener.kind.is_mail
-        context = plane.contexts.get(selection.certificate, is_mail=is_mail)
-        if context is None:
-            plane.count("certificate_unreadable")
-            selection = fall_back_to_main(plane.snapshot, selection)
+        try:
             context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+            if context is None:
+                plane.count("certificate_unreadable")
+                selection = fall_back_to_main(plane.snapshot, selection)
+                context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+        except OutOfFiles:
+            self._give_up("tls_out_of_files", INTERNAL_ERROR)
+            return
         if context is None:
             self._give_up("main_certificate_unreadable", b"")
             return

@@ -6,6 +6,7 @@ where the files of a version lie, and does not decide which version is served.
 
 from __future__ import annotations
 
+import errno
 import ssl
 import time
 from abc import ABC, abstractmethod
@@ -32,6 +33,10 @@ CIPHERS = (
 )
 
 MINIMUM_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class OutOfFiles(Exception):
+    """No descriptor is free to read a certificate: there is nothing wrong with it, and no other may take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,17 @@ class VersionedContexts[C](ABC):
         self._built: OrderedDict[tuple[str, bool], _Built[C]] = OrderedDict()
 
     def get(self, certificate: ServedCertificate, *, is_mail: bool) -> C | None:
-        """The context that serves this certificate, or None when its files can't be read and none was built before."""
-        return self._of(certificate.site, certificate.version, is_mail)
+        """The context that serves this certificate, or None when its files can't be read and none was built before.
+
+        Raises OutOfFiles.
+        """
+        try:
+            return self._of(certificate.site, certificate.version, is_mail)
+        except OutOfFiles:
+            built = self._built.get((certificate.site, is_mail))
+            if built is None:
+                raise
+            return built.context
 
     def _of(self, site: str, version: int, is_mail: bool) -> C | None:
         key = (site, is_mail)
@@ -123,6 +137,8 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
             context.load_cert_chain(folder / files.FULLCHAIN, folder / files.PRIVKEY)
             if (folder / files.FULLCHAIN_RSA).exists():
                 context.load_cert_chain(folder / files.FULLCHAIN_RSA, folder / files.PRIVKEY_RSA)
-        except (OSError, ssl.SSLError):
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise OutOfFiles from error
             return None
         return context

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import resource
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 from edge_addon.upstream import pool as pool_module
 from edge_addon.upstream.bounds import LINE_LENGTH, AddressUsage, Bounds, Line, serve
 from tests.deadlines import wait_for_in_loop
+from tests.descriptors import no_free_descriptor
 from tests.edge_addon.inspection.edge import SITE, inspecting_edge
 from tests.edge_addon.relay.edge import MAIN_HOST, Edge, relay_edge
 from tests.edge_addon.relay.http2.client import Http2Client
@@ -181,20 +179,9 @@ async def test_a_server_is_not_at_fault_when_files_run_out(tmp_path: Path) -> No
         async with relay_edge(tmp_path, recorder.url) as edge:
             reader, writer = await edge.connect()
             await wait_for_in_loop(lambda: edge.plane.connections, "the connection")
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            highest = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
-            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
-            held = []
-            try:
-                with contextlib.suppress(OSError):
-                    while True:
-                        held.append(os.open("/dev/null", os.O_RDONLY))
+            with no_free_descriptor():
                 writer.write(b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
                 answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
-            finally:
-                for each in held:
-                    os.close(each)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert edge.plane.counters[FILES] == 1
             assert not edge.plane.counters["upstream_connect_failed"]
