@@ -2,8 +2,9 @@
 
 Pure. A name's treatment is worked out once (`name_memo`).
 
-A request loses fields whose names have an underscore: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to
-one variable, so an underscore would carry a forged header past us. nginx does the same by default.
+A request loses fields whose names have anything but letters, digits and `-`: CGI-style servers map `X_Forwarded_For`,
+`X.Forwarded.For` and `X-Forwarded-For` to one variable, so such a name would carry a forged header past us. nginx does
+the same by default.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from edge_addon.http.refusal import BadMessage, Cause
 
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """RFC 9110 §5.6.2."""
+
+PLAIN = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What the names of fields that an upstream gets consist of."""
 
 
 class Treatment(IntEnum):
@@ -87,7 +91,7 @@ class FieldTable(NameMemo[Treatment]):
     __slots__ = ("_forwarded", "_treatments")
 
     def __init__(self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None) -> None:
-        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have underscores too."""
+        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have any name."""
         super().__init__()
         self._treatments = treatments
         self._forwarded = forwarded
@@ -97,7 +101,7 @@ class FieldTable(NameMemo[Treatment]):
             raise BadMessage(_what_is_wrong(name))
         lowered = name.lower()
         if self._forwarded is not None:
-            if b"_" in name:
+            if name.translate(None, PLAIN):
                 return Treatment.DROP
             if lowered.startswith(b"x-forwarded"):
                 return self._forwarded
