@@ -12,6 +12,7 @@ anything unclean, the connection is closed on that side and never used again.
     name_memo     a bounded memo of what is known of header names
     target        request targets and hosts
     chunks        the chunked coding: strict reader, plain writer
+    websocket_key  keys of a WebSocket's opening handshake
     request_body  a request's body, from the client's framing to ours
     reframing     heads as they are written towards the other side
     forwarded     X-Forwarded-For and the like: where a request came from

@@ -16,11 +16,18 @@ from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
 from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
-from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
+from edge_addon.http.limits import (
+    FRESH_SECONDS,
+    HALF_CLOSED_SECONDS,
+    PIPELINED_BYTES,
+    STALL_SECONDS,
+    UPGRADE_SECONDS,
+)
 from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
+from edge_addon.http.websocket_key import is_accepted, key_of
 from edge_addon.relay.admission import Admission
 from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
@@ -336,6 +343,13 @@ class Http1Session:
         self._finish()
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
+        request = self._report.head
+        assert request is not None  # noqa: S101
+        if not is_accepted(key_of(request), head):
+            connection.transport.abort()
+            connection.tunnel_ended()
+            self.exchange_failed(502, "upstream_bad_upgrade")
+            return
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
@@ -438,6 +452,8 @@ class Http1Session:
             self._timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), late)
         else:
             seconds = HALF_CLOSED_SECONDS if self._is_eof else self._limits.idle_seconds
+            if self._report.head is not None and self._report.head.is_upgrade and not self._has_answered:
+                seconds = min(seconds, UPGRADE_SECONDS)
             self._timer.set(seconds, self._upstream_timed_out)
 
     def _request_timed_out(self) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from h2.errors import ErrorCodes
 
 from edge_addon.http.fields import Field, FieldTable
-from edge_addon.http.limits import STALL_SECONDS
+from edge_addon.http.limits import EARLY_BYTES, STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
+from edge_addon.http.websocket_key import make_key
 from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
@@ -23,7 +24,6 @@ from edge_addon.relay.http2.frames import Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
-from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
@@ -54,6 +54,7 @@ class Http2Session:
     own_fields: tuple[Field, ...] = field(init=False)
     response_fields: FieldTable = field(init=False)
     _budget: Budget = field(init=False)
+    _early: int = 0
     _framer: Framer = field(init=False)
     _admission: Admission = field(init=False)
     _head_timer: Timer | None = None
@@ -265,6 +266,12 @@ class Http2Session:
         elif self.is_full and self._queued <= MAX_QUEUED // 2:
             self.is_full = False
             self._read_on()
+
+    def hold_early(self, difference: int) -> bool:
+        if self._early + difference > EARLY_BYTES:
+            return False
+        self._early += difference
+        return True
 
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
         self._streams.pop(stream.stream_id, None)
