@@ -223,6 +223,14 @@ class ClientConnection(asyncio.Protocol):
         if self._phase is not CLOSING:
             self._await_hello()
 
+    @property
+    def idle_since(self) -> float | None:
+        return None if self._session is None or self._phase is CLOSING else self._session.idle_since
+
+    def give_way(self) -> None:
+        self.drain()
+        self.close()
+
     def drain(self) -> None:
         """Finish what is under way, then close; without a session there is nothing to finish."""
         if self._session is not None:

@@ -10,11 +10,13 @@ from edge_addon.upstream.bounds import AddressUsage
 class Address:
     """The clients of one IPv4 address or IPv6 network."""
 
-    __slots__ = ("connections", "usage")
+    __slots__ = ("connections", "looked_at", "usage")
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.usage = AddressUsage()
+        self.looked_at = 0.0
+        """When its idle connections last gave way."""
 
 
 class Addresses:

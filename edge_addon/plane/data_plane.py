@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from edge_addon.plane.access_log import AccessLog
 from edge_addon.plane.addresses import Addresses
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
+from edge_addon.plane.giving_way import PAUSE_SECONDS, is_near, select_idle
 from edge_addon.plane.metrics import Metrics
 from edge_addon.plane.open_files import files_for_connections
 from edge_addon.transport.channel import Connection
@@ -68,6 +69,7 @@ class DataPlane:
         self.disconnects = Disconnects(self.loop)
         self.connections: set[Connection] = set()
         self.addresses = Addresses()
+        self._looked_at = 0.0
         self.bounds = Bounds.of(settings.limits, files_for_connections())
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics()
@@ -129,7 +131,10 @@ class DataPlane:
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
         bounds.clients += _files_of(connection.listener)
-        if self.tally.add() > self.settings.limits.connections:
+        count, limit = self.tally.add(), self.settings.limits.connections
+        if is_near(count, limit) or is_near(2 * len(self.connections), bounds.files):
+            self._looked_at = self._give_way(self.connections, min(limit, bounds.files // 2), self._looked_at)
+        if count > limit:
             self.count("connections_exceeded")
             return False
         if 2 * len(self.connections) > bounds.files or bounds.clients + bounds.open > bounds.files:
@@ -145,17 +150,36 @@ class DataPlane:
         self.tally.remove()
 
     def admit_address(self, host: str, connection: Connection) -> bool:
-        """Count a connection from `host`; False when it now has more than `limits.connections_per_address`."""
-        self.addresses.enter(host, connection)
-        if self.tally.add_address(host) > self.settings.limits.connections_per_address and host:
+        """Count a connection from `host`; False when its address or its network now has more than it may have."""
+        limits = self.settings.limits
+        address = self.addresses.enter(host, connection)
+        of_address, of_network = self.tally.add_address(host), self.tally.add_network(host)
+        if is_near(of_address, limits.connections_per_address):
+            most = limits.connections_per_address
+            address.looked_at = self._give_way(address.connections, most, address.looked_at)
+        if of_address > limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
             return False
+        if of_network > limits.connections_per_network:
+            self.count("connections_per_network_exceeded")
+            return False
         return True
+
+    def _give_way(self, connections: Iterable[Connection], limit: int, looked_at: float) -> float:
+        """Close the longest idle of the connections; returns when it last looked for them."""
+        now = self.loop.time()
+        if now - looked_at < PAUSE_SECONDS:
+            return looked_at
+        for connection in select_idle(connections, now, limit):
+            self.count("connections_gave_way")
+            connection.give_way()
+        return now
 
     def release_address(self, host: str, connection: Connection) -> None:
         """One connection of an admitted address has ended."""
         self.addresses.leave(host, connection)
         self.tally.remove_address(host)
+        self.tally.remove_network(host)
 
     def usage_of(self, host: str) -> AddressUsage:
         """What the clients of this address use of the upstream connections."""

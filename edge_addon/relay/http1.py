@@ -95,6 +95,12 @@ class Http1Session:
     def is_idle(self) -> bool:
         return (self._phase is _Phase.HEAD and not self._buffer) or self._phase is _Phase.CLOSED
 
+    @property
+    def idle_since(self) -> float | None:
+        if self._phase is not _Phase.HEAD or self._buffer or self._is_write_paused:
+            return None
+        return self._timer.due - (self._limits.idle_seconds if self._report.status else self._limits.head_seconds)
+
     def data_received(self, data: bytes) -> None:
         phase = self._phase
         if phase is _Phase.HEAD:

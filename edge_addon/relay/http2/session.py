@@ -55,6 +55,7 @@ class Http2Session:
     response_fields: FieldTable = field(init=False)
     _budget: Budget = field(init=False)
     _early: int = 0
+    _idle_since: float = field(init=False)
     _framer: Framer = field(init=False)
     _admission: Admission = field(init=False)
     _head_timer: Timer | None = None
@@ -74,7 +75,8 @@ class Http2Session:
         self._admission = Admission(self._channel, plane)
         self.usage = plane.usage_of(self._channel.client.host)
         self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
-        self._budget = Budget(self._now())
+        self._idle_since = self._now()
+        self._budget = Budget(self._idle_since)
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
         self._framer = Framer(self, plane.settings.limits.header_bytes, plane.settings.limits.http2_streams)
@@ -85,6 +87,10 @@ class Http2Session:
     @property
     def is_idle(self) -> bool:
         return not self._streams
+
+    @property
+    def idle_since(self) -> float | None:
+        return None if self._streams or self._is_closed else self._idle_since
 
     def data_received(self, data: bytes) -> None:
         if self._is_closed:
@@ -301,6 +307,7 @@ class Http2Session:
         if self._is_draining:
             self._leave()
         else:
+            self._idle_since = self._now()
             seconds = STALL_SECONDS if self.is_write_paused else self._plane.settings.limits.idle_seconds
             self._timer.set(seconds, self._idled)
 

@@ -1,8 +1,8 @@
 """WebSocket through the edge, with a real client and server, and what an upgrade may not become."""
 
+import asyncio
 import os
 import socket
-import asyncio
 import ssl
 import threading
 from collections.abc import AsyncIterator
