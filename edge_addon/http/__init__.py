@@ -8,9 +8,11 @@ anything unclean, the connection is closed on that side and never used again.
     framing       reads the head of a request or response and finds out how long its body is
     partial_head  refuses junk before its head is complete
     fields        what happens to a header field, by its name; the fields that the edge sets on answers
+    connection_login  which fields say that a login belongs to the connection
     name_memo     a bounded memo of what is known of header names
     target        request targets and hosts
     chunks        the chunked coding: strict reader, plain writer
+    websocket_key  keys of a WebSocket's opening handshake
     request_body  a request's body, from the client's framing to ours
     reframing     heads as they are written towards the other side
     forwarded     X-Forwarded-For and the like: where a request came from

@@ -2,8 +2,9 @@
 
 Pure. A name's treatment is worked out once (`name_memo`).
 
-A request loses fields whose names have an underscore: CGI-style servers map `X_Forwarded_For` and `X-Forwarded-For` to
-one variable, so an underscore would carry a forged header past us. nginx does the same by default.
+A request loses fields whose names have anything but letters, digits and `-`: CGI-style servers map `X_Forwarded_For`,
+`X.Forwarded.For` and `X-Forwarded-For` to one variable, so such a name would carry a forged header past us. nginx does
+the same by default.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from edge_addon.http.refusal import BadMessage, Cause
 
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """RFC 9110 §5.6.2."""
+
+PLAIN = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What the names of fields that an upstream gets consist of."""
 
 
 class Treatment(IntEnum):
@@ -33,6 +37,10 @@ class Treatment(IntEnum):
     EXPECT = 8
     FORWARDED = 9
     """Where a request came from: the edge states that itself, and believes only a trusted proxy."""
+    CREDENTIALS = 10
+    CHALLENGE = 11
+    PERSISTENT_AUTH = 12
+    """Passed on; they may say that a login belongs to the connection."""
 
 
 _HOP_BY_HOP = {
@@ -48,13 +56,22 @@ REQUEST = _HOP_BY_HOP | {
     b"host": Treatment.HOST,
     b"te": Treatment.TE,
     b"expect": Treatment.EXPECT,
+    b"authorization": Treatment.CREDENTIALS,
+    b"proxy-authorization": Treatment.CREDENTIALS,
     b"forwarded": Treatment.FORWARDED,
     b"x-real-ip": Treatment.FORWARDED,
     b"proxy": Treatment.DROP,  # becomes HTTP_PROXY in CGI-style servers, which then send their requests there
     b"http2-settings": Treatment.DROP,  # only of use with `Upgrade: h2c`, which is never passed on
 }
 
-RESPONSE = _HOP_BY_HOP | {b"te": Treatment.DROP}
+RESPONSE = _HOP_BY_HOP | {
+    b"te": Treatment.DROP,
+    b"www-authenticate": Treatment.CHALLENGE,
+    b"proxy-authenticate": Treatment.CHALLENGE,
+    b"authentication-info": Treatment.CHALLENGE,
+    b"proxy-authentication-info": Treatment.CHALLENGE,
+    b"persistent-auth": Treatment.PERSISTENT_AUTH,
+}
 
 # RFC 9110 §6.5.1: fields that frame, route, authenticate or describe the content come too late in a trailer, and could
 # fool a server that merges trailers into its headers.
@@ -74,7 +91,7 @@ class FieldTable(NameMemo[Treatment]):
     __slots__ = ("_forwarded", "_treatments")
 
     def __init__(self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None) -> None:
-        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have underscores too."""
+        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have any name."""
         super().__init__()
         self._treatments = treatments
         self._forwarded = forwarded
@@ -84,7 +101,7 @@ class FieldTable(NameMemo[Treatment]):
             raise BadMessage(_what_is_wrong(name))
         lowered = name.lower()
         if self._forwarded is not None:
-            if b"_" in name:
+            if name.translate(None, PLAIN):
                 return Treatment.DROP
             if lowered.startswith(b"x-forwarded"):
                 return self._forwarded

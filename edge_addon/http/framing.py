@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from edge_addon.http.connection_login import carries_login, is_persistent, offers_login
 from edge_addon.http.fields import TOKEN, FieldTable, Treatment, request_fields, response_fields
 from edge_addon.http.limits import MAX_FIELDS, MAX_LENGTH_DIGITS, MAX_METHOD
 from edge_addon.http.refusal import BadMessage, Cause
@@ -56,6 +57,8 @@ class RequestHead:
     """It asks for a WebSocket."""
     forwarded: tuple[tuple[bytes, bytes], ...] = ()
     """What the client claims about where the request came from: names in lower case, and values."""
+    is_login: bool = False
+    """It carries credentials of a login that belongs to its connection."""
     site: str = ""
     """The site that its host belongs to; set by the admission."""
 
@@ -72,6 +75,8 @@ class ResponseHead:
     keep_alive: bool = False
     options: list[bytes] | None = None
     upgrade: bytes | None = None
+    is_login: bool = False
+    """It offers a login that belongs to the connection, or is part of one."""
 
 
 def split_lines(head: bytes) -> list[bytes]:
@@ -287,6 +292,21 @@ def _on_forwarded(head: RequestHead, name: bytes, value: bytes) -> None:
     head.forwarded += ((name.lower(), value),)
 
 
+def _on_credentials(head: RequestHead | ResponseHead, name: bytes, value: bytes) -> None:
+    head.is_login = head.is_login or carries_login(value)
+    head.lines.append(b"%b: %b" % (name, value))
+
+
+def _on_challenge(head: RequestHead | ResponseHead, name: bytes, value: bytes) -> None:
+    head.is_login = head.is_login or offers_login(value)
+    head.lines.append(b"%b: %b" % (name, value))
+
+
+def _on_persistent_auth(head: RequestHead | ResponseHead, name: bytes, value: bytes) -> None:
+    head.is_login = head.is_login or is_persistent(value)
+    head.lines.append(b"%b: %b" % (name, value))
+
+
 def _drop(_head: RequestHead | ResponseHead, _name: bytes, _value: bytes) -> None:
     pass
 
@@ -297,6 +317,8 @@ _ON_RESPONSE_FIELD: dict[Treatment, Callable[[RequestHead | ResponseHead, bytes,
     Treatment.CONTENT_LENGTH: _on_length,
     Treatment.TRANSFER_ENCODING: _on_transfer_encoding,
     Treatment.UPGRADE: _on_upgrade,
+    Treatment.CHALLENGE: _on_challenge,
+    Treatment.PERSISTENT_AUTH: _on_persistent_auth,
 }
 
 _ON_REQUEST_FIELD: dict[Treatment, Callable[[RequestHead, bytes, bytes], None]] = {
@@ -305,4 +327,5 @@ _ON_REQUEST_FIELD: dict[Treatment, Callable[[RequestHead, bytes, bytes], None]] 
     Treatment.TE: _on_te,
     Treatment.EXPECT: _on_expect,
     Treatment.FORWARDED: _on_forwarded,
+    Treatment.CREDENTIALS: _on_credentials,
 }

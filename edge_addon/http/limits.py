@@ -30,6 +30,10 @@ STALL_SECONDS: Final = 300.0
 """How long a client may neither send the body that it announced nor read its response."""
 BODY_STEP: Final = 30_000
 """Bytes of a request's body that must arrive within STALL_SECONDS: a hundred a second, slower than any line."""
+UPGRADE_SECONDS: Final = 60.0
+"""How long an upstream may take to agree to a WebSocket, or to refuse it."""
+EARLY_BYTES: Final = 65536
+"""What an HTTP/2 client may send for its WebSockets before their upstreams have agreed; none needs to send any."""
 FRESH_SECONDS: Final = 5.0
 """How long a drain waits for the first request of a connection that has only just opened."""
 HALF_CLOSED_SECONDS: Final = 60.0

@@ -35,14 +35,17 @@ from edge_addon.inspection.messages import (
     build_request,
     build_response,
     encode_request,
+    is_login,
     read_response,
     trailer_lines,
 )
 from edge_addon.inspection.pieces import BrokenOff, Pieces
 from edge_addon.inspection.websocket import WebSocketRelay
 from edge_addon.relay.exchange import Exchange
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import ExchangeClient
+from edge_addon.upstream.login import ClientLogins
 from edge_addon.upstream.pool import UpstreamPool
 
 log = logging.getLogger(__name__)
@@ -89,9 +92,19 @@ class InspectedExchange:
         """The URL of the upstream that got the request."""
         return self._upstream if self._exchange is None else self._exchange.upstream
 
+    @property
+    def logins(self) -> ClientLogins:
+        """Those of the client's connection."""
+        return self._client.logins
+
+    @property
+    def usage(self) -> AddressUsage:
+        """That of the client's address."""
+        return self._client.usage
+
     # Used by the session.
 
-    def start(self, data: bytes, *, length: int, is_complete: bool) -> None:
+    def start(self, data: bytes, *, length: int, is_complete: bool, is_login: bool = False) -> None:
         """Begin with the request's head and what there is of its body of `length`."""
         head, _, body = data.partition(b"\r\n\r\n")
         self._length = length
@@ -218,7 +231,8 @@ class InspectedExchange:
         target = (request.scheme, request.host, request.port)
         pool = self._pool if target == self._target else self._find_pool(*target)
         self._exchange = Exchange(self, pool, request.data.method, self._fields, asks_upgrade=self.asks_upgrade)
-        self._exchange.start(data, length=length, is_complete=is_complete)
+        # As the addons left it: they may log in for the client.
+        self._exchange.start(data, length=length, is_complete=is_complete, is_login=is_login(request))
         return self._exchange
 
     async def _read_whole(self, message: http.Message, pieces: Pieces, *, status: int) -> bytes:

@@ -63,7 +63,7 @@ class Inspector:
             if len(self._pools) >= MAX_POOLS:
                 self._pools.pop(next(iter(self._pools))).close()  # the one unused for the longest time
             plane = self._plane
-            pool = UpstreamPool((Upstream(url=url),), plane.timers, plane.settings.limits, plane.base, plane.count)
+            pool = plane.make_pool((Upstream(url=url),))
         self._pools[url] = pool
         return pool
 

@@ -15,11 +15,14 @@ from typing import TypedDict
 from mitmproxy import http
 
 from edge_addon.http.chunks import read_trailers
+from edge_addon.http.connection_login import carries_login
 from edge_addon.http.fields import FieldTable, response_fields
 from edge_addon.http.framing import BODILESS, CHUNKED, ResponseHead, parse_request, parse_response
 from edge_addon.http.refusal import BadMessage, Cause
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+
+_CREDENTIALS = frozenset((b"authorization", b"proxy-authorization"))
 
 
 def build_request(head: bytes, scheme: str, host: str, port: int, *, is_http2: bool) -> http.Request:
@@ -53,6 +56,11 @@ def encode_request(request: http.Request, length: int) -> bytes:
     if request.data.method == b"CONNECT":
         raise BadMessage(Cause.BAD_METHOD)  # the admission refuses it too: the connection would become a tunnel
     return text + b"\r\n\r\n"
+
+
+def is_login(request: http.Request) -> bool:
+    """Whether it carries credentials of a login that belongs to its connection."""
+    return any(name.lower() in _CREDENTIALS and carries_login(value) for name, value in request.headers.fields)
 
 
 def build_response(head: ResponseHead) -> http.Response:

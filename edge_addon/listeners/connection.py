@@ -24,7 +24,8 @@ from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
 from edge_addon.transport.timers import Timer
-from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
+from edge_addon.transport.tls_contexts import OutOfFiles
+from edge_addon.transport.tls_stage import INTERNAL_ERROR, RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
@@ -140,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
         self._timer.cancel()
         self._plane.remove_connection(self)
         if self._is_admitted:
-            self._plane.release_address(self.client.host)
+            self._plane.release_address(self.client.host, self)
         self._enter(CLOSING, _discard)
         session, self._session = self._session, None
         if self._stage is not None and not self.secure:
@@ -222,6 +223,14 @@ class ClientConnection(asyncio.Protocol):
         if self._phase is not CLOSING:
             self._await_hello()
 
+    @property
+    def idle_since(self) -> float | None:
+        return None if self._session is None or self._phase is CLOSING else self._session.idle_since
+
+    def give_way(self) -> None:
+        self.drain()
+        self.close()
+
     def drain(self) -> None:
         """Finish what is under way, then close; without a session there is nothing to finish."""
         if self._session is not None:
@@ -232,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self) -> None:
         """The client's address is known now."""
         self._is_admitted = True
-        if not self._plane.admit_address(self.client.host):
+        if not self._plane.admit_address(self.client.host, self):
             self._refuse_for_load()
         elif self.listener.kind.is_implicit_tls:
             self._await_hello()
@@ -285,11 +294,15 @@ class ClientConnection(asyncio.Protocol):
             self._give_up("tls_unknown_name", hello.refusal)
             return
         is_mail = self.listener.kind.is_mail
-        context = plane.contexts.get(selection.certificate, is_mail=is_mail)
-        if context is None:
-            plane.count("certificate_unreadable")
-            selection = fall_back_to_main(plane.snapshot, selection)
+        try:
             context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+            if context is None:
+                plane.count("certificate_unreadable")
+                selection = fall_back_to_main(plane.snapshot, selection)
+                context = plane.contexts.get(selection.certificate, is_mail=is_mail)
+        except OutOfFiles:
+            self._give_up("tls_out_of_files", INTERNAL_ERROR)
+            return
         if context is None:
             self._give_up("main_certificate_unreadable", b"")
             return

@@ -26,6 +26,9 @@ class HealthSession:
     def is_idle(self) -> bool:
         return True
 
+    idle_since = None
+    """Never gives way: a balancer would think that nobody serves."""
+
     def data_received(self, data: bytes) -> None:
         self._received += data
         if b"\r\n\r\n" in self._received or b"\n\n" in self._received:

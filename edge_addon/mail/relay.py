@@ -117,6 +117,11 @@ class MailSession:
     def is_idle(self) -> bool:
         return self._leg is None
 
+    @property
+    def idle_since(self) -> float | None:
+        """A mail client does not expect to lose an idle connection, and has nothing that would open it again."""
+        return None
+
     def data_received(self, data: bytes) -> None:
         if self._stage is Stage.FINISHED:
             return

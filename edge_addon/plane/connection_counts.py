@@ -36,6 +36,17 @@ def client_key(host: str) -> str | bytes:
     return packed if packed.startswith(_V4_MAPPED) else packed[:8]
 
 
+def network_key(host: str) -> bytes | None:
+    """The /48 network of an IPv6 address, which providers give to one customer (RFC 6177 §2); None for IPv4."""
+    if ":" not in host:
+        return None
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return None
+    return None if packed.startswith(_V4_MAPPED) else packed[:6]
+
+
 class ConnectionCounts:
     """The shared memory and its rows. Only the process that created it allocates and frees rows."""
 
@@ -90,13 +101,29 @@ class Tally:
 
     def add_address(self, host: str) -> int:
         """Count one connection from this IP address; returns how many it now has over all workers."""
-        first, second = _buckets(host)
+        return self._add(client_key(host))
+
+    def remove_address(self, host: str) -> None:
+        self._remove(client_key(host))
+
+    def add_network(self, host: str) -> int:
+        """Count one connection from this address's /48 network; returns how many it now has, 0 for IPv4."""
+        key = network_key(host)
+        return 0 if key is None else self._add(key)
+
+    def remove_network(self, host: str) -> None:
+        key = network_key(host)
+        if key is not None:
+            self._remove(key)
+
+    def _add(self, key: str | bytes) -> int:
+        first, second = _buckets(key)
         self._rows[self._own + first] += 1
         self._rows[self._own + second] += 1
         return min(self._sum(first), self._sum(second))
 
-    def remove_address(self, host: str) -> None:
-        for bucket in _buckets(host):
+    def _remove(self, key: str | bytes) -> None:
+        for bucket in _buckets(key):
             self._rows[self._own + bucket] -= 1
 
     @property
@@ -121,7 +148,7 @@ class Tally:
         return self._rows[column : self._cells[0] * _ROW : _ROW]
 
 
-def _buckets(host: str) -> tuple[int, int]:
+def _buckets(key: str | bytes) -> tuple[int, int]:
     # Keyed by the interpreter, with one key in all forks: nobody outside can compute addresses that share a bucket.
-    hashed = hash(client_key(host))
+    hashed = hash(key)
     return hashed % BUCKETS, BUCKETS + (hashed >> 32) % BUCKETS

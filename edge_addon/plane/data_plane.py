@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -23,14 +23,18 @@ from certstore.net.tls_server import MINIMUM_VERSIONS
 from certstore.store.journal import JournalReader
 from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
+from edge_addon.plane.addresses import Addresses
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
+from edge_addon.plane.giving_way import PAUSE_SECONDS, is_near, select_idle
 from edge_addon.plane.metrics import Metrics
+from edge_addon.plane.open_files import files_for_connections
 from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import ContextCache
 from edge_addon.transport.tls_stage import HelloContext
+from edge_addon.upstream.bounds import AddressUsage, Bounds
 from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
 
@@ -68,6 +72,9 @@ class DataPlane:
         self.timers = Timers(self.loop)
         self.disconnects = Disconnects(self.loop)
         self.connections: set[Connection] = set()
+        self.addresses = Addresses()
+        self._looked_at = 0.0
+        self.bounds = Bounds.of(settings.limits, files_for_connections())
         self.counters: Counter[str] = Counter()
         self.metrics = Metrics()
         log = settings.access_log
@@ -123,11 +130,19 @@ class DataPlane:
         )
 
     def add_connection(self, connection: Connection) -> bool:
-        """Count an accepted connection; False when the workers now have more than `limits.connections`."""
+        """Count an accepted connection; False when there are too many: over all workers, or for this one's files."""
+        bounds = self.bounds
         self.connections.add(connection)
         self.metrics.accepted(connection.listener)
-        if self.tally.add() > self.settings.limits.connections:
+        bounds.clients += _files_of(connection.listener)
+        count, limit = self.tally.add(), self.settings.limits.connections
+        if is_near(count, limit) or is_near(2 * len(self.connections), bounds.files):
+            self._looked_at = self._give_way(self.connections, min(limit, bounds.files // 2), self._looked_at)
+        if count > limit:
             self.count("connections_exceeded")
+            return False
+        if 2 * len(self.connections) > bounds.files or bounds.clients + bounds.open > bounds.files:
+            self.count("connections_out_of_files")
             return False
         return True
 
@@ -135,18 +150,44 @@ class DataPlane:
         """An accepted connection has ended."""
         self.connections.discard(connection)
         self.disconnects.discard(connection)
+        self.bounds.clients -= _files_of(connection.listener)
         self.tally.remove()
 
-    def admit_address(self, host: str) -> bool:
-        """Count a connection from `host`; False when it now has more than `limits.connections_per_address`."""
-        if self.tally.add_address(host) > self.settings.limits.connections_per_address and host:
+    def admit_address(self, host: str, connection: Connection) -> bool:
+        """Count a connection from `host`; False when its address or its network now has more than it may have."""
+        limits = self.settings.limits
+        address = self.addresses.enter(host, connection)
+        of_address, of_network = self.tally.add_address(host), self.tally.add_network(host)
+        if is_near(of_address, limits.connections_per_address):
+            most = limits.connections_per_address
+            address.looked_at = self._give_way(address.connections, most, address.looked_at)
+        if of_address > limits.connections_per_address and host:
             self.count("connections_per_address_exceeded")
+            return False
+        if of_network > limits.connections_per_network:
+            self.count("connections_per_network_exceeded")
             return False
         return True
 
-    def release_address(self, host: str) -> None:
+    def _give_way(self, connections: Iterable[Connection], limit: int, looked_at: float) -> float:
+        """Close the longest idle of the connections; returns when it last looked for them."""
+        now = self.loop.time()
+        if now - looked_at < PAUSE_SECONDS:
+            return looked_at
+        for connection in select_idle(connections, now, limit):
+            self.count("connections_gave_way")
+            connection.give_way()
+        return now
+
+    def release_address(self, host: str, connection: Connection) -> None:
         """One connection of an admitted address has ended."""
+        self.addresses.leave(host, connection)
         self.tally.remove_address(host)
+        self.tally.remove_network(host)
+
+    def usage_of(self, host: str) -> AddressUsage:
+        """What the clients of this address use of the upstream connections."""
+        return self.addresses.usage(host)
 
     def is_trusted_proxy(self, host: str) -> bool:
         """Whether `trusted_proxies` holds this IP address; a text that is not an IP address is never trusted."""
@@ -159,10 +200,12 @@ class DataPlane:
         upstreams = (entry.upstreams if entry is not None else None) or self.settings.upstream
         pool = self._pools.get(upstreams)
         if pool is None:
-            pool = self._pools[upstreams] = UpstreamPool(
-                upstreams, self.timers, self.settings.limits, self.base, self.count
-            )
+            pool = self._pools[upstreams] = self.make_pool(upstreams)
         return pool
+
+    def make_pool(self, upstreams: tuple[Upstream, ...]) -> UpstreamPool:
+        """A pool of these servers that shares the worker's bounds."""
+        return UpstreamPool(upstreams, self.timers, self.settings.limits, self.base, self.count, self.bounds)
 
     def upstream_servers(self) -> Iterator[Server]:
         """All servers that requests have been sent to."""
@@ -185,3 +228,8 @@ class DataPlane:
     def count(self, cause: str, amount: int = 1) -> None:
         """Count an event; `cause` is a short name such as `tls_junk`."""
         self.counters[cause] += amount
+
+
+def _files_of(listener: ListenerSettings) -> int:
+    """The open files of a client: its own, and for mail that of the connection to its server."""
+    return 2 if listener.kind.is_mail else 1

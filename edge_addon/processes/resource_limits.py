@@ -9,16 +9,12 @@ from __future__ import annotations
 import logging
 import resource
 
+from edge_addon.plane.open_files import MOST_FILES, SPARE_FILES
+
 log = logging.getLogger(__name__)
 
 FILES_PER_CONNECTION = 2
-"""The client's socket and the upstream's."""
-
-SPARE_FILES = 512
-"""Idle upstream connections, libraries, logs."""
-
-MAX_FILES = 1 << 20
-"""The limit where the system sets none."""
+"""The client's socket and the upstream's. The plane counts both, and refuses what would need more files."""
 
 
 def raise_limits(connections: int) -> None:
@@ -28,7 +24,7 @@ def raise_limits(connections: int) -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MAX_FILES if hard == resource.RLIM_INFINITY else hard
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else hard
     if soft < most:
         soft = most
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

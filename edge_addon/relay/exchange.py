@@ -11,6 +11,8 @@ from dataclasses import KW_ONLY, dataclass
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import CHUNKED, ResponseHead
+from edge_addon.http.limits import POOL_FRESH_SECONDS, POOL_IDLE_SECONDS
+from edge_addon.upstream.bounds import Cancellable, Exceeded
 from edge_addon.upstream.connection import UpgradedConnection, UpstreamConnection
 from edge_addon.upstream.interfaces import ExchangeClient
 from edge_addon.upstream.pool import UpstreamPool
@@ -24,6 +26,14 @@ IDEMPOTENT = frozenset(
 KEPT_BYTES = 65536
 """A complete request up to this size is kept for a second try. One with a larger body gets a fresh connection: that
 costs little beside the body, and servers close connections that have answered, not fresh ones."""
+
+
+_STATUSES: dict[str, int] = {
+    "upstream_connect_timeout": 504,
+    "upstream_login_ended": 0,
+    **{each.value: 503 for each in Exceeded},
+}
+"""How the edge answers when there is no connection, where that is not 502; 0: the client's connection ends."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -44,26 +54,57 @@ class Exchange:
     _is_kept: bool = False
     """`_unsent` keeps the whole request for a second try."""
     _may_resend: bool = False
-    _opening: asyncio.Task[None] | None = None
+    _is_login: bool = False
+    _opening: Cancellable | None = None
     _unsent: bytes = b""
 
     # Used by the session.
 
-    def start(self, data: bytes, *, length: int, is_complete: bool) -> None:
-        """Send the request: its head and the beginning of its body of `length`. `is_complete`: nothing will follow."""
+    def start(self, data: bytes, *, length: int, is_complete: bool, is_login: bool = False) -> None:
+        """Send the request: its head and the beginning of its body of `length`. `is_complete`: nothing will follow.
+
+        `is_login`: it is part of a login that belongs to its connection.
+        """
         self._is_complete = is_complete
+        if is_login or self._client.logins:
+            self._is_login = is_login
+            if self._starts_login(data):
+                return
         self._may_resend = not length and self._method in IDEMPOTENT
         self._is_kept = is_complete and len(data) <= KEPT_BYTES
         # Kept for a second try, or until there is a connection.
         self._unsent = data
         is_large = max(length, len(data)) > KEPT_BYTES or (length == CHUNKED and not is_complete)
-        connection = None if is_large else self._pool.take(may_be_resent=self._may_resend)
+        # A server may be closing an older connection just now, and nobody could tell whether it has got the request.
+        max_idle = 0.0 if is_large else POOL_IDLE_SECONDS if self._may_resend else POOL_FRESH_SECONDS
+        usage = self._client.usage
+        connection = self._pool.take(usage, max_idle) if max_idle else None
         if connection is None:
-            self._opening = self._pool.open(self)
+            self._opening = self._pool.open(self, usage, max_idle=max_idle)
             if not is_complete:
                 self._client.pause_body()
         else:
             self._send_on(connection)
+
+    def _starts_login(self, data: bytes) -> bool:
+        """Send the request on the connection that belongs to the client, or begin a login on a fresh one.
+
+        It is never sent a second time: another connection is nobody's, or somebody else's.
+        """
+        connection = self._client.logins.get(self._pool)
+        if connection is None and not self._is_login:
+            return False  # for another site than the one that the client is logged in to
+        self._unsent = data
+        if connection is not None and connection.is_usable:
+            self._send_on(connection)
+            return True
+        if connection is None:
+            self._opening = self._pool.open(self, self._client.usage)
+        else:
+            self._opening = asyncio.get_running_loop().call_soon(self.not_connected, "upstream_login_ended")
+        if not self._is_complete:
+            self._client.pause_body()
+        return True
 
     def send(self, data: bytes) -> None:
         """Send more of the body. It is kept while connecting: the session is paused, so that is one read at most."""
@@ -105,10 +146,12 @@ class Exchange:
 
     def not_connected(self, cause: str) -> None:
         self._opening = None
-        self._client.exchange_failed(504 if cause == "upstream_connect_timeout" else 502, cause)
+        self._client.exchange_failed(_STATUSES.get(cause, 502), cause)
 
     def _send_on(self, connection: UpstreamConnection) -> None:
         self._connection = connection
+        if self._is_login:
+            self._client.logins.bind(self._pool, connection)
         self.upstream = connection.owner.name
         data = self._unsent
         if not self._is_kept:
@@ -123,6 +166,14 @@ class Exchange:
         )
 
     # Called by the connection.
+
+    def login_seen(self, connection: UpstreamConnection, head: ResponseHead) -> None:
+        """The connection it came on is the client's from now on, also one that came from the pool."""
+        logins = self._client.logins
+        if head.keep_alive:
+            logins.bind(self._pool, connection)
+        else:
+            logins.end(self._pool, connection)
 
     def informational(self, head: ResponseHead) -> None:
         self._client.informational(head)
@@ -150,7 +201,7 @@ class Exchange:
         if is_lost and self._is_kept and not connection.has_answered and self._may_go_again(connection):
             # On a fresh connection, and without a third try.
             self._is_kept = False
-            self._opening = self._pool.open(self, avoid=connection.owner)
+            self._opening = self._pool.open(self, self._client.usage, avoid=connection.owner)
             return
         self._client.exchange_failed(502, cause)
 

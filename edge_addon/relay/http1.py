@@ -16,19 +16,22 @@ from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
 from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
-from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS
+from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS, UPGRADE_SECONDS
 from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
+from edge_addon.http.websocket_key import is_accepted, key_of
 from edge_addon.relay.admission import Admission
 from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import RequestExchange
+from edge_addon.upstream.login import ClientLogins
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -49,6 +52,8 @@ class Http1Session:
     _channel: Channel
     _plane: DataPlane
     _: KW_ONLY
+    logins: ClientLogins = field(init=False)
+    usage: AddressUsage = field(init=False)
     _admission: Admission = field(init=False)
     _body: RequestBody | None = None
     _buffer: bytes = b""
@@ -71,7 +76,9 @@ class Http1Session:
     def __post_init__(self) -> None:
         channel, plane = self._channel, self._plane
         self._limits = plane.settings.limits
+        self.logins = ClientLogins(self)
         self._admission = Admission(channel, plane)
+        self.usage = plane.usage_of(channel.client.host)
         self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
         self._timer = plane.timers.timer()
@@ -81,6 +88,12 @@ class Http1Session:
     @property
     def is_idle(self) -> bool:
         return (self._phase is _Phase.HEAD and not self._buffer) or self._phase is _Phase.CLOSED
+
+    @property
+    def idle_since(self) -> float | None:
+        if self._phase is not _Phase.HEAD or self._buffer or self._is_write_paused:
+            return None
+        return self._timer.due - (self._limits.idle_seconds if self._report.status else self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
@@ -115,6 +128,7 @@ class Http1Session:
             self._log("client_gone")
         self._phase = _Phase.CLOSED
         self._exchange = None
+        self.logins.close()
         self._admission.gone()
 
     def pause_writing(self) -> None:
@@ -150,6 +164,12 @@ class Http1Session:
         elif self.is_idle:
             # A fresh connection: its first request may be on its way, and a client would not dare to resend it.
             self._timer.set(min(FRESH_SECONDS, self._limits.head_seconds), self._close)
+
+    def login_ended(self) -> None:
+        """End with the upstream connection that the client's login belonged to (`upstream.login`)."""
+        self._is_draining = True
+        if self._phase is _Phase.HEAD and not self._is_write_paused:
+            self._close()
 
     def _read_requests(self, data: bytes) -> None:
         """Read requests until one is under way or the rest is incomplete."""
@@ -205,7 +225,7 @@ class Http1Session:
             self, verdict, head.method, self._admission.response_fields, asks_upgrade=head.is_upgrade
         )
         data = request_bytes(head, self._admission.forwarded(head), body)
-        exchange.start(data, length=head.length, is_complete=is_complete)
+        exchange.start(data, length=head.length, is_complete=is_complete, is_login=head.is_login)
         self._progress()
         return rest
 
@@ -323,6 +343,13 @@ class Http1Session:
         self._finish()
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
+        request = self._report.head
+        assert request is not None  # noqa: S101
+        if not is_accepted(key_of(request), head):
+            connection.transport.abort()
+            connection.tunnel_ended()
+            self.exchange_failed(502, "upstream_bad_upgrade")
+            return
         self._phase = _Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
@@ -425,6 +452,8 @@ class Http1Session:
             self._timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), late)
         else:
             seconds = HALF_CLOSED_SECONDS if self._is_eof else self._limits.idle_seconds
+            if self._report.head is not None and self._report.head.is_upgrade and not self._has_answered:
+                seconds = min(seconds, UPGRADE_SECONDS)
             self._timer.set(seconds, self._upstream_timed_out)
 
     def _request_timed_out(self) -> None:

@@ -68,6 +68,10 @@ class Session(Protocol):
     def is_idle(self) -> bool:
         """Closing now would lose nothing."""
 
+    @property
+    def idle_since(self) -> float | None:
+        """`loop.time()` since when it waits for the next request; None if closing now would lose something."""
+
     def data_received(self, data: bytes) -> None: ...
 
     def eof_received(self) -> None:
@@ -101,6 +105,13 @@ class Connection(PausedClient, Protocol):
     """One accepted connection, as its worker sees it."""
 
     listener: ListenerSettings
+
+    @property
+    def idle_since(self) -> float | None:
+        """`loop.time()` since when it is of no use; None if it is in use, or may be."""
+
+    def give_way(self) -> None:
+        """Close an idle connection, in good order."""
 
     def drain(self) -> None:
         """Finish what is under way, then close."""

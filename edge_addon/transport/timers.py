@@ -29,6 +29,11 @@ class Timer:
     _slot: int = 0
     """The second in which `expire` is called; 0 when it is not scheduled."""
 
+    @property
+    def due(self) -> float:
+        """The time of the deadline that was set last."""
+        return self._due
+
     def set(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` in `seconds`, instead of what was set before."""
         self._callback = callback

@@ -6,6 +6,7 @@ where the files of a version lie, and does not decide which version is served.
 
 from __future__ import annotations
 
+import errno
 import ssl
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +25,10 @@ CAPACITY = 1024
 
 MAXIMUM_AGE_SECONDS = 24 * 3600
 """A context is rebuilt after a day, which renews its ticket keys (RFC 8446 appendix C.4 on reuse)."""
+
+
+class OutOfFiles(Exception):
+    """No descriptor is free to read a certificate: there is nothing wrong with it, and no other may take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,17 @@ class VersionedContexts[C](ABC):
         self._built: OrderedDict[tuple[str, bool], _Built[C]] = OrderedDict()
 
     def get(self, certificate: ServedCertificate, *, is_mail: bool) -> C | None:
-        """The context that serves this certificate, or None when its files can't be read and none was built before."""
-        return self._of(certificate.site, certificate.version, is_mail)
+        """The context that serves this certificate, or None when its files can't be read and none was built before.
+
+        Raises OutOfFiles.
+        """
+        try:
+            return self._of(certificate.site, certificate.version, is_mail)
+        except OutOfFiles:
+            built = self._built.get((certificate.site, is_mail))
+            if built is None:
+                raise
+            return built.context
 
     def _of(self, site: str, version: int, is_mail: bool) -> C | None:
         key = (site, is_mail)
@@ -109,6 +123,8 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
             context.set_alpn_protocols(["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"])
         try:
             load_version(context, folder)
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise OutOfFiles from error
             return None
         return context

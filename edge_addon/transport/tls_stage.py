@@ -35,8 +35,9 @@ class Hello:
     refusal: bytes
 
 
+INTERNAL_ERROR = b"\x15\x03\x03\x00\x02\x02\x50"
 UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
-"""The fatal alert unrecognized_name as a complete record (RFC 8446 §6)."""
+"""Fatal alerts as complete records (RFC 8446 §6)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,15 @@ from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
 from edge_addon.http.partial_head import check_partial_response
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.transport.tcp import enable_keepalive_of, unread_data
+from edge_addon.upstream.bounds import AddressUsage
 
 
 class PoolOwner(Protocol):
     """The server of a pool that a connection belongs to."""
 
-    name: str
-    """The upstream's URL, for logs."""
+    @property
+    def name(self) -> str:
+        """The upstream's URL, for logs."""
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """The connection can serve another request."""
@@ -71,6 +73,9 @@ class ResponseReader(Protocol):
 class ResponseReceiver(ResponseReader, Protocol):
     """What a connection works for until the response has ended or failed."""
 
+    def login_seen(self, connection: UpstreamConnection, head: ResponseHead) -> None:
+        """The response is part of a login that belongs to the connection; called before everything else about it."""
+
     def upstream_failed(self, cause: str, *, is_lost: bool) -> None:
         """No (more) response. `is_lost`: the connection ended; otherwise the response was refused."""
 
@@ -93,6 +98,10 @@ class UpstreamConnection(asyncio.Protocol):
     _: KW_ONLY
     is_active: bool = False
     """Whether the owner counts it as in use; set by the owner."""
+    usage: AddressUsage | None = None
+    """Of the client's address, while it is in use; set by the pool."""
+    is_open: bool = False
+    """Whether it counts as open; set by the owner."""
     is_reused: bool = False
     idle_since: float = 0.0
     has_answered: bool = False
@@ -255,6 +264,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _start_body(self, receiver: ResponseReceiver, head: ResponseHead, data: bytes) -> None:
         self._head = head
+        if head.is_login:
+            receiver.login_seen(self, head)
         length = head.length
         if length >= 0:
             if len(data) >= length:

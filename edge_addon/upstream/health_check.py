@@ -89,4 +89,4 @@ class HealthCheck:
 
     def _ignore(self, *_: object, **__: object) -> None: ...
 
-    informational = response_data = response_ended = upgraded = pause_body = resume_body = _ignore
+    login_seen = informational = response_data = response_ended = upgraded = pause_body = resume_body = _ignore

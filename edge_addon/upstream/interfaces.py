@@ -10,12 +10,22 @@ from typing import Protocol
 
 from edge_addon.http.fields import FieldTable
 from edge_addon.transport.channel import Channel
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import ResponseReader
+from edge_addon.upstream.login import ClientLogins
 from edge_addon.upstream.pool import UpstreamPool
 
 
 class ExchangeClient(ResponseReader, Protocol):
     """The session that an exchange works for. Nothing is called after the end, a failure or a cancel."""
+
+    @property
+    def logins(self) -> ClientLogins:
+        """The upstream connections that belong to the client's connection."""
+
+    @property
+    def usage(self) -> AddressUsage:
+        """What the clients of its address have in use."""
 
     def exchange_failed(self, status: int, cause: str) -> None:
         """No (more) response; `status` is the answer if none was sent yet, 0 to drop the connection without one."""
@@ -28,7 +38,7 @@ class RequestExchange(Protocol):
     def upstream(self) -> str | None:
         """The URL of the upstream that got the request."""
 
-    def start(self, data: bytes, *, length: int, is_complete: bool) -> None: ...
+    def start(self, data: bytes, *, length: int, is_complete: bool, is_login: bool = False) -> None: ...
 
     def send(self, data: bytes) -> None: ...
 

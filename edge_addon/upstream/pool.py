@@ -2,12 +2,14 @@
 
 The server with the fewest requests under way gets the next one. A server that refuses a connection gets none for a
 while if there are others (passive health check), and neither does one that fails its active check. When all servers
-are marked as failing, each is still tried: a wrong mark must not take a site down. Knows nothing of requests.
+are marked as failing, each is still tried: a wrong mark must not take a site down. How many connections there may be is
+decided by `bounds`. Knows nothing of requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import math
 import ssl
@@ -20,12 +22,21 @@ from edge_addon.http.limits import (
     CONNECT_SECONDS,
     FAILED_SECONDS,
     POOL_CLEANUP_SECONDS,
-    POOL_FRESH_SECONDS,
     POOL_IDLE_SECONDS,
     POOL_MAX_IDLE,
 )
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
 from edge_addon.transport.timers import Timers
+from edge_addon.upstream.bounds import (
+    LINE_LENGTH,
+    LINE_SECONDS,
+    AddressUsage,
+    Bounds,
+    Cancellable,
+    Exceeded,
+    Line,
+    serve,
+)
 from edge_addon.upstream.connection import PoolOwner, UpstreamConnection
 from edge_addon.upstream.health_check import HealthCheck
 
@@ -43,7 +54,16 @@ class ConnectionWaiter(Protocol):
 class Server:
     """One upstream: its idle connections, the last used at the end, and whether it works."""
 
-    def __init__(self, upstream: Upstream, time: Callable[[], float], max_head: int, base: Path) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        time: Callable[[], float],
+        max_head: int,
+        base: Path,
+        bounds: Bounds,
+        on_release: Callable[[AddressUsage], None],
+    ) -> None:
+        """`on_release` learns whose connection is no longer in use."""
         self.upstream = upstream
         self.name = upstream.url
         self.idle: dict[UpstreamConnection, None] = {}
@@ -55,6 +75,8 @@ class Server:
         self._time = time
         self._max_head = max_head
         self._base = base
+        self._bounds = bounds
+        self._on_release = on_release
         self._context: ssl.SSLContext | None = None
 
     def take_idle(self, min_since: float) -> UpstreamConnection | None:
@@ -84,12 +106,18 @@ class Server:
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is closed, whether it was idle or in use."""
         self.idle.pop(connection, None)
+        if connection.is_open:
+            connection.is_open = False
+            self._bounds.open -= 1
         self._deactivate(connection)
 
     def _deactivate(self, connection: UpstreamConnection) -> None:
         if connection.is_active:
             connection.is_active = False
             self.active -= 1
+            usage, connection.usage = connection.usage, None
+            if usage is not None:
+                self._on_release(usage)
 
     def close_idle(self, before: float) -> None:
         """Close the connections that have been idle since before `before`."""
@@ -103,6 +131,7 @@ class Server:
         """A new connection, counted as active; raises OSError (which includes ssl.SSLError and TimeoutError)."""
         loop, upstream = asyncio.get_running_loop(), self.upstream
         self.active += 1
+        self._bounds.open += 1
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if upstream.unix_path is not None:
@@ -115,8 +144,9 @@ class Server:
                         _, connection = await loop.create_connection(self._make, host, port)
         except BaseException:
             self.active -= 1
+            self._bounds.open -= 1
             raise
-        connection.is_active = True
+        connection.is_active = connection.is_open = True
         return connection
 
     async def _connect_tls(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> UpstreamConnection:
@@ -158,16 +188,98 @@ class Server:
         return self._context
 
 
+class _Opening:
+    """A request that waits for a connection: in a line for its turn, then while the connection is made."""
+
+    __slots__ = ("_line", "_timer", "avoid", "has_connection", "max_idle", "pool", "task", "usage", "waiter")
+
+    def __init__(
+        self,
+        pool: UpstreamPool,
+        waiter: ConnectionWaiter,
+        usage: AddressUsage,
+        max_idle: float,
+        avoid: PoolOwner | None,
+    ) -> None:
+        self.pool = pool
+        self.waiter = waiter
+        self.usage = usage
+        self.max_idle = max_idle
+        self.avoid = avoid
+        self.has_connection = False
+        self.task: asyncio.Task[None] | None = None
+        self._line: Line | None = None
+        self._timer: asyncio.Handle | None = None
+
+    def wait(self, line: Line, exceeded: Exceeded) -> None:
+        """Join the line. The time limit is that of the first line."""
+        loop = asyncio.get_running_loop()
+        if len(line) >= LINE_LENGTH:
+            self._end_wait()
+            self._timer = loop.call_soon(self._refuse, exceeded)
+            return
+        self._line = line
+        line[self] = None
+        if self._timer is None:
+            self._timer = loop.call_later(LINE_SECONDS, self._refuse, exceeded)
+
+    def try_again(self) -> bool:
+        exceeded = self.pool.exceeded(self.usage)
+        if exceeded is None:
+            self._end_wait()
+            self.pool.begin(self)
+            return True
+        line = self.pool.line(exceeded, self.usage)
+        if line is self._line:
+            return False
+        self._leave_line()
+        self.wait(line, exceeded)
+        return True
+
+    def cancel(self) -> None:
+        """End the wait without a call."""
+        self._end_wait()
+        if self.task is not None:
+            self.task.cancel()
+
+    def _refuse(self, exceeded: Exceeded) -> None:
+        self._leave_line()
+        self.waiter.not_connected(exceeded)
+
+    def _end_wait(self) -> None:
+        self._leave_line()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _leave_line(self) -> None:
+        if self._line is not None:
+            del self._line[self]
+            self._line = None
+
+
 class UpstreamPool:
     """The servers of one site and the connections to them."""
 
     def __init__(
-        self, upstreams: tuple[Upstream, ...], timers: Timers, limits: Limits, base: Path, count: Callable[[str], None]
+        self,
+        upstreams: tuple[Upstream, ...],
+        timers: Timers,
+        limits: Limits,
+        base: Path,
+        count: Callable[[str], None],
+        bounds: Bounds,
     ) -> None:
-        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts failed connects."""
+        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts events by their cause."""
+        self.active = 0
+        """Connections in use or being made for a request."""
         self._time = time = timers.time
         self._count = count
-        self.servers = tuple(Server(upstream, time, limits.header_bytes, base) for upstream in upstreams)
+        self._bounds = bounds
+        self._waiting: Line = {}
+        self.servers = tuple(
+            Server(upstream, time, limits.header_bytes, base, bounds, self._released) for upstream in upstreams
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._cleanup_timer = timers.timer()
         self._is_cleanup_scheduled = False
@@ -177,33 +289,97 @@ class UpstreamPool:
             if server.upstream.health is not None and len(self.servers) > 1
         )
 
-    def take(self, *, may_be_resent: bool) -> UpstreamConnection | None:
-        """An idle connection to the best server, or None: then `open` one.
-
-        A request that may not be sent twice gets only a connection that was in use a moment ago. The server may be
-        closing an older one just now, and nobody could tell whether it has received the request.
-        """
+    def take(self, usage: AddressUsage, max_idle: float) -> UpstreamConnection | None:
+        """A connection to the best server that has been idle for up to `max_idle` seconds, or None: then `open` one."""
+        if usage.active >= self._bounds.per_address:
+            return None
         server = self.servers[0] if len(self.servers) == 1 else self._best()
         if not server.idle:
             return None
-        fresh = POOL_IDLE_SECONDS if may_be_resent else POOL_FRESH_SECONDS
-        return server.take_idle(self._time() - fresh)
+        connection = server.take_idle(self._time() - max_idle)
+        if connection is not None:
+            connection.usage = usage
+            usage.active += 1
+            self.active += 1
+        return connection
 
-    def open(self, waiter: ConnectionWaiter, avoid: PoolOwner | None = None) -> asyncio.Task[None]:
+    def open(
+        self, waiter: ConnectionWaiter, usage: AddressUsage, *, max_idle: float = 0.0, avoid: PoolOwner | None = None
+    ) -> Cancellable:
         """Connect to the best server, and to the next best as long as connecting fails; `avoid` comes last.
 
-        Cancel the task to end the wait without a call.
+        A request above a bound waits in a line first, and may then get a connection that has been idle for `max_idle`
+        seconds. Cancel what is returned to end the wait without a call.
         """
-        task = asyncio.get_running_loop().create_task(self._open(waiter, avoid))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        opening = _Opening(self, waiter, usage, max_idle, avoid)
+        exceeded = self.exceeded(usage)
+        if exceeded is None:
+            self._connect(opening)
+        else:
+            self._count("upstream_waits")
+            opening.wait(self.line(exceeded, usage), exceeded)
         if not self._is_cleanup_scheduled:
             self._is_cleanup_scheduled = True
             self._cleanup_timer.set(POOL_CLEANUP_SECONDS, self._clean_up)
-        return task
+        return opening
 
-    async def _open(self, waiter: ConnectionWaiter, avoid: PoolOwner | None) -> None:
+    def exceeded(self, usage: AddressUsage) -> Exceeded | None:
+        """The bound that keeps this address from one more connection. Where one is idle, there is room."""
+        bounds = self._bounds
+        if usage.active >= bounds.per_address:
+            return Exceeded.ADDRESS
+        if self.active >= bounds.per_pool:
+            return Exceeded.POOL
+        if not bounds.has_files and not self._idle:
+            return Exceeded.FILES
+        return None
+
+    @property
+    def _idle(self) -> int:
+        return sum(len(server.idle) for server in self.servers)
+
+    def line(self, exceeded: Exceeded, usage: AddressUsage) -> Line:
+        """Where a request above this bound waits."""
+        return usage.waiting if exceeded is Exceeded.ADDRESS else self._waiting
+
+    def begin(self, opening: _Opening) -> None:
+        """Serve a request whose wait in a line is over."""
+        connection = self.take(opening.usage, opening.max_idle) if opening.max_idle else None
+        if connection is None:
+            self._connect(opening)
+        else:
+            opening.waiter.connected(connection)
+
+    def _connect(self, opening: _Opening) -> None:
+        if not self._bounds.has_files or self.active + self._idle >= self._bounds.per_pool:
+            self._close_an_idle()
+        self.active += 1
+        opening.usage.active += 1
+        task = opening.task = asyncio.get_running_loop().create_task(self._open(opening))
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._opened(opening))
+
+    def _opened(self, opening: _Opening) -> None:
+        if opening.task is not None:
+            self._tasks.discard(opening.task)
+            opening.task = None
+        if not opening.has_connection:
+            self._released(opening.usage)
+
+    def _released(self, usage: AddressUsage) -> None:
+        self.active -= 1
+        usage.active -= 1
+        if usage.waiting or self._waiting:
+            # Not from here: the connection may be in the middle of a response.
+            asyncio.get_running_loop().call_soon(self._serve, usage)
+
+    def _serve(self, usage: AddressUsage) -> None:
+        serve(usage.waiting)
+        serve(self._waiting)
+
+    async def _open(self, opening: _Opening) -> None:
         cause = "upstream_unreachable"
+        avoid = opening.avoid
         tried: set[Server] = set()
         while left := [server for server in self.servers if server not in tried]:
             server = self._best([each for each in left if each is not avoid] or left)
@@ -211,6 +387,9 @@ class UpstreamPool:
             try:
                 connection = await server.connect()
             except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    cause = Exceeded.FILES  # the server is not at fault
+                    break
                 cause = _cause_of(error)
                 self._count("upstream_connect_failed")
                 server.mark_failed(error)
@@ -220,9 +399,11 @@ class UpstreamPool:
                 logger.exception("connecting to %s", server.name)
                 break
             server.failed_until = 0.0
-            waiter.connected(connection)
+            opening.has_connection = True
+            connection.usage = opening.usage
+            opening.waiter.connected(connection)
             return
-        waiter.not_connected(cause)
+        opening.waiter.not_connected(cause)
 
     def _best(self, servers: Sequence[Server] | None = None) -> Server:
         """The least busy of the servers that work, or of all when none does."""
@@ -232,12 +413,21 @@ class UpstreamPool:
             key=lambda server: (server.is_unhealthy or server.failed_until > now, server.active),
         )
 
+    def _close_an_idle(self) -> None:
+        """Close the connection that has been idle for the longest time, if there is one."""
+        servers = [server for server in self.servers if server.idle]
+        if servers:
+            oldest = min(servers, key=lambda server: next(iter(server.idle)).idle_since)
+            connection = next(iter(oldest.idle))
+            del oldest.idle[connection]
+            connection.close_idle()
+
     def _clean_up(self) -> None:
         """Close connections that have been idle too long; stop once none is left."""
         before = self._time() - POOL_IDLE_SECONDS
         for server in self.servers:
             server.close_idle(before)
-        if any(server.idle or server.active for server in self.servers):
+        if self._idle or any(server.active for server in self.servers):
             self._cleanup_timer.set(POOL_CLEANUP_SECONDS, self._clean_up)
         else:
             self._is_cleanup_scheduled = False

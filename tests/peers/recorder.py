@@ -124,6 +124,10 @@ class Recorder:
         writer = self.connections[position].writer
         self._loop.call_soon_threadsafe(writer.write, data)
 
+    def drop(self, position: int) -> None:
+        """End a connection while its handler waits."""
+        self._loop.call_soon_threadsafe(self.connections[position].finish)
+
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._is_listening.wait(10)

@@ -158,7 +158,8 @@ async def websocket(visit: Visit) -> None:
     """A tunnel that echoes for about twenty seconds."""
     connection = await Connection.open(visit, visit.name, visit.ground.https)
     connection.writer.write(
-        b"GET /ws HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % visit.name.encode()
+        b"GET /ws HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % visit.name.encode()
     )
     assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     for index in range(100):

@@ -55,7 +55,10 @@ class Upstream:
             for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:] if line)
         }
         if b"upgrade" in fields:
-            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            )
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()

@@ -305,6 +305,14 @@ class Limits(Model):
     """Of all workers together, like the next one."""
     connections_per_address: int = Field(500, ge=1)
     """Of one IPv4 address, or of one IPv6 network of 64 bits."""
+    connections_per_network: int = Field(4000, ge=1)
+    """Of one IPv6 network of 48 bits, which is what providers give to one customer."""
+    http2_streams: int = Field(100, ge=1, le=1000)
+    """Requests that one HTTP/2 connection may have under way."""
+    upstream_connections: int = Field(20000, ge=1)
+    """In use at the same time in one worker, to the web servers of one site."""
+    upstream_connections_per_address: int | None = Field(None, ge=1)
+    """In use at the same time in one worker, for one address; None: as many as `connections_per_address`."""
 
 
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]

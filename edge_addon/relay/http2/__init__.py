@@ -14,5 +14,4 @@ Knows no more of sites, admission and upstreams than HTTP/1 does, and shares its
     heads      heads and trailers between HTTP/2 and HTTP/1.1
     hpack      a bounded HPACK decoder, an encoder without state
     budget     how many costly frames a client may send
-    websocket  the opening handshake towards an upstream for an extended CONNECT
 """

@@ -36,7 +36,6 @@ from edge_addon.relay.http2.frames import (
     HEADER,
     HEADERS,
     MAX_CONTINUATIONS,
-    MAX_STREAMS,
     MAX_WINDOW,
     PADDED,
     PREFACE,
@@ -81,8 +80,9 @@ class Receiver(Protocol):
 class Framer(FrameWriter):
     """Created for each connection; `receive` takes bytes, `data_to_send` returns the bytes to write."""
 
-    def __init__(self, receiver: Receiver, header_bytes: int) -> None:
-        super().__init__(header_bytes)
+    def __init__(self, receiver: Receiver, header_bytes: int, max_streams: int) -> None:
+        super().__init__(header_bytes, max_streams)
+        self._max_streams = max_streams
         self._receiver = receiver
         self._fields = Decoder(header_bytes)
         self._header_bytes = header_bytes
@@ -215,7 +215,7 @@ class Framer(FrameWriter):
             if not self._stream_is_closed_by_reset(stream_id):
                 raise Fault(ErrorCodes.STREAM_CLOSED, "HEADERS on a stream that has ended")
             self.refuse(stream_id, ErrorCodes.STREAM_CLOSED)
-        elif len(self.streams) >= MAX_STREAMS:
+        elif len(self.streams) >= self._max_streams:
             if not stream_id & 1:
                 raise Fault(ErrorCodes.PROTOCOL_ERROR, "a stream that a client may not open")
             self.highest_inbound_stream_id = stream_id

@@ -10,7 +10,6 @@ from h2.exceptions import ProtocolError
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_SIZE: Final = 16384
-MAX_STREAMS: Final = 128
 STREAM_WINDOW: Final = 256 * 1024
 """Bytes of a request's body that may be in flight: 5 MB/s at a round trip of 50 ms."""
 CONNECTION_WINDOW: Final = 16 * STREAM_WINDOW

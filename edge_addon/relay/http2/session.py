@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from h2.errors import ErrorCodes
 
 from edge_addon.http.fields import Field, FieldTable
-from edge_addon.http.limits import STALL_SECONDS
+from edge_addon.http.limits import EARLY_BYTES, STALL_SECONDS
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
+from edge_addon.http.websocket_key import make_key
 from edge_addon.relay.admission import Admission
 from edge_addon.relay.http2.budget import Budget, Costly
 from edge_addon.relay.http2.framer import Framer
@@ -23,10 +24,11 @@ from edge_addon.relay.http2.frames import FRAME_SIZE, Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
-from edge_addon.relay.http2.websocket import make_key
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.bounds import AddressUsage
+from edge_addon.upstream.login import ClientLogins
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
@@ -47,9 +49,13 @@ class Http2Session:
     _: KW_ONLY
     is_full: bool = False
     is_write_paused: bool = False
+    logins: ClientLogins = field(default_factory=lambda: ClientLogins(None))
+    usage: AddressUsage = field(init=False)
     own_fields: tuple[Field, ...] = field(init=False)
     response_fields: FieldTable = field(init=False)
     _budget: Budget = field(init=False)
+    _early: int = 0
+    _idle_since: float = field(init=False)
     _framer: Framer = field(init=False)
     _admission: Admission = field(init=False)
     _head_timer: Timer | None = None
@@ -67,11 +73,13 @@ class Http2Session:
         plane = self._plane
         self._now = plane.timers.time
         self._admission = Admission(self._channel, plane)
+        self.usage = plane.usage_of(self._channel.client.host)
         self.own_fields, self.response_fields = self._admission.own_fields, self._admission.response_fields
-        self._budget = Budget(self._now())
+        self._idle_since = self._now()
+        self._budget = Budget(self._idle_since)
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
-        self._framer = Framer(self, plane.settings.limits.header_bytes)
+        self._framer = Framer(self, plane.settings.limits.header_bytes, plane.settings.limits.http2_streams)
         self._flush()
 
     # The session, as its channel sees it.
@@ -79,6 +87,10 @@ class Http2Session:
     @property
     def is_idle(self) -> bool:
         return not self._streams
+
+    @property
+    def idle_since(self) -> float | None:
+        return None if self._streams or self._is_closed else self._idle_since
 
     def data_received(self, data: bytes) -> None:
         if self._is_closed:
@@ -160,6 +172,10 @@ class Http2Session:
         )
         if isinstance(verdict, Answer):
             stream.answer(verdict)
+        elif head.is_login:
+            stream.require_http1()
+            if not self.affords(Costly.RESET):
+                raise Calm("logins")
         else:
             stream.relay(self._admission.exchange, verdict, self._admission.forwarded(head), websocket_key=key)
 
@@ -259,6 +275,12 @@ class Http2Session:
             self.is_full = False
             self._read_on()
 
+    def hold_early(self, difference: int) -> bool:
+        if self._early + difference > EARLY_BYTES:
+            return False
+        self._early += difference
+        return True
+
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
         self._streams.pop(stream.stream_id, None)
         self._spare_timers.append(stream.timer)
@@ -287,6 +309,7 @@ class Http2Session:
         if self._is_draining:
             self._leave()
         else:
+            self._idle_since = self._now()
             seconds = STALL_SECONDS if self.is_write_paused else self._plane.settings.limits.idle_seconds
             self._timer.set(seconds, self._idled)
 

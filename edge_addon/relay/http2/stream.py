@@ -15,24 +15,30 @@ from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
 from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
-from edge_addon.http.limits import STALL_SECONDS
+from edge_addon.http.limits import STALL_SECONDS, UPGRADE_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
+from edge_addon.http.websocket_key import is_accepted
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
-from edge_addon.relay.http2.websocket import is_accepted
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
+from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
 from edge_addon.upstream.interfaces import ExchangeMaker, RequestExchange
+from edge_addon.upstream.login import ClientLogins
 from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
 
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0x0, 0x1, 0x2, 0x8
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED = 0x0, 0x1, 0x2, 0x8, 0xB, 0xD
 """RFC 9113 §7."""
+
+
+EARLY_DATA = "http2_early_data"
+LOGIN_NEEDS_HTTP1 = "http2_login_needs_http1"
 
 
 class _Stage(Enum):
@@ -54,6 +60,8 @@ ASKED, ANSWERED, ENDING, OVER = _Stage  # used some ten times for each request: 
 class Frames(Protocol):
     """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
 
+    logins: ClientLogins
+    usage: AddressUsage
     own_fields: tuple[Field, ...]
     response_fields: FieldTable
 
@@ -69,6 +77,9 @@ class Frames(Protocol):
 
     def queue_changed(self, difference: int) -> None:
         """Note that so many bytes more, or fewer, wait for the client's windows."""
+
+    def hold_early(self, difference: int) -> bool:
+        """Count bytes that wait for an upstream's consent; False, and not counted, if they are too many."""
 
     def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
         """Note that the stream is over. `is_whole`: its response was sent whole."""
@@ -113,6 +124,14 @@ class Stream:
     _websocket_key: bytes = b""
     """The key of a WebSocket while the upstream has not agreed."""
 
+    @property
+    def logins(self) -> ClientLogins:
+        return self._frames.logins
+
+    @property
+    def usage(self) -> AddressUsage:
+        return self._frames.usage
+
     # The request.
 
     def answer(self, answer: Answer) -> None:
@@ -143,8 +162,13 @@ class Stream:
         if self._tunnel is not None:
             self._tunnel.client_data(data)
         elif self._websocket_key:
-            # The upstream has not agreed to the upgrade yet. The window stays closed, which bounds this.
-            self._early += data
+            # The upstream has not agreed to the upgrade yet.
+            if self._frames.hold_early(len(data)):
+                self._early += data
+            else:
+                self._plane.count(EARLY_DATA)
+                self._frames.reset(self.stream_id, ENHANCE_YOUR_CALM)
+                self._abandon(EARLY_DATA)
             return
         elif self._takes_length(len(data)) and self._exchange is not None and data:
             self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
@@ -184,6 +208,12 @@ class Stream:
             self._frames.reset(self.stream_id, PROTOCOL_ERROR)
             self._abandon(cause)
 
+    def require_http1(self) -> None:
+        """Send the client back over HTTP/1.1 (RFC 9113 §7): a login of a connection needs one of its own."""
+        self._plane.count(LOGIN_NEEDS_HTTP1)
+        self._frames.reset(self.stream_id, HTTP_1_1_REQUIRED)
+        self._abandon(LOGIN_NEEDS_HTTP1)
+
     def client_reset(self) -> None:
         """Give up: the client has reset the stream."""
         self._abandon("client_gone")
@@ -222,9 +252,12 @@ class Stream:
 
     def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
         self._report.answered(head.status)
+        if head.is_login and head.status in (401, 407):
+            self.require_http1()
+            return
         self._stage = ANSWERED
         is_end = is_complete and not body
-        self._early = b""
+        self._take_early()
         self._frames.send_head(self.stream_id, response_block(head, self._frames.own_fields), is_end=is_end)
         if is_end:
             self._finish(None)
@@ -240,7 +273,7 @@ class Stream:
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
-        early, self._early = self._early, b""
+        early = self._take_early()
         if not is_accepted(self._websocket_key, head):
             connection.transport.abort()
             connection.tunnel_ended()
@@ -263,7 +296,7 @@ class Stream:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return
-        self._early = b""
+        self._take_early()
         self._send_answer(responses.page(status, cause), cause)
 
     def pause_body(self) -> None:
@@ -363,6 +396,12 @@ class Stream:
             self._is_stalling = True
             self.timer.set(STALL_SECONDS, self._stalled)
 
+    def _take_early(self) -> bytes:
+        early, self._early = self._early, b""
+        if early:
+            self._frames.hold_early(-len(early))
+        return early
+
     def _acknowledge(self) -> None:
         if self._unacknowledged and not self._is_body_paused:
             size, self._unacknowledged = self._unacknowledged, 0
@@ -373,7 +412,9 @@ class Stream:
     def _progress(self) -> None:
         if self._tunnel is not None or self._is_stalling or self._stage is OVER:
             return
-        if self._is_request_complete or self._is_body_paused or self._websocket_key or self._stage is not ASKED:
+        if self._websocket_key and self._stage is ASKED:
+            self.timer.set(min(UPGRADE_SECONDS, self._plane.settings.limits.idle_seconds), self._timed_out)
+        elif self._is_request_complete or self._is_body_paused or self._stage is not ASKED:
             self.timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
         else:
             self.timer.set(STALL_SECONDS, self._stalled)
@@ -411,7 +452,8 @@ class Stream:
         self.timer.cancel()
         self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None
-        self._queue = self._early = b""
+        self._take_early()
+        self._queue = b""
         if self._counted:
             self._count_queue()
         if self._unacknowledged:

@@ -26,7 +26,6 @@ from edge_addon.relay.http2.frames import (
     FRAME_SIZE,
     HEADER,
     HEADERS,
-    MAX_STREAMS,
     RST_STREAM,
     STREAM_WINDOW,
     WINDOW_UPDATE,
@@ -66,7 +65,7 @@ class FrameWriter(h2.connection.H2Connection):
 
     MAX_CLOSED_STREAMS = CLOSED_STREAMS
 
-    def __init__(self, header_bytes: int) -> None:
+    def __init__(self, header_bytes: int, max_streams: int) -> None:
         super().__init__(
             h2.config.H2Configuration(
                 client_side=False,
@@ -85,7 +84,7 @@ class FrameWriter(h2.connection.H2Connection):
             initial_values={
                 codes.HEADER_TABLE_SIZE: TABLE_SIZE,
                 codes.ENABLE_PUSH: 0,
-                codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                codes.MAX_CONCURRENT_STREAMS: max_streams,
                 codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
                 codes.MAX_FRAME_SIZE: FRAME_SIZE,
                 codes.MAX_HEADER_LIST_SIZE: header_bytes,

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from edge_addon.listeners.connection import ClientConnection
+from edge_addon.transport.tls_stage import INTERNAL_ERROR
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for, wait_for_in_loop
+from tests.descriptors import no_free_descriptor
 from tests.edge_addon.planes import connections_of
-from tests.edge_addon.relay.edge import relay_edge
+from tests.edge_addon.relay.edge import entry, relay_edge
+from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
-from tests.peers.recorder import Connection, Recorder
+from tests.peers.recorder import Connection, Recorder, silent
 from tests.running import RunningEdge, running_edge
 
 CA = CertificateAuthority()
@@ -353,3 +356,19 @@ async def test_a_connection_that_has_ended_is_freed_without_the_collector(kind: 
 
 def _living() -> list[ClientConnection]:
     return [each for each in gc.get_objects() if type(each) is ClientConnection]
+
+
+@in_loop
+async def test_without_a_free_descriptor_a_client_gets_an_alert_and_no_other_certificate(tmp_path: Path) -> None:
+    with Recorder(silent) as recorder:
+        async with relay_edge(tmp_path, recorder.url, kind="https", sites=[entry("a.test", "a.test")]) as edge:
+            async with Http2Client(edge):
+                pass  # main's certificate has been read
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of that connection")
+            reader, writer = await edge.connect()
+            await wait_for_in_loop(lambda: edge.plane.connections, "the connection")
+            with no_free_descriptor():
+                writer.write(client_hello("a.test"))
+                answer = await asyncio.wait_for(reader.read(100), 60)
+            assert answer == INTERNAL_ERROR
+            assert edge.plane.counters["tls_out_of_files"] == 1

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_addon.processes.resource_limits import FILES_PER_CONNECTION, SPARE_FILES
+from edge_addon.plane.open_files import SPARE_FILES
+from edge_addon.processes.resource_limits import FILES_PER_CONNECTION
 from tests.running import running_edge
 
 _PROGRAM = """

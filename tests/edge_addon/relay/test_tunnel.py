@@ -1,5 +1,6 @@
 """WebSocket through the edge, with a real client and server, and what an upgrade may not become."""
 
+import asyncio
 import os
 import socket
 import ssl
@@ -12,18 +13,24 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from edge_addon.relay import tunnel
+from edge_addon.relay import http1, tunnel
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.clients import peer_ports
+from tests.edge_addon.inspection.edge import SITE, inspecting_edge
 from tests.edge_addon.relay.edge import CA, MAIN_HOST, assert_slow_reader_slows_upstream, relay_edge, stands_still
 from tests.loops import in_loop
-from tests.peers.recorder import Connection, Handler, Recorder, answering, ok
+from tests.peers.recorder import Connection, Handler, Recorder, answering, ok, silent
 
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Kept: 1\r\n\r\n"
+ACCEPT = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Kept: 1\r\n"
+    + ACCEPT
+    + b"\r\n\r\n"
+)
 
 
 @asynccontextmanager
@@ -99,10 +106,49 @@ async def test_bytes_right_behind_the_upgrade_are_the_tunnels_on_both_sides(tmp_
             got = await edge.send(UPGRADE + b"GET / HTTP/1.1 from client")
             head, _, rest = got.partition(b"\r\n\r\n")
             assert head.split(b"\r\n") == [
-                b"HTTP/1.1 101 Switching Protocols", b"X-Kept: 1", b"Connection: Upgrade", b"Upgrade: websocket",
+                b"HTTP/1.1 101 Switching Protocols", b"X-Kept: 1", ACCEPT, b"Connection: Upgrade",
+                b"Upgrade: websocket",
             ]  # fmt: skip
             assert rest == b"from upstream|more"
             assert recorder.received.endswith(b"\r\n\r\nGET / HTTP/1.1 from client")
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (UPGRADE, SWITCH.replace(ACCEPT, b"X-Other: 1")),
+        (UPGRADE, SWITCH.replace(b"s3pP", b"S3PP")),
+        (UPGRADE, SWITCH.replace(ACCEPT, ACCEPT + b"\r\n" + ACCEPT)),
+        (UPGRADE.replace(b"dGhl", b"eGhl"), SWITCH),
+        (UPGRADE.replace(b"Sec-WebSocket-Key", b"X-Key"), SWITCH),
+        (UPGRADE.replace(b"Sec-WebSocket-Version", b"Sec-WebSocket-Key"), SWITCH),
+    ],
+    ids=["none", "another case", "two", "another key", "no key", "two keys"],
+)
+@pytest.mark.parametrize("is_inspected", [False, True], ids=["relayed", "inspected"])
+@in_loop
+async def test_a_101_without_the_right_accept_is_a_502(
+    is_inspected: bool, request_: bytes, answer: bytes, tmp_path: Path
+) -> None:
+    with Recorder(answering(answer + b"not for the client")) as recorder:
+        run = inspecting_edge(tmp_path, recorder.url) if is_inspected else relay_edge(tmp_path, recorder.url)
+        async with run as edge:
+            got = await edge.send(request_ + b"not for the upstream", server_name=SITE if is_inspected else None)
+            assert got.startswith(b"HTTP/1.1 502 ")
+            assert b"not for the client" not in got
+            assert b"not for the upstream" not in recorder.received
+            assert edge.plane.counters["upstream_bad_upgrade"] == 1
+            await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the upstream connection")
+
+
+@in_loop
+async def test_an_upstream_has_a_minute_to_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "UPGRADE_SECONDS", 1)
+    with Recorder(silent) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            reader, writer = await edge.connect()
+            writer.write(UPGRADE)
+            assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 504 ")
 
 
 @in_loop

@@ -17,10 +17,11 @@ from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
 from certstore.store.trial_child import shake_hands
 from certstore.store.writer import StoreWriter
-from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, ContextCache
+from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, ContextCache, OutOfFiles
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.store.test_trial import ODD_PAIRS
 from tests.certstore.stores import writing
+from tests.descriptors import no_free_descriptor
 from tests.odd_certificates import NAME, make
 
 CA = CertificateAuthority()
@@ -62,6 +63,21 @@ def publish(layout: Layout, site: str, version: int, issued: Issued, *, rsa: Iss
     return ServedCertificate(
         site, version, issued.fingerprint, issued.dns_names, issued.not_before, issued.not_after, False, rsa is not None
     )
+
+
+def test_without_a_free_descriptor_no_other_certificate_is_served(layout: Layout, cache: ContextCache) -> None:
+    old = publish(layout, "a.test", 1, CA.issue("a.test"))
+    before = cache.get(old, is_mail=False)
+    new = publish(layout, "a.test", 2, CA.issue("a.test"))
+    other = publish(layout, "b.test", 1, CA.issue("b.test"))
+
+    with no_free_descriptor():
+        assert cache.get(new, is_mail=False) is before
+        with pytest.raises(OutOfFiles):
+            cache.get(other, is_mail=False)
+
+    assert cache.get(new, is_mail=False) not in (None, before)
+    assert cache.get(other, is_mail=False) is not None
 
 
 def test_the_same_version_gives_the_same_context(layout: Layout, cache: ContextCache) -> None:

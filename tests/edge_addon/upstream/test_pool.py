@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_addon.relay import exchange as exchange_module
 from edge_addon.upstream import pool as upstream_module
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
@@ -117,7 +118,7 @@ async def test_request_that_may_not_be_sent_twice_takes_no_long_idle_connection(
             await get(edge)
             await get(edge, post)
             assert len(recorder.connections) == 1
-            monkeypatch.setattr(upstream_module, "POOL_FRESH_SECONDS", -1)
+            monkeypatch.setattr(exchange_module, "POOL_FRESH_SECONDS", -1)
             await get(edge)
             assert len(recorder.connections) == 1
             await get(edge, post)

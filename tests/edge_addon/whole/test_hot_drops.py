@@ -49,7 +49,8 @@ class EchoUpstream(threading.Thread):
                     headers.append(line.lower())
                 if any(line.startswith(b"upgrade:") for line in headers):
                     peer.sendall(
-                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+                        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
                     )
                     while data := lines.read1(65536):
                         peer.sendall(data)
@@ -151,7 +152,10 @@ def test_a_hundred_drops_disturb_no_open_connection(edge: RunningEdge) -> None:
     """200 keep-alive connections answer before, during and after the drops; a tunnel echoes all the time."""
     connections = [connect(edge, SITES[index % 2]) for index in range(200)]
     tunnel = connect(edge, "a.test")
-    tunnel.sendall(b"GET /tunnel HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    tunnel.sendall(
+        b"GET /tunnel HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
     head = b""
     while b"\r\n\r\n" not in head:
         head += tunnel.recv(4096)

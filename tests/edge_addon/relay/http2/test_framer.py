@@ -15,7 +15,7 @@ from certstore.model.settings.models import ListenerSettings
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.relay.http2.budget import Costly
 from edge_addon.relay.http2.framer import Framer
-from edge_addon.relay.http2.frames import FRAME_SIZE, MAX_STREAMS
+from edge_addon.relay.http2.frames import FRAME_SIZE
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.session import Http2Session
 from edge_addon.transport.channel import Address
@@ -118,7 +118,7 @@ class Bench:
                 if pauses and number % 2:
                     session.pause_writing()
                 session.data_received(piece)
-                assert len(session._streams) <= MAX_STREAMS
+                assert len(session._streams) <= 100
                 if pauses and number % 2:
                     session.resume_writing()
             await asyncio.sleep(0)
@@ -229,7 +229,7 @@ class Told:
 
 def told(*frames: bytes) -> list[tuple[object, ...]]:
     receiver = Told()
-    assert Framer(receiver, 65536).receive(raw.START + b"".join(frames)) is None
+    assert Framer(receiver, 65536, 100).receive(raw.START + b"".join(frames)) is None
     return receiver.told
 
 

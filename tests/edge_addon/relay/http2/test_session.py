@@ -13,12 +13,14 @@ from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
 
 from certstore.model.snapshot import SiteEntry
+from edge_addon.relay.http2 import stream as stream_module
 from edge_addon.relay.http2.session import Http2Session
 from tests.deadlines import wait_for_in_loop
+from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import entry, relay_edge, stands_still
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
-from tests.peers.recorder import Connection, Recorder, answering
+from tests.peers.recorder import Connection, Recorder, answering, silent
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-From: upstream\r\n\r\nok"
 
@@ -472,6 +474,39 @@ async def test_a_websocket_answer_that_does_not_fit_the_key_is_refused(tmp_path:
             stream_id = client.request("/chat", body=None, method="CONNECT", protocol="websocket")
 
             assert (await client.response(stream_id)).status == 502
+
+
+@in_loop
+async def test_what_comes_before_the_upstream_has_agreed_is_bounded_over_all_streams(tmp_path: Path) -> None:
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, Http2Client(edge) as client:
+            await client.until(lambda: client.h2.remote_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL) == 1)
+            first, second = (client.request("/", body=None, method="CONNECT", protocol="websocket") for _ in range(2))
+            for stream_id in (first, second, first, second):
+                client.send_data(stream_id, bytes(16384))
+            client.send_data(second, b"x")
+            assert (await client.response(second)).reset_code == 0xB
+            assert not client.responses[first].is_over
+            client.send_data(first, bytes(16384))  # the bytes of the other one no longer count
+            (session,) = (connection._session for connection in connections_of(edge.plane))
+            assert isinstance(session, Http2Session)
+            await wait_for_in_loop(lambda: session._early == 3 * 16384, "what waits")
+            assert edge.plane.counters["http2_early_data"] == 1
+            client.h2.reset_stream(first)
+            client.flush()
+            await wait_for_in_loop(lambda: not session._early, "nothing that waits")
+
+
+@in_loop
+async def test_an_upstream_has_a_minute_to_agree_to_a_websocket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "UPGRADE_SECONDS", 1)
+    with Recorder(silent) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, Http2Client(edge) as client:
+            stream_id = client.request("/", body=None, method="CONNECT", protocol="websocket")
+            client.send_data(stream_id, b"early")
+            assert (await client.response(stream_id)).status == 504
 
 
 @in_loop

@@ -138,9 +138,9 @@ async def test_a_slow_upstream_may_take_longer(tmp_path: Path) -> None:
 async def test_bytes_that_wait_for_one_client_are_bounded_over_all_streams(tmp_path: Path) -> None:
     with Recorder(large) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
-            await client.send(START + b"".join(get(each) for each in range(1, 257, 2)))  # as many connections are open
-            await wait_for_in_loop(lambda: len(client.seen.ended) == 128, "128 answers")
-            await client.send(settings((4, 0)) + b"".join(get(each, b"/large") for each in range(257, 513, 2)))
+            await client.send(START + b"".join(get(each) for each in range(1, 201, 2)))  # as many connections are open
+            await wait_for_in_loop(lambda: len(client.seen.ended) == 100, "100 answers")
+            await client.send(settings((4, 0)) + b"".join(get(each, b"/large") for each in range(201, 401, 2)))
             session = session_of(edge)
             await stands_still(lambda: session._queued)
 

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from edge_addon.http.framing import parse_response
-from edge_addon.relay.http2.websocket import is_accepted, make_key
+from edge_addon.http.websocket_key import is_accepted, make_key
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

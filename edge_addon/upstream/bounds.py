@@ -1,0 +1,82 @@
+"""How many upstream connections a worker may have, and the short lines of requests that wait for one.
+
+A client's address, a pool and the worker's open files each have a bound. A request above one waits in the line of its
+address or its pool for a moment and is then answered with 503, so no client takes the connections of all others. A
+client connection has a bound of its own: the streams of HTTP/2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+from certstore.model.settings.models import Limits
+
+LINE_LENGTH: Final = 100
+"""Requests that wait in one line; a further one is answered at once."""
+LINE_SECONDS: Final = 5.0
+
+
+class Exceeded(StrEnum):
+    """The bound that is reached, as counters and the access log name it."""
+
+    ADDRESS = "upstream_connections_per_address_exceeded"
+    POOL = "upstream_connections_exceeded"
+    FILES = "upstream_out_of_files"
+
+
+class Cancellable(Protocol):
+    """Something that is waited for."""
+
+    def cancel(self) -> object:
+        """End the wait without a call."""
+
+
+class Waiting(Protocol):
+    """A request in a line."""
+
+    def try_again(self) -> bool:
+        """Leave the line if there is room; False: the line still waits."""
+
+
+Line = dict[Waiting, None]
+"""In the order of arrival."""
+
+
+def serve(line: Line) -> None:
+    """Let the first requests go on, as long as there is room."""
+    while line and next(iter(line)).try_again():
+        pass
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class AddressUsage:
+    """What the clients of one address have in use, over all pools of the worker."""
+
+    active: int = 0
+    waiting: Line = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Bounds:
+    """The bounds of one worker and what they count over all its pools. `files`: open files, as many as it may have."""
+
+    per_address: int
+    per_pool: int
+    files: int
+    _: KW_ONLY
+    clients: int = 0
+    """Files that clients and the mail servers behind them take."""
+    open: int = 0
+    """Connections to web servers: idle, in use, or being made."""
+
+    @classmethod
+    def of(cls, limits: Limits, files: int) -> Bounds:
+        per_address = limits.upstream_connections_per_address or limits.connections_per_address
+        return cls(per_address, limits.upstream_connections, files)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether one more connection may be made. Half of the files are for clients."""
+        return self.open < self.files // 2 and self.clients + self.open < self.files
