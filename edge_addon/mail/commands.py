@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_TAGGED = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,64}) ([A-Za-z0-9.-]{1,32})(?: (.*?))?\r?\n', re.DOTALL)
-"""A tag holds only characters that are safe to echo in a reply (RFC 9051 §9)."""
-_PLAIN = re.compile(rb"([A-Za-z0-9-]{1,32})(?:[ \t]+(.*?))?[ \t]*\r?\n", re.DOTALL)
+# No pattern goes on behind the name: two repetitions side by side that both take blanks try every way to share them.
+_TAGGED = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,128}) ([A-Za-z0-9.-]{1,32})(?![A-Za-z0-9.-])')
+"""A tag holds only characters that are safe to echo in a reply (RFC 9051 §9). The RFC sets no length."""
+_PLAIN = re.compile(rb"([A-Za-z0-9-]{1,32})(?![A-Za-z0-9-])")
+_BLANKS = b" \t"
 
 
 class Command(NamedTuple):
@@ -21,12 +23,22 @@ class Command(NamedTuple):
 def parse_command(data: bytes) -> Command | None:
     """A command of POP3, SMTP or ManageSieve, or None if the line is not one. Never raises."""
     found = _PLAIN.match(data)
-    return Command("", found[1].decode("ascii").upper(), found[2] or b"") if found is not None else None
+    rest = _first_line(data, found.end()) if found is not None else None
+    if found is None or rest is None or rest[:1] not in (b"", b" ", b"\t"):
+        return None
+    return Command("", found[1].decode("ascii").upper(), rest.strip(_BLANKS))
 
 
 def parse_tagged_command(data: bytes) -> Command | None:
     """A command of IMAP, or None if the line is not one. Never raises."""
     found = _TAGGED.match(data)
-    if found is None:
+    rest = _first_line(data, found.end()) if found is not None else None
+    if found is None or rest is None or rest[:1] not in (b"", b" "):
         return None
-    return Command(found[1].decode("ascii"), found[2].decode("ascii").upper(), found[3] or b"")
+    return Command(found[1].decode("ascii"), found[2].decode("ascii").upper(), rest[1:])
+
+
+def _first_line(data: bytes, start: int) -> bytes | None:
+    """What follows `start` on the first line, without the line end; None without one."""
+    end = data.find(b"\n", start)
+    return data[start:end].removesuffix(b"\r") if end >= 0 else None

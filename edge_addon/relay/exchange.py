@@ -45,7 +45,7 @@ class Exchange:
     """`_unsent` keeps the whole request for a second try."""
     _may_resend: bool = False
     _opening: asyncio.Task[None] | None = None
-    _unsent: bytes = b""
+    _unsent: bytes | bytearray = b""
 
     # Used by the session.
 
@@ -70,6 +70,8 @@ class Exchange:
         if self._connection is not None:
             self._connection.write(data)
         else:
+            if isinstance(self._unsent, bytes):
+                self._unsent = bytearray(self._unsent)  # which grows in place, however small the pieces are
             self._unsent += data
 
     def finish(self) -> None:
@@ -110,7 +112,7 @@ class Exchange:
     def _send_on(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         self.upstream = connection.owner.name
-        data = self._unsent
+        data = bytes(self._unsent)
         if not self._is_kept:
             self._unsent = b""
         connection.begin(

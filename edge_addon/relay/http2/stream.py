@@ -59,7 +59,7 @@ class Frames(Protocol):
 
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
 
-    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+    def send_body(self, stream_id: int, data: bytes | memoryview, *, is_end: bool) -> int:
         """Send what the windows take, and return how much. With `is_end` the stream ends once all has gone."""
 
     def reset(self, stream_id: int, code: int) -> None: ...
@@ -97,13 +97,14 @@ class Stream:
     _: KW_ONLY
     _counted: int = 0
     """Bytes of the queue that were reported to the connection."""
-    _early: bytes = b""
+    _early: bytearray | None = None
     _exchange: RequestExchange | None = None
     _is_body_paused: bool = False
     _is_stalling: bool = False
     """Bytes wait for the client's window, or for its connection."""
     _outcome: str | None = None
-    _queue: bytes = b""
+    _queue: bytes | memoryview = b""
+    """A view once a part has gone: to cut it off each time would copy all of it for each byte that the window opens."""
     _rate: BodyRate = field(default_factory=BodyRate)
     _stage: _Stage = ASKED
     _trailers: bytes = b""
@@ -144,6 +145,7 @@ class Stream:
             self._tunnel.client_data(data)
         elif self._websocket_key:
             # The upstream has not agreed to the upgrade yet. The window stays closed, which bounds this.
+            self._early = self._early or bytearray()
             self._early += data
             return
         elif self._takes_length(len(data)) and self._exchange is not None and data:
@@ -222,7 +224,7 @@ class Stream:
         self._report.answered(head.status)
         self._stage = ANSWERED
         is_end = is_complete and not body
-        self._early = b""
+        self._early = None
         self._frames.send_head(self.stream_id, response_block(head, self._frames.own_fields), is_end=is_end)
         if is_end:
             self._finish(None)
@@ -238,7 +240,7 @@ class Stream:
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
-        early, self._early = self._early, b""
+        early, self._early = bytes(self._early or b""), None
         if not is_accepted(self._websocket_key, head):
             connection.transport.abort()
             connection.tunnel_ended()
@@ -261,7 +263,7 @@ class Stream:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return
-        self._early = b""
+        self._early = None
         self._send_answer(responses.page(status, cause), cause)
 
     def pause_body(self) -> None:
@@ -314,7 +316,7 @@ class Stream:
         self._report.bytes_out += len(data)
         if is_complete:
             self._stage = ENDING
-        self._queue = self._queue + data if self._queue else data
+        self._queue = b"".join((self._queue, data)) if self._queue else data
         self._send_queue()
 
     def _send_queue(self) -> None:
@@ -325,7 +327,7 @@ class Stream:
         ends = self._stage is ENDING and not self._trailers
         if not frames.is_write_paused and (queue or ends):
             sent = frames.send_body(self.stream_id, queue, is_end=ends)
-            queue = self._queue = b"" if sent == len(queue) else queue[sent:]
+            queue = self._queue = b"" if sent == len(queue) else memoryview(queue)[sent:] if sent else queue
             if ends and not queue:
                 self._finish(self._outcome)
                 return
@@ -409,7 +411,7 @@ class Stream:
         self.timer.cancel()
         self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None
-        self._queue = self._early = b""
+        self._queue, self._early = b"", None
         if self._counted:
             self._count_queue()
         if self._unacknowledged:
