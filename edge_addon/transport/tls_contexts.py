@@ -18,6 +18,7 @@ from certstore.model import layout as files
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN, ServedCertificate
+from edge_addon.transport.alpn import MAIL_PROTOCOLS
 
 CAPACITY = 1024
 """Contexts in the cache. One takes 26 KB and 0.4 ms to build: a busy worker keeps those in use and rebuilds others."""
@@ -117,8 +118,8 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
         context.set_ciphers(CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.num_tickets = 1  # OpenSSL's two cost a tenth of a handshake; a client that needs more connects again
-        if not is_mail:
-            context.set_alpn_protocols(["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"])
+        web = ["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"]
+        context.set_alpn_protocols([*MAIL_PROTOCOLS] if is_mail else web)
         try:
             context.load_cert_chain(folder / files.FULLCHAIN, folder / files.PRIVKEY)
             if (folder / files.FULLCHAIN_RSA).exists():
