@@ -199,14 +199,17 @@ def _header_block() -> Feed:
     return feed
 
 
+def websocket_side(kind: ConnectionType, *, deflates: bool) -> WebSocketSide:
+    extension = PerMessageDeflate()
+    extension.finalize("permessage-deflate")
+    return WebSocketSide(WebsocketConnection(kind, [extension] if deflates else [], conn=PEER), MESSAGE_BYTES)
+
+
 def messages(kind: ConnectionType, *, deflates: bool) -> Callable[[], Feed]:
     """The frames of a WebSocket on an inspected site."""
 
     def make() -> Feed:
-        extension = PerMessageDeflate()
-        extension.finalize("permessage-deflate")
-        side = WebsocketConnection(kind, [extension] if deflates else [], conn=PEER)
-        reader = WebSocketSide(side, MESSAGE_BYTES)
+        reader = websocket_side(kind, deflates=deflates)
 
         def feed(data: bytes) -> bool:
             reader.receive_data(data)
