@@ -8,7 +8,7 @@
     mail_targets   commands and replies of all mail protocols, before and after TLS
     tls_targets    ClientHello against OpenSSL, PROXY headers
     store_targets  certificate files and site.yaml
-    guided         the same fuzzers guided by coverage, if atheris is installed
+    guided         one fuzzer guided by coverage, if atheris is installed
 
 `python -m tests.fuzz` runs them; `cases` holds inputs that found something.
 """

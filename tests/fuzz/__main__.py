@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 
-from tests.fuzz.guided import run_guided
 from tests.fuzz.inputs import Inputs
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
@@ -28,14 +27,11 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, help="for each fuzzer")
     parser.add_argument("--seconds", type=float, help="for all together")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
-    parser.add_argument("--guided", action="store_true", help="one fuzzer guided by coverage, if atheris is installed")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in TARGETS]
     if unknown:
         parser.error(f"there is no fuzzer {unknown[0]}")
     names = options.names or list(TARGETS)
-    if options.guided:
-        return run_guided(TARGETS[names[0]], options.seconds or 60)
     if options.inputs is None and options.seconds is None:
         options.seconds = 60.0
     print(f"seed {options.seed}", flush=True)
