@@ -55,7 +55,7 @@ class EdgeHooks:
         request = flow.request
         answer = answer_challenge(request.method, request.path, self._plane.challenge)
         if answer is not None:
-            if answer.is_known or self._plane.settings.http.unknown_challenge == "not_found":
+            if not answer.may_pass or self._plane.settings.http.unknown_challenge == "not_found":
                 flow.response = http.Response.make(answer.status, answer.body, {"Content-Type": answer.content_type})
         elif self._is_misdirected(flow):
             flow.response = http.Response.make(421, b"This connection is for another host.\n")

@@ -173,7 +173,7 @@ def _settle_target(head: RequestHead) -> None:
 
 def _without_listed(lines: list[bytes], options: list[bytes]) -> list[bytes]:
     """Drop the fields that Connection lists (RFC 9110 §7.6.1)."""
-    listed = [option for option in options if option not in _PLAIN_OPTIONS]
+    listed = {option for option in options if option not in _PLAIN_OPTIONS}
     if not listed:
         return lines
     if not _PROTECTED.isdisjoint(listed):

@@ -6,8 +6,9 @@ a possible token reaches `lookup`, so no path is built from a client's text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from certstore.model.challenge import CHALLENGE_PATH, is_token
 
@@ -16,15 +17,24 @@ CHALLENGE_PATH_BYTES = CHALLENGE_PATH.encode("ascii")
 
 @dataclass(frozen=True, slots=True)
 class ChallengeAnswer:
-    """`is_known` is False for an unknown or impossible token, and for a method that no validation uses."""
+    """`is_known` is False for an unknown or impossible token, and for a method that no validation uses.
+
+    `may_pass`: an ACME client behind the edge may know it (`unknown_challenge: upstream`).
+    """
 
     status: int
     content_type: str
     body: bytes
     is_known: bool
+    may_pass: bool = False
 
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,254}", re.ASCII)
+"""One name in the folder, as people try with `test.txt`. Nothing encoded, hidden, below it or above it: a server that
+decodes or normalises the path would serve something else, without the redirect and to any method."""
 
 NOT_FOUND = ChallengeAnswer(404, "text/plain; charset=utf-8", b"No such challenge.\n", is_known=False)
+UNKNOWN = replace(NOT_FOUND, may_pass=True)
 
 
 def token_of(target: str) -> str | None:
@@ -43,10 +53,11 @@ def answer_challenge(method: str, target: str, lookup: Callable[[str], bytes | N
     """
     if not target.startswith(CHALLENGE_PATH):
         return None
+    if method not in ("GET", "HEAD"):
+        return NOT_FOUND
     token = token_of(target)
-    if token is None or method not in ("GET", "HEAD"):
-        return NOT_FOUND
-    key_authorization = lookup(token)
+    key_authorization = lookup(token) if token is not None else None
     if key_authorization is None:
-        return NOT_FOUND
+        name = target[len(CHALLENGE_PATH) :].partition("?")[0]
+        return UNKNOWN if _SEGMENT.fullmatch(name) else NOT_FOUND
     return ChallengeAnswer(200, "application/octet-stream", key_authorization, is_known=True)

@@ -8,6 +8,7 @@ listeners, TLS or how connections are accepted. None of its code runs for other 
     exchange   one request: the relay's exchange with hooks on the way to the upstream and back
     websocket  a WebSocket whose messages addons see
     hooks      how hooks are fired, and the tasks that wait for them
+    body_budget  how much one client connection may hold in whole bodies
     messages   pure: HTTP messages as mitmproxy's objects and back
     pieces     a body that waits for a hook
     scripts    the addons that edge.yaml names

@@ -28,6 +28,7 @@ from edge_addon.http.chunks import ChunkDecoder, encode_chunk, encode_last_chunk
 from edge_addon.http.fields import FieldTable
 from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead
 from edge_addon.http.refusal import BadMessage, Cause
+from edge_addon.inspection.body_budget import BodyBudget
 from edge_addon.inspection.hooks import Hooks
 from edge_addon.inspection.messages import (
     Streamed,
@@ -64,6 +65,8 @@ class InspectedExchange:
     _greeting: asyncio.Task[None]
     """Announces it to them."""
     _find_pool: PoolFinder
+    _budget: BodyBudget
+    """Of the client connection."""
     _client: ExchangeClient
     _pool: UpstreamPool
     _method: bytes
@@ -77,6 +80,9 @@ class InspectedExchange:
     _websocket: WebSocketRelay | None = None
     _request: Pieces = field(init=False)
     _response: Pieces = field(init=False)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _held: int = 0
+    """Bytes of whole bodies, taken from the budget."""
     _is_over: bool = False
     _owes_outcome: bool = False
     _is_upstream_full: bool = False
@@ -120,7 +126,7 @@ class InspectedExchange:
         if is_complete:
             self.finish()
         # Not at once: an addon may answer immediately, but the session expects no answer before `start` returns.
-        self._hooks.run(self._guard(self._forward()), at_once=False)
+        self._tasks.append(self._hooks.run(self._guard(self._forward()), at_once=False))
 
     def send(self, data: bytes) -> None:
         """More of the body, framed for an upstream."""
@@ -250,6 +256,10 @@ class InspectedExchange:
             if size > self._hooks.body_limit:
                 self._fail(status, "inspection_body_too_large", "the body is larger than addons may ask for")
                 raise BrokenOff
+            if not self._budget.take(len(data), self._hooks.body_limit):
+                self._fail(503, "inspection_bodies_too_large", "the client's other bodies leave no room for this one")
+                raise BrokenOff
+            self._held += len(data)
         content = b"".join(parts)
         message.timestamp_end = time.time()
         if message.data.content is None:
@@ -272,7 +282,7 @@ class InspectedExchange:
         elif self._is_client_full:
             self._pause_upstream()
         self._flow.response = build_response(head)
-        self._hooks.run(self._guard(self._respond(head.length)))
+        self._tasks.append(self._hooks.run(self._guard(self._respond(head.length))))
 
     def response_data(self, data: bytes) -> None:
         self._response.put(data)
@@ -289,7 +299,7 @@ class InspectedExchange:
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         self._websocket = WebSocketRelay(self._hooks, self._flow, connection, rest)
         self._flow.response = build_response(head)
-        self._hooks.run(self._guard(self._upgrade(self._websocket)))
+        self._tasks.append(self._hooks.run(self._guard(self._upgrade(self._websocket))))
 
     def exchange_failed(self, status: int, cause: str) -> None:
         self._fail(status, cause, cause)
@@ -411,7 +421,7 @@ class InspectedExchange:
         self._flow.resume()  # in case the user has intercepted it: there is nobody to go on for
         if self._owes_outcome:
             self._flow.error = Error(reason)
-            self._hooks.run(self._hooks.tell(HttpErrorHook(self._flow), self._flow))
+            self._hooks.give_up(self._hooks.run(self._hooks.tell(HttpErrorHook(self._flow), self._flow)))
 
     def _close(self) -> None:
         """Expect nothing more, and leave no cycle that would keep the exchange for the garbage collector."""
@@ -419,4 +429,9 @@ class InspectedExchange:
         self._flow.live = False
         self._request.break_off()
         self._response.break_off()
+        self._budget.give_back(self._held)
+        self._held = 0
+        for task in self._tasks:
+            self._hooks.give_up(task)
+        self._tasks.clear()
         self._upstream, self._exchange = self.upstream, None

@@ -7,6 +7,7 @@ user of mitmweb intercepts waits until it is resumed.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,20 @@ from mitmproxy.utils import human
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
+log = logging.getLogger(__name__)
 
 WHOLE_BODY_BYTES = 64 << 20
 """The largest body that an addon gets as a whole, unless mitmproxy's option `body_size_limit` is set."""
+LATE_SECONDS = 60.0
+"""How long a hook may go on once nobody waits for it. Without an end, each request to it would leave a task behind."""
 
 
 class Hooks:
     """The hooks of one worker. `keeps_messages`: flows keep all messages of WebSockets, for users who look at them."""
 
-    def __init__(self, master: Master, *, keeps_messages: bool) -> None:
+    def __init__(self, master: Master, *, keeps_messages: bool, count: Callable[[str], None]) -> None:
+        """`count`: increments a counter of the worker."""
+        self._count = count
         self.options = master.options
         self.keeps_messages = keeps_messages
         self.injectable: dict[str, Callable[[events.Event], None]] = {}
@@ -57,6 +63,17 @@ class Hooks:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return task
+
+    def give_up(self, task: asyncio.Task[None] | None) -> None:
+        """Nobody waits for this task any longer: it gets a while to end by itself."""
+        if task is not None and not task.done() and task is not asyncio.current_task():
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._cancel, task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            self._count("inspection_hook_cancelled")
+            log.error("inspection: a hook of an addon has not returned for %g s; it was cancelled", LATE_SECONDS)
+            task.cancel()
 
     async def fire(self, hook: StartHook) -> None:
         """Call the hook in every addon. mitmproxy logs the faults of addons; they stop nothing."""

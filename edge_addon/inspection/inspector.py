@@ -15,6 +15,7 @@ from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from certstore.model.settings.models import ListenerSettings, Upstream
+from edge_addon.inspection.body_budget import BodyBudget
 from edge_addon.inspection.exchange import InspectedExchange, PoolFinder
 from edge_addon.inspection.hooks import Hooks
 from edge_addon.plane.data_plane import DataPlane
@@ -33,7 +34,7 @@ class Inspector:
     """`keeps_messages`: flows keep all messages of a WebSocket, for users who look at flows (mitmweb)."""
 
     def __init__(self, master: Master, plane: DataPlane, *, keeps_messages: bool) -> None:
-        self.hooks = Hooks(master, keeps_messages=keeps_messages)
+        self.hooks = Hooks(master, keeps_messages=keeps_messages, count=plane.count)
         self.connections: dict[str, Any] = cast(Any, master).addons.get("proxyserver").connections
         """mitmproxy's own table, in which it looks up the connection of a message that the user injects."""
         self._plane = plane
@@ -78,15 +79,18 @@ class InspectedClient:
         self._client = client
         self._connections = connections
         connections[client.id] = hooks
-        greeting = hooks.run(hooks.fire(server_hooks.ClientConnectedHook(client)))
-        self.exchange: ExchangeMaker = partial(InspectedExchange, hooks, client, greeting, find_pool)
+        self._greeting = hooks.run(hooks.fire(server_hooks.ClientConnectedHook(client)))
+        self.exchange: ExchangeMaker = partial(
+            InspectedExchange, hooks, client, self._greeting, find_pool, BodyBudget()
+        )
 
     def gone(self) -> None:
         """The connection has ended."""
         self._connections.pop(self._client.id, None)
         self._client.state = connection.ConnectionState.CLOSED
         self._client.timestamp_end = time.time()
-        self._hooks.run(self._hooks.fire(server_hooks.ClientDisconnectedHook(self._client)))
+        self._hooks.give_up(self._greeting)
+        self._hooks.give_up(self._hooks.run(self._hooks.fire(server_hooks.ClientDisconnectedHook(self._client))))
 
 
 def _describe(channel: Channel, mode: ProxyMode) -> connection.Client:

@@ -96,6 +96,8 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._upstream.pause_reading()
         self._tunnel: asyncio.Protocol | None = None
         self._early = rest
+        self._firing: asyncio.Task[None] | None = None
+        """Waits for a hook."""
         self._lost: Exception | None = None
         self._waiting_bytes = 0
         self._is_closing = self._is_in_hook = self._is_held = False
@@ -109,6 +111,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         return self
 
     def tunnel_ended(self) -> None:
+        self._hooks.give_up(self._firing)
         self._connection.tunnel_ended()
 
     # The transport, as the tunnel uses it.
@@ -196,7 +199,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         """Give the layer an event."""
         hook = self._handle(event)
         if hook is not None:
-            self._hooks.run(self._fire(hook))
+            self._firing = self._hooks.run(self._fire(hook))
 
     def _handle(self, event: events.Event) -> commands.StartHook | None:
         """Do what the layer asks for after this event, up to the next hook, which it waits for."""
@@ -215,7 +218,7 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
             hook, is_over = None, True
             if self._hooks.injectable.pop(self._flow.id, None) is not None:
                 self._flow.live = False
-                self._hooks.run(self._hooks.tell(WebsocketEndHook(self._flow), self._flow))
+                self._hooks.give_up(self._hooks.run(self._hooks.tell(WebsocketEndHook(self._flow), self._flow)))
         if is_over and self._tunnel is not None:
             if self._lost is None:
                 self._tunnel.eof_received()
@@ -234,7 +237,11 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         """Fire one hook after the other as long as the layer has one."""
         self._is_in_hook = True
         while hook is not None:
-            await self._hooks.tell(hook, self._flow)
+            try:
+                await self._hooks.tell(hook, self._flow)
+            except asyncio.CancelledError:
+                self._hooks.injectable.pop(self._flow.id, None)
+                raise
             if isinstance(hook, WebsocketEndHook):
                 self._hooks.injectable.pop(self._flow.id, None)
             elif isinstance(hook, WebsocketMessageHook) and self._flow.websocket and not self._hooks.keeps_messages:

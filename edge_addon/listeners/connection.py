@@ -20,7 +20,7 @@ from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings.models import ListenerKind, ListenerSettings
 from edge_addon.plane.data_plane import DataPlane
-from edge_addon.transport import proxy_protocol
+from edge_addon.transport import alpn, proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
 from edge_addon.transport.timers import Timer
@@ -292,6 +292,9 @@ class ClientConnection(asyncio.Protocol):
         selection = plane.select(hello.server_name, self.listener)
         if plane.refuses(selection, self.listener):
             self._give_up("tls_unknown_name", hello.refusal)
+            return
+        if not alpn.is_for(self.listener.kind, hello.received):
+            self._give_up("tls_alpn_refused", alpn.NO_APPLICATION_PROTOCOL)
             return
         is_mail = self.listener.kind.is_mail
         try:

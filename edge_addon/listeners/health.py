@@ -18,7 +18,7 @@ class HealthSession:
     def __init__(self, channel: Channel, plane: DataPlane) -> None:
         self._channel = channel
         self._plane = plane
-        self._received = b""
+        self._received = bytearray()
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, channel.abort)
 
@@ -30,8 +30,9 @@ class HealthSession:
     """Never gives way: a balancer would think that nobody serves."""
 
     def data_received(self, data: bytes) -> None:
+        start = max(len(self._received) - 3, 0)
         self._received += data
-        if b"\r\n\r\n" in self._received or b"\n\n" in self._received:
+        if self._received.find(b"\r\n\r\n", start) >= 0 or self._received.find(b"\n\n", start) >= 0:
             self._answer(is_head=self._received.startswith(b"HEAD "))
         elif len(self._received) > REQUEST_LIMIT:
             self._plane.count("health_request_too_long")

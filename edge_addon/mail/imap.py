@@ -40,6 +40,8 @@ class ImapLogin(Login):
             return b"* BAD Unknown command\r\n"
         tag = command.tag.encode("ascii")
         match command.name:
+            case "":
+                return tag + b" BAD Unknown command\r\n"
             case "STARTTLS":
                 return tag + b" BAD TLS is already active\r\n"
             case "COMPRESS":  # the edge could not read what follows; after the login it may pass (RFC 4978)

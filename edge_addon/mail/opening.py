@@ -49,7 +49,7 @@ class Opening:
         self._to_tls = list(script.client_side.commands) if needs_starttls else []
         self._needs_starttls = needs_starttls
         self._client_awaits_greeting = client_awaits_greeting
-        self._answer = b""
+        self._answer = bytearray()
         self._is_over = False
 
     def from_upstream(self, data: bytes) -> list[Step]:
@@ -66,7 +66,7 @@ class Opening:
         """The TLS handshake with the upstream is done: what it sends from now on counts."""
         self._framer = Framer(LINE_LIMIT, self._script.literals)
         self._needs_starttls = False
-        self._answer = b""
+        self._answer.clear()
         if self._script.greeting_over_tls is None:
             self._expected = self._script.client_side.greeting
             self._is_over = False
@@ -75,7 +75,8 @@ class Opening:
 
     def _conclude(self, last_line: bytes) -> list[Step]:
         """The answer is complete: send the next command, or finish."""
-        answer, self._answer = self._answer, b""
+        answer = bytes(self._answer)
+        self._answer.clear()
         if not self._expected.good.match(last_line):
             return self._refused(answer)
         if not self._needs_starttls:

@@ -27,6 +27,8 @@ class Pop3Login(Login):
         command = parse_command(data)
         if command is None:
             return b"-ERR Unknown command\r\n"
+        if b"\0" in data or b"\r" in data.removesuffix(b"\n").removesuffix(b"\r"):
+            return b"-ERR Invalid character\r\n"  # a server could see the end of the command there
         if (refusal := _REFUSALS.get(command.name)) is not None:
             return refusal
         if command.name == "CAPA" and command.argument:

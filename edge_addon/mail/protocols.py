@@ -109,7 +109,7 @@ SIEVE = MailProtocol(
         greeting=_SIEVE_CAPABILITIES,
         rules={
             "CAPABILITY": Rule(_SIEVE_CAPABILITIES),
-            "NOOP": Rule('OK "Done"\r\n'),
+            "NOOP": Rule('OK "Done"\r\n', repeating='OK (TAG {argument}) "Done"\r\n'),  # RFC 5804 §2.13
             "LOGOUT": Rule('OK "Closing connection"\r\n', Effect.CLOSE),
             "STARTTLS": Rule('OK "Begin TLS"\r\n', Effect.START_TLS),
             **_refused('NO (ENCRYPT-NEEDED) "Use STARTTLS first"\r\n', "AUTHENTICATE"),  # RFC 5804 §1.3

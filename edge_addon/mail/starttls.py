@@ -8,10 +8,10 @@ protocol, in `protocols`. Mail between servers, which may pass in the clear, has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from edge_addon.mail.commands import Command, parse_command
+from edge_addon.mail.commands import Command, parse_command, quote_string
 from edge_addon.mail.dialogue import Action, Count, Ended, Step, ToClient, client_fault
 from edge_addon.mail.lines import Fault, Framer, Literals, Unit
 
@@ -45,6 +45,8 @@ class Rule:
     effect: Effect = Effect.STAY
     argument: Argument = Argument.NONE
     refusal: str | None = None
+    repeating: str | None = None
+    """The answer to a command with a string; may contain `{argument}`, the string in quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,17 @@ class BeforeTls:
         if command is None:
             return self._apply(self._script.malformed, "*")
         rule = self._script.rules.get(command.name, self._script.otherwise)
+        if rule.repeating is not None and command.argument:
+            argument = quote_string(unit.data[len(command.name) :])
+            if argument is None:
+                return self._apply(self._script.malformed, command.tag)
+            return self._apply(replace(rule, answer=rule.repeating), command.tag, argument)
         if rule.argument is not Argument.ANY and bool(command.argument) is not (rule.argument is Argument.REQUIRED):
             rule = self._script.malformed
         return self._apply(rule, command.tag)
 
-    def _apply(self, rule: Rule, tag: str) -> list[Step]:
-        steps: list[Step] = [self._say(rule.answer, tag)]
+    def _apply(self, rule: Rule, tag: str, argument: str = "") -> list[Step]:
+        steps: list[Step] = [self._say(rule.answer, tag, argument)]
         if rule.refusal is not None:
             self._refusals += 1
             steps.append(Count(rule.refusal))
@@ -128,5 +135,5 @@ class BeforeTls:
                 steps.append(Action.START_TLS)
         return steps
 
-    def _say(self, text: str, tag: str = "*") -> ToClient:
-        return ToClient(text.format(tag=tag, host=self._host).encode("ascii"))
+    def _say(self, text: str, tag: str = "*", argument: str = "") -> ToClient:
+        return ToClient(text.format(tag=tag, host=self._host, argument=argument).encode("latin-1"))

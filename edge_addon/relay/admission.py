@@ -93,7 +93,7 @@ class Admission:
         answer = answer_challenge(head.method.decode("ascii"), head.target.decode("ascii"), self._plane.challenge)
         if answer is None:
             return None
-        if not answer.is_known and self._plane.settings.http.unknown_challenge == "upstream":
+        if answer.may_pass and self._plane.settings.http.unknown_challenge == "upstream":
             return None
         return responses.challenge(answer)
 

@@ -56,7 +56,7 @@ class Exchange:
     _may_resend: bool = False
     _is_login: bool = False
     _opening: Cancellable | None = None
-    _unsent: bytes = b""
+    _unsent: bytes | bytearray = b""
 
     # Used by the session.
 
@@ -111,6 +111,8 @@ class Exchange:
         if self._connection is not None:
             self._connection.write(data)
         else:
+            if isinstance(self._unsent, bytes):
+                self._unsent = bytearray(self._unsent)  # which grows in place, however small the pieces are
             self._unsent += data
 
     def finish(self) -> None:
@@ -153,7 +155,7 @@ class Exchange:
         if self._is_login:
             self._client.logins.bind(self._pool, connection)
         self.upstream = connection.owner.name
-        data = self._unsent
+        data = bytes(self._unsent)
         if not self._is_kept:
             self._unsent = b""
         connection.begin(

@@ -17,7 +17,7 @@ from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
 from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
 from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS, UPGRADE_SECONDS
-from edge_addon.http.partial_head import check_partial_head, skip_empty_lines
+from edge_addon.http.partial_head import PartialHead, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
@@ -56,7 +56,8 @@ class Http1Session:
     usage: AddressUsage = field(init=False)
     _admission: Admission = field(init=False)
     _body: RequestBody | None = None
-    _buffer: bytes = b""
+    _buffer: bytes | bytearray = b""
+    """What waits until the answer before it is complete."""
     _empty_lines: int = 0
     _exchange: RequestExchange | None = None
     _has_answered: bool = False
@@ -66,6 +67,8 @@ class Http1Session:
     _is_eof: bool = False
     _is_write_paused: bool = False
     _limits: Limits = field(init=False)
+    _partial: PartialHead | None = None
+    """A head that has come in part; nothing waits behind it."""
     _phase: _Phase = _Phase.HEAD
     _rate: BodyRate = field(init=False)
     _read_pause: ReadPause = field(init=False)
@@ -87,22 +90,25 @@ class Http1Session:
 
     @property
     def is_idle(self) -> bool:
-        return (self._phase is _Phase.HEAD and not self._buffer) or self._phase is _Phase.CLOSED
+        is_between = self._phase is _Phase.HEAD and not self._buffer and self._partial is None
+        return is_between or self._phase is _Phase.CLOSED
 
     @property
     def idle_since(self) -> float | None:
-        if self._phase is not _Phase.HEAD or self._buffer or self._is_write_paused:
+        if not self.is_idle or self._phase is _Phase.CLOSED or self._is_write_paused:
             return None
         return self._timer.due - (self._limits.idle_seconds if self._report.status else self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _Phase.HEAD:
-            self._read_requests(self._buffer + data if self._buffer else data)
+        if self._partial is not None:
+            self._read_more_head(self._partial, data)
+        elif phase is _Phase.HEAD and not self._is_write_paused:
+            self._read_requests(bytes(self._buffer) + data if self._buffer else data)
         elif phase is _Phase.BODY:
             self._read_more_body(data)
-        elif phase is _Phase.WAIT:
-            self._keep(self._buffer + data)
+        elif phase is _Phase.WAIT or phase is _Phase.HEAD:
+            self._keep(_joined(self._buffer, data) if self._buffer else data)
         elif self._tunnel is not None:
             self._tunnel.client_data(data)
 
@@ -196,7 +202,10 @@ class Http1Session:
             rest, self._empty_lines = skip_empty_lines(data, self._empty_lines)
             if len(rest) < len(data):
                 return rest
-            check_partial_head(data, self._limits.header_bytes)
+            if data != b"\r":  # that may become an empty line
+                partial = PartialHead(self._limits.header_bytes)
+                partial.feed(data)
+                self._partial, data = partial, b""
         except BadMessage as error:
             self._refuse(error)
             return b""
@@ -204,6 +213,16 @@ class Http1Session:
             # A head has this long from its first byte, even if it trickles in.
             self._timer.set(self._limits.head_seconds, self._request_timed_out)
         return data
+
+    def _read_more_head(self, partial: PartialHead, data: bytes) -> None:
+        try:
+            whole = partial.feed(data)
+        except BadMessage as error:
+            self._refuse(error)
+            return
+        if whole is not None:
+            self._partial = None
+            self._read_requests(whole)
 
     def _begin(self, head: RequestHead, rest: bytes) -> bytes:
         """Answer or send on the request; return what of `rest` is not part of it. Raises BadMessage."""
@@ -248,7 +267,7 @@ class Http1Session:
             return
         self._progress()
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes | bytearray) -> None:
         """Keep bytes that can't be read yet; stop reading from a client that sends too far ahead."""
         self._buffer = data
         if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
@@ -355,7 +374,7 @@ class Http1Session:
         self._has_answered = True
         own = [field.line for field in self._admission.own_fields]
         self._channel.write(bare_head(head, *own, b"Connection: Upgrade", b"Upgrade: websocket"))
-        early, self._buffer = self._buffer, b""
+        early, self._buffer = bytes(self._buffer), b""
         self._read_pause.clear()
         self._tunnel = Tunnel(self._channel, connection, self._timer, self._limits.idle_seconds, self._tunnel_ended)
         self._tunnel.start(rest, early)
@@ -400,7 +419,7 @@ class Http1Session:
 
     def _next(self) -> None:
         """Go on with the bytes that wait, to their end even if the client has closed its side."""
-        data, self._buffer = self._buffer, b""
+        data, self._buffer = bytes(self._buffer), b""
         self._read_requests(data)
         if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
             self._close()
@@ -416,7 +435,7 @@ class Http1Session:
 
     def _close(self, *, is_cut: bool = False) -> None:
         self._phase = _Phase.CLOSED
-        self._exchange = None
+        self._exchange = self._partial = None
         self._buffer = b""
         self._timer.cancel()
         (self._channel.abort if is_cut else self._channel.close)()
@@ -476,3 +495,10 @@ class Http1Session:
             self._close(is_cut=True)  # everything has been answered and logged
         else:
             self._end_early("client_stalled", is_cut=True)
+
+
+def _joined(waiting: bytes | bytearray, data: bytes) -> bytearray:
+    """Add to the bytes that wait; a copy of all for each piece would cost a client nothing and the edge a second."""
+    joined = waiting if isinstance(waiting, bytearray) else bytearray(waiting)
+    joined += data
+    return joined

@@ -2,6 +2,7 @@
 
 Knows no HTTP, no mail and no sites.
 
+    alpn            which application protocols a client offers, and which a listener takes
     channel         the protocols between a connection and its session, its worker and the inspection
     client_hello    the server name of an ordinary ClientHello, without asking OpenSSL
     disconnects     finds out that a client has gone while it is not read from

@@ -19,6 +19,7 @@ from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN, ServedCertificate
 from certstore.net.tls_server import MINIMUM_VERSIONS, load_version, server_context
+from edge_addon.transport.alpn import MAIL_PROTOCOLS
 
 CAPACITY = 1024
 """Contexts in the cache. One takes 26 KB and 0.4 ms to build: a busy worker keeps those in use and rebuilds others."""
@@ -119,8 +120,8 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
 
     def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext | None:
         context = server_context(MINIMUM_VERSIONS[self._settings.tls.minimum_version])
-        if not is_mail:
-            context.set_alpn_protocols(["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"])
+        web = ["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"]
+        context.set_alpn_protocols([*MAIL_PROTOCOLS] if is_mail else web)
         try:
             load_version(context, folder)
         except OSError as error:

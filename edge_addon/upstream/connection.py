@@ -17,7 +17,7 @@ from edge_addon.http.chunks import ChunkDecoder
 from edge_addon.http.fields import FieldTable, response_fields
 from edge_addon.http.framing import BODILESS, CHUNKED, UNTIL_CLOSE, ResponseHead, parse_response
 from edge_addon.http.limits import MAX_INFORMATIONAL, POOL_REST_SECONDS
-from edge_addon.http.partial_head import check_partial_response
+from edge_addon.http.partial_head import PartialResponse
 from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.transport.tcp import enable_keepalive_of, unread_data
 from edge_addon.upstream.bounds import AddressUsage
@@ -112,9 +112,9 @@ class UpstreamConnection(asyncio.Protocol):
     _receiver: ResponseReceiver | None = None
     _stage: _Stage = _Stage.IDLE
     _readable: select.poll | None = None
-    _buffer: bytes = b""
     _left: int = 0
     _informational: int = 0
+    _partial: PartialResponse | None = None
     _decoder: ChunkDecoder | None = None
     _fields: FieldTable = field(init=False)
     _head: ResponseHead | None = None
@@ -195,7 +195,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.has_answered = True
         try:
             if self._stage is _Stage.HEAD:
-                self._read_head(receiver, self._buffer + data if self._buffer else data)
+                self._read_head(receiver, data)
             elif self._stage is _Stage.LENGTH:
                 self._read_length(receiver, data)
             elif self._stage is _Stage.CHUNKED:
@@ -238,18 +238,22 @@ class UpstreamConnection(asyncio.Protocol):
     # Reading a response.
 
     def _read_head(self, receiver: ResponseReceiver, data: bytes) -> None:
-        while True:
+        if self._partial is not None:
+            whole = self._partial.feed(data)
+            if whole is None:
+                return
+            data, self._partial = whole, None
+        while data:
             end = data.find(b"\r\n\r\n")
             if end > self._max_head:
                 raise BadMessage(Cause.HEAD_TOO_LARGE)
             if end < 0:
-                check_partial_response(data, self._max_head)
-                self._buffer = data
+                self._partial = PartialResponse(self._max_head)
+                self._partial.feed(data)
                 return
             head = parse_response(data[:end], is_head_request=self._is_head_request, fields=self._fields)
             data = data[end + 4 :]
             if head.status >= 200:
-                self._buffer = b""
                 self._start_body(receiver, head, data)
                 return
             if head.status == 101:
@@ -348,7 +352,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _close(self) -> None:
         if self._stage is not _Stage.CLOSED:
             self._stage = _Stage.CLOSED
-            self._buffer = b""
+            self._partial = None
             # close() would first send the rest of a body that nobody wants.
             self.transport.abort()
 

@@ -86,7 +86,9 @@ class Framer(FrameWriter):
         self._receiver = receiver
         self._fields = Decoder(header_bytes)
         self._header_bytes = header_bytes
-        self._buffer = b""
+        self._parts: list[bytes] = []
+        """The beginning of a frame, in the pieces in which it came."""
+        self._size = self._needed = 0
         self._preface = PREFACE
         self._has_settings = False
         self._block: list[bytes] = []
@@ -128,15 +130,21 @@ class Framer(FrameWriter):
     def leave(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Queue the last GOAWAY and read nothing more."""
         self.is_over = True
-        self._buffer = b""
+        self._parts.clear()
         self._block.clear()
         self.queue_goaway(code)
 
     def _read(self, data: bytes) -> None:
         if self._preface:
             data = self._read_preface(data)
-        buffer = self._buffer + data if self._buffer else data
-        position, size = 0, len(buffer)
+        if self._parts:
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size < self._needed:
+                return
+            data = b"".join(self._parts)
+            self._parts.clear()
+        buffer, position, size, needed = data, 0, len(data), 9
         while size - position >= 9 and not self.is_over:
             high, low, kind, flags, stream_id = HEADER.unpack_from(buffer, position)
             length = high << 8 | low
@@ -144,12 +152,15 @@ class Framer(FrameWriter):
                 raise Fault(ErrorCodes.FRAME_SIZE_ERROR, "a frame beyond MAX_FRAME_SIZE")
             end = position + 9 + length
             if end > size:
+                needed = 9 + length
                 break
             self._read_frame(kind, flags, stream_id & 0x7FFFFFFF, buffer[position + 9 : end])
             position = end
         if self._gathered:
             self._deliver_data(is_end=False)
-        self._buffer = b"" if self.is_over else buffer[position:]
+        if position < size and not self.is_over:
+            self._parts.append(buffer[position:])
+            self._size, self._needed = size - position, needed
 
     def _read_preface(self, data: bytes) -> bytes:
         part = data[: len(self._preface)]

@@ -39,7 +39,7 @@ class Calm(ProtocolError):
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
 
 
-def pack(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+def pack(kind: int, flags: int, stream_id: int, payload: bytes | memoryview) -> bytes:
     """Build a whole frame."""
     return HEADER.pack(len(payload) >> 8, len(payload) & 0xFF, kind, flags, stream_id) + payload
 

@@ -39,6 +39,9 @@ MAX_QUEUED: Final = 2 * 1024 * 1024
 MAX_UNSENT: Final = 128 * 1024
 """Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
 
+SMALL_PIECE: Final = 256
+"""Bytes of a DATA frame that was cut short by a window. Smaller ones renew no allowance: the client asked for them."""
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Http2Session:
@@ -222,6 +225,8 @@ class Http2Session:
     def window_opened(self, stream_id: int) -> None:
         if not stream_id:
             for stream in list(self._streams.values()):
+                if self._framer.outbound_flow_control_window <= 0:
+                    return  # 128 streams would be asked for each byte
                 stream.window_opened()
         elif (of_one := self._streams.get(stream_id)) is not None:
             of_one.window_opened()
@@ -241,14 +246,15 @@ class Http2Session:
             self._plane.count("http2_send_failed")
         self._flush_soon()
 
-    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+    def send_body(self, stream_id: int, data: bytes | memoryview, *, is_end: bool) -> int:
         sent = self._framer.send_body(stream_id, data, is_end=is_end)
         if sent is None:
             self._plane.count("http2_send_failed")
             return len(data)
         budget = self._budget
-        budget.data_frames += 1 + sent // FRAME_SIZE
         budget.data_bytes += sent
+        if sent == len(data) or sent >= SMALL_PIECE:
+            budget.data_frames += 1 + sent // FRAME_SIZE
         if self._framer.unsent > MAX_UNSENT:
             self._flush()
         else:

@@ -67,7 +67,7 @@ class Frames(Protocol):
 
     def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
 
-    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int:
+    def send_body(self, stream_id: int, data: bytes | memoryview, *, is_end: bool) -> int:
         """Send what the windows take, and return how much. With `is_end` the stream ends once all has gone."""
 
     def reset(self, stream_id: int, code: int) -> None: ...
@@ -108,13 +108,14 @@ class Stream:
     _: KW_ONLY
     _counted: int = 0
     """Bytes of the queue that were reported to the connection."""
-    _early: bytes = b""
+    _early: bytearray | None = None
     _exchange: RequestExchange | None = None
     _is_body_paused: bool = False
     _is_stalling: bool = False
     """Bytes wait for the client's window, or for its connection."""
     _outcome: str | None = None
-    _queue: bytes = b""
+    _queue: bytes | memoryview = b""
+    """A view once a part has gone: to cut it off each time would copy all of it for each byte that the window opens."""
     _rate: BodyRate = field(default_factory=BodyRate)
     _stage: _Stage = ASKED
     _trailers: bytes = b""
@@ -164,6 +165,7 @@ class Stream:
         elif self._websocket_key:
             # The upstream has not agreed to the upgrade yet.
             if self._frames.hold_early(len(data)):
+                self._early = self._early or bytearray()
                 self._early += data
             else:
                 self._plane.count(EARLY_DATA)
@@ -349,7 +351,7 @@ class Stream:
         self._report.bytes_out += len(data)
         if is_complete:
             self._stage = ENDING
-        self._queue = self._queue + data if self._queue else data
+        self._queue = b"".join((self._queue, data)) if self._queue else data
         self._send_queue()
 
     def _send_queue(self) -> None:
@@ -360,7 +362,7 @@ class Stream:
         ends = self._stage is ENDING and not self._trailers
         if not frames.is_write_paused and (queue or ends):
             sent = frames.send_body(self.stream_id, queue, is_end=ends)
-            queue = self._queue = b"" if sent == len(queue) else queue[sent:]
+            queue = self._queue = b"" if sent == len(queue) else memoryview(queue)[sent:] if sent else queue
             if ends and not queue:
                 self._finish(self._outcome)
                 return
@@ -397,7 +399,7 @@ class Stream:
             self.timer.set(STALL_SECONDS, self._stalled)
 
     def _take_early(self) -> bytes:
-        early, self._early = self._early, b""
+        early, self._early = bytes(self._early or b""), None
         if early:
             self._frames.hold_early(-len(early))
         return early

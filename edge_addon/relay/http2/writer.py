@@ -126,7 +126,7 @@ class FrameWriter(h2.connection.H2Connection):
         self._data_to_send += pack(kind, flags | END_HEADERS, stream_id, block)
         return True
 
-    def send_body(self, stream_id: int, data: bytes, *, is_end: bool) -> int | None:
+    def send_body(self, stream_id: int, data: bytes | memoryview, *, is_end: bool) -> int | None:
         """Send what the windows take, and return how much; None: the stream is over.
 
         With `is_end` the stream ends once all has gone.

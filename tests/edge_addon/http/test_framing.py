@@ -101,6 +101,10 @@ class Seen:
 
 @given(REQUESTS)
 def test_httptools_reads_an_accepted_request_alike(text: bytes) -> None:
+    assert_httptools_reads_the_request_alike(text)
+
+
+def assert_httptools_reads_the_request_alike(text: bytes) -> None:
     """The request is compared as it came from the client, before anything is left out."""
     head = try_request(text)
     if head is None or head.method.decode() not in KNOWN_METHODS:
@@ -111,16 +115,23 @@ def test_httptools_reads_an_accepted_request_alike(text: bytes) -> None:
         parser.feed_data(text + b"\r\n\r\n")
     except httptools.HttpParserUpgrade:
         pass
+    except httptools.HttpParserError:
+        assert b"chunked\t" in text.lower(), "it takes only blanks there, where RFC 9110 §5.6.3 allows HTAB too"
+        return
     assert seen.has_head
     assert seen.is_complete == (head.length == 0 or parser.should_upgrade())
     assert parser.get_method() == head.method
-    assert seen.url.endswith(head.target) or head.target in (b"/", b"*")
+    assert seen.url.endswith(head.target.removeprefix(b"/")) or head.target == b"*"
     hosts = [value.strip(b" \t") for name, value in seen.fields if name.lower() == b"host"]
     assert hosts == ([head.host] if head.host is not None else [])
 
 
 @given(REQUESTS)
 def test_h11_reads_the_request_that_is_passed_on_alike(text: bytes) -> None:
+    assert_h11_reads_the_request_alike(text)
+
+
+def assert_h11_reads_the_request_alike(text: bytes) -> None:
     head = try_request(text)
     if head is None or head.host is None or head.method == b"CONNECT":
         return
@@ -142,14 +153,18 @@ def test_h11_reads_the_request_that_is_passed_on_alike(text: bytes) -> None:
         assert isinstance(server.next_event(), h11.EndOfMessage)
 
 
-@given(RESPONSES, st.booleans())
-def test_httptools_reads_an_accepted_response_alike(text: bytes, is_head_request: bool) -> None:
+@given(RESPONSES)
+def test_httptools_reads_an_accepted_response_alike(text: bytes) -> None:
+    assert_httptools_reads_the_response_alike(text)
+
+
+def assert_httptools_reads_the_response_alike(text: bytes) -> None:
     try:
-        head = parse_response(text, is_head_request=is_head_request)
+        head = parse_response(text, is_head_request=False)
     except BadMessage:
         return
-    if is_head_request or head.status == 101:
-        return  # httptools knows no HEAD requests
+    if head.status < 200:
+        return  # httptools reads a body after most of them
     seen = Seen()
     parser = httptools.HttpResponseParser(seen)
     parser.feed_data(text + b"\r\n\r\n")

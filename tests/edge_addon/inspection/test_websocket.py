@@ -178,6 +178,19 @@ async def test_a_client_that_vanishes_ends_the_websocket(tmp_path: Path) -> None
 
 
 @in_loop
+async def test_a_hook_that_never_returns_is_cancelled_after_the_websocket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_addon.inspection.hooks.LATE_SECONDS", 0.2)
+    addon = Slow()
+    async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:
+        await client.send("one")
+        await wait_for_in_loop(lambda: "start" in addon.events, "the start")
+        client.transport.abort()
+        await edge.counted("inspection_hook_cancelled")
+
+
+@in_loop
 async def test_the_user_injects_a_message_into_an_open_websocket(tmp_path: Path) -> None:
     addon = Messages()
     async with echo_server() as upstream, inspecting_edge(tmp_path, upstream, addon) as edge, to(edge) as client:

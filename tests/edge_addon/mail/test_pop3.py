@@ -19,7 +19,17 @@ def test_anything_but_a_login_leaves_the_dialogue_in_force(exchange: Exchange) -
 
 
 @pytest.mark.parametrize(
-    ("said", "answer"), [(b"STLS\r\n", b"-ERR"), (b"CAPA x\r\n", b"-ERR"), (b"XCLIENT ADDR=192.0.2.9\r\n", b"-ERR")]
+    ("said", "answer"),
+    [
+        (b"STLS\r\n", b"-ERR"),
+        (b"CAPA x\r\n", b"-ERR"),
+        (b"USER a\rQUIT\r\n", b"-ERR"),
+        (b"PASS a\r\r\n", b"-ERR"),
+        (b"PASS a\0b\r\n", b"-ERR"),
+        (b"NOOP\0\r\n", b"-ERR"),
+        (b"USER a\r \n", b"-ERR"),
+        (b"XCLIENT ADDR=192.0.2.9\r\n", b"-ERR"),
+    ],
 )
 def test_some_commands_are_answered_by_the_edge(said: bytes, answer: bytes) -> None:
     assert_answered_by_the_edge(ready(Pop3Login), said, answer, harmless=b"NOOP\r\n")

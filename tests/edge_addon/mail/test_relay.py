@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.edge_addon.mail.edge import DOMAIN_HOST, MAIN, OTHER_CA, Peer, Upstre
 from tests.loops import in_loop
 from tests.ports import free_port
 
+NO_PROTOCOL = "alert no application protocol"
 IMAP_GREETING = b"* OK [CAPABILITY IMAP4rev1 STARTTLS] upstream\r\n"
 
 
@@ -79,6 +81,37 @@ async def test_a_client_that_trusts_another_authority_fails(tmp_path: Path) -> N
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
             await edge.connect(client_context(ca=OTHER_CA))
         assert upstream.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "offer", "chosen"),
+    [
+        ("imaps", ["imap"], "imap"),
+        ("imaps", [], None),
+        ("submissions", ["x", "smtp"], "smtp"),
+        ("pop3s", ["h2", "http/1.1"], NO_PROTOCOL),
+        ("imaps", ["smtp"], NO_PROTOCOL),
+    ],
+)
+@in_loop
+async def test_a_client_of_another_protocol_gets_no_handshake(
+    kind: str, offer: list[str], chosen: str | None, tmp_path: Path
+) -> None:
+    context = client_context()
+    if offer:
+        context.set_alpn_protocols(offer)
+
+    async def wait(peer: Peer) -> None:
+        await peer.end()
+
+    async with Upstream(wait) as upstream, mail_edge(tmp_path, kind, upstream.port) as edge:
+        if chosen == NO_PROTOCOL:
+            with pytest.raises(ssl.SSLError, match=NO_PROTOCOL):
+                await edge.connect(context)
+            await edge.counted("tls_alpn_refused")
+        else:
+            client = await edge.connect(context)
+            assert client.writer.get_extra_info("ssl_object").selected_alpn_protocol() == chosen
 
 
 @in_loop

@@ -8,17 +8,24 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from mitmproxy import options
+from mitmproxy.addons import core, proxyserver
+from mitmproxy.proxy.mode_specs import ProxyMode
 
 from certstore.model.layout import Layout
 from certstore.model.settings.models import ListenerSettings, Settings, Source, Upstream
 from certstore.model.snapshot import ServedCertificate, SiteEntry, encode_entry
 from certstore.store.journal import JournalReader
+from edge_addon.addon.mode import mode_spec
+from edge_addon.inspection.inspector import Inspector
 from edge_addon.listeners.sessions import connection_factory
 from edge_addon.plane.data_plane import DataPlane
+from edge_addon.processes.worker import LeanMaster
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
 from tests.peers.recorder import Connection, Recorder
@@ -26,6 +33,8 @@ from tests.ports import listening_socket
 
 CA = CertificateAuthority()
 MAIN_HOST = "edge.test"
+kind_of_sites = "plain"
+"""Or `inspected`: then mitmproxy's addons see the requests of all sites. Set by `site_kinds`."""
 PLAIN_RELAY: dict[str, Any] = {"redirect_to_https": False}
 
 
@@ -90,7 +99,7 @@ async def relay_edge(
         for each in [entry("main", MAIN_HOST), *sites]:
             CA.issue(*each.names).write_to(layout.version(each.site, 1))
     layout.snapshot_journal.parent.mkdir(parents=True, exist_ok=True)
-    entries = [entry("main", MAIN_HOST), *sites]
+    entries = [replace(each, inspect=kind_of_sites == "inspected") for each in (entry("main", MAIN_HOST), *sites)]
     layout.snapshot_journal.write_text("".join(json.dumps(encode_entry(each)) + "\n" for each in entries))
     journal = JournalReader(layout)
     plane = DataPlane(whole, folder, journal)
@@ -99,6 +108,7 @@ async def relay_edge(
         listener = ListenerSettings.model_validate({"kind": kind, "listen": f"127.0.0.1:{port}"})
         server = await plane.loop.create_server(connection_factory(plane, listener), sock=bound)
         edge = Edge(port, plane)
+        inspector = inspect_all(plane, listener) if kind_of_sites == "inspected" else None
         try:
             yield edge
         finally:
@@ -110,6 +120,18 @@ async def relay_edge(
             plane.stop()
             journal.close()
             await wait_for_in_loop(lambda: not plane.connections, "the end of every connection")
+            if inspector is not None:
+                await wait_for_in_loop(lambda: not inspector.hooks.running, "the end of every hook")
+                inspector.stop()
+
+
+def inspect_all(plane: DataPlane, listener: ListenerSettings) -> Inspector:
+    """Show the requests of this listener to a mitmproxy without other addons."""
+    master = LeanMaster(options.Options())
+    master.addons.add(core.Core(), proxyserver.Proxyserver())
+    plane.inspector = inspector = Inspector(master, plane, keeps_messages=False)
+    inspector.know_mode(listener, ProxyMode.parse(mode_spec(0, "127.0.0.1", listener.listen.port)))
+    return inspector
 
 
 async def assert_slow_reader_slows_upstream(folder: Path, request: bytes, head: bytes) -> None:

@@ -93,6 +93,15 @@ async def test_unknown_challenge_goes_to_the_upstream_if_configured(tmp_path: Pa
             assert (await edge.send(request("a.test", path + TOKEN), end=True)).endswith(content)
             assert (await edge.send(request("a.test", path + "b" * 43), end=True)).endswith(b"certbot's")
             assert (await edge.send(request("a.test", "/other"), end=True)).startswith(b"HTTP/1.1 301 ")
+            for method, name in (
+                ("POST", "b" * 43),
+                ("CONNECT", "b" * 43),
+                ("GET", "../../admin"),
+                ("GET", "%2e%2e/x"),
+            ):
+                got = await edge.send(request("a.test", path + name, method), end=True)
+                assert got.startswith(b"HTTP/1.1 404 ")
+        assert recorder.received.count(b"HTTP/1.1\r\n") == 1
 
 
 @pytest.mark.parametrize(

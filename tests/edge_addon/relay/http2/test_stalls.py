@@ -17,6 +17,7 @@ from tests.edge_addon.relay.http2.raw import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
     HEADERS,
     NO_ERROR,
     PREFACE,
@@ -177,7 +178,7 @@ async def test_data_before_an_agreed_upgrade_waits_within_its_window(tmp_path: P
             seen = await client.until_answered()
             (stream,) = session_of(edge)._streams.values()
 
-            assert len(stream._early) == 256 * 1024
+            assert len(stream._early or b"") == 256 * 1024
             assert seen.goaway is None
 
 
@@ -203,3 +204,20 @@ async def test_a_client_that_ends_its_side_is_dropped(tmp_path: Path) -> None:
             await wait_for_in_loop(lambda: all(each.is_over for each in recorder.connections), "the end upstream")
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
     assert client.seen.goaway in (None, NO_ERROR)
+
+
+@in_loop
+async def test_a_window_that_opens_byte_by_byte_renews_no_allowance(tmp_path: Path) -> None:
+    """Each byte would cost a frame of ours and a look at every stream that waits."""
+    with Recorder(large) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
+            requests = b"".join(get(each, b"/large") for each in range(1, 200, 2))
+            await client.send(START + settings((4, 2**24)) + requests)
+            await wait_for_in_loop(
+                lambda: sum(map(len, client.seen.bodies.values())) == 65535, "a full window of the connection"
+            )
+            await client.send(window_update(1) * 5000)
+            seen = await client.until_closed()
+
+            assert seen.goaway == ENHANCE_YOUR_CALM
+            assert edge.plane.counters["http2_flood_window_updates"] == 1
