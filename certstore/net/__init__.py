@@ -1,6 +1,7 @@
 """Network helpers that know no protocol of ours: TLS to other servers, bounded HTTP, and our own listeners' addresses.
 
 tls_client     how we verify the servers to which we are the client
-bounded_http   HTTP for `requests` with bounded time and size
-own_address    how this machine reaches the edge's own listeners
+bounded_http   HTTP with bounded time and size, for `requests` and `http.client`
+lanes          questions to strangers' servers on threads that nobody has to wait for
+own_address    how this machine reaches the edge's own listeners, and which addresses are the edge's own
 """
