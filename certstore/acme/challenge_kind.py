@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from certstore.acme.dns_facts import Resolver
 from certstore.model.renewal.failure import Failure
 from certstore.model.renewal.preflight_facts import ProbeFacts
+from certstore.net.lanes import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Proof:
     key_authorization: str
 
 
-AddressProbe = Callable[[str, str], ProbeFacts]
-"""Takes a name and one of its addresses, and never raises."""
+AddressProbe = Callable[[str, str, Budget], ProbeFacts]
+"""Takes a name, one of its addresses and the time for it, and never raises."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ tell SERVFAIL from a name that does not exist.
 
 from __future__ import annotations
 
+import math
 import socket
 
 import dns.exception
@@ -16,6 +17,7 @@ import dns.resolver
 
 from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
 from certstore.model.settings.models import HostPort
+from certstore.net.lanes import Budget
 
 LIFETIME_SECONDS = 8.0
 """For one question, with all servers and repetitions."""
@@ -28,17 +30,17 @@ class Resolver:
         self._resolver = _make(address)
         self._lifetime = lifetime
 
-    def addresses(self, name: str, *, version: int) -> tuple[Lookup, tuple[str, ...]]:
+    def addresses(self, name: str, *, version: int, seconds: float = math.inf) -> tuple[Lookup, tuple[str, ...]]:
         """A records for `version` 4, AAAA for 6, through any CNAME."""
-        lookup, answer = self._ask(name, "A" if version == 4 else "AAAA")
+        lookup, answer = self._ask(name, "A" if version == 4 else "AAAA", seconds)
         return lookup, tuple(sorted({record.address for record in answer or ()}))
 
-    def caa(self, name: str) -> CaaFacts:
+    def caa(self, name: str, budget: Budget | None = None) -> CaaFacts:
         """The closest set on the way up (RFC 8659 §3)."""
         labels = name.split(".")
         for position in range(len(labels)):
             domain = ".".join(labels[position:])
-            lookup, answer = self._ask(domain, "CAA")
+            lookup, answer = self._ask(domain, "CAA", budget.left if budget is not None else math.inf)
             if lookup is Lookup.FOUND and answer is not None:
                 records = tuple(
                     (bool(record.flags & 0x80), record.tag.decode("ascii", "replace"), _text(record.value))
@@ -49,11 +51,12 @@ class Resolver:
                 return CaaFacts(lookup, domain)
         return CaaFacts(Lookup.NO_DATA)
 
-    def _ask(self, name: str, kind: str) -> tuple[Lookup, dns.resolver.Answer | None]:
-        if self._resolver is None:
+    def _ask(self, name: str, kind: str, seconds: float) -> tuple[Lookup, dns.resolver.Answer | None]:
+        if self._resolver is None or seconds <= 0:
             return Lookup.TIMED_OUT, None
         try:
-            answer = self._resolver.resolve(f"{name}.", kind, search=False, lifetime=self._lifetime)
+            lifetime = min(self._lifetime, seconds)
+            answer = self._resolver.resolve(f"{name}.", kind, search=False, lifetime=lifetime)
         except dns.resolver.NXDOMAIN:
             return Lookup.NO_SUCH_NAME, None
         except dns.resolver.NoAnswer:

@@ -20,23 +20,30 @@ from certstore.files.atomic import replace_file
 from certstore.model.challenge import CHALLENGE_PATH, is_token
 from certstore.model.layout import Layout
 from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import ListenerKind, Settings
-from certstore.net.own_address import OwnListener, own_listener
+from certstore.net.bounded_http import BoundedStream, Deadline
+from certstore.net.own_address import OwnListener, is_local, own_listener
 
+NO_OTHERS = ProbeTargets()
+"""Only what every CA could reach."""
 _PREFLIGHT_MARK = "certedge-preflight."
 """How the content of a preflight's token begins. No key authorization begins like this, as its token is random."""
 _TIMEOUT_SECONDS = 5.0
-_ANSWER_LIMIT = 4096
+_ANSWER_LIMIT = 65_536
+_CONTENT_LIMIT = 4096
 
 
-def http01(layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS) -> ChallengeKind:
-    """The kind for this store. Only the store's writer may use it."""
+def http01(
+    layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
+) -> ChallengeKind:
+    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to."""
     return ChallengeKind(
         "http-01",
         publish=partial(publish, layout),
         withdraw=partial(withdraw, layout),
         self_check=partial(self_check, listeners),
-        probing=partial(_probing, layout, ports),
+        probing=partial(_probing, layout, ports, targets),
     )
 
 
@@ -47,6 +54,12 @@ def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:
         for listener in settings.listeners
         if listener.kind is ListenerKind.HTTP and listener.listen.port
     )
+
+
+def probe_targets(settings: Settings) -> ProbeTargets:
+    """The edge's own listeners that a CA's request may end at, by a redirect too."""
+    own = [each.listen for each in settings.listeners if each.kind in (ListenerKind.HTTP, ListenerKind.HTTPS)]
+    return ProbeTargets(own, is_local, settings.acme.probe_private)
 
 
 def publish(layout: Layout, proofs: Iterable[Proof]) -> None:
@@ -86,21 +99,23 @@ def self_check(listeners: Sequence[OwnListener], proof: Proof) -> Failure | None
 
 
 def _fetch(listener: OwnListener, proof: Proof) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(*listener.address)
-    with contextlib.closing(connection):
-        connection.sock = listener.connect(_TIMEOUT_SECONDS)
-        headers = {"Host": proof.name, "User-Agent": "certedge"}
+    with Deadline(_TIMEOUT_SECONDS) as deadline, contextlib.closing(listener.connect(_TIMEOUT_SECONDS)) as connected:
+        deadline.follow(connected)
+        connection = http.client.HTTPConnection(*listener.address)
+        connection.sock = BoundedStream(connected, _ANSWER_LIMIT)
+        headers = {"Host": proof.name, "User-Agent": "certedge", "Connection": "close"}
         connection.request("GET", CHALLENGE_PATH + proof.token, headers=headers)
         response = connection.getresponse()
-        return response.status, response.read(_ANSWER_LIMIT)
+        return response.status, response.read(_CONTENT_LIMIT)
 
 
 @contextlib.contextmanager
-def _probing(layout: Layout, ports: Ports, resolver: Resolver) -> Iterator[AddressProbe]:
+def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, resolver: Resolver) -> Iterator[AddressProbe]:
     proof = Proof("", secrets.token_urlsafe(32), _PREFLIGHT_MARK + secrets.token_urlsafe(24))
     try:
         publish(layout, [proof])
-        yield NameProbe(resolver, proof.token, proof.key_authorization.encode("ascii"), ports).probe
+        content = proof.key_authorization.encode("ascii")
+        yield NameProbe(resolver, proof.token, content, targets.allow, ports).probe
     finally:
         withdraw(layout, [proof])
 
@@ -122,5 +137,5 @@ def _is_ours(path: Path, thumbprints: Collection[str]) -> bool:
     if not is_token(path.name) or path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:
-        content = file.read(_ANSWER_LIMIT).decode("ascii", "replace")
+        content = file.read(_CONTENT_LIMIT).decode("ascii", "replace")
     return content.startswith(_PREFLIGHT_MARK) or content.partition(".")[2] in thumbprints

@@ -1,25 +1,32 @@
 """Asks one address of a name for this edge's own token, as a CA does for http-01: on port 80, over IPv4 or IPv6.
 
 By RFC 8555 §8.3 and Let's Encrypt's rules it follows at most ten redirects, to http and https on ports 80 and 443 only,
-and does not check the certificate behind an https redirect. Gathers facts, decides nothing.
+and does not check the certificate behind an https redirect. Names are resolved once, and each address is judged before
+it is connected to. Gathers facts, decides nothing, and keeps nothing of what another server says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import socket
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from certstore.acme.dns_facts import Resolver
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts
+from certstore.net.bounded_http import AnswerTooLong, BoundedStream, Deadline
+from certstore.net.lanes import Budget
 
 MAX_REDIRECTS = 10
-_ANSWER_LIMIT = 4096
-_SHOWN_LIMIT = 120
+ADDRESS_SECONDS = 6.0
+"""For one address with all its redirects."""
+_ANSWER_LIMIT = 65_536
+"""Of head and body together: the token's answer is a hundredth of it."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -36,73 +43,98 @@ USUAL_PORTS = Ports()
 
 @dataclass(frozen=True, slots=True)
 class NameProbe:
-    """This edge publishes `token` with `content`. May be used from several threads."""
+    """This edge publishes `token` with `content`. `allows` says whether an address and port may be connected to. May be
+    used from several threads."""
 
     resolver: Resolver
     token: str
     content: bytes
+    allows: Callable[[str, int], bool]
     ports: Ports = USUAL_PORTS
-    seconds: float = 6.0
+    seconds: float = ADDRESS_SECONDS
 
-    def probe(self, name: str, address: str) -> ProbeFacts:
+    def probe(self, name: str, address: str, budget: Budget) -> ProbeFacts:
         """Never raises."""
-        url = f"http://{name}{CHALLENGE_PATH}{self.token}"
-        at = address
+        own = Budget(self.seconds, budget)
+        with Deadline(own.seconds) as deadline:
+            facts = self._probe(name, address, own, deadline)
+            return facts if facts.answer is Answer.OURS or not deadline.is_over else _timed_out(facts)
+
+    def _probe(self, name: str, address: str, budget: Budget, deadline: Deadline) -> ProbeFacts:
+        if not self.allows(address, self.ports.http):
+            return ProbeFacts(address, Answer.NOT_ASKED)
+        url, at = f"http://{name}{CHALLENGE_PATH}{self.token}", address
         seen: list[str] = []
         while True:
             seen.append(url)
             parts = urlsplit(url)
+            is_here = parts.hostname == name
             try:
-                status, location, body = self._fetch(parts, at)
+                status, location, body = self._fetch(parts, at, budget, deadline)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                return ProbeFacts(address, _answer_to(error), _seen_at(seen, _text_of(error)))
+                # Behind a redirect to another name is another server, whatever became of the connection.
+                answer = _answer_to(error) if is_here else Answer.REDIRECT_ELSEWHERE
+                return ProbeFacts(address, answer, port=self._port(parts))
+            if status == http.client.OK and body == self.content:
+                return ProbeFacts(address, Answer.OURS)
             if status not in _REDIRECTS or not location:
-                return self._result(address, name, seen, status, body)
-            target = _target(url, location)
-            if target is None:
-                return ProbeFacts(address, Answer.REDIRECT_FORBIDDEN, _shown(location))
-            url = target
-            if url in seen:
-                return ProbeFacts(address, Answer.REDIRECT_LOOP, _shown(url))
-            if len(seen) > MAX_REDIRECTS:
-                return ProbeFacts(address, Answer.TOO_MANY_REDIRECTS, _shown(url))
-            host = urlsplit(url).hostname or ""
-            if host != name and (found := self._address_of(host)) is None:
-                return ProbeFacts(address, Answer.REDIRECT_ELSEWHERE, f"{_shown(url)}, which has no address")
-            at = address if host == name else found or address
+                return ProbeFacts(address, Answer.WRONG if is_here else Answer.REDIRECT_ELSEWHERE)
+            found = self._follow(name, address, location, seen, budget)
+            if isinstance(found, Answer):
+                return ProbeFacts(address, found)
+            url, at = found
 
-    def _result(self, address: str, name: str, seen: list[str], status: int, body: bytes) -> ProbeFacts:
-        if status == http.client.OK and body == self.content:
-            return ProbeFacts(address, Answer.OURS)
-        words = f"it answered {status}"
-        elsewhere = urlsplit(seen[-1]).hostname != name
-        answer = Answer.REDIRECT_ELSEWHERE if elsewhere else Answer.WRONG
-        return ProbeFacts(address, answer, _seen_at(seen, words))
+    def _follow(
+        self, name: str, address: str, location: str, seen: list[str], budget: Budget
+    ) -> tuple[str, str] | Answer:
+        """The URL of a redirect and the address to ask for it, or why it is not followed."""
+        url = _target(seen[-1], location)
+        if url is None:
+            return Answer.REDIRECT_FORBIDDEN
+        if url in seen:
+            return Answer.REDIRECT_LOOP
+        if len(seen) > MAX_REDIRECTS:
+            return Answer.TOO_MANY_REDIRECTS
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        at = address if host == name else self._address_of(host, budget)
+        if at is None:
+            return Answer.REDIRECT_ELSEWHERE
+        return (url, at) if self.allows(at, self._port(parts)) else Answer.REDIRECT_FORBIDDEN
 
-    def _fetch(self, parts: SplitResult, address: str) -> tuple[int, str | None, bytes]:
-        is_tls = parts.scheme == "https"
-        port = self.ports.https if is_tls else self.ports.http
-        plain = socket.create_connection((address, port), self.seconds)
+    def _port(self, parts: SplitResult) -> int:
+        return self.ports.https if parts.scheme == "https" else self.ports.http
+
+    def _fetch(
+        self, parts: SplitResult, address: str, budget: Budget, deadline: Deadline
+    ) -> tuple[int, str | None, bytes]:
+        if budget.is_over:
+            raise TimeoutError
+        # The timeout is for connecting; the deadline ends everything else.
+        plain = socket.create_connection((address, self._port(parts)), budget.left)
         with contextlib.closing(plain):
+            deadline.follow(plain)
+            is_tls = parts.scheme == "https"
             stream = _unverified().wrap_socket(plain, server_hostname=parts.hostname) if is_tls else plain
             with contextlib.closing(stream):
-                connection = http.client.HTTPConnection(parts.hostname or "", timeout=self.seconds)
-                connection.sock = stream
+                connection = http.client.HTTPConnection(parts.hostname or "")
+                connection.sock = BoundedStream(stream, _ANSWER_LIMIT)
                 target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request("GET", target, headers={"Host": parts.netloc, "User-Agent": "certedge preflight"})
+                headers = {"Host": parts.netloc, "User-Agent": "certedge preflight", "Connection": "close"}
+                connection.request("GET", target, headers=headers)
                 response = connection.getresponse()
-                return response.status, response.getheader("Location"), response.read(_ANSWER_LIMIT)
+                return response.status, response.getheader("Location"), response.read(len(self.content) + 1)
 
-    def _address_of(self, host: str) -> str | None:
+    def _address_of(self, host: str, budget: Budget) -> str | None:
         for version in (6, 4):
-            lookup, addresses = self.resolver.addresses(host, version=version)
+            lookup, addresses = self.resolver.addresses(host, version=version, seconds=budget.left)
             if lookup is Lookup.FOUND and addresses:
                 return addresses[0]
         return None
 
 
 def _target(url: str, location: str) -> str | None:
-    """Where a redirect leads. None where no CA follows it, or where it is not a URL."""
+    """Where a redirect leads. None where no CA follows it (another port, an address), or where it is not a URL."""
     try:
         target = urljoin(url, location)
         parts = urlsplit(target)
@@ -110,7 +142,20 @@ def _target(url: str, location: str) -> str | None:
     except ValueError:
         return None
     usual = {("http", None), ("http", 80), ("https", None), ("https", 443)}
-    return target if parts.hostname and place in usual else None
+    return target if parts.hostname and place in usual and not _is_address(parts.hostname) else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _timed_out(facts: ProbeFacts) -> ProbeFacts:
+    """Cut off, which looks like any fault of the connection."""
+    return replace(facts, answer=Answer.TIMED_OUT)
 
 
 def _unverified() -> ssl.SSLContext:
@@ -120,28 +165,16 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
+_NOT_HTTP = (
+    http.client.HTTPException, AnswerTooLong, ssl.SSLError, ConnectionResetError, BrokenPipeError, ValueError,
+)  # fmt: skip
+
+
 def _answer_to(error: Exception) -> Answer:
     if isinstance(error, ConnectionRefusedError):
         return Answer.REFUSED
     if isinstance(error, TimeoutError):
         return Answer.TIMED_OUT
-    if isinstance(error, (http.client.HTTPException, ssl.SSLError, ConnectionResetError, BrokenPipeError, ValueError)):
+    if isinstance(error, _NOT_HTTP):
         return Answer.NO_HTTP
     return Answer.UNREACHABLE
-
-
-def _text_of(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or "timed out"
-    return type(error).__name__
-
-
-def _seen_at(seen: list[str], words: str) -> str:
-    """After a redirect, the place where it led is added."""
-    return words if len(seen) == 1 else f"{words} at {_shown(seen[-1])}"
-
-
-def _shown(url: str) -> str:
-    """A URL from another server, made fit for one line."""
-    text = "".join(each if each.isprintable() else "?" for each in url)
-    return text if len(text) <= _SHOWN_LIMIT else text[:_SHOWN_LIMIT] + "…"

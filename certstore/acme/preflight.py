@@ -1,12 +1,14 @@
 """Checks before an order what the CA will check: gathers facts and returns what they mean as findings.
 
+Whoever owns a name chooses its DNS servers and addresses. So each name has its time, and all names together have one:
+what is not known by then is doubtful, and the CA is asked all the same.
+
 Decides nothing: `preflight_findings` says what a fact means, and `partial_order` what follows from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,23 +17,45 @@ import requests
 
 from certstore.acme.challenge_kind import AddressProbe, ChallengeKind
 from certstore.acme.dns_facts import Resolver
+from certstore.acme.order_context import Interrupted
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.ca import Ca
-from certstore.model.renewal.preflight_facts import DirectoryFacts, DirectoryStep, Lookup, NameFacts, PreflightFinding
+from certstore.model.renewal.preflight_facts import (
+    CaaFacts,
+    DirectoryFacts,
+    DirectoryStep,
+    Lookup,
+    NameFacts,
+    PreflightFinding,
+)
 from certstore.model.renewal.preflight_findings import directory_findings, name_findings, order_findings
 from certstore.net.bounded_http import bounded, reason_of
+from certstore.net.lanes import Budget, gather
 
+NAME_SECONDS = 20.0
+PREFLIGHT_SECONDS = 60.0
+"""For all names of an order together."""
+ADDRESSES_MOST = 4
+"""Of one name, a CA asks one or two."""
 _AT_ONCE = 8
 _DIRECTORY_SECONDS = 15
 
 
+def never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """`ca_file` as in the settings. May be used from several threads. Raises OSError if the store can't be written."""
+    """`ca_file` as in the settings. `is_stopping` says that the process is to stop. May be used from several threads.
+    Raises OSError if the store can't be written, and Interrupted."""
 
     resolver: Resolver
     kind: ChallengeKind
     ca_file: Path | None = None
+    is_stopping: Callable[[], bool] = never
+    name_seconds: float = NAME_SECONDS
+    seconds: float = PREFLIGHT_SECONDS
 
     def check(
         self,
@@ -62,21 +86,32 @@ class Preflight:
 
     def gather(self, names: Sequence[str], *, tell: Tell = tell_nobody) -> Iterator[NameFacts]:
         """The facts of each name in turn; several names are looked up at a time."""
-        with self.kind.probing(self.resolver) as probe, ThreadPoolExecutor(_AT_ONCE, "preflight") as pool:
+        budget = Budget(self.seconds)
+        with self.kind.probing(self.resolver) as probe:
 
             def check_name(name: str) -> NameFacts:
                 tell(f"{name}: checking DNS, addresses and CAA")
-                return self._facts(name, probe)
+                return self._facts(name, probe, Budget(self.name_seconds, budget))
 
-            yield from pool.map(check_name, names)
+            found = gather(check_name, names, at_once=_AT_ONCE, budget=budget, check=self._check_stop)
+            for name, facts in zip(names, found, strict=True):
+                yield facts if facts is not None else _unknown(name)
 
-    def _facts(self, name: str, probe: AddressProbe) -> NameFacts:
-        ipv4, ipv4_addresses = self.resolver.addresses(name, version=4)
-        ipv6, ipv6_addresses = self.resolver.addresses(name, version=6)
-        probes = tuple(probe(name, address) for address in (*ipv6_addresses, *ipv4_addresses))
+    def _check_stop(self) -> None:
+        if self.is_stopping():
+            raise Interrupted
+
+    def _facts(self, name: str, probe: AddressProbe, budget: Budget) -> NameFacts:
+        ipv4, ipv4_addresses = self.resolver.addresses(name, version=4, seconds=budget.left)
+        ipv6, ipv6_addresses = self.resolver.addresses(name, version=6, seconds=budget.left)
+        probes = []
+        for address in _some(ipv6_addresses, ipv4_addresses):
+            if budget.is_over:
+                break
+            probes.append(probe(name, address, budget))
         is_known = Lookup.FOUND in (ipv4, ipv6)
-        caa = self.resolver.caa(name)
-        return NameFacts(name, ipv4, ipv6, probes if is_known else (), caa)
+        caa = self.resolver.caa(name, budget)
+        return NameFacts(name, ipv4, ipv6, tuple(probes) if is_known else (), caa, is_whole=not budget.is_over)
 
     def check_directory(self, ca: Ca) -> DirectoryFacts:
         """How far this server gets towards the CA. Never raises."""
@@ -98,6 +133,18 @@ class Preflight:
         except OSError as error:
             return DirectoryFacts(ca.url, DirectoryStep.TLS, reason_of(error))  # ca_file is missing
         return _read(ca, response)
+
+
+def _unknown(name: str) -> NameFacts:
+    """Nothing is known of the name yet, and the time for all names is over."""
+    return NameFacts(name, Lookup.TIMED_OUT, Lookup.TIMED_OUT, (), CaaFacts(Lookup.TIMED_OUT), is_whole=False)
+
+
+def _some(ipv6: Sequence[str], ipv4: Sequence[str]) -> Sequence[str]:
+    """A few addresses of a name, of each family if it has both: one may have thousands."""
+    half = max(ADDRESSES_MOST // 2, ADDRESSES_MOST - len(ipv4))
+    chosen = ipv6[:half]
+    return (*chosen, *ipv4[: ADDRESSES_MOST - len(chosen)])
 
 
 def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:

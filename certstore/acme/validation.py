@@ -14,13 +14,16 @@ from josepy.interfaces import JSONDeSerializable
 from certstore.acme.account import Account
 from certstore.acme.challenge_kind import Proof
 from certstore.acme.network import Conversation, OrderFailed, require_fields, to_problem, translated_errors
-from certstore.acme.order_context import OrderContext, PollTimer
+from certstore.acme.order_context import Interrupted, OrderContext, PollTimer
 from certstore.acme.order_journal import OrderUnderWay
 from certstore.model.challenge import is_token
 from certstore.model.renewal.acme_problems import read_problem
 from certstore.model.renewal.failure import Cause, Failure
+from certstore.net.lanes import Budget, gather
 
 GRACE = timedelta(seconds=15)
+SELF_CHECK_SECONDS = 20.0
+"""The CA is asked after that in any case."""
 _OPEN = (messages.STATUS_PENDING, messages.STATUS_PROCESSING)
 
 
@@ -75,13 +78,24 @@ class Validation:
             kind.publish(proofs)
             for challenge in challenges:
                 self._context.tell(f"{challenge.proof.name}: self-check of the {kind.type} challenge")
-                if (failure := kind.self_check(challenge.proof)) is not None:
-                    raise OrderFailed(failure)
+                self._check_from_here(challenge.proof)
                 self._answer(challenge)
             self._wait_for_verdicts([(each.authorization_url, each.proof.name) for each in challenges])
         finally:
             # What a killed process published stays until the order ends: a CA that was asked twice may look twice.
             kind.withdraw([proof for proof in proofs if proof not in order.published])
+
+    def _check_from_here(self, proof: Proof) -> None:
+        """Raises OrderFailed, or Interrupted while the check still runs."""
+        looked = gather(
+            self._context.kind.self_check, [proof], at_once=1, budget=Budget(SELF_CHECK_SECONDS), check=self._check_stop
+        )
+        if (failure := next(looked)) is not None:
+            raise OrderFailed(failure)
+
+    def _check_stop(self) -> None:
+        if self._context.wait(0):
+            raise Interrupted
 
     def _offered(self, authorization_url: str, authorization: messages.Authorization) -> _Challenge:
         """The challenge of our kind. Raises OrderFailed where the CA offers none."""

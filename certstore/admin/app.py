@@ -26,6 +26,7 @@ from certstore.admin.http.problems import EXPECTED, NotSignedIn, Problem, proble
 from certstore.admin.pages import certificate, entrance, overview, site
 from certstore.admin.pages import service as page_service
 from certstore.admin.pages.rendering import STATIC, Flashes, render, see_other
+from certstore.model.text import shown
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ async def on_expected(request: Request, error: Exception) -> Response:
         return see_other("/signin", next=_page_before(request), ended="1")
     problem = problem_of(error)
     if problem.status == 500:
-        logger.error("%s %s: %s", request.method, request.url.path, problem.detail)
+        logger.error("%s %s: %s", shown(request.method), shown(request.url.path), problem.detail)
     return await asyncio.to_thread(_answer, request, problem)
 
 
@@ -151,5 +152,5 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 async def on_unforeseen(request: Request, error: Exception) -> Response:
     """A bug: logs its place and kind, not its message, which may quote the request."""
     where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s %s: %s at\n%s", request.method, request.url.path, type(error).__name__, where)
+    logger.error("%s %s: %s at\n%s", shown(request.method), shown(request.url.path), type(error).__name__, where)
     return response_of(problem_of(error))

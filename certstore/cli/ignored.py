@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from certstore.cli.lazy import names, site_settings
+from certstore.cli.lazy import counted_settings, names, site_settings
 from certstore.cli.output import WARNING, Cell
 from certstore.model.layout import DROP_SUFFIX, Layout
 
@@ -24,7 +24,7 @@ def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
             is_known = site_settings.is_usable_key(path.name)
         elif path.suffix == DROP_SUFFIX:
             has_folder = site_settings.is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
-            is_known = has_folder or path.stem in hosts or site_settings.may_be_bare(path.stem)
+            is_known = has_folder or path.stem in hosts or counted_settings.may_be_bare(path.stem)
         else:
             continue  # notes and the like
         if not is_known:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from certstore.model.console import authorization, people
     from certstore.model.renewal import preflight_facts
     from certstore.model.settings import loading, models
-    from certstore.store import journal, reader, site_settings, status
+    from certstore.store import counted_settings, journal, reader, site_settings, status
     from certstore.verify import plan
 else:
     import_sources = _Lazy("certstore.cli.import_sources")
@@ -46,6 +46,7 @@ else:
     models = _Lazy("certstore.model.settings.models")
     journal = _Lazy("certstore.store.journal")
     reader = _Lazy("certstore.store.reader")
+    counted_settings = _Lazy("certstore.store.counted_settings")
     site_settings = _Lazy("certstore.store.site_settings")
     status = _Lazy("certstore.store.status")
     plan = _Lazy("certstore.verify.plan")

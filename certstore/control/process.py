@@ -125,6 +125,8 @@ class _Control:
     def __init__(self, writer: StoreWriter, writer_thread: ThreadPoolExecutor) -> None:
         self._writer = writer
         self._thread = writer_thread
+        # Apart from the loop's own threads: commands that wait for somebody's servers must not delay all others.
+        self._network = ThreadPoolExecutor(CONNECTIONS, "network")
         self._loop = asyncio.get_running_loop()
         self._owner = writer.layout.root.stat().st_uid
         self._connections: set[asyncio.Task[None]] = set()
@@ -295,7 +297,7 @@ class _Control:
                 if upkeep is None:
                     found = "orders and warnings could not start"
                     raise RequestFailed(Fault.INTERNAL, found, "the log of control says why")
-                return await asyncio.to_thread(perform, upkeep, request, tell)
+                return await self._loop.run_in_executor(self._network, perform, upkeep, request, tell)
             case Runs.PEOPLE:
                 access = await self._access
                 if access is None:

@@ -1,4 +1,4 @@
-"""The command that lets the service read a file that it may not read: shown to people, never run.
+"""What lets the service read a file that it may not read, as a command where that is safe: shown to people, never run.
 
 Checks the folders on the way too: a readable file in a folder that can't be entered is as unreadable as the other way
 round. Knows nothing of drops or certificates.
@@ -13,9 +13,20 @@ from pathlib import Path
 
 
 def repair_command(path: Path) -> str:
-    """One sentence with the commands. They grant access to the user that this process runs as, and to nobody else."""
+    """One sentence with the commands. They grant access to the user that this process runs as, and to nobody else.
+
+    No command for what lies outside of the path's folder: whoever may write there could have it lead to a file of
+    root's, and an administrator would hand that out.
+    """
     user = _user_name()
     real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(path.parent)):
+        return (
+            f"It is a link that leads out of its folder. If you know who made it, let the user {user} read the file "
+            "that it leads to, or put a copy in its place"
+        )
+    if not str(real).isprintable():
+        return f"Rename it first, as its name can't be shown whole, and let the user {user} read it"
     shut = [folder for folder in reversed(real.parents) if _is_shut(folder)]
     commands = [f"setfacl -m u:{user}:x {shlex.quote(str(folder))}" for folder in shut]
     rights = "rx" if _is_folder(real) else "r"

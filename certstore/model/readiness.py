@@ -6,12 +6,13 @@ question: whether clients may be sent to that worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from certstore.model.snapshot import ServedCertificate
+from certstore.model.text import listed
 
 BEHIND_AFTER = timedelta(seconds=15)
 """Workers read the journal forty times a second and report once a second, so this leaves them ample time."""
@@ -27,6 +28,7 @@ class Unreadiness(StrEnum):
     NO_WORKERS = "no_workers"
     WORKERS_BEHIND = "workers_behind"
     MAINTENANCE_STALLED = "maintenance_stalled"
+    ATTEMPT_OVERDUE = "attempt_overdue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class WorkerView:
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The facts. `journal` is the journal's end after the last write, at `journal_changed`; both are None without a
-    journal. `expects_workers` is true if edge.yaml has listeners.
+    journal. `expects_workers` is true if edge.yaml has listeners. `overdue` are the sites whose attempts hang, and
+    since when.
     """
 
     main: ServedCertificate | None
@@ -50,6 +53,7 @@ class Observed:
     workers: Sequence[WorkerView]
     expects_workers: bool
     is_maintenance_stalled: bool
+    overdue: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +102,8 @@ def _workers(observed: Observed, now: datetime) -> Iterator[tuple[Unreadiness, s
 def _maintenance(observed: Observed) -> Iterator[tuple[Unreadiness, str]]:
     if observed.is_maintenance_stalled:
         yield Unreadiness.MAINTENANCE_STALLED, "orders, renewals and warnings have stopped"
+    if observed.overdue:
+        oldest = min(observed.overdue.values())
+        names = listed(sorted(observed.overdue))
+        words = f"attempts to order for {names} have been running since {oldest:%Y-%m-%d %H:%M} UTC: they hang"
+        yield Unreadiness.ATTEMPT_OVERDUE, words

@@ -24,10 +24,10 @@ def first_line(content: bytes) -> bytes:
     return content.splitlines()[0] if content else b""
 
 
-def shown(text: str) -> str:
+def shown(text: str, limit: int = _SHOWN_LIMIT) -> str:
     """Text from strangers (file names, subjects), printable and short enough for a log line."""
-    if len(text) > _SHOWN_LIMIT:
-        text = text[:_SHOWN_LIMIT] + "…"
+    if len(text) > limit:
+        text = text[:limit] + "…"
     return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 

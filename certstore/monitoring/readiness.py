@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from certstore.model.layout import Layout
 from certstore.model.readiness import Observed, Position, Readiness, WorkerView, check_readiness
@@ -20,6 +21,7 @@ def current_readiness(
     now: datetime,
     *,
     is_maintenance_stalled: bool,
+    overdue: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Readiness:
     """`main` is the main certificate being served, `workers` are the living ones (`Gathered.workers`)."""
     position, changed = _journal(layout)
@@ -30,6 +32,7 @@ def current_readiness(
         workers=[WorkerView(each.pid, each.journal, each.is_draining) for each in workers],
         expects_workers=bool(settings.listeners),
         is_maintenance_stalled=is_maintenance_stalled,
+        overdue=overdue,
     )
     return check_readiness(observed, now)
 

@@ -2,6 +2,7 @@
 
 tls_client     how we verify the servers to which we are the client
 tls_server     the contexts on which our listeners serve, and how they load a certificate
-bounded_http   HTTP for `requests` with bounded time and size
-own_address    how this machine reaches the edge's own listeners
+bounded_http   HTTP with bounded time and size, for `requests` and `http.client`
+lanes          questions to strangers' servers on threads that nobody has to wait for
+own_address    how this machine reaches the edge's own listeners, and which addresses are the edge's own
 """

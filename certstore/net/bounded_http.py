@@ -1,12 +1,13 @@
-"""HTTP for `requests` with answers that are bounded in time and size as a whole.
+"""HTTP with answers that are bounded in time and size as a whole, for `requests` and for `http.client`.
 
-The library's timeout applies to each single read, so a server that sends a byte now and then could hold a thread
+The libraries' timeout applies to each single read, so a server that sends a byte now and then could hold a thread
 without end, in the handshake, the head or the body. Knows nothing of ACME.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import socket
@@ -58,7 +59,7 @@ class BoundedAdapter(HTTPAdapter):
         proxies: dict[str, str] | None = None,
     ) -> requests.Response:
         """The answer with its whole body, with or without `stream`."""
-        with _Deadline(ANSWER_SECONDS) as deadline:
+        with Deadline(ANSWER_SECONDS) as deadline:
             try:
                 response = super().send(request, True, timeout, verify, cert, proxies)
                 try:
@@ -112,8 +113,11 @@ def _read(response: requests.Response) -> bytes:
     return bytes(body)
 
 
-class _Deadline:
-    """Shuts down the connection of the running request when its time is over, so that a blocked read returns."""
+class Deadline:
+    """Shuts down the connection of the running request when its time is over, so that a blocked read returns.
+
+    A request over another library names its connection with `follow`.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -123,7 +127,7 @@ class _Deadline:
         self.is_over = False
         self._thread = threading.Thread(target=self._wait, name="answer-deadline", daemon=True)
 
-    def __enter__(self) -> _Deadline:
+    def __enter__(self) -> Deadline:
         self._token = _DEADLINE.set(self)
         self._thread.start()
         return self
@@ -156,7 +160,46 @@ class _Deadline:
                 return
 
 
-_DEADLINE: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
+class AnswerTooLong(OSError):
+    """The other side sent more than it may."""
+
+
+class BoundedStream:
+    """A connected socket as `http.client` needs it, with a bounded number of bytes to read: the library itself reads
+    interim answers (1xx) without end."""
+
+    def __init__(self, connected: socket.socket, most: int) -> None:
+        self._connected = connected
+        self._most = most
+
+    def sendall(self, content: bytes) -> None:
+        self._connected.sendall(content)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Limited(self._connected, self._most))
+
+    def close(self) -> None:
+        """The one who connected closes."""
+
+
+class _Limited(io.RawIOBase):
+    def __init__(self, connected: socket.socket, most: int) -> None:
+        super().__init__()
+        self._connected = connected
+        self._most = self._left = most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._left <= 0:
+            raise AnswerTooLong(f"the answer is longer than {self._most} bytes")
+        count = self._connected.recv_into(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
+
+
+_DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 def _follow(connected: socket.socket | None) -> None:

@@ -1,4 +1,4 @@
-"""How a process on this machine reaches the edge's own listeners."""
+"""How a process on this machine reaches the edge's own listeners, and which addresses this machine has."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def reachable_address(listen: HostPort) -> HostPort:
     if not address.is_unspecified:
         return listen
     return HostPort("127.0.0.1" if address.version == 4 else "::1", listen.port)
+
+
+def is_local(address: str) -> bool:
+    """Whether this machine has the address: only then can a socket be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as tried:
+            tried.bind((address, 0))
+    except OSError:
+        return False
+    return True

@@ -14,11 +14,20 @@ import jinja2
 
 from certstore.model.notify.due_notices import Notice, NoticeKind
 from certstore.model.notify.wording import TEST_SUBJECT, describe_sites, instant, subject_of
+from certstore.model.text import shown
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
 
+_LONGEST = 2000
+"""A site may have a hundred names."""
+
 type Texts = tuple[str, str, str]
 """Subject, text, HTML."""
+
+
+def _quoted(value: object) -> object:
+    """Names and other servers' words stay within their line, whatever is in them."""
+    return shown(value, _LONGEST) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 class MailTexts:
@@ -32,6 +41,7 @@ class MailTexts:
             autoescape=jinja2.select_autoescape(("html",), default=False),
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
+            finalize=_quoted,
         )
 
     def warning(self, notice: Notice, now: datetime) -> Texts:

@@ -8,7 +8,8 @@ passwords    hashes and checks passwords, a few at a time
 invitations  one-time links with which a person chooses a password
 sessions     who is signed in
 tokens       API tokens for programs
-throttle     counts failed sign-ins by name and address
+throttle     counts sign-ins by name and address
 audit        one entry for each action: who, what, from where, with which outcome
-audit_files  the files of the audit log: bounded, append-only
+audit_files  the files of the audit log: append-only, kept for a time
+audit_quota  how many entries one actor fills in an hour
 """

@@ -1,4 +1,5 @@
-"""The files of the audit log: one is appended to and, when it is large, rotated by a rename; the oldest are removed.
+"""The files of the audit log: one is appended to and, when it is large, rotated by a rename; the oldest are removed
+once they are too many and too old.
 
 A place in the log is the number of bytes ever written before it. The name of a rotated file holds the place at which it
 begins, so places stay valid when files are rotated or removed. Must not know what the lines mean.
@@ -12,17 +13,19 @@ import os
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 from certstore.files.atomic import sync_folder, write_all
+from certstore.files.clock import Clock, utc_now
 from certstore.model.layout import AUDIT_LOG, AUDIT_PARTS, audit_part, audit_part_begins
 
 logger = logging.getLogger(__name__)
 
 LARGEST = 8 << 20
 KEPT = 12
-"""Rotated files; with the current one, about 100 MB or 400,000 entries."""
+"""Rotated files that stay however old; with the current one, about 100 MB or 400,000 entries."""
 
 _CHUNK = 64 * 1024
 
@@ -37,13 +40,23 @@ class _Piece:
 
 
 class AuditFiles:
-    """Used from several threads. Writing raises OSError."""
+    """Used from several threads. Writing raises OSError. What was written within the time `lasts` is never removed."""
 
-    def __init__(self, folder: Path, *, largest: int = LARGEST, kept: int = KEPT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        largest: int = LARGEST,
+        kept: int = KEPT,
+        lasts: timedelta = timedelta(),
+        clock: Clock = utc_now,
+    ) -> None:
         self._folder = folder
         self._current = folder / AUDIT_LOG
         self._largest = largest
         self._kept = kept
+        self._lasts = lasts
+        self._clock = clock
         self._lock = threading.Lock()
 
     def append(self, line: bytes) -> None:
@@ -98,10 +111,16 @@ class AuditFiles:
             self._current.rename(self._folder / audit_part(self._end_of_rotated()))
             sync_folder(self._folder)
             for oldest in self._rotated()[: -self._kept]:
+                if self._is_recent(oldest):
+                    break
                 oldest.unlink()
                 logger.warning("removed %s, the oldest part of the audit log; %d parts are kept", oldest, self._kept)
         except OSError as error:
             logger.error("the audit log can't be rotated and grows: %s", error.strerror)
+
+    def _is_recent(self, part: Path) -> bool:
+        """By its last entry: a rename leaves the time of the last write."""
+        return self._lasts > self._clock() - datetime.fromtimestamp(part.stat().st_mtime, UTC)
 
     def _rotated(self) -> list[Path]:
         return sorted(self._folder.glob(AUDIT_PARTS))

@@ -1,6 +1,7 @@
 """Orders and renews certificates when their time comes. The decisions are in `certstore.model.renewal`.
 
     loop              the maintenance loop: checks sites that are due, runs orders, answers what others ask
+    attempt_lanes     the threads on which attempts run: checks apart from orders, slow orders apart from others
     attempt           one attempt for one site, from the preflight to the new version
     context           what all attempts share: CAs, accounts, journal, challenge type, preflight
     renewal_windows   asks CAs for their renewal windows, over one conversation per CA

@@ -2,13 +2,15 @@
 decisions, does what they say, and notes the outcome.
 
 It runs on its own thread and may take minutes; everything that it touches takes its own lock. The loop decides when one
-is due. Every attempt ends in a state, a record and a log line, with its challenges withdrawn.
+is due. Every attempt ends in a state, a record and a log line, with its challenges withdrawn. It has two parts, which
+may run on different threads: the check waits for the site's own servers, the order for the CA.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 from certstore.acme.account import Account
@@ -33,7 +35,7 @@ from certstore.model.renewal.order_decision import (
 )
 from certstore.model.renewal.partial_order import HoldBack, OrderFor
 from certstore.model.renewal.preflight_facts import DirectoryFacts, DirectoryStep, PreflightFinding, Severity
-from certstore.model.renewal.preflight_findings import failure_of, fatal_names
+from certstore.model.renewal.preflight_findings import failure_of, fatal_names, is_slow
 from certstore.model.renewal.rate_limits import Hold
 from certstore.model.renewal.state import RenewalState
 from certstore.model.text import listed
@@ -81,11 +83,27 @@ class Attempt:
         self._findings: list[PreflightFinding] = []
 
     def run(self) -> Attempted:
-        """Raises only Interrupted, when the process is to stop."""
+        """Both parts. Raises only Interrupted, when the process is to stop."""
+        return self.check() or self.order()
+
+    def check(self) -> Attempted | None:
+        """The first part: everything before the order. None where `order` is to follow. Raises as `run`."""
+        return self._settled(self._check)
+
+    def order(self) -> Attempted:
+        """The second part. Raises as `run`."""
+        ended = self._settled(self._place)
+        assert ended is not None, "an order ends in a certificate, a failure or a hold"  # noqa: S101
+        return ended
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the order is likely to take long, by what the check found and how the last attempt ended."""
+        return self._state.failures > 0 or is_slow(self._findings)
+
+    def _settled(self, part: Callable[[], Attempted | None]) -> Attempted | None:
         try:
-            if (hold := self._find_hold(self._site.names)) is not None:
-                return self._held(hold)
-            return self._attempt()
+            return part()
         except OrderFailed as failed:
             return self._failed(failed.failure)
         except (UnknownSite, InvalidSite) as error:
@@ -101,19 +119,19 @@ class Attempt:
             logger.exception("%s: an internal error while ordering", self._site.site)
             return self._failed(Failure(Cause.INTERNAL, f"an internal error of certedge: {type(error).__name__}"))
 
-    def _attempt(self) -> Attempted:
-        context = self._context
-        self._tell(f"{self._ca.host}: fetching the directory")
+    def _begin(self) -> AbstractContextManager[Conversation]:
         is_patient = self._reason is not RenewalReason.ASKED_FOR
-        with closing(context.begin(self._ca, is_patient=is_patient)) as anonymous:
-            return self._attempt_at(anonymous)
+        return closing(self._context.begin(self._ca, is_patient=is_patient))
 
-    def _attempt_at(self, anonymous: Conversation) -> Attempted:
+    def _check(self) -> Attempted | None:
         context, site = self._context, self._site
-        account = context.account(self._ca, anonymous)
-        directory = DirectoryFacts(
-            self._ca.url, DirectoryStep.DONE, identities=tuple(anonymous.meta.caa_identities or ())
-        )
+        if (hold := self._find_hold(site.names)) is not None:
+            return self._held(hold)
+        self._tell(f"{self._ca.host}: fetching the directory")
+        with self._begin() as anonymous:
+            account = context.account(self._ca, anonymous)
+            identities = tuple(anonymous.meta.caa_identities or ())
+        directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities)
         self._findings = context.preflight.check(
             site.names, directory, profile=context.sites.profile(site.site), account_url=account.url, tell=self._tell
         )
@@ -123,10 +141,17 @@ class Attempt:
         chosen = choose_names(site, self._state, fatal_names(self._findings), context.clock())
         if isinstance(chosen, HoldBack) or self._is_no_gain(chosen):
             raise OrderFailed(failure_of(self._findings))
+        self._order = chosen
+        return None
+
+    def _place(self) -> Attempted:
+        chosen = self._order
+        assert chosen is not None, "the check came first"  # noqa: S101
         if (hold := self._find_hold(chosen.names)) is not None:
             return self._held(hold)
-        self._order = chosen
-        return self._imported(chosen, self._issue(chosen, account, anonymous))
+        with self._begin() as anonymous:
+            account = self._context.account(self._ca, anonymous)
+            return self._imported(chosen, self._issue(chosen, account, anonymous))
 
     def _is_no_gain(self, chosen: OrderFor) -> bool:
         """The order is due only for names that were left out, and they would be left out again."""

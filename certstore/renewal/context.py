@@ -11,7 +11,7 @@ from pathlib import Path
 
 from certstore.acme.account import Account, Accounts, AccountSettings, read_mac_key
 from certstore.acme.dns_facts import Resolver
-from certstore.acme.http01 import http01, http_listeners, remove_stale_tokens
+from certstore.acme.http01 import http01, http_listeners, probe_targets, remove_stale_tokens
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal
 from certstore.acme.preflight import Preflight
@@ -50,10 +50,10 @@ class RenewalContext:
         self.sites = RenewalSites(writer, acme, self.cas)
         self.accounts = Accounts(layout)
         self.journal = OrderJournal(layout)
-        self.kind = http01(layout, http_listeners(settings))
+        self.kind = http01(layout, http_listeners(settings), targets=probe_targets(settings))
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
-        self.preflight = Preflight(Resolver(acme.resolver), self.kind, self._ca_file)
+        self.preflight = Preflight(Resolver(acme.resolver), self.kind, self._ca_file, lambda: wait(0))
         self._down: dict[str, tuple[datetime, Failure]] = {}
         self._down_lock = threading.Lock()
 

@@ -1,7 +1,7 @@
 """The maintenance loop: checks every site when its time comes, and runs a bounded number of orders at once.
 
-The loop itself never waits for a network: orders run on a few threads, questions about windows on one. What is due is
-decided in `certstore.model`; the state lies in `memory`, so a restart loses no schedule.
+The loop itself never waits for a network: attempts run in `attempt_lanes`, questions about windows on one thread. What
+is due is decided in `certstore.model`; the state lies in `memory`, so a restart loses no schedule.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import heapq
 import logging
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certstore.acme.order_context import Interrupted
 from certstore.files.clock import Clock, utc_now
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
 from certstore.model.progress import Tell, tell_nobody
@@ -31,15 +30,16 @@ from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry, Snapshot
 from certstore.renewal.attempt import Attempt, Attempted
+from certstore.renewal.attempt_lanes import AttemptLanes
 from certstore.renewal.context import RenewalContext
 from certstore.renewal.memory import RenewalMemory
 from certstore.renewal.renewal_windows import RenewalWindows
 from certstore.store.journal import JournalReader, JournalUnreadable
-from certstore.store.writer import StoreWriter
+from certstore.store.writer import StoreWriter, UnknownSite
+from certstore.store.writer_state import SiteProblem
 
 logger = logging.getLogger(__name__)
 
-ORDERS_AT_ONCE = 4
 TICK_SECONDS = 1.0
 """How soon a changed site.yaml is seen. A tick without news costs one stat and one comparison."""
 STALLED_AFTER = timedelta(minutes=10)
@@ -71,10 +71,10 @@ class Maintenance:
         self._snapshot: Snapshot | None = None
         self._due: list[tuple[datetime, str]] = []
         self._when: dict[str, datetime] = {}
-        self._busy: set[str] = set()
         self._interrupted: set[str] = set()
+        self._overdue: Mapping[str, datetime] = {}
         self._lock = threading.Lock()
-        self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
+        self._lanes = AttemptLanes(clock, self._finished)
         self._windows = RenewalWindows(self.context, self.check_soon)
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
@@ -83,7 +83,7 @@ class Maintenance:
     def start(self) -> None:
         """Begin to look after all sites."""
         self.remove_stale()
-        self._orders.submit(self.context.update_contacts)
+        self._lanes.submit(self.context.update_contacts)
         self._thread.start()
 
     def remove_stale(self) -> None:
@@ -98,12 +98,12 @@ class Maintenance:
         return live.fingerprint if live is not None else None
 
     def stop(self) -> None:
-        """Orders under way end at their next pause, and the next start resumes them."""
+        """Checks end at once, orders under way at their next pause, and the next start resumes them."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
-        self._orders.shutdown(wait=True, cancel_futures=True)
+        self._lanes.stop()
         self._windows.stop()
         self._reader.close()
         self.memory.close()
@@ -126,7 +126,11 @@ class Maintenance:
     @property
     def under_way(self) -> int:
         """How many orders run now."""
-        return len(self._busy)
+        return self._lanes.under_way
+
+    def overdue(self, now: datetime) -> Mapping[str, datetime]:
+        """The sites whose attempts hang, and since when."""
+        return self._lanes.overdue(now)
 
     def entries(self) -> Mapping[str, SiteEntry]:
         """All sites as they are now."""
@@ -144,7 +148,7 @@ class Maintenance:
         return found
 
     def is_ordering(self, site: str) -> bool:
-        return site in self._busy
+        return self._lanes.is_busy(site)
 
     def next_renewal(self, entry: SiteEntry, state: RenewalState) -> NextRenewal:
         """When the site's certificate is ordered next, for people."""
@@ -158,14 +162,10 @@ class Maintenance:
         target = self.context.sites.to_renew(self.entries()[site])
         if target is None:
             raise KeyError(site)
-        with self._lock:
-            if site in self._busy:
+        with self._lanes.held(site) as is_free:
+            if not is_free:
                 raise SiteBusy(site)
-            self._busy.add(site)
-        try:
             return Attempt(self.context, target, reason, tell, ignores_limits=force).run()
-        finally:
-            self._finished(site)
 
     # The loop
 
@@ -186,7 +186,16 @@ class Maintenance:
         self._take_over_changes(now)
         while (site := self._next_due(now)) is not None:
             self._check(site, now)
+        self._report_overdue(now)
         self.last_round = now
+
+    def _report_overdue(self, now: datetime) -> None:
+        before, self._overdue = self._overdue, self.overdue(now)
+        for site in self._overdue.keys() - before.keys():
+            since = self._overdue[site]
+            message = f"an attempt to order a certificate hangs: it has been running since {since:%Y-%m-%d %H:%M} UTC"
+            with suppress(UnknownSite):
+                self._writer.set_problem(site, SiteProblem.ATTEMPT_OVERDUE, message)
 
     def _take_over_changes(self, now: datetime) -> None:
         before = self._snapshot
@@ -213,7 +222,7 @@ class Maintenance:
         """The next site whose time has come, while there is room for its order."""
         with self._lock:
             while self._due and self._due[0][0] <= now:
-                if len(self._busy) >= ORDERS_AT_ONCE:
+                if not self._lanes.has_room:
                     return None
                 at, site = heapq.heappop(self._due)
                 if self._when.get(site) == at:
@@ -247,24 +256,11 @@ class Maintenance:
                     times.append(ask_at)
                 self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason):
-                self._order(Attempt(self.context, target, reason, tell_nobody), site)
-
-    def _order(self, attempt: Attempt, site: str) -> None:
-        with self._lock:
-            if site in self._busy:
-                return  # its end schedules it again
-            future = self._orders.submit(attempt.run)
-            self._busy.add(site)
-        future.add_done_callback(lambda done: self._ended(site, done))
-
-    def _ended(self, site: str, done: Future[Attempted]) -> None:
-        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, Interrupted):
-            logger.error("%s: the attempt ended in %s", site, type(error).__name__)
-        self._finished(site)
+                self._lanes.start(site, Attempt(self.context, target, reason, tell_nobody))
 
     def _finished(self, site: str) -> None:
-        with self._lock:
-            self._busy.discard(site)
+        with suppress(UnknownSite):
+            self._writer.set_problem(site, SiteProblem.ATTEMPT_OVERDUE, None)
         if not self._stopping.is_set():
             self._schedule(site, self.clock() + timedelta(seconds=TICK_SECONDS))
             self._wake.set()

@@ -310,6 +310,12 @@ class StoreWriter(Store):
         with self._lock:
             self._state.commit(SiteChange(site, record))
 
+    def set_problem(self, site: str, problem: SiteProblem, message: str | None) -> None:
+        """Let a problem that was found elsewhere stand, or solve it with None. Raises UnknownSite."""
+        with self._lock:
+            self._state.known(site)
+            self._state.commit(SiteChange(site, problems={problem: message}))
+
     # Inside
 
     def _tried(self, verdict: CertificateBundle | Refused) -> CertificateBundle | Refused:

@@ -51,6 +51,9 @@ class SiteProblem(StrEnum):
     UNSETTLED = "unsettled"
     NAME_CONFLICT = "name_conflict"
     LIVE_UNUSABLE = "live_unusable"
+    ATTEMPT_OVERDUE = "attempt_overdue"
+    CONTACT_REFUSED = "contact_refused"
+    CLOCK_OFF = "clock_off"
 
 
 type Problems = Mapping[SiteProblem, str | None]

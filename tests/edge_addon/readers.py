@@ -155,7 +155,7 @@ class _Requests:
     """Takes requests and answers nothing."""
 
     def __init__(self) -> None:
-        self.framer = Framer(self, HEADER_BYTES)
+        self.framer = Framer(self, HEADER_BYTES, 100)
 
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None: ...
 

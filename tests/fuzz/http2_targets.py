@@ -30,7 +30,7 @@ class _Receiver:
     def __init__(self) -> None:
         self.seen: Seen = []
         self.bodies: dict[int, bytes] = {}
-        self.framer = Framer(self, 4096)
+        self.framer = Framer(self, 4096, 100)
 
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
         self.seen.append((stream_id, fields))

@@ -6,7 +6,7 @@ import threading
 from datetime import datetime, timedelta
 
 from certstore.admin.actions.action import Actions, Actor
-from certstore.admin.live.jobs import Act, Job
+from certstore.admin.live.jobs import AT_ONCE, AT_ONCE_PER_CUSTOMER, Act, Job
 from certstore.control.commands.requests import OrderRequest, PreflightRequest, RegisterAccountsRequest
 from certstore.control.commands.results import OrderOutcome, OrderResult, PreflightResult
 from certstore.control.protocol import Fault, RequestFailed
@@ -59,7 +59,8 @@ def _start(actions: Actions, actor: Actor, site: str, action: Action, act: Act) 
         note(job.state, job.message)
         actions.index.refresh()
 
-    return actions.jobs.start(site, action, run, ended)
+    most = AT_ONCE if actor.grant.sites is None else AT_ONCE_PER_CUSTOMER
+    return actions.jobs.start(actor.who, site, action, run, ended, most=most)
 
 
 def _order(actions: Actions, site: str, tell: Tell, *, force: bool) -> OrderResult:

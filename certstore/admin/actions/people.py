@@ -43,7 +43,7 @@ class MadeToken:
 def sign_in(actions: Actions, name: str, password: str, code: str, address: str) -> Session:
     """A new session. Raises SignInFailed, with the same message whether the name or the password is wrong."""
     name = name.strip().lower()[:80]
-    if (wait := actions.throttle.wait(name, address)) is not None:
+    if (wait := actions.throttle.enter(name, address)) is not None:
         seconds = max(1, round(wait.total_seconds()))
         raise SignInFailed(f"Too many failed attempts. Try again in {seconds} seconds.", wait=wait)
     user = _find(actions, name)
@@ -53,6 +53,7 @@ def sign_in(actions: Actions, name: str, password: str, code: str, address: str)
         raise SignInFailed("Wrong name or password.")
     if user.totp_secret:
         if not code:
+            actions.throttle.take_back(name, address)
             raise SignInFailed("Enter the code from your authenticator app.", needs_code=True)
         step = totp.matching_step(user.totp_secret, code, actions.context.clock(), last_step=user.totp_step)
         if step is None or not actions.access.users.use_totp_step(name, step):
@@ -71,7 +72,6 @@ def _find(actions: Actions, name: str) -> User | None:
 
 
 def _refuse(actions: Actions, name: str, address: str, why: str) -> None:
-    actions.throttle.failed(name, address)
     actions.access.audit.note("nobody", address, "sign_in", None, "refused", f"{why}: {name}")
 
 
@@ -135,11 +135,11 @@ def change_password(actions: Actions, actor: Actor, old: str, new: str) -> None:
 
 def _check_current_password(actions: Actions, actor: Actor, password: str) -> None:
     """Throttled like sign-in: someone who finds a signed-in browser must not guess passwords here."""
-    if (wait := actions.throttle.wait(actor.name, actor.address)) is not None:
+    if (wait := actions.throttle.enter(actor.name, actor.address)) is not None:
         raise InvalidPerson(f"too many failed attempts; try again in {max(1, round(wait.total_seconds()))} seconds")
     if not actions.passwords.is_right(actions.access.users.get(actor.name).password_hash, password[:1100]):
-        actions.throttle.failed(actor.name, actor.address)
         raise InvalidPerson("the current password is wrong")
+    actions.throttle.take_back(actor.name, actor.address)
 
 
 def list_sessions(actions: Actions, actor: Actor) -> list[Session]:

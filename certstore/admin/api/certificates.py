@@ -15,6 +15,7 @@ from certstore.admin.actions.certificates import PreviewFacts
 from certstore.admin.api.events import event_response, follow_job
 from certstore.admin.api.models import JobShape, OrderRequest, PreviewShape, ProblemDocument, Upload
 from certstore.admin.api.sites import SiteKey
+from certstore.admin.http.admission import ApiRoute, needs
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.admin.http.problems import Problem, response_of
 from certstore.admin.live.jobs import Job
@@ -26,18 +27,20 @@ from certstore.model.console.authorization import Action
 from certstore.model.record import Outcome
 from certstore.store.writer import Preview
 
-router = APIRouter(tags=["certificates"])
+router = APIRouter(tags=["certificates"], route_class=ApiRoute)
 
 JobKey = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 _REFUSED: dict[int | str, dict[str, Any]] = {422: {"model": ProblemDocument, "description": "The files were refused"}}
 
 
 @router.post("/sites/{site}/certificate/preview", summary="Read and check files; changes nothing")
+@needs(Action.CERT_PREVIEW)
 def preview(actions: ActionsDep, actor: ApiActor, site: SiteKey, upload: Upload) -> PreviewShape:
     return _preview(certificates.preview(actions, actor, site, _files(upload), _password(upload)))
 
 
 @router.put("/sites/{site}/certificate", summary="Install a certificate and serve it", responses=_REFUSED)
+@needs(Action.CERT_INSTALL)
 def install(actions: ActionsDep, actor: ApiActor, site: SiteKey, upload: Upload) -> InstallResult:
     """Idempotent: for a certificate that is already live the outcome is `noted`. Refused files change nothing."""
     files, password = _files(upload), _password(upload)
@@ -45,6 +48,7 @@ def install(actions: ActionsDep, actor: ApiActor, site: SiteKey, upload: Upload)
 
 
 @router.get("/sites/{site}/certificate/chain.pem", summary="The certificate and its chain as PEM; no key")
+@needs(Action.SITE_VIEW)
 def chain(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
     content = certificates.public_chain(actions, actor, site)
     headers = {"Content-Disposition": f'attachment; filename="{site}-chain.pem"'}
@@ -52,6 +56,7 @@ def chain(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
 
 
 @router.put("/sites/{site}/versions/{version}/live", summary="Make a kept version live (rollback)", responses=_REFUSED)
+@needs(Action.CERT_ACTIVATE)
 def activate(
     actions: ActionsDep, actor: ApiActor, site: SiteKey, version: Annotated[int, Path(ge=1, le=1_000_000_000)]
 ) -> InstallResult:
@@ -59,6 +64,7 @@ def activate(
 
 
 @router.post("/sites/{site}/orders", status_code=202, summary="Order a certificate now")
+@needs(Action.CERT_ORDER)
 def order(actions: ActionsDep, actor: ApiActor, site: SiteKey, request: OrderRequest, response: Response) -> JobShape:
     """An order may take minutes: follow the job. Agreeing to the CA's terms needs the scope `admin`."""
     job = orders.start_order(actions, actor, site, force=request.force, agree_to_terms=request.agree_to_terms)
@@ -66,6 +72,7 @@ def order(actions: ActionsDep, actor: ApiActor, site: SiteKey, request: OrderReq
 
 
 @router.post("/sites/{site}/preflights", status_code=202, summary="Check whether an order would succeed")
+@needs(Action.SITE_PREFLIGHT)
 def preflight(actions: ActionsDep, actor: ApiActor, site: SiteKey, response: Response) -> JobShape:
     return _accepted(orders.start_preflight(actions, actor, site), response)
 

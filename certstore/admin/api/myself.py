@@ -10,9 +10,11 @@ from starlette.responses import Response
 
 from certstore.admin.actions import people
 from certstore.admin.api.models import Me, Shape
+from certstore.admin.http.admission import ApiRoute, needs
 from certstore.admin.http.identity import ActionsDep, ApiActor
+from certstore.model.console.authorization import Action
 
-router = APIRouter(prefix="/me", tags=["myself"])
+router = APIRouter(prefix="/me", tags=["myself"], route_class=ApiRoute)
 
 
 class SessionShape(BaseModel):
@@ -51,6 +53,7 @@ def me(actor: ApiActor) -> Me:
 
 
 @router.get("/sessions", summary="Your sessions, last used first")
+@needs(Action.PROFILE_VIEW)
 def sessions(actions: ActionsDep, actor: ApiActor) -> list[SessionShape]:
     own = actor.session.digest if actor.session is not None else ""
     return [
@@ -60,30 +63,35 @@ def sessions(actions: ActionsDep, actor: ApiActor) -> list[SessionShape]:
 
 
 @router.delete("/sessions", status_code=204, summary="End all your sessions, this one included")
+@needs(Action.PROFILE_CHANGE)
 def end_sessions(actions: ActionsDep, actor: ApiActor) -> Response:
     people.sign_out(actions, actor, everywhere=True)
     return Response(status_code=204)
 
 
 @router.put("/password", status_code=204, summary="Change your password; ends your other sessions")
+@needs(Action.PROFILE_CHANGE)
 def change_password(actions: ActionsDep, actor: ApiActor, change: PasswordChange) -> Response:
     people.change_password(actions, actor, change.present, change.new)
     return Response(status_code=204)
 
 
 @router.post("/codes", summary="A new secret for one-time codes; changes nothing")
+@needs(Action.PROFILE_VIEW)
 def codes_secret(actions: ActionsDep, actor: ApiActor) -> CodesSecret:
     secret, uri = people.offer_codes(actions, actor)
     return CodesSecret(secret=secret, uri=uri)
 
 
 @router.put("/codes", status_code=204, summary="Require one-time codes of this secret at sign-in")
+@needs(Action.PROFILE_CHANGE)
 def switch_on(actions: ActionsDep, actor: ApiActor, codes: CodesOn) -> Response:
     people.switch_codes_on(actions, actor, codes.secret, codes.code)
     return Response(status_code=204)
 
 
 @router.post("/codes/off", status_code=204, summary="No longer require one-time codes at sign-in")
+@needs(Action.PROFILE_CHANGE)
 def switch_off(actions: ActionsDep, actor: ApiActor, codes: CodesOff) -> Response:
     people.switch_codes_off(actions, actor, codes.password)
     return Response(status_code=204)

@@ -11,16 +11,18 @@ from certstore.admin.actions import service
 from certstore.admin.actions.service import ServiceFacts
 from certstore.admin.api.events import event_response, follow_sites
 from certstore.admin.api.models import AuditPage, Recipients, Terms
+from certstore.admin.http.admission import ApiRoute, needs
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.control.commands.results import AccountsResult
 from certstore.model.console.authorization import Action
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=ApiRoute)
 
 _SHOWN_OF_ACME = {"directory", "second_directory", "agree_to_terms", "contact", "key_type", "profile"}
 
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
+@needs(Action.SERVICE_VIEW)
 def show(actions: ActionsDep, actor: ApiActor) -> dict[str, Any]:
     return service_json(service.show_service(actions, actor))
 
@@ -50,16 +52,19 @@ def service_json(facts: ServiceFacts) -> dict[str, Any]:
 
 
 @router.post("/service/account", summary="Register an account at every configured CA")
+@needs(Action.ACCOUNT_REGISTER)
 def register(actions: ActionsDep, actor: ApiActor, terms: Terms) -> dict[str, Any]:
     return service.register_account(actions, actor, agree_to_terms=terms.agree_to_terms).to_json()
 
 
 @router.post("/service/test-mail", summary="Send a test mail")
+@needs(Action.NOTIFY_TEST)
 def test_mail(actions: ActionsDep, actor: ApiActor, recipients: Recipients) -> dict[str, Any]:
     return service.send_test_mail(actions, actor, recipients.to).to_json()
 
 
 @router.get("/audit", summary="The audit log, newest first")
+@needs(Action.AUDIT_VIEW)
 def audit(
     actions: ActionsDep,
     actor: ApiActor,
@@ -71,6 +76,7 @@ def audit(
 
 
 @router.get("/audit.jsonl", summary="The whole audit log, one JSON object per line", response_class=StreamingResponse)
+@needs(Action.AUDIT_VIEW)
 def export(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
     content = service.export_audit(actions, actor)
@@ -78,6 +84,7 @@ def export(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
 
 
 @router.get("/events", summary="Changes of sites, as server-sent events", response_class=StreamingResponse)
+@needs(Action.SITES_LIST)
 def events(actions: ActionsDep, actor: ApiActor) -> StreamingResponse:
     actions.check(actor, Action.SITES_LIST)
     return event_response(actions, actor, follow_sites(actions.index, actions.news))

@@ -14,14 +14,16 @@ from starlette.responses import Response as PlainResponse
 from certstore.admin.actions import sites
 from certstore.admin.actions.sites import SiteDetail, etag_of
 from certstore.admin.api.models import HOST, Attempt, CheckShape, SettingsShape, SiteList, SiteShape, VersionShape
+from certstore.admin.http.admission import ApiRoute, needs
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.control.commands.results import SiteResult
 from certstore.model.console import listing
+from certstore.model.console.authorization import Action
 from certstore.model.console.listing import Order
 from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
-router = APIRouter(prefix="/sites", tags=["sites"])
+router = APIRouter(prefix="/sites", tags=["sites"], route_class=ApiRoute)
 
 SiteKey = Annotated[
     str, Path(description="The site's key.", examples=[HOST], max_length=253, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -42,6 +44,7 @@ def tagged(content: BaseModel, seen: str | None, **headers: str) -> PlainRespons
 
 
 @router.get("", summary="The sites that you may see, page by page", responses=UNCHANGED)
+@needs(Action.SITES_LIST)
 def list_sites(
     actions: ActionsDep,
     actor: ApiActor,
@@ -71,6 +74,7 @@ def aware(instant: datetime | None) -> datetime | None:
 
 
 @router.get("/{site}", summary="One site", responses=UNCHANGED)
+@needs(Action.SITE_VIEW)
 def show_site(actions: ActionsDep, actor: ApiActor, site: SiteKey, if_none_match: IfNoneMatch = None) -> SiteShape:
     """For `If-Match`, use the ETag of the site's settings."""
     detail = sites.show_site(actions, actor, site)
@@ -97,6 +101,7 @@ def site_facts(detail: SiteDetail) -> dict[str, Any]:
 
 
 @router.get("/{site}/settings", summary="The content of its site.yaml")
+@needs(Action.SITE_VIEW)
 def show_settings(actions: ActionsDep, actor: ApiActor, site: SiteKey, response: Response) -> dict[str, Any]:
     detail = sites.show_site(actions, actor, site)
     response.headers["ETag"] = f'"{detail.etag}"'
@@ -108,6 +113,7 @@ def show_settings(actions: ActionsDep, actor: ApiActor, site: SiteKey, response:
     summary="Add a site, or replace its settings",
     responses={201: {"model": SiteResult, "description": "The site is new"}},
 )
+@needs(Action.SITE_SET_SOURCE)
 def put_settings(
     actions: ActionsDep,
     actor: ApiActor,
@@ -129,6 +135,7 @@ def put_settings(
 
 
 @router.delete("/{site}", status_code=204, summary="Remove a site")
+@needs(Action.SITE_REMOVE)
 def remove_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
     """Its names get the main certificate, its versions stay in the archive, and its drop folder stays as it is."""
     sites.remove_site(actions, actor, site)
@@ -136,17 +143,20 @@ def remove_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainRes
 
 
 @router.get("/{site}/versions", summary="The versions that you can make live again, newest first")
+@needs(Action.SITE_VIEW)
 def show_versions(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[VersionShape]:
     detail = sites.show_site(actions, actor, site)
     return [VersionShape.model_validate(version.to_json()) for version in detail.versions]
 
 
 @router.get("/{site}/attempts", summary="The last attempts, newest first")
+@needs(Action.SITE_VIEW)
 def show_attempts(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[Attempt]:
     detail = sites.show_site(actions, actor, site)
     return [Attempt.model_validate(record.to_json()) for record in detail.attempts]
 
 
 @router.post("/{site}/handshakes", summary="What each listener serves for its host now, by handshake")
+@needs(Action.SITE_VERIFY)
 def verify_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> list[CheckShape]:
     return [CheckShape.model_validate(verdict.to_json()) for verdict in sites.verify_site(actions, actor, site)]

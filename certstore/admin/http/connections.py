@@ -14,6 +14,9 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LIMIT = 500
+DISCARDED_BYTES = 8 << 20
+"""How much of a body is taken from the network after its answer: a browser shows the answer only after sending it all.
+"""
 REQUEST_SECONDS = 120.0
 """From the connection's start, or its last answer, to the end of the next request: 4 MB over a slow line."""
 
@@ -25,6 +28,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self._waiting_since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
+        self._discarded = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -33,6 +37,16 @@ class BoundedProtocol(H11Protocol):
             waiting = [each for each in self.connections if isinstance(each, BoundedProtocol) and each.is_waiting]
             if waiting:
                 min(waiting, key=lambda each: each._waiting_since).end()
+
+    def data_received(self, data: bytes) -> None:
+        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY:
+            self._discarded += len(data)
+            if self._discarded > DISCARDED_BYTES:
+                self.end()
+                return
+        else:
+            self._discarded = 0
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

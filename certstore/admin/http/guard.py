@@ -20,8 +20,13 @@ from certstore.model.trusted_proxies import Network, is_trusted_proxy
 BODY_LIMIT = 4 << 20
 """Two certificate files of the largest accepted size, in base64, with room to spare."""
 
-_DISCARD_LIMIT = 64 << 20
-"""How much of a body that is too large is read and discarded: a browser shows the answer only after sending it all."""
+ENTRANCE_LIMIT = 64 << 10
+"""What strangers may send: a name, a password, a code."""
+_ENTRANCE = frozenset({"/signin", "/signout", "/setup"})
+
+_DISCARDED = 16
+"""How much more of a body that is too large is read and discarded: a browser shows the answer only after sending it
+all."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -118,7 +123,8 @@ class Guard:
             refused = PlainTextResponse("this server answers only under its own host names and addresses\n", 421)
             await refused(scope, receive, send)
             return
-        await self.app(scope, _Limited(receive, scope["state"]).receive, send)
+        limit = ENTRANCE_LIMIT if scope["path"] in _ENTRANCE else BODY_LIMIT
+        await self.app(scope, _Limited(receive, scope["state"], limit).receive, send)
 
 
 class _Limited:
@@ -127,18 +133,19 @@ class _Limited:
     It also marks the request's state, because the app's parsers may turn that exception into another.
     """
 
-    def __init__(self, receive: Receive, state: MutableMapping[str, object]) -> None:
+    def __init__(self, receive: Receive, state: MutableMapping[str, object], limit: int) -> None:
         self._receive = receive
         self._state = state
+        self._limit = limit
         self._count = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._count += len(message.get("body", b""))
-        if self._count <= BODY_LIMIT:
+        if self._count <= self._limit:
             return message
         self._state["is_too_large"] = True
-        while message.get("more_body", False) and self._count < _DISCARD_LIMIT:
+        while message.get("more_body", False) and self._count < self._limit * _DISCARDED:
             message = await self._receive()
             self._count += len(message.get("body", b""))
         raise BodyTooLarge

@@ -21,7 +21,7 @@ COOKIE = "__Host-certedge"
 """The prefix makes browsers require Secure, Path=/ and no Domain, so that no neighbouring host can set it."""
 
 CSRF_HEADER = "X-CSRF-Token"
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def actions_of(request: Request) -> Actions:
@@ -77,7 +77,7 @@ def api_actor(request: Request) -> Actor:
     actor = find_actor(request)
     if actor is None:
         raise NotSignedIn
-    if actor.session is not None and request.method not in _SAFE:
+    if actor.session is not None and request.method not in SAFE:
         check_origin(request)
         check_csrf(actor.session, request.headers.get(CSRF_HEADER, ""))
     return actor

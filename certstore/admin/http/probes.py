@@ -48,6 +48,7 @@ def probe_routes(actions: Actions) -> APIRouter:
             reports.collect(now).workers,
             now,
             is_maintenance_stalled=upkeep is None or upkeep.maintenance.is_stalled(now),
+            overdue=upkeep.maintenance.overdue(now) if upkeep is not None else {},
         )
         problems = [{"code": code.value, "message": words} for code, words in readiness.problems]
         facts = {"status": "ready" if readiness.ok else "not ready", "problems": problems}

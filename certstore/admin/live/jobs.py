@@ -20,6 +20,8 @@ from certstore.model.console.authorization import Action
 from certstore.model.progress import Tell
 
 AT_ONCE = 8
+AT_ONCE_PER_CUSTOMER = 3
+"""Of an actor limited to some sites: one customer's slow servers must leave room for the checks of others."""
 _KEPT = 200
 _STEPS_KEPT = 500
 
@@ -35,6 +37,7 @@ class Job:
     steps: list[tuple[datetime, str]] = field(default_factory=list)
     result: OrderResult | PreflightResult | None = None
     failure: RequestFailed | None = None
+    who: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -86,15 +89,20 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="console-job")
 
-    def start(self, site: str, action: Action, act: Act, ended: Callable[[Job], None]) -> Job:
+    def start(
+        self, who: str, site: str, action: Action, act: Act, ended: Callable[[Job], None], *, most: int = AT_ONCE
+    ) -> Job:
         """Raises RequestFailed (busy) if the same action already runs for the site, or too many jobs run."""
         with self._lock:
             running = [job for job in self._jobs.values() if not job.is_over]
             if any(job.site == site and job.action is action for job in running):
                 raise RequestFailed(Fault.BUSY, f"this is already running for {site}", "follow the job that runs")
+            if sum(job.who == who for job in running) >= most < AT_ONCE:
+                found = f"{most} of your orders and checks are running"
+                raise RequestFailed(Fault.BUSY, found, "try again when one of them has ended")
             if len(running) >= AT_ONCE:
                 raise RequestFailed(Fault.BUSY, f"{AT_ONCE} orders and checks are running", "try again in a minute")
-            job = Job(secrets.token_hex(16), site, action, self._clock())
+            job = Job(secrets.token_hex(16), site, action, self._clock(), who=who)
             self._jobs[job.key] = job
             for key in [key for key, each in self._jobs.items() if each.is_over][: max(len(self._jobs) - _KEPT, 0)]:
                 del self._jobs[key]

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from certstore.admin.actions import certificates, orders, sites
 from certstore.admin.actions.action import Conflict
+from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
@@ -21,16 +22,18 @@ from certstore.model.console.authorization import Action
 from certstore.model.renewal.ca import configured_cas
 from certstore.model.settings.models import Source
 
-router = APIRouter(prefix="/sites/{site}")
+router = APIRouter(prefix="/sites/{site}", route_class=PageRoute)
 
 
 @router.get("/certificate")
+@needs(Action.CERT_PREVIEW)
 def show(visit: PageVisit, site: str) -> Response:
     visit.actions.check(visit.actor, Action.CERT_PREVIEW, site)
     return _choices(visit, site)
 
 
 @router.post("/certificate/files")
+@needs(Action.CERT_PREVIEW)
 def preview_files(
     visit: FormVisit, site: str, files: list[UploadFile], password: Annotated[str, Form(max_length=1000)] = ""
 ) -> Response:
@@ -62,6 +65,7 @@ def preview_files(
 
 
 @router.get("/chain.pem")
+@needs(Action.SITE_VIEW)
 def chain(visit: PageVisit, site: str) -> Response:
     """The certificate and its chain; no key."""
     content = certificates.public_chain(visit.actions, visit.actor, site)
@@ -70,6 +74,7 @@ def chain(visit: PageVisit, site: str) -> Response:
 
 
 @router.post("/certificate/take")
+@needs(Action.CERT_INSTALL)
 def install(
     visit: FormVisit, site: str, key: Annotated[str, Form()] = "", force: Annotated[bool, Form()] = False
 ) -> Response:
@@ -88,6 +93,7 @@ def install(
 
 
 @router.post("/certificate/main")
+@needs(Action.SITE_SET_SOURCE)
 def use_main(visit: FormVisit, site: str) -> Response:
     settings = sites.show_site(visit.actions, visit.actor, site)
     wanted = (settings.settings or {"host": settings.entry.host}) | {"certificate": Source.MAIN.value}
@@ -96,6 +102,7 @@ def use_main(visit: FormVisit, site: str) -> Response:
 
 
 @router.post("/certificate/order")
+@needs(Action.CERT_ORDER)
 def order(
     visit: FormVisit,
     site: str,
@@ -116,18 +123,21 @@ def order(
 
 
 @router.post("/renew")
+@needs(Action.CERT_ORDER)
 def renew(visit: FormVisit, site: str, force: Annotated[bool, Form()] = False) -> Response:
     job = orders.start_order(visit.actions, visit.actor, site, force=force)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.post("/preflight")
+@needs(Action.SITE_PREFLIGHT)
 def preflight(visit: FormVisit, site: str) -> Response:
     job = orders.start_preflight(visit.actions, visit.actor, site)
     return see_other(f"/sites/{site}/jobs/{job.key}")
 
 
 @router.get("/jobs/{key}")
+@needs(Action.SITE_VIEW)
 def show_job(visit: PageVisit, site: str, key: str) -> Response:
     detail = sites.show_site(visit.actions, visit.actor, site)
     job = visit.actions.jobs.get(key)

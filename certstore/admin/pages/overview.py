@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from certstore.admin.actions import service, sites
+from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.pages.charts import build_timeline, validity_bar
 from certstore.admin.pages.rendering import PageVisit
 from certstore.model.console import listing
@@ -18,12 +19,13 @@ from certstore.model.console.listing import Order
 from certstore.model.console.standing import SiteStatus
 from certstore.model.settings.models import Source
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 PER_PAGE = 50
 
 
 @router.get("/")
+@needs(Action.SITES_LIST)
 def overview(
     visit: PageVisit,
     search: Annotated[str, Query(max_length=200)] = "",

@@ -41,6 +41,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_quoted,
     )
     environment.filters |= {
         "day": words.day,
@@ -65,6 +66,13 @@ def _environment() -> Environment:
         "stamp": _stamp(),
     }
     return environment
+
+
+def _quoted(value: object) -> object:
+    """Nothing that strangers name turns a line around or hides in it. Lines of settings stay lines."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in value)
 
 
 def _stamp() -> str:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form
 from starlette.responses import Response, StreamingResponse
 
 from certstore.admin.actions import people, service
+from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
 from certstore.admin.pages.words import sentence, split_list
@@ -16,16 +17,18 @@ from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role
 from certstore.people.users import UnknownUser
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/service")
+@needs(Action.SERVICE_VIEW)
 def show_service(visit: PageVisit) -> Response:
     facts = service.show_service(visit.actions, visit.actor)
     return visit.show("service.html", facts=facts, ca_check=visit.actions.reachability.latest())
 
 
 @router.post("/service/test-mail")
+@needs(Action.NOTIFY_TEST)
 def send_test_mail(visit: FormVisit, to: Annotated[str, Form(max_length=500)] = "") -> Response:
     try:
         result = service.send_test_mail(visit.actions, visit.actor, split_list(to))
@@ -40,6 +43,7 @@ def send_test_mail(visit: FormVisit, to: Annotated[str, Form(max_length=500)] = 
 
 
 @router.post("/service/account")
+@needs(Action.ACCOUNT_REGISTER)
 def register(visit: FormVisit, agree: Annotated[bool, Form()] = False) -> Response:
     try:
         service.register_account(visit.actions, visit.actor, agree_to_terms=agree)
@@ -53,11 +57,13 @@ def register(visit: FormVisit, agree: Annotated[bool, Form()] = False) -> Respon
 
 
 @router.get("/people")
+@needs(Action.USERS_VIEW)
 def show_people(visit: PageVisit) -> Response:
     return _people(visit)
 
 
 @router.post("/people/users")
+@needs(Action.USER_CHANGE)
 def put_user(
     visit: FormVisit,
     name: Annotated[str, Form(max_length=200)] = "",
@@ -74,12 +80,14 @@ def put_user(
 
 
 @router.post("/people/users/{name}/invite")
+@needs(Action.USER_INVITE)
 def invite(visit: FormVisit, name: str) -> Response:
     secret = people.invite(visit.actions, visit.actor, name)
     return _people(visit, link=f"https://{visit.request.headers['host']}/setup?link={secret}", user=name)
 
 
 @router.post("/people/users/{name}/remove")
+@needs(Action.USER_REMOVE)
 def remove_user(visit: FormVisit, name: str) -> Response:
     try:
         people.remove_user(visit.actions, visit.actor, name)
@@ -90,6 +98,7 @@ def remove_user(visit: FormVisit, name: str) -> Response:
 
 
 @router.post("/people/tokens")
+@needs(Action.TOKEN_ADD)
 def add_token(
     visit: FormVisit,
     name: Annotated[str, Form(max_length=200)] = "",
@@ -105,6 +114,7 @@ def add_token(
 
 
 @router.post("/people/tokens/{key}/remove")
+@needs(Action.TOKEN_REMOVE)
 def remove_token(visit: FormVisit, key: str) -> Response:
     people.remove_token(visit.actions, visit.actor, key)
     return visit.done("/people", "The token was removed.")
@@ -123,11 +133,13 @@ def _people(
 
 
 @router.get("/profile")
+@needs(Action.PROFILE_VIEW)
 def show_profile(visit: PageVisit) -> Response:
     return _profile(visit)
 
 
 @router.post("/profile/password")
+@needs(Action.PROFILE_CHANGE)
 def change_password(
     visit: FormVisit,
     old: Annotated[str, Form()] = "",
@@ -144,6 +156,7 @@ def change_password(
 
 
 @router.post("/profile/codes")
+@needs(Action.PROFILE_CHANGE)
 def switch_codes(
     visit: FormVisit,
     secret: Annotated[str, Form(max_length=100)] = "",
@@ -175,6 +188,7 @@ def _profile(visit: Visit, message: str = "", status: int = 200, secret: str = "
 
 
 @router.get("/audit")
+@needs(Action.AUDIT_VIEW)
 def show_audit(visit: PageVisit, before: str = "") -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
     entries, earlier = service.read_audit(visit.actions, visit.actor, place, 100)
@@ -182,6 +196,7 @@ def show_audit(visit: PageVisit, before: str = "") -> Response:
 
 
 @router.get("/audit/export")
+@needs(Action.AUDIT_VIEW)
 def export_audit(visit: PageVisit) -> Response:
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
     return StreamingResponse(service.export_audit(visit.actions, visit.actor), 200, headers, "application/x-ndjson")

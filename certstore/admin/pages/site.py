@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from certstore.admin.actions import certificates, orders, sites
 from certstore.admin.actions.action import Conflict
+from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
@@ -22,7 +23,7 @@ from certstore.model.selection import EXPLANATIONS, select
 from certstore.model.text import listed
 from certstore.store.status import VersionFacts
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 KEY_TYPES = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048")
 
@@ -68,12 +69,14 @@ GivenSettings = Annotated[SettingsForm, Depends()]
 
 
 @router.get("/sites/new")
+@needs(Action.SITE_ADD)
 def show_new(visit: PageVisit) -> Response:
     visit.actions.check(visit.actor, Action.SITE_ADD)
     return _form(visit, None, {"certificate": "acme"}, "")
 
 
 @router.post("/sites/new")
+@needs(Action.SITE_ADD)
 def add(visit: FormVisit, given: GivenSettings) -> Response:
     visit.actions.check(visit.actor, Action.SITE_ADD)
     wanted = given.wanted({})
@@ -89,6 +92,7 @@ def add(visit: FormVisit, given: GivenSettings) -> Response:
 
 
 @router.get("/sites/{site}")
+@needs(Action.SITE_VIEW)
 def show(visit: PageVisit, site: str) -> Response:
     detail = sites.show_site(visit.actions, visit.actor, site)
     now = visit.actions.context.clock()
@@ -113,6 +117,7 @@ def show(visit: PageVisit, site: str) -> Response:
 
 
 @router.get("/sites/{site}/handshakes")
+@needs(Action.SITE_VERIFY)
 def handshakes(visit: PageVisit, site: str) -> Response:
     """A part of the site's page that its script loads; a separate page where scripts are off."""
     message, verdicts = "", []
@@ -126,6 +131,7 @@ def handshakes(visit: PageVisit, site: str) -> Response:
 
 
 @router.get("/sites/{site}/settings")
+@needs(Action.SITE_SET_SOURCE)
 def show_settings(visit: PageVisit, site: str) -> Response:
     detail = sites.show_site(visit.actions, visit.actor, site)
     visit.actions.check(visit.actor, Action.SITE_SET_SOURCE, site)
@@ -133,6 +139,7 @@ def show_settings(visit: PageVisit, site: str) -> Response:
 
 
 @router.post("/sites/{site}/settings")
+@needs(Action.SITE_SET_SOURCE)
 def change_settings(visit: FormVisit, site: str, given: GivenSettings, etag: Annotated[str, Form()] = "") -> Response:
     before = sites.show_site(visit.actions, visit.actor, site)
     may_declare = authorize(visit.actor.grant, Action.SITE_CHANGE, site) is Verdict.ALLOWED
@@ -148,12 +155,14 @@ def change_settings(visit: FormVisit, site: str, given: GivenSettings, etag: Ann
 
 
 @router.get("/sites/{site}/remove")
+@needs(Action.SITE_REMOVE)
 def show_remove(visit: PageVisit, site: str) -> Response:
     visit.actions.entry(visit.actor, Action.SITE_REMOVE, site)
     return visit.show("remove.html", site=site, detail=sites.show_site(visit.actions, visit.actor, site), message="")
 
 
 @router.post("/sites/{site}/remove")
+@needs(Action.SITE_REMOVE)
 def remove(visit: FormVisit, site: str, typed: Annotated[str, Form()] = "") -> Response:
     detail = sites.show_site(visit.actions, visit.actor, site)
     visit.actions.check(visit.actor, Action.SITE_REMOVE, site)
@@ -168,6 +177,7 @@ def remove(visit: FormVisit, site: str, typed: Annotated[str, Form()] = "") -> R
 
 
 @router.post("/sites/{site}/rollback")
+@needs(Action.CERT_ACTIVATE)
 def rollback(visit: FormVisit, site: str, version: Annotated[int, Form(ge=1, le=10**9)]) -> Response:
     result = certificates.activate(visit.actions, visit.actor, site, version)
     visit.flash("ok" if result.is_accepted else "failing", sentence(result.message))

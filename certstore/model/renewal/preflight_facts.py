@@ -27,9 +27,10 @@ class Lookup(StrEnum):
 
 
 class Answer(StrEnum):
-    """How an address answered when asked for this edge's own token."""
+    """How an address answered when asked for this edge's own token. `NOT_ASKED`: no CA could reach the address."""
 
     OURS = "ours"
+    NOT_ASKED = "not_asked"
     REFUSED = "refused"
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
@@ -43,11 +44,11 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeFacts:
-    """One address of a name. `seen` is the answer in words: a status, or where a redirect led."""
+    """One address of a name, and the port that was asked last. What another server said is nobody's business: a name's
+    owner could point it at any server."""
 
     address: str
     answer: Answer
-    seen: str = ""
     port: int = 80
 
 
@@ -63,11 +64,14 @@ class CaaFacts:
 
 @dataclass(frozen=True, slots=True)
 class NameFacts:
+    """`is_whole` is False where the time for the name was over before everything was asked."""
+
     name: str
     ipv4: Lookup
     ipv6: Lookup
     probes: tuple[ProbeFacts, ...]
     caa: CaaFacts
+    is_whole: bool = True
 
 
 class DirectoryStep(StrEnum):

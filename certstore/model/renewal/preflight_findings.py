@@ -7,7 +7,6 @@ IPv6 look like refused, timed out or private addresses. Pure; `certstore.acme.pr
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 
 from certstore.model.renewal.caa import caa_findings
@@ -22,6 +21,7 @@ from certstore.model.renewal.preflight_facts import (
     ProbeFacts,
     Severity,
 )
+from certstore.model.renewal.probe_targets import is_public
 
 MAX_NAMES = 100
 MAX_NAMES_BY_PROFILE = {"tlsserver": 25, "shortlived": 25}
@@ -84,7 +84,24 @@ def name_findings(
     findings = _address_findings(facts)
     if not findings:
         findings += [finding for probe in facts.probes if (finding := _probe_finding(facts.name, probe)) is not None]
+    if not facts.is_whole:
+        findings.append(_unfinished(facts.name))
     return findings + caa_findings(facts.name, facts.caa, method=method, identities=identities, account_url=account_url)
+
+
+def _unfinished(name: str) -> PreflightFinding:
+    message = f"{name} was not checked to the end: its DNS or web servers take too long to answer"
+    remedy = "Check its name servers, and port 80 at each of its addresses. The CA is asked anyway."
+    return PreflightFinding("check_unfinished", Severity.DOUBTFUL, message, remedy, Cause.CONNECTION, name)
+
+
+SLOW_CODES = frozenset({"check_unfinished", "dns_timed_out", f"address_{Answer.TIMED_OUT}"})
+"""Findings about servers that let others wait. A CA will wait for them too."""
+
+
+def is_slow(findings: Sequence[PreflightFinding]) -> bool:
+    """Whether an order after these findings is likely to take long."""
+    return any(each.code in SLOW_CODES for each in findings)
 
 
 def _address_findings(facts: NameFacts) -> list[PreflightFinding]:
@@ -111,40 +128,49 @@ def _no_address(code: str, message: str, name: str) -> PreflightFinding:
 
 _UNANSWERED = frozenset({Answer.REFUSED, Answer.TIMED_OUT, Answer.UNREACHABLE})
 _WORDS = {
-    Answer.REFUSED: "refuses connections on port {port}",
-    Answer.TIMED_OUT: "does not answer on port {port}",
-    Answer.UNREACHABLE: "can't be reached from this server",
-    Answer.NO_HTTP: "answers on port {port}, but not with HTTP",
-    Answer.WRONG: "answers on port {port}, but is not this edge",
-    Answer.REDIRECT_LOOP: "redirects in a loop",
-    Answer.TOO_MANY_REDIRECTS: "redirects more than ten times",
-    Answer.REDIRECT_ELSEWHERE: "redirects to a server that is not this edge",
-    Answer.REDIRECT_FORBIDDEN: "redirects to where CAs do not follow (they accept http and https on ports 80 and 443)",
+    Answer.REFUSED: "which refuses connections on port {port}",
+    Answer.TIMED_OUT: "which does not answer in time on port {port}",
+    Answer.UNREACHABLE: "which can't be reached from this server",
+    Answer.NO_HTTP: "where another server answers on port {port}, and not with HTTP",
+    Answer.WRONG: "where another server answers on port {port}",
+    Answer.REDIRECT_LOOP: "where another server answers, with redirects in a loop",
+    Answer.TOO_MANY_REDIRECTS: "where another server answers, with more than ten redirects",
+    Answer.REDIRECT_ELSEWHERE: "where another server answers, with a redirect to one that is not this edge",
+    Answer.REDIRECT_FORBIDDEN: "where another server answers, with a redirect that CAs do not follow "
+    "(they accept http and https on ports 80 and 443 of public servers)",
 }
 
 
 def _probe_finding(name: str, probe: ProbeFacts) -> PreflightFinding | None:
     if probe.answer is Answer.OURS:
         return None
-    is_private = not _is_public(probe.address)
-    seen = f" ({probe.seen})" if probe.seen else ""
-    message = f"{name} has the address {probe.address}, which {_WORDS[probe.answer].format(port=probe.port)}{seen}"
+    if probe.answer is Answer.NOT_ASKED:
+        return _not_asked(name, probe.address)
+    is_private = not is_public(probe.address)
+    # Of a server in the operator's own network the owner of a name learns no more than that.
+    answer = probe.answer if probe.answer in _UNANSWERED or not is_private else Answer.WRONG
+    message = f"{name} has the address {probe.address}, {_WORDS[answer].format(port=probe.port)}"
     kind = "AAAA" if ":" in probe.address else "A"
-    if probe.answer in _UNANSWERED:
+    if answer in _UNANSWERED:
         remedy = (
             f"Make port {probe.port} of {probe.address} reach this server, or remove the {kind} record. "
             "From inside, NAT without hairpin or missing IPv6 can look the same, so the CA is asked anyway."
         )
-        return PreflightFinding(f"address_{probe.answer}", Severity.DOUBTFUL, message, remedy, Cause.CONNECTION, name)
+        return PreflightFinding(f"address_{answer}", Severity.DOUBTFUL, message, remedy, Cause.CONNECTION, name)
     remedy = f"Point the {kind} record to this server, or remove it: the CA asks every address, IPv6 first."
     if is_private:
         remedy += " As the address is private, the CA may see another one, so it is asked anyway."
     severity = Severity.DOUBTFUL if is_private else Severity.FATAL
-    return PreflightFinding(f"address_{probe.answer}", severity, message, remedy, Cause.WRONG_ANSWER, name)
+    return PreflightFinding(f"address_{answer}", severity, message, remedy, Cause.WRONG_ANSWER, name)
 
 
-def _is_public(address: str) -> bool:
-    return ipaddress.ip_address(address).is_global
+def _not_asked(name: str, address: str) -> PreflightFinding:
+    message = f"{name} has the address {address}, which no CA on the internet can reach; this server did not ask it"
+    remedy = (
+        "Point the name to a public address. If names have private addresses inside your network, or your CA is there, "
+        "set acme.probe_private: true. The CA is asked anyway."
+    )
+    return PreflightFinding("address_not_asked", Severity.DOUBTFUL, message, remedy, Cause.CONNECTION, name)
 
 
 def failure_of(findings: Sequence[PreflightFinding]) -> Failure:

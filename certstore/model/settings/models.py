@@ -334,6 +334,8 @@ class AcmeSettings(Model):
     external_account: ExternalAccount | None = None
     second_directory: str | None = None
     resolver: HostPortField | None = None
+    probe_private: bool = False
+    """Whether preflights may ask private addresses too, where names have such addresses inside the own network."""
 
     @field_validator("directory", "second_directory")
     @classmethod

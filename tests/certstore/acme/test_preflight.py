@@ -8,11 +8,13 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import dns.rcode
 import pytest
@@ -20,16 +22,21 @@ import pytest
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.http01 import http01
 from certstore.acme.name_probe import Ports
+from certstore.acme.order_context import Interrupted
 from certstore.acme.preflight import Preflight
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import find_ca
-from certstore.model.renewal.preflight_facts import DirectoryFacts, DirectoryStep, PreflightFinding, Severity
+from certstore.model.renewal.preflight_facts import Answer, DirectoryFacts, DirectoryStep, PreflightFinding, Severity
+from certstore.model.renewal.preflight_findings import is_slow
+from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import HostPort
 from certstore.net import bounded_http
 from certstore.net.bounded_http import ANSWER_BYTES
+from certstore.net.own_address import is_local
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder, make_layout
 from tests.peers.dns import DnsServer
+from tests.peers.tarpit import tarpit
 from tests.ports import free_port, listening_socket
 
 CA = DirectoryFacts("https://ca.test/dir", DirectoryStep.DONE, identities=("ca.test",))
@@ -44,14 +51,22 @@ class Scene:
     responder: Responder
     stranger: ThreadingHTTPServer
     redirects: dict[str, str] = field(default_factory=dict)
+    targets: ProbeTargets = field(default_factory=lambda: ProbeTargets(allows_private=True))
+
+    def preflight(self, **bounds: Any) -> Preflight:
+        resolver = Resolver(HostPort("127.0.0.1", self.dns.port), lifetime=2.0)
+        ports = Ports(self.responder.port, free_port())
+        return Preflight(resolver, http01(self.layout, (), ports, self.targets), **bounds)
 
     def check(
         self, *names: str, directory: DirectoryFacts = CA, account_url: str | None = None
     ) -> list[PreflightFinding]:
-        resolver = Resolver(HostPort("127.0.0.1", self.dns.port), lifetime=2.0)
-        ports = Ports(self.responder.port, free_port())
-        preflight = Preflight(resolver, http01(self.layout, (), ports))
-        return preflight.check(names, directory, account_url=account_url)
+        return self.preflight().check(names, directory, account_url=account_url)
+
+    def answers(self, name: str) -> list[Answer]:
+        """How each address of the name answered, before it is put into words."""
+        (facts,) = self.preflight().gather([name])
+        return [probe.answer for probe in facts.probes]
 
     def point(self, name: str, *addresses: str) -> None:
         for address in addresses:
@@ -116,7 +131,8 @@ def test_wrong_a_record_is_named_with_its_address(scene: Scene) -> None:
     (finding,) = scene.check("a.test")
     assert finding.code == "address_wrong"
     assert "127.0.0.2" in finding.message
-    assert "404" in finding.message
+    assert "another server answers" in finding.message
+    assert "404" not in finding.message
 
 
 def test_wrong_aaaa_record_alone_is_found(scene: Scene) -> None:
@@ -166,23 +182,114 @@ def test_caa_for_another_account_or_method_is_fatal(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "code"),
+    ("target", "answer"),
     [
-        ("http://a.test{path}", "address_redirect_loop"),
-        ("http://a.test/?{next}", "address_too_many_redirects"),
-        ("http://elsewhere.test{path}", "address_redirect_elsewhere"),
-        ("http://nowhere.test{path}", "address_redirect_elsewhere"),
-        ("http://a.test:8080{path}", "address_redirect_forbidden"),
-        ("ftp://a.test{path}", "address_redirect_forbidden"),
-        ("http://[{path}", "address_redirect_forbidden"),
+        ("http://a.test{path}", Answer.REDIRECT_LOOP),
+        ("http://a.test/?{next}", Answer.TOO_MANY_REDIRECTS),
+        ("http://elsewhere.test{path}", Answer.REDIRECT_ELSEWHERE),
+        ("http://nowhere.test{path}", Answer.REDIRECT_ELSEWHERE),
+        ("http://a.test:8080{path}", Answer.REDIRECT_FORBIDDEN),
+        ("ftp://a.test{path}", Answer.REDIRECT_FORBIDDEN),
+        ("http://[{path}", Answer.REDIRECT_FORBIDDEN),
+        ("http://127.0.0.2{path}", Answer.REDIRECT_FORBIDDEN),
+        ("http://inside.test{path}", Answer.REDIRECT_FORBIDDEN),
+        ("http://mapped.test{path}", Answer.REDIRECT_FORBIDDEN),
     ],
-    ids=["loop", "endless", "another host", "a host without address", "another port", "another scheme", "no URL"],
-)
-def test_redirects_that_lead_nowhere(scene: Scene, target: str, code: str) -> None:
+    ids=[
+        "loop", "endless", "another host", "a host without address", "another port", "another scheme", "no URL",
+        "an address", "the machine's own credentials", "the same in another form",
+    ],
+)  # fmt: skip
+def test_redirects_that_lead_nowhere(scene: Scene, target: str, answer: Answer) -> None:
     scene.point("a.test", "127.0.0.2")
     scene.point("elsewhere.test", "127.0.0.2")
+    scene.point("inside.test", "169.254.169.254")
+    scene.point("mapped.test", "::ffff:169.254.169.254")
     scene.redirects["a.test"] = target
-    assert codes(scene.check("a.test")) == [("a.test", code)]
+    assert scene.answers("a.test") == [answer]
+    (finding,) = scene.check("a.test")
+    assert finding.code == "address_wrong", "of a server inside no more is told"
+    assert "another server answers" in finding.message
+    assert target.partition("{")[0] not in finding.message
+
+
+def test_a_redirect_to_a_private_server_is_never_connected_to(scene: Scene) -> None:
+    """The stranger itself may be asked, but 127.0.0.3, where its redirect leads, is one that no CA could reach."""
+    scene.targets = ProbeTargets([HostPort("127.0.0.2", scene.responder.port)])
+    scene.point("a.test", "127.0.0.2")
+    scene.point("inside.test", "127.0.0.3")
+    scene.redirects["a.test"] = "http://inside.test{path}"
+    with socket.create_server(("127.0.0.3", scene.responder.port)) as inside:
+        assert scene.answers("a.test") == [Answer.REDIRECT_FORBIDDEN]
+        inside.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            inside.accept()
+
+
+def test_private_address_is_not_asked_and_the_setting_is_named(scene: Scene) -> None:
+    scene.targets = ProbeTargets()
+    scene.point("a.test", "127.0.0.1")
+    (finding,) = scene.check("a.test")
+    assert (finding.code, finding.severity) == ("address_not_asked", Severity.DOUBTFUL)
+    assert "acme.probe_private" in finding.remedy
+    assert scene.responder.asked == []
+
+
+def test_the_edges_own_address_is_asked_whatever_the_setting(scene: Scene) -> None:
+    scene.targets = ProbeTargets([HostPort("0.0.0.0", scene.responder.port)], is_local)
+    scene.point("a.test", "127.0.0.1")
+    assert scene.check("a.test") == []
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"],
+    ids=["silent start", "endless head", "endless body"],
+)
+def test_tarpit_costs_a_name_its_time_and_others_nothing(scene: Scene, greeting: bytes) -> None:
+    addresses = [f"127.0.0.{last}" for last in range(50, 80)]
+    scene.point("slow.test", *addresses)
+    scene.point("good.test", "127.0.0.1")
+    with contextlib.ExitStack() as stack:
+        for address in addresses[:4]:
+            stack.enter_context(tarpit(scene.responder.port, address, greeting=greeting))
+        began = time.monotonic()
+        findings = scene.preflight(name_seconds=1.0).check(["slow.test", "good.test"], CA)
+        took = time.monotonic() - began
+    assert {finding.name for finding in findings} == {"slow.test"}
+    assert {finding.severity for finding in findings} == {Severity.DOUBTFUL}, "the CA is asked anyway"
+    assert {"address_timed_out", "check_unfinished"} >= {finding.code for finding in findings}
+    assert is_slow(findings)
+    assert took < 3.0
+
+
+def test_all_names_of_an_order_share_one_time(scene: Scene) -> None:
+    names = [f"n{number}.test" for number in range(40)]
+    scene.dns.silent |= set(names)
+    began = time.monotonic()
+    findings = scene.preflight(name_seconds=1.0, seconds=1.5).check(names, CA)
+    assert time.monotonic() - began < 4.0
+    assert {finding.name for finding in findings} == set(names)
+    assert {finding.severity for finding in findings} == {Severity.DOUBTFUL}
+
+
+def test_stop_does_not_wait_for_a_probe(scene: Scene) -> None:
+    scene.point("slow.test", "127.0.0.5")
+    stopping = threading.Event()
+    with tarpit(scene.responder.port):
+        threading.Timer(0.2, stopping.set).start()
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            scene.preflight(is_stopping=stopping.is_set).check(["slow.test"], CA)
+        assert time.monotonic() - began < 2.0
+
+
+def test_a_name_with_many_addresses_is_asked_at_a_few_of_each_family(scene: Scene) -> None:
+    scene.point(
+        "a.test", *[f"127.0.1.{last}" for last in range(200)], *[f"::ffff:127.0.2.{last}" for last in range(99)]
+    )
+    (facts,) = scene.preflight().gather(["a.test"])
+    assert [":" in probe.address for probe in facts.probes] == [True, True, False, False]
 
 
 def test_redirect_that_ends_at_this_edge_passes(scene: Scene) -> None:
@@ -204,7 +311,7 @@ def test_server_that_speaks_something_else_is_no_http(scene: Scene) -> None:
         thread = threading.Thread(target=greet)
         thread.start()
         scene.point("a.test", "127.0.0.4")
-        assert codes(scene.check("a.test")) == [("a.test", "address_no_http")]
+        assert scene.answers("a.test") == [Answer.NO_HTTP]
         thread.join()
 
 

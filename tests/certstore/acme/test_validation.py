@@ -69,7 +69,7 @@ class Bench:
             self.publish,
             lambda proofs: self.note("withdrawn", proofs),
             self.check,
-            lambda resolver: nullcontext(lambda name, address: ProbeFacts(address, Answer.OURS)),
+            lambda resolver: nullcontext(lambda name, address, budget: ProbeFacts(address, Answer.OURS)),
         )
         key = keys.make_key("ec256")
         account = Account(find_ca("https://ca.test/dir"), JWKEC(key=key), "https://ca.test/account", ())

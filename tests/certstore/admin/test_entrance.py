@@ -1,7 +1,9 @@
 """Set-up links, sign-in, sessions, CSRF, one-time codes, throttling, and what must not work."""
 
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import AddUserRequest
 from certstore.control.commands.table import perform
 from certstore.model.console.people import Role
+from certstore.model.console.sign_in import FIRST_WAIT, FREE_FAILURES
 from certstore.model.console.totp import code_at, step_at
 from tests.certstore.admin.browser import hidden, sign_in, submit, try_sign_in
 from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
@@ -101,6 +104,18 @@ def test_guessing_is_slowed_down_and_a_wait_lets_the_person_in(anna: RunningCons
     assert int(refused.headers["Retry-After"]) >= 1
     anna.clock.forward(minutes=16)
     assert try_sign_in(client, "anna", PASSWORD).status == 303
+
+
+def test_guesses_at_the_same_time_are_counted_like_guesses_in_turn(anna: RunningConsole) -> None:
+    def guess(number: int) -> int:
+        return try_sign_in(anna.client(), "anna", f"guess number {number}").status
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(guess, range(16)))
+    waits = (time.monotonic() - began) / FIRST_WAIT.total_seconds()
+    assert sorted(set(statuses)) == [401, 429]
+    assert statuses.count(401) <= FREE_FAILURES + 1 + waits
 
 
 def test_session_is_a_fresh_one_whatever_cookie_came_before(anna: RunningConsole) -> None:

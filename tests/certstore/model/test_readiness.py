@@ -57,6 +57,9 @@ WELL = Observed(MAIN, END, NOW - DAY, (WORKER,), expects_workers=True, is_mainte
             replace(WELL, is_maintenance_stalled=True), {Unreadiness.MAINTENANCE_STALLED}, id="maintenance stands still"
         ),
         pytest.param(
+            replace(WELL, overdue={"a.test": NOW - DAY}), {Unreadiness.ATTEMPT_OVERDUE}, id="an attempt hangs"
+        ),
+        pytest.param(
             replace(WELL, main=None, workers=(), is_maintenance_stalled=True),
             {Unreadiness.NO_MAIN, Unreadiness.NO_WORKERS, Unreadiness.MAINTENANCE_STALLED},
             id="everything at once",
@@ -73,3 +76,11 @@ def test_readiness_names_everything_that_is_wrong(observed: Observed, expected: 
 def test_the_words_name_the_workers_that_are_behind() -> None:
     (problem,) = check_readiness(replace(WELL, workers=(WORKER, BEHIND)), NOW).problems
     assert problem[1] == "1 of 2 workers (pid 2) do not serve the current state of the store"
+
+
+def test_the_words_name_the_sites_whose_attempts_hang() -> None:
+    since = {f"s{number}.test": NOW - DAY for number in range(9)}
+    (problem,) = check_readiness(replace(WELL, overdue=since), NOW).problems
+    assert "s0.test" in problem[1]
+    assert "4 more" in problem[1]
+    assert f"{NOW - DAY:%Y-%m-%d %H:%M}" in problem[1]

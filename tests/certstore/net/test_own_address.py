@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from certstore.model.settings.models import HostPort, ListenerSettings
-from certstore.net.own_address import PROXY_V2_LOCAL, OwnListener, own_listener, reachable_address
+from certstore.net.own_address import PROXY_V2_LOCAL, OwnListener, is_local, own_listener, reachable_address
 from tests.ports import listening_socket
 
 
@@ -44,3 +44,10 @@ def test_header_comes_before_anything_else(wants_header: bool) -> None:
         served, _ = listening.accept()
         with served, served.makefile("rb") as received:
             assert received.read() == (PROXY_V2_LOCAL if wants_header else b"") + b"GET"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("127.0.0.1", True), ("192.0.2.1", False), ("2001:db8::1", False), ("name.test", False)]
+)
+def test_only_this_machines_addresses_are_local(address: str, expected: bool) -> None:
+    assert is_local(address) is expected

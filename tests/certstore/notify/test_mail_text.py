@@ -38,6 +38,14 @@ def test_text_and_html_say_the_same(notice: Notice, subject: str, words: tuple[s
             assert each in text.replace("&#39;", "'")
 
 
+def test_what_strangers_name_stays_within_its_line() -> None:
+    nasty = "a\x1b[2J\r\nBcc: x@y.test\u202e" + "z" * 9000
+    for each in MailTexts("edge.test").warning(replace(RESOLVED, resolved=(nasty,)), NOW):
+        assert not [letter for letter in each if not letter.isprintable() and letter != "\n"]
+        assert not any(line.startswith("Bcc:") for line in each.splitlines())
+        assert len(each) < 9000
+
+
 def test_only_html_is_escaped() -> None:
     _, text, html = MailTexts("edge.test").warning(replace(RESOLVED, resolved=("<b>",)), NOW)
     assert "<b>" in text

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certstore.files.clock import utc_now
 from certstore.files.line_log import encode_line
 from certstore.people.audit_files import LARGEST as LARGEST_BY_DEFAULT
 from certstore.people.audit_files import AuditFiles
@@ -44,6 +46,25 @@ def test_log_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     assert len(found) > 30
     assert size_of(tmp_path) < 5 * 220
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_what_was_written_in_time_is_kept_whatever_is_written_after_it(tmp_path: Path) -> None:
+    later = timedelta()
+
+    def clock() -> datetime:
+        return utc_now() + later
+
+    files = AuditFiles(tmp_path, largest=200, kept=3, lasts=timedelta(days=90), clock=clock)
+    write(files, range(500))
+    assert numbers_of(files) == list(range(500))
+    later = timedelta(days=89)
+    write(files, range(500, 520))
+    assert numbers_of(files) == list(range(520))
+    later = timedelta(days=91)
+    write(files, range(520, 540))
+    found = numbers_of(files)
+    assert found == list(range(found[0], 540))
+    assert size_of(tmp_path) < 5 * 220
 
 
 def test_rotated_files_never_change(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,7 +34,7 @@ def throttle(time: Time) -> Throttle:
 
 def fail(throttle: Throttle, name: str = NAME, address: str = ADDRESS, times: int = FREE_FAILURES + 1) -> None:
     for _ in range(times):
-        throttle.failed(name, address)
+        throttle.count(name, address)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +89,34 @@ def test_success_forgives_the_name_and_the_address(throttle: Throttle) -> None:
     assert throttle.wait(NAME, ADDRESS) is None
 
 
+def test_success_with_one_name_forgives_no_guesses_at_others(throttle: Throttle) -> None:
+    for number in range(FREE_FAILURES + 3):
+        throttle.count(f"victim{number}", ADDRESS)
+        throttle.count("own", ADDRESS)
+        throttle.succeeded("own", ADDRESS)
+    assert throttle.wait("somebody", ADDRESS) is not None
+
+
+def test_of_many_attempts_at_once_no_more_are_let_in_than_one_after_another(throttle: Throttle) -> None:
+    together = threading.Barrier(64)
+
+    def attempt(number: int) -> bool:
+        together.wait(30)
+        return throttle.enter(NAME, f"192.0.2.{number}") is None
+
+    with ThreadPoolExecutor(64) as pool:
+        let_in = list(pool.map(attempt, range(64)))
+    assert sum(let_in) == FREE_FAILURES + 1
+
+
+def test_attempt_that_is_taken_back_does_not_count(throttle: Throttle) -> None:
+    for _ in range(20):
+        assert throttle.enter(NAME, ADDRESS) is None
+        throttle.take_back(NAME, ADDRESS)
+
+
 def test_memory_is_bounded_and_the_oldest_go_first(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle_module, "_REMEMBERED", 4)
+    monkeypatch.setattr(throttle_module, "_REMEMBERED", 6)
     for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.3")):
         fail(throttle, name, address)
     assert throttle.wait("a", "192.0.2.1") is None

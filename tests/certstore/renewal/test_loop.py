@@ -19,6 +19,7 @@ from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import Settings
+from certstore.renewal.attempt_lanes import CHECKS_AT_ONCE
 from certstore.renewal.loop import STALLED_AFTER
 from certstore.renewal.renewal_windows import AriClient
 from tests.certificates import CertificateAuthority
@@ -227,7 +228,7 @@ def test_ca_that_is_down_is_not_waited_for_once_per_site(tmp_path: Path) -> None
             wait_for(lambda: all(stage.attempts(site) for site in sites), "every site's failure", seconds=60)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert len(asked) <= 2 * 4, "the first four orders, each with one check of what is wrong"
+    assert len(asked) <= 2 * CHECKS_AT_ONCE, "the first attempts, each with one check of what is wrong"
 
 
 def test_terms_that_nobody_agreed_to_need_a_person(tmp_path: Path) -> None:

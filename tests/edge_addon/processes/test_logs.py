@@ -4,6 +4,36 @@ import re
 import subprocess
 import sys
 
+NASTY = """
+import logging
+from edge_addon.processes import logs
+logs.configure("control")
+forged = "a\\r\\n2026-11-01T00:00:00+0000 control ERROR forged"
+for text in ("a\\x1b[2Jb", forged, "a\\x9b1mb", "a\\u202eb", "a\\x00\\x07b"):
+    logging.getLogger("x").warning("GET %s: refused", text)
+try:
+    raise ValueError("a\\n2026-11-01T00:00:00+0000 control ERROR forged")
+except ValueError:
+    logging.getLogger("x").exception("failed")
+"""
+
+
+def test_what_strangers_name_is_quoted_and_never_a_line_of_its_own() -> None:
+    ended = subprocess.run([sys.executable, "-c", NASTY], capture_output=True, timeout=60, check=True)
+    lines = ended.stderr.decode().split("\n")
+    assert all(line.isprintable() for line in lines)
+    own = [line for line in lines if line.startswith("20")]
+    assert [line.split(" ", 1)[1] for line in own] == [
+        r"control WARNING GET a\x1b[2Jb: refused",
+        r"control WARNING GET a\r",
+        r"control WARNING GET a\x9b1mb: refused",
+        r"control WARNING GET a\u202eb: refused",
+        r"control WARNING GET a\x00\x07b: refused",
+        "control ERROR failed",
+    ]
+    assert sum("forged" in line for line in lines) == 2
+
+
 PROGRAM = """
 import logging
 from edge_addon.processes import logs

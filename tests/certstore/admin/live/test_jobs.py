@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from certstore.admin.live.jobs import AT_ONCE, Job, Jobs
+from certstore.admin.live.jobs import AT_ONCE, AT_ONCE_PER_CUSTOMER, Job, Jobs
 from certstore.control.commands.results import OrderOutcome, OrderResult, PreflightResult
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action
 from certstore.model.progress import Tell
 from tests.certstore.stores import OTHER, SITE
 from tests.deadlines import wait_for
+
+ANNA, BOB = "user anna", "user bob"
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_job_ends_in_the_state_of_its_result(
     jobs: Jobs, act: Callable[[Tell], OrderResult | PreflightResult], state: str, message: str
 ) -> None:
     ended: list[Job] = []
-    job = jobs.start(SITE, Action.CERT_ORDER, act, ended.append)
+    job = jobs.start(ANNA, SITE, Action.CERT_ORDER, act, ended.append)
     wait_for(lambda: ended, "the end of the job")
     assert (job.is_over, job.state, job.message) == (True, state, message)
     assert job.to_json()["state"] == state
@@ -64,14 +66,14 @@ def test_same_action_runs_once_for_a_site_and_jobs_are_bounded(jobs: Jobs) -> No
         assert may_end.wait(30)
         return order(OrderOutcome.DONE)
 
-    jobs.start(SITE, Action.CERT_ORDER, act, ended.append)
+    jobs.start(ANNA, SITE, Action.CERT_ORDER, act, ended.append)
     with pytest.raises(RequestFailed, match="already running"):
-        jobs.start(SITE, Action.CERT_ORDER, act, ended.append)
-    jobs.start(SITE, Action.SITE_PREFLIGHT, act, ended.append)
+        jobs.start(ANNA, SITE, Action.CERT_ORDER, act, ended.append)
+    jobs.start(ANNA, SITE, Action.SITE_PREFLIGHT, act, ended.append)
     for number in range(AT_ONCE - 2):
-        jobs.start(f"{number}.test", Action.CERT_ORDER, act, ended.append)
+        jobs.start(ANNA, f"{number}.test", Action.CERT_ORDER, act, ended.append)
     with pytest.raises(RequestFailed, match="try again in a minute"):
-        jobs.start(OTHER, Action.CERT_ORDER, act, ended.append)
+        jobs.start(ANNA, OTHER, Action.CERT_ORDER, act, ended.append)
     may_end.set()
     wait_for(lambda: len(ended) == AT_ONCE, "the end of all jobs")
 
@@ -84,9 +86,25 @@ def test_job_that_a_stop_interrupts_has_not_failed(jobs: Jobs) -> None:
         returned.set()
         raise RequestFailed(Fault.BUSY, "the control process is ending")
 
-    job = jobs.start(SITE, Action.CERT_ORDER, act, ended.append)
+    job = jobs.start(ANNA, SITE, Action.CERT_ORDER, act, ended.append)
     jobs.stop()
     may_end.set()
     assert returned.wait(30)
     jobs._threads.shutdown(wait=True)
     assert (job.state, ended) == ("running", [])
+
+
+def test_a_customers_jobs_leave_room_for_others(jobs: Jobs) -> None:
+    going, ended = threading.Event(), list[Job]()
+
+    def act(tell: Tell) -> OrderResult:
+        going.wait(30)
+        return order(OrderOutcome.DONE)
+
+    for number in range(AT_ONCE_PER_CUSTOMER):
+        jobs.start(ANNA, f"{number}.test", Action.CERT_ORDER, act, ended.append, most=AT_ONCE_PER_CUSTOMER)
+    with pytest.raises(RequestFailed, match="of your orders"):
+        jobs.start(ANNA, SITE, Action.CERT_ORDER, act, ended.append, most=AT_ONCE_PER_CUSTOMER)
+    jobs.start(BOB, SITE, Action.CERT_ORDER, act, ended.append, most=AT_ONCE_PER_CUSTOMER)
+    going.set()
+    wait_for(lambda: len(ended) == AT_ONCE_PER_CUSTOMER + 1, "the end of all jobs")

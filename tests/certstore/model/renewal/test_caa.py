@@ -1,7 +1,7 @@
 import pytest
 
 from certstore.model.renewal.caa import caa_findings
-from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
+from certstore.model.renewal.preflight_facts import CaaFacts, Lookup, Severity
 
 OURS = ("letsencrypt.org",)
 ACCOUNT = "https://ca.test/acct/7"
@@ -72,8 +72,34 @@ def test_records_that_forbid_us(records: Records, words: str) -> None:
     assert "example.test" in message
 
 
-def test_ca_that_does_not_say_its_name_is_not_judged() -> None:
-    assert verdict(((False, "issue", "other.test"),), identities=()) is None
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["other.test"], "allow only other.test to issue"),
+        (["one.test; a=b", "two.test"], "allow only one.test, two.test to issue"),
+        ([";"], "allow no CA to issue"),
+    ],
+)
+def test_ca_that_does_not_say_its_name_is_doubtful(values: list[str], words: str) -> None:
+    facts = CaaFacts(Lookup.FOUND, "a.test", tuple((False, "issue", value) for value in values))
+    (finding,) = caa_findings("a.test", facts, method="http-01", identities=(), account_url=None)
+    assert (finding.code, finding.severity) == ("caa_unknown", Severity.DOUBTFUL)
+    assert words in finding.message
+
+
+def test_records_that_rule_nothing_say_nothing_about_a_nameless_ca() -> None:
+    assert verdict(((False, "iodef", "mailto:x@a.test"),), identities=()) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [(False, "issue", "x\x1b[2J\n"), (True, "x\x1b[2J", ""), (False, "issue", "y" * 5000)],
+    ids=["value", "tag", "long"],
+)
+def test_what_a_zone_says_is_quoted(record: tuple[bool, str, str]) -> None:
+    message = verdict((record,)) or ""
+    assert message.isprintable()
+    assert 20 < len(message) < 500
 
 
 @pytest.mark.parametrize("lookup", [Lookup.NO_DATA, Lookup.NO_SUCH_NAME, Lookup.TIMED_OUT])

@@ -33,7 +33,7 @@ def findings(facts: NameFacts) -> list[PreflightFinding]:
 
 
 def probed(address: str, answer: Answer) -> NameFacts:
-    return replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.OURS), ProbeFacts(address, answer, "seen")))
+    return replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.OURS), ProbeFacts(address, answer)))
 
 
 def test_name_that_leads_here_has_no_findings() -> None:
@@ -50,6 +50,10 @@ def test_name_that_leads_here_has_no_findings() -> None:
         (probed(PUBLIC, Answer.WRONG), "address_wrong", FATAL),
         (probed(PUBLIC_V6, Answer.WRONG), "address_wrong", FATAL),
         (probed(PRIVATE, Answer.WRONG), "address_wrong", DOUBTFUL),
+        (probed(PRIVATE, Answer.NO_HTTP), "address_wrong", DOUBTFUL),
+        (probed(PRIVATE, Answer.REDIRECT_ELSEWHERE), "address_wrong", DOUBTFUL),
+        (probed(PRIVATE, Answer.NOT_ASKED), "address_not_asked", DOUBTFUL),
+        (replace(GOOD, is_whole=False), "check_unfinished", DOUBTFUL),
         (probed(PUBLIC, Answer.REFUSED), "address_refused", DOUBTFUL),
         (probed(PUBLIC, Answer.TIMED_OUT), "address_timed_out", DOUBTFUL),
         (probed(PUBLIC_V6, Answer.UNREACHABLE), "address_unreachable", DOUBTFUL),

@@ -1,0 +1,88 @@
+"""One customer's slow servers delay nobody else: a tarpit for some names, a real Pebble for all."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certstore.acme.http01 import http01, http_listeners
+from certstore.acme.name_probe import Ports
+from certstore.control.upkeep import Upkeep
+from certstore.model.renewal.probe_targets import ProbeTargets
+from certstore.renewal.attempt_lanes import ATTEMPT_BOUND, CHECKS_AT_ONCE
+from certstore.renewal.loop import SiteBusy
+from certstore.store.writer_state import SiteProblem
+from tests.certstore.renewal.scene import Scene, scene
+from tests.deadlines import wait_for
+from tests.peers.tarpit import tarpit
+from tests.ports import free_port
+
+pytestmark = pytest.mark.peer
+
+SLOW = "127.0.0.5"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as made, ExitStack() as stack:
+        stack.enter_context(tarpit(made.responder.port, SLOW))
+        yield made
+
+
+def upkeep_of(stage: Scene, *, name_seconds: float) -> Upkeep:
+    """With preflights that ask where the scene's servers are, in place of port 80."""
+    upkeep = stage.upkeep()
+    context = upkeep.maintenance.context
+    ports, targets = Ports(stage.responder.port, free_port()), ProbeTargets(allows_private=True)
+    kind = http01(stage.writer.layout, http_listeners(stage.settings), ports, targets)
+    context.preflight = replace(context.preflight, kind=kind, name_seconds=name_seconds, seconds=name_seconds)
+    return upkeep
+
+
+def slow_sites(stage: Scene, count: int) -> list[str]:
+    sites = [f"slow{number}.test" for number in range(count)]
+    for site in sites:
+        stage.pebble.dns.add_a(site, SLOW)
+    return [stage.add(site) for site in sites]
+
+
+def test_slow_sites_do_not_stop_the_orders_of_others(stage: Scene) -> None:
+    slow = slow_sites(stage, 2 * CHECKS_AT_ONCE)
+    upkeep = upkeep_of(stage, name_seconds=2.0)
+    upkeep.start()
+    try:
+        wait_for(lambda: all(upkeep.maintenance.is_ordering(site) for site in slow[:CHECKS_AT_ONCE]), "slow checks")
+        good = [stage.add(f"good{number}.test") for number in range(6)]
+        wait_for(lambda: all(stage.version(site) == 1 for site in good), "the others' certificates", seconds=60)
+        assert not any(stage.version(site) for site in slow)
+        assert any(not stage.attempts(site) for site in slow), "the slow ones are still at it"
+    finally:
+        began = time.monotonic()
+        upkeep.stop()
+        assert time.monotonic() - began < 20
+
+
+def test_attempt_that_hangs_is_a_problem_and_ends_with_a_stop(stage: Scene) -> None:
+    (site,) = slow_sites(stage, 1)
+    upkeep = upkeep_of(stage, name_seconds=1000.0)
+    maintenance = upkeep.maintenance
+    upkeep.start()
+    try:
+        wait_for(lambda: maintenance.is_ordering(site), "an attempt")
+        assert maintenance.overdue(stage.clock()) == {}
+        with pytest.raises(SiteBusy):
+            maintenance.attempt_now(site, lambda step: None)
+        stage.clock.offset = ATTEMPT_BOUND + timedelta(minutes=1)
+        problems = wait_for(lambda: stage.writer.problems(site), "a problem")
+        assert problems[0].code == SiteProblem.ATTEMPT_OVERDUE
+        assert set(maintenance.overdue(stage.clock())) == {site}
+    finally:
+        began = time.monotonic()
+        upkeep.stop()
+    assert time.monotonic() - began < 5, "the stop did not wait for the probe"
+    assert stage.writer.problems(site) == ()
+    assert stage.tokens() == []
