@@ -10,9 +10,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization", "client", "import_sources", "journal", "loading", "models", "names", "people", "plan",
-    "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
-]  # fmt: skip
+    "authorization",
+    "client",
+    "counted_settings",
+    "import_sources",
+    "journal",
+    "loading",
+    "models",
+    "names",
+    "people",
+    "plan",
+    "preflight_facts",
+    "reader",
+    "requests",
+    "results",
+    "selection",
+    "site_settings",
+    "status",
+]
 
 
 class _Lazy(ModuleType):

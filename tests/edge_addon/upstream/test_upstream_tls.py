@@ -62,12 +62,10 @@ async def test_a_slow_client_gets_the_whole_body_of_a_server_that_closes_immedia
 ) -> None:
     """Everything sent before close_notify arrives, however late it is read."""
     body = bytes(range(256)) * (BIG // 256) + bytes(BIG % 256)
-    has_ended = threading.Event()
 
     def handle(connection: TlsConnection) -> None:
         connection.read_head()
         connection.send(head + body, close=True)
-        has_ended.set()
         connection.finish()
 
     async with edge_before(tmp_path, handle, server_context(tmp_path, version)) as (edge, _):
@@ -77,8 +75,7 @@ async def test_a_slow_client_gets_the_whole_body_of_a_server_that_closes_immedia
         unsent = next(iter(connections_of(edge.plane)))._transport.get_write_buffer_size
         await wait_for_in_loop(lambda: unsent() > 60_000, "back-pressure")
         await stands_still(unsent)
-        assert unsent() < 2_000_000
-        assert not has_ended.is_set()
+        assert unsent() < 2_000_000  # the rest may already be in the system's buffers, which take up to 33 MB
         got = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")[2]
         assert len(got) == BIG
         assert got == body
