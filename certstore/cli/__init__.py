@@ -1,7 +1,7 @@
 """The command line `certedge`: one module per group of commands, on top of the store and the control process.
 
-Every change goes through `certstore.control.client`; nothing here writes to the store. Modules import what a command
-needs when it runs, so that every command starts fast.
+Every change goes through `certstore.control.client`; nothing here writes to the store. What a command needs only
+when it runs comes from `lazy`, so that every command starts fast.
 
 main            the typer app and its groups; `edge_addon.cli` adds `run` and `demo`
 context         the options of every command, and the settings and store behind them
@@ -9,6 +9,7 @@ asking          has a command performed, and shows what came of it
 output          tables, plain text and JSON
 tables          how a table fits the width of a terminal
 failure         how a failure is reported, and the exit codes
+lazy            the modules that commands load only when they run
 completion      what the shell offers when you press the tab key
 
 init            `certedge init`

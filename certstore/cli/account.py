@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from certstore.cli.asking import ask_live
 from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.lazy import requests, results
 from certstore.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from certstore.control.commands.results import AccountsResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,9 +21,7 @@ app = typer.Typer(
 @app.command(epilog="Example: certedge account show --json")
 def show(config: Config = None, as_json: AsJson = False) -> None:
     """Show the account at each CA and the addresses that the CA writes to."""
-    from certstore.control.commands.requests import ShowAccountsRequest
-
-    _print(ask_live(open_edge(config), ShowAccountsRequest(), "read the accounts"), as_json=as_json)
+    _print(ask_live(open_edge(config), requests.ShowAccountsRequest(), "read the accounts"), as_json=as_json)
 
 
 @app.command(epilog="Example: certedge account register --agree-to-terms")
@@ -37,13 +33,11 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Register an account at every configured CA, or update the contact of an existing one."""
-    from certstore.control.commands.requests import RegisterAccountsRequest
-
-    request = RegisterAccountsRequest(agree_to_terms)
+    request = requests.RegisterAccountsRequest(agree_to_terms)
     _print(ask_live(open_edge(config), request, "register with the CA"), as_json=as_json)
 
 
-def _print(result: AccountsResult, *, as_json: bool) -> None:
+def _print(result: results.AccountsResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
         return

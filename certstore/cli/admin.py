@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +13,8 @@ from certstore.cli.asking import ask
 from certstore.cli.completion import site_keys, words
 from certstore.cli.context import AsJson, Config, argument, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import authorization, people, requests, results
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
-
-if TYPE_CHECKING:
-    from certstore.control.commands.results import TokenRemoved, UserFacts, UserResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,22 +61,17 @@ def add_user(
     as_json: AsJson = False,
 ) -> None:
     """Add a user of the console. You are prompted for the password."""
-    from certstore.control.commands.requests import AddUserRequest
-    from certstore.model.console.people import Role
-
     attempted = f"add the user {name}"
     edge = open_edge(config)
     password = _read_password(attempted, from_stdin=password_stdin)
-    request = AddUserRequest(name, _one_of(Role, role, attempted), password, tuple(site or ()), replace)
+    request = requests.AddUserRequest(name, _one_of(people.Role, role, attempted), password, tuple(site or ()), replace)
     _show(ask(edge, request, attempted), as_json=as_json)
 
 
 @user.command("list", epilog="Example: certedge admin user list")
 def list_users(config: Config = None, as_json: AsJson = False) -> None:
     """List the users, their sites and how they sign in."""
-    from certstore.control.commands.requests import ListUsersRequest
-
-    result = ask(open_edge(config), ListUsersRequest(), "list the users")
+    result = ask(open_edge(config), requests.ListUsersRequest(), "list the users")
     if as_json:
         print_json(result.to_json())
     else:
@@ -91,9 +84,7 @@ def remove_user(
     name: Annotated[str, argument("NAME", "The user to remove.")], config: Config = None, as_json: AsJson = False
 ) -> None:
     """Remove a user and sign them out at once. The last administrator can't be removed."""
-    from certstore.control.commands.requests import RemoveUserRequest
-
-    _show(ask(open_edge(config), RemoveUserRequest(name), f"remove the user {name}"), as_json=as_json)
+    _show(ask(open_edge(config), requests.RemoveUserRequest(name), f"remove the user {name}"), as_json=as_json)
 
 
 @token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
@@ -105,11 +96,8 @@ def add_token(
     as_json: AsJson = False,
 ) -> None:
     """Create a token for the API and print it. It can't be shown again."""
-    from certstore.control.commands.requests import AddTokenRequest
-    from certstore.model.console.authorization import Scope
-
     attempted = f"add the token {name}"
-    request = AddTokenRequest(name, _one_of(Scope, scope, attempted), tuple(site or ()))
+    request = requests.AddTokenRequest(name, _one_of(authorization.Scope, scope, attempted), tuple(site or ()))
     result = ask(open_edge(config), request, attempted)
     if as_json:
         print_json(result.to_json())
@@ -121,9 +109,7 @@ def add_token(
 @token.command("list", epilog="Example: certedge admin token list --json")
 def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
     """List the tokens. The text of a token begins with `cet_` and its key."""
-    from certstore.control.commands.requests import ListTokensRequest
-
-    result = ask(open_edge(config), ListTokensRequest(), "list the tokens")
+    result = ask(open_edge(config), requests.ListTokensRequest(), "list the tokens")
     if as_json:
         print_json(result.to_json())
         return
@@ -142,12 +128,10 @@ def remove_token(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a token at once."""
-    from certstore.control.commands.requests import RemoveTokenRequest
-
-    _show(ask(open_edge(config), RemoveTokenRequest(key), f"remove the token {key}"), as_json=as_json)
+    _show(ask(open_edge(config), requests.RemoveTokenRequest(key), f"remove the token {key}"), as_json=as_json)
 
 
-def _show(result: UserResult | TokenRemoved, *, as_json: bool) -> None:
+def _show(result: results.UserResult | results.TokenRemoved, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
     else:
@@ -166,7 +150,7 @@ def _sites(sites: Iterable[str] | None) -> str:
     return ", ".join(sites or ()) or "all"
 
 
-def _sign_in(user: UserFacts) -> str:
+def _sign_in(user: results.UserFacts) -> str:
     if not user.has_password:
         return "invited"
     return "password and code" if user.has_one_time_codes else "password"

@@ -6,36 +6,25 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, printable
+from certstore.cli.lazy import client, journal, preflight_facts, reader, requests, results, selection
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, short, utc
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.did_you_mean import site_advice
 
-if TYPE_CHECKING:
-    from certstore.control.commands.requests import CommandRequest
-    from certstore.control.commands.results import (
-        CommandResult,
-        InstallResult,
-        OrderResult,
-        PreflightNote,
-        RemoveResult,
-        Served,
-        SiteResult,
-    )
-
 ONCE_IT_RUNS = "once the service runs (certedge run)"
 
 
-def ask[R: CommandResult](edge: Edge, request: CommandRequest[R], attempted: str, *, log: int = logging.ERROR) -> R:
+def ask[R: results.CommandResult](
+    edge: Edge, request: requests.CommandRequest[R], attempted: str, *, log: int = logging.ERROR
+) -> R:
     """Perform a command through control, or under the lock; raises CommandFailed.
 
     On a terminal each step of a long one is shown, with the seconds since the start.
     """
-    from certstore.control.client import call
-
     # Where no control runs, the store's log would repeat what this command prints.
     logging.getLogger("certstore").setLevel(log)
     begun = time.monotonic()
@@ -45,25 +34,23 @@ def ask[R: CommandResult](edge: Edge, request: CommandRequest[R], attempted: str
             sys.stderr.write(f"{time.monotonic() - begun:6.1f} s  {printable(message)}\n")
 
     try:
-        return call(edge.settings, edge.base, request, on_progress=show)
+        return client.call(edge.settings, edge.base, request, on_progress=show)
     except RequestFailed as failure:
         raise _failed(edge, request, attempted, failure) from None
 
 
-def ask_live[R: CommandResult](edge: Edge, request: CommandRequest[R], attempted: str) -> R:
+def ask_live[R: results.CommandResult](edge: Edge, request: requests.CommandRequest[R], attempted: str) -> R:
     """`ask` for commands that wait for networks: what fails there is in their result, and need not be logged too."""
     return ask(edge, request, attempted, log=logging.CRITICAL)
 
 
-def _failed(edge: Edge, request: CommandRequest[Any], attempted: str, failure: RequestFailed) -> CommandFailed:
+def _failed(edge: Edge, request: requests.CommandRequest[Any], attempted: str, failure: RequestFailed) -> CommandFailed:
     """For an unknown site, the nearest known one is suggested here.
 
     Control does not suggest it: the console performs the same commands, for users who must not learn of other sites.
     """
-    from certstore.control.commands.requests import SiteRequest
-
     failed = CommandFailed.from_request(attempted, failure)
-    if failure.fault is Fault.NOT_FOUND and isinstance(request, SiteRequest):
+    if failure.fault is Fault.NOT_FOUND and isinstance(request, requests.SiteRequest):
         known = known_sites(edge)
         if known and request.site not in known:
             failed.remedy = f"{site_advice(request.site, known)}; a new one: certedge site add"
@@ -72,16 +59,15 @@ def _failed(edge: Edge, request: CommandRequest[Any], attempted: str, failure: R
 
 def known_sites(edge: Edge) -> Sequence[str]:
     """Their keys; empty if the store is new, or this user can't read it."""
-    from certstore.store.journal import JournalUnreadable
-    from certstore.store.reader import Store
-
     try:
-        return Store(edge.layout).sites()
-    except JournalUnreadable:
+        return reader.Store(edge.layout).sites()
+    except journal.JournalUnreadable:
         return ()
 
 
-def show_change(edge: Edge, result: InstallResult | SiteResult | RemoveResult, *, as_json: bool) -> None:
+def show_change(
+    edge: Edge, result: results.InstallResult | results.SiteResult | results.RemoveResult, *, as_json: bool
+) -> None:
     """Show what changed, its remaining problems, and what clients get: now, or once the service runs."""
     is_running = service_runs(edge)
     if as_json:
@@ -98,9 +84,7 @@ def show_change(edge: Edge, result: InstallResult | SiteResult | RemoveResult, *
 
 def service_runs(edge: Edge) -> bool:
     """Whether changes are served already. To be called after a change, by a user who was allowed to make it."""
-    from certstore.control.client import control_pid
-
-    return control_pid(edge.layout) is not None
+    return client.control_pid(edge.layout) is not None
 
 
 def show_whether_served(edge: Edge) -> None:
@@ -109,26 +93,22 @@ def show_whether_served(edge: Edge) -> None:
         print_lines(Cell(f"note: the certificate is served {ONCE_IT_RUNS}", WARNING))
 
 
-def _served_line(served: Served, *, is_running: bool) -> str:
-    from certstore.model.selection import EXPLANATIONS
-
+def _served_line(served: results.Served, *, is_running: bool) -> str:
     name = served.server_name
     when = f"now served for {name}" if is_running else f"served for {name} {ONCE_IT_RUNS}"
     what = f"{served.certificate} version {served.version} ({short(served.fingerprint)}…)"
-    return f"{when}: {what}: {EXPLANATIONS[served.reason]}"
+    return f"{when}: {what}: {selection.EXPLANATIONS[served.reason]}"
 
 
-def show_findings(findings: Sequence[PreflightNote]) -> None:
+def show_findings(findings: Sequence[results.PreflightNote]) -> None:
     """The findings of a preflight check, the more severe first, each with what to do."""
-    from certstore.model.renewal.preflight_facts import Severity
-
     for finding in findings:
-        is_fatal = finding.severity is Severity.FATAL
+        is_fatal = finding.severity is preflight_facts.Severity.FATAL
         label = "FATAL" if is_fatal else "doubtful"
         print_lines(Cell(f"{label}: {finding.message}", BAD if is_fatal else WARNING), f"  to do: {finding.remedy}")
 
 
-def order_failure(edge: Edge, result: OrderResult, attempted: str) -> CommandFailed:
+def order_failure(edge: Edge, result: results.OrderResult, attempted: str) -> CommandFailed:
     """An order that failed, or was held back by a limit, as a failure of the command."""
     remedy = result.remedy
     if result.link:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,15 +18,13 @@ from certstore.cli.asking import ask, known_sites, show_change
 from certstore.cli.completion import SiteKey
 from certstore.cli.context import AsJson, Config, Edge, argument, check_site_key, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import reader, requests, results, status
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
 from certstore.files.clock import utc_now
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
-
-if TYPE_CHECKING:
-    from certstore.control.commands.results import InstallResult
-    from certstore.model.record import Record
-    from certstore.store.status import VersionFacts
+from certstore.model.did_you_mean import site_advice
+from certstore.model.record import Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,15 +61,13 @@ def install(
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate and its key and make it the site's next version. A running service serves it at once."""
-    from certstore.control.commands.requests import InstallRequest
-
     attempted = f"install a certificate for {site}"
     paths = _given_files(fullchain, privkey, pem, p12, attempted)
     check_site_key(site, attempted)
     edge = open_edge(config)
     files = tuple(DroppedFile(path.name, _read(path, FILE_LIMIT, attempted)) for path in paths)
     password = _read_password(password_file, attempted) if password_file is not None else None
-    result = ask(edge, InstallRequest(site, files, password, force), attempted)
+    result = ask(edge, requests.InstallRequest(site, files, password, force), attempted)
     if not result.is_accepted:
         _show_refusal(result, attempted, as_json=as_json)
     show_change(edge, result, as_json=as_json)
@@ -80,11 +76,8 @@ def install(
 @app.command(epilog="Example: certedge cert history webmail.example.com")
 def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
     """List the site's versions, the live one marked, and the last attempts."""
-    from certstore.store.reader import Store
-    from certstore.store.status import history as versions_of
-
-    store = Store(_edge_with_site(site, config, f"read the history of {site}").layout)
-    versions, attempts = versions_of(store, site), store.records(site)[::-1]
+    store = reader.Store(_edge_with_site(site, config, f"read the history of {site}").layout)
+    versions, attempts = status.history(store, site), store.records(site)[::-1]
     if as_json:
         known = [each.to_json() for each in versions]
         print_json({"site": site, "versions": known, "attempts": [record.to_json() for record in attempts]})
@@ -102,12 +95,10 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make an earlier version live again."""
-    from certstore.control.commands.requests import RollbackRequest
-
     attempted = f"roll {site} back" + (f" to version {version}" if version is not None else "")
     check_site_key(site, attempted)
     edge = open_edge(config)
-    show_change(edge, ask(edge, RollbackRequest(site, version), attempted), as_json=as_json)
+    show_change(edge, ask(edge, requests.RollbackRequest(site, version), attempted), as_json=as_json)
 
 
 @app.command(
@@ -180,7 +171,7 @@ def _read_password(path: Path, attempted: str) -> bytes:
     return content.splitlines()[0] if content else b""
 
 
-def _show_refusal(result: InstallResult, attempted: str, *, as_json: bool) -> None:
+def _show_refusal(result: results.InstallResult, attempted: str, *, as_json: bool) -> None:
     """Raises CommandFailed with every reason, and a hint at --force if you may overrule all of them."""
     if as_json:
         print_json(result.to_json())
@@ -193,8 +184,6 @@ def _show_refusal(result: InstallResult, attempted: str, *, as_json: bool) -> No
 
 def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     """For commands that only read: something about the site must be in the store."""
-    from certstore.model.did_you_mean import site_advice
-
     check_site_key(site, attempted)
     edge = open_edge(config)
     layout = edge.layout
@@ -209,7 +198,7 @@ def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     return edge
 
 
-def _show_history(site: str, versions: Sequence[VersionFacts], attempts: Sequence[Record]) -> None:
+def _show_history(site: str, versions: Sequence[status.VersionFacts], attempts: Sequence[Record]) -> None:
     if versions:
         print_table(
             ("version", "", "made", "from", "valid until", "fingerprint", "names"),
@@ -232,7 +221,7 @@ def _when(instant: datetime) -> Cell:
     return Cell(utc(instant), short=utc(instant).removesuffix(" UTC"))
 
 
-def _version_row(facts: VersionFacts) -> tuple[str | Cell, ...]:
+def _version_row(facts: status.VersionFacts) -> tuple[str | Cell, ...]:
     version = facts.version
     left = remaining(version.not_after, utc_now())
     return (

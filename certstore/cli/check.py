@@ -9,27 +9,21 @@ import dataclasses
 import grp
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from certstore.cli.context import AsJson, Config, Edge, chosen_config
 from certstore.cli.failure import CommandFailed, Exit, show_failure
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
+from certstore.cli.lazy import loading, models
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
-
-if TYPE_CHECKING:
-    from certstore.model.layout import Layout
-    from certstore.model.settings.loading import SettingsFault
-    from certstore.model.settings.models import Settings
+from certstore.model.layout import Layout
 
 
 def check_config(config: Config = None, as_json: AsJson = False) -> None:
     """Check edge.yaml and every site.yaml of its store."""
-    from certstore.model.settings.loading import parse_settings, parse_site
-
     path = chosen_config(config)
-    settings, faults = _check(path, parse_settings)
+    settings, faults = _check(path, loading.parse_settings)
     files, notes = [str(path)], list[str]()
     ignored: dict[Path, str] = {}
     if settings is not None:
@@ -40,7 +34,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         hosts: set[str] = set()
         for site_yaml in _site_files(layout):
             files.append(str(site_yaml))
-            site, site_faults = _check(site_yaml, parse_site)
+            site, site_faults = _check(site_yaml, loading.parse_site)
             faults += site_faults
             hosts |= {site.host} if site is not None else set()
         ignored = ignored_entries(layout, hosts)
@@ -59,18 +53,16 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         raise typer.Exit(Exit.USAGE)
 
 
-def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, list[SettingsFault]]:
-    from certstore.model.settings.loading import SettingsError, SettingsFault
-
+def _check[T](path: Path, parse: Callable[[str, str], T]) -> tuple[T | None, list[loading.SettingsFault]]:
     try:
         return parse(path.read_text(encoding="utf-8-sig"), str(path)), []
     except OSError as error:
         reason = f"the file can't be read: {error.strerror}"
     except UnicodeDecodeError as error:
         reason = f"the file is not UTF-8 text (byte {error.start})"
-    except SettingsError as error:
+    except loading.SettingsError as error:
         return None, list(error.faults)
-    return None, [SettingsFault(str(path), None, None, None, None, reason)]
+    return None, [loading.SettingsFault(str(path), None, None, None, None, reason)]
 
 
 def _site_files(layout: Layout) -> Iterator[Path]:
@@ -84,9 +76,7 @@ def _site_files(layout: Layout) -> Iterator[Path]:
             yield site_yaml
 
 
-def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
-    from certstore.model.settings.loading import SettingsFault
-
+def _unknown_group(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:
     group = settings.keys_group
     try:
         known = group is None or grp.getgrnam(group) is not None
@@ -95,13 +85,11 @@ def _unknown_group(config: Path, settings: Settings) -> list[SettingsFault]:
     if known:
         return []
     reason = f"there is no group {group} on this machine"
-    return [SettingsFault(str(config), None, "keys_group", group, "an existing group", reason)]
+    return [loading.SettingsFault(str(config), None, "keys_group", group, "an existing group", reason)]
 
 
-def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
+def _missing_files(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:
     """Files that edge.yaml names and that do not exist. The settings models never read the disk."""
-    from certstore.model.settings.loading import SettingsFault
-
     smtp, webhook = settings.notify.smtp, settings.notify.webhook
     named: list[tuple[str, Path | None]] = [("acme.ca_file", settings.acme.ca_file)]
     for position, upstream in enumerate(settings.upstream):
@@ -114,7 +102,9 @@ def _missing_files(config: Path, settings: Settings) -> list[SettingsFault]:
     if webhook is not None:
         named += [(f"notify.webhook.{key}", getattr(webhook, key)) for key in ("secret_file", "ca_file")]
     return [
-        SettingsFault(str(config), None, key, str(path), "the path of an existing file", f"there is no file {path}")
+        loading.SettingsFault(
+            str(config), None, key, str(path), "the path of an existing file", f"there is no file {path}"
+        )
         for key, path in named
         if path is not None and not (config.parent / path).exists()
     ]

@@ -12,6 +12,7 @@ import typer
 
 from certstore.cli.context import Edge, argument, chosen_config, given_config, open_edge
 from certstore.cli.failure import CommandFailed
+from certstore.cli.lazy import site_settings
 
 Completer = Callable[[str], list[str]]
 
@@ -52,13 +53,11 @@ def _edge(context: typer.Context) -> Edge | None:
 
 
 def _folders(edge: Edge) -> set[str]:
-    from certstore.store.site_settings import is_usable_key
-
     try:
         entries = [path.name for path in edge.layout.domains.iterdir() if path.is_dir()]
     except OSError:
         return set()
-    return {"main", *filter(is_usable_key, entries)}
+    return {"main", *filter(site_settings.is_usable_key, entries)}
 
 
 def _starting(incomplete: str, found: Iterable[str]) -> list[str]:

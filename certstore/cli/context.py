@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import journal, loading, models, names, reader
+from certstore.model.layout import Layout
 
 if TYPE_CHECKING:
-    from certstore.model.layout import Layout
-    from certstore.model.settings.models import Settings
     from certstore.model.snapshot import Snapshot
 
 DEFAULT_CONFIG = Path("edge.yaml")
@@ -29,7 +29,7 @@ class Edge:
     """Settings, the file they came from, and the store that they name."""
 
     config: Path
-    settings: Settings
+    settings: models.Settings
 
     @property
     def base(self) -> Path:
@@ -38,18 +38,13 @@ class Edge:
 
     @property
     def layout(self) -> Layout:
-        from certstore.model.layout import Layout
-
         return Layout(self.base / self.settings.store)
 
     def snapshot(self) -> Snapshot | None:
         """What the workers serve from; None if the store is new, or this user can't read it."""
-        from certstore.store.journal import JournalUnreadable
-        from certstore.store.reader import Store
-
         try:
-            return Store(self.layout).snapshot()
-        except JournalUnreadable:
+            return reader.Store(self.layout).snapshot()
+        except journal.JournalUnreadable:
             return None
 
 
@@ -104,8 +99,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def open_edge(config: Path | None) -> Edge:
     """Read and check edge.yaml; raises CommandFailed."""
-    from certstore.model.settings.loading import SettingsError, parse_settings
-
     path = chosen_config(config)
     attempted = f"read the settings {path}"
     try:
@@ -119,20 +112,18 @@ def open_edge(config: Path | None) -> Edge:
     except UnicodeDecodeError as error:
         raise CommandFailed(attempted, f"not UTF-8 text (byte {error.start})", "", Exit.USAGE) from None
     try:
-        return Edge(path, parse_settings(text, str(path)))
-    except SettingsError as error:
+        return Edge(path, loading.parse_settings(text, str(path)))
+    except loading.SettingsError as error:
         raise CommandFailed(attempted, str(error), "", Exit.USAGE) from None
 
 
 def check_site_key(site: str, attempted: str) -> None:
     """Raises CommandFailed when the text is not a valid site key."""
-    from certstore.model.names import DomainName, InvalidName, is_site_key
-
-    if is_site_key(site):
+    if names.is_site_key(site):
         return
     try:
-        advice = f"did you mean {DomainName.parse(site).value}?"
-    except InvalidName:
+        advice = f"did you mean {names.DomainName.parse(site).value}?"
+    except names.InvalidName:
         advice = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens."
     found = f"{site!r:.100} is not a valid site key"
     raise CommandFailed(attempted, found, f"{advice} To list the sites: certedge site list", Exit.USAGE)

@@ -5,27 +5,22 @@ Reads what the workers read, so no process has to run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from certstore.cli.completion import host_names, words
 from certstore.cli.context import AsJson, Config, argument, open_edge
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import models, names, selection
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 
-if TYPE_CHECKING:
-    from certstore.model.selection import Selection
-    from certstore.model.settings.models import ListenerKind
-
 
 def _kinds() -> list[str]:
     """Of listeners with TLS."""
-    from certstore.model.settings.models import ListenerKind
-
-    return [each.value for each in ListenerKind if not each.is_clear_text]
+    return [each.value for each in models.ListenerKind if not each.is_clear_text]
 
 
 def explain(
@@ -42,55 +37,48 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show which certificate a client gets for NAME, and why."""
-    from certstore.model.selection import select
-
     edge = open_edge(config)
     listener = _listener_kind(kind)
     snapshot = read_store(edge, f"explain {name!r}", lambda store: store.snapshot())
-    selection = select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
+    choice = selection.select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
     if as_json:
-        print_json(selection_facts(selection, name or None, listener.value))
+        print_json(selection_facts(choice, name or None, listener.value))
     else:
-        _show(selection, name or None, listener.value)
+        _show(choice, name or None, listener.value)
 
 
-def selection_facts(selection: Selection, server_name: str | None, kind: str) -> dict[str, Any]:
-    certificate = selection.certificate
+def selection_facts(choice: selection.Selection, server_name: str | None, kind: str) -> dict[str, Any]:
+    certificate = choice.certificate
     return {
         "server_name": server_name,
         "kind": kind,
         "certificate": certificate.site,
-        "reason": selection.reason.value,
+        "reason": choice.reason.value,
         "fingerprint": certificate.fingerprint,
         "version": certificate.version,
     }
 
 
-def _listener_kind(kind: str) -> ListenerKind:
-    from certstore.model.settings.models import ListenerKind
-
+def _listener_kind(kind: str) -> models.ListenerKind:
     allowed = _kinds()
     if kind not in allowed:
         found = f"{kind!r} is not a kind of listener with TLS; allowed: {', '.join(allowed)}"
         raise CommandFailed("explain which certificate is served", found, "", Exit.USAGE)
-    return ListenerKind(kind)
+    return models.ListenerKind(kind)
 
 
-def _show(selection: Selection, server_name: str | None, kind: str) -> None:
-    from certstore.model.names import covers, normalise_server_name
-    from certstore.model.selection import EXPLANATIONS
-
-    now, certificate = utc_now(), selection.certificate
-    name = normalise_server_name(server_name)
-    is_covered = name is not None and covers(certificate.dns_names, name)
+def _show(choice: selection.Selection, server_name: str | None, kind: str) -> None:
+    now, certificate = utc_now(), choice.certificate
+    name = names.normalise_server_name(server_name)
+    is_covered = name is not None and names.covers(certificate.dns_names, name)
     left = remaining(certificate.not_after, now)
     print_facts(
         [
             ("server name", server_name or "(none)"),
             ("listener", kind),
             ("certificate", Cell(certificate.site, GOOD if is_covered and left != "expired" else WARNING)),
-            ("reason", EXPLANATIONS[selection.reason]),
-            ("site", selection.entry.site),
+            ("reason", selection.EXPLANATIONS[choice.reason]),
+            ("site", choice.entry.site),
             ("version", str(certificate.version)),
             ("fingerprint", certificate.fingerprint),
             ("names in it", " ".join(certificate.dns_names)),

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from certstore.cli.lazy import names, site_settings
 from certstore.cli.output import WARNING, Cell
-from certstore.model.layout import DROP_SUFFIX
-
-if TYPE_CHECKING:
-    from certstore.model.layout import Layout
+from certstore.model.layout import DROP_SUFFIX, Layout
 
 
 def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
     """What to do, by path; `hosts` are those of all sites. Raises OSError if domains/ can't be read."""
-    from certstore.store.site_settings import is_usable_key, may_be_bare
-
     if not layout.domains.is_dir():
         return {}
     entries = sorted(path for path in layout.domains.iterdir() if not path.name.startswith("."))
     ignored = {}
     for path in entries:
         if path.is_dir():
-            is_known = is_usable_key(path.name)
+            is_known = site_settings.is_usable_key(path.name)
         elif path.suffix == DROP_SUFFIX:
-            has_folder = is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
-            is_known = has_folder or path.stem in hosts or may_be_bare(path.stem)
+            has_folder = site_settings.is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
+            is_known = has_folder or path.stem in hosts or site_settings.may_be_bare(path.stem)
         else:
             continue  # notes and the like
         if not is_known:
@@ -47,16 +42,14 @@ def ignored_facts(ignored: dict[Path, str]) -> list[dict[str, str]]:
 
 
 def _what_to_do(layout: Layout, path: Path) -> str:
-    from certstore.model.names import DomainName, InvalidName
-
     is_folder = path.is_dir()
     name, suffix = (path.name, "") if is_folder else (path.stem, DROP_SUFFIX)
     if name == "main":
         place = layout.drop_folder("main") if is_folder else layout.drop_file("main")
         return f"move it to {place}, the main site's place"
     try:
-        host = DomainName.parse(name).value
-    except InvalidName:
+        host = names.DomainName.parse(name).value
+    except names.InvalidName:
         host = name
     if host == name or "." not in host:
         or_else = "" if is_folder else ", or to the name of the site's folder"

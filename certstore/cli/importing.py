@@ -8,19 +8,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from certstore.cli.asking import ask_live, show_whether_served
 from certstore.cli.context import AsJson, Config, Edge, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import import_sources, requests, results
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
 from certstore.control.commands.json_values import encode
 from certstore.model.record import Outcome
-
-if TYPE_CHECKING:
-    from certstore.cli.import_sources import Found, FoundSite
 
 _ATTEMPTED = "import certificates"
 
@@ -51,8 +49,6 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import sites, certificates and the CA account of another program. Its own files do not change."""
-    from certstore.cli.import_sources import READERS
-
     given = {"certbot": certbot, "acme.sh": acme_sh, "bluemind": bluemind}
     chosen = [(program, folder) for program, folder in given.items() if folder is not None]
     if len(chosen) != 1:
@@ -61,7 +57,7 @@ def import_(
     program, folder = chosen[0]
     edge = open_edge(config)
     try:
-        found = READERS[program](folder)
+        found = import_sources.READERS[program](folder)
     except OSError as error:
         raise CommandFailed(
             _ATTEMPTED, f"{error.filename}: {error.strerror}", "name the right folder, and run the command as root"
@@ -77,12 +73,12 @@ def import_(
     _report(edge, found, _import_all(edge, program, found), as_json=as_json)
 
 
-def _planned(site: FoundSite) -> dict[str, Any]:
+def _planned(site: import_sources.FoundSite) -> dict[str, Any]:
     names = [site.host, *site.additional_names]
     return {"site": site.site, "names": names, "certificate": site.certificate.value, "from": site.path}
 
 
-def _show(found: Found) -> None:
+def _show(found: import_sources.Found) -> None:
     if found.sites:
         rows = [
             (each.site, each.certificate.value, " ".join((each.host, *each.additional_names)), each.path)
@@ -96,43 +92,38 @@ def _show(found: Found) -> None:
         print_lines("nothing to import")
 
 
-def _import_all(edge: Edge, program: str, found: Found) -> list[Imported]:
+def _import_all(edge: Edge, program: str, found: import_sources.Found) -> list[Imported]:
     """Accounts first: the certificate of a site that is set to acme may be ordered within seconds."""
-    from certstore.control.commands.requests import AdoptAccountRequest
-    from certstore.control.commands.results import AdoptOutcome
-
     for account in found.accounts:
-        request = AdoptAccountRequest(account.directory, account.url, account.key_pem, account.contact)
+        request = requests.AdoptAccountRequest(account.directory, account.url, account.key_pem, account.contact)
         result = ask_live(edge, request, f"import the account at {account.directory}")
         if sys.stdout.isatty():
-            print_lines(Cell(result.message, GOOD if result.outcome is AdoptOutcome.ADOPTED else QUIET))
+            print_lines(Cell(result.message, GOOD if result.outcome is results.AdoptOutcome.ADOPTED else QUIET))
     snapshot = edge.snapshot()
     known = {entry.host: entry.site for entry in snapshot.sites.values()} if snapshot is not None else {}
     return [_import_site(edge, program, site, known) for site in found.sites]
 
 
-def _import_site(edge: Edge, program: str, site: FoundSite, known: dict[str, str]) -> Imported:
+def _import_site(edge: Edge, program: str, site: import_sources.FoundSite, known: dict[str, str]) -> Imported:
     """The certificate before `acme`, so that it is renewed when due instead of ordered again at once."""
-    from certstore.control.commands.requests import AddSiteRequest, ImportRequest, SetSiteRequest
-
     key = known.get(site.host, site.site)
     attempted = f"import {site.host}"
     names = list(site.additional_names)
     try:
         if key not in known.values() and key != "main":
             settings = {"host": site.host, "additional_names": names, "certificate": "file"}
-            ask_live(edge, AddSiteRequest(key, settings), attempted)
+            ask_live(edge, requests.AddSiteRequest(key, settings), attempted)
         elif key in ("main", site.site):
             changes = {"host": site.host} if key == "main" else {}
-            ask_live(edge, SetSiteRequest(key, changes | {"additional_names": names}), attempted)
-        result = ask_live(edge, ImportRequest(key, site.files, program), attempted)
-        ask_live(edge, SetSiteRequest(key, {"certificate": site.certificate.value}), attempted)
+            ask_live(edge, requests.SetSiteRequest(key, changes | {"additional_names": names}), attempted)
+        result = ask_live(edge, requests.ImportRequest(key, site.files, program), attempted)
+        ask_live(edge, requests.SetSiteRequest(key, {"certificate": site.certificate.value}), attempted)
     except CommandFailed as failure:
         return Imported(key, Outcome.FAILED, failure.found)
     return Imported(key, result.outcome, result.message, result.version)
 
 
-def _report(edge: Edge, found: Found, results: list[Imported], *, as_json: bool) -> None:
+def _report(edge: Edge, found: import_sources.Found, results: list[Imported], *, as_json: bool) -> None:
     if as_json:
         print_json({"sites": encode(results), "notes": list(found.notes)})
     elif results:

@@ -14,6 +14,8 @@ import typer
 
 from certstore.cli.context import option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import models
+from certstore.cli.lazy import names as domain_names
 from certstore.cli.output import print_lines
 from certstore.model import layout as names
 
@@ -90,23 +92,19 @@ def init(
 
 def settings_text() -> str:
     """With an example of every mail listener; its mail server's port is 1000 above the protocol's clear-text port."""
-    from certstore.model.settings.models import ListenerKind
-
     mail = "\n".join(
         f'  # - {{kind: {kind}, listen: "0.0.0.0:{kind.usual_port}", '
-        f'upstream: "127.0.0.1:{1000 + ListenerKind(kind.removesuffix("s")).usual_port}", proxy_protocol: v2}}'
-        for kind in ListenerKind
+        f'upstream: "127.0.0.1:{1000 + models.ListenerKind(kind.removesuffix("s")).usual_port}", proxy_protocol: v2}}'
+        for kind in models.ListenerKind
         if kind.is_mail
     )
     return _SETTINGS.replace("{mail}", mail)
 
 
 def _host_name(host: str, attempted: str) -> str:
-    from certstore.model.names import DomainName, InvalidName
-
     try:
-        return DomainName.parse(host).value
-    except InvalidName as error:
+        return domain_names.DomainName.parse(host).value
+    except domain_names.InvalidName as error:
         raise CommandFailed(attempted, str(error), "", Exit.USAGE) from None
 
 

@@ -1,4 +1,4 @@
-"""The typer app of `certedge`: one line per command. Modules import what their commands need when these run."""
+"""The typer app of `certedge`: one line per command."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import typer
 from certstore.cli.asking import ask_live
 from certstore.cli.context import AsJson, Config, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed
+from certstore.cli.lazy import requests
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
 app = typer.Typer(
@@ -28,10 +29,8 @@ def send_test(
     as_json: AsJson = False,
 ) -> None:
     """Send a test warning the way warnings are sent: by mail to everyone in notify.to, and to the webhook."""
-    from certstore.control.commands.requests import TestMailRequest
-
     attempted = "send a test mail"
-    result = ask_live(open_edge(config), TestMailRequest(tuple(to or ())), attempted)
+    result = ask_live(open_edge(config), requests.TestMailRequest(tuple(to or ())), attempted)
     if as_json:
         print_json(result.to_json())
     elif result.sent:

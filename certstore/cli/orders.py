@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,8 @@ from certstore.cli.asking import ask_live, order_failure, show_findings, show_wh
 from certstore.cli.completion import SiteKey, site_keys
 from certstore.cli.context import AsJson, Config, argument, check_site_key, open_edge
 from certstore.cli.failure import Exit
+from certstore.cli.lazy import requests, results
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table, short, utc
-
-if TYPE_CHECKING:
-    from certstore.control.commands.results import NotDue, OrderResult
 
 _STYLES = {"done": GOOD, "failed": BAD, "held": WARNING, "not_due": QUIET}
 
@@ -29,14 +27,11 @@ def request(
     as_json: AsJson = False,
 ) -> None:
     """Order a new certificate for SITE now. The site needs `certificate: acme`."""
-    from certstore.control.commands.requests import OrderRequest
-    from certstore.control.commands.results import OrderOutcome
-
     attempted = f"order a certificate for {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    result = ask_live(edge, OrderRequest(site, force), attempted)
-    is_done = result.outcome is OrderOutcome.DONE
+    result = ask_live(edge, requests.OrderRequest(site, force), attempted)
+    is_done = result.outcome is results.OrderOutcome.DONE
     if as_json:
         print_json(result.to_json())
         if not is_done:
@@ -63,14 +58,11 @@ def renew(
     as_json: AsJson = False,
 ) -> None:
     """Renew the certificates that are due, without waiting for the next automatic attempt."""
-    from certstore.control.commands.requests import RenewRequest
-    from certstore.control.commands.results import OrderOutcome
-
     attempted = "renew " + (", ".join(sites) if sites else "what is due")
     for site in sites or ():
         check_site_key(site, attempted)
     edge = open_edge(config)
-    result = ask_live(edge, RenewRequest(tuple(sites or ()), force), attempted)
+    result = ask_live(edge, requests.RenewRequest(tuple(sites or ()), force), attempted)
     if as_json:
         print_json(result.to_json())
     elif result.sites:
@@ -79,18 +71,16 @@ def renew(
             for each in result.sites
         ]
         print_table(("site", "outcome", "what"), rows, wraps=("what",))
-        if any(each.outcome is OrderOutcome.DONE for each in result.sites):
+        if any(each.outcome is results.OrderOutcome.DONE for each in result.sites):
             show_whether_served(edge)
     else:
         print_lines("no site has `certificate: acme`")
-    if any(each.outcome in (OrderOutcome.FAILED, OrderOutcome.HELD) for each in result.sites):
+    if any(each.outcome in (results.OrderOutcome.FAILED, results.OrderOutcome.HELD) for each in result.sites):
         raise typer.Exit(Exit.FAILED)
 
 
-def _what(result: OrderResult | NotDue) -> str:
-    from certstore.control.commands.results import NotDue
-
-    if isinstance(result, NotDue):
+def _what(result: results.OrderResult | results.NotDue) -> str:
+    if isinstance(result, results.NotDue):
         with suppress(ValueError):  # it has no due time
             return f"not due before {utc(datetime.fromisoformat(result.due))}"
     return result.message
@@ -98,11 +88,9 @@ def _what(result: OrderResult | NotDue) -> str:
 
 def preflight(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
     """Check what an order for SITE depends on: the CA's directory, and each name's DNS, port 80 and CAA records."""
-    from certstore.control.commands.requests import PreflightRequest
-
     attempted = f"check whether a certificate for {site} can be ordered"
     check_site_key(site, attempted)
-    result = ask_live(open_edge(config), PreflightRequest(site), attempted)
+    result = ask_live(open_edge(config), requests.PreflightRequest(site), attempted)
     if as_json:
         print_json(result.to_json())
     elif result.findings:

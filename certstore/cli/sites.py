@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -12,11 +12,9 @@ from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
 from certstore.cli.completion import SiteKey, words
 from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import models, requests, status
 from certstore.cli.output import print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
-
-if TYPE_CHECKING:
-    from certstore.store.status import SiteFacts
 
 app = typer.Typer(
     no_args_is_help=True, help="List, show, add, change and remove sites.", epilog="Example: certedge site list"
@@ -27,8 +25,6 @@ CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "conta
 
 
 def _key_types() -> Iterable[str]:
-    from certstore.model.settings import models
-
     return get_args(models.KeyType)
 
 
@@ -102,15 +98,13 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a site: a folder with its site.yaml. SITE is also its host name, unless --host gives another."""
-    from certstore.control.commands.requests import AddSiteRequest
-
     attempted = f"add the site {site}"
     check_site_key(site, attempted)
     if host is None and "." not in site:
         raise CommandFailed(attempted, f"{site} is not a host name", "give the site's host with --host", Exit.USAGE)
     given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
     edge = open_edge(config)
-    request = AddSiteRequest(site, {"host": host or site, **given})
+    request = requests.AddSiteRequest(site, {"host": host or site, **given})
     show_change(edge, ask(edge, request, attempted), as_json=as_json)
     _show_next_step(edge, site, certificate, as_json=as_json)
 
@@ -141,17 +135,17 @@ def set_site(
     as_json: AsJson = False,
 ) -> None:
     """Change the settings of a site; all others stay. --name replaces the whole list of additional names."""
-    from certstore.control.commands.requests import SetSiteRequest
-
     attempted = f"change the site {site}"
     check_site_key(site, attempted)
     changes = _given(names, certificate, upstream, inspect, contact, key_type, profile)
     if host is not None:
         changes["host"] = host
-    request = SetSiteRequest(site, changes, tuple(unset or ()), tuple(add_name or ()), tuple(remove_name or ()))
+    request = requests.SetSiteRequest(
+        site, changes, tuple(unset or ()), tuple(add_name or ()), tuple(remove_name or ())
+    )
     if unknown := [key for key in unset or () if key not in CAN_BE_UNSET]:
         raise CommandFailed(attempted, f"--unset {unknown[0]}: allowed: {', '.join(CAN_BE_UNSET)}", "", Exit.USAGE)
-    if request == SetSiteRequest(site):
+    if request == requests.SetSiteRequest(site):
         raise CommandFailed(attempted, "no change was given", "see: certedge site set --help", Exit.USAGE)
     edge = open_edge(config)
     show_change(edge, ask(edge, request, attempted), as_json=as_json)
@@ -166,14 +160,12 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a site. Its names get the main certificate; its versions stay in the archive."""
-    from certstore.control.commands.requests import RemoveSiteRequest
-
     attempted = f"remove the site {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
     if not yes:
         _confirm(site, attempted)
-    show_change(edge, ask(edge, RemoveSiteRequest(site), attempted), as_json=as_json)
+    show_change(edge, ask(edge, requests.RemoveSiteRequest(site), attempted), as_json=as_json)
 
 
 def _show_next_step(edge: Edge, site: str, certificate: str | None, *, as_json: bool) -> None:
@@ -213,6 +205,6 @@ def _given(
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _listed(facts: SiteFacts) -> dict[str, Any]:
+def _listed(facts: status.SiteFacts) -> dict[str, Any]:
     whole = facts.to_json()
     return {key: whole[key] for key in ("site", "host", "names", "source", "version", "not_after", "state")}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
+from certstore.cli.lazy import client, journal, reader
+from certstore.cli.lazy import status as site_status
 from certstore.cli.output import (
     BAD,
     GOOD,
@@ -25,10 +27,10 @@ from certstore.cli.output import (
     utc,
 )
 from certstore.files.clock import utc_now
-
-if TYPE_CHECKING:
-    from certstore.store.reader import Store
-    from certstore.store.status import SiteFacts
+from certstore.model.certificate.findings import Finding
+from certstore.model.did_you_mean import site_advice
+from certstore.model.record import Outcome
+from certstore.store.errors import UnknownSite
 
 _STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid": BAD, "none": QUIET}
 
@@ -55,47 +57,37 @@ def status(
         raise typer.Exit(Exit.PROBLEMS)
 
 
-def read_all(edge: Edge, attempted: str) -> list[SiteFacts]:
+def read_all(edge: Edge, attempted: str) -> list[site_status.SiteFacts]:
     """Every site, main first; raises CommandFailed while there is no snapshot."""
-    from certstore.store.status import status as all_facts
 
-    def ask(store: Store) -> list[SiteFacts]:
-        return [_with_failed_order(store, facts) for facts in all_facts(store, utc_now())]
+    def ask(store: reader.Store) -> list[site_status.SiteFacts]:
+        return [_with_failed_order(store, facts) for facts in site_status.status(store, utc_now())]
 
     return read_store(edge, attempted, ask)
 
 
-def read_one(edge: Edge, site: str, attempted: str) -> SiteFacts:
+def read_one(edge: Edge, site: str, attempted: str) -> site_status.SiteFacts:
     """Raises CommandFailed when there is no such site."""
-    from certstore.model.did_you_mean import site_advice
-    from certstore.store.errors import UnknownSite
-    from certstore.store.status import site_facts
 
-    def ask(store: Store) -> SiteFacts:
+    def ask(store: reader.Store) -> site_status.SiteFacts:
         try:
-            return _with_failed_order(store, site_facts(store, site, utc_now()))
+            return _with_failed_order(store, site_status.site_facts(store, site, utc_now()))
         except UnknownSite as error:
             raise CommandFailed(attempted, str(error), site_advice(site, store.sites())) from None
 
     return read_store(edge, attempted, ask)
 
 
-def read_store[T](edge: Edge, attempted: str, ask: Callable[[Store], T]) -> T:
+def read_store[T](edge: Edge, attempted: str, ask: Callable[[reader.Store], T]) -> T:
     """What `ask` finds in the store; raises CommandFailed if there is no snapshot, or not for this user."""
-    from certstore.store.journal import JournalUnreadable
-    from certstore.store.reader import Store
-
     try:
-        return ask(Store(edge.layout))
-    except JournalUnreadable as error:
+        return ask(reader.Store(edge.layout))
+    except journal.JournalUnreadable as error:
         raise _unreadable(edge, attempted, error) from None
 
 
-def _with_failed_order(store: Store, facts: SiteFacts) -> SiteFacts:
+def _with_failed_order(store: reader.Store, facts: site_status.SiteFacts) -> site_status.SiteFacts:
     """With a problem for an order that failed, unless one has succeeded since."""
-    from certstore.model.certificate.findings import Finding
-    from certstore.model.record import Outcome
-
     if facts.source != "acme":
         return facts
     for record in reversed(store.records(facts.site)):
@@ -121,7 +113,7 @@ def _unreadable(edge: Edge, attempted: str, error: Exception) -> CommandFailed:
     return CommandFailed(attempted, found, remedy)
 
 
-def expiry_cell(facts: SiteFacts) -> Cell:
+def expiry_cell(facts: site_status.SiteFacts) -> Cell:
     if facts.certificate is None:
         return Cell("")
     not_after = facts.certificate.not_after
@@ -130,11 +122,11 @@ def expiry_cell(facts: SiteFacts) -> Cell:
     return Cell(f"{not_after:%Y-%m-%d} ({left})", style, short=f"{not_after:%Y-%m-%d}")
 
 
-def state_cell(facts: SiteFacts) -> Cell:
+def state_cell(facts: site_status.SiteFacts) -> Cell:
     return Cell(facts.state.value, _STATE_STYLES[facts.state.value])
 
 
-def show_site(facts: SiteFacts) -> None:
+def show_site(facts: site_status.SiteFacts) -> None:
     certificate, last = facts.certificate, facts.last_attempt
     pairs: list[tuple[str, str | Cell]] = [
         ("site", facts.site),
@@ -156,7 +148,7 @@ def show_site(facts: SiteFacts) -> None:
     print_lines(*(Cell(f"problem: {problem.message}", WARNING) for problem in facts.problems))
 
 
-def _show_table(shown: list[SiteFacts]) -> None:
+def _show_table(shown: list[site_status.SiteFacts]) -> None:
     rows = []
     for facts in shown:
         version = str(facts.certificate.version) if facts.certificate else ""
@@ -174,7 +166,7 @@ def _show_table(shown: list[SiteFacts]) -> None:
         print_lines(*(Cell(f"{facts.site}: {problem.message}", WARNING) for problem in facts.problems))
 
 
-def _summary(sites: list[SiteFacts]) -> Cell:
+def _summary(sites: list[site_status.SiteFacts]) -> Cell:
     troubled = sum(1 for facts in sites if facts.problems)
     number = "1 site" if len(sites) == 1 else f"{len(sites)} sites"
     return Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
@@ -183,10 +175,8 @@ def _summary(sites: list[SiteFacts]) -> Cell:
 def _control(edge: Edge) -> tuple[dict[str, Any], Cell]:
     """Whether a control process runs, which imports drops and renews certificates; `running` is None if this user may
     not ask."""
-    from certstore.control.client import control_pid
-
     try:
-        pid = control_pid(edge.layout)
+        pid = client.control_pid(edge.layout)
     except OSError as error:
         return {"running": None, "pid": None}, Cell(f"control: unknown ({error.strerror})", WARNING)
     line = Cell(f"control: running (pid {pid})")

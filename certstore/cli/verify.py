@@ -15,13 +15,14 @@ from certstore.cli.asking import service_runs
 from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import plan
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
+from certstore.model.did_you_mean import site_advice
 
 if TYPE_CHECKING:
     from certstore.model.snapshot import SiteEntry, Snapshot
-    from certstore.verify.plan import Check, CheckResult
 
 TIMEOUT_SECONDS = 10.0
 _AT_ONCE = 8
@@ -36,8 +37,6 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Connect to every listener and compare the whole chain that it serves with the store."""
-    from certstore.verify.plan import plan
-
     edge = open_edge(config)
     attempted = "verify what the listeners serve"
     if not edge.settings.listeners:
@@ -46,7 +45,7 @@ def verify(
         )
     snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     entries = _chosen(snapshot, site, attempted)
-    checks = list(plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
+    checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
     verdicts = _run(edge, checks, timeout)
     _report(verdicts, as_json=as_json)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
@@ -57,8 +56,6 @@ def verify(
 
 def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> list[SiteEntry]:
     """Main first, then the chosen sites; all if none is chosen."""
-    from certstore.model.did_you_mean import site_advice
-
     for unknown in (site for site in sites or () if site not in snapshot.sites):
         advice = site_advice(unknown, sorted(snapshot.sites))
         raise CommandFailed(attempted, f"there is no site {unknown!r:.100}", advice)
@@ -66,16 +63,14 @@ def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> 
     return [snapshot.main, *(snapshot.sites[key] for key in keys if key != snapshot.main.site)]
 
 
-def _run(edge: Edge, checks: Sequence[Check], timeout: float) -> list[CheckResult]:
+def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float) -> list[plan.CheckResult]:
     """A few at a time: the service under test runs on the same machine."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from certstore.verify.plan import Chains, run_check
-
-    expected = Chains(edge.layout)
+    expected = plan.Chains(edge.layout)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         verdicts = []
-        for done, verdict in enumerate(pool.map(lambda check: run_check(check, expected, timeout), checks), 1):
+        for done, verdict in enumerate(pool.map(lambda check: plan.run_check(check, expected, timeout), checks), 1):
             verdicts.append(verdict)
             if sys.stderr.isatty() and (done % 50 == 0 or done == len(checks)):
                 sys.stderr.write(f"\r{done} of {len(checks)} " + ("\n" if done == len(checks) else ""))
@@ -90,7 +85,7 @@ def _service_may_run(edge: Edge) -> bool:
         return True
 
 
-def _report(verdicts: Sequence[CheckResult], *, as_json: bool) -> None:
+def _report(verdicts: Sequence[plan.CheckResult], *, as_json: bool) -> None:
     bad = [verdict for verdict in verdicts if verdict.problem]
     if as_json:
         print_json({"checks": [verdict.to_json() for verdict in verdicts]})

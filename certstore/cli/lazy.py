@@ -1,0 +1,51 @@
+"""The modules that commands use only while they run, each loaded at its first use.
+
+Together they take longer to import than everything else, and neither `--help` nor most completions need them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "authorization", "client", "import_sources", "journal", "loading", "models", "names", "people", "plan",
+    "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
+]  # fmt: skip
+
+
+class _Lazy(ModuleType):
+    """Stands for the module of its name."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
+
+
+if TYPE_CHECKING:
+    from certstore.cli import import_sources
+    from certstore.control import client
+    from certstore.control.commands import requests, results
+    from certstore.model import names, selection
+    from certstore.model.console import authorization, people
+    from certstore.model.renewal import preflight_facts
+    from certstore.model.settings import loading, models
+    from certstore.store import journal, reader, site_settings, status
+    from certstore.verify import plan
+else:
+    import_sources = _Lazy("certstore.cli.import_sources")
+    client = _Lazy("certstore.control.client")
+    requests = _Lazy("certstore.control.commands.requests")
+    results = _Lazy("certstore.control.commands.results")
+    names = _Lazy("certstore.model.names")
+    selection = _Lazy("certstore.model.selection")
+    authorization = _Lazy("certstore.model.console.authorization")
+    people = _Lazy("certstore.model.console.people")
+    preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")
+    loading = _Lazy("certstore.model.settings.loading")
+    models = _Lazy("certstore.model.settings.models")
+    journal = _Lazy("certstore.store.journal")
+    reader = _Lazy("certstore.store.reader")
+    site_settings = _Lazy("certstore.store.site_settings")
+    status = _Lazy("certstore.store.status")
+    plan = _Lazy("certstore.verify.plan")
