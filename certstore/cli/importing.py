@@ -17,7 +17,7 @@ from certstore.cli.context import AsJson, Config, Edge, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import import_sources, requests, results
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
-from certstore.control.commands.json_values import encode
+from certstore.model.json_facts import encode
 from certstore.model.record import Outcome
 
 _ATTEMPTED = "import certificates"

@@ -118,10 +118,6 @@ def decode_answer(line: bytes) -> Answer:
     raise RequestFailed(Fault.BAD_REQUEST, "the answer is neither progress nor a result nor an error")
 
 
-def pack_bytes(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
 def unpack_bytes(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)

@@ -17,6 +17,7 @@
     challenge         what a challenge's token and path look like
     trusted_proxies   which addresses may say on whose behalf they connect
     starttls          the client's side of STARTTLS in each mail protocol
+    json_facts        dataclasses as JSON and back
     progress          progress of work that takes a while, for the person who waits
     metrics           what is measured, and how the counters of several processes add up
     readiness         whether the service as a whole can be relied on

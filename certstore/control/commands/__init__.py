@@ -5,7 +5,7 @@ Knows no sockets and prints nothing; command line, console and API share request
 table        all commands, where each runs, the one dispatcher, and what each error becomes
 requests     one request per command
 results      the results, and their JSON
-json_values  dataclasses to JSON values and back
+json_values  reads requests and results from JSON
 on_store     commands performed on the store's writer
 on_network   commands that order, check and warn, performed on the upkeep
 on_people    commands on users and tokens

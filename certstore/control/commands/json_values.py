@@ -1,7 +1,7 @@
-"""Converts requests and results to JSON values and back: the one border between JSON and our dataclasses.
+"""Reads requests and results from JSON values, as `certstore.model.json_facts` wrote them.
 
-Knows dataclasses, tuples, mappings, enums, times and bytes (base64), but no command. A field that has its default is
-left out. No message quotes a value, which could be a key or a password.
+Knows no command. Every failure names the key that is wrong, and none quotes a value, which could be a key or a
+password.
 """
 
 from __future__ import annotations
@@ -14,30 +14,11 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any
 
-from certstore.control.protocol import Fault, RequestFailed, pack_bytes, unpack_bytes
-
-
-def encode(value: object) -> Any:
-    """A value for `json.dumps`."""
-    match value:
-        case StrEnum():
-            return value.value
-        case bytes():
-            return pack_bytes(value)
-        case datetime():
-            return value.isoformat()
-        case tuple() | list():
-            return [encode(each) for each in value]
-        case Mapping():
-            return {key: encode(each) for key, each in value.items()}
-    if is_dataclass(value):
-        given = ((each, getattr(value, each.name)) for each in fields(value))
-        return {each.name: encode(held) for each, held in given if each.default is MISSING or held != each.default}
-    return value
+from certstore.control.protocol import Fault, RequestFailed, unpack_bytes
 
 
 def decode[T](kind: type[T], value: object, key: str = "it") -> T:
-    """The inverse of `encode`; unknown keys are ignored. Raises RequestFailed, which names the key that is wrong."""
+    """Unknown keys are ignored. Raises RequestFailed, which names the key that is wrong."""
     decoded: T = _decode(kind, value, key)
     return decoded
 

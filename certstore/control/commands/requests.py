@@ -12,11 +12,12 @@ from types import get_original_bases
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, dataclass_transform, get_args
 
 from certstore.control.commands import results
-from certstore.control.commands.json_values import decode, encode
+from certstore.control.commands.json_values import decode
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
+from certstore.model.json_facts import encode
 from certstore.model.names import is_site_key
 from certstore.model.progress import Tell
 

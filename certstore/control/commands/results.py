@@ -12,10 +12,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from certstore.control.commands.json_values import decode, encode
+from certstore.control.commands.json_values import decode
 from certstore.model.certificate.findings import Finding
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role, Token, User
+from certstore.model.json_facts import encode
 from certstore.model.record import Outcome
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.selection import Reason

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from certstore.model.console.authorization import Grant, Scope
+from certstore.model.json_facts import decode, encode
 
 PASSWORD_LEAST = 12
 PASSWORD_MOST = 1024
@@ -81,27 +82,15 @@ class User:
         return Grant(Scope.OPERATE, frozenset(self.sites))
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "role": self.role.value,
-            "sites": list(self.sites),
-            "made_at": self.made_at.isoformat(),
-            "password_hash": self.password_hash,
-            "totp_secret": self.totp_secret,
-            "totp_step": self.totp_step,
-        }
+        """All but the name, which is the key."""
+        facts: dict[str, Any] = encode(self, has_defaults=True)
+        del facts["name"]
+        return facts
 
     @classmethod
     def from_json(cls, name: str, facts: Mapping[str, Any]) -> User:
-        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
-        return cls(
-            name,
-            Role(facts["role"]),
-            tuple(facts["sites"]),
-            datetime.fromisoformat(facts["made_at"]),
-            facts["password_hash"],
-            facts["totp_secret"],
-            facts["totp_step"],
-        )
+        """The inverse of `to_json`; raises ValueError on anything else."""
+        return decode(cls, {**facts, "name": name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +110,12 @@ class Token:
         return Grant(self.scope, None if self.sites is None else frozenset(self.sites), is_person=False)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "scope": self.scope.value,
-            "sites": None if self.sites is None else list(self.sites),
-            "made_at": self.made_at.isoformat(),
-            "made_by": self.made_by,
-            "digest": self.digest,
-        }
+        """All but the key."""
+        facts: dict[str, Any] = encode(self)
+        del facts["key"]
+        return facts
 
     @classmethod
     def from_json(cls, key: str, facts: Mapping[str, Any]) -> Token:
-        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
-        sites = facts["sites"]
-        return cls(
-            key,
-            facts["name"],
-            Scope(facts["scope"]),
-            None if sites is None else tuple(sites),
-            datetime.fromisoformat(facts["made_at"]),
-            facts["made_by"],
-            facts["digest"],
-        )
+        """The inverse of `to_json`; raises ValueError on anything else."""
+        return decode(cls, {**facts, "key": key})

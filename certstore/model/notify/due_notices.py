@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any
 
+from certstore.model.json_facts import Kept
 from certstore.model.notify.warnings import Matter, MatterKind
 
 DAY_BEGINS = timedelta(hours=6)
@@ -26,7 +26,7 @@ class NoticeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Told(Kept):
     """What a recipient knows: the last day of each kind of notice, and the mark of each site's latest matter.
 
     `hosts` keeps each site's host, because a site may be gone when its matter is resolved.
@@ -39,19 +39,6 @@ class Told:
     @classmethod
     def nothing(cls) -> Told:
         return cls({}, {}, {})
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "days": {kind.value: day.isoformat() for kind, day in self.days.items()},
-            "marks": dict(self.marks),
-            "hosts": dict(self.hosts),
-        }
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Told:
-        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
-        days = {NoticeKind(kind): date.fromisoformat(day) for kind, day in facts["days"].items()}
-        return cls(days, dict(facts["marks"]), dict(facts["hosts"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+
+from certstore.model.json_facts import Kept
 
 
 class Cause(StrEnum):
@@ -81,7 +82,7 @@ REMEDIES: Mapping[Cause, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Kept):
     """One failed attempt. `names` are those at fault, and empty where names are not the reason; `detail` is for people.
 
     `retry_after` is the earliest time at which the CA wants to be asked again, `link` a page of the CA for the
@@ -108,28 +109,3 @@ class Failure:
     @property
     def remedy(self) -> str:
         return self.advice or REMEDIES[self.cause]
-
-    def to_json(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {"cause": self.cause.value, "detail": self.detail}
-        if self.names:
-            facts["names"] = list(self.names)
-        if self.retry_after is not None:
-            facts["retry_after"] = self.retry_after.isoformat()
-        if self.link is not None:
-            facts["link"] = self.link
-        if self.advice:
-            facts["advice"] = self.advice
-        return facts
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Failure:
-        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        retry_after = facts.get("retry_after")
-        return cls(
-            Cause(facts["cause"]),
-            facts["detail"],
-            tuple(facts.get("names", ())),
-            datetime.fromisoformat(retry_after) if retry_after else None,
-            facts.get("link"),
-            facts.get("advice", ""),
-        )

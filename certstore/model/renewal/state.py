@@ -1,15 +1,16 @@
 """What renewal remembers about a site between attempts and over restarts, and how each outcome changes it.
 
-Values in, values out; `to_json` gives what the store keeps. Knows nothing of files, clocks or the CA.
+Values in, values out. Knows nothing of files, clocks or the CA.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
+from certstore.model.json_facts import Kept
 from certstore.model.renewal.backoff import select_next_attempt
 from certstore.model.renewal.failure import Failure
 
@@ -23,8 +24,7 @@ RECHECK_AFTER_ORDER = timedelta(days=1)
 """A name that was left out is checked again hourly, or daily once the CA itself has refused it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestedWindow:
+class SuggestedWindow(NamedTuple):
     """When the CA suggests to renew (RFC 9773 §4.2). `explanation_url` is a page for the administrator."""
 
     start: datetime
@@ -38,15 +38,15 @@ class SuggestedWindow:
 
 @dataclass(frozen=True, slots=True)
 class RenewalInfo:
-    """The CA's last answer about one certificate: its window, None where it gave none, and when to ask again."""
+    """The CA's last answer about one certificate: when to ask again, and its window, None where it gave none."""
 
     fingerprint: str
-    window: SuggestedWindow | None
     ask_at: datetime
+    window: SuggestedWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RenewalState:
+class RenewalState(Kept):
     """`failures` counts those in a row since `failing_since`. The live certificate lacks the names in `left_out`.
 
     `failed_names` are those that the CA refused in this row of failures. `waiting` gives the reason where an attempt is
@@ -122,58 +122,8 @@ class RenewalState:
         """`window` is the CA's answer; where it is None, the last known window stays."""
         wait = ASK_AGAIN_AFTER_ERROR if retry_after is None else retry_after
         wait = min(max(wait, ASK_AGAIN_SHORTEST), ASK_AGAIN_LONGEST)
-        return replace(self, info=RenewalInfo(fingerprint, window or self.window_for(fingerprint), now + wait))
-
-    def to_json(self) -> dict[str, Any]:
-        """Only the fields that differ from a fresh state."""
-        facts: dict[str, Any] = {}
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if value in (None, 0, "", ()):
-                continue
-            facts[name] = _encoded(value)
-        return facts
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> RenewalState:
-        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        values = {name: facts[name] for name in cls.__slots__ if name in facts}
-        for name in ("failing_since", "next_attempt", "recheck_at"):
-            if name in values:
-                values[name] = datetime.fromisoformat(values[name])
-        for name in ("failed_names", "left_out"):
-            values[name] = tuple(values.get(name, ()))
-        if "failure" in values:
-            values["failure"] = Failure.from_json(values["failure"])
-        if "info" in values:
-            values["info"] = _info_from_json(values["info"])
-        return cls(**values)
+        return replace(self, info=RenewalInfo(fingerprint, now + wait, window or self.window_for(fingerprint)))
 
 
 FRESH = RenewalState()
 """The state of a site for which nothing has been tried."""
-
-
-def _encoded(value: Any) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Failure():
-            return value.to_json()
-        case RenewalInfo(fingerprint, window, ask_at):
-            facts: dict[str, Any] = {"fingerprint": fingerprint, "ask_at": ask_at.isoformat()}
-            if window is not None:
-                facts["window"] = [window.start.isoformat(), window.end.isoformat(), window.explanation_url]
-            return facts
-        case tuple():
-            return list(value)
-        case _:
-            return value
-
-
-def _info_from_json(facts: Mapping[str, Any]) -> RenewalInfo:
-    window = None
-    if (given := facts.get("window")) is not None:
-        start, end, url = given
-        window = SuggestedWindow(datetime.fromisoformat(start), datetime.fromisoformat(end), url)
-    return RenewalInfo(facts["fingerprint"], window, datetime.fromisoformat(facts["ask_at"]))

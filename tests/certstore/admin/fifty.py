@@ -189,5 +189,5 @@ def _suggest(upkeep: Upkeep, writer: StoreWriter, clock: Clock) -> None:
     assert entry.certificate is not None
     start = clock() + timedelta(days=9)
     window = SuggestedWindow(start, start + timedelta(days=2), "https://ca.example/why-now")
-    info = RenewalInfo(entry.certificate.fingerprint, window, clock() + timedelta(hours=6))
+    info = RenewalInfo(entry.certificate.fingerprint, clock() + timedelta(hours=6), window)
     upkeep.maintenance.memory.put(host, RenewalState(info=info))

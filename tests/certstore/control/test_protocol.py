@@ -17,9 +17,9 @@ from certstore.control.protocol import (
     decode_request,
     encode_answer,
     encode_request,
-    pack_bytes,
     unpack_bytes,
 )
+from certstore.model.json_facts import encode
 
 SECRET = b"-----BEGIN PRIVATE KEY-----"
 
@@ -29,7 +29,7 @@ def line(**fields: Any) -> bytes:
 
 
 def test_a_request_arrives_as_it_was_sent() -> None:
-    request = Request("cert.install", {"site": "a.test", "password": pack_bytes(SECRET), "force": False})
+    request = Request("cert.install", {"site": "a.test", "password": encode(SECRET), "force": False})
     sent = encode_request(request)
     assert sent.count(b"\n") == 1
     assert sent.endswith(b"\n")
@@ -77,12 +77,12 @@ def test_what_is_not_a_request_is_refused_with_the_reason(sent: bytes, fault: Fa
 
 def test_a_request_too_large_is_refused_before_it_is_sent() -> None:
     with pytest.raises(RequestFailed) as caught:
-        encode_request(Request("cert.install", {"password": pack_bytes(bytes(REQUEST_LIMIT))}))
+        encode_request(Request("cert.install", {"password": encode(bytes(REQUEST_LIMIT))}))
     assert caught.value.fault is Fault.TOO_LARGE
 
 
 def test_no_content_shows_in_repr_or_message() -> None:
-    assert pack_bytes(SECRET) not in repr(Request("cert.install", {"password": pack_bytes(SECRET)}))
+    assert encode(SECRET) not in repr(Request("cert.install", {"password": encode(SECRET)}))
     with pytest.raises(RequestFailed) as caught:
         unpack_bytes(SECRET.decode())
     assert "PRIVATE" not in str(caught.value)

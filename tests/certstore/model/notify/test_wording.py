@@ -68,7 +68,7 @@ def test_failed_order_is_not_reported_for_a_file() -> None:
 
 def test_reason_for_waiting_and_explanation_of_the_ca_are_shown() -> None:
     window = SuggestedWindow(NOW, END, "https://ca.test/why")
-    state = RenewalState(waiting="300 orders in 3 hours", info=RenewalInfo("f", window, NOW))
+    state = RenewalState(waiting="300 orders in 3 hours", info=RenewalInfo("f", NOW, window))
     item = describe(matter(MatterKind.EXPIRING, state=state), NOW)
     assert (item.cause, item.explanation) == ("300 orders in 3 hours", "https://ca.test/why")
 

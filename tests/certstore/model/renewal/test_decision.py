@@ -117,7 +117,7 @@ def test_name_that_was_left_out_is_checked_again_and_no_reason_to_order_before()
 
 def with_window(start: float, end: float, fingerprint: str = "f1") -> RenewalState:
     window = SuggestedWindow(BORN + start * DAY, BORN + end * DAY)
-    return RenewalState(info=RenewalInfo(fingerprint, window, BORN + 99 * DAY))
+    return RenewalState(info=RenewalInfo(fingerprint, BORN + 99 * DAY, window))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ states = st.builds(
     recheck_at=st.none() | instants,
     tried_all_for=st.none() | st.just("f1"),
     ca_failures=st.integers(0, 9),
-    info=st.none() | st.builds(RenewalInfo, st.text(min_size=1), st.none() | windows, instants),
+    info=st.none() | st.builds(RenewalInfo, st.text(min_size=1), instants, st.none() | windows),
     waiting=st.text(),
 )
 
