@@ -3,7 +3,6 @@
     start              starts the console for control; whatever it lacks, everything else goes on
     server             the HTTPS listener, and the lifetime of everything below
     app                the web application: API, pages, health checks, errors
-    context            what control gives the console: the store's writer, and a way to perform commands
     actions/           every action: authorized, performed, recorded in the audit log
     http/              every request: connections, headers, limits, the actor, problem documents
     live/              what outlives a request: list of sites, jobs, uploads, event streams

@@ -16,7 +16,6 @@ import uvicorn
 
 from certstore.admin.actions.action import Actions
 from certstore.admin.app import build_app
-from certstore.admin.context import ConsoleContext
 from certstore.admin.http.connections import LIMIT, BoundedProtocol
 from certstore.admin.http.tls import LiveTlsContext
 from certstore.admin.live.broadcast import Broadcast
@@ -25,6 +24,7 @@ from certstore.admin.live.reachability import Reachability
 from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
+from certstore.control.console import ConsoleContext
 from certstore.model.settings.models import HostPort
 from certstore.people.access import Access
 from certstore.people.invitations import FIRST

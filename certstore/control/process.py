@@ -15,15 +15,15 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from certstore.control import protocol
 from certstore.control.commands.on_people import People
-from certstore.control.commands.requests import CommandRequest, Perform
+from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, parse, perform, runs
+from certstore.control.console import Console, ConsoleContext
 from certstore.control.dispatch import acquire_writer
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
@@ -56,24 +56,6 @@ CONNECTIONS = 32
 
 class CannotServe(Exception):
     """Control can't start; the message says why and, if known, which process prevents it."""
-
-
-class Console(Protocol):
-    """Serves the console for as long as the context lasts. It logs why it can't serve, and raises nothing for it.
-
-    `perform` may be called from any thread except the loop's; `upkeep` returns None if orders and warnings could not
-    start.
-    """
-
-    def __call__(
-        self,
-        writer: StoreWriter,
-        settings: Settings,
-        base: Path,
-        access: Access,
-        perform: Perform,
-        upkeep: Callable[[], Upkeep | None],
-    ) -> AbstractAsyncContextManager[None]: ...
 
 
 def run_control(
@@ -240,8 +222,9 @@ class _Control:
                 logger.error("there is no console, as users and tokens can't be read: %s", _describe(error))
             self._access.set_result(access)
             if access is not None and console is not None:
-                beside = console(self._writer, settings, base, access, self._perform_from_thread, self._upkeep.result)
-                await stack.enter_async_context(beside)
+                perform, upkeep = self._perform_from_thread, self._upkeep.result
+                context = ConsoleContext(self._writer, settings, base, perform, upkeep)
+                await stack.enter_async_context(console(context, access))
             yield
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from certstore.admin.context import ConsoleContext
 from certstore.admin.live.broadcast import Broadcast
 from certstore.admin.live.jobs import Jobs
 from certstore.admin.live.reachability import Reachability
 from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
+from certstore.control.console import ConsoleContext
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Grant, Verdict, authorize
 from certstore.model.snapshot import SiteEntry

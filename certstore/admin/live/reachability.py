@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certstore.admin.context import ConsoleContext
+from certstore.control.console import ConsoleContext
 
 CHECKED_EVERY = timedelta(minutes=10)
 

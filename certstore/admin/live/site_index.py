@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from certstore.admin.context import ConsoleContext
+from certstore.control.console import ConsoleContext
 from certstore.model.certificate.expiry import CertificateState, certificate_state
 from certstore.model.console.listing import SiteRow, Table
 from certstore.model.console.standing import GRAVE, decide_status

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from certstore.admin.context import ConsoleContext
 from certstore.admin.http.identity import COOKIE
 from certstore.admin.server import console
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, perform, runs
+from certstore.control.console import ConsoleContext
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
