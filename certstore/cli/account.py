@@ -7,15 +7,11 @@ from typing import Annotated
 import typer
 
 from certstore.cli.asking import ask_live
-from certstore.cli.context import AsJson, Config, open_edge
+from certstore.cli.context import AsJson, Config, group, open_edge
 from certstore.cli.lazy import requests, results
 from certstore.cli.output import print_json, print_table
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Manage the ACME account at each CA; all sites share it.",
-    epilog="Example: certedge account show",
-)
+app = group("Manage the ACME account at each CA; all sites share it.", "certedge account show")
 
 
 @app.command(epilog="Example: certedge account show --json")

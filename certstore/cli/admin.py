@@ -11,26 +11,14 @@ import typer
 
 from certstore.cli.asking import ask
 from certstore.cli.completion import site_keys, words
-from certstore.cli.context import AsJson, Config, argument, open_edge, repeated_option
+from certstore.cli.context import AsJson, Config, argument, group, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import authorization, people, requests, results
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Manage users of the console and tokens for its API.",
-    epilog="Example: certedge admin user list",
-)
-user = typer.Typer(
-    no_args_is_help=True,
-    help="Manage the people who can sign in to the console.",
-    epilog="Example: certedge admin user add anna",
-)
-token = typer.Typer(
-    no_args_is_help=True,
-    help="Manage tokens for the API.",
-    epilog="Example: certedge admin token add monitoring --scope read",
-)
+app = group("Manage users of the console and tokens for its API.", "certedge admin user list")
+user = group("Manage the people who can sign in to the console.", "certedge admin user add anna")
+token = group("Manage tokens for the API.", "certedge admin token add monitoring --scope read")
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
 

@@ -16,7 +16,7 @@ import typer
 
 from certstore.cli.asking import ask, known_sites, show_change
 from certstore.cli.completion import SiteKey
-from certstore.cli.context import AsJson, Config, Edge, argument, check_site_key, open_edge, option
+from certstore.cli.context import AsJson, Config, Edge, argument, check_site_key, group, open_edge, option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import reader, requests, results, status
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table, remaining, short, utc
@@ -26,11 +26,7 @@ from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.did_you_mean import site_advice
 from certstore.model.record import Record
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Install certificates and manage their versions.",
-    epilog="Example: certedge cert history webmail.example.com",
-)
+app = group("Install certificates and manage their versions.", "certedge cert history webmail.example.com")
 
 _PASSWORD_LIMIT = 4096
 _SHOWN_ATTEMPTS = 10

@@ -48,6 +48,11 @@ class Edge:
             return None
 
 
+def group(what: str, example: str) -> typer.Typer:
+    """Commands that share the first word."""
+    return typer.Typer(no_args_is_help=True, help=what, epilog=f"Example: {example}")
+
+
 def option(name: str, metavar: str | None, what: str, **more: Any) -> Any:
     """An option without a default that is worth showing."""
     return typer.Option(name, metavar=metavar, show_default=False, help=what, **more)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from certstore.cli.asking import ask_live
-from certstore.cli.context import AsJson, Config, open_edge, repeated_option
+from certstore.cli.context import AsJson, Config, group, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed
 from certstore.cli.lazy import requests
 from certstore.cli.output import GOOD, Cell, print_json, print_lines
 
-app = typer.Typer(
-    no_args_is_help=True, help="Manage warnings by mail and webhook.", epilog="Example: certedge notify test"
-)
+app = group("Manage warnings by mail and webhook.", "certedge notify test")
 
 
 @app.callback()

@@ -10,15 +10,13 @@ import typer
 
 from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
 from certstore.cli.completion import SiteKey, words
-from certstore.cli.context import AsJson, Config, Edge, check_site_key, open_edge, option, repeated_option
+from certstore.cli.context import AsJson, Config, Edge, check_site_key, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import models, requests, status
 from certstore.cli.output import print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
 
-app = typer.Typer(
-    no_args_is_help=True, help="List, show, add, change and remove sites.", epilog="Example: certedge site list"
-)
+app = group("List, show, add, change and remove sites.", "certedge site list")
 
 _SOURCES = ("file", "acme", "main")
 CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
