@@ -17,6 +17,8 @@ from certstore.admin.live.reachability import Reachability
 from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
+from certstore.control.commands.requests import CommandRequest
+from certstore.control.commands.results import InstallResult, RemoveResult, SiteResult
 from certstore.control.console import ConsoleContext
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.console.authorization import Action, Grant, Verdict, authorize
@@ -104,6 +106,15 @@ class Actions:
             raise
         self._note(actor, action, site, audited.outcome, audited.detail)
         self.index.refresh()
+
+    def perform[R: InstallResult | SiteResult | RemoveResult](
+        self, actor: Actor, action: Action, site: str, request: CommandRequest[R], detail: str = ""
+    ) -> R:
+        """A command, audited with its message."""
+        with self.audited(actor, action, site, detail) as audited:
+            result = self.context.perform(request)
+            audited.detail = result.message
+        return result
 
     def entry(self, actor: Actor, action: Action, site: str) -> SiteEntry:
         """The site, if the actor may do this to it. Raises Denied, RequestFailed (not found)."""

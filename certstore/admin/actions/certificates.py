@@ -120,10 +120,7 @@ def _refusal(site: str, refused: Refused) -> InstallResult:
 def activate(actions: Actions, actor: Actor, site: str, version: int | None) -> InstallResult:
     """Make a kept version live again; None: the previous one."""
     actions.entry(actor, Action.CERT_ACTIVATE, site)
-    with actions.audited(actor, Action.CERT_ACTIVATE, site, f"version {version}") as audited:
-        result = actions.context.perform(RollbackRequest(site, version))
-        audited.detail = result.message
-    return result
+    return actions.perform(actor, Action.CERT_ACTIVATE, site, RollbackRequest(site, version), f"version {version}")
 
 
 def public_chain(actions: Actions, actor: Actor, site: str) -> bytes:

@@ -139,10 +139,7 @@ def put_settings(
         if not changes:
             actions.check(actor, action, site)
             return _unchanged(actions, site), False
-        with actions.audited(actor, action, site, _listed(changes)) as audited:
-            result = actions.context.perform(SetSiteRequest(site, changes))
-            audited.detail = result.message
-    return result, False
+        return actions.perform(actor, action, site, SetSiteRequest(site, changes), _listed(changes)), False
 
 
 def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], if_match: str | None) -> SiteResult:
@@ -151,10 +148,7 @@ def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], i
         actions.check(actor, Action.SITE_VIEW, site)
     if if_match is not None:
         raise Conflict(f"the site {site} was removed in the meantime")
-    with actions.audited(actor, Action.SITE_ADD, site) as audited:
-        result = actions.context.perform(AddSiteRequest(site, wanted))
-        audited.detail = result.message
-    return result
+    return actions.perform(actor, Action.SITE_ADD, site, AddSiteRequest(site, wanted))
 
 
 def _unchanged(actions: Actions, site: str) -> SiteResult:
@@ -169,10 +163,7 @@ def _listed(changes: Mapping[str, Any]) -> str:
 
 def remove_site(actions: Actions, actor: Actor, site: str) -> RemoveResult:
     actions.entry(actor, Action.SITE_REMOVE, site)
-    with actions.audited(actor, Action.SITE_REMOVE, site) as audited:
-        result = actions.context.perform(RemoveSiteRequest(site))
-        audited.detail = result.message
-    return result
+    return actions.perform(actor, Action.SITE_REMOVE, site, RemoveSiteRequest(site))
 
 
 def verify_site(actions: Actions, actor: Actor, site: str) -> list[CheckResult]:
