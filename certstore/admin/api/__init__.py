@@ -8,5 +8,4 @@ service            settings, CA account, test mail, audit log, event stream
 events             server-sent events of a job and of all sites
 models             the shapes of requests and answers, for the OpenAPI document
 examples           adds the examples of examples.yaml, one of every shape
-tags               ETags of answers that are polled
 """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from pydantic import BaseModel
 from starlette.responses import JSONResponse
 from starlette.responses import Response as PlainResponse
 
 from certstore.admin.actions import sites
 from certstore.admin.actions.sites import SiteDetail, etag_of
 from certstore.admin.api.models import HOST, Attempt, CheckShape, SettingsShape, SiteList, SiteShape, VersionShape
-from certstore.admin.api.tags import UNCHANGED, IfNoneMatch, tagged
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.control.commands.results import SiteResult
 from certstore.model.console import listing
@@ -25,6 +26,19 @@ router = APIRouter(prefix="/sites", tags=["sites"])
 SiteKey = Annotated[
     str, Path(description="The site's key.", examples=[HOST], max_length=253, pattern=r"^[a-z0-9][a-z0-9._-]*$")
 ]
+IfNoneMatch = Annotated[str | None, Header(description="The ETag of an earlier answer: 304 while nothing has changed.")]
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Not changed since that answer"}}
+
+
+def tagged(content: BaseModel, seen: str | None, **headers: str) -> PlainResponse:
+    """The content, or 304 if the client has it already. The ETag is a digest of the answer itself, so that a restart,
+    other rights or another query never match by mistake."""
+    body = content.model_dump_json().encode()
+    tag = hashlib.sha256(body).hexdigest()[:24]
+    headers["ETag"] = f'W/"{tag}"'
+    if seen is not None and (tag in seen or seen.strip() == "*"):
+        return PlainResponse(status_code=304, headers=headers)
+    return PlainResponse(body, 200, headers, "application/json")
 
 
 @router.get("", summary="The sites that you may see, page by page", responses=UNCHANGED)
