@@ -17,6 +17,8 @@ from certstore.model.console.authorization import Action
 
 router = APIRouter(tags=["service"])
 
+_SHOWN_OF_ACME = {"directory", "second_directory", "agree_to_terms", "contact", "key_type", "profile"}
+
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
 def show(actions: ActionsDep, actor: ApiActor) -> dict[str, Any]:
@@ -28,14 +30,7 @@ def service_json(facts: ServiceFacts) -> dict[str, Any]:
     smtp = settings.notify.smtp
     return {
         "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
-        "acme": {
-            "directory": settings.acme.directory,
-            "second_directory": settings.acme.second_directory,
-            "agree_to_terms": settings.acme.agree_to_terms,
-            "contact": list(settings.acme.contact),
-            "key_type": settings.acme.key_type,
-            "profile": settings.acme.profile,
-        },
+        "acme": settings.acme.model_dump(mode="json", include=_SHOWN_OF_ACME),
         "notify": {
             "to": list(settings.notify.to),
             "from": settings.notify.sender,

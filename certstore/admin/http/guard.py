@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from certstore.model.settings.models import Settings
@@ -114,7 +115,8 @@ class Guard:
         scope.setdefault("state", {}).update(address=address, is_public=is_public)
         send = _with_headers(scope["path"], send)
         if not self._origins.is_ours(host):
-            await _answer(send, 421, "this server answers only under its own host names and addresses")
+            refused = PlainTextResponse("this server answers only under its own host names and addresses\n", 421)
+            await refused(scope, receive, send)
             return
         await self.app(scope, _Limited(receive, scope["state"]).receive, send)
 
@@ -152,10 +154,3 @@ def _with_headers(path: str, send: Send) -> Send:
         await send(message)
 
     return wrapped
-
-
-async def _answer(send: Send, status: int, text: str) -> None:
-    body = f"{text}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -12,8 +12,8 @@ from certstore.admin.actions.action import Conflict
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.charts import validity_bar
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
-from certstore.admin.pages.site import KEY_TYPES
-from certstore.admin.pages.words import sentence, split_list
+from certstore.admin.pages.site import KEY_TYPES, GivenSettings
+from certstore.admin.pages.words import sentence
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
@@ -99,26 +99,16 @@ def use_main(visit: FormVisit, site: str) -> Response:
 def order(
     visit: FormVisit,
     site: str,
-    contact: Annotated[str, Form(max_length=4000)] = "",
-    profile: Annotated[str, Form(max_length=100)] = "",
-    key_type: Annotated[str, Form(max_length=40)] = "",
+    given: GivenSettings,
     agree: Annotated[bool, Form()] = False,
     force: Annotated[bool, Form()] = False,
 ) -> Response:
     """Order the certificate now, and from now on."""
     visit.actions.check(visit.actor, Action.CERT_ORDER, site)
     detail = sites.show_site(visit.actions, visit.actor, site)
-    own = {
-        "certificate": Source.ACME.value,
-        "contact": split_list(contact) or None,
-        "profile": profile.strip() or None,
-        "key_type": key_type or None,
-    }
-    wanted = (detail.settings or {"host": detail.entry.host}) | own
+    wanted = given.wanted(detail.settings or {"host": detail.entry.host}, may_declare=False)
     try:
-        sites.put_settings(
-            visit.actions, visit.actor, site, {key: value for key, value in wanted.items() if value is not None}
-        )
+        sites.put_settings(visit.actions, visit.actor, site, wanted | {"certificate": Source.ACME.value})
         job = orders.start_order(visit.actions, visit.actor, site, force=force, agree_to_terms=agree)
     except (RequestFailed, Conflict) as error:
         return _choices(visit, site, problem_of(error).detail, problem_of(error).status)

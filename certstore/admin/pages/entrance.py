@@ -67,10 +67,8 @@ def sign_in(
 @router.get("/setup")
 def show_set_up(request: Request, actions: ActionsDep, link: str = "") -> Response:
     invited = people.invited_user(actions, link)
-    facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "message": "", "is_good": True}
-    return _form(
-        request, "setup.html", 200 if invited is not None else 404, **(facts | {"is_good": invited is not None})
-    )
+    facts = {"link": link, "is_first": invited == FIRST, "name": invited or "", "is_good": invited is not None}
+    return _form(request, "setup.html", 404 if invited is None else 200, message="", **facts)
 
 
 @router.post("/setup")
@@ -99,14 +97,14 @@ def set_up(
 def sign_out(visit: FormVisit, everywhere: Annotated[bool, Form()] = False) -> Response:
     people.sign_out(visit.actions, visit.actor, everywhere=everywhere)
     response = see_other("/signin")
-    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="strict")
     return response
 
 
 def _form(request: Request, template: str, status: int = 200, **facts: object) -> Response:
     before = request.cookies.get(_BEFORE) or secrets.token_urlsafe(24)
     response = render(request, None, template, status, before=before, **facts)
-    response.set_cookie(_BEFORE, before, path="/", secure=True, httponly=True, samesite="strict")
+    response.set_cookie(_BEFORE, before, secure=True, httponly=True, samesite="strict")
     return response
 
 
@@ -120,15 +118,8 @@ def _check_before(request: Request, given: str) -> None:
 
 def _enter(session: Session, path: str) -> Response:
     response = see_other(path)
-    response.set_cookie(
-        COOKIE,
-        session.secret,
-        max_age=int(LONGEST.total_seconds()),
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="strict",
-    )
+    age = int(LONGEST.total_seconds())
+    response.set_cookie(COOKIE, session.secret, age, secure=True, httponly=True, samesite="strict")
     return response
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form
 from starlette.responses import Response, StreamingResponse
 
 from certstore.admin.actions import people, service
@@ -70,14 +70,13 @@ def put_user(
         return _people(visit, problem_of(error).detail, 422)
     if not is_new:
         return visit.done("/people", f"The role and sites of {user.name} were changed.")
-    return _people(
-        visit, link=_link(visit.request, people.invite(visit.actions, visit.actor, user.name)), user=user.name
-    )
+    return invite(visit, user.name)
 
 
 @router.post("/people/users/{name}/invite")
 def invite(visit: FormVisit, name: str) -> Response:
-    return _people(visit, link=_link(visit.request, people.invite(visit.actions, visit.actor, name)), user=name)
+    secret = people.invite(visit.actions, visit.actor, name)
+    return _people(visit, link=f"https://{visit.request.headers['host']}/setup?link={secret}", user=name)
 
 
 @router.post("/people/users/{name}/remove")
@@ -118,10 +117,6 @@ def _people(
     users, tokens = people.list_users(visit.actions, visit.actor), people.list_tokens(visit.actions, visit.actor)
     facts = {"users": users, "tokens": tokens, "message": message, "link": link, "user": user, "token": token}
     return visit.show("people.html", status, **facts)
-
-
-def _link(request: Request, secret: str) -> str:
-    return f"https://{request.headers['host']}/setup?link={secret}"
 
 
 # The user's own account
