@@ -7,7 +7,7 @@ who is told when.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -84,18 +84,10 @@ def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
     if live is None or now < live.endangered_from:
         return None
     is_over = now >= live.not_after
-    return Matter(
-        site.site,
-        MatterKind.EXPIRED if is_over else MatterKind.EXPIRING,
-        live.fingerprint[:16],
-        live.not_after if is_over else live.endangered_from,
-        site.names,
-        site.source,
-        live.not_after,
-        site.state,
-        until=live.not_after + REPORTED_AFTER_END,
-        is_hasty=live.not_after - live.endangered_from < timedelta(days=2),
-    )
+    kind = MatterKind.EXPIRED if is_over else MatterKind.EXPIRING
+    matter = _matter(site, kind, live.fingerprint[:16], live.not_after if is_over else live.endangered_from)
+    is_hasty = live.not_after - live.endangered_from < timedelta(days=2)
+    return replace(matter, until=live.not_after + REPORTED_AFTER_END, is_hasty=is_hasty)
 
 
 def _of_failure(site: WatchedSite, now: datetime) -> Matter | None:
@@ -106,16 +98,7 @@ def _of_failure(site: WatchedSite, now: datetime) -> Matter | None:
         return None
     if now < state.failing_since + GATHERING:
         return None
-    return Matter(
-        site.site,
-        MatterKind.FAILING,
-        state.failing_since.isoformat(timespec="seconds"),
-        state.failing_since,
-        site.names,
-        site.source,
-        site.live.not_after if site.live else None,
-        state,
-    )
+    return _matter(site, MatterKind.FAILING, state.failing_since.isoformat(timespec="seconds"), state.failing_since)
 
 
 def _of_names(site: WatchedSite) -> Matter | None:
@@ -123,16 +106,12 @@ def _of_names(site: WatchedSite) -> Matter | None:
     missing = tuple(name for name in site.state.left_out if name in site.names)
     if not missing or site.live is None or site.source is not Source.ACME:
         return None
-    return Matter(
-        site.site,
-        MatterKind.DEGRADED,
-        " ".join(sorted(missing)),
-        site.live.not_before,
-        site.names,
-        site.source,
-        site.live.not_after,
-        site.state,
-    )
+    return _matter(site, MatterKind.DEGRADED, " ".join(sorted(missing)), site.live.not_before)
+
+
+def _matter(site: WatchedSite, kind: MatterKind, episode: str, since: datetime) -> Matter:
+    not_after = site.live.not_after if site.live is not None else None
+    return Matter(site.site, kind, episode, since, site.names, site.source, not_after, site.state)
 
 
 def stalled(since: datetime) -> Matter:
