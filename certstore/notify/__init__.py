@@ -2,10 +2,9 @@
 
 Must not know the console, the CAs or how certificates are renewed.
 
-notifier   the thread that sends what is due, over every channel
+notifier   the thread that sends what is due, over every channel that the settings ask for
 outbox     what one channel has to deliver, and its retries
 channel    what the notifier requires of a channel, and how one fails
-channels   the channels that the settings ask for
 mail       the mail channel
 mail_text  fills the templates of mails, in text and HTML
 smtp       delivers messages to the mail server

@@ -34,7 +34,7 @@ class ChannelFailed(Exception):
 
 
 class Channel(Protocol):
-    """Created by `channels.open_channels`; used only by the notifier's thread, except for `test`."""
+    """Created by the notifier; used only by its thread, except for `test`."""
 
     name: str
     """Unique; appears in log lines."""

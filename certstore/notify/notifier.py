@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from certstore.model.notify.due_notices import Told
 from certstore.model.notify.warnings import Matter
 from certstore.model.settings.models import NotifySettings
 from certstore.notify.channel import Channel, ChannelFailed, Refused
-from certstore.notify.channels import open_channels
+from certstore.notify.mail import MailChannel
 from certstore.notify.outbox import Outbox
+from certstore.notify.webhook import WebhookChannel
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ Matters = Callable[[datetime], Sequence[tuple[Matter, tuple[str, ...]]]]
 
 
 class Notifier:
-    """`matters` returns what there is to warn about, each with the contacts of its site."""
+    """`matters` returns what there is to warn about, each with the contacts of its site. `edge` names this install in
+    warnings; relative paths of the settings are relative to `base`.
+    """
 
     def __init__(
         self,
@@ -41,11 +44,15 @@ class Notifier:
         edge: str,
         clock: Callable[[], datetime],
     ) -> None:
-        self.channels: Mapping[str, Channel] = {each.name: each for each in open_channels(settings, base, edge)}
+        self.channels: list[Channel] = []
+        if settings.smtp is not None:
+            self.channels.append(MailChannel(settings.smtp, settings, base, edge))
+        if settings.webhook is not None:
+            self.channels.append(WebhookChannel(settings.webhook, base, edge))
         self._matters = matters
         self._clock = clock
         self._kept = KeyedState(layout.mails, layout.temporary, is_valid=is_read_by(Told.from_json))
-        self._outboxes = [Outbox(channel, self._kept) for channel in self.channels.values()]
+        self._outboxes = [Outbox(channel, self._kept) for channel in self.channels]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
@@ -63,7 +70,7 @@ class Notifier:
             raise ChannelFailed("neither notify.smtp nor notify.webhook is set in edge.yaml")
         now, sent, refused = self._clock(), list[str](), list[Refused]()
         failed: ChannelFailed | None = None
-        for channel in self.channels.values():
+        for channel in self.channels:
             addressed = [each for each in recipients or channel.recipients(()) if channel.serves(each)]
             if not addressed:
                 continue
