@@ -128,10 +128,8 @@ def ask(connection: socket.socket, request: Request, on_progress: Tell) -> dict[
         _silent(connection)
     try:
         # TimeoutError is an OSError too, and needs another message.
-        with connection.makefile("rb") as lines:
-            while line := lines.readline(ANSWER_LIMIT):
-                if (facts := _facts(decode_answer(line), on_progress)) is not None:
-                    return facts
+        if (facts := _read_facts(connection, on_progress)) is not None:
+            return facts
     except TimeoutError:
         _silent(connection)
     except ConnectionError:
@@ -143,15 +141,18 @@ def ask(connection: socket.socket, request: Request, on_progress: Tell) -> dict[
     )
 
 
-def _facts(answer: Answer, on_progress: Tell) -> dict[str, Any] | None:
-    match answer:
-        case Progress(message):
-            on_progress(message)
-            return None
-        case Result(facts):
-            return facts
-        case RequestFailed():
-            raise answer
+def _read_facts(connection: socket.socket, on_progress: Tell) -> dict[str, Any] | None:
+    """The facts of the result; None if the connection ends before it."""
+    with connection.makefile("rb") as lines:
+        while line := lines.readline(ANSWER_LIMIT):
+            match decode_answer(line):
+                case Progress(message):
+                    on_progress(message)
+                case Result(facts):
+                    return facts
+                case RequestFailed() as failure:
+                    raise failure
+    return None
 
 
 def _silent(connection: socket.socket) -> NoReturn:
@@ -187,10 +188,9 @@ def _perform_as(
             os._exit(0)  # nothing of the parent's, not even its buffered output, is finished here
     theirs.close()
     try:
-        with closing(ours), ours.makefile("rb") as lines:
-            while line := lines.readline(ANSWER_LIMIT):
-                if (facts := _facts(decode_answer(line), on_progress)) is not None:
-                    return facts
+        with closing(ours):
+            if (facts := _read_facts(ours, on_progress)) is not None:
+                return facts
     finally:
         os.waitpid(child, 0)
     raise RequestFailed(Fault.INTERNAL, f"the child that acted as {owner.name} ended without an answer")

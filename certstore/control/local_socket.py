@@ -43,11 +43,10 @@ def connect(path: Path, timeout: float) -> socket.socket | None:
     try:
         with _reachable(path) as address:
             connection.connect(address)
-    except (FileNotFoundError, ConnectionRefusedError):
+    except OSError as error:
         connection.close()
-        return None
-    except OSError:
-        connection.close()
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+            return None
         raise
     return connection
 
