@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from certstore.control.commands.on_network import opened_upkeep
-from certstore.control.commands.on_people import opened_people
+from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, perform, runs, storage_failure
@@ -16,6 +16,7 @@ from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell
 from certstore.model.settings.models import Settings
+from certstore.people.access import Access
 from certstore.store.writer import InvalidSite, StoreBusy, StoreWriter
 
 
@@ -57,5 +58,5 @@ def _opened(writer: StoreWriter, settings: Settings, base: Path, request: Comman
             with opened_upkeep(writer, settings, base) as upkeep:
                 yield upkeep
         case Runs.PEOPLE:
-            with opened_people(writer) as people:
-                yield people
+            with Access.opened(writer.layout) as access:
+                yield People(access, writer)

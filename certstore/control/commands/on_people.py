@@ -6,8 +6,6 @@ log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from certstore.control.commands import requests, results
@@ -36,13 +34,6 @@ class People:
         known = self.writer.sites()
         for unknown in (site for site in sites if site not in known):
             raise RequestFailed(Fault.INVALID, f"there is no site {shown(unknown)}", site_advice(unknown, known))
-
-
-@contextmanager
-def opened_people(writer: StoreWriter) -> Iterator[People]:
-    """For a single command. Raises OSError."""
-    with Access.opened(writer.layout) as access:
-        yield People(access, writer)
 
 
 def list_users(people: People, request: requests.ListUsersRequest, tell: Tell) -> results.UsersResult:
