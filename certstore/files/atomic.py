@@ -107,6 +107,17 @@ def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_d
     """
     fresh = temporary_name(temporary)
     write_new_file(fresh, content, mode, is_durable=is_durable)
+    _put_in_place(fresh, path, is_durable=is_durable)
+
+
+def replace_link(link: Path, target: str, temporary: Path) -> None:
+    """Make the symlink `link` lead to `target` by one rename, whether the link existed or not."""
+    fresh = temporary_name(temporary)
+    fresh.symlink_to(target)
+    _put_in_place(fresh, link, is_durable=True)
+
+
+def _put_in_place(fresh: Path, path: Path, *, is_durable: bool) -> None:
     try:
         fresh.replace(path)
     except OSError:
@@ -114,18 +125,6 @@ def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_d
         raise
     if is_durable:
         sync_folder(path.parent)
-
-
-def replace_link(link: Path, target: str, temporary: Path) -> None:
-    """Make the symlink `link` lead to `target` by one rename, whether the link existed or not."""
-    fresh = temporary_name(temporary)
-    fresh.symlink_to(target)
-    try:
-        fresh.replace(link)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
-    sync_folder(link.parent)
 
 
 def sync_folder(folder: Path) -> None:
