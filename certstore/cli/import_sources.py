@@ -45,7 +45,7 @@ class FoundSite:
         taken = {file.name for file in self.files}
         others = (replace(file, name=f"other-{file.name}") if file.name in taken else file for file in other.files)
         files = (*self.files, *others)
-        return FoundSite(self.site, self.host, names, self.certificate, files, f"{self.path}, {other.path}")
+        return replace(self, additional_names=names, files=files, path=f"{self.path}, {other.path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def read_certbot(folder: Path) -> Found:
     notes: list[str] = []
     sites, used = [], Counter[str]()
     for lineage in _folders(folder / "live"):
-        if (site := _site(lineage, lineage.name, ("fullchain.pem", "privkey.pem"), notes)) is not None:
-            sites.append(site)
+        site = _site(lineage, lineage.name, ("fullchain.pem", "privkey.pem"), notes)
+        sites += [site] if site is not None else []
         used[_setting(folder / "renewal" / f"{lineage.name}.conf", "account")] += 1
     accounts = []
     for path in sorted((folder / "accounts").glob("**/private_key.json")):
@@ -113,9 +113,7 @@ def read_bluemind(folder: Path) -> Found:
     for path in sorted(folder.glob("bm_cert*.pem")):
         if path.name == "bm_cert.pem":
             found = _from_files(path, "", [path], notes)
-            if found is not None:
-                names = found.additional_names
-                sites.append(FoundSite(MAIN, found.host, names, found.certificate, found.files, found.path))
+            sites += [replace(found, site=MAIN)] if found is not None else []
         elif path.name.startswith("bm_cert-"):
             found = _from_files(path, path.stem.removeprefix("bm_cert-"), [path], notes)
             sites += [found] if found is not None else []

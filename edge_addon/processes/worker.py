@@ -56,14 +56,12 @@ def run(parent: ParentLink, inherited: Inherited) -> int:
 
 
 async def _serve(parent: ParentLink, inherited: Inherited) -> int:
-    worker = _Worker(parent, inherited)
-    await worker.run()
-    return worker.code
+    return await _Worker(parent, inherited).run()
 
 
 class _Worker:
     def __init__(self, parent: ParentLink, inherited: Inherited) -> None:
-        self.code = 0
+        self._code = 0
         self._parent = parent
         self._drain_seconds = inherited.settings.limits.drain_seconds
         self._master = LeanMaster(options.Options())
@@ -77,7 +75,8 @@ class _Worker:
         self._drain: asyncio.Task[None] | None = None
         self._metrics_file: MetricsFile | None = None
 
-    async def run(self) -> None:
+    async def run(self) -> int:
+        """The exit code."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._begin_drain, True)
         loop.add_signal_handler(signal.SIGUSR2, self._begin_drain, False)
@@ -91,6 +90,7 @@ class _Worker:
             self._drain.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drain
+        return self._code
 
     def _on_serving(self, fault: Exception | None) -> None:
         if fault is not None:
@@ -98,7 +98,7 @@ class _Worker:
                 log.error("can't read what to serve: %s", fault)
             else:
                 log.error("can't serve", exc_info=fault)
-            self.code = 1
+            self._code = 1
             self._master.end()
             return
         # The snapshot and all imports stay: the collector need not traverse 10,000 sites again and again.

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from certstore.model.notify.wording import distance
+from certstore.model.notify.wording import MONTHS, distance
 from certstore.model.record import Outcome
 from certstore.model.settings.models import Source
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 SOURCES = {Source.FILE: "Files", Source.ACME: "Ordered from a CA", Source.MAIN: "Main certificate", None: "—"}
 DOINGS = {
@@ -37,7 +35,7 @@ def day(at: datetime | None) -> str:
     if at is None:
         return "—"
     at = at.astimezone(UTC)
-    return f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
+    return f"{at.day} {MONTHS[at.month - 1][:3]} {at.year}"
 
 
 def minute(at: datetime | None) -> str:

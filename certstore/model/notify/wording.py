@@ -114,12 +114,12 @@ def instant(at: datetime | None, now: datetime) -> str:
     if at is None:
         return ""
     at = at.astimezone(UTC)
-    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year}, {at:%H:%M} UTC ({distance(at, now)})"
+    return f"{_DAYS[at.weekday()]}, {at.day} {MONTHS[at.month - 1]} {at.year}, {at:%H:%M} UTC ({distance(at, now)})"
 
 
 # Written out, because strftime's names follow the process's locale.
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS = (
+MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
