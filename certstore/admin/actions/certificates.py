@@ -88,7 +88,8 @@ def install(actions: Actions, actor: Actor, preview: Preview, *, force: bool = F
         refused = preview.verdict if isinstance(preview.verdict, Refused) else None
         if has_other_source and refused is not None and not (force and preview.forced is not None):
             # The command would refuse it too, but for its source instead of for what is wrong with the files.
-            result = _refusal(site, refused)
+            code, findings = refused.findings[0].code, refused.findings
+            result = InstallResult(site, Outcome.REFUSED, code, None, None, refused.message, findings, ())
         else:
             if has_other_source:
                 actions.context.perform(SetSiteRequest(site, {"certificate": Source.FILE.value}))
@@ -110,11 +111,6 @@ def _read(
             remedy = "a certificate with its key and chain takes a few kilobytes: check which file you chose"
             raise RequestFailed(Fault.TOO_LARGE, f"{file.name!r:.80} is larger than 1 MB", remedy)
     return actions.context.writer.preview(site, files, password=password)
-
-
-def _refusal(site: str, refused: Refused) -> InstallResult:
-    code = refused.findings[0].code
-    return InstallResult(site, Outcome.REFUSED, code, None, None, refused.message, refused.findings, ())
 
 
 def activate(actions: Actions, actor: Actor, site: str, version: int | None) -> InstallResult:
