@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
@@ -102,9 +101,6 @@ def _listen(address: HostPort) -> socket.socket:
 
 
 def _config(app: object, context: LiveTlsContext) -> uvicorn.Config:
-    def chosen(config: uvicorn.Config, default: object) -> ssl.SSLContext:
-        return context.listening
-
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=BoundedProtocol,
@@ -118,7 +114,7 @@ def _config(app: object, context: LiveTlsContext) -> uvicorn.Config:
         limit_concurrency=LIMIT + 1,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        ssl_context_factory=chosen,
+        ssl_context_factory=lambda config, default: context.listening,
     )
 
 

@@ -220,19 +220,14 @@ def _when(instant: datetime) -> Cell:
 
 def _version_row(facts: status.VersionFacts) -> tuple[str | Cell, ...]:
     version = facts.version
-    left = remaining(version.not_after, utc_now())
+    day, left = f"{version.not_after:%Y-%m-%d}", remaining(version.not_after, utc_now())
     return (
         str(version.number),
         Cell("live", GOOD) if facts.is_live else Cell(""),
         _when(version.made_at),
-        Cell(
-            version.source, short="drop" if version.source.startswith("/") else ""
-        ),  # a path of one of the site's drop places
-        Cell(
-            f"{version.not_after:%Y-%m-%d} ({left})",
-            BAD if left == "expired" else "",
-            short=f"{version.not_after:%Y-%m-%d}",
-        ),
+        # A path is that of one of the site's drop places.
+        Cell(version.source, short="drop" if version.source.startswith("/") else ""),
+        Cell(f"{day} ({left})", BAD if left == "expired" else "", short=day),
         short(version.fingerprint),
         " ".join(version.dns_names),
     )

@@ -80,13 +80,12 @@ def _site_files(layout: Layout) -> Iterator[Path]:
 def _unknown_group(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:
     group = settings.keys_group
     try:
-        known = group is None or grp.getgrnam(group) is not None
-    except KeyError:
-        known = False
-    if known:
+        if group is not None:
+            grp.getgrnam(group)
         return []
-    reason = f"there is no group {group} on this machine"
-    return [loading.SettingsFault(str(config), None, "keys_group", group, "an existing group", reason)]
+    except KeyError:
+        reason = f"there is no group {group} on this machine"
+        return [loading.SettingsFault(str(config), None, "keys_group", group, "an existing group", reason)]
 
 
 def _missing_files(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:

@@ -60,7 +60,6 @@ def option(name: str, metavar: str | None, what: str, **more: Any) -> Any:
 
 
 def repeated_option(name: str, metavar: str, what: str, **more: Any) -> Any:
-    """An option that can be given several times."""
     return option(name, metavar, f"{what}; can be repeated.", **more)
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import takewhile
 from typing import Any
 
 from certstore.control.protocol import Fault, RequestFailed
@@ -91,9 +92,4 @@ def _make_output_safe() -> None:
 
 def _words() -> list[str]:
     """The words of the command, without options and their values, which could be long."""
-    words = ["certedge"]
-    for word in sys.argv[1:]:
-        if word.startswith("-"):
-            break
-        words.append(word)
-    return words
+    return ["certedge", *takewhile(lambda word: not word.startswith("-"), sys.argv[1:])]

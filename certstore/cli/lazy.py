@@ -10,24 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization",
-    "client",
-    "counted_settings",
-    "import_sources",
-    "journal",
-    "loading",
-    "models",
-    "names",
-    "people",
-    "plan",
-    "preflight_facts",
-    "reader",
-    "requests",
-    "results",
-    "selection",
-    "site_settings",
-    "status",
-]
+    "authorization", "client", "counted_settings", "import_sources", "journal", "loading", "models", "names", "people",
+    "plan", "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
+]  # fmt: skip
 
 
 class _Lazy(ModuleType):

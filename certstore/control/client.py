@@ -45,8 +45,6 @@ _BUSY_PAUSE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user who owns the store."""
-
     uid: int
     gid: int
     name: str

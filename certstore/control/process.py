@@ -132,7 +132,7 @@ class _Control:
         self._connections: set[asyncio.Task[None]] = set()
         self._performing: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Future[Upkeep | None] = self._loop.create_future()
-        self._access: asyncio.Future[Access | None] = self._loop.create_future()
+        self._people: asyncio.Future[People | None] = self._loop.create_future()
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -222,7 +222,7 @@ class _Control:
                 access = stack.enter_context(await asyncio.to_thread(_open_access, self._writer))
             except Exception as error:  # noqa: BLE001  certificates are imported, renewed and served without users
                 logger.error("there is no console, as users and tokens can't be read: %s", _describe(error))
-            self._access.set_result(access)
+            self._people.set_result(People(access, self._writer) if access is not None else None)
             if access is not None and console is not None:
                 perform, upkeep = self._perform_from_thread, self._upkeep.result
                 context = ConsoleContext(self._writer, settings, base, perform, upkeep)
@@ -287,23 +287,21 @@ class _Control:
 
     async def _performed[R: CommandResult](self, request: CommandRequest[R], tell: Tell) -> R:
         """Only commands that need no more than the writer run on its thread, which all of them share."""
-        match runs(request):
-            case Runs.WRITER:
-                return await self._loop.run_in_executor(self._thread, perform, self._writer, request, tell)
-            case Runs.FILES:
-                return await asyncio.to_thread(perform, self._writer, request, tell)
-            case Runs.NETWORK:
-                upkeep = await self._upkeep
-                if upkeep is None:
-                    found = "orders and warnings could not start"
-                    raise RequestFailed(Fault.INTERNAL, found, "the log of control says why")
-                return await self._loop.run_in_executor(self._network, perform, upkeep, request, tell)
-            case Runs.PEOPLE:
-                access = await self._access
-                if access is None:
-                    found = "users and tokens can't be read or written"
-                    raise RequestFailed(Fault.STORAGE, found, "the log of control says why")
-                return await asyncio.to_thread(perform, People(access, self._writer), request, tell)
+        if runs(request) is Runs.WRITER:
+            return await self._loop.run_in_executor(self._thread, perform, self._writer, request, tell)
+        if runs(request) is Runs.FILES:
+            return await asyncio.to_thread(perform, self._writer, request, tell)
+        on: Upkeep | People | None
+        threads: ThreadPoolExecutor | None
+        if runs(request) is Runs.NETWORK:
+            on, threads = await self._upkeep, self._network
+            fault, found = Fault.INTERNAL, "orders and warnings could not start"
+        else:
+            on, threads = await self._people, None
+            fault, found = Fault.STORAGE, "users and tokens can't be read or written"
+        if on is None:
+            raise RequestFailed(fault, found, "the log of control says why")
+        return await self._loop.run_in_executor(threads, perform, on, request, tell)
 
     def _perform_from_thread[R: CommandResult](self, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
         """A `requests.Perform` for the console, whose pages and API wait on their own threads."""
@@ -356,7 +354,6 @@ def _tell(writer: asyncio.StreamWriter, progress: Progress) -> None:
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:
-    """The identity of the file at this path."""
     try:
         status = path.lstat()
     except OSError:

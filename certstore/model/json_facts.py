@@ -50,7 +50,7 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 class Kept:
-    """A dataclass that is kept as JSON."""
+    """A dataclass that is kept or sent as JSON."""
 
     __slots__ = ()
 

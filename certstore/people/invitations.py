@@ -56,7 +56,6 @@ class Invitations:
             return user
 
     def withdraw(self, user: str) -> None:
-        """Invalidate the user's links."""
         with self._lock:
             for digest in [digest for digest, facts in self._kept.items() if facts["user"] == user]:
                 self._kept.drop(digest)

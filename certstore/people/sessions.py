@@ -17,6 +17,7 @@ from typing import Any
 
 from certstore.files.clock import Clock
 from certstore.files.keyed_state import KeyedState, is_read_by
+from certstore.model.json_facts import decode, encode
 from certstore.model.layout import Layout
 
 logger = logging.getLogger(__name__)
@@ -47,17 +48,12 @@ class Session:
         return now - self.seen_at >= IDLE or now - self.made_at >= LONGEST
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "user": self.user,
-            "made_at": self.made_at.isoformat(),
-            "seen_at": self.seen_at.isoformat(),
-            "address": self.address,
-        }
+        """All but the digest, which is the key, and the secret."""
+        return {name: value for name, value in encode(self).items() if name not in ("digest", "secret")}
 
     @classmethod
     def from_json(cls, digest: str, facts: dict[str, Any]) -> Session:
-        made_at, seen_at = datetime.fromisoformat(facts["made_at"]), datetime.fromisoformat(facts["seen_at"])
-        return cls(facts["user"], made_at, seen_at, facts["address"], digest)
+        return decode(cls, {**facts, "digest": digest})
 
 
 def digest_of(secret: str) -> str:

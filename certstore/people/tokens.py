@@ -55,7 +55,6 @@ class Tokens:
         return token, f"cet_{key}_{secret}"
 
     def find(self, text: str) -> Token | None:
-        """The token with this text, if there is one."""
         parts = _TOKEN.fullmatch(text)
         with self._lock:
             facts = self._kept.get(parts[1]) if parts else None

@@ -35,13 +35,16 @@ class Users:
         with self._lock:
             return [User.from_json(name, facts) for name, facts in sorted(self._kept.items())]
 
-    def get(self, name: str) -> User:
-        """Raises UnknownUser."""
+    def find(self, name: str) -> User | None:
         with self._lock:
             facts = self._kept.get(name)
-        if facts is None:
+        return User.from_json(name, facts) if facts is not None else None
+
+    def get(self, name: str) -> User:
+        """Raises UnknownUser."""
+        if (user := self.find(name)) is None:
             raise UnknownUser(f"there is no user {name!r:.80}")
-        return User.from_json(name, facts)
+        return user
 
     @property
     def is_empty(self) -> bool:

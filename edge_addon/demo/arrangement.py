@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -32,36 +31,21 @@ class NotOurFolder(Exception):
     """The folder contains something that no demo created."""
 
 
-@dataclass(frozen=True, slots=True)
 class Arrangement:
     """The folder, ports and certificates of one demo. `pairs` are by site, `ports` by kind of listener."""
 
-    folder: Path
-    authority: Authority
-    pairs: Mapping[str, Pair]
-    ports: Mapping[str, int]
-
-    @property
-    def edge_yaml(self) -> Path:
-        return self.folder / "edge.yaml"
-
-    @property
-    def root_pem(self) -> Path:
+    def __init__(self, folder: Path, authority: Authority, pairs: Mapping[str, Pair], ports: Mapping[str, int]) -> None:
+        self.folder = folder
+        self.authority = authority
+        self.pairs = pairs
+        self.ports = ports
+        self.edge_yaml = folder / "edge.yaml"
+        self.root_pem = folder / "ca.pem"
         """The CA certificate that clients must trust."""
-        return self.folder / "ca.pem"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "edge.log"
-
-    @property
-    def spare(self) -> Path:
+        self.log = folder / "edge.log"
+        self.spare = folder / f"{WITHOUT}.pem"
         """A certificate for the site that has none, for you to drop."""
-        return self.folder / f"{WITHOUT}.pem"
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.folder / "store")
+        self.layout = Layout(folder / "store")
 
     def drop(self, site: str, content: bytes) -> None:
         """Put one file with key, certificate and chain into the site's folder, in one step."""

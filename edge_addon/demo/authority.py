@@ -28,7 +28,6 @@ class Pair:
 
     @property
     def combined_pem(self) -> bytes:
-        """Both in one file."""
         return self.privkey_pem + self.fullchain_pem
 
 
@@ -50,7 +49,6 @@ class Authority:
         return cls(root.public_bytes(Encoding.PEM), intermediate, key)
 
     def issue(self, *names: str, now: datetime) -> Pair:
-        """A key and a certificate for these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])

@@ -22,8 +22,6 @@ LOOPBACK = "127.0.0.1"
 
 
 class Answer(NamedTuple):
-    """A complete HTTP answer."""
-
     status: int
     body: bytes
 
@@ -67,7 +65,6 @@ def get(connection: socket.socket, host: str, target: str) -> Answer:
 
 
 def get_plain(port: int, host: str, target: str) -> Answer:
-    """One GET without TLS."""
     with socket.create_connection((LOOPBACK, port), SECONDS) as connection:
         return get(connection, host, target)
 

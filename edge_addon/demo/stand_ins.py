@@ -74,8 +74,7 @@ class ImapHandler(MailHandler):
 
     def answer(self, line: str) -> tuple[str, bool]:
         tag, _, rest = line.partition(" ")
-        command = rest.partition(" ")[0].upper()
-        match command:
+        match rest.partition(" ")[0].upper():
             case "CAPABILITY":
                 return f"* CAPABILITY IMAP4rev1 AUTH=PLAIN\n{tag} OK done", False
             case "LOGOUT":

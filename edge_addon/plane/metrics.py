@@ -66,5 +66,4 @@ class Metrics:
 
 
 def label_of(listener: ListenerSettings) -> str:
-    """The label of a listener."""
     return f"{listener.kind.value} {listener.listen}"

@@ -136,7 +136,6 @@ class Fleet:
             self.is_store_ready = True
 
     def closed_sockets(self, pid: int) -> None:
-        """The process has closed its listening sockets."""
         if (child := self.children.get(pid)) is not None:
             child.has_sockets = False
 

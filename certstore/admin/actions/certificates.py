@@ -88,7 +88,8 @@ def install(actions: Actions, actor: Actor, preview: Preview, *, force: bool = F
         refused = preview.verdict if isinstance(preview.verdict, Refused) else None
         if has_other_source and refused is not None and not (force and preview.forced is not None):
             # The command would refuse it too, but for its source instead of for what is wrong with the files.
-            result = _refusal(site, refused)
+            code, findings = refused.findings[0].code, refused.findings
+            result = InstallResult(site, Outcome.REFUSED, code, None, None, refused.message, findings, ())
         else:
             if has_other_source:
                 actions.context.perform(SetSiteRequest(site, {"certificate": Source.FILE.value}))
@@ -113,11 +114,6 @@ def _read(
         return actions.context.writer.preview(site, files, password=password, caller=actor.who)
     except TooBusy as error:
         raise RequestFailed(Fault.BUSY, str(error), "try again when they have been read") from None
-
-
-def _refusal(site: str, refused: Refused) -> InstallResult:
-    code = refused.findings[0].code
-    return InstallResult(site, Outcome.REFUSED, code, None, None, refused.message, refused.findings, ())
 
 
 def activate(actions: Actions, actor: Actor, site: str, version: int | None) -> InstallResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from functools import partial
 
 from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.live.jobs import AT_ONCE, AT_ONCE_PER_CUSTOMER, Act, Job
@@ -19,10 +20,7 @@ FOLLOWED_FOR = timedelta(minutes=10)
 
 def start_preflight(actions: Actions, actor: Actor, site: str) -> Job:
     actions.entry(actor, Action.SITE_PREFLIGHT, site)
-
-    def act(tell: Tell) -> PreflightResult:
-        return actions.context.perform(PreflightRequest(site), tell)
-
+    act = partial(actions.context.perform, PreflightRequest(site))
     return _start(actions, actor, site, Action.SITE_PREFLIGHT, act)
 
 

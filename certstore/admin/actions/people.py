@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from certstore.admin.actions.action import Actions, Actor
@@ -17,7 +16,7 @@ from certstore.model.text import shown
 from certstore.people.invitations import FIRST
 from certstore.people.sessions import Session
 from certstore.people.tokens import UnknownToken
-from certstore.people.users import UnknownUser, UserExists
+from certstore.people.users import UserExists
 
 
 class SignInFailed(Exception):
@@ -29,14 +28,6 @@ class SignInFailed(Exception):
         self.needs_code = needs_code
 
 
-@dataclass(frozen=True, slots=True)
-class MadeToken:
-    """`text` is shown once."""
-
-    token: Token
-    text: str = field(repr=False)
-
-
 # Signing in
 
 
@@ -46,7 +37,7 @@ def sign_in(actions: Actions, name: str, password: str, code: str, address: str)
     if (wait := actions.throttle.enter(name, address)) is not None:
         seconds = max(1, round(wait.total_seconds()))
         raise SignInFailed(f"Too many failed attempts. Try again in {seconds} seconds.", wait=wait)
-    user = _find(actions, name)
+    user = actions.access.users.find(name)
     is_right = actions.passwords.is_right(user.password_hash if user else "", password[:1100])
     if user is None or not is_right:
         _refuse(actions, name, address, "wrong name or password")
@@ -62,13 +53,6 @@ def sign_in(actions: Actions, name: str, password: str, code: str, address: str)
     actions.throttle.succeeded(name, address)
     actions.access.audit.note(f"user {name}", address, "sign_in", None, "done")
     return actions.access.sessions.begin(name, address)
-
-
-def _find(actions: Actions, name: str) -> User | None:
-    try:
-        return actions.access.users.get(name)
-    except UnknownUser:
-        return None
 
 
 def _refuse(actions: Actions, name: str, address: str, why: str) -> None:
@@ -190,7 +174,7 @@ def list_users(actions: Actions, actor: Actor) -> list[User]:
 def put_user(actions: Actions, actor: Actor, name: str, role: Role, sites: tuple[str, ...]) -> tuple[User, bool]:
     """Add or change a user; also whether the user is new. Raises InvalidPerson, RequestFailed for an unknown site."""
     name = parse_user_name(name)
-    is_new = _find(actions, name) is None
+    is_new = actions.access.users.find(name) is None
     with actions.audited(actor, Action.USER_ADD if is_new else Action.USER_CHANGE, detail=name) as audited:
         _check_sites(actions, sites)
         sites = tuple(sorted(set(sites)))
@@ -218,13 +202,15 @@ def list_tokens(actions: Actions, actor: Actor) -> list[Token]:
     return actions.access.tokens.all()
 
 
-def add_token(actions: Actions, actor: Actor, name: str, scope: Scope, sites: tuple[str, ...] | None) -> MadeToken:
-    """Raises InvalidPerson."""
+def add_token(
+    actions: Actions, actor: Actor, name: str, scope: Scope, sites: tuple[str, ...] | None
+) -> tuple[Token, str]:
+    """The token and its text, which is shown once. Raises InvalidPerson."""
     with actions.audited(actor, Action.TOKEN_ADD, detail=name[:80]) as audited:
         _check_sites(actions, sites or ())
         token, text = actions.access.tokens.add(name, scope, sites, actor.who)
         audited.detail = f"{token.name} ({token.key}), scope {scope.value}"
-    return MadeToken(token, text)
+    return token, text
 
 
 def _check_sites(actions: Actions, sites: tuple[str, ...]) -> None:

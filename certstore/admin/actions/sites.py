@@ -138,7 +138,8 @@ def put_settings(
         action = action_for_change(frozenset(changes))
         if not changes:
             actions.check(actor, action, site)
-            return _unchanged(actions, site), False
+            entry = actions.context.writer.site(site)
+            return SiteResult(site, entry.host, entry.names, entry.source, "nothing to change", ()), False
         return actions.perform(actor, action, site, SetSiteRequest(site, changes), _listed(changes)), False
 
 
@@ -149,11 +150,6 @@ def _add(actions: Actions, actor: Actor, site: str, wanted: Mapping[str, Any], i
     if if_match is not None:
         raise Conflict(f"the site {site} was removed in the meantime")
     return actions.perform(actor, Action.SITE_ADD, site, AddSiteRequest(site, wanted))
-
-
-def _unchanged(actions: Actions, site: str) -> SiteResult:
-    entry = actions.context.writer.site(site)
-    return SiteResult(site, entry.host, entry.names, entry.source, "nothing to change", ())
 
 
 def _listed(changes: Mapping[str, Any]) -> str:

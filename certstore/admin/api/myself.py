@@ -6,7 +6,6 @@ from datetime import datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from starlette.responses import Response
 
 from certstore.admin.actions import people
 from certstore.admin.api.models import Me, Shape
@@ -64,16 +63,14 @@ def sessions(actions: ActionsDep, actor: ApiActor) -> list[SessionShape]:
 
 @router.delete("/sessions", status_code=204, summary="End all your sessions, this one included")
 @needs(Action.PROFILE_CHANGE)
-def end_sessions(actions: ActionsDep, actor: ApiActor) -> Response:
+def end_sessions(actions: ActionsDep, actor: ApiActor) -> None:
     people.sign_out(actions, actor, everywhere=True)
-    return Response(status_code=204)
 
 
 @router.put("/password", status_code=204, summary="Change your password; ends your other sessions")
 @needs(Action.PROFILE_CHANGE)
-def change_password(actions: ActionsDep, actor: ApiActor, change: PasswordChange) -> Response:
+def change_password(actions: ActionsDep, actor: ApiActor, change: PasswordChange) -> None:
     people.change_password(actions, actor, change.present, change.new)
-    return Response(status_code=204)
 
 
 @router.post("/codes", summary="A new secret for one-time codes; changes nothing")
@@ -85,13 +82,11 @@ def codes_secret(actions: ActionsDep, actor: ApiActor) -> CodesSecret:
 
 @router.put("/codes", status_code=204, summary="Require one-time codes of this secret at sign-in")
 @needs(Action.PROFILE_CHANGE)
-def switch_on(actions: ActionsDep, actor: ApiActor, codes: CodesOn) -> Response:
+def switch_on(actions: ActionsDep, actor: ApiActor, codes: CodesOn) -> None:
     people.switch_codes_on(actions, actor, codes.secret, codes.code)
-    return Response(status_code=204)
 
 
 @router.post("/codes/off", status_code=204, summary="No longer require one-time codes at sign-in")
 @needs(Action.PROFILE_CHANGE)
-def switch_off(actions: ActionsDep, actor: ApiActor, codes: CodesOff) -> Response:
+def switch_off(actions: ActionsDep, actor: ApiActor, codes: CodesOff) -> None:
     people.switch_codes_off(actions, actor, codes.password)
-    return Response(status_code=204)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from starlette.responses import Response as PlainResponse
 
 from certstore.admin.actions import people
 from certstore.admin.api.models import Invitation, MadeTokenShape, TokenRequest, UserRequest
@@ -47,9 +46,8 @@ def invite(actions: ActionsDep, actor: ApiActor, name: UserName) -> Invitation:
 
 @router.delete("/users/{name}", status_code=204, summary="Remove a user and end the user's sessions")
 @needs(Action.USER_REMOVE)
-def remove_user(actions: ActionsDep, actor: ApiActor, name: UserName) -> PlainResponse:
+def remove_user(actions: ActionsDep, actor: ApiActor, name: UserName) -> None:
     people.remove_user(actions, actor, name)
-    return PlainResponse(status_code=204)
 
 
 @router.get("/tokens", summary="All API tokens, without their secrets")
@@ -62,12 +60,11 @@ def tokens(actions: ActionsDep, actor: ApiActor) -> list[TokenFacts]:
 @needs(Action.TOKEN_ADD)
 def add_token(actions: ActionsDep, actor: ApiActor, request: TokenRequest) -> MadeTokenShape:
     sites = None if request.sites is None else tuple(request.sites)
-    made = people.add_token(actions, actor, request.name, request.scope, sites)
-    return MadeTokenShape(token=TokenFacts.of(made.token), secret=made.text)
+    token, text = people.add_token(actions, actor, request.name, request.scope, sites)
+    return MadeTokenShape(token=TokenFacts.of(token), secret=text)
 
 
 @router.delete("/tokens/{key}", status_code=204, summary="Remove an API token")
 @needs(Action.TOKEN_REMOVE)
-def remove_token(actions: ActionsDep, actor: ApiActor, key: TokenKey) -> PlainResponse:
+def remove_token(actions: ActionsDep, actor: ApiActor, key: TokenKey) -> None:
     people.remove_token(actions, actor, key)
-    return PlainResponse(status_code=204)

@@ -20,6 +20,8 @@ router = APIRouter(tags=["service"], route_class=ApiRoute)
 
 _SHOWN_OF_ACME = {"directory", "second_directory", "agree_to_terms", "contact", "key_type", "profile"}
 
+_SHOWN_OF_ACME = {"directory", "second_directory", "agree_to_terms", "contact", "key_type", "profile"}
+
 
 @router.get("/service", summary="Listeners, ACME and notification settings, accounts at the CAs")
 @needs(Action.SERVICE_VIEW)

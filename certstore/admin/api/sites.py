@@ -136,10 +136,9 @@ def put_settings(
 
 @router.delete("/{site}", status_code=204, summary="Remove a site")
 @needs(Action.SITE_REMOVE)
-def remove_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> PlainResponse:
+def remove_site(actions: ActionsDep, actor: ApiActor, site: SiteKey) -> None:
     """Its names get the main certificate, its versions stay in the archive, and its drop folder stays as it is."""
     sites.remove_site(actions, actor, site)
-    return PlainResponse(status_code=204)
 
 
 @router.get("/{site}/versions", summary="The versions that you can make live again, newest first")

@@ -22,8 +22,6 @@ REQUEST_SECONDS = 120.0
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection, made by uvicorn."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting_since = 0.0

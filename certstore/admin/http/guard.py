@@ -100,8 +100,6 @@ class BodyTooLarge(Exception):
 
 
 class Guard:
-    """Wraps the app; see the module."""
-
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
         self.app = app
         self._origins = origins

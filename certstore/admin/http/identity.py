@@ -15,7 +15,6 @@ from fastapi import Depends, Request
 from certstore.admin.actions.action import Actions, Actor
 from certstore.admin.http.problems import CsrfRefused, NotSignedIn
 from certstore.people.sessions import Session
-from certstore.people.users import UnknownUser
 
 COOKIE = "__Host-certedge"
 """The prefix makes browsers require Secure, Path=/ and no Domain, so that no neighbouring host can set it."""
@@ -42,19 +41,13 @@ def find_actor(request: Request) -> Actor | None:
         if token is None:
             return None
         return Actor(f"token {token.name} ({token.key})", token.name, token.grant, address_of(request))
-    session = find_session(request)
+    secret = request.cookies.get(COOKIE, "")
+    session = actions.access.sessions.find(secret) if secret else None
     if session is None:
         return None
-    try:
-        user = actions.access.users.get(session.user)
-    except UnknownUser:
+    if (user := actions.access.users.find(session.user)) is None:
         return None
     return Actor(f"user {user.name}", user.name, user.grant, address_of(request), session)
-
-
-def find_session(request: Request) -> Session | None:
-    secret = request.cookies.get(COOKIE, "")
-    return actions_of(request).access.sessions.find(secret) if secret else None
 
 
 def check_origin(request: Request) -> None:

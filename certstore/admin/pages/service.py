@@ -107,10 +107,10 @@ def add_token(
 ) -> Response:
     try:
         chosen = tuple(split_list(sites.lower())) or None
-        made = people.add_token(visit.actions, visit.actor, name, scope, chosen)
+        _, text = people.add_token(visit.actions, visit.actor, name, scope, chosen)
     except (InvalidPerson, RequestFailed) as error:
         return _people(visit, problem_of(error).detail, 422)
-    return _people(visit, token=made.text)
+    return _people(visit, token=text)
 
 
 @router.post("/people/tokens/{key}/remove")

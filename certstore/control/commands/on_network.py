@@ -28,7 +28,6 @@ from certstore.store.writer import StoreWriter, UnknownSite
 
 if TYPE_CHECKING:
     from certstore.control.upkeep import Upkeep
-    from certstore.renewal.attempt import Attempted
 
 _ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT})
 
@@ -79,10 +78,6 @@ def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
 
 def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool) -> results.OrderResult:
     attempted = upkeep.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
-    return _order_result(attempted)
-
-
-def _order_result(attempted: Attempted) -> results.OrderResult:
     next_attempt, names = attempted.state.next_attempt, attempted.order
     result = results.OrderResult(
         site=attempted.site,

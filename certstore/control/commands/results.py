@@ -16,19 +16,15 @@ from certstore.control.commands.json_values import decode
 from certstore.model.certificate.findings import Finding
 from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role, Token, User
-from certstore.model.json_facts import encode
+from certstore.model.json_facts import Kept
 from certstore.model.record import Outcome
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.selection import Reason
 from certstore.model.settings.models import Source
 
 
-class CommandResult:
+class CommandResult(Kept):
     __slots__ = ()
-
-    def to_json(self) -> dict[str, Any]:
-        facts: dict[str, Any] = encode(self)
-        return facts
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:

@@ -83,9 +83,7 @@ class User:
 
     def to_json(self) -> dict[str, Any]:
         """All but the name, which is the key."""
-        facts: dict[str, Any] = encode(self, has_defaults=True)
-        del facts["name"]
-        return facts
+        return {fact: value for fact, value in encode(self, has_defaults=True).items() if fact != "name"}
 
     @classmethod
     def from_json(cls, name: str, facts: Mapping[str, Any]) -> User:
@@ -111,9 +109,7 @@ class Token:
 
     def to_json(self) -> dict[str, Any]:
         """All but the key."""
-        facts: dict[str, Any] = encode(self)
-        del facts["key"]
-        return facts
+        return {fact: value for fact, value in encode(self).items() if fact != "key"}
 
     @classmethod
     def from_json(cls, key: str, facts: Mapping[str, Any]) -> Token:

@@ -37,8 +37,6 @@ class MatterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WatchedSite:
-    """What warnings need to know of a site."""
-
     site: str
     names: tuple[str, ...]
     source: Source

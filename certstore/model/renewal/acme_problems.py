@@ -16,33 +16,24 @@ _PREFIX = "urn:ietf:params:acme:error:"
 _SHOWN_LIMIT = 600
 _LINK = re.compile(r"https://[^\s<>\"']+")
 
-_CAUSES = {
-    "accountDoesNotExist": Cause.ACCOUNT,
-    "alreadyReplaced": Cause.REQUEST_REFUSED,
-    "badCSR": Cause.REQUEST_REFUSED,
-    "badNonce": Cause.CA_ERROR,
-    "badPublicKey": Cause.REQUEST_REFUSED,
-    "badSignatureAlgorithm": Cause.REQUEST_REFUSED,
-    "caa": Cause.CAA,
-    "connection": Cause.CONNECTION,
-    "dns": Cause.DNS,
-    "dnssec": Cause.DNS,
-    "externalAccountRequired": Cause.EXTERNAL_ACCOUNT,
-    "incorrectResponse": Cause.WRONG_ANSWER,
-    "invalidContact": Cause.SETTINGS,
-    "invalidProfile": Cause.REQUEST_REFUSED,
-    "malformed": Cause.REQUEST_REFUSED,
-    "orderNotReady": Cause.CA_ERROR,
-    "rateLimited": Cause.RATE_LIMITED,
-    "rejectedIdentifier": Cause.REJECTED_NAME,
-    "serverInternal": Cause.CA_ERROR,
-    "tls": Cause.CONNECTION,
-    "unauthorized": Cause.WRONG_ANSWER,
-    "unknownHost": Cause.NO_SUCH_NAME,
-    "unsupportedContact": Cause.SETTINGS,
-    "unsupportedIdentifier": Cause.REJECTED_NAME,
-    "userActionRequired": Cause.TERMS,
-}
+_CODES = {
+    Cause.ACCOUNT: ("accountDoesNotExist",),
+    Cause.REQUEST_REFUSED: (
+        "alreadyReplaced", "badCSR", "badPublicKey", "badSignatureAlgorithm", "invalidProfile", "malformed",
+    ),
+    Cause.CA_ERROR: ("badNonce", "orderNotReady", "serverInternal"),
+    Cause.CAA: ("caa",),
+    Cause.CONNECTION: ("connection", "tls"),
+    Cause.DNS: ("dns", "dnssec"),
+    Cause.EXTERNAL_ACCOUNT: ("externalAccountRequired",),
+    Cause.WRONG_ANSWER: ("incorrectResponse", "unauthorized"),
+    Cause.SETTINGS: ("invalidContact", "unsupportedContact"),
+    Cause.RATE_LIMITED: ("rateLimited",),
+    Cause.REJECTED_NAME: ("rejectedIdentifier", "unsupportedIdentifier"),
+    Cause.NO_SUCH_NAME: ("unknownHost",),
+    Cause.TERMS: ("userActionRequired",),
+}  # fmt: skip
+_CAUSES = {code: cause for cause, codes in _CODES.items() for code in codes}
 
 
 @dataclass(frozen=True, slots=True)

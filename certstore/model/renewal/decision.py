@@ -73,8 +73,6 @@ class SiteToRenew:
 
 
 class RenewalReason(StrEnum):
-    """Why an order is due."""
-
     FIRST = "first"
     CA_CHANGED = "ca_changed"
     NAMES_CHANGED = "names_changed"

@@ -15,8 +15,6 @@ from certstore.model.json_facts import Kept
 
 
 class Cause(StrEnum):
-    """The kind of fault."""
-
     CA_UNREACHABLE = "ca_unreachable"
     CA_ERROR = "ca_error"
     RATE_LIMITED = "rate_limited"
@@ -39,20 +37,10 @@ class Cause(StrEnum):
     INTERNAL = "internal"
 
 
-_ONLY_A_PERSON = frozenset(
-    {
-        Cause.PAUSED,
-        Cause.TERMS,
-        Cause.EXTERNAL_ACCOUNT,
-        Cause.ACCOUNT,
-        Cause.REJECTED_NAME,
-        Cause.NO_SUCH_NAME,
-        Cause.CAA,
-        Cause.TOO_MANY_NAMES,
-        Cause.SETTINGS,
-        Cause.STORAGE,
-    }
-)
+_ONLY_A_PERSON = frozenset({
+    Cause.PAUSED, Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT, Cause.REJECTED_NAME, Cause.NO_SUCH_NAME,
+    Cause.CAA, Cause.TOO_MANY_NAMES, Cause.SETTINGS, Cause.STORAGE,
+})  # fmt: skip
 _AT_THE_CA = frozenset(
     {Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.PAUSED, Cause.REJECTED_NAME, Cause.ACCOUNT}
 )

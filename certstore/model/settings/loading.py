@@ -135,26 +135,18 @@ def _path_in_text(report: Mapping[str, Any], lines: Mapping[YamlPath, int]) -> Y
     return path
 
 
-_ALLOWED = {
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "path_type": "a path",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "model_type": "keys with values",
-    "model_attributes_type": "keys with values",
-    "dict_type": "keys with values",
-    "ip_v4_network": "an address or a network, such as 10.0.0.0/8 or 2001:db8::/32",
-    "ip_v6_network": "an address or a network, such as 10.0.0.0/8 or 2001:db8::/32",
-    "too_short": "at least one",
+_KINDS_ALLOWED = {
+    "a whole number": ("int_parsing", "int_type", "int_from_float"),
+    "a number": ("float_parsing", "float_type", "finite_number"),
+    "true or false": ("bool_parsing", "bool_type"),
+    "text": ("string_type",),
+    "a path": ("path_type",),
+    "a list": ("tuple_type", "list_type"),
+    "keys with values": ("model_type", "model_attributes_type", "dict_type"),
+    "an address or a network, such as 10.0.0.0/8 or 2001:db8::/32": ("ip_v4_network", "ip_v6_network"),
+    "at least one": ("too_short",),
 }
+_ALLOWED = {kind: words for words, kinds in _KINDS_ALLOWED.items() for kind in kinds}
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "greater_than": ("gt", "more than"),
