@@ -14,13 +14,13 @@ from typing import Literal
 from cryptography.hazmat.primitives import serialization
 
 from certstore.model.certificate.chain import Chain, order_chain
-from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
+from certstore.model.certificate.checks import chain_problems, check_chain, check_pair, explicit_curve
 from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Finding, Piece, Problem, Refusal, Refused, refusal
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
-from certstore.model.text import listed
+from certstore.model.text import listed, shown
 
 __all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "choose_bundle", "read_bundle"]
 
@@ -245,6 +245,9 @@ def _what_is_missing(contents: Contents) -> Finding:
             f"the certificate for the private key in {key_files} is missing{where}{beside}; add it",
         )
     unreadable = [each for each in leaves if each.public_key is None]
+    if unreadable and unreadable[0].fields.has_explicit_curve:
+        leaf = unreadable[0]
+        return explicit_curve(f"the certificate of {shown(leaf.label)} in {contents.certificates[leaf]}")
     if unreadable:
         files = listed([f"{each.label} in {contents.certificates[each]}" for each in unreadable])
         kinds = listed([each.fields.key_algorithm for each in unreadable])

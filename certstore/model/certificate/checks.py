@@ -84,7 +84,7 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
             f"use an EC key, or RSA with {_RSA_LEAST} to 4096 bits",
         )
     elif leaf.fields.has_explicit_curve:
-        yield _explicit_curve(of)
+        yield explicit_curve(of)
     elif leaf.key_kind not in {"ec", "rsa"}:
         yield refusal(
             Refusal.UNSUPPORTED_KEY,
@@ -98,7 +98,8 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
         )
 
 
-def _explicit_curve(of: str) -> Finding:
+def explicit_curve(of: str) -> Finding:
+    """The refusal of a certificate whose EC key gives numbers in place of its curve's name."""
     return refusal(
         Refusal.UNSUPPORTED_KEY,
         f"{of} describes its EC curve by numbers instead of its name (explicit parameters), which RFC 5480 forbids and "
@@ -189,7 +190,7 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
         if each.key_kind == "rsa" and each.key_bits < _RSA_LEAST:
             found.append(_weak_key(each, of))
         if each.fields.has_explicit_curve:
-            found.append(_explicit_curve(of))
+            found.append(explicit_curve(of))
         if VALIDITY in each.fields.oddities:
             found.append(_odd_validity(of))
         if not each.is_for_servers:
@@ -244,6 +245,12 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
             Problem.MUST_STAPLE,
             f"the certificate of {label} demands a stapled OCSP answer (must-staple, RFC 7633), which the edge does "
             "not send: clients that hold it to that, as Firefox does, refuse the connection; order one without it",
+        )
+    if leaf.other_names:
+        yield Finding(
+            Problem.UNUSABLE_NAME,
+            f"the certificate of {label} also lists {listed(leaf.other_names)}, which is no host name: clients that "
+            "ask for it get the main certificate",
         )
     if len(leaf.fields.names) > _NAMES_LIMIT:
         yield Finding(

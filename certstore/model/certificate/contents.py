@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from OpenSSL import crypto
 
 from certstore.model.certificate.collections import certificates_of_pkcs7, open_pkcs12
 from certstore.model.certificate.der import DerKind, kind_of, structures, to_der
@@ -98,8 +100,17 @@ def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
     is_pem = looks_like_pem(content)
     load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
     form = content if is_pem else next(structures(content), content)
-    # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
-    return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
+    try:
+        # The full check of an RSA key takes 40 to 300 ms; `bundle` lets the key of the chosen pair sign instead.
+        return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
+    except Unreadable:
+        if is_pem or password is not None:
+            raise
+        # OpenSSL itself takes what the stricter reader refuses, such as an EC key without its leading zeros.
+        key = ask_library(lambda: crypto.load_privatekey(crypto.FILETYPE_ASN1, form).to_cryptography_key())
+        if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
+            raise
+        return key
 
 
 def may_hold_something(content: bytes) -> bool:

@@ -23,6 +23,7 @@ class Problem(StrEnum):
     MUST_STAPLE = "must_staple"
     MANY_NAMES = "many_names"
     LEFT_OUT = "left_out"
+    UNUSABLE_NAME = "unusable_name"
 
 
 class Refusal(StrEnum):
