@@ -174,7 +174,7 @@ def _companion(chosen: _Candidate, candidates: list[_Candidate]) -> _Candidate |
 def _assembled(
     pairs: list[_Candidate], contents: Contents, now: datetime, *, force: bool
 ) -> CertificateBundle | Refused:
-    chains = [order_chain(each.leaf, contents.certificates, now) for each in pairs]
+    chains = [_chain(each.leaf, contents.certificates, now) for each in pairs]
     against = [found for pair, chain in zip(pairs, chains, strict=True) for found in check_chain(pair.leaf, chain)]
     against = [_forced(each) if force else each for each in dict.fromkeys(against)]
     if refused := tuple(each for each in against if isinstance(each.code, Refusal)):
@@ -189,6 +189,18 @@ def _assembled(
     made = {pair.leaf.key_kind: _key_pair(pair, chain) for pair, chain in zip(pairs, chains, strict=True)}
     primary = made.get("ec") or made["rsa"]
     return CertificateBundle(primary, made.get("rsa") if "ec" in made else None, tuple(problems))
+
+
+def _chain(leaf: CertificateFacts, certificates: Collection[CertificateFacts], now: datetime) -> Chain:
+    """The chain, if necessary around a certificate that clients refuse and that another one can stand in for."""
+    first = order_chain(leaf, certificates, now)
+    if not first.intermediates or not check_chain(leaf, first):
+        return first
+    for left_out in first.intermediates:
+        other = order_chain(leaf, [each for each in certificates if each is not left_out], now)
+        if other.intermediates and not check_chain(leaf, other):
+            return other
+    return first
 
 
 def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:

@@ -6,6 +6,7 @@ PEM in any mixture, DER, PKCS #12 and PKCS #7; encrypted keys when there is a pa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import crypto
 
 from certstore.model.certificate.collections import certificates_of_pkcs7, open_pkcs12
-from certstore.model.certificate.der import DerKind, kind_of, structures, to_der
+from certstore.model.certificate.der import DerKind, kind_of, structures
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Piece, Refusal, refusal
 from certstore.model.certificate.library import Unreadable, ask_library
@@ -27,6 +28,7 @@ PROTECTED_LIMIT = 5
 """PKCS #12 files and encrypted keys in one drop: opening each may take seconds."""
 _CERTIFICATES_LIMIT = 200
 _KEYS_LIMIT = 20
+_STRUCTURES_LIMIT = 500
 
 _PKCS12, _PRIVATE_KEY = "the PKCS #12 file", "the private key"
 _REMOVE_PASSWORD = {
@@ -229,8 +231,8 @@ class _Reader:
         """
         if kind_of(content) is None:
             return False
-        found = list(structures(content)) or [content]
-        for each in found:
+        found = list(itertools.islice(structures(content), _STRUCTURES_LIMIT))
+        for each in found or [content]:
             kind = kind_of(each)
             if kind is not None:
                 self._read_der(name, kind, each)
@@ -291,7 +293,7 @@ class _Reader:
     def _read_pkcs7(self, name: str, content: bytes) -> None:
         """The certificates as they stand there: each is read as leniently as any other."""
         try:
-            certificates = certificates_of_pkcs7(to_der(content))
+            certificates = certificates_of_pkcs7(content)
         except ValueError:
             self._damaged(name, "a PKCS #7 collection")
             return

@@ -24,6 +24,8 @@ from certstore.model.names import is_host_name
 
 __all__ = ["UNKNOWN_HASH", "CertificateFacts", "describe_key", "is_signed_by", "public_key_of", "read_certificate"]
 
+_SIZE_LIMIT = 131_072
+"""Clients accept no chain of half that size."""
 _TLS_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 
 
@@ -84,6 +86,8 @@ def read_certificate(content: bytes) -> CertificateFacts:
     Raises Unreadable.
     """
     der = next(structures(content), b"")
+    if len(der) > _SIZE_LIMIT:
+        raise Unreadable("too large")
     try:
         fields = read_fields(der)
     except (ValueError, IndexError) as error:
