@@ -17,7 +17,8 @@ from certstore.model.certificate.chain import Chain
 from certstore.model.certificate.client_rules import complaint_of_client
 from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
 from certstore.model.certificate.library import Unreadable, ask_library
-from certstore.model.certificate.x509_facts import UNKNOWN_HASH, CertificateFacts
+from certstore.model.certificate.signatures import UNKNOWN_HASH
+from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.certificate.x509_fields import VALIDITY
 from certstore.model.names import covers
 from certstore.model.text import listed, shown
