@@ -266,7 +266,7 @@ def _what_is_missing(contents: Contents) -> Finding:
         return refusal(
             Refusal.UNSUPPORTED_KEY,
             f"the certificate of {files} has a key of a kind that is not known here ({kinds}); get one for an EC key "
-            "(P-256, P-384 or P-521) or an RSA key of 2048 bits or more",
+            "(P-256 or P-384) or an RSA key of 2048 bits or more",
         )
     certificates = listed([f"{each.label} in {file}" for each, file in contents.certificates.items()])
     return refusal(

@@ -25,6 +25,7 @@ from certstore.model.text import listed, shown
 
 _RSA_LEAST = 2048
 _RSA_MOST = 8192
+_EC_MOST = 384
 _WEAK_HASHES = {"md2", "md4", "md5", "sha1", UNKNOWN_HASH}
 _SENT_LIMIT = 65_536
 """Go's clients accept no longer handshake message, OpenSSL's not much longer ones, and Java's only half of that."""
@@ -90,7 +91,7 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
         yield refusal(
             Refusal.UNSUPPORTED_KEY,
             f"{of} has {leaf.key_kind} key, which browsers and mail programs do not accept; "
-            f"use EC (P-256, P-384 or P-521), or RSA with at least {_RSA_LEAST} bits",
+            f"use EC (P-256 or P-384), or RSA with at least {_RSA_LEAST} bits",
         )
     elif isinstance(key, rsa.RSAPrivateKey) and not _signs(key):
         yield refusal(
@@ -246,6 +247,12 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
             Problem.MUST_STAPLE,
             f"the certificate of {label} demands a stapled OCSP answer (must-staple, RFC 7633), which the edge does "
             "not send: clients that hold it to that, as Firefox does, refuse the connection; order one without it",
+        )
+    if any(each.key_kind == "ec" and each.key_bits > _EC_MOST for each in (leaf, *chain.intermediates)):
+        yield Finding(
+            Problem.RARE_KEY,
+            f"the certificate of {label} or its chain has a P-521 key, which Chrome, Edge and Android do not accept; "
+            "use P-256 or P-384",
         )
     if leaf.other_names:
         yield Finding(

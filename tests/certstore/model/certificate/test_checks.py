@@ -130,6 +130,14 @@ def test_must_staple_is_noted_with_the_remedy(features: bytes, noted: list[Probl
     assert all("order one without it" in each.message for each in problems)
 
 
+@pytest.mark.parametrize(("key_type", "noted"), [("ec256", []), ("ec384", []), ("ec521", [Problem.RARE_KEY])])
+def test_key_that_some_browsers_refuse_is_noted(key_type: str, noted: list[Problem]) -> None:
+    issued = CA.issue("a.test", key_type=key_type)
+    assert [each.code for each in accepted(issued.combined_pem).problems] == noted
+    beside = CertificateAuthority("Beside", key_type=key_type).issue("a.test")
+    assert [each.code for each in accepted(beside.combined_pem).problems] == noted
+
+
 @pytest.mark.parametrize("names", [("a_b.test",), ("bücher.test".encode(),)], ids=["underscore", "U-label"])
 def test_name_that_no_client_can_ask_for_is_noted(names: tuple[str | bytes, ...]) -> None:
     entries = [encoded(0x82, each if isinstance(each, bytes) else each.encode()) for each in ("a.test", *names)]
