@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import requests
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from requests.utils import parse_header_links
+
+from certstore.model.certificate.x509_facts import read_pem
+from certstore.model.certificate.x509_names import attribute_texts
+
+_COMMON_NAME = "2.5.4.3"
 
 
 def alternate_links(response: requests.Response) -> list[str]:
@@ -30,7 +33,7 @@ def select_chain(chains: Sequence[str], preferred: str | None) -> str:
 def _issuers(chain: str) -> list[str]:
     """The common names of the issuer of the chain's last certificate; empty for a chain that can't be read."""
     try:
-        top = x509.load_pem_x509_certificates(chain.encode())[-1]
+        top = read_pem(chain.encode())[-1]
     except (ValueError, IndexError):
         return []
-    return [str(each.value) for each in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return attribute_texts(top.fields.issuer, _COMMON_NAME)

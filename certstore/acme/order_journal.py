@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-
 from certstore.acme.challenge_kind import Proof
 from certstore.files.atomic import make_folder, replace_file
+from certstore.model.certificate.x509_facts import read_pem
 from certstore.model.layout import ORDERS, Layout
 
 TOO_OLD = timedelta(hours=20)
@@ -66,10 +64,9 @@ class OrderUnderWay:
         if fingerprint is None or not chains or len(chains) < len(self.parts):
             return False
         try:
-            leaf = x509.load_pem_x509_certificate(chains[0].encode())
-        except ValueError:
+            return read_pem(chains[0].encode())[0].fingerprint == fingerprint
+        except (ValueError, IndexError):
             return False  # importing it gives a better message
-        return leaf.fingerprint(hashes.SHA256()).hex() == fingerprint
 
     def with_part(self, part: Part) -> OrderUnderWay:
         parts = tuple(part if each.key_type == part.key_type else each for each in self.parts)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-
 from certstore.acme.network import Conversation, OrderFailed, read_retry_after
 from certstore.files.clock import utc_now
+from certstore.model.certificate.x509_facts import read_pem
 from certstore.model.renewal.state import SuggestedWindow
 
 _URL_LIMIT = 500
@@ -28,14 +27,10 @@ class RenewalInfoAnswer:
 
 def certificate_id(cert_pem: bytes) -> str | None:
     """RFC 9773 §4.1: the authority's key identifier and the serial number's DER bytes. None without the identifier."""
-    certificate = x509.load_pem_x509_certificate(cert_pem)
-    try:
-        authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
-        return None
+    fields = read_pem(cert_pem)[0].fields
+    authority, serial = fields.authority_key_id, fields.serial
     if authority is None:
         return None
-    serial = certificate.serial_number
     # With one bit to spare, as a DER integer whose highest bit is set begins with a zero byte. Signed, because some
     # in-house CAs have issued negative numbers.
     serial_bytes = serial.to_bytes((serial.bit_length() + 8) // 8, "big", signed=True)

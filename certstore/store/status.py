@@ -131,7 +131,7 @@ def _certificate_problems(
     version = store.live_version(entry.site)
     lasting = (
         *(Problem.MISSING_INTERMEDIATE, Problem.SELF_SIGNED, Problem.INTERMEDIATE_EXPIRED),
-        *(Problem.MUST_STAPLE, Problem.CLIENTS_REFUSE, Problem.MANY_NAMES),
+        *(Problem.MUST_STAPLE, Problem.CLIENTS_REFUSE, Problem.MANY_NAMES, Problem.RARE_KEY),
     )
     if version is not None:
         yield from (each for each in version.problems if each.code in lasting)

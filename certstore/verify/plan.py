@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
+from certstore.model.certificate.pem import find_blocks
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, Layout
 from certstore.model.selection import select
 from certstore.model.settings.models import ListenerSettings
@@ -101,7 +99,7 @@ class Chains:
 
     def of(self, certificate: ServedCertificate, *, rsa: bool) -> list[bytes]:
         path = self._layout.version(certificate.site, certificate.version) / (FULLCHAIN_RSA if rsa else FULLCHAIN)
-        return [each.public_bytes(Encoding.DER) for each in x509.load_pem_x509_certificates(path.read_bytes())]
+        return [each.der or b"" for each in find_blocks(path.read_bytes()).blocks]
 
     def version_with(self, site: str, fingerprint: str) -> int | None:
         found = [each.number for each in read_versions(self._layout, site) if each.fingerprint == fingerprint]

@@ -12,14 +12,14 @@ from datetime import datetime
 from typing import Literal
 
 from certstore.model.certificate.chain import Chain, order_chain
-from certstore.model.certificate.checks import chain_problems, check_chain, check_pair
+from certstore.model.certificate.checks import chain_problems, check_chain, check_pair, explicit_curve
 from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Finding, Piece, Problem, Refusal, Refused, refusal
 from certstore.model.certificate.key_form import stored_key
 from certstore.model.certificate.pem import to_pem
 from certstore.model.certificate.x509_facts import CertificateFacts
-from certstore.model.text import listed
+from certstore.model.text import listed, shown
 
 __all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "choose_bundle", "read_bundle"]
 
@@ -173,7 +173,7 @@ def _companion(chosen: _Candidate, candidates: list[_Candidate]) -> _Candidate |
 def _assembled(
     pairs: list[_Candidate], contents: Contents, now: datetime, *, force: bool
 ) -> CertificateBundle | Refused:
-    chains = [order_chain(each.leaf, contents.certificates, now) for each in pairs]
+    chains = [_chain(each.leaf, contents.certificates, now) for each in pairs]
     against = [found for pair, chain in zip(pairs, chains, strict=True) for found in check_chain(pair.leaf, chain)]
     against = [_forced(each) if force else each for each in dict.fromkeys(against)]
     if refused := tuple(each for each in against if isinstance(each.code, Refusal)):
@@ -188,6 +188,18 @@ def _assembled(
     made = {pair.leaf.key_kind: _key_pair(pair, chain) for pair, chain in zip(pairs, chains, strict=True)}
     primary = made.get("ec") or made["rsa"]
     return CertificateBundle(primary, made.get("rsa") if "ec" in made else None, tuple(problems))
+
+
+def _chain(leaf: CertificateFacts, certificates: Collection[CertificateFacts], now: datetime) -> Chain:
+    """The chain, if necessary around a certificate that clients refuse and that another one can stand in for."""
+    first = order_chain(leaf, certificates, now)
+    if not first.intermediates or not check_chain(leaf, first):
+        return first
+    for left_out in first.intermediates:
+        other = order_chain(leaf, [each for each in certificates if each is not left_out], now)
+        if other.intermediates and not check_chain(leaf, other):
+            return other
+    return first
 
 
 def _key_pair(candidate: _Candidate, chain: Chain) -> KeyPair:
@@ -241,13 +253,16 @@ def _what_is_missing(contents: Contents) -> Finding:
             f"the certificate for the private key in {key_files} is missing{where}{beside}; add it",
         )
     unreadable = [each for each in leaves if each.public_key is None]
+    if unreadable and unreadable[0].fields.has_explicit_curve:
+        leaf = unreadable[0]
+        return explicit_curve(f"the certificate of {shown(leaf.label)} in {contents.certificates[leaf]}")
     if unreadable:
         files = listed([f"{each.label} in {contents.certificates[each]}" for each in unreadable])
         kinds = listed([each.fields.key_algorithm for each in unreadable])
         return refusal(
             Refusal.UNSUPPORTED_KEY,
             f"the certificate of {files} has a key of a kind that is not known here ({kinds}); get one for an EC key "
-            "(P-256, P-384 or P-521) or an RSA key of 2048 bits or more",
+            "(P-256 or P-384) or an RSA key of 2048 bits or more",
         )
     certificates = listed([f"{each.label} in {file}" for each, file in contents.certificates.items()])
     return refusal(

@@ -13,6 +13,8 @@ from datetime import datetime
 from certstore.model.certificate.x509_facts import CertificateFacts, is_signed_by
 
 _LENGTH_LIMIT = 8
+_NAMESAKES_LIMIT = 16
+"""Certificates of one name whose signatures are tried: hundreds of them would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ def _issuer(
     """
     named = [each for each in others if each.subject == child.issuer and _may_sign(child, each)]
     named.sort(key=lambda each: (not each.not_before <= now < each.not_after, each.is_self_issued))
-    for each in named:
+    for each in named[:_NAMESAKES_LIMIT]:
         if is_signed_by(child, each) is not False:
             return each, False
-    return None, any(_names_key_of(child, each) for each in named)
+    return None, any(_names_key_of(child, each) for each in named[:_NAMESAKES_LIMIT])
 
 
 def _may_sign(child: CertificateFacts, issuer: CertificateFacts) -> bool:

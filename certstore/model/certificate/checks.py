@@ -16,13 +16,15 @@ from certstore.model.certificate.chain import Chain
 from certstore.model.certificate.client_rules import complaint_of_client
 from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
 from certstore.model.certificate.library import Unreadable, ask_library
-from certstore.model.certificate.x509_facts import UNKNOWN_HASH, CertificateFacts
+from certstore.model.certificate.signatures import UNKNOWN_HASH
+from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.certificate.x509_fields import VALIDITY
 from certstore.model.names import covers
 from certstore.model.text import listed, shown
 
 _RSA_LEAST = 2048
 _RSA_MOST = 8192
+_EC_MOST = 384
 _WEAK_HASHES = {"md2", "md4", "md5", "sha1", UNKNOWN_HASH}
 _SENT_LIMIT = 65_536
 """Go's clients accept no longer handshake message, OpenSSL's not much longer ones, and Java's only half of that."""
@@ -83,12 +85,12 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
             f"use an EC key, or RSA with {_RSA_LEAST} to 4096 bits",
         )
     elif leaf.fields.has_explicit_curve:
-        yield _explicit_curve(of)
+        yield explicit_curve(of)
     elif leaf.key_kind not in {"ec", "rsa"}:
         yield refusal(
             Refusal.UNSUPPORTED_KEY,
             f"{of} has {leaf.key_kind} key, which browsers and mail programs do not accept; "
-            f"use EC (P-256, P-384 or P-521), or RSA with at least {_RSA_LEAST} bits",
+            f"use EC (P-256 or P-384), or RSA with at least {_RSA_LEAST} bits",
         )
     elif isinstance(key, rsa.RSAPrivateKey) and not _is_consistent(key):
         yield refusal(
@@ -97,7 +99,8 @@ def _check_key(leaf: CertificateFacts, key: PrivateKeyTypes, of: str) -> Iterato
         )
 
 
-def _explicit_curve(of: str) -> Finding:
+def explicit_curve(of: str) -> Finding:
+    """The refusal of a certificate whose EC key gives numbers in place of its curve's name."""
     return refusal(
         Refusal.UNSUPPORTED_KEY,
         f"{of} describes its EC curve by numbers instead of its name (explicit parameters), which RFC 5480 forbids and "
@@ -196,7 +199,7 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
         if each.key_kind == "rsa" and each.key_bits < _RSA_LEAST:
             found.append(_weak_key(each, of))
         if each.fields.has_explicit_curve:
-            found.append(_explicit_curve(of))
+            found.append(explicit_curve(of))
         if VALIDITY in each.fields.oddities:
             found.append(_odd_validity(of))
         if not each.is_for_servers:
@@ -251,6 +254,18 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
             Problem.MUST_STAPLE,
             f"the certificate of {label} demands a stapled OCSP answer (must-staple, RFC 7633), which the edge does "
             "not send: clients that hold it to that, as Firefox does, refuse the connection; order one without it",
+        )
+    if any(each.key_kind == "ec" and each.key_bits > _EC_MOST for each in (leaf, *chain.intermediates)):
+        yield Finding(
+            Problem.RARE_KEY,
+            f"the certificate of {label} or its chain has a P-521 key, which Chrome, Edge and Android do not accept; "
+            "use P-256 or P-384",
+        )
+    if leaf.other_names:
+        yield Finding(
+            Problem.UNUSABLE_NAME,
+            f"the certificate of {label} also lists {listed(leaf.other_names)}, which is no host name: clients that "
+            "ask for it get the main certificate",
         )
     if len(leaf.fields.names) > _NAMES_LIMIT:
         yield Finding(

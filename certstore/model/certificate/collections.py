@@ -28,8 +28,16 @@ _KEYS_LIMIT = 20
 _DEPTH_LIMIT = 3
 
 
-def certificates_of_pkcs7(der: bytes) -> tuple[bytes, ...]:
-    """ContentInfo { type, [0] SignedData { version, digests, content, [0] certificates … } }. Raises ValueError."""
+def certificates_of_pkcs7(content: bytes) -> tuple[bytes, ...]:
+    """The certificates as they stand there, also in BER. Raises ValueError."""
+    try:
+        return _signed_certificates(content)
+    except ValueError:
+        return _signed_certificates(to_der(content))
+
+
+def _signed_certificates(der: bytes) -> tuple[bytes, ...]:
+    """ContentInfo { type, [0] SignedData { version, digests, content, [0] certificates … } }."""
     _, start, end = element(der, 0, len(der))
     outer = list(elements(der, start, end))[1:]
     if not outer:

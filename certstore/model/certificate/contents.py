@@ -6,14 +6,17 @@ PEM in any mixture, DER, PKCS #12 and PKCS #7; encrypted keys when there is a pa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from OpenSSL import crypto
 
 from certstore.model.certificate.collections import certificates_of_pkcs7, open_pkcs12
-from certstore.model.certificate.der import DerKind, kind_of, structures, to_der
+from certstore.model.certificate.der import DerKind, kind_of, structures
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding, Piece, Refusal, refusal
 from certstore.model.certificate.key_algorithm import why_not_loaded
@@ -26,6 +29,7 @@ PROTECTED_LIMIT = 5
 """PKCS #12 files and encrypted keys in one drop: opening each may take seconds."""
 _CERTIFICATES_LIMIT = 200
 _KEYS_LIMIT = 20
+_STRUCTURES_LIMIT = 500
 
 _PKCS12, _PRIVATE_KEY = "the PKCS #12 file", "the private key"
 _REMOVE_PASSWORD = {
@@ -103,8 +107,17 @@ def _load_key(content: bytes, password: bytes | None) -> PrivateKeyTypes:
     is_pem = looks_like_pem(content)
     load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
     form = content if is_pem else next(structures(content), content)
-    # The full check of an RSA key takes 40 to 300 ms; `checks` looks whether its numbers belong together.
-    return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
+    try:
+        # The full check of an RSA key takes 40 to 300 ms; `checks` looks whether its numbers belong together.
+        return ask_library(lambda: load(form, password, unsafe_skip_rsa_key_validation=True))
+    except Unreadable:
+        if is_pem or password is not None:
+            raise
+        # OpenSSL itself takes what the stricter reader refuses, such as an EC key without its leading zeros.
+        key = ask_library(lambda: crypto.load_privatekey(crypto.FILETYPE_ASN1, form).to_cryptography_key())
+        if not isinstance(key, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
+            raise
+        return key
 
 
 def may_hold_something(content: bytes) -> bool:
@@ -230,8 +243,8 @@ class _Reader:
         """
         if kind_of(content) is None:
             return False
-        found = list(structures(content)) or [content]
-        for each in found:
+        found = list(itertools.islice(structures(content), _STRUCTURES_LIMIT))
+        for each in found or [content]:
             kind = kind_of(each)
             if kind is not None:
                 self._read_der(name, kind, each)
@@ -292,7 +305,7 @@ class _Reader:
     def _read_pkcs7(self, name: str, content: bytes) -> None:
         """The certificates as they stand there: each is read as leniently as any other."""
         try:
-            certificates = certificates_of_pkcs7(to_der(content))
+            certificates = certificates_of_pkcs7(content)
         except ValueError:
             self._damaged(name, "a PKCS #7 collection")
             return

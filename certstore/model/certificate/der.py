@@ -22,6 +22,8 @@ _INDEFINITE = 0x80
 _END_OF_CONTENTS = b"\x00\x00"
 _LONG_TAG = 0x1F
 _DEPTH_LIMIT = 24
+_ELEMENTS_LIMIT = 50_000
+"""Of one structure in BER; a collection of two hundred certificates has fewer."""
 _PKCS12_VERSION = b"\x03"
 
 type Element = tuple[int, int, int]
@@ -102,7 +104,7 @@ def structures(content: bytes) -> Iterator[bytes]:
     while content[position : position + 1] == bytes([SEQUENCE]):
         try:
             if content[position + 1 : position + 2] == bytes([_INDEFINITE]):
-                der, position = _rewritten(content, position, len(content), 0)
+                der, position = _Rewriting(content).element(position, len(content), 0)
                 yield der
                 continue
             _, _, end = element(content, position, len(content))
@@ -150,37 +152,49 @@ def _first(content: bytes, position: int) -> Element:
 
 def to_der(content: bytes) -> bytes:
     """The first structure with definite lengths everywhere; ValueError for what is neither DER nor BER."""
-    return _rewritten(content, 0, len(content), 0)[0]
+    return _Rewriting(content).element(0, len(content), 0)[0]
 
 
-def _rewritten(content: bytes, position: int, limit: int, depth: int) -> tuple[bytes, int]:
-    """One element in DER, and where the next one starts. Strings in pieces become whole ones."""
-    if depth > _DEPTH_LIMIT:
-        raise ValueError("nested too deeply")
-    if position + 2 > limit:
-        raise ValueError("cut short")
-    tag, is_indefinite = content[position], content[position + 1] == _INDEFINITE
-    if is_indefinite:
-        start, end = position + 2, limit
-    else:
-        tag, start, end = element(content, position, limit)
-    if not tag & _CONSTRUCTED:
+class _Rewriting:
+    """Writes one structure again in DER."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._left = _ELEMENTS_LIMIT
+
+    def element(self, position: int, limit: int, depth: int) -> tuple[bytes, int]:
+        """One element, and where the next one starts. Strings in pieces become whole ones."""
+        content = self._content
+        self._left -= 1
+        if depth > _DEPTH_LIMIT or self._left < 0:
+            raise ValueError("nested too deeply, or too many elements")
+        if position + 2 > limit:
+            raise ValueError("cut short")
+        tag, is_indefinite = content[position], content[position + 1] == _INDEFINITE
         if is_indefinite:
-            raise ValueError("a primitive element without a length")
-        return content[position:end], end
-    parts, at = [], start
-    while at < end:
-        if is_indefinite and content[at : at + 2] == _END_OF_CONTENTS:
-            break
-        part, at = _rewritten(content, at, end, depth + 1)
-        parts.append(part)
-    if is_indefinite:
-        if at >= end:
+            start, end = position + 2, limit
+        else:
+            tag, start, end = element(content, position, limit)
+        if not tag & _CONSTRUCTED:
+            if is_indefinite:
+                raise ValueError("a primitive element without a length")
+            return content[position:end], end
+        parts, at = self._parts(start, end, depth, is_indefinite=is_indefinite)
+        if tag == OCTET_STRING | _CONSTRUCTED:
+            return encoded(OCTET_STRING, b"".join(map(_value, parts))), at
+        return encoded(tag, b"".join(parts)), at
+
+    def _parts(self, start: int, end: int, depth: int, *, is_indefinite: bool) -> tuple[list[bytes], int]:
+        parts: list[bytes] = []
+        at = start
+        while at < end:
+            if is_indefinite and self._content[at : at + 2] == _END_OF_CONTENTS:
+                return parts, at + 2
+            part, at = self.element(at, end, depth + 1)
+            parts.append(part)
+        if is_indefinite:
             raise ValueError("no end of contents")
-        at += 2
-    if tag == OCTET_STRING | _CONSTRUCTED:
-        return encoded(OCTET_STRING, b"".join(_value(part) for part in parts)), at
-    return encoded(tag, b"".join(parts)), at
+        return parts, at
 
 
 def _value(der: bytes) -> bytes:

@@ -22,7 +22,9 @@ class Problem(StrEnum):
     CLIENTS_REFUSE = "clients_refuse"
     MUST_STAPLE = "must_staple"
     MANY_NAMES = "many_names"
+    RARE_KEY = "rare_key"
     LEFT_OUT = "left_out"
+    UNUSABLE_NAME = "unusable_name"
 
 
 class Refusal(StrEnum):

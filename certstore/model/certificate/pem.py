@@ -26,7 +26,7 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}[ \t]*")
 _WHITE = b" \t\r\n\v\f\x00"
 # Invisible characters that editors, browsers and word processors leave: no-break and zero-width space, byte order mark.
 _INVISIBLE = re.compile(rb"\xc2\xa0|\xe2\x80[\x8b-\x8f\xa8-\xaf]|\xef\xbb\xbf|\xa0")
-_HEADERS = re.compile(rb"[ \t]*[A-Za-z][A-Za-z0-9-]*:[^\n]*\n(?:[ \t]*[^\n]+\n)*?[ \t]*\n")
+_EMPTY_LINE = re.compile(rb"\n[ \t]*\n")
 _LINE = 64
 
 
@@ -46,7 +46,8 @@ class Block:
         """None when the base64 can't be decoded, is encrypted, or is missing. Other header lines are left out."""
         if not self.has_headers:
             return _decoded(self.body)
-        return None if b"ENCRYPTED" in self.body else _decoded(_HEADERS.sub(b"", self.body.lstrip(_WHITE), count=1))
+        _, *content = _EMPTY_LINE.split(self.body.lstrip(_WHITE), maxsplit=1)
+        return None if b"ENCRYPTED" in self.body or not content else _decoded(content[0])
 
     @property
     def text(self) -> bytes:

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from certstore.model.certificate.der import structures
 from certstore.model.certificate.library import Unreadable, ask_library
-from certstore.model.certificate.signatures import UNKNOWN_HASH, hash_name, is_signature_of
+from certstore.model.certificate.pem import find_blocks
+from certstore.model.certificate.signatures import hash_name, is_signature_of
 from certstore.model.certificate.x509_fields import Fields, read_fields
 from certstore.model.certificate.x509_names import comparable, name_text
 from certstore.model.names import is_host_name
 
-__all__ = ["UNKNOWN_HASH", "CertificateFacts", "describe_key", "is_signed_by", "public_key_of", "read_certificate"]
-
+_SIZE_LIMIT = 131_072
+"""Clients accept no chain of half that size."""
 _TLS_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 
 
@@ -84,6 +85,8 @@ def read_certificate(content: bytes) -> CertificateFacts:
     Raises Unreadable.
     """
     der = next(structures(content), b"")
+    if len(der) > _SIZE_LIMIT:
+        raise Unreadable("too large")
     try:
         fields = read_fields(der)
     except (ValueError, IndexError) as error:
@@ -114,6 +117,11 @@ def read_certificate(content: bytes) -> CertificateFacts:
         subject_key_id=fields.subject_key_id,
         authority_key_id=fields.authority_key_id,
     )
+
+
+def read_pem(pem: bytes) -> list[CertificateFacts]:
+    """The certificates in a file of the store or an answer of a CA, in their order. Raises Unreadable."""
+    return [read_certificate(each.der or b"") for each in find_blocks(pem).blocks]
 
 
 def is_signed_by(child: CertificateFacts, issuer: CertificateFacts) -> bool | None:

@@ -6,6 +6,7 @@ number is not looked at here. An extension that can't be read is as if it were a
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ _NETSCAPE_SERVER = 0x40
 _SERVER_USES = set(map(object_identifier, ("1.3.6.1.5.5.7.3.1", "2.5.29.37.0")))
 _DNS_NAME = 0x82
 _KEY_IDENTIFIER = 0x80
+_NAMES_LIMIT = 10_000
 _DIGITAL_SIGNATURE = 0x80
 _EC_KEY = object_identifier("1.2.840.10045.2.1")
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
@@ -210,7 +212,8 @@ def _value(value: bytes) -> bytes | None:
 
 
 def _dns_names(value: bytes) -> tuple[bytes, ...]:
-    return tuple(value[start:end] for tag, start, end in _children(value) if tag == _DNS_NAME)
+    names = (value[start:end] for tag, start, end in _children(value) if tag == _DNS_NAME)
+    return tuple(itertools.islice(names, _NAMES_LIMIT))
 
 
 def _is_ca(value: bytes) -> bool:

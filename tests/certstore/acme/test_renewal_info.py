@@ -17,6 +17,16 @@ from certstore.acme.renewal_info import RenewalInfoAnswer, ask_renewal_info, cer
 from certstore.model.certificate.pem import to_pem
 from certstore.model.renewal.ca import find_ca
 from tests.certstore.acme.workshop import AGREED, Workshop, workshop
+from tests.certstore.model.certificate.odd_certificates import (
+    FEATURES,
+    SERIAL,
+    changed,
+    put,
+    sequence,
+    to_text,
+    with_extension,
+)
+from tests.certstore.model.certificate.odd_certificates import LEAF as ODD_LEAF
 from tests.peers.renewal_windows import RenewalWindows
 
 pytestmark = pytest.mark.peer
@@ -164,3 +174,11 @@ def test_replaces_is_not_sent_to_a_ca_without_windows(shop: Workshop) -> None:
     with shop.issuer() as issuer:
         issuer.issue(shop.request("c.test", replaces="x.y"))
     shop.journal.remove("c.test")
+
+
+def test_odd_certificate_has_an_identifier_too() -> None:
+    """Imported ones are renewed as any other; a strict parser would end the renewals of all."""
+    odd = changed(put(SERIAL, b"\x02\x01\xfb"), with_extension(FEATURES, sequence(b"\x02\x01\x63")))
+    identifier = certificate_id(to_text(odd) + ODD_LEAF.chain_pem)
+    assert identifier is not None
+    assert identifier.endswith(".-w")

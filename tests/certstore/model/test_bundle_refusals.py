@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certstore.model.certificate import bundle as bundle_module
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Problem, Refusal
@@ -287,3 +288,69 @@ def test_file_name_cannot_write_into_a_log() -> None:
     assert isinstance(result, Refused)
     assert result.message.isprintable()
     assert len(result.message) < 400
+
+
+@pytest.mark.parametrize("name", ["read_contents", "order_chain", "check_chain", "check_pair"])
+@pytest.mark.parametrize("error", [KeyError(99), RecursionError(), AssertionError()])
+def test_unexpected_fault_is_a_refusal_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(bundle_module, name, fail)
+    (found,) = refused(ONE.combined_pem)
+    assert found.code == Refusal.FAULT
+    assert type(error).__name__ in found.message
+    assert not found.is_forcible
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError()])
+def test_machine_s_own_trouble_is_no_fault_of_the_files(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(bundle_module, "order_chain", fail)
+    with pytest.raises(type(error)):
+        read(ONE.combined_pem)
+
+
+# What could not be read beside a pair
+
+
+LEFTOVERS: dict[str, tuple[bytes, str]] = {
+    "half a certificate": (cut(OTHER.cert_pem, 0.5), "PEM block without its beginning or end"),
+    "half a key": (cut(OTHER.privkey_pem, 0.5), "PEM block without its beginning or end"),
+    "a certificate without its beginning": (OTHER.cert_pem[40:], "PEM block without its beginning or end"),
+    "a cut boundary": (b"-----BEGIN CERTIF", "PEM block without its beginning or end"),
+    "a damaged certificate": (OTHER.cert_pem.replace(b"MII", b"M!I", 1), "a certificate that can't be read"),
+    "an empty certificate": (b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "can't be read"),
+    "a damaged key": (OTHER.privkey_pem.replace(b"M", b"!", 1), "a private key that can't be read"),
+    "a damaged collection": (b"-----BEGIN PKCS7-----\nMAsGCSqGSIb3DQEHAg==\n-----END PKCS7-----\n", "PKCS #7"),
+    "a key of SSH": (
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "OPENSSH PRIVATE KEY"
+    ),
+    "a message of PGP": (b"-----BEGIN PGP MESSAGE-----\n\nAAAA\n-----END PGP MESSAGE-----\n", "PGP MESSAGE"),
+    "a file too large": (b"x" * 1_000_001, "1000001 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("leftover", LEFTOVERS)
+def test_leftover_beside_a_whole_pair_is_noted_by_name_and_vetoes_nothing(leftover: str) -> None:
+    content, words = LEFTOVERS[leftover]
+    for files, name in (([ONE.combined_pem, content], "file1.bin"), ([content, ONE.combined_pem], "file0.bin")):
+        bundle = accepted(*files)
+        assert is_whole(bundle.primary, ONE)
+        (noted,) = bundle.problems
+        assert noted.code == Problem.LEFT_OUT
+        assert name in noted.message
+        assert words in noted.message
+
+
+@pytest.mark.parametrize("leftover", LEFTOVERS)
+def test_leftover_that_may_be_what_is_missing_is_the_reason(leftover: str) -> None:
+    content, words = LEFTOVERS[leftover]
+    for files in ([ONE.privkey_pem, content], [ONE.privkey_pem, ONE.cert_pem, content]):
+        (found,) = refused(*files)
+        assert words in found.message
+        assert "file" in found.message

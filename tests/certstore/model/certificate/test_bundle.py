@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from certstore.model.certificate.bundle import CertificateBundle, read_bundle
+from certstore.model.certificate.der import encoded, object_identifier
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Problem, Refusal
+from certstore.model.certificate.pem import to_pem
 from tests.certificates import CertificateAuthority, Issued, make_key
 from tests.certstore.model.bundles import CA, DAY, NOW, ONE, OTHER, PASSWORD, accepted, is_whole, refused
+from tests.certstore.model.certificate.odd_certificates import parts_of, sequence
+from tests.peers import require_peer
 
+DER = serialization.Encoding.DER
+AUX = bytes.fromhex("300c300a06082b06010505070301")
+"""What `openssl x509 -trustout -addtrust serverAuth` appends."""
 RSA_CA = CertificateAuthority("RSA CA", key_type="rsa2048")
 
 
@@ -62,9 +72,72 @@ FORMS: dict[str, Callable[[Issued], list[bytes]]] = {
     "files without any certificate beside": lambda one: [one.combined_pem, b"read me", b"", b"\x00\x01\x02"],
     "DER certificate and key": lambda one: [one.privkey_der, one.cert_der, one.chain_pem],
     "PKCS #12 without a password": lambda one: [one.pkcs12()],
+    "DER with a line feed behind": lambda one: [one.privkey_der + b"\n", one.cert_der + b"\r\n", one.chain_pem],
+    "DER one behind the other": lambda one: [one.cert_der + one.chain[0].public_bytes(DER), one.privkey_der],
+    "base64 without boundaries": lambda one: [one.privkey_pem, _bare(one.cert_pem), one.chain_pem],
+    "a key in base64 without boundaries": lambda one: [_bare(one.privkey_pem), one.fullchain_pem],
+    "UTF-16 without a mark": lambda one: [one.combined_pem.decode().encode("utf-16-le")],
+    "marks between joined files": lambda one: [b"\xef\xbb\xbf" + one.privkey_pem + b"\xef\xbb\xbf" + one.fullchain_pem],
+    "no-break spaces behind the lines": lambda one: [one.combined_pem.replace(b"\n", b"\xc2\xa0\r\n")],
+    "no line end between the blocks": lambda one: [one.combined_pem.replace(b"\n-----BEGIN", b"-----BEGIN")],
+    "TRUSTED CERTIFICATE": lambda one: [
+        one.privkey_pem,
+        to_pem("TRUSTED CERTIFICATE", one.cert_der + AUX),
+        one.chain_pem,
+    ],
+    "X509 CERTIFICATE": lambda one: [one.combined_pem.replace(b" CERTIFICATE-", b" X509 CERTIFICATE-")],
+    "PKCS #7 called a certificate, as certutil does": lambda one: [
+        one.privkey_pem,
+        to_pem("CERTIFICATE", _pkcs7(one, DER)),
+    ],
+    "PKCS #7 SIGNED DATA": lambda one: [one.privkey_pem, to_pem("PKCS #7 SIGNED DATA", _pkcs7(one, DER))],
+    "PKCS #7 in BER": lambda one: [one.privkey_pem, _ber(_pkcs7(one, DER))],
+    "PKCS #7 in BER, in PEM": lambda one: [one.privkey_pem, to_pem("PKCS7", _ber(_pkcs7(one, DER)))],
+    "PKCS #7 with zeros behind": lambda one: [one.privkey_pem, _pkcs7(one, DER) + bytes(8)],
+    "PKCS #12 called a certificate, as certutil does": lambda one: [to_pem("CERTIFICATE", one.pkcs12())],
+    "PKCS #12 in BER": lambda one: [_ber(one.pkcs12())],
+    "PKCS #12 with a line feed behind": lambda one: [one.pkcs12() + b"\n"],
+    "PKCS #12 in base64": lambda one: [base64.encodebytes(one.pkcs12())],
+    "a request, a list and public keys beside": lambda one: [
+        one.combined_pem,
+        *(
+            b"-----BEGIN %b-----\nAAAA\n-----END %b-----\n" % (label, label)
+            for label in (
+                b"CERTIFICATE REQUEST",
+                b"NEW CERTIFICATE REQUEST",
+                b"X509 CRL",
+                b"PUBLIC KEY",
+                b"DH PARAMETERS",
+            )
+        ),
+        sequence(sequence(b"\x02\x01\x00", sequence(), sequence(b"\x06\x01\x01")), sequence(b"\x06\x01\x01")),
+    ],
+    "notes that mention boundaries": lambda one: [
+        one.combined_pem,
+        b"It begins with -----BEGIN CERTIFICATE-----, and\nends with -----END CERTIFICATE-----.\n",
+    ],
+    "a comment of an older certificate": lambda one: [
+        b"".join(b"# " + line + b"\n" for line in OTHER.cert_pem.splitlines()) + one.combined_pem
+    ],
     "PKCS #7 in PEM": lambda one: [one.privkey_pem, _pkcs7(one, serialization.Encoding.PEM)],
     "PKCS #7 in DER": lambda one: [one.privkey_pem, _pkcs7(one, serialization.Encoding.DER)],
 }
+
+
+def _bare(pem: bytes) -> bytes:
+    return b"".join(line + b"\n" for line in pem.splitlines() if not line.startswith(b"-----"))
+
+
+def _ber(der: bytes) -> bytes:
+    """The outermost three levels with indefinite lengths."""
+
+    def rewritten(part: bytes, depth: int) -> bytes:
+        tag = part[0]
+        if depth == 3 or not tag & 0x20:
+            return part
+        return bytes([tag, 0x80]) + b"".join(rewritten(each, depth + 1) for each in parts_of(part)) + bytes(2)
+
+    return rewritten(der, 0)
 
 
 def _traditional(issued: Issued) -> bytes:
@@ -135,6 +208,26 @@ def test_password_does_not_hinder_what_needs_none() -> None:
 
 def test_locked_copy_beside_the_open_key_does_no_harm() -> None:
     assert is_whole(accepted(ONE.encrypted_privkey_pem(PASSWORD), ONE.combined_pem).primary, ONE)
+
+
+@pytest.mark.parametrize("points", ["uncompressed", "compressed"])
+@pytest.mark.parametrize("is_pkcs8", [False, True])
+def test_curve_by_numbers_is_no_matter_in_the_key_file_alone(points: str, is_pkcs8: bool) -> None:
+    """Clients see only the certificate. What is stored names the curve, so that every server loads it."""
+    options = [str(require_peer("openssl")), "ec", "-param_enc", "explicit", "-conv_form", points]
+    key = subprocess.run(options, input=ONE.privkey_pem, capture_output=True, check=True).stdout
+    if is_pkcs8:
+        options = [str(require_peer("openssl")), "pkcs8", "-topk8", "-nocrypt"]
+        key = subprocess.run(options, input=key, capture_output=True, check=True).stdout
+    assert is_whole(accepted(key, ONE.fullchain_pem).primary, ONE)
+
+
+def test_ec_key_without_its_leading_zeros_is_read() -> None:
+    key = ec.derive_private_key(0x3039, ec.SECP256R1())
+    curve = encoded(6, object_identifier("1.2.840.10045.3.1.7"))
+    short = sequence(b"\x02\x01\x01", encoded(4, b"\x30\x39"), encoded(0xA0, curve))
+    issued = CA.issue("a.test", private_key=key)
+    assert is_whole(accepted(short, issued.fullchain_pem).primary, issued)
 
 
 # Which pair, when there are several

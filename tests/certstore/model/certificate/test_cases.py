@@ -9,6 +9,7 @@ import pytest
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.text import first_line
 
 CASES = Path(__file__).parent / "cases"
 THEN = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
@@ -42,7 +43,8 @@ REFUSED = {"explicit-curve-goes-live/x.lab.test": ("unsupported_key", "explicit 
 def read(folder: str) -> CertificateBundle | Refused:
     place = CASES / folder
     files = [DroppedFile(each.name, each.read_bytes()) for each in sorted(place.iterdir())]
-    return read_bundle(files, password=b"s3cret", now=THEN, names=(place.name,))
+    password = next((first_line(each.content) for each in files if each.name.startswith("password")), None)
+    return read_bundle(files, password=password, now=THEN, names=(place.name,))
 
 
 def test_every_folder_has_its_right_value() -> None:

@@ -85,6 +85,26 @@ def test_cross_signed_root_is_sent_because_it_is_no_root_there() -> None:
     assert not chain.reaches_root
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations([LOW, MIDDLE, HIGH, ROOT, CROSSED_ROOT])))
+def test_cross_signed_root_goes_before_the_self_signed_one_wherever_they_lie(
+    order: tuple[CertificateFacts, ...],
+) -> None:
+    """Clients that know only the old root need it; those that know the new one stop there."""
+    assert order_chain(LEAF, order, NOW).intermediates == (LOW, MIDDLE, HIGH, CROSSED_ROOT)
+
+
+def test_cross_signed_root_that_has_expired_is_not_sent_where_there_is_the_root() -> None:
+    expired = certified("root", KEYS["root"], "old root", KEYS["old root"], ends_in=-DAY)
+    chain = order_chain(LEAF, [LOW, MIDDLE, HIGH, expired, ROOT], NOW)
+    assert (chain.intermediates, chain.reaches_root) == ((LOW, MIDDLE, HIGH), True)
+
+
+def test_root_behind_the_cross_signed_one_is_left_out() -> None:
+    old_root = certified("old root", KEYS["old root"], "old root", KEYS["old root"])
+    chain = order_chain(LEAF, [LOW, MIDDLE, HIGH, ROOT, old_root, CROSSED_ROOT], NOW)
+    assert (chain.intermediates, chain.reaches_root) == ((LOW, MIDDLE, HIGH, CROSSED_ROOT), True)
+
+
 def test_of_a_renewed_authority_the_certificate_that_is_valid_now_is_sent() -> None:
     expired = certified("low", KEYS["low"], "middle", KEYS["middle"], ends_in=-DAY)
     assert order_chain(LEAF, [expired, LOW], NOW).intermediates == (LOW,)

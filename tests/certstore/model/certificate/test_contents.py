@@ -10,10 +10,21 @@ from hypothesis import strategies as st
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused
 from certstore.model.certificate.contents import PROTECTED_LIMIT, TooMuchWork, Unlocked, read_contents
+from certstore.model.certificate.der import encoded
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Refusal
 from certstore.model.certificate.pem import to_pem
 from tests.certstore.model.bundles import CA, ONE, PASSWORD, read
+from tests.certstore.model.certificate.odd_certificates import LEAF as ODD
+from tests.certstore.model.certificate.odd_certificates import (
+    POLICIES,
+    SAN,
+    SERIAL,
+    changed,
+    put,
+    sequence,
+    with_extension,
+)
 
 RSA = CA.issue("a.test", key_type="rsa2048")
 
@@ -159,8 +170,41 @@ def test_any_files_give_a_bundle_or_reasons_and_never_raise(
     assert again.primary == result.primary, "what comes out is in normal form"
 
 
-@settings(max_examples=20)
-@given(st.sampled_from([b"-----BEGIN ", b"-----BEGIN CERTIFICATE-----", b"-----END X-----", b"-----", b"0\x82"]))
+WORST = [
+    b"-----BEGIN ", b"-----BEGIN CERTIFICATE-----", b"-----END X-----", b"-----", b"0\x82", b"-----BEGIN A-----\n",
+    b"-----BEGIN A-----\na: b\n  x\n-----END A-----\n", b"-----BEGIN A-----\nMA==\n-----END A-----\n", b"0\x80",
+    b"0\x00", b"0\x80\x06\x00\x00\x00", b"MAAw", b"\xc2\xa0", b"-\x00", b"-----BEGIN A----------END A-----",
+]  # fmt: skip
+
+
+def test_headers_without_an_end_cost_nothing() -> None:
+    """Each line could be read in two ways, which an expression would try in all combinations."""
+    started = time.process_time()
+    assert isinstance(
+        read(b"-----BEGIN CERTIFICATE-----\na: b\n" + b"   x\n" * 1000 + b"-----END CERTIFICATE-----"), Refused
+    )
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", [b"", b"a.test", b"*"])
+def test_a_megabyte_of_names_costs_less_than_two_seconds(name: bytes) -> None:
+    names = sequence(*[encoded(0x82, name)] * (900_000 // (len(name) + 2)))
+    content = changed(with_extension(SAN, names)) + changed(with_extension(POLICIES, sequence(*[b"\x30\x00"] * 20_000)))
+    started = time.process_time()
+    assert isinstance(read(content[:1_000_000]), Refused)
+    assert time.process_time() - started < 2
+
+
+def test_hundreds_of_namesakes_cost_less_than_a_second() -> None:
+    serials = (put(SERIAL, encoded(2, number.to_bytes(2, "big"))) for number in range(0x1000, 0x1000 + 190))
+    namesakes = b"".join(changed(each, certificate=ODD.chain[0]) for each in serials)
+    started = time.process_time()
+    assert isinstance(read(ODD.privkey_pem, ODD.cert_der + namesakes), CertificateBundle)
+    assert time.process_time() - started < 1
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(WORST))
 def test_a_megabyte_of_the_worst_is_read_in_no_time(piece: bytes) -> None:
     content = (piece * 1_000_000)[:1_000_000]
     started = time.process_time()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certstore.model.certificate.bundle import CertificateBundle
@@ -29,6 +28,7 @@ from tests.certstore.model.certificate.odd_certificates import (
     Change,
     changed,
     common_name,
+    key_of,
     parts_of,
     peer_accepts,
     put,
@@ -211,15 +211,27 @@ LOWER_CHANGES: dict[str, tuple[Change, bool]] = {
 @pytest.mark.parametrize("change", LOWER_CHANGES)
 def test_intermediate_that_a_peer_accepts_is_served_and_no_other(change: str) -> None:
     how, right = LOWER_CHANGES[change]
-    upper_key = serialization.load_pem_private_key(UPPER.signing_key_pem, None)
-    assert isinstance(upper_key, ec.EllipticCurvePrivateKey)
-    lower = changed(how, certificate=LOWER.certificate, key=upper_key)
+    lower = changed(how, certificate=LOWER.certificate, key=key_of(UPPER))
     issuer = put(ISSUER, parts_of(parts_of(lower)[0])[SUBJECT])
     chain = to_text(changed(issuer, without_extension(AUTHORITY_ID), key=LOWER_KEY), lower)
     assert peer_accepts(chain, LEAF.privkey_pem, UPPER.root_pem) is right, "the table tells what OpenSSL does"
     result = read(LEAF.privkey_pem, chain, names=("a.test",))
     is_whole = isinstance(result, CertificateBundle) and not any("missing" in each.message for each in result.problems)
     assert is_whole is right, result
+
+
+@pytest.mark.parametrize("change", [change for change, (_, right) in LOWER_CHANGES.items() if not right])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_good_namesake_stands_in_for_an_intermediate_that_clients_refuse(change: str, is_first: bool) -> None:
+    how, _ = LOWER_CHANGES[change]
+    upper_key = key_of(UPPER)
+    lower = LOWER.cert_der
+    odd = changed(how, certificate=LOWER.certificate, key=upper_key)
+    leaf = changed(put(ISSUER, parts_of(parts_of(lower)[0])[SUBJECT]), without_extension(AUTHORITY_ID), key=LOWER_KEY)
+    chain = [leaf, odd, lower] if is_first else [leaf, lower, odd]
+    bundle = read(LEAF.privkey_pem, to_text(*chain), names=("a.test",))
+    assert isinstance(bundle, CertificateBundle), bundle
+    assert bundle.primary.fullchain_pem == to_text(leaf, lower)
 
 
 def test_odd_root_beside_a_whole_pair_is_not_judged() -> None:
