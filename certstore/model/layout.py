@@ -76,6 +76,8 @@ class Layout:
         self.drop_digests = self.state / "drops.jsonl"
         self.declarations = self.state / "declarations.jsonl"
         self.tombstones = self.state / "removed.jsonl"
+        self.tried = self.state / "tried.jsonl"
+        """Which live versions the TLS library is known to serve."""
         self.renewals = self.state / "renewals.jsonl"
         """What renewal remembers of each site: failures, next attempts, windows that the CA suggested."""
         self.ca_counters = self.state / "ca_counters.jsonl"
