@@ -9,6 +9,7 @@
     site_registry     all sites as the writer knows them
     drop_decision     what to do about a drop
     layout            the names of all files in a store
+    unloadable        a live certificate that can't be loaded, and what is served in its place
     version           one version of a site, as meta.json describes it
     record            what one attempt did
     renewal/          when to renew, how to order, what failures mean

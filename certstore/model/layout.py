@@ -79,6 +79,8 @@ class Layout:
         """How drop places looked when nothing was left to do there."""
         self.declarations = self.state / "declarations.jsonl"
         self.tombstones = self.state / "removed.jsonl"
+        self.tried = self.state / "tried.jsonl"
+        """Which live versions the TLS library is known to serve."""
         self.renewals = self.state / "renewals.jsonl"
         """What renewal remembers of each site: failures, next attempts, windows that the CA suggested."""
         self.ca_counters = self.state / "ca_counters.jsonl"

@@ -65,6 +65,12 @@ _TABLE = (
         ("upstream", "state"),
     ),
     Family("certedge_events_total", Kind.COUNTER, "Refused inputs and other events, by cause.", ("cause",)),
+    Family(
+        "certedge_unloadable_certificates",
+        Kind.GAUGE,
+        "Live certificates that a worker can't load; other versions are served in their place.",
+        is_greatest=True,
+    ),
     Family("certedge_snapshot_sites", Kind.GAUGE, "Sites that the workers serve.", is_greatest=True),
     Family(
         "certedge_snapshot_age_seconds",

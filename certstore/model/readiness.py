@@ -10,12 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 
 from certstore.model.snapshot import ServedCertificate
 from certstore.model.text import listed
+from certstore.model.unloadable import Unloadable, main_first
 
 BEHIND_AFTER = timedelta(seconds=15)
 """Workers read the journal forty times a second and report once a second, so this leaves them ample time."""
+
+NAMED = 5
+"""How many unloadable certificates are named."""
 
 Position = tuple[int, int]
 """A place in the journal: the file's inode and a number of bytes."""
@@ -27,6 +32,7 @@ class Unreadiness(StrEnum):
     MAIN_NOT_YET_VALID = "main_not_yet_valid"
     NO_WORKERS = "no_workers"
     WORKERS_BEHIND = "workers_behind"
+    LIVE_UNLOADABLE = "live_unloadable"
     MAINTENANCE_STALLED = "maintenance_stalled"
     ATTEMPT_OVERDUE = "attempt_overdue"
 
@@ -38,6 +44,7 @@ class WorkerView:
     pid: int
     journal: Position
     is_draining: bool
+    unloadable: Sequence[Unloadable] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,8 @@ class Readiness:
 
 def check_readiness(observed: Observed, now: datetime) -> Readiness:
     """Finds all problems, not only the first one."""
-    return Readiness((*_main(observed.main, now), *_workers(observed, now), *_maintenance(observed)))
+    checks = (_main(observed.main, now), _workers(observed, now), _loading(observed), _maintenance(observed))
+    return Readiness(tuple(chain.from_iterable(checks)))
 
 
 def _main(main: ServedCertificate | None, now: datetime) -> Iterator[tuple[Unreadiness, str]]:
@@ -97,6 +105,13 @@ def _workers(observed: Observed, now: datetime) -> Iterator[tuple[Unreadiness, s
             Unreadiness.WORKERS_BEHIND,
             f"{len(behind)} of {len(serving)} workers (pid {pids}) do not serve the current state of the store",
         )
+
+
+def _loading(observed: Observed) -> Iterator[tuple[Unreadiness, str]]:
+    found = main_first([each for worker in observed.workers if not worker.is_draining for each in worker.unloadable])
+    if found:
+        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        yield Unreadiness.LIVE_UNLOADABLE, "; ".join(each.message for each in found[:NAMED]) + more
 
 
 def _maintenance(observed: Observed) -> Iterator[tuple[Unreadiness, str]]:

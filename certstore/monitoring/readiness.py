@@ -29,7 +29,7 @@ def current_readiness(
         main=main,
         journal=position,
         journal_changed=changed,
-        workers=[WorkerView(each.pid, each.journal, each.is_draining) for each in workers],
+        workers=[WorkerView(each.pid, each.journal, each.is_draining, each.unloadable) for each in workers],
         expects_workers=bool(settings.listeners),
         is_maintenance_stalled=is_maintenance_stalled,
         overdue=overdue,

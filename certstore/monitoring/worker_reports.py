@@ -18,6 +18,7 @@ from typing import Any
 from certstore.files.atomic import replace_file
 from certstore.model.layout import WORKER_REPORTS, Layout
 from certstore.model.metrics import Sample, add_up, bound_sites, lasting
+from certstore.model.unloadable import Unloadable
 
 SILENT_AFTER = timedelta(seconds=60)
 """A worker writes at least every ten seconds. One silent for this long is gone, even if another process has its pid."""
@@ -37,6 +38,7 @@ class WorkerReport:
     is_draining: bool
     journal: tuple[int, int]
     samples: tuple[Sample, ...]
+    unloadable: tuple[Unloadable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def read_report(path: Path) -> WorkerReport | None:
             bool(facts["is_draining"]),
             (int(inode), int(offset)),
             tuple(_samples(facts["samples"])),
+            tuple(map(Unloadable.from_json, facts.get("unloadable", ()))),
         )
     except _UNREADABLE:
         return None

@@ -6,6 +6,7 @@ library with the same settings. Knows no sites and no versions.
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 from pathlib import Path
@@ -46,6 +47,7 @@ def load_pair(context: ssl.SSLContext, fullchain: Path, privkey: Path) -> None:
     context.load_cert_chain(fullchain, privkey, password="")
 
 
+@functools.cache
 def library_in_force() -> str:
     """What a verdict depends on besides the files: the library's release, and its security level on this machine."""
     return f"{ssl.OPENSSL_VERSION}, security level {server_context().security_level}"

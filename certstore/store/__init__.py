@@ -20,6 +20,7 @@ Knows nothing of CAs, networks, the console or who asks.
     turns           a few uploads at a time, one of each caller
     unlocking       opens PKCS #12 files and encrypted keys in a bounded process
     unlock_child    the program that does so
+    live_check      whether live versions that were not tried yet can be served
     trial           whether the TLS library that serves could serve a certificate, asked in a bounded process
     trial_child     the program that tries
     self_signed     the certificate of the first start

@@ -19,10 +19,12 @@ from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.model.text import listed
 from certstore.model.version import Version
+from certstore.store.live_check import remember_tried
 from certstore.store.trial import refused
 from certstore.store.versions import (
     digest_of,
     files_of,
+    is_intact,
     live_number,
     make_live,
     prune,
@@ -81,7 +83,7 @@ def activate(
     if isinstance(verdict, Refused):
         reason, message = verdict.findings[0].code, verdict.message
         return _conclude(state, attempt, Outcome.REFUSED, reason, message, findings=verdict.findings)
-    if live is not None and live.digest == digest_of(files_of(verdict)):
+    if live is not None and live.digest == digest_of(files_of(verdict)) and is_intact(state.layout, live):
         message = f"this certificate is already live as version {live.number}"
         return _conclude(state, attempt, Outcome.NOTED, "already_live", message, version=live)
     try:
@@ -121,13 +123,14 @@ def _switch_live(state: WriterState, attempt: Attempt, version: Version) -> Inta
     """Make an archived version the one that is served."""
     site, before = attempt.site, live_number(state.layout, attempt.site)
     record = attempt.record(Outcome.DONE, "activated", _sentence(version), version.number)
-    solved: Problems = {SiteProblem.DROP_REFUSED: None, SiteProblem.LIVE_UNUSABLE: None}
+    solved: Problems = dict.fromkeys((SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNUSABLE, SiteProblem.LIVE_UNLOADABLE))
     known = attempt.known.with_served(version.served)
     try:
         make_live(state.layout, site, version.number)
         state.commit(_change(attempt, record, solved, known))
     except OSError as error:
         return _fail(state, attempt, _while_writing(state, error), _undo(state, site, before))
+    remember_tried(state, site, version.number)
     _prune(state, site, version.number, attempt.at)
     return _result(attempt, record, version, version.problems)
 

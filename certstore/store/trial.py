@@ -81,11 +81,11 @@ class Trial:
                 answer = self._child.ask(order)
             except TimeoutError:
                 self._end_child()
-                return f"it is not done with them after {WALL_SECONDS:g} s"
+                return f"it is not done after {WALL_SECONDS:g} s"
             except (OSError, ValueError):
                 code = self._end_child()
                 if code == -signal.SIGXCPU:
-                    return f"it is not done with them after {CPU_SECONDS} s of computing"
+                    return f"it is not done after {CPU_SECONDS} s of computing"
                 continue
             if (fault := answer.get("fault")) is not None:
                 raise OSError(None, f"the certificate could not be tried: {fault}")
@@ -93,7 +93,7 @@ class Trial:
         if code == -signal.SIGKILL:
             raise OSError(None, "the trial of the certificate was killed, perhaps for lack of memory")
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"its process ends when it loads them ({how})"
+        return f"its process ends ({how})"
 
     def _end_child(self) -> int:
         """Its exit code."""

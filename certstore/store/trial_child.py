@@ -42,12 +42,12 @@ def try_pairs(pairs: Sequence[Pair]) -> str | None:
                 for context in {alone, whole}:
                     load_pair(context, chain_path, key_path)
             except ssl.SSLError as error:
-                return f"it does not load them: {words_of(error)}"
+                return words_of(error)
         for version, name in _VERSIONS:
             try:
                 shake_hands(alone, _client(version))
             except ssl.SSLError as error:
-                return f"no handshake of {name} succeeds with them: {words_of(error)}"
+                return f"no handshake of {name} succeeds ({words_of(error)})"
     return None
 
 
@@ -101,7 +101,7 @@ def main() -> int:
         try:
             answer["reason"] = try_pairs(json.loads(line))
         except MemoryError:
-            answer["reason"] = "it needs too much memory for them"
+            answer["reason"] = "it needs too much memory"
         except OSError as error:
             answer["fault"] = error.strerror or type(error).__name__
         sys.stdout.write(json.dumps(answer) + "\n")

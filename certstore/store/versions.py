@@ -123,6 +123,20 @@ def read_files(layout: Layout, site: str, version: Version) -> dict[str, bytes]:
     return {name: (layout.version(site, version.number) / name).read_bytes() for name in needed}
 
 
+def is_intact(layout: Layout, version: Version) -> bool:
+    """Whether its files are still those that were written."""
+    try:
+        return digest_of(read_files(layout, version.site, version)) == version.digest
+    except OSError:
+        return False
+
+
+def stand_ins(layout: Layout, site: str, number: int) -> list[int]:
+    """The versions to try where this one can't be served: those before it, the newest first, then those after it."""
+    others = [each for each in version_numbers(layout, site) if each != number]
+    return sorted(others, key=lambda each: (each > number, -each))
+
+
 def read_live(layout: Layout, site: str) -> Version | None:
     """The version that `live` names, when it is complete."""
     number = live_number(layout, site)

@@ -32,6 +32,7 @@ from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
+from certstore.model.unloadable import Unloadable
 from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import (
@@ -43,6 +44,7 @@ from certstore.store.drops.processing import (
     read_pending,
 )
 from certstore.store.errors import InvalidSite, NotWritable, TooBusy, UnknownSite, UnknownVersion
+from certstore.store.live_check import keep_verdict, try_live, untried
 from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
@@ -78,6 +80,10 @@ UPLOADS_OF_CALLER = 4
 _CHECK_ROUNDS = 5
 """How often one check begins anew because the site has changed while its files were read; then others have a turn."""
 _AFTER_ROUNDS = timedelta(seconds=0.5)
+
+
+_WHILE_UNLOADABLE = timedelta(seconds=60)
+"""A live version that can't be loaded is tried again this often: somebody may mend its files."""
 
 
 class StoreWriter(Store):
@@ -275,7 +281,9 @@ class StoreWriter(Store):
             with self._lock:
                 check = finish_check(self._state, self._settle_timer, pending, read)
             if check is not None:
-                return check
+                is_lost = self._check_live(site) is not None
+                again_in = check.again_in or _WHILE_UNLOADABLE
+                return replace(check, again_in=again_in, is_settled=False) if is_lost else check
         return DropCheck(site, again_in=_AFTER_ROUNDS)
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
@@ -318,6 +326,21 @@ class StoreWriter(Store):
 
     # Inside
 
+    def _check_live(self, site: str) -> Unloadable | None:
+        """Try the live version unless that was done before."""
+        with self._lock:
+            version = untried(self._state, site)
+        if version is None:
+            return None
+        try:
+            found = try_live(self.layout, self._state.trial, version)
+        except OSError as error:
+            logger.warning("%s: the live version could not be tried: %s", site, error.strerror)
+            return None
+        with self._lock:
+            keep_verdict(self._state, version, found)
+        return found
+
     def _tried(self, verdict: CertificateBundle | Refused) -> CertificateBundle | Refused:
         """Ahead of `activate`, which asks again and gets the same answer: here nobody waits for it."""
         with contextlib.suppress(OSError):
@@ -346,11 +369,15 @@ class StoreWriter(Store):
 
     def _ensure_main(self) -> None:
         """Listeners can't open without a main certificate: take the drop that is there, else make a self-signed one."""
+        lost = None
         if self._state.registry[MAIN].served is not None:
-            return
+            lost = self._check_live(MAIN)
+            if lost is None or lost.served is not None:
+                return
+            self._state.drops.drop(MAIN)  # what this release makes of the drop may be served
         self.check(MAIN)
         known = self._state.registry[MAIN]
-        if known.served is not None:
+        if known.served is not None and (lost is None or known.served.version != lost.version):
             return
         now = self._state.clock()
         refused = [each for each in self._state.records(MAIN).problems if each.code == SiteProblem.DROP_REFUSED]
@@ -358,6 +385,9 @@ class StoreWriter(Store):
         result = self.install_files(MAIN, files, source="self-signed", doing="self_signed", now=now)
         if result.outcome is not Outcome.DONE:
             raise OSError(result.message)
+        if lost is not None:
+            message = f"{lost.message}, so a self-signed certificate was made; install a real one"
+            self._state.commit(SiteChange(MAIN, problems={SiteProblem.LIVE_UNUSABLE: message}))
         for each in refused:  # an activation clears this, but here it is the reason for the self-signed one
             self._state.commit(SiteChange(MAIN, problems={SiteProblem.DROP_REFUSED: each.message}))
         logger.warning(

@@ -51,6 +51,7 @@ class SiteProblem(StrEnum):
     UNSETTLED = "unsettled"
     NAME_CONFLICT = "name_conflict"
     LIVE_UNUSABLE = "live_unusable"
+    LIVE_UNLOADABLE = "live_unloadable"
     ATTEMPT_OVERDUE = "attempt_overdue"
     CONTACT_REFUSED = "contact_refused"
     CLOCK_OFF = "clock_off"
@@ -101,6 +102,7 @@ class WriterState:
     declared: KeyedState
     drops: KeyedState
     tombstones: KeyedState
+    tried: KeyedState
     sync_pool: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="sync"))
     """Syncs the files of a version side by side; its threads start with the first version."""
     trial: Trial = field(default_factory=Trial)
@@ -181,7 +183,7 @@ class WriterState:
     def close(self) -> None:
         self.sync_pool.shutdown()
         self.trial.close()
-        for each in (self.journal, self.declared, self.drops, self.tombstones):
+        for each in (self.journal, self.declared, self.drops, self.tombstones, self.tried):
             each.close()
 
     def _publish(self, change: SiteChange) -> set[str]:

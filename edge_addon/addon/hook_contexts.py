@@ -13,8 +13,8 @@ from mitmproxy.addons.tlsconfig import alpn_select_callback
 from OpenSSL import SSL
 
 from certstore.model import layout as files
-from certstore.net.tls_server import CIPHERS
-from edge_addon.transport.tls_contexts import VersionedContexts
+from certstore.net.tls_server import CIPHERS, words_of
+from edge_addon.transport.tls_contexts import NotLoaded, VersionedContexts
 
 MINIMUM_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -27,14 +27,16 @@ class HookContexts(VersionedContexts[SSL.Context]):
         """A context without a certificate: every handshake on it ends in an alert."""
         return self._empty()
 
-    def _build(self, folder: Path, is_mail: bool) -> SSL.Context | None:
+    def _build(self, folder: Path, is_mail: bool) -> SSL.Context:
         context = self._empty()
         try:
             _use(context, folder / files.FULLCHAIN, folder / files.PRIVKEY)
             if (folder / files.FULLCHAIN_RSA).exists():
                 _use(context, folder / files.FULLCHAIN_RSA, folder / files.PRIVKEY_RSA)
-        except (OSError, SSL.Error):
-            return None
+        except OSError as error:
+            raise NotLoaded(words_of(error)) from error
+        except SSL.Error as error:
+            raise NotLoaded(_words(error)) from error
         return context
 
     def _empty(self) -> SSL.Context:
@@ -48,5 +50,13 @@ class HookContexts(VersionedContexts[SSL.Context]):
 
 
 def _use(context: SSL.Context, fullchain: Path, privkey: Path) -> None:
+    if b"ENCRYPTED" in privkey.read_bytes():
+        raise NotLoaded("the key has a password")  # OpenSSL would ask for it on the terminal, and wait
     context.use_certificate_chain_file(str(fullchain))
     context.use_privatekey_file(str(privkey))
+
+
+def _words(error: SSL.Error) -> str:
+    """The last of the reasons that the library gives."""
+    reasons = [text for *_, text in (error.args[0] if error.args else ())]
+    return reasons[-1] if reasons else "unknown reason"

@@ -1,15 +1,20 @@
 """The health listener: tells a load balancer whether it may send clients here.
 
 Workers answer it themselves, so the answer is about the processes that serve: 200 while they serve, 503 while the
-service drains. Any method and path will do, because balancers differ in what they send.
+service drains or where no main certificate can be loaded. Live certificates that can't be loaded are named, and don't
+stop a worker that serves other versions in their place. Any method and path will do, because balancers differ in what
+they send.
 """
 
 from __future__ import annotations
 
+from certstore.model.snapshot import MAIN
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport.channel import Channel
 
 REQUEST_LIMIT = 8192
+LISTED = 10
+"""Lines about certificates that can't be loaded."""
 
 
 class HealthSession:
@@ -50,9 +55,18 @@ class HealthSession:
 
     pause_writing = resume_writing = tls_established = drain = _ignore
 
+    def _state(self) -> tuple[bool, bytes]:
+        """Whether clients may come, and a line of text; further lines name what is not served as it should be."""
+        if self._plane.is_service_ending:
+            return False, b"draining\n"
+        unloadable = self._plane.unloadable()
+        is_lost = any(each.site == MAIN and each.served is None for each in unloadable)
+        lines = ["no main certificate" if is_lost else "serving"]
+        lines += [each.message for each in unloadable[:LISTED]]
+        return not is_lost, "".join(f"{line}\n" for line in lines).encode("ascii", "replace")
+
     def _answer(self, *, is_head: bool) -> None:
-        is_serving = not self._plane.is_service_ending
-        text = b"serving\n" if is_serving else b"draining\n"
+        is_serving, text = self._state()
         lines = (
             b"HTTP/1.1 200 OK" if is_serving else b"HTTP/1.1 503 Service Unavailable",
             b"Content-Type: text/plain",

@@ -19,6 +19,7 @@ from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
 from certstore.model.trusted_proxies import is_trusted_proxy
+from certstore.model.unloadable import Unloadable
 from certstore.net.tls_server import MINIMUM_VERSIONS
 from certstore.store.journal import JournalReader
 from edge_addon.http.fields import build_fields, replacing_table
@@ -93,11 +94,14 @@ class DataPlane:
 
     def start(self) -> None:
         """Follow the journal until `stop`."""
+        self._load_main()
         self._poll_timer = self.loop.call_later(POLL_SECONDS, self._poll_journal)
 
     def _poll_journal(self) -> None:
         if (snapshot := self._journal.poll()) is not None:
-            self.snapshot = snapshot
+            before, self.snapshot = self.snapshot.main.certificate, snapshot
+            if snapshot.main.certificate != before:
+                self._load_main()
         if self._journal.problem is None:
             self.journal_read_at = self.loop.time()
         self._poll_timer = self.loop.call_later(POLL_SECONDS, self._poll_journal)
@@ -120,6 +124,18 @@ class DataPlane:
     def select(self, server_name: str | None, listener: ListenerSettings) -> Selection:
         """The certificate for this name on this listener, by the current snapshot."""
         return select(self.snapshot, server_name, is_mail=listener.kind.is_mail, now=self.clock())
+
+    def unloadable(self) -> list[Unloadable]:
+        """The live certificates that this worker could not load, as far as clients asked for them; main's always."""
+        self._load_main()
+        return self.contexts.unloadable
+
+    def _load_main(self) -> None:
+        """Before a client asks for it: what can't be served on main has to be known at once."""
+        main = self.snapshot.main.certificate
+        for is_mail in {each.kind.is_mail for each in self.settings.listeners if not each.kind.is_clear_text}:
+            if main is not None:
+                self.contexts.get(main, is_mail=is_mail)
 
     def refuses(self, selection: Selection, listener: ListenerSettings) -> bool:
         """Whether `tls.unknown_name: reject` answers this name, which no site declares, with an alert (RFC 6066 §3)."""

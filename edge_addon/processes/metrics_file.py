@@ -25,6 +25,8 @@ HEARTBEAT_SECONDS = 10.0
 """How often the file is written when nothing has changed, to show that the worker is alive."""
 UPSTREAMS = 100
 """The most upstreams whose connections are reported."""
+UNLOADABLE = 100
+"""The most certificates that are reported as unloadable."""
 UNKNOWN_SITE = "unknown"
 """The site of requests that were refused before their site was known."""
 
@@ -65,6 +67,7 @@ class MetricsFile:
             "samples": [sample.to_json() for sample in samples(plane)],
             "journal": plane.journal_position,
             "is_draining": plane.is_draining,
+            "unloadable": [each.to_json() for each in plane.unloadable()[:UNLOADABLE]],
         }
         text = json.dumps(facts, separators=(",", ":"))[1:]
         now = plane.loop.time()
@@ -106,6 +109,7 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
     for cause, value in plane.counters.items():
         yield Sample("certedge_events_total", (cause,), value)
     yield from _pools(plane)
+    yield Sample("certedge_unloadable_certificates", (), len(plane.contexts.unloadable))
     yield Sample("certedge_snapshot_sites", (), len(plane.snapshot.sites))
     yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.journal_read_at), 1))
     yield Sample("certedge_workers", (), int(not plane.is_draining))

@@ -7,6 +7,7 @@ where the files of a version lie, and does not decide which version is served.
 from __future__ import annotations
 
 import errno
+import logging
 import ssl
 import time
 from abc import ABC, abstractmethod
@@ -18,8 +19,12 @@ from pathlib import Path
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN, ServedCertificate
-from certstore.net.tls_server import MINIMUM_VERSIONS, load_version, server_context
+from certstore.model.unloadable import Unloadable, main_first
+from certstore.net.tls_server import MINIMUM_VERSIONS, load_version, server_context, words_of
+from certstore.store.versions import live_number, stand_ins
 from edge_addon.transport.alpn import MAIL_PROTOCOLS
+
+log = logging.getLogger(__name__)
 
 CAPACITY = 1024
 """Contexts in the cache. One takes 26 KB and 0.4 ms to build: a busy worker keeps those in use and rebuilds others."""
@@ -32,18 +37,36 @@ class OutOfFiles(Exception):
     """No descriptor is free to read a certificate: there is nothing wrong with it, and no other may take its place."""
 
 
+RETRY_SECONDS = 10.0
+"""How soon a version that could not be loaded is tried again: a person may have given back the right to read it."""
+
+STAND_INS = 20
+"""How many other versions are tried in place of one; each takes 0.4 ms."""
+
+
+class NotLoaded(Exception):
+    """The files of a version can't be loaded; the message gives the library's or the system's reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Built[C]:
-    context: C
+    """What a site is served on: `context` holds version `number`, which is another than the wanted `version` where that
+    is unloadable. It holds until the instant `until`.
+    """
+
+    context: C | None
     version: int
-    at: float
+    number: int | None
+    until: float
+    problem: Unloadable | None = None
 
 
 class VersionedContexts[C](ABC):
     """Contexts by site, version and purpose (web or mail); the least recently used ones are dropped.
 
-    A site has one context per purpose, the newest. When the version is not readable (pruned before this worker read the
-    journal, or a disk error), the site's live version is tried, then the last good context stays in use.
+    A site has one context per purpose, the newest. When the version can't be loaded (pruned before this worker read the
+    journal, a disk error, a library that does not take it), the site's live version is tried, then the last good
+    context stays in use, then the version before it is served: any certificate of the site rather than none.
     """
 
     def __init__(
@@ -61,7 +84,7 @@ class VersionedContexts[C](ABC):
         self._built: OrderedDict[tuple[str, bool], _Built[C]] = OrderedDict()
 
     def get(self, certificate: ServedCertificate, *, is_mail: bool) -> C | None:
-        """The context that serves this certificate, or None when its files can't be read and none was built before.
+        """The context that serves this certificate, or None when no version of its site can be loaded.
 
         Raises OutOfFiles.
         """
@@ -73,27 +96,55 @@ class VersionedContexts[C](ABC):
                 raise
             return built.context
 
+    @property
+    def unloadable(self) -> list[Unloadable]:
+        """The live versions that were wanted and could not be loaded, main's first."""
+        return main_first([each.problem for each in self._built.values() if each.problem is not None])
+
     def _of(self, site: str, version: int, is_mail: bool) -> C | None:
         key = (site, is_mail)
-        built = self._built.get(key)
-        now = self._monotonic()
-        if built is not None and built.version == version and now - built.at < MAXIMUM_AGE_SECONDS:
-            self._built.move_to_end(key)
-            return built.context
-        context = self._build(self._layout.version(site, version), is_mail)
-        if context is None:
-            context = self._build(self._layout.live(site), is_mail)
-        if context is None:
-            return built.context if built is not None else None
-        self._built[key] = _Built(context, version, now)
+        before = self._built.get(key)
+        if before is None or before.version != version or self._monotonic() >= before.until:
+            built = self._built[key] = self._fresh(site, version, is_mail, before)
+            if built.problem is not None and (before is None or before.problem != built.problem):
+                log.error("%s", built.problem.message)
+        else:
+            built = before
         self._built.move_to_end(key)
         if len(self._built) > self._capacity:
             self._built.popitem(last=False)
-        return context
+        return built.context
+
+    def _fresh(self, site: str, version: int, is_mail: bool, before: _Built[C] | None) -> _Built[C]:
+        now = self._monotonic()
+        live = live_number(self._layout, site)
+        reason = ""
+        for number in dict.fromkeys((version, version if live is None else live)):
+            try:
+                context = self._build(self._layout.version(site, number), is_mail)
+            except NotLoaded as error:
+                reason = reason or str(error)
+            else:
+                return _Built(context, version, number, now + MAXIMUM_AGE_SECONDS)
+        if before is not None and before.context is not None:
+            stand_in: tuple[C | None, int | None] = before.context, before.number
+        else:
+            stand_in = self._stand_in(site, version, is_mail)
+        problem = Unloadable(site, version, reason, stand_in[1])
+        return _Built(stand_in[0], version, stand_in[1], now + RETRY_SECONDS, problem)
+
+    def _stand_in(self, site: str, version: int, is_mail: bool) -> tuple[C | None, int | None]:
+        """Another version of the site that can be loaded, with its number."""
+        for number in stand_ins(self._layout, site, version)[:STAND_INS]:
+            try:
+                return self._build(self._layout.version(site, number), is_mail), number
+            except NotLoaded:
+                continue
+        return None, None
 
     @abstractmethod
-    def _build(self, folder: Path, is_mail: bool) -> C | None:
-        """A context with the certificates in this folder, or None when they can't be read."""
+    def _build(self, folder: Path, is_mail: bool) -> C:
+        """A context with the certificates in this folder. Raises NotLoaded."""
 
 
 class ContextCache(VersionedContexts[ssl.SSLContext]):
@@ -118,7 +169,7 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
             if site == MAIN:
                 self._of(site, version, is_mail=True)
 
-    def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext | None:
+    def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext:
         context = server_context(MINIMUM_VERSIONS[self._settings.tls.minimum_version])
         web = ["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"]
         context.set_alpn_protocols([*MAIL_PROTOCOLS] if is_mail else web)
@@ -127,5 +178,5 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise OutOfFiles from error
-            return None
+            raise NotLoaded(words_of(error)) from error
         return context

@@ -14,6 +14,7 @@ from certstore.control.commands.results import AccountFacts, AccountsResult, Mai
 from certstore.model.console.authorization import Action
 from certstore.model.layout import WORKER_REPORTS
 from certstore.model.settings.models import Settings
+from certstore.model.unloadable import Unloadable
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
@@ -25,6 +26,11 @@ class WorkerFacts:
     reported_at: datetime
     is_draining: bool
     is_up_to_date: bool
+    unloadable: tuple[Unloadable, ...] = ()
+
+    @property
+    def serves_latest(self) -> bool:
+        return self.is_up_to_date and not self.unloadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,13 @@ def list_workers(actions: Actions, actor: Actor) -> tuple[WorkerFacts, ...]:
     reports = [read_report(path) for path in sorted(layout.worker_reports.glob(WORKER_REPORTS))]
     journal = layout.snapshot_journal.stat()
     return tuple(
-        WorkerFacts(report.pid, report.at, report.is_draining, report.journal == (journal.st_ino, journal.st_size))
+        WorkerFacts(
+            report.pid,
+            report.at,
+            report.is_draining,
+            report.journal == (journal.st_ino, journal.st_size),
+            report.unloadable,
+        )
         for report in reports
         if report is not None and now - report.at < SILENT_AFTER
     )

@@ -47,6 +47,7 @@ def service_json(facts: ServiceFacts) -> dict[str, Any]:
                 "heard_of": worker.reported_at.isoformat(timespec="seconds"),
                 "is_draining": worker.is_draining,
                 "is_up_to_date": worker.is_up_to_date,
+                "unloadable": [each.message for each in worker.unloadable],
             }
             for worker in facts.workers
         ],

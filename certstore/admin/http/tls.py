@@ -12,8 +12,8 @@ import ssl
 
 from certstore.model.layout import Layout
 from certstore.model.snapshot import MAIN
-from certstore.net.tls_server import load_version
-from certstore.store.versions import live_number
+from certstore.net.tls_server import load_version, words_of
+from certstore.store.versions import live_number, stand_ins
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +24,9 @@ class LiveTlsContext:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._number = live_number(layout, MAIN)
-        self._current = self._load(self._number)
-        self.listening = self._load(self._number)
+        loaded = self._first(self._number)
+        self._current = self._load(loaded)
+        self.listening = self._load(loaded)
         self.listening.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
@@ -39,6 +40,17 @@ class LiveTlsContext:
                 # The next handshake tries again; until then the last good one is served.
                 logger.error("the console can't load version %s of the main certificate: %s", number, error)
         connection.context = self._current
+
+    def _first(self, number: int | None) -> int | None:
+        """The live version, or the one that workers serve where that can't be loaded."""
+        for each in (number, *stand_ins(self._layout, MAIN, number or 0)):
+            try:
+                self._load(each)
+            except OSError as error:
+                logger.error("the console can't load version %s of the main certificate: %s", each, words_of(error))
+            else:
+                return each
+        return number
 
     def _load(self, number: int | None) -> ssl.SSLContext:
         if number is None:

@@ -37,7 +37,7 @@ LABELS = {
     SiteStatus.OK: "OK",
 }
 
-GRAVE = frozenset({"settings_invalid", "live_unusable", "expired", "not_yet_valid", "wrong_name"})
+GRAVE = frozenset({"settings_invalid", "live_unusable", "live_unloadable", "expired", "not_yet_valid", "wrong_name"})
 """Problems because of which clients reject the certificate, or the site does not follow its settings."""
 
 

@@ -7,11 +7,13 @@ import pytest
 
 from certstore.model.readiness import Observed, Unreadiness, WorkerView, check_readiness
 from certstore.model.snapshot import ServedCertificate
+from certstore.model.unloadable import Unloadable
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 MAIN = ServedCertificate("main", 1, "f" * 64, ("edge.test",), NOW - DAY, NOW + DAY)
 END = (7, 1000)
+LOST = Unloadable("main", 2, "ca md too weak", 1)
 WORKER = WorkerView(1, END, is_draining=False)
 BEHIND = WorkerView(2, (7, 900), is_draining=False)
 WELL = Observed(MAIN, END, NOW - DAY, (WORKER,), expects_workers=True, is_maintenance_stalled=False)
@@ -54,6 +56,16 @@ WELL = Observed(MAIN, END, NOW - DAY, (WORKER,), expects_workers=True, is_mainte
             id="a worker that reads a file that was replaced",
         ),
         pytest.param(
+            replace(WELL, workers=(replace(WORKER, unloadable=(LOST,)), WORKER)),
+            {Unreadiness.LIVE_UNLOADABLE},
+            id="a worker that can't load what is live",
+        ),
+        pytest.param(
+            replace(WELL, workers=(WORKER, replace(WORKER, is_draining=True, unloadable=(LOST,)))),
+            set(),
+            id="a draining worker that can't",
+        ),
+        pytest.param(
             replace(WELL, is_maintenance_stalled=True), {Unreadiness.MAINTENANCE_STALLED}, id="maintenance stands still"
         ),
         pytest.param(
@@ -84,3 +96,13 @@ def test_the_words_name_the_sites_whose_attempts_hang() -> None:
     assert "s0.test" in problem[1]
     assert "4 more" in problem[1]
     assert f"{NOW - DAY:%Y-%m-%d %H:%M}" in problem[1]
+
+
+def test_unloadable_certificates_are_named_main_first_and_not_without_end() -> None:
+    lost = [replace(LOST, site=f"{letter}.test") for letter in "abcdefg"]
+    workers = (replace(WORKER, unloadable=tuple(lost)), replace(WORKER, unloadable=(lost[0], LOST)))
+    ((_, words),) = check_readiness(replace(WELL, workers=workers), NOW).problems
+    assert words.startswith("version 2 of main, which is live, can't be loaded (ca md too weak): version 1 is served")
+    assert "d.test" in words
+    assert "e.test" not in words
+    assert words.endswith("; and 3 more")

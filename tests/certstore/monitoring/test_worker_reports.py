@@ -11,7 +11,8 @@ import pytest
 
 from certstore.model.layout import Layout
 from certstore.model.metrics import Sample
-from certstore.monitoring.worker_reports import Gathered, WorkerReports
+from certstore.model.unloadable import Unloadable
+from certstore.monitoring.worker_reports import Gathered, WorkerReports, read_report
 
 REQUESTS = "certedge_requests_total"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -114,3 +115,18 @@ def test_a_metric_of_another_version_is_left_out(layout: Layout) -> None:
 
 def test_without_a_folder_there_are_no_workers(tmp_path: Path) -> None:
     assert WorkerReports(Layout(tmp_path)).collect(NOW) == Gathered((), ())
+
+
+def test_a_report_names_what_its_worker_can_not_load_and_an_older_one_does_not(layout: Layout) -> None:
+    leave(layout, os.getpid(), 1)
+    path = layout.worker_report(os.getpid())
+    report = read_report(path)
+    assert report is not None
+    assert report.unloadable == ()
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"unloadable": [["main", 2, "ca md too weak", None]]}))
+    report = read_report(path)
+    assert report is not None
+    assert report.unloadable == (Unloadable("main", 2, "ca md too weak", None),)
+    path.write_text(json.dumps(facts | {"unloadable": [["main"]]}))
+    assert read_report(path) is None

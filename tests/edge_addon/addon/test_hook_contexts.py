@@ -9,6 +9,7 @@ import pytest
 from certstore.model.layout import Layout
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
+from certstore.model.unloadable import Unloadable
 from edge_addon.addon.hook_contexts import HookContexts
 from tests.certificates import CertificateAuthority
 
@@ -54,3 +55,24 @@ def test_only_the_contexts_used_last_are_kept(layout: Layout) -> None:
     first = contexts.get(served("a.test", 1), is_mail=False)
     contexts.get(served("b.test", 1), is_mail=False)
     assert contexts.get(served("a.test", 1), is_mail=False) is not first
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (CA.issue("a.test").encrypted_privkey_pem(b"word"), "the key has a password"),
+        (CA.issue("a.test").privkey_pem, "key values mismatch"),
+        (None, "no such file or directory"),
+    ],
+    ids=["locked", "another", "missing"],
+)
+def test_the_version_before_stands_in_for_one_that_can_not_be_loaded(
+    layout: Layout, key: bytes | None, reason: str
+) -> None:
+    path = layout.version("a.test", 2) / "privkey.pem"
+    path.unlink()
+    if key is not None:
+        path.write_bytes(key)
+    contexts = HookContexts(layout, Settings())
+    assert contexts.get(served("a.test", 2), is_mail=False) is not None
+    assert contexts.unloadable == [Unloadable("a.test", 2, reason, 1)]

@@ -2,9 +2,17 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from certstore.model.unloadable import Unloadable
+from edge_addon.listeners.health import HealthSession
+from edge_addon.transport.channel import Channel
+from tests.edge_addon.relay.edge import relay_edge
+from tests.loops import in_loop
 from tests.running import RunningEdge, running_edge
 
 
@@ -62,3 +70,29 @@ def test_a_check_of_the_port_alone_is_accepted(edge: RunningEdge) -> None:
     for _ in range(3):
         socket.create_connection(("127.0.0.1", edge.port("health")), timeout=60).close()
     assert _exchange(edge, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "words"),
+    [
+        ([], b"200 OK", b"serving\n"),
+        ([Unloadable("a.test", 1, "x", None)], b"200 OK", b"serving\nversion 1 of a.test"),
+        ([Unloadable("main", 2, "x", 1)], b"200 OK", b"serving\nversion 2 of main"),
+        ([Unloadable("main", 1, "x", None)], b"503 Service Unavailable", b"no main certificate\nversion 1 of main"),
+        ([Unloadable(f"{n}.test", 1, "x", 2) for n in range(999)], b"200 OK", b"serving\nversion 1 of 0.test"),
+    ],
+    ids=["nothing", "a site", "main, with another version", "main as a whole", "many sites"],
+)
+@in_loop
+async def test_what_can_not_be_loaded_is_told(
+    lost: list[Unloadable], status: bytes, words: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
+        monkeypatch.setattr(edge.plane, "unloadable", lambda: lost)
+        written: list[bytes] = []
+        channel = SimpleNamespace(write=written.append, close=lambda: None, abort=lambda: None)
+        HealthSession(cast(Channel, channel), edge.plane).data_received(b"GET / HTTP/1.1\r\n\r\n")
+    head, _, body = b"".join(written).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status)
+    assert body.startswith(words)
+    assert body.count(b"\n") <= 11

@@ -3,6 +3,8 @@
 What intake lets in is what the cache can serve: a table of odd certificates goes through both.
 """
 
+import contextlib
+import hashlib
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -15,9 +17,10 @@ from certstore.model.layout import Layout
 from certstore.model.record import Outcome
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
+from certstore.model.unloadable import Unloadable
 from certstore.store.trial_child import shake_hands
 from certstore.store.writer import StoreWriter
-from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, ContextCache, OutOfFiles
+from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, RETRY_SECONDS, ContextCache, OutOfFiles
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.store.test_trial import ODD_PAIRS
 from tests.certstore.stores import writing
@@ -141,6 +144,76 @@ def test_unreadable_files_without_a_last_context_give_none(layout: Layout, cache
     (layout.version("a.test", 1) / "privkey.pem").write_bytes(b"")
 
     assert cache.get(served, is_mail=False) is None
+    assert cache.unloadable == [Unloadable("a.test", 1, "pem lib", None)]
+
+
+@pytest.mark.parametrize(
+    ("versions", "live", "stand_in"),
+    [
+        pytest.param("gb", 2, 1, id="the one before"),
+        pytest.param("gbb", 3, 1, id="the last one before that can be loaded"),
+        pytest.param("ggb", 3, 2, id="not an older one"),
+        pytest.param("gbg", 2, 1, id="not the one after"),
+        pytest.param("bg", 1, 2, id="the one after where there is none before"),
+        pytest.param("bb", 2, None, id="none"),
+    ],
+)
+def test_another_version_stands_in_for_one_that_can_not_be_loaded(
+    layout: Layout,
+    cache: ContextCache,
+    caplog: pytest.LogCaptureFixture,
+    versions: str,
+    live: int,
+    stand_in: int | None,
+) -> None:
+    served = {}
+    for number, state in enumerate(versions, 1):
+        served[number] = publish(layout, "main", number, CA.issue("edge.test"))
+        if state == "b":
+            (layout.version("main", number) / "privkey.pem").write_bytes(b"")
+    layout.live("main").unlink()
+    layout.live("main").symlink_to(layout.live_target("main", live))
+
+    context = cache.get(served[live], is_mail=True)
+
+    assert cache.unloadable == [Unloadable("main", live, "pem lib", stand_in)]
+    assert [each.message for each in caplog.records] == [cache.unloadable[0].message]
+    assert (None if context is None else leaf_of(context)) == (
+        None if stand_in is None else served[stand_in].fingerprint
+    )
+
+
+def test_what_can_not_be_loaded_is_tried_again_soon_and_logged_once(
+    layout: Layout, cache: ContextCache, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(layout, "a.test", 1, CA.issue("a.test"))
+    served = publish(layout, "a.test", 2, CA.issue("a.test"))
+    key = layout.version("a.test", 2) / "privkey.pem"
+    good = key.read_bytes()
+    key.write_bytes(b"")
+    stand_in = cache.get(served, is_mail=False)
+    clock.now += RETRY_SECONDS
+    assert cache.get(served, is_mail=False) is stand_in
+    assert len(caplog.records) == 1
+    key.write_bytes(good)
+    assert cache.get(served, is_mail=False) is stand_in, "not at every handshake"
+    clock.now += RETRY_SECONDS
+    context = cache.get(served, is_mail=False)
+    assert context is not None
+    assert leaf_of(context) == served.fingerprint
+    assert cache.unloadable == []
+
+
+def leaf_of(context: ssl.SSLContext) -> str:
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = client.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (peer, server, peer):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return hashlib.sha256(peer.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def test_a_second_rsa_pair_is_loaded(layout: Layout, cache: ContextCache) -> None:

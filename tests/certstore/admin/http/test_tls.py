@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certstore.admin.http.tls import LiveTlsContext
 from certstore.model.certificate.dropped_file import DroppedFile
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.console import RunningConsole, running_console
@@ -81,3 +82,18 @@ def test_version_with_two_keys_serves_both_kinds_of_clients(console: RunningCons
     leaf = connection.sock.getpeercert(binary_form=True) or b""
     connection.close()
     assert hashlib.sha256(leaf).hexdigest() == pair[1].fingerprint
+
+
+def test_console_starts_on_the_version_before_one_that_can_not_be_loaded(
+    console: RunningConsole, ca: CertificateAuthority, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = console.writer.layout
+    replace_main(console, ca.issue(MAIN_HOST))
+    replace_main(console, ca.issue(MAIN_HOST))
+    (layout.version("main", 3) / "privkey.pem").write_bytes(b"")
+    LiveTlsContext(layout)
+    assert "can't load version 3 of the main certificate: pem lib" in caplog.text
+    for each in layout.versions("main").iterdir():
+        (each / "privkey.pem").write_bytes(b"")
+    with pytest.raises(ssl.SSLError):
+        LiveTlsContext(layout)
