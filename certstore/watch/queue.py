@@ -126,6 +126,10 @@ class CheckQueue:
             self._give_back(place)
             return False
 
+    def is_touched(self, place: Place) -> bool:
+        """Whether a place that was taken was due because something happened there."""
+        return self._taken.get(place, False)
+
     def done(self, place: Place) -> None:
         """The place was checked, or needs no check."""
         with self._changed:

@@ -18,6 +18,8 @@ from certstore.store.drops.reading import MAX_FILES, is_drop_name
 from certstore.watch.queue import Kind, Place
 
 MAIN_PLACE = Place(Kind.SITE, MAIN)
+_HOPS = 40
+"""Links on the way to a file; the system follows no more."""
 
 type _Stamp = tuple[str | int, ...]
 """Of a file in a folder, its name comes first. At the end an errno, or device, inode, size and ctime in nanoseconds."""
@@ -109,17 +111,29 @@ def _look(stamps: list[_Stamp], *, is_linked: bool) -> Look:
 
 
 def link_folders(path: Path) -> set[Path]:
-    """The folders where a change of the link's target shows: those of every hop, and the target itself."""
+    """The folders where a change of the link's target shows: those of every link on the way, also of links to folders,
+    and the target itself.
+    """
     found: set[Path] = set()
-    hop = path
-    for _ in range(8):
+    at, ahead, hops = Path(os.path.realpath(path.parent)), [path.name], 0
+    while ahead and hops < _HOPS:
+        name = ahead.pop()
+        if name == "..":
+            at = at.parent
+            continue
         try:
-            hop = hop.parent / hop.readlink()
+            target = (at / name).readlink()
         except OSError:  # no link, or in a folder that may not be entered
-            break
-        found.add(Path(os.path.realpath(hop.parent)))
-    if found and os.path.isdir(hop):  # noqa: PTH112  Path.is_dir raises where a folder on the way can't be entered
-        found.add(Path(os.path.realpath(hop)))
+            at = at / name
+            continue
+        found.add(at)
+        hops += 1
+        at = Path("/") if target.is_absolute() else at
+        ahead.extend(part for part in reversed(target.parts) if part != "/")
+    if found:
+        found.add(at.parent)
+    if found and os.path.isdir(at):  # noqa: PTH112  Path.is_dir raises where a folder on the way can't be entered
+        found.add(at)
     return found
 
 

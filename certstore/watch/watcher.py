@@ -174,6 +174,8 @@ class DropWatcher:
             self._check_site(lane, place, look, site)
 
     def _check_site(self, lane: _Lane, place: Place, look: Look, site: str) -> None:
+        if lane.queue.is_touched(place):
+            self._notifications.follow_links(place)  # before they are read; the scan does so for all other places
         began, began_here = time.monotonic(), time.thread_time()
         check = self._writer.check(site, lane.effort)
         is_slow = time.thread_time() - began_here > _SLOW_SECONDS

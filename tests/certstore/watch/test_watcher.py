@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from certstore.model.layout import Layout
 from certstore.model.record import Outcome
 from certstore.model.snapshot import MAIN
 from certstore.store.drops.processing import DropCheck
+from certstore.store.drops.reading import MAX_FILES
 from certstore.store.journal import JournalReader
 from certstore.store.unlocking import Effort
 from certstore.store.writer import StoreWriter
-from certstore.watch.inotify import Notifications, count_watches
+from certstore.watch.inotify import LINK_FOLDERS_OF_PLACE, Notifications, count_watches
 from certstore.watch.scan import View, take_view
 from certstore.watch.watcher import DropWatcher
 from tests.certificates import CertificateAuthority
@@ -73,6 +74,7 @@ def wait_served(root: Path, site: str, fingerprint: str) -> None:
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     """No notification at all, as on a network mount."""
     monkeypatch.setattr(Notifications, "happened", lambda *_, **__: None)
+    monkeypatch.setattr(Notifications, "happened_elsewhere", lambda *_: None)
 
 
 def test_drops_that_are_there_at_the_start_are_installed(writer: StoreWriter, ca: CertificateAuthority) -> None:
@@ -476,6 +478,102 @@ def test_what_changed_just_now_is_checked_again_at_the_next_start(
         with watching(writer):
             pass
     assert SITE in checked_at_next_start(tmp_path / "store", monkeypatch)
+
+
+# Links that lead out of the store: nothing but notifications finds what changes behind them here.
+
+
+def renewed_by_certbot(letsencrypt: Path, number: int, pem: bytes) -> None:
+    """As certbot: a file in archive/, and a link in live/ that is made anew."""
+    live, archive = letsencrypt / "live" / SITE, letsencrypt / "archive" / SITE
+    for folder in (live, archive):
+        folder.mkdir(parents=True, exist_ok=True)
+    (archive / f"all{number}.pem").write_bytes(pem)
+    (live / "new").symlink_to(f"../../archive/{SITE}/all{number}.pem")
+    (live / "new").rename(live / "all.pem")
+
+
+def overwritten_behind_the_link(letsencrypt: Path, number: int, pem: bytes) -> None:
+    live, archive = letsencrypt / "live" / SITE, letsencrypt / "archive" / SITE
+    for folder in (live, archive):
+        folder.mkdir(parents=True, exist_ok=True)
+    (archive / "all.pem").write_bytes(pem)
+    if not (live / "all.pem").is_symlink():
+        (live / "all.pem").symlink_to(f"../../archive/{SITE}/all.pem")
+
+
+def replaced_behind_the_link(letsencrypt: Path, number: int, pem: bytes) -> None:
+    live, archive = letsencrypt / "live" / SITE, letsencrypt / "archive" / SITE
+    for folder in (live, archive):
+        folder.mkdir(parents=True, exist_ok=True)
+    (archive / "new").write_bytes(pem)
+    (archive / "new").rename(archive / "all.pem")
+    if not (live / "all.pem").is_symlink():
+        (live / "all.pem").symlink_to(f"../../archive/{SITE}/all.pem")
+
+
+def turned_by_a_link_to_a_folder(letsencrypt: Path, number: int, pem: bytes) -> None:
+    """As deployment tools: live/ is a link to a release."""
+    release = letsencrypt / f"releases/{number}" / SITE
+    release.mkdir(parents=True)
+    (release / "all.pem").write_bytes(pem)
+    (letsencrypt / "next").symlink_to(f"releases/{number}")
+    (letsencrypt / "next").rename(letsencrypt / "live")
+
+
+@pytest.mark.parametrize("is_early", [True, False], ids=["a link from before the start", "a link of just now"])
+@pytest.mark.parametrize(
+    "renew",
+    [renewed_by_certbot, overwritten_behind_the_link, replaced_behind_the_link, turned_by_a_link_to_a_folder],
+    ids=lambda renew: renew.__name__,
+)
+def test_what_is_replaced_behind_a_link_is_seen_at_once(
+    writer: StoreWriter,
+    ca: CertificateAuthority,
+    tmp_path: Path,
+    renew: Callable[[Path, int, bytes], None],
+    is_early: bool,
+) -> None:
+    letsencrypt, certificates = tmp_path / "letsencrypt", [ca.issue(SITE) for _ in range(4)]
+    renew(letsencrypt, 0, certificates[0].combined_pem)
+
+    def link() -> None:
+        (drop(writer, SITE, {}) / "all.pem").symlink_to(letsencrypt / "live" / SITE / "all.pem")
+
+    if is_early:
+        link()
+    with watching(writer):
+        if not is_early:
+            link()
+        wait_served(writer.layout.root, SITE, certificates[0].fingerprint)
+        for number, issued in enumerate(certificates[1:], 1):
+            renew(letsencrypt, number, issued.combined_pem)
+            wait_served(writer.layout.root, SITE, issued.fingerprint)
+
+
+def test_a_whole_folder_elsewhere_is_watched_as_well(
+    writer: StoreWriter, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    first, second = ca.issue(SITE), ca.issue(SITE)
+    first.write_to(tmp_path / "certificates")
+    with watching(writer):
+        (writer.layout.domains / SITE).symlink_to(tmp_path / "certificates")
+        wait_served(writer.layout.root, SITE, first.fingerprint)
+        second.write_to(tmp_path / "certificates")
+        wait_served(writer.layout.root, SITE, second.fingerprint)
+
+
+def test_links_of_one_place_do_not_use_up_the_watches(writer: StoreWriter, tmp_path: Path) -> None:
+    folder = drop(writer, SITE, {})
+    for number in range(MAX_FILES):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.pem").write_bytes(b"x")
+        (folder / f"{number}.pem").symlink_to(tmp_path / str(number) / "a.pem")
+    before = count_watches()
+    assert before is not None
+    with watching(writer) as watcher:
+        wait_for(lambda: watcher.is_idle, "the links to be followed")
+        assert (count_watches() or 0) - before <= 3 + 1 + LINK_FOLDERS_OF_PLACE
 
 
 # Hostile drops
