@@ -277,7 +277,8 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
             yield Finding(
                 Problem.INTERMEDIATE_NOT_YET_VALID,
                 f"the intermediate certificate {shown(each.label)} of {label} is not valid before "
-                f"{_day(each.not_before)}, and clients refuse it until then; install the chain that the authority provides now",
+                f"{_day(each.not_before)}, and clients refuse it until then; install the chain that the "
+                "authority provides now",
             )
 
 
