@@ -130,7 +130,8 @@ def _certificate_problems(
         yield Finding(Problem.NAME_NOT_COVERED, f"the certificate does not cover {listed(uncovered)}")
     version = store.live_version(entry.site)
     lasting = (
-        *(Problem.MISSING_INTERMEDIATE, Problem.SELF_SIGNED, Problem.INTERMEDIATE_EXPIRED),
+        *(Problem.MISSING_INTERMEDIATE, Problem.SELF_SIGNED),
+        *(Problem.INTERMEDIATE_EXPIRED, Problem.INTERMEDIATE_NOT_YET_VALID),
         *(Problem.MUST_STAPLE, Problem.CLIENTS_REFUSE, Problem.MANY_NAMES, Problem.RARE_KEY),
     )
     if version is not None:

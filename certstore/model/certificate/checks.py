@@ -280,6 +280,13 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
                 f"the intermediate certificate {shown(each.label)} of {label} expired on {_day(each.not_after)}; "
                 "install the chain that the authority provides now",
             )
+        elif each.not_before > now:
+            yield Finding(
+                Problem.INTERMEDIATE_NOT_YET_VALID,
+                f"the intermediate certificate {shown(each.label)} of {label} is not valid before "
+                f"{_day(each.not_before)}, and clients refuse it until then; install the chain that the "
+                "authority provides now",
+            )
 
 
 def _day(instant: datetime) -> str:

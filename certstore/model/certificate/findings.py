@@ -19,6 +19,7 @@ class Problem(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     NAME_NOT_COVERED = "name_not_covered"
     INTERMEDIATE_EXPIRED = "intermediate_expired"
+    INTERMEDIATE_NOT_YET_VALID = "intermediate_not_yet_valid"
     CLIENTS_REFUSE = "clients_refuse"
     MUST_STAPLE = "must_staple"
     MANY_NAMES = "many_names"

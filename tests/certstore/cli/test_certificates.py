@@ -39,10 +39,18 @@ def test_a_pair_of_files_is_installed_and_the_output_says_what_is_served(folder:
     assert served(folder) == issued.fullchain_pem
 
 
-def test_a_pkcs12_file_is_installed_with_a_password_from_a_file_or_from_stdin(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(b"pass word\n", id="plain"),
+        pytest.param(b"\xef\xbb\xbfpass word\r\n", id="with a byte order mark"),
+        pytest.param("pass word\r\n".encode("utf-16"), id="in UTF-16"),
+    ],
+)
+def test_a_pkcs12_file_is_installed_with_a_password_from_a_file_or_from_stdin(folder: Path, written: bytes) -> None:
     issued = CA.issue(HOST)
     (folder / "a.p12").write_bytes(issued.pkcs12(b"pass word"))
-    (folder / "password").write_bytes(b"pass word\n")
+    (folder / "password").write_bytes(written)
     by_file = certedge(folder, "cert", "install", HOST, "--p12", "a.p12", "--password-file", "password", "--json")
     assert by_file.json["fingerprint"] == issued.fingerprint
     (folder / "b.p12").write_bytes(CA.issue(HOST).pkcs12(b"other"))

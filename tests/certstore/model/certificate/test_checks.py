@@ -45,6 +45,13 @@ def test_expired_intermediate_is_noted_and_served() -> None:
     assert f"{INTERMEDIATE.not_after:%Y-%m-%d}" in found.message
 
 
+def test_intermediate_that_is_not_valid_yet_is_noted() -> None:
+    chain = Chain((INTERMEDIATE,), reaches_root=False)
+    (found,) = chain_problems(LEAF, chain, INTERMEDIATE.not_before - DAY)
+    assert found.code == Problem.INTERMEDIATE_NOT_YET_VALID
+    assert list(chain_problems(LEAF, chain, INTERMEDIATE.not_before)) == []
+
+
 def test_rsa_key_that_makes_every_handshake_slow_is_refused() -> None:
     """Making one takes a minute, so its size is only claimed here."""
     key = make_key("rsa2048")
