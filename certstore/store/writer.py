@@ -156,6 +156,11 @@ class StoreWriter(Store):
         with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
             return read_upload(known, files, password, live=live, now=now, unlock=Unlocker())
 
+    @property
+    def refused_uploads(self) -> int:
+        """Since the start: those that found too many of the same caller's being read."""
+        return self._uploads.refused
+
     def install(
         self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
     ) -> IntakeResult:
