@@ -93,8 +93,8 @@ def _api() -> APIRouter:
     return router
 
 
-def healthz() -> JSONResponse:
-    """The control process is alive."""
+async def healthz() -> JSONResponse:
+    """The control process is alive. In the loop: it waits for no thread that uploads may keep busy."""
     return JSONResponse({"status": "ok"})
 
 

@@ -80,8 +80,9 @@ def init(
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     if ids is not None:
-        for path in (*made, layout.site_yaml("main")):
-            os.chown(path, *ids)
+        # The innermost first: once a folder is given away, its owner may put something else in the place of a name.
+        for path in (layout.site_yaml("main"), *reversed(made)):
+            os.chown(path, *ids, follow_symlinks=False)
     print_lines(
         f"{folder / EDGE_YAML}: set `upstream` and `listeners`, then run: certedge check-config",
         f"{layout.drop_folder('main')}: drop the certificate of {name} here; until then a self-signed one is used",

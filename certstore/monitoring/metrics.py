@@ -1,6 +1,6 @@
 """The page `/metrics`: the workers' counts and the state of each site's certificate, in Prometheus's text format.
 
-    render(status(writer, now), WorkerReports(layout).collect(now), now)
+    render(status(writer, now), WorkerReports(layout).collect(now), now, control_samples(writer.refused_uploads))
 
 The number of sites with their own label is limited to main and those whose certificates expire first.
 """
@@ -24,8 +24,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SITES = 1000
 
 
-def render(sites: Sequence[SiteFacts], workers: Gathered, now: datetime) -> bytes:
-    return exposition([*workers.samples, *_totals(sites), *_by_site(sites, now)])
+def render(sites: Sequence[SiteFacts], workers: Gathered, now: datetime, control: Sequence[Sample] = ()) -> bytes:
+    return exposition([*workers.samples, *control, *_totals(sites), *_by_site(sites, now)])
+
+
+def control_samples(refused_uploads: int) -> tuple[Sample, ...]:
+    """What the control process counts itself, since its start."""
+    return (Sample("certedge_uploads_refused_total", (), refused_uploads),)
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:

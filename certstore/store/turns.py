@@ -13,9 +13,10 @@ from certstore.store.errors import TooBusy
 
 
 class Turns:
-    """`at_once` callers in all."""
+    """`at_once` callers in all. `refused` counts those that were turned away."""
 
     def __init__(self, at_once: int) -> None:
+        self.refused = 0
         self._at_once = at_once
         self._owners: dict[object, str] = {}
         """By ticket, in the order of their coming."""
@@ -28,6 +29,7 @@ class Turns:
         ticket = object()
         with self._changed:
             if most is not None and sum(each == owner for each in self._owners.values()) >= most:
+                self.refused += 1
                 raise TooBusy(f"{most} uploads of yours are being read already")
             self._owners[ticket] = owner
             self._changed.wait_for(lambda: self._next() is ticket)

@@ -17,9 +17,10 @@ from enum import Enum
 from certstore.model.certificate.contents import TooMuchWork, Unlocked
 from certstore.store.unlock_child import DOES_NOT_OPEN
 
-_NICE = 10
+_NICE = 5
 """What takes all effort gives way to connections, drops and the console."""
-WALL_SECONDS = 60
+WALL_SECONDS = 25
+"""A stop of the service waits for it; on a machine that is too busy, the file is tried again."""
 MEMORY = 384 << 20
 """Bytes of address space. The program itself needs 50 MB; scrypt, as strong as programs write it, 134 MB more."""
 

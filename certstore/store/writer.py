@@ -167,6 +167,11 @@ class StoreWriter(Store):
         forced = forced if isinstance(forced, CertificateBundle) else None
         return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
 
+    @property
+    def refused_uploads(self) -> int:
+        """Since the start: those that found too many of the same caller's being read."""
+        return self._uploads.refused
+
     def install(
         self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
     ) -> IntakeResult:

@@ -12,7 +12,7 @@ from certstore.admin.actions.action import Actions
 from certstore.admin.http.identity import find_actor
 from certstore.model.console.authorization import Action
 from certstore.model.snapshot import MAIN
-from certstore.monitoring.metrics import CONTENT_TYPE, render
+from certstore.monitoring.metrics import CONTENT_TYPE, control_samples, render
 from certstore.monitoring.readiness import current_readiness
 from certstore.monitoring.worker_reports import WorkerReports
 from certstore.store.status import status
@@ -34,7 +34,8 @@ def probe_routes(actions: Actions) -> APIRouter:
             )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
-        page = render(status(context.writer, now), reports.collect(now), now)
+        control = control_samples(context.writer.refused_uploads)
+        page = render(status(context.writer, now), reports.collect(now), now, control)
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")

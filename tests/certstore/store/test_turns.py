@@ -76,6 +76,7 @@ def test_too_many_of_one_owner_are_turned_away_and_no_other_is() -> None:
             found.call(name)
         with pytest.raises(TooBusy, match="2 uploads"), found.turns.of("a", 2):
             pass
+        assert found.turns.refused == 1
         found.call("b1")
         for ended, working in (("a1", "a2"), ("a2", "b1")):
             found.end(ended)
