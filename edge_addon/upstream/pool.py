@@ -244,6 +244,7 @@ class _Opening:
 
     def _refuse(self, exceeded: Exceeded) -> None:
         self._leave_line()
+        self._timer = None  # it refers to this object
         self.waiter.not_connected(exceeded)
 
     def _end_wait(self) -> None:
