@@ -202,7 +202,12 @@ class DataPlane:
         self.tally.remove_network(host)
 
     def usage_of(self, host: str) -> AddressUsage:
-        """What the clients of this address use of the upstream connections."""
+        """What the clients of this address use of the upstream connections.
+
+        A trusted proxy's address stands for many clients: each of its connections counts alone.
+        """
+        if self.is_trusted_proxy(host):
+            return AddressUsage()
         return self.addresses.usage(host)
 
     def is_trusted_proxy(self, host: str) -> bool:

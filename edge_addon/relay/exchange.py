@@ -66,7 +66,7 @@ class Exchange:
         `is_login`: it is part of a login that belongs to its connection.
         """
         self._is_complete = is_complete
-        if is_login or self._client.logins:
+        if is_login or self._client.logins.connections:
             self._is_login = is_login
             if self._starts_login(data):
                 return

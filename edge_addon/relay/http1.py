@@ -246,6 +246,8 @@ class Http1Session:
         data = request_bytes(head, self._admission.forwarded(head), body)
         exchange.start(data, length=head.length, is_complete=is_complete, is_login=head.is_login)
         self._progress()
+        if head.is_upgrade:
+            self._timer.set(min(UPGRADE_SECONDS, self._limits.idle_seconds), self._upstream_timed_out)
         return rest
 
     def _read_more_body(self, data: bytes) -> None:
@@ -471,8 +473,6 @@ class Http1Session:
             self._timer.set(idle if self._rate.is_channel else min(STALL_SECONDS, idle), late)
         else:
             seconds = HALF_CLOSED_SECONDS if self._is_eof else self._limits.idle_seconds
-            if self._report.head is not None and self._report.head.is_upgrade and not self._has_answered:
-                seconds = min(seconds, UPGRADE_SECONDS)
             self._timer.set(seconds, self._upstream_timed_out)
 
     def _request_timed_out(self) -> None:

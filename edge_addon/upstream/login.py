@@ -27,14 +27,12 @@ class ClientLogins:
 
     _keeper: LoginKeeper | None
     _: KW_ONLY
-    _connections: dict[object, UpstreamConnection] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._connections)
+    connections: dict[object, UpstreamConnection] | None = None
+    """For this module; others ask whether there are any."""
 
     def get(self, pool: object) -> UpstreamConnection | None:
         """The connection to this pool that belongs to the client."""
-        return None if self._connections is None else self._connections.get(pool)
+        return None if self.connections is None else self.connections.get(pool)
 
     def bind(self, pool: object, connection: UpstreamConnection) -> None:
         """Make the connection the client's. Without a keeper it is closed after its response."""
@@ -43,20 +41,20 @@ class ClientLogins:
         is_kept = self._keeper is not None
         connection.owner = _Login(connection.owner, pool, self if is_kept else None)
         if is_kept:
-            self._connections = self._connections or {}
-            self._connections[pool] = connection
+            self.connections = self.connections or {}
+            self.connections[pool] = connection
 
     def end(self, pool: object, connection: UpstreamConnection) -> None:
         """Forget a connection that has ended, or that its server is about to close."""
-        if self._connections is not None and self._connections.get(pool) is connection:
-            del self._connections[pool]
+        if self.connections is not None and self.connections.get(pool) is connection:
+            del self.connections[pool]
             if self._keeper is not None:
                 self._keeper.login_ended()
 
     def close(self) -> None:
         """Close the connections: their client has gone."""
         self._keeper = None
-        connections, self._connections = self._connections, None
+        connections, self.connections = self.connections, None
         for connection in (connections or {}).values():
             connection.abandon()
 

@@ -61,9 +61,10 @@ class Server:
         max_head: int,
         base: Path,
         bounds: Bounds,
-        on_release: Callable[[AddressUsage], None],
+        waiting: Line,
+        on_room: Callable[[AddressUsage], None],
     ) -> None:
-        """`on_release` learns whose connection is no longer in use."""
+        """`waiting`: the line of the pool; `on_room` learns that there is room for it, or for that of an address."""
         self.upstream = upstream
         self.name = upstream.url
         self.idle: dict[UpstreamConnection, None] = {}
@@ -76,7 +77,8 @@ class Server:
         self._max_head = max_head
         self._base = base
         self._bounds = bounds
-        self._on_release = on_release
+        self._waiting = waiting
+        self._on_room = on_room
         self._context: ssl.SSLContext | None = None
 
     def take_idle(self, min_since: float) -> UpstreamConnection | None:
@@ -117,7 +119,9 @@ class Server:
             self.active -= 1
             usage, connection.usage = connection.usage, None
             if usage is not None:
-                self._on_release(usage)
+                usage.active -= 1
+                if usage.waiting or self._waiting:
+                    self._on_room(usage)
 
     def close_idle(self, before: float) -> None:
         """Close the connections that have been idle since before `before`."""
@@ -191,7 +195,18 @@ class Server:
 class _Opening:
     """A request that waits for a connection: in a line for its turn, then while the connection is made."""
 
-    __slots__ = ("_line", "_timer", "avoid", "has_connection", "max_idle", "pool", "task", "usage", "waiter")
+    __slots__ = (
+        "_line",
+        "_timer",
+        "avoid",
+        "has_connection",
+        "is_pending",
+        "max_idle",
+        "pool",
+        "task",
+        "usage",
+        "waiter",
+    )
 
     def __init__(
         self,
@@ -206,7 +221,7 @@ class _Opening:
         self.usage = usage
         self.max_idle = max_idle
         self.avoid = avoid
-        self.has_connection = False
+        self.has_connection = self.is_pending = False
         self.task: asyncio.Task[None] | None = None
         self._line: Line | None = None
         self._timer: asyncio.Handle | None = None
@@ -244,6 +259,7 @@ class _Opening:
 
     def _refuse(self, exceeded: Exceeded) -> None:
         self._leave_line()
+        self._timer = None  # it refers to this object
         self.waiter.not_connected(exceeded)
 
     def _end_wait(self) -> None:
@@ -271,14 +287,15 @@ class UpstreamPool:
         bounds: Bounds,
     ) -> None:
         """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts events by their cause."""
-        self.active = 0
-        """Connections in use or being made for a request."""
+        self._pending = 0
+        """Connections that will be made in a moment."""
         self._time = time = timers.time
         self._count = count
         self._bounds = bounds
         self._waiting: Line = {}
         self.servers = tuple(
-            Server(upstream, time, limits.header_bytes, base, bounds, self._released) for upstream in upstreams
+            Server(upstream, time, limits.header_bytes, base, bounds, self._waiting, self._on_room)
+            for upstream in upstreams
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._cleanup_timer = timers.timer()
@@ -300,7 +317,6 @@ class UpstreamPool:
         if connection is not None:
             connection.usage = usage
             usage.active += 1
-            self.active += 1
         return connection
 
     def open(
@@ -335,6 +351,11 @@ class UpstreamPool:
         return None
 
     @property
+    def active(self) -> int:
+        """Connections in use or being made."""
+        return self._pending + sum(server.active for server in self.servers)
+
+    @property
     def _idle(self) -> int:
         return sum(len(server.idle) for server in self.servers)
 
@@ -353,7 +374,8 @@ class UpstreamPool:
     def _connect(self, opening: _Opening) -> None:
         if not self._bounds.has_files or self.active + self._idle >= self._bounds.per_pool:
             self._close_an_idle()
-        self.active += 1
+        self._pending += 1
+        opening.is_pending = True
         opening.usage.active += 1
         task = opening.task = asyncio.get_running_loop().create_task(self._open(opening))
         self._tasks.add(task)
@@ -363,21 +385,23 @@ class UpstreamPool:
         if opening.task is not None:
             self._tasks.discard(opening.task)
             opening.task = None
+        if opening.is_pending:
+            self._pending -= 1
         if not opening.has_connection:
-            self._released(opening.usage)
+            opening.usage.active -= 1
+            self._on_room(opening.usage)
 
-    def _released(self, usage: AddressUsage) -> None:
-        self.active -= 1
-        usage.active -= 1
-        if usage.waiting or self._waiting:
-            # Not from here: the connection may be in the middle of a response.
-            asyncio.get_running_loop().call_soon(self._serve, usage)
+    def _on_room(self, usage: AddressUsage) -> None:
+        """Serve those who wait, but not from here: the connection may be in the middle of a response."""
+        asyncio.get_running_loop().call_soon(self._serve, usage)
 
     def _serve(self, usage: AddressUsage) -> None:
         serve(usage.waiting)
         serve(self._waiting)
 
     async def _open(self, opening: _Opening) -> None:
+        self._pending -= 1
+        opening.is_pending = False
         cause = "upstream_unreachable"
         avoid = opening.avoid
         tried: set[Server] = set()

@@ -51,6 +51,10 @@ class Connection:
         del self._unread[: found + len(end)]
         return data
 
+    def unread(self, data: bytes) -> None:
+        """Let the next read see this again."""
+        self._unread[:0] = data
+
     async def read_head(self) -> bytes:
         return await self.read_until(b"\r\n\r\n")
 

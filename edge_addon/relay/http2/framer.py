@@ -134,6 +134,12 @@ class Framer(FrameWriter):
         self._block.clear()
         self.queue_goaway(code)
 
+    def close(self) -> None:
+        """Leave no cycle that would keep the connection's objects for the garbage collector. Nothing is read again."""
+        self.is_over = True
+        self._frame_dispatch_table.clear()
+        del self._receiver
+
     def _read(self, data: bytes) -> None:
         if self._preface:
             data = self._read_preface(data)

@@ -119,6 +119,7 @@ class Http2Session:
         for stream in list(self._streams.values()):
             stream.connection_lost()
         self._streams.clear()
+        self._framer.close()
         self._admission.gone()
 
     def pause_writing(self) -> None:

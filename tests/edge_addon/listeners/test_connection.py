@@ -14,6 +14,7 @@ import pytest
 
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.transport.tls_stage import INTERNAL_ERROR
+from edge_addon.upstream import pool as pool_module
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for, wait_for_in_loop
 from tests.descriptors import no_free_descriptor
@@ -350,6 +351,27 @@ async def test_a_connection_that_has_ended_is_freed_without_the_collector(kind: 
             await edge.send(request("edge.test"), server_name="edge.test" if kind == "https" else None)
             await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
             await wait_for_in_loop(lambda: not _living(), "the connection to be freed", seconds=60)
+    finally:
+        gc.enable()
+
+
+@in_loop
+async def test_an_http2_connection_is_freed_without_the_collector_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after requests that waited for an upstream connection in vain."""
+    monkeypatch.setattr(pool_module, "LINE_SECONDS", 0.1)
+    gc.collect()
+    gc.disable()
+    try:
+        with Recorder(silent) as recorder:
+            limits = {"upstream_connections": 1}
+            async with relay_edge(tmp_path, recorder.url, kind="https", limits=limits) as edge:
+                async with Http2Client(edge) as client:
+                    client.request()
+                    assert (await client.get()).status == 503
+                await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
+                await wait_for_in_loop(lambda: not _living(), "the connection to be freed", seconds=60)
     finally:
         gc.enable()
 

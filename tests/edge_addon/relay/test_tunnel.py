@@ -133,6 +133,7 @@ async def test_a_101_without_the_right_accept_is_a_502(
     with Recorder(answering(answer + b"not for the client")) as recorder:
         run = inspecting_edge(tmp_path, recorder.url) if is_inspected else relay_edge(tmp_path, recorder.url)
         async with run as edge:
+            request_ = request_.replace(b"keep-alive", b"close")  # `send` reads to the end
             got = await edge.send(request_ + b"not for the upstream", server_name=SITE if is_inspected else None)
             assert got.startswith(b"HTTP/1.1 502 ")
             assert b"not for the client" not in got

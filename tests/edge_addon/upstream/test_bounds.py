@@ -117,6 +117,23 @@ async def test_an_address_at_its_bound_is_in_nobody_elses_way(tmp_path: Path) ->
             assert open_now(recorder) == 6
 
 
+@pytest.mark.parametrize("is_trusted", [False, True])
+@in_loop
+async def test_connections_of_a_trusted_proxy_count_alone(is_trusted: bool, tmp_path: Path) -> None:
+    trusted = ["127.0.0.1/32" if is_trusted else "192.0.2.0/24"]
+    limits = {"upstream_connections_per_address": 1}
+    with Recorder(silent) as recorder:
+        async with relay_edge(tmp_path, recorder.url, limits=limits, trusted_proxies=trusted) as edge:
+            for _ in range(3):
+                _, writer = await edge.connect()
+                writer.write(b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+            if is_trusted:
+                await wait_for_in_loop(lambda: len(recorder.connections) == 3, "a connection for each")
+            else:
+                await edge.counted("upstream_waits", 2)
+                await wait_for_in_loop(lambda: len(recorder.connections) == 1, "one connection")
+
+
 @in_loop
 async def test_a_line_has_an_end(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
