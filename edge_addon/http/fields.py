@@ -33,6 +33,8 @@ class Treatment(IntEnum):
     EXPECT = 8
     FORWARDED = 9
     """Where a request came from: the edge states that itself, and believes only a trusted proxy."""
+    TRIM = 10
+    """A blank lies between the name and the colon of a response, and is removed (RFC 9112 §5.1)."""
 
 
 _HOP_BY_HOP = {
@@ -71,17 +73,26 @@ TRAILER = dict.fromkeys(
 class FieldTable(NameMemo[Treatment]):
     """`table[name]` is the treatment of a name in any case; raises BadMessage for what is no field name."""
 
-    __slots__ = ("_forwarded", "_treatments")
+    __slots__ = ("_forwarded", "_treatments", "_trims")
 
-    def __init__(self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None) -> None:
-        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have underscores too."""
+    def __init__(
+        self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None, *, trims: bool = False
+    ) -> None:
+        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have underscores too.
+
+        `trims`: a blank before the colon is removed.
+        """
         super().__init__()
+        self._trims = trims
         self._treatments = treatments
         self._forwarded = forwarded
 
     def work_out(self, name: bytes) -> Treatment:
         if not name or name.translate(None, TOKEN):
-            raise BadMessage(_what_is_wrong(name))
+            cause = _what_is_wrong(name)
+            if self._trims and cause is Cause.SPACE_BEFORE_COLON:
+                return Treatment.TRIM
+            raise BadMessage(cause)
         lowered = name.lower()
         if self._forwarded is not None:
             if b"_" in name:
@@ -100,7 +111,7 @@ def _what_is_wrong(name: bytes) -> Cause:
 
 
 request_fields = FieldTable(REQUEST, Treatment.FORWARDED)
-response_fields = FieldTable(RESPONSE)
+response_fields = FieldTable(RESPONSE, trims=True)
 trailer_fields = FieldTable(TRAILER, Treatment.DROP)
 
 
@@ -120,4 +131,4 @@ def build_fields(pairs: Iterable[tuple[str, str]]) -> tuple[Field, ...]:
 
 def replacing_table(own_fields: Iterable[Field]) -> FieldTable:
     """Build a table for responses that drops the fields that ours replace."""
-    return FieldTable(RESPONSE | {field.name.lower(): Treatment.DROP for field in own_fields})
+    return FieldTable(RESPONSE | {field.name.lower(): Treatment.DROP for field in own_fields}, trims=True)
