@@ -376,6 +376,8 @@ class Http1Session:
 
     def pause_body(self) -> None:
         self._read_pause.add(Reason.UPSTREAM)
+        if self._phase is _Phase.BODY:
+            self._progress()  # from now on it is the upstream that is late
 
     def resume_body(self) -> None:
         self._read_pause.remove(Reason.UPSTREAM)
