@@ -18,6 +18,7 @@ ONLY_PLAIN = {
     "test_reset_by_the_upstream_ends_the_client": _RAW,
     "test_client_that_has_gone_is_dropped_behind_an_upstream_that_hangs": _RAW,
     "test_slow_reader_holds_the_upstream_back": _RAW,
+    "test_a_websocket_opens_by_extended_connect_and_passes_bytes_both_ways": _RAW,
 }
 """Tests that say nothing about an inspected site, each with the reason."""
 
