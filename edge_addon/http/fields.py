@@ -41,6 +41,8 @@ class Treatment(IntEnum):
     CHALLENGE = 11
     PERSISTENT_AUTH = 12
     """Passed on; they may say that a login belongs to the connection."""
+    TRIM = 13
+    """A blank lies between the name and the colon of a response, and is removed (RFC 9112 §5.1)."""
 
 
 _HOP_BY_HOP = {
@@ -88,17 +90,26 @@ TRAILER = dict.fromkeys(
 class FieldTable(NameMemo[Treatment]):
     """`table[name]` is the treatment of a name in any case; raises BadMessage for what is no field name."""
 
-    __slots__ = ("_forwarded", "_treatments")
+    __slots__ = ("_forwarded", "_treatments", "_trims")
 
-    def __init__(self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None) -> None:
-        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have any name."""
+    def __init__(
+        self, treatments: Mapping[bytes, Treatment], forwarded: Treatment | None = None, *, trims: bool = False
+    ) -> None:
+        """`forwarded`: the treatment of X-Forwarded-… names. None is for responses, which may have any name.
+
+        `trims`: a blank before the colon is removed.
+        """
         super().__init__()
+        self._trims = trims
         self._treatments = treatments
         self._forwarded = forwarded
 
     def work_out(self, name: bytes) -> Treatment:
         if not name or name.translate(None, TOKEN):
-            raise BadMessage(_what_is_wrong(name))
+            cause = _what_is_wrong(name)
+            if self._trims and cause is Cause.SPACE_BEFORE_COLON:
+                return Treatment.TRIM
+            raise BadMessage(cause)
         lowered = name.lower()
         if self._forwarded is not None:
             if name.translate(None, PLAIN):
@@ -117,7 +128,7 @@ def _what_is_wrong(name: bytes) -> Cause:
 
 
 request_fields = FieldTable(REQUEST, Treatment.FORWARDED)
-response_fields = FieldTable(RESPONSE)
+response_fields = FieldTable(RESPONSE, trims=True)
 trailer_fields = FieldTable(TRAILER, Treatment.DROP)
 
 
@@ -137,4 +148,4 @@ def build_fields(pairs: Iterable[tuple[str, str]]) -> tuple[Field, ...]:
 
 def replacing_table(own_fields: Iterable[Field]) -> FieldTable:
     """Build a table for responses that drops the fields that ours replace."""
-    return FieldTable(RESPONSE | {field.name.lower(): Treatment.DROP for field in own_fields})
+    return FieldTable(RESPONSE | {field.name.lower(): Treatment.DROP for field in own_fields}, trims=True)

@@ -194,10 +194,12 @@ def parse_response(text: bytes, *, is_head_request: bool, fields: FieldTable = r
         treatment = fields[name]
         if not colon:
             raise BadMessage(Cause.NO_COLON)
-        if treatment:
+        if not treatment:
+            kept.append(line)
+        elif treatment is not Treatment.TRIM or (treatment := fields[name := name.rstrip(b" \t")]):
             _ON_RESPONSE_FIELD[treatment](head, name, value.strip(b" \t"))
         else:
-            kept.append(line)
+            kept.append(name + b":" + value)
     _settle_response(head, is_head_request=is_head_request)
     return head
 

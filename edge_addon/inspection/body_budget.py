@@ -1,4 +1,4 @@
-"""How much one client connection may hold in bodies that addons get as a whole. Pure.
+"""How much one client connection may hold in bodies and WebSocket messages that addons get as a whole. Pure.
 
 An HTTP/2 connection has many streams, and each could hold a body of the largest size. A body that does not fit fails at
 once: if it waited, two that are half read could wait for each other.

@@ -297,7 +297,7 @@ class InspectedExchange:
             self._request.break_off()  # the upstream does not need the rest
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
-        self._websocket = WebSocketRelay(self._hooks, self._flow, connection, rest)
+        self._websocket = WebSocketRelay(self._hooks, self._flow, connection, rest, self._budget)
         self._flow.response = build_response(head)
         self._tasks.append(self._hooks.run(self._guard(self._upgrade(self._websocket))))
 

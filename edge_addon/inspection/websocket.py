@@ -20,6 +20,7 @@ from wsproto import ConnectionType
 from wsproto.events import CloseConnection, Event, Message
 from wsproto.frame_protocol import CloseReason
 
+from edge_addon.inspection.body_budget import BodyBudget
 from edge_addon.inspection.hooks import Hooks
 from edge_addon.inspection.pieces import HELD_BYTES
 from edge_addon.upstream.connection import UpgradedConnection
@@ -39,8 +40,13 @@ class WebSocketSide(WebsocketConnection):
     Joins what arrives of a frame only at its end: mitmproxy's layer would copy all that it has for each part.
     """
 
-    def __init__(self, side: WebsocketConnection, limit: int) -> None:
+    def __init__(self, side: WebsocketConnection, limit: int, budget: BodyBudget) -> None:
+        """`budget`: what the client connection may hold in all, as it may have many WebSockets over HTTP/2."""
         self._limit = limit
+        self._budget = budget
+        self._is_refused = False
+        self._held = 0
+        """Bytes of the message that waits for its hook, and of the next one."""
         self._fed = b""
         self._parts: list[Any] = []
         self._size = 0
@@ -65,14 +71,19 @@ class WebSocketSide(WebsocketConnection):
                         return
                 elif (whole := self._join(event)) is not None:
                     yield whole
-                if self._size > self._limit:
+                if self._is_refused or self._size > self._limit:
                     yield CloseConnection(CloseReason.MESSAGE_TOO_BIG, "The message is too big")
                     return
 
     def _join(self, event: Message[Any]) -> Message[Any] | None:
         """The whole frame at its end."""
+        cost = len(event.data) + PART_COST
+        if not self._budget.take(cost, self._limit):
+            self._is_refused = True
+            return None
+        self._held += cost
         self._parts.append(event.data)
-        self._size += len(event.data) + PART_COST
+        self._size += cost
         if not event.frame_finished or self._size > self._limit:
             return None
         data = event.data[:0].join(self._parts)
@@ -81,12 +92,22 @@ class WebSocketSide(WebsocketConnection):
             self._size = 0
         return replace(event, data=data)
 
+    def give_back(self, *, is_over: bool = False) -> None:
+        """Its hook has returned, so a message is no longer held; `is_over`: nor is the beginning of the next one."""
+        if is_over:
+            self._size, self._is_refused = 0, True
+        left = self._size
+        self._budget.give_back(self._held - left)
+        self._held = left
+
 
 class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
     """For the tunnel it is the upstream's connection and transport, for the real transport it is the protocol."""
 
-    def __init__(self, hooks: Hooks, flow: http.HTTPFlow, connection: UpgradedConnection, rest: bytes) -> None:
-        """`rest`: what the upstream sent right behind the upgrade."""
+    def __init__(
+        self, hooks: Hooks, flow: http.HTTPFlow, connection: UpgradedConnection, rest: bytes, budget: BodyBudget
+    ) -> None:
+        """`rest`: what the upstream sent right behind the upgrade; `budget`: of the client connection."""
         super().__init__()
         self._hooks = hooks
         self._flow = flow
@@ -96,6 +117,8 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._upstream.pause_reading()
         self._tunnel: asyncio.Protocol | None = None
         self._early = rest
+        self._budget = budget
+        self._sides: tuple[WebSocketSide, ...] = ()
         self._firing: asyncio.Task[None] | None = None
         """Waits for a hook."""
         self._lost: Exception | None = None
@@ -112,6 +135,8 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
 
     def tunnel_ended(self) -> None:
         self._hooks.give_up(self._firing)
+        for side in self._sides:
+            side.give_back(is_over=True)
         self._connection.tunnel_ended()
 
     # The transport, as the tunnel uses it.
@@ -123,8 +148,9 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
         self._hooks.injectable[self._flow.id] = self._feed
         self._feed(events.Start())
         limit = self._hooks.body_limit
-        self._layer.client_ws = WebSocketSide(self._layer.client_ws, limit)
-        self._layer.server_ws = WebSocketSide(self._layer.server_ws, limit)
+        self._layer.client_ws = client = WebSocketSide(self._layer.client_ws, limit, self._budget)
+        self._layer.server_ws = server = WebSocketSide(self._layer.server_ws, limit, self._budget)
+        self._sides = (client, server)
         self.resume_reading()
         if self._early:
             self._feed(events.DataReceived(self._flow.server_conn, self._early))
@@ -249,6 +275,8 @@ class WebSocketRelay(asyncio.Transport, asyncio.Protocol):
             hook = self._handle(events.HookCompleted(hook))
         self._is_in_hook = False
         self._waiting_bytes = 0
+        for side in self._sides:
+            side.give_back()
         self._let_go_on()
 
     def _count_waiting(self, size: int) -> None:

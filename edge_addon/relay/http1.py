@@ -101,13 +101,18 @@ class Http1Session:
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if self._partial is not None:
-            self._read_more_head(self._partial, data)
-        elif phase is _Phase.HEAD and not self._is_write_paused:
-            self._read_requests(bytes(self._buffer) + data if self._buffer else data)
+        if phase is _Phase.HEAD:
+            if self._partial is not None:
+                self._read_more_head(self._partial, data)
+            elif not self._buffer:
+                self._read_requests(data)
+            elif self._is_write_paused:
+                self._keep(_joined(self._buffer, data))
+            else:
+                self._read_requests(bytes(self._buffer) + data)
         elif phase is _Phase.BODY:
             self._read_more_body(data)
-        elif phase is _Phase.WAIT or phase is _Phase.HEAD:
+        elif phase is _Phase.WAIT:
             self._keep(_joined(self._buffer, data) if self._buffer else data)
         elif self._tunnel is not None:
             self._tunnel.client_data(data)
@@ -400,6 +405,8 @@ class Http1Session:
 
     def pause_body(self) -> None:
         self._read_pause.add(Reason.UPSTREAM)
+        if self._phase is _Phase.BODY:
+            self._progress()  # from now on it is the upstream that is late
 
     def resume_body(self) -> None:
         self._read_pause.remove(Reason.UPSTREAM)

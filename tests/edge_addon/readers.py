@@ -15,6 +15,7 @@ from wsproto.extensions import PerMessageDeflate
 from edge_addon.http.chunks import ChunkDecoder
 from edge_addon.http.partial_head import PartialHead, PartialResponse
 from edge_addon.http.refusal import BadMessage
+from edge_addon.inspection.body_budget import BodyBudget
 from edge_addon.inspection.websocket import WebSocketSide
 from edge_addon.mail.dialogue import Action, Dialogue, Ended, Step, ToUpstream
 from edge_addon.mail.message_text import MessageText, Verdict
@@ -202,7 +203,8 @@ def _header_block() -> Feed:
 def websocket_side(kind: ConnectionType, *, deflates: bool) -> WebSocketSide:
     extension = PerMessageDeflate()
     extension.finalize("permessage-deflate")
-    return WebSocketSide(WebsocketConnection(kind, [extension] if deflates else [], conn=PEER), MESSAGE_BYTES)
+    side = WebsocketConnection(kind, [extension] if deflates else [], conn=PEER)
+    return WebSocketSide(side, MESSAGE_BYTES, BodyBudget())
 
 
 def messages(kind: ConnectionType, *, deflates: bool) -> Callable[[], Feed]:

@@ -73,6 +73,8 @@ def check_frames(data: bytes) -> None:
     assert (cut[0], cut[2]) == (whole[0], whole[2])
     if whole[2] is None:
         assert cut[1] == whole[1]
+        if len(data) % 4:
+            return  # h2 takes three quarters of the time
         other = _h2(sent)
         assert other is None or other == whole[0]
 
@@ -80,7 +82,12 @@ def check_frames(data: bytes) -> None:
 def _h2(data: bytes) -> Seen | None:
     """The requests that h2 reads; None if it finds a fault that we let pass or answer otherwise."""
     server = h2.connection.H2Connection(
-        h2.config.H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False)
+        h2.config.H2Configuration(
+            client_side=False,
+            header_encoding=None,
+            validate_inbound_headers=False,
+            normalize_inbound_headers=False,  # it would join cookies
+        )
     )
     server.initiate_connection()
     try:

@@ -303,6 +303,7 @@ class Stream:
 
     def pause_body(self) -> None:
         self._is_body_paused = True
+        self._progress()  # from now on it is the upstream that is late
 
     def resume_body(self) -> None:
         self._is_body_paused = False

@@ -58,6 +58,9 @@ def test_a_name_has_the_same_treatment_in_any_case_and_every_time(
 )
 def test_invalid_names_are_refused(name: bytes, cause: Cause) -> None:
     for table in (request_fields, response_fields, trailer_fields):
+        if table is response_fields and cause is Cause.SPACE_BEFORE_COLON:
+            assert table[name] is Treatment.TRIM
+            continue
         with pytest.raises(BadMessage) as refused:
             table[name]
         assert refused.value.cause is cause

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 from mitmproxy import ctx, http
+from mitmproxy.connection import Server
+from mitmproxy.proxy.layers.websocket import WebsocketConnection
+from wsproto import ConnectionType
+from wsproto.events import CloseConnection, Message
 
 from edge_addon.inspection.body_budget import BodyBudget
+from edge_addon.inspection.websocket import WebSocketSide
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.inspection.edge import SITE, inspecting_edge
 from tests.edge_addon.relay.http2.client import Http2Client
@@ -22,6 +27,29 @@ def test_what_does_not_fit_is_refused_and_what_is_given_back_fits_again() -> Non
     budget.give_back(10)
     assert budget.take(10, 10)
     assert budget.held == 20
+
+
+@pytest.mark.parametrize("limit", [10_000, 100_000])
+def test_messages_of_many_websockets_share_one_budget(limit: int) -> None:
+    budget = BodyBudget()
+    conn = Server(address=None)
+    sides = [WebSocketSide(WebsocketConnection(ConnectionType.CLIENT, conn=conn), limit, budget) for _ in range(3)]
+    message = b"\x02\x7e" + (9000).to_bytes(2) + bytes(9000)  # the first frame of a longer one
+
+    def closes(side: WebSocketSide, data: bytes) -> list[int]:
+        side.receive_data(data)
+        return [event.code for event in side.events() if isinstance(event, CloseConnection)]
+
+    assert [closes(side, message) for side in sides] == [[], [], [1009] if limit == 10_000 else []]
+    sides[0].receive_data(b"\x80\x00")
+    assert [event.message_finished for event in sides[0].events() if isinstance(event, Message)] == [True]
+    held = budget.held
+    sides[0].give_back()
+    assert held - budget.held > 9000
+    for side in sides:
+        side.give_back(is_over=True)
+        side.give_back()
+    assert budget.held == 0
 
 
 class Whole:

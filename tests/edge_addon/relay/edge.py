@@ -130,8 +130,12 @@ def inspect_all(plane: DataPlane, listener: ListenerSettings) -> Inspector:
     master = LeanMaster(options.Options())
     master.addons.add(core.Core(), proxyserver.Proxyserver())
     plane.inspector = inspector = Inspector(master, plane, keeps_messages=False)
-    inspector.know_mode(listener, ProxyMode.parse(mode_spec(0, "127.0.0.1", listener.listen.port)))
+    make_known(inspector, listener)
     return inspector
+
+
+def make_known(inspector: Inspector, listener: ListenerSettings) -> None:
+    inspector.know_mode(listener, ProxyMode.parse(mode_spec(0, "127.0.0.1", listener.listen.port)))
 
 
 async def assert_slow_reader_slows_upstream(folder: Path, request: bytes, head: bytes) -> None:

@@ -31,7 +31,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "bad_transfer_coding"),
     "chunked in HTTP/1.0": (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "chunked_in_1_0"),
     "obs-fold": (OK + b"X: y\r\n z\r\nContent-Length: 0\r\n\r\n", "obs_fold"),
-    "space before the colon": (OK + b"Content-Length : 2\r\n\r\nok", "space_before_colon"),
+    "space within a name before the colon": (OK + b"X Y : z\r\n\r\n", "bad_field_name"),
+    "two lengths, one with a space before the colon": (
+        OK + b"Content-Length : 2\r\nContent-Length: 3\r\n\r\nok", "two_lengths"),
+    "a coding with a tab before the colon, and a length": (
+        OK + b"Transfer-Encoding\t: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", "length_and_chunked"),
     "no colon": (OK + b"Nothing\r\n\r\n", "no_colon"),
     "no name": (OK + b": x\r\n\r\n", "bad_field_name"),
     "name with a space": (OK + b"X Y: z\r\n\r\n", "bad_field_name"),

@@ -148,10 +148,7 @@ def test_500_hostile_connections_of_one_address_are_not_noticed_at_another(tmp_p
         "main": CA.issue("edge.test"),
         "a.test": Site(CA.issue("a.test"), {"inspect": True}),
     }
-    with (
-        Recorder(serve) as recorder,
-        running_edge(tmp_path, settings | {"upstream": recorder.url}, sites) as edge,
-    ):
+    with Recorder(serve) as recorder, running_edge(tmp_path, settings | {"upstream": recorder.url}, sites) as edge:
         (pid,) = edge.worker_pids()
         worker = psutil.Process(pid)
         quiet, attacked = Figures(), Figures()

@@ -19,7 +19,8 @@ from edge_addon.relay.http2.frames import FRAME_SIZE
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.session import Http2Session
 from edge_addon.transport.channel import Address
-from tests.edge_addon.relay.edge import MAIN_HOST, relay_edge
+from tests.edge_addon.planes import inspector_of
+from tests.edge_addon.relay.edge import MAIN_HOST, make_known, relay_edge
 from tests.edge_addon.relay.http2 import raw
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -112,6 +113,8 @@ class Bench:
 
     async def _take(self, pieces: tuple[bytes, ...], *, pauses: bool) -> MemoryChannel:
         channel = MemoryChannel()
+        if self._plane.inspector is not None:
+            make_known(inspector_of(self._plane), channel.listener)
         session = Http2Session(channel, self._plane)
         for number, piece in enumerate(pieces):
             if not channel.is_closed:

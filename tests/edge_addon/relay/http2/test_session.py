@@ -17,6 +17,7 @@ from edge_addon.relay.http2 import stream as stream_module
 from edge_addon.relay.http2.session import Http2Session
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.planes import connections_of
+from tests.edge_addon.relay import edge as edge_module
 from tests.edge_addon.relay.edge import entry, relay_edge, stands_still
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
@@ -104,8 +105,10 @@ async def test_a_request_body_arrives_whole(tmp_path: Path, length: int, has_len
     async def read_body(connection: Connection) -> None:
         head = (await connection.read_head()).lower()
         left = length
-        if has_length or not length:
-            assert b"transfer-encoding" not in head
+        # A body that has come whole before addons have seen the head is sent with its length.
+        may_have_length = has_length or not length or edge_module.kind_of_sites == "inspected"
+        if b"transfer-encoding" not in head:
+            assert may_have_length
             while left:
                 data = await connection.read(left)
                 digest.update(data)
