@@ -8,9 +8,10 @@ The number of sites with their own label is limited to main and those whose cert
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
+from types import MappingProxyType
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
@@ -24,8 +25,12 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SITES = 1000
 
 
-def render(sites: Sequence[SiteFacts], workers: Gathered, now: datetime) -> bytes:
-    return exposition([*workers.samples, *_totals(sites), *_by_site(sites, now)])
+def render(
+    sites: Sequence[SiteFacts], workers: Gathered, now: datetime, events: Mapping[str, int] = MappingProxyType({})
+) -> bytes:
+    """`events` are those of the control process, by cause."""
+    own = [Sample("certedge_events_total", (cause,), number) for cause, number in events.items()]
+    return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now)])
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:

@@ -25,9 +25,11 @@ NEWCOMERS_A_DAY = 1000
 
 
 class Outbox:
-    """`problem` says why notices are not delivered; None when there is none."""
+    """`problem` says why notices are not delivered; None when there is none. `postponed` counts how often a notice had
+    to wait for a later round or day."""
 
     def __init__(self, channel: Channel, kept: KeyedState) -> None:
+        self.postponed = 0
         self.problem: str | None = None
         self._channel = channel
         self._kept = kept
@@ -68,6 +70,7 @@ class Outbox:
                 continue
             room -= is_new
             chosen.append(notice)
+        self.postponed += len(due) - len(chosen[:NOTICES_A_ROUND])
         return chosen[:NOTICES_A_ROUND]
 
     def _log_full(self, today: date) -> None:

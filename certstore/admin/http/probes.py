@@ -34,7 +34,7 @@ def probe_routes(actions: Actions) -> APIRouter:
             )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
-        page = render(status(context.writer, now), reports.collect(now), now)
+        page = render(status(context.writer, now), reports.collect(now), now, _events(actions))
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")
@@ -55,3 +55,15 @@ def probe_routes(actions: Actions) -> APIRouter:
         return JSONResponse(facts, 200 if readiness.ok else 503, headers={"Cache-Control": "no-store"})
 
     return router
+
+
+def _events(actions: Actions) -> dict[str, int]:
+    """How often the control process's bounds have been reached since its start."""
+    upkeep = actions.context.upkeep()
+    return {
+        "sign_in_throttled": actions.throttle.refused,
+        "audit_entry_counted": actions.access.audit.unwritten,
+        "job_refused": actions.jobs.refused,
+        "slow_order": upkeep.maintenance.slow_orders if upkeep is not None else 0,
+        "notice_postponed": upkeep.notifier.postponed if upkeep is not None else 0,
+    }
