@@ -1,5 +1,7 @@
 """The one account at each CA: registered once for all sites, with its key kept and its contact up to date.
 
+A contact is a courtesy of the CA's. One that it refuses is kept with its answer, and stops nothing.
+
 The key is on disk before the CA sees it. After a kill in between, registering again with the same key finds the account
 that was made. Decides nothing about orders.
 """
@@ -34,6 +36,8 @@ from certstore.model.text import written_text
 
 logger = logging.getLogger(__name__)
 
+_NO_ANSWER = frozenset({Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED})
+
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
@@ -47,7 +51,8 @@ class AccountSettings:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`url` is how the CA knows the account (RFC 8555 §7.1.2)."""
+    """`url` is how the CA knows the account (RFC 8555 §7.1.2). `refused_contact` is the last one that the CA refused,
+    with its words in `refusal`."""
 
     ca: Ca
     key: JWK = field(repr=False)
@@ -55,6 +60,8 @@ class Account:
     contact: tuple[str, ...]
     terms: str | None = None
     made_at: datetime | None = None
+    refused_contact: tuple[str, ...] = ()
+    refusal: str = ""
 
     def sign_in(self, conversation: Conversation) -> Conversation:
         """A conversation with the same CA in the account's name."""
@@ -82,7 +89,16 @@ class Accounts:
             key = load_key(self._layout.account_key(ca.key).read_bytes())
             facts = json.loads(self._layout.account_facts(ca.key).read_bytes())
             made_at = datetime.fromisoformat(facts["made_at"]) if facts.get("made_at") else None
-            return Account(ca, key, facts["url"], tuple(facts["contact"]), facts.get("terms"), made_at)
+            return Account(
+                ca,
+                key,
+                facts["url"],
+                tuple(facts["contact"]),
+                facts.get("terms"),
+                made_at,
+                tuple(facts.get("refused_contact", ())),
+                str(facts.get("refusal", "")),
+            )
         except FileNotFoundError:
             return None
         except (KeyError, TypeError, ValueError):
@@ -104,8 +120,10 @@ class Accounts:
         settings: AccountSettings,
         *,
         before_new: Callable[[], None] = lambda: None,
+        asks_again: bool = False,
     ) -> Account:
-        """The account, registered or updated first where needed. `before_new` is called before a registration.
+        """The account, registered or updated first where needed. `before_new` is called before a registration. With
+        `asks_again`, a contact that the CA has refused is sent once more.
 
         Raises OrderFailed, OSError.
         """
@@ -114,16 +132,35 @@ class Accounts:
             if account is None:
                 before_new()
                 return self._register(ca, conversation, settings)
-            if settings.contact and set(settings.contact) != set(account.contact):
-                try:
-                    return self._change_contact(account, conversation, settings)
-                except OrderFailed as failed:
-                    if failed.failure.cause is not Cause.ACCOUNT:
-                        raise
+            wanted = set(settings.contact)
+            if not wanted or wanted == set(account.contact):
+                return self._without_refusal(account)
+            if wanted == set(account.refused_contact) and not asks_again:
+                return account
+            try:
+                return self._change_contact(account, conversation, settings)
+            except OrderFailed as failed:
+                if failed.failure.cause is Cause.ACCOUNT:
                     # A CA that was set up anew has lost its accounts.
                     before_new()
                     return self._register(ca, conversation, settings)
+                return self._with_refusal(account, settings, failed.failure)
+
+    def _with_refusal(self, account: Account, settings: AccountSettings, failure: Failure) -> Account:
+        """Orders go on with the contact that the CA has. What is no answer about the contact is tried again."""
+        if failure.cause in _NO_ANSWER:
             return account
+        logger.warning("%s: the CA refuses the contact: %s", account.ca.key, failure.detail)
+        refused = replace(account, refused_contact=settings.contact, refusal=failure.detail)
+        self._write_facts(refused)
+        return refused
+
+    def _without_refusal(self, account: Account) -> Account:
+        if not account.refused_contact:
+            return account
+        account = replace(account, refused_contact=(), refusal="")
+        self._write_facts(account)
+        return account
 
     def register_again(self, unknown: Account, conversation: Conversation, settings: AccountSettings) -> Account:
         """For a CA that no longer knows this account. The key stays; another thread may have registered it already."""
@@ -157,6 +194,9 @@ class Accounts:
             if binding is not None and failed.failure.cause is Cause.ACCOUNT:
                 # There is no account yet, so what the CA rejected are the key ID and the HMAC key.
                 raise OrderFailed(replace(failed.failure, cause=Cause.EXTERNAL_ACCOUNT)) from failed
+            if failed.failure.cause is Cause.SETTINGS and settings.contact:
+                without = self._register(ca, conversation, replace(settings, contact=()))
+                return self._with_refusal(without, settings, failed.failure)
             raise
         finally:
             own.close()
@@ -177,7 +217,7 @@ class Accounts:
             own.post(account.url, body)
         finally:
             own.close()
-        changed = Account(account.ca, account.key, account.url, settings.contact, account.terms, account.made_at)
+        changed = replace(account, contact=settings.contact, refused_contact=(), refusal="")
         self._write_facts(changed)
         return changed
 
@@ -206,6 +246,8 @@ class Accounts:
             "terms": account.terms,
             "made_at": account.made_at.isoformat() if account.made_at else None,
         }
+        if account.refused_contact:
+            facts |= {"refused_contact": list(account.refused_contact), "refusal": account.refusal}
         content = json.dumps(facts, indent=1).encode() + b"\n"
         replace_file(self._layout.account_facts(account.ca.key), content, 0o600, self._layout.temporary)
 

@@ -53,6 +53,8 @@ class Network(client.ClientNetwork):
     """The library's network, which here remembers its last answer, bounds every answer, and retries refused nonces."""
 
     last_response: requests.Response | None = None
+    clock_error: timedelta = timedelta()
+    """How far the CA's clock was ahead of ours at the last answer, less what the way of the answer explains."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +62,9 @@ class Network(client.ClientNetwork):
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         self.last_response = None
+        sent = utc_now()
         self.last_response = super()._send_request(method, url, *args, **kwargs)
+        self.clock_error = read_clock_error(self.last_response, sent, utc_now())
         return self.last_response
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -208,6 +212,20 @@ def read_retry_after(response: requests.Response | None, now: Callable[[], datet
     except (ValueError, OverflowError):
         return None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def read_clock_error(response: requests.Response, sent: datetime, received: datetime) -> timedelta:
+    """How far the answer's `Date` lies outside of the time in which it was made, by our clock; positive where it is
+    later. Zero where there is no date, or the answer came from a cache (RFC 9110 §6.6.1, RFC 9111 §5.1)."""
+    try:
+        date = parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, OverflowError):
+        return timedelta()
+    if date.tzinfo is None or "Age" in response.headers:
+        return timedelta()
+    if date > received:
+        return date - received
+    return min(date - sent + timedelta(seconds=1), timedelta())  # the date has no fractions
 
 
 def _algorithm(key: JWK | None) -> JWASignature:

@@ -14,7 +14,7 @@ from typing import Any
 
 from certstore.acme.challenge_kind import Proof
 from certstore.files.atomic import make_folder, replace_file
-from certstore.model.certificate.x509_facts import read_pem
+from certstore.model.certificate.x509_facts import CertificateFacts, read_pem
 from certstore.model.layout import ORDERS, Layout
 
 TOO_OLD = timedelta(hours=20)
@@ -58,19 +58,39 @@ class OrderUnderWay:
     def is_young(self, now: datetime) -> bool:
         return timedelta() <= now - self.begun_at < TOO_OLD
 
+    @property
+    def begins(self) -> datetime | None:
+        """When the last of the order's certificates begins to be valid, once all have come."""
+        leaves = [_leaf_of(part.fullchain) for part in self.parts]
+        times = [leaf.not_before for leaf in leaves if leaf is not None]
+        return max(times) if times and len(times) == len(self.parts) else None
+
+    def is_usable(self, now: datetime) -> bool:
+        """Young enough to be known at the CA, or complete and not valid yet: by a clock that is behind, what the CA has
+        issued begins later."""
+        begins = self.begins
+        return self.is_young(now) or (begins is not None and begins > now)
+
     def is_of(self, fingerprint: str | None) -> bool:
         """Whether this fingerprint is that of the first part's certificate, and all parts have come."""
-        chains = [part.fullchain for part in self.parts if part.fullchain is not None]
-        if fingerprint is None or not chains or len(chains) < len(self.parts):
+        if fingerprint is None or not self.parts or any(part.fullchain is None for part in self.parts):
             return False
-        try:
-            return read_pem(chains[0].encode())[0].fingerprint == fingerprint
-        except (ValueError, IndexError):
-            return False  # importing it gives a better message
+        leaf = _leaf_of(self.parts[0].fullchain)
+        return leaf is not None and leaf.fingerprint == fingerprint
 
     def with_part(self, part: Part) -> OrderUnderWay:
         parts = tuple(part if each.key_type == part.key_type else each for each in self.parts)
         return replace(self, parts=parts)
+
+
+def _leaf_of(chain: str | None) -> CertificateFacts | None:
+    """None where it has not come or can't be read: importing it gives a better message."""
+    if chain is None:
+        return None
+    try:
+        return read_pem(chain.encode())[0]
+    except (ValueError, IndexError):
+        return None
 
 
 class OrderJournal:
@@ -85,7 +105,7 @@ class OrderJournal:
         order = self.load(request.site)
         if order is None:
             return None
-        if order.request.is_same_order(request) and order.is_young(now):
+        if order.request.is_same_order(request) and order.is_usable(now):
             return order
         self.remove(request.site)
         return None
@@ -110,7 +130,7 @@ class OrderJournal:
         return {
             site: order
             for site, order in orders.items()
-            if order is None or not order.is_young(now) or order.is_of(live_fingerprint(site))
+            if order is None or not order.is_usable(now) or order.is_of(live_fingerprint(site))
         }
 
     def published(self) -> frozenset[Proof]:

@@ -79,6 +79,8 @@ class Validation:
             for challenge in challenges:
                 self._context.tell(f"{challenge.proof.name}: self-check of the {kind.type} challenge")
                 self._check_from_here(challenge.proof)
+            # Only now may the CA look: a stop during a check withdraws the proofs.
+            for challenge in challenges:
                 self._answer(challenge)
             self._wait_for_verdicts([(each.authorization_url, each.proof.name) for each in challenges])
         finally:

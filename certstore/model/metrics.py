@@ -87,8 +87,6 @@ _TABLE = (
            "When a site's certificate was last installed, ordered or renewed, and with which outcome.",
            ("site", "doing", "outcome")),
     Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by problem code.", ("code",)),
-    Family("certedge_uploads_refused_total", Kind.COUNTER,
-           "Uploads turned away because too many of the same caller's were being read.", ()),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _TABLE}

@@ -1,6 +1,6 @@
 """The page `/metrics`: the workers' counts and the state of each site's certificate, in Prometheus's text format.
 
-    render(status(writer, now), WorkerReports(layout).collect(now), now, control_samples(writer.refused_uploads))
+    render(status(writer, now), WorkerReports(layout).collect(now), now, {"job_refused": 2})
 
 The number of sites with their own label is limited to main and those whose certificates expire first.
 """
@@ -8,9 +8,10 @@ The number of sites with their own label is limited to main and those whose cert
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
+from types import MappingProxyType
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
@@ -24,13 +25,12 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SITES = 1000
 
 
-def render(sites: Sequence[SiteFacts], workers: Gathered, now: datetime, control: Sequence[Sample] = ()) -> bytes:
-    return exposition([*workers.samples, *control, *_totals(sites), *_by_site(sites, now)])
-
-
-def control_samples(refused_uploads: int) -> tuple[Sample, ...]:
-    """What the control process counts itself, since its start."""
-    return (Sample("certedge_uploads_refused_total", (), refused_uploads),)
+def render(
+    sites: Sequence[SiteFacts], workers: Gathered, now: datetime, events: Mapping[str, int] = MappingProxyType({})
+) -> bytes:
+    """`events` are those of the control process, by cause."""
+    own = [Sample("certedge_events_total", (cause,), number) for cause, number in events.items()]
+    return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now)])
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:

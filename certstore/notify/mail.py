@@ -30,7 +30,9 @@ class MailChannel:
         self._edge = edge
         self._sender = settings.sender or f"certedge@{edge}"
         self._domain = parseaddr(self._sender)[1].rpartition("@")[2] or edge
-        self._texts = MailTexts(edge, base / settings.templates if settings.templates is not None else None)
+        self._texts = MailTexts(
+            edge, base / settings.templates if settings.templates is not None else None, settings.to
+        )
 
     def recipients(self, contacts: Collection[str]) -> Collection[str]:
         return dict.fromkeys((*self._settings.to, *contacts))
@@ -82,4 +84,4 @@ class MailChannel:
             # A template is a program: it can raise anything, and it may not even be UTF-8. A warning in our words is
             # better than no warning.
             logger.exception("can't use a template in %s; using the built-in ones", self._settings.templates)
-            return MailTexts(self._edge).warning(notice, now)
+            return MailTexts(self._edge, administrators=self._settings.to).warning(notice, now)

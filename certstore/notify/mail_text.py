@@ -5,7 +5,7 @@ The words come from `model.notify.wording`, the form from the templates; an admi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from certstore.model.notify.due_notices import Notice, NoticeKind
-from certstore.model.notify.wording import TEST_SUBJECT, describe_sites, instant, subject_of
+from certstore.model.notify.wording import TEST_SUBJECT, asked_by, describe_sites, instant, subject_of
 from certstore.model.text import shown
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
@@ -31,10 +31,12 @@ def _quoted(value: object) -> object:
 
 
 class MailTexts:
-    """`edge` is the name of this server in mails; templates in `folder` replace the built-in ones."""
+    """`edge` is the name of this server in mails; templates in `folder` replace the built-in ones. `administrators` are
+    the recipients whom the server's settings name."""
 
-    def __init__(self, edge: str, folder: Path | None = None) -> None:
+    def __init__(self, edge: str, folder: Path | None = None, administrators: Collection[str] = ()) -> None:
         self._edge = edge
+        self._administrators = administrators
         folders = [str(each) for each in (folder, OWN_TEMPLATES) if each is not None]
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folders),
@@ -46,14 +48,14 @@ class MailTexts:
 
     def warning(self, notice: Notice, now: datetime) -> Texts:
         """Raises any exception for a faulty template of the administrator's."""
-        subject = subject_of(notice, now)
+        subject, asked_for = subject_of(notice, now), asked_by(notice, self._administrators)
         if notice.kind is NoticeKind.RESOLVED:
-            return self._filled("resolved", subject, {"hosts": notice.resolved})
+            return self._filled("resolved", subject, {"hosts": notice.resolved, "asked_by": asked_for})
         sites, more = describe_sites(notice, now)
         stalled = instant(notice.stalled_since, now)
-        return self._filled(
-            "warning", subject, {"items": [item for _, item in sites], "more": more, "stalled": stalled}
-        )
+        items = [item for _, item in sites]
+        facts = {"items": items, "more": more, "stalled": stalled, "asked_by": asked_for}
+        return self._filled("warning", subject, facts)
 
     def test(self) -> Texts:
         return self._filled("test", TEST_SUBJECT, {})

@@ -61,6 +61,10 @@ class Notifier:
         """Why the first of the failing channels delivers no warnings; None if all work."""
         return next((each.problem for each in self._outboxes if each.problem is not None), None)
 
+    @property
+    def postponed(self) -> int:
+        return sum(each.postponed for each in self._outboxes)
+
     def test(self, recipients: Sequence[str] = ()) -> tuple[list[str], list[Refused]]:
         """Send a test to these recipients, by default to all of every channel: who got it, and who was refused.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from certstore.files.keyed_state import KeyedState
-from certstore.model.notify.due_notices import Notice, Told, plan_notices
+from certstore.model.notify.due_notices import Notice, Told, day_of, plan_notices
 from certstore.model.notify.warnings import Matter
 from certstore.notify.channel import Channel, ChannelFailed, Refused
 
@@ -19,12 +19,17 @@ logger = logging.getLogger(__name__)
 
 _RETRIES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=30))
 _REFUSED_AGAIN = timedelta(hours=6)
+NOTICES_A_ROUND = 100
+NEWCOMERS_A_DAY = 1000
+"""Recipients whom only sites name, and who were never told anything: whoever writes a site.yaml could name anybody."""
 
 
 class Outbox:
-    """`problem` says why notices are not delivered; None when there is none."""
+    """`problem` says why notices are not delivered; None when there is none. `postponed` counts how often a notice had
+    to wait for a later round or day."""
 
     def __init__(self, channel: Channel, kept: KeyedState) -> None:
+        self.postponed = 0
         self.problem: str | None = None
         self._channel = channel
         self._kept = kept
@@ -32,6 +37,9 @@ class Outbox:
         self._failures = 0
         self._not_before: datetime | None = None
         self._refused: dict[str, datetime] = {}
+        self._newcomers = (date.min, 0)
+        """The day, and how many were told something for the first time on it."""
+        self._logged_full = date.min
         self._lost: set[str] = set()
         """Recipients whose notices broke the connection at the last attempt."""
 
@@ -42,9 +50,33 @@ class Outbox:
         addressed = [(matter, self._channel.recipients(contacts)) for matter, contacts in matters]
         due = plan_notices(addressed, self._told, now)
         due = [notice for notice in due if not _is_ahead(self._refused.get(notice.recipient, now), now, _REFUSED_AGAIN)]
+        due = self._bounded(due, now)
         if due:
             # If the server accepts no second connection, the notices that broke the last one must not go first again.
             self._send(sorted(due, key=lambda notice: notice.recipient in self._lost), now)
+
+    def _bounded(self, due: Sequence[Notice], now: datetime) -> list[Notice]:
+        """The notices of this round, those of the administrator's recipients first. The others wait for the next."""
+        own = set(self._channel.recipients(()))
+        today = day_of(now)
+        if self._newcomers[0] != today:
+            self._newcomers = (today, 0)
+        room = NEWCOMERS_A_DAY - self._newcomers[1]
+        chosen: list[Notice] = []
+        for notice in sorted(due, key=lambda notice: notice.recipient not in own):
+            is_new = notice.recipient not in own and notice.recipient not in self._told
+            if is_new and room <= 0:
+                self._log_full(today)
+                continue
+            room -= is_new
+            chosen.append(notice)
+        self.postponed += len(due) - len(chosen[:NOTICES_A_ROUND])
+        return chosen[:NOTICES_A_ROUND]
+
+    def _log_full(self, today: date) -> None:
+        if self._logged_full != today:
+            self._logged_full = today
+            logger.warning("%s: %d new recipients today: more have to wait", self._channel.name, NEWCOMERS_A_DAY)
 
     def _send(self, notices: Sequence[Notice], now: datetime) -> None:
         try:
@@ -75,6 +107,8 @@ class Outbox:
 
     def _note(self, notice: Notice) -> None:
         """In memory first: even with a full disk, nobody gets a notice twice from this process."""
+        if notice.recipient not in self._told and notice.recipient not in self._channel.recipients(()):
+            self._newcomers = (self._newcomers[0], self._newcomers[1] + 1)
         self._told[notice.recipient] = notice.told
         logger.info("%s: %s notice delivered to %s", self._channel.name, notice.kind, notice.recipient)
         try:

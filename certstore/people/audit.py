@@ -30,11 +30,12 @@ _DETAIL_MOST = 400
 
 
 class Audit:
-    """Used from several threads."""
+    """Used from several threads. `unwritten` counts the entries that were only counted."""
 
     def __init__(self, layout: Layout, clock: Clock) -> None:
         self._files = AuditFiles(layout.admin, lasts=KEPT_FOR, clock=clock)
         self._clock = clock
+        self.unwritten = 0
         self._quota = AuditQuota()
         self._lock = threading.Lock()
 
@@ -47,6 +48,7 @@ class Audit:
         with self._lock:
             ended = self._quota.ended(now)
             counted = self._quota.admit(who, action, outcome, now)
+            self.unwritten += counted > 1
         for each in ended:
             self._note_surplus(each)
         if counted == 1:

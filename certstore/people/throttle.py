@@ -19,9 +19,10 @@ _REMEMBERED = 30_000
 
 
 class Throttle:
-    """Used from several threads."""
+    """Used from several threads. `refused` counts the attempts that were not let in."""
 
     def __init__(self, clock: Clock) -> None:
+        self.refused = 0
         self._lock = threading.Lock()
         self._clock = clock
         self._failures: OrderedDict[str, Failures] = OrderedDict()
@@ -31,6 +32,8 @@ class Throttle:
         with self._lock:
             if (wait := self._wait(name, address, self._clock())) is None:
                 self._count(name, address)
+            else:
+                self.refused += 1
             return wait
 
     def wait(self, name: str, address: str) -> timedelta | None:

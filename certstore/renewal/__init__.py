@@ -5,6 +5,7 @@
     attempt           one attempt for one site, from the preflight to the new version
     context           what all attempts share: CAs, accounts, journal, challenge type, preflight
     renewal_windows   asks CAs for their renewal windows, over one conversation per CA
+    server_problems   problems of this server that orders find out: its clock, its contact
     memory            the states and ledgers that outlive a restart
     sites             the store's sites as renewal and warnings see them
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from certstore.acme.account import Account
 from certstore.acme.issue import Issuer
@@ -44,6 +45,9 @@ from certstore.renewal.sites import ACME_SOURCE
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_HOLD = timedelta(hours=6)
+"""The clock may be set right meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Attempt:
 
     def _check(self) -> Attempted | None:
         context, site = self._context, self._site
-        if (hold := self._find_hold(site.names)) is not None:
+        if (hold := self._find_hold(site.names) or self._not_begun()) is not None:
             return self._held(hold)
         self._tell(f"{self._ca.host}: fetching the directory")
         with self._begin() as anonymous:
@@ -151,7 +155,23 @@ class Attempt:
             return self._held(hold)
         with self._begin() as anonymous:
             account = self._context.account(self._ca, anonymous)
-            return self._imported(chosen, self._issue(chosen, account, anonymous))
+            files = self._issue(chosen, account, anonymous)
+        if (hold := self._not_begun()) is not None:
+            return self._held(hold)
+        return self._imported(chosen, files)
+
+    def _not_begun(self) -> Hold | None:
+        """Where our last order's certificate is not valid yet by our clock: it is kept, and no other one ordered."""
+        order, now = self._context.journal.load(self._site.site), self._context.clock()
+        begins = order.begins if order is not None else None
+        if order is None or begins is None or begins <= now:
+            return None
+        self._context.journal.keep(replace(order, begun_at=now))  # it must not grow old while it waits
+        message = (
+            f"the certificate that {self._ca.host} has issued is valid from {begins:%Y-%m-%d %H:%M:%S} UTC and is kept "
+            "until then; this server's clock may be behind"
+        )
+        return Hold(None, min(begins, now + _LONGEST_HOLD), message)
 
     def _is_no_gain(self, chosen: OrderFor) -> bool:
         """The order is due only for names that were left out, and they would be left out again."""

@@ -29,7 +29,8 @@ ATTEMPT_BOUND = timedelta(minutes=30)
 
 
 class AttemptLanes:
-    """`ended` is called with the site whenever an attempt has ended, in whatever way."""
+    """`ended` is called with the site whenever an attempt has ended, in whatever way. `slow` counts the orders that
+    went into the lanes for slow ones."""
 
     def __init__(self, clock: Clock, ended: Callable[[str], None]) -> None:
         self._clock = clock
@@ -40,6 +41,7 @@ class AttemptLanes:
         self._ordering: set[str] = set()
         self._checking = 0
         self._quick = 0
+        self.slow = 0
         self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, "check")
         self._orders = ThreadPoolExecutor(ORDERS_AT_ONCE, "order")
         self._slow_orders = ThreadPoolExecutor(SLOW_ORDERS_AT_ONCE, "slow-order")
@@ -124,6 +126,7 @@ class AttemptLanes:
         is_slow = attempt.is_slow
         with self._lock:
             self._quick += not is_slow
+            self.slow += is_slow
 
         def order() -> object:
             with self._lock:

@@ -21,6 +21,7 @@ from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_findings import directory_findings, failure_of
 from certstore.model.settings.models import Settings
 from certstore.renewal.memory import RenewalMemory
+from certstore.renewal.server_problems import ServerProblems
 from certstore.renewal.sites import RenewalSites
 from certstore.store.writer import StoreWriter
 
@@ -54,6 +55,7 @@ class RenewalContext:
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
         self.preflight = Preflight(Resolver(acme.resolver), self.kind, self._ca_file, lambda: wait(0))
+        self._server_problems = ServerProblems(writer)
         self._down: dict[str, tuple[datetime, Failure]] = {}
         self._down_lock = threading.Lock()
 
@@ -72,7 +74,9 @@ class RenewalContext:
         if known is not None and is_patient and timedelta() <= now - known[0] < DOWN_FOR:
             raise OrderFailed(known[1])
         try:
-            return Conversation.begin(ca.url, ca_file=self._ca_file)
+            conversation = Conversation.begin(ca.url, ca_file=self._ca_file)
+            self._server_problems.note_clock(ca, conversation.network.clock_error)
+            return conversation
         except OrderFailed as failed:
             findings = directory_findings(self.preflight.check_directory(ca))
             if not findings:
@@ -82,8 +86,9 @@ class RenewalContext:
                 self._down[ca.key] = (now, failure)
             raise OrderFailed(failure) from None
 
-    def account(self, ca: Ca, conversation: Conversation, *, agrees: bool = False) -> Account:
-        """The account at this CA, which is registered or updated first where needed. Raises OrderFailed, OSError."""
+    def account(self, ca: Ca, conversation: Conversation, *, agrees: bool = False, asks_again: bool = False) -> Account:
+        """The account at this CA, which is registered or updated first where needed. With `asks_again`, a contact that
+        it refused is sent once more. Raises OrderFailed, OSError."""
 
         def before_new() -> None:
             now = self.clock()
@@ -92,7 +97,10 @@ class RenewalContext:
                     raise OrderFailed(Failure(Cause.RATE_LIMITED, hold.message, retry_after=hold.until))
                 ledger.note_account(now)
 
-        return self.accounts.ensure(ca, conversation, self.account_settings(ca, agrees=agrees), before_new=before_new)
+        settings = self.account_settings(ca, agrees=agrees)
+        account = self.accounts.ensure(ca, conversation, settings, before_new=before_new, asks_again=asks_again)
+        self._server_problems.note_contact(account)
+        return account
 
     def account_settings(self, ca: Ca, *, agrees: bool = False) -> AccountSettings:
         """An external account belongs to the first CA. Raises OrderFailed."""
@@ -113,7 +121,7 @@ class RenewalContext:
                 wanted = self.settings.acme.contact
                 if account is not None and wanted and set(wanted) != set(account.contact):
                     with closing(self.begin(ca)) as conversation:
-                        self.account(ca, conversation)
+                        self.account(ca, conversation, asks_again=True)
             except (OrderFailed, OSError):
                 continue  # the next order tries again
 

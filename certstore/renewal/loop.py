@@ -128,6 +128,11 @@ class Maintenance:
         """How many orders run now."""
         return self._lanes.under_way
 
+    @property
+    def slow_orders(self) -> int:
+        """How many orders, so far, went into the lanes for slow ones."""
+        return self._lanes.slow
+
     def overdue(self, now: datetime) -> Mapping[str, datetime]:
         """The sites whose attempts hang, and since when."""
         return self._lanes.overdue(now)

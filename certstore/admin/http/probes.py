@@ -12,7 +12,7 @@ from certstore.admin.actions.action import Actions
 from certstore.admin.http.identity import find_actor
 from certstore.model.console.authorization import Action
 from certstore.model.snapshot import MAIN
-from certstore.monitoring.metrics import CONTENT_TYPE, control_samples, render
+from certstore.monitoring.metrics import CONTENT_TYPE, render
 from certstore.monitoring.readiness import current_readiness
 from certstore.monitoring.worker_reports import WorkerReports
 from certstore.store.status import status
@@ -34,8 +34,7 @@ def probe_routes(actions: Actions) -> APIRouter:
             )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
-        control = control_samples(context.writer.refused_uploads)
-        page = render(status(context.writer, now), reports.collect(now), now, control)
+        page = render(status(context.writer, now), reports.collect(now), now, _events(actions))
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")
@@ -56,3 +55,16 @@ def probe_routes(actions: Actions) -> APIRouter:
         return JSONResponse(facts, 200 if readiness.ok else 503, headers={"Cache-Control": "no-store"})
 
     return router
+
+
+def _events(actions: Actions) -> dict[str, int]:
+    """How often the control process's bounds have been reached since its start."""
+    upkeep = actions.context.upkeep()
+    return {
+        "sign_in_throttled": actions.throttle.refused,
+        "audit_entry_counted": actions.access.audit.unwritten,
+        "upload_refused": actions.context.writer.refused_uploads,
+        "job_refused": actions.jobs.refused,
+        "slow_order": upkeep.maintenance.slow_orders if upkeep is not None else 0,
+        "notice_postponed": upkeep.notifier.postponed if upkeep is not None else 0,
+    }

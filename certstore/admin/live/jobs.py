@@ -79,12 +79,13 @@ Act = Callable[[Tell], OrderResult | PreflightResult]
 
 
 class Jobs:
-    """Used from several threads; `changed` is called whenever a job has news."""
+    """Used from several threads. `changed` is called whenever a job has news; `refused` counts those without room."""
 
     def __init__(self, clock: Callable[[], datetime], changed: Callable[[], None]) -> None:
         self._clock = clock
         self._changed = changed
         self._is_stopping = False
+        self.refused = 0
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="console-job")
@@ -98,9 +99,11 @@ class Jobs:
             if any(job.site == site and job.action is action for job in running):
                 raise RequestFailed(Fault.BUSY, f"this is already running for {site}", "follow the job that runs")
             if sum(job.who == who for job in running) >= most < AT_ONCE:
+                self.refused += 1
                 found = f"{most} of your orders and checks are running"
                 raise RequestFailed(Fault.BUSY, found, "try again when one of them has ended")
             if len(running) >= AT_ONCE:
+                self.refused += 1
                 raise RequestFailed(Fault.BUSY, f"{AT_ONCE} orders and checks are running", "try again in a minute")
             job = Job(secrets.token_hex(16), site, action, self._clock(), who=who)
             self._jobs[job.key] = job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +15,17 @@ SHOWN_SITES = 200
 """More sites in one notice help nobody; the rest is only counted."""
 TEST_SUBJECT = "Test of certificate warnings"
 _GRAVEST_FIRST = (MatterKind.EXPIRED, MatterKind.EXPIRING, MatterKind.FAILING, MatterKind.DEGRADED)
+
+
+def asked_by(notice: Notice, administrators: Collection[str]) -> str:
+    """Who asked for the notice: its recipient may never have heard of this server."""
+    if notice.recipient in administrators:
+        return "You receive this because notify.to in its settings names your address."
+    hosts = [matter.host for matter in notice.sites] or list(notice.resolved)
+    return (
+        f"You receive this because whoever manages {listed(hosts, limit=3)} there named your address as a contact. "
+        "If that is not you, ask them, or the administrator of the server, to remove it."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from certstore.model.renewal.failure import Cause, Failure
 
 _PREFIX = "urn:ietf:params:acme:error:"
 _SHOWN_LIMIT = 600
+_DATE = re.compile(r"retry after (\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)? ?(?:UTC|Z)", re.ASCII | re.IGNORECASE)
+"""As Let's Encrypt words it, in two forms."""
 _LINK = re.compile(r"https://[^\s<>\"']+")
 
 _CODES = {
@@ -62,6 +64,8 @@ def read_problem(problem: Problem, *, retry_after: datetime | None = None, names
     link = _LINK.search(detail)
     if cause is Cause.RATE_LIMITED and "unpause" in detail.lower():
         cause = Cause.PAUSED
+    if retry_after is None and cause is Cause.RATE_LIMITED:
+        retry_after = _date_in(detail)
     return Failure(
         cause,
         _short(detail or problem.type),
@@ -92,6 +96,15 @@ def _cause(problem: Problem) -> Cause:
     if problem.status is not None and 400 <= problem.status < 500:
         return Cause.REQUEST_REFUSED
     return Cause.CA_ERROR
+
+
+def _date_in(text: str) -> datetime | None:
+    """The date until which a limit holds, where only the text has it."""
+    found = _DATE.search(text)
+    try:
+        return datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00") if found else None
+    except ValueError:
+        return None
 
 
 def _at_fault(problem: Problem) -> tuple[str, ...]:

@@ -74,13 +74,13 @@ class PlannedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """No room before `until`; `message` names the limit, for people.
+    """Nothing to be tried before `until`; `message` names the limit, or whatever else to wait for, for people.
 
     Where many sites wait for the same room, they spread over the time `crowd`, so that they do not all come back for
     one free place.
     """
 
-    limit: Limit
+    limit: Limit | None
     until: datetime
     message: str
     crowd: timedelta = timedelta()

@@ -33,3 +33,13 @@ def parse_sender(text: Any) -> str:
     name, address = parseaddr(text)
     parsed = parse_address(address)
     return text.strip().replace(address, parsed) if name else parsed
+
+
+CONTACTS_MOST = 10
+
+
+def check_contacts(contacts: tuple[str, ...]) -> tuple[str, ...]:
+    """The contacts of one site; raises ValueError for too many."""
+    if len(contacts) > CONTACTS_MOST:
+        raise ValueError(f"{len(contacts)} contacts, and a site may have {CONTACTS_MOST}; use the address of a list")
+    return contacts

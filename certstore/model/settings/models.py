@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from certstore.model.names import DomainName, InvalidName
-from certstore.model.settings.mail_address import parse_address, parse_sender
+from certstore.model.settings.mail_address import check_contacts, parse_address, parse_sender
 from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
 ACME_DIRECTORIES = {
@@ -448,7 +448,8 @@ class SiteSettings(Model):
     """None: `file` once a drop exists, else `main`."""
     upstream: Upstreams | None = None
     inspect: bool = False
-    contact: tuple[AddressField, ...] = ()
+    contact: Annotated[tuple[AddressField, ...], AfterValidator(check_contacts)] = ()
+    """Whoever writes a site.yaml has mails sent to these: a few, not a list."""
     profile: str | None = None
     key_type: KeyType | None = None
 

@@ -175,15 +175,19 @@ def test_request_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop)
     """A token withdrawn while the CA looks would be a failed validation, of which few are allowed per hour."""
     shop.ordered = 0
     told: list[str] = []
+    asked: list[str] = []
 
-    def tell(message: str) -> None:
-        told.append(message)
-        if "self-check" in message:
+    def stop_when_the_ca_asks(host: str, token: str) -> bool:
+        asked.append(token)
+        if len(asked) > 1:  # the first is the self-check
             shop.stopping.set()
+        return False
 
     request = shop.request("stopped.test")
-    with shop.issuer(context=replace(shop.context(), tell=tell)) as issuer, pytest.raises(Interrupted):
+    shop.responder.is_moody = stop_when_the_ca_asks
+    with shop.issuer(context=replace(shop.context(), tell=told.append)) as issuer, pytest.raises(Interrupted):
         issuer.issue(request)
+    shop.responder.is_moody = lambda host, token: False
     assert "stopped.test: the CA has validated it" in told
     shop.stopping.clear()
     with shop.issuer() as issuer:

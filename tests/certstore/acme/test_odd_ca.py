@@ -5,15 +5,17 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from certstore.acme.account import Accounts
 from certstore.acme.http01 import http01
 from certstore.acme.issue import Issuer
-from certstore.acme.network import Conversation, OrderFailed
+from certstore.acme.network import Conversation, OrderFailed, read_clock_error
 from certstore.acme.order_context import OrderContext
 from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.model.renewal.ca import find_ca
@@ -87,6 +89,32 @@ def order_at(directory: str, root: Path) -> None:
     finally:
         own.close()
         anonymous.close()
+
+
+SENT = datetime(2027, 1, 1, 12, 0, 0, 500_000, UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Date": "Fri, 01 Jan 2027 12:00:00 GMT"}, 0),
+        ({"Date": "Fri, 01 Jan 2027 12:00:02 GMT"}, 0),
+        ({"Date": "Fri, 01 Jan 2027 12:30:02 GMT"}, 1799.5),
+        ({"Date": "Fri, 01 Jan 2027 11:30:00 GMT"}, -1799.5),
+        ({"Date": "Fri, 01 Jan 2027 11:30:00 GMT", "Age": "1800"}, 0),
+        ({"Date": "yesterday"}, 0),
+        ({"Date": "Fri, 99 Jan 99999 11:30:00 GMT"}, 0),
+        ({}, 0),
+    ],
+    ids=["the same", "on the way", "ahead", "behind", "from a cache", "no date", "an odd date", "none"],
+)
+def test_clock_of_the_ca_is_compared_with_the_time_that_the_answer_took(
+    headers: dict[str, str], seconds: float
+) -> None:
+    response = requests.Response()
+    response.headers.update(headers)
+    error = read_clock_error(response, SENT, SENT + timedelta(seconds=2))
+    assert error == timedelta(seconds=seconds)
 
 
 PROBLEM = {"type": "urn:ietf:params:acme:error:malformed", "detail": "no"}

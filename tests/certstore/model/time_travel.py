@@ -165,6 +165,7 @@ class World:
         else:
             planned = plan_order(site, chosen.names, now, reason=decision.reason, replaces=self.window is not None)
             if (hold := self.ledger.find_hold(planned, now)) is not None:
+                assert hold.limit is not None
                 self.holds.append((now, hold.limit))
                 life.state = settle_hold(site, state, hold, fraction=place_of(f"{site.site} {now}"))
                 self._push(now + timedelta(seconds=1), site.site)

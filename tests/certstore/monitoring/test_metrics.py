@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from certstore.model.certificate.expiry import CertificateState
 from certstore.model.metrics import FAMILIES, LATENCY_BOUNDS, Kind, Sample
 from certstore.model.snapshot import ServedCertificate
-from certstore.monitoring.metrics import SITES, control_samples, exposition, render
+from certstore.monitoring.metrics import SITES, exposition, render
 from certstore.monitoring.worker_reports import Gathered
 from certstore.store.status import SiteFacts, status
 from tests.certificates import CertificateAuthority
@@ -118,8 +118,3 @@ def test_buckets_add_up_from_the_smallest_on() -> None:
     assert read[LATENCY + "_bucket", (("le", "+Inf"),)] == 3
     assert read[LATENCY + "_count", ()] == 3
     assert read[LATENCY + "_sum", ()] == 1.5
-
-
-def test_uploads_that_were_turned_away_are_counted() -> None:
-    page = render((), NONE, datetime.now(UTC), control_samples(3))
-    assert "certedge_uploads_refused_total 3.0" in page.decode()

@@ -38,6 +38,17 @@ def test_text_and_html_say_the_same(notice: Notice, subject: str, words: tuple[s
             assert each in text.replace("&#39;", "'")
 
 
+@pytest.mark.parametrize("notice", [WARNING, RESOLVED], ids=["a warning", "resolved"])
+def test_mail_says_who_asked_for_it(notice: Notice) -> None:
+    for each in MailTexts("edge.test").warning(notice, NOW)[1:]:
+        assert "whoever manages a.test" in each
+        assert "named your address as a contact" in each
+    for each in MailTexts("edge.test", administrators=["you@example.org"]).warning(notice, NOW)[1:]:
+        assert "notify.to in its settings names your address" in each
+        assert "whoever" not in each
+    assert all("an administrator there asked" in each for each in MailTexts("edge.test").test()[1:])
+
+
 def test_what_strangers_name_stays_within_its_line() -> None:
     nasty = "a\x1b[2J\r\nBcc: x@y.test\u202e" + "z" * 9000
     for each in MailTexts("edge.test").warning(replace(RESOLVED, resolved=(nasty,)), NOW):

@@ -11,8 +11,9 @@ import pytest
 from certstore.files.keyed_state import KeyedState
 from certstore.model.notify.due_notices import Notice
 from certstore.model.notify.warnings import stalled
+from certstore.notify import outbox as outbox_module
 from certstore.notify.channel import ChannelFailed, Refused
-from certstore.notify.outbox import Outbox
+from certstore.notify.outbox import NOTICES_A_ROUND, Outbox
 
 BEGIN = datetime(2027, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -27,9 +28,10 @@ class FakeChannel:
         self.delivered: list[str] = []
         self.refuses: set[str] = set()
         self.breaks: set[str] = set()
+        self.own: list[str] = []
 
     def recipients(self, contacts: Collection[str]) -> Collection[str]:
-        return list(contacts)
+        return [*self.own, *contacts]
 
     def serves(self, recipient: str) -> bool:
         return recipient != "somebody else's"
@@ -144,3 +146,30 @@ def test_what_another_channel_told_is_left_to_it(channel: FakeChannel, kept: Key
     kept.put("somebody else's", kept["a"])
     Outbox(channel, kept).round([], BEGIN + timedelta(days=1))
     assert channel.delivered == ["a", "a"], "the second is told that it is resolved"
+
+
+def test_a_round_is_bounded_and_the_administrators_come_first(channel: FakeChannel, kept: KeyedState) -> None:
+    channel.own = ["the administrator"]
+    outbox, everybody = Outbox(channel, kept), [f"r{number}" for number in range(250)]
+    for minutes in range(4):
+        send(outbox, BEGIN + minutes * MINUTE, *everybody)
+    assert [len(each) for each in channel.offered] == [NOTICES_A_ROUND, NOTICES_A_ROUND, 251 - 2 * NOTICES_A_ROUND]
+    assert channel.delivered[0] == "the administrator"
+    assert sorted(channel.delivered) == sorted([*everybody, "the administrator"])
+
+
+def test_strangers_whom_sites_name_are_bounded_by_day(
+    channel: FakeChannel, kept: KeyedState, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox_module, "NEWCOMERS_A_DAY", 5)
+    channel.own = ["the administrator"]
+    outbox = Outbox(channel, kept)
+    channel.breaks = {"r0"}
+    send(outbox, BEGIN, "r0")
+    channel.breaks = set()
+    for minutes in range(10, 20):
+        send(outbox, BEGIN + minutes * MINUTE, *[f"r{minutes}.{number}" for number in range(10)])
+    assert len(set(channel.delivered)) == 5 + 1, "what was not delivered does not count"
+    assert sum("have to wait" in record.message for record in caplog.records) == 1
+    send(outbox, BEGIN + timedelta(days=1), "next day")
+    assert "next day" in channel.delivered

@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from certstore.control.upkeep import Upkeep
 from certstore.model.console.authorization import Scope
+from certstore.model.console.sign_in import FREE_FAILURES
+from tests.certstore.admin.browser import try_sign_in
 from tests.certstore.admin.console import RunningConsole, running_console
 
 
@@ -23,6 +25,27 @@ def test_metrics_are_for_a_token_that_may_read_everything(console: RunningConsol
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     names = {family.name for family in text_string_to_metric_families(answer.text)}
     assert "certedge_certificate_remaining_seconds" in names
+
+
+def test_bounds_that_were_reached_are_counted(console: RunningConsole) -> None:
+    def counted() -> dict[str, float]:
+        families = text_string_to_metric_families(console.api(Scope.READ).get("/metrics").text)
+        samples = [each for family in families for each in family.samples]
+        return {each.labels["cause"]: each.value for each in samples if each.name == "certedge_events_total"}
+
+    causes = {
+        "sign_in_throttled",
+        "audit_entry_counted",
+        "upload_refused",
+        "job_refused",
+        "slow_order",
+        "notice_postponed",
+    }
+    assert dict.fromkeys(causes, 0.0).items() <= counted().items()
+    console.add_user("anna")
+    for _ in range(FREE_FAILURES + 3):
+        try_sign_in(console.client(), "anna", "a guess")
+    assert counted()["sign_in_throttled"] >= 1
 
 
 def test_metrics_are_for_nobody_else(console: RunningConsole) -> None:

@@ -83,6 +83,26 @@ def test_retry_after_is_passed_on() -> None:
     assert read_problem(Problem(PREFIX + "rateLimited", ""), retry_after=at).retry_after == at
 
 
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("too many certificates already issued, retry after 2027-01-02 03:04:05 UTC: see https://ca.test/", True),
+        ("too many new orders recently: retry after 2027-01-02T03:04:05Z: see https://ca.test/", True),
+        ("too many failed authorizations, Retry After 2027-01-02T03:04:05.678Z", True),
+        ("retry after 2027-13-02 03:04:05 UTC", False),
+        ("retry after tomorrow", False),
+        ("since 2027-01-02 03:04:05 UTC", False),
+    ],
+)
+def test_date_of_a_limit_is_read_from_the_text_where_no_header_has_it(text: str, at: bool) -> None:
+    expected = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC) if at else None
+    limited = Problem(PREFIX + "rateLimited", text, status=429)
+    assert read_problem(limited).retry_after == expected
+    header = datetime(2027, 1, 1, tzinfo=UTC)
+    assert read_problem(limited, retry_after=header).retry_after == header
+    assert read_problem(Problem(PREFIX + "serverInternal", text)).retry_after is None
+
+
 def test_text_of_the_ca_is_one_printable_line_with_an_end() -> None:
     detail = read_problem(Problem("x", "a\nb\x1b[31m" + "c" * 9999)).detail
     assert detail.isprintable()

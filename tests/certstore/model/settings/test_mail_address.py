@@ -57,3 +57,10 @@ def test_settings_take_no_contact_that_would_end_a_header() -> None:
     for key in ("notify: {to: ['a, b']}", "acme: {contact: ['a, b']}", "notify: {from: 'a'}"):
         with pytest.raises(SettingsError):
             parse_settings(key, "edge.yaml")
+
+
+def test_a_site_has_a_few_contacts() -> None:
+    names = [f"a{number}@a.test" for number in range(11)]
+    assert len(parse_site(f"host: a.test\ncontact: {names[:10]}\n", "site.yaml").contact) == 10
+    with pytest.raises(SettingsError, match=r"site.yaml:2: contact: 11 contacts, and a site may have 10"):
+        parse_site(f"host: a.test\ncontact: {names}\n", "site.yaml")
