@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from certstore.model.certificate.chain import Chain
 from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
+from certstore.model.certificate.key_form import is_for_pss_only
 from certstore.model.certificate.x509_facts import UNKNOWN_HASH, UNREADABLE, CertificateFacts
 from certstore.model.names import covers
 from certstore.model.text import listed, shown
@@ -166,6 +167,11 @@ def check_chain(leaf: CertificateFacts, chain: Chain) -> tuple[Finding, ...]:
 def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Iterator[Finding]:
     """What is worth noting about a chain that is served nevertheless."""
     label = shown(leaf.label)
+    if is_for_pss_only(leaf.der):
+        yield Finding(
+            Problem.RARE_KEY,
+            f"the certificate of {label} has an RSA-PSS key, which browsers do not accept; use EC or plain RSA",
+        )
     if chain.is_self_signed:
         yield Finding(
             Problem.SELF_SIGNED,

@@ -19,6 +19,7 @@ class Problem(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     NAME_NOT_COVERED = "name_not_covered"
     INTERMEDIATE_EXPIRED = "intermediate_expired"
+    RARE_KEY = "rare_key"
 
 
 class Refusal(StrEnum):
