@@ -120,6 +120,7 @@ def _finish_removals(state: WriterState) -> None:
         if state.layout.live(site).is_symlink():
             remove_live(state.layout, site)
         state.declared.drop(site)
+        state.tried.drop(site, is_durable=False)
 
 
 def _served_certificates(state: WriterState) -> dict[str, ServedCertificate]:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from certstore.model.certificate.chain import Chain
 from certstore.model.certificate.client_rules import complaint_of_client
 from certstore.model.certificate.findings import Finding, Problem, Refusal, refusal
+from certstore.model.certificate.key_form import is_for_pss_only
 from certstore.model.certificate.library import Unreadable, ask_library
 from certstore.model.certificate.signatures import UNKNOWN_HASH
 from certstore.model.certificate.x509_facts import CertificateFacts
@@ -237,6 +238,11 @@ def _refused_by_clients(found: str) -> Finding:
 def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Iterator[Finding]:
     """What is worth noting about a chain that is served nevertheless."""
     label = shown(leaf.label)
+    if is_for_pss_only(leaf.der):
+        yield Finding(
+            Problem.RARE_KEY,
+            f"the certificate of {label} has an RSA-PSS key, which browsers do not accept; use EC or plain RSA",
+        )
     if chain.is_self_signed:
         yield Finding(
             Problem.SELF_SIGNED,

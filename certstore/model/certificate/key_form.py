@@ -24,9 +24,15 @@ def stored_key(key: PrivateKeyTypes, came_as: bytes, certificate: bytes) -> byte
     plain = key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    algorithm = first_element(read_fields(certificate).spki)
-    # It was encrypted, or in a form that can't say for which kind of signatures it is.
-    return to_pem(_LABEL, with_algorithm(plain, algorithm) if _RSASSA_PSS in algorithm[:16] else plain)
+    if is_for_pss_only(certificate):
+        # It was encrypted, or in a form that can't say for which kind of signatures it is.
+        plain = with_algorithm(plain, first_element(read_fields(certificate).spki))
+    return to_pem(_LABEL, plain)
+
+
+def is_for_pss_only(certificate: bytes) -> bool:
+    """Whether a certificate (DER) has an RSA-PSS key."""
+    return _RSASSA_PSS in first_element(read_fields(certificate).spki)[:16]
 
 
 def _is_pss(came_as: bytes) -> bool:

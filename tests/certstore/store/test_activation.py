@@ -2,8 +2,11 @@
 of an activation.
 """
 
+import os
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from certstore.model.certificate.bundle import Refused
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.record import Outcome
 from certstore.store import trial as trial_module
+from certstore.store.journal import JournalWriter
+from certstore.store.trial import Trial
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import SITE, assert_live_is_whole, check_until_decided, drop, drop_pair, served, writing
@@ -82,3 +87,39 @@ def test_a_drop_that_the_machine_can_not_try_is_tried_again(
             assert check.result.outcome is Outcome.FAILED
             assert check.again_in is not None
         assert check_until_decided(writer, SITE).result.outcome is Outcome.DONE  # type: ignore[union-attr]
+
+
+def test_each_step_is_durable_before_the_next_and_live_flips_last(
+    tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between any two of them leaves the old version live or the new one, whole."""
+    steps: list[str] = []
+
+    def noting[**P, R](act: Callable[P, R], name: Callable[P, str]) -> Callable[P, R]:
+        def noted(*args: P.args, **kwargs: P.kwargs) -> R:
+            steps.append(name(*args, **kwargs))
+            return act(*args, **kwargs)
+
+        return noted
+
+    def where(path: object) -> str:
+        full = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(str(path))
+        inside = full.relative_to(tmp_path)
+        return re.sub(r"^tmp/[^/]+", "tmp/NEW", str(inside))
+
+    with writing(tmp_path) as writer:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        check_until_decided(writer, SITE)
+        drop_pair(writer, SITE, ca.issue(SITE))
+        monkeypatch.setattr(os, "fsync", noting(os.fsync, lambda fd: f"sync {where(fd)}"))
+        for how in ("rename", "replace"):
+            monkeypatch.setattr(os, how, noting(getattr(os, how), lambda _, path: f"rename to {where(path)}"))
+        monkeypatch.setattr(Trial, "__call__", noting(Trial.__call__, lambda *_: "trial"))
+        monkeypatch.setattr(JournalWriter, "publish", noting(JournalWriter.publish, lambda *_: "publish"))
+        assert check_until_decided(writer, SITE).result.version == 2  # type: ignore[union-attr]
+    files = ("cert", "chain", "combined", "fullchain", "privkey")
+    synced = {f"sync tmp/NEW/{name}" for name in [*(f"{each}.pem" for each in files), "meta.json"]} | {"sync tmp/NEW"}
+    begin = steps.index(f"rename to archive/{SITE}/2")
+    assert steps[:2] == ["trial", "trial"], "ahead of the lock, and the gate itself"
+    assert set(steps[2:begin]) == synced
+    assert steps[begin + 1 : begin + 5] == [f"sync archive/{SITE}", f"rename to live/{SITE}", "sync live", "publish"]

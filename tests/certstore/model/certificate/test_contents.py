@@ -88,7 +88,7 @@ def test_after_one_that_takes_too_long_no_other_is_opened() -> None:
 @pytest.mark.parametrize(
     ("piece", "what"),
     [
-        (lambda number: ONE.cert_der + bytes([number % 256, number // 256]), "CERTIFICATE"),
+        (lambda number: ONE.cert_der[:-2] + bytes([number % 256, number // 256]), "CERTIFICATE"),
         (lambda number: ONE.privkey_der + bytes([number % 256, number // 256]), "PRIVATE KEY"),
     ],
     ids=["certificates", "keys"],
@@ -120,7 +120,7 @@ def test_headers_in_blocks_that_have_none_are_not_read(label: str) -> None:
         raise AssertionError("it was opened")
 
     found = read_contents([DroppedFile("key.pem", content)], PASSWORD, never)
-    assert [each.code for each in found.faults] == [Refusal.UNREADABLE]
+    assert [each.code for each in found.pieces] == [Refusal.UNREADABLE]
 
 
 # Any file at all
