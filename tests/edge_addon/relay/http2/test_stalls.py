@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_addon.http import body_rate
+from edge_addon.http.limits import EARLY_BYTES
 from edge_addon.relay.http2 import session as http2_session
 from edge_addon.relay.http2 import stream
 from tests.deadlines import wait_for_in_loop
@@ -169,16 +170,16 @@ async def test_full_streams_go_on_when_the_client_reads(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_data_before_an_agreed_upgrade_waits_within_its_window(tmp_path: Path) -> None:
+async def test_data_before_an_agreed_upgrade_waits_within_its_bound(tmp_path: Path) -> None:
     with Recorder(silent) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             opening = head(b"/ws", method=b"CONNECT", protocol=b"websocket")
             await client.send(START + frame(HEADERS, opening, stream=1, flags=END_HEADERS))
-            await client.send(frame(DATA, bytes(16384), stream=1) * 16)
+            await client.send(frame(DATA, bytes(16384), stream=1) * 4)
             seen = await client.until_answered()
             (stream,) = session_of(edge)._streams.values()
 
-            assert len(stream._early or b"") == 256 * 1024
+            assert len(stream._early or b"") == EARLY_BYTES
             assert seen.goaway is None
 
 
