@@ -297,14 +297,20 @@ class Http2Session:
         self._rest()
 
     def _read_on(self) -> None:
-        """Let one stream after the other go on until the connection is full; a stream that went on moves to the end."""
+        """Let one stream after the other go on; a stream that went on moves to the end.
+
+        While the connection is full, streams send what waits, and read nothing more from their upstreams.
+        """
         for stream_id in list(self._streams):
-            if self._is_closed or self.is_write_paused or self.is_full:
+            if self._is_closed or self.is_write_paused:
                 return
             stream = self._streams.pop(stream_id, None)
             if stream is not None:
                 self._streams[stream_id] = stream
-                stream.read_on()
+                if self.is_full:
+                    stream.window_opened()
+                else:
+                    stream.read_on()
                 self._flush()
 
     # Deadlines and ends.
