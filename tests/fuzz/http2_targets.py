@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h2.config
 import h2.connection
 import h2.events
@@ -123,16 +125,19 @@ def check_messages(data: bytes) -> None:
 def _messages(kind: ConnectionType, parts: list[bytes], *, deflates: bool) -> list[object]:
     side = readers.websocket_side(kind, deflates=deflates)
     seen: list[object] = []
+    message: list[Any] = []
     for part in parts:
         side.receive_data(part)
         for event in side.events():
             if isinstance(event, CloseConnection):
-                return [*seen, event.code]
-            seen.append(
-                (bytes(event.data, "utf-8") if isinstance(event.data, str) else event.data, event.message_finished)
-                if isinstance(event, Message)
-                else event
-            )
+                return [*seen, "closed"]  # of two faults in one message, the cut decides which is found first
+            if isinstance(event, Message):
+                message.append(event.data)
+                if event.message_finished:
+                    seen.append(event.data[:0].join(message))
+                    message = []
+            else:
+                seen.append(event)
     return seen
 
 
