@@ -12,6 +12,7 @@ from edge_addon.plane import data_plane as plane_module
 from edge_addon.plane import giving_way
 from edge_addon.plane.giving_way import is_near, select_idle
 from edge_addon.transport.channel import Connection
+from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.relay.edge import MAIN_HOST, Edge, relay_edge
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
@@ -73,9 +74,11 @@ async def test_the_connection_that_is_idle_for_the_longest_time_gives_way(limit:
             waiting_reader, waiting = await edge.connect()
             waiting.write(GET.replace(b"/", b"/wait", 1))
             clients = [await edge.connect() for _ in range(37)]
-            for reader, writer in clients:  # each a little later than the one before
+            for reader, writer in clients:
                 writer.write(GET)
                 await reader.readuntil(b"ok")
+                answered = edge.plane.loop.time()
+                await wait_for_in_loop(lambda: edge.plane.loop.time() > answered + 0.002, "the next millisecond")  # noqa: B023
             assert await is_served(edge)
             assert await asyncio.wait_for(clients[0][0].read(), 60) == b""
             assert not waiting_reader.at_eof()
