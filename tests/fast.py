@@ -6,6 +6,7 @@ sleeps for a time: nothing has to be marked, and nothing slow slips in. What is 
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import subprocess
@@ -33,6 +34,8 @@ WHOLE = (
     "*_stalls.py",
     "*_real_servers.py",
 )
+TRIES_IN_A_PROCESS = tuple(f"tests/certstore/store/test_{name}.py" for name in ("trial", "activation", "live_check"))
+"""Every other test may try its certificates as the product does where it can start no process: in its own."""
 MAY_SLEEP = "tests.deadlines"
 """The one module whose sleeps are pauses between two looks at a fact."""
 
@@ -61,6 +64,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         patched.setattr(multiprocessing.Process, "start", _refuse_process)
         patched.setattr(os, "fork", _refuse_process)
         patched.setattr(time, "sleep", _sleep_for_facts)
+        if not item.nodeid.startswith(TRIES_IN_A_PROCESS):
+            patched.setattr("certstore.store.trial._Child", _no_child)
         return (yield)
 
 
@@ -71,6 +76,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and (reason := item.stash.get(_left_out, "")):
         report.outcome, report.longrepr = "skipped", (str(item.path), 0, reason)
     return report  # type: ignore[no-any-return]
+
+
+def _no_child() -> NoReturn:
+    raise PermissionError(errno.EPERM, "no process for the fast tests")
 
 
 def _refuse_process(*args: Any, **kwargs: Any) -> NoReturn:

@@ -44,7 +44,7 @@ class WebSocketSide(WebsocketConnection):
         """`budget`: what the client connection may hold in all, as it may have many WebSockets over HTTP/2."""
         self._limit = limit
         self._budget = budget
-        self._is_refused = False
+        self._is_refused = self._is_over = False
         self._held = 0
         """Bytes of the message that waits for its hook, and of the next one."""
         self._fed = b""
@@ -77,6 +77,8 @@ class WebSocketSide(WebsocketConnection):
 
     def _join(self, event: Message[Any]) -> Message[Any] | None:
         """The whole frame at its end."""
+        if self._is_over:
+            return None
         cost = len(event.data) + PART_COST
         if not self._budget.take(cost, self._limit):
             self._is_refused = True
@@ -95,7 +97,7 @@ class WebSocketSide(WebsocketConnection):
     def give_back(self, *, is_over: bool = False) -> None:
         """Its hook has returned, so a message is no longer held; `is_over`: nor is the beginning of the next one."""
         if is_over:
-            self._size, self._is_refused = 0, True
+            self._size, self._is_over = 0, True
         left = self._size
         self._budget.give_back(self._held - left)
         self._held = left

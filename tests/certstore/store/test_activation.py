@@ -20,10 +20,10 @@ from certstore.store.trial import Trial
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import SITE, assert_live_is_whole, check_until_decided, drop, drop_pair, served, writing
-from tests.odd_certificates import NAME, Odd, make
+from tests.odd_certificates import NAME, Odd, ec, make
 
 DIES = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"
-WEAK = make(Odd(digest="sha3-256"))
+WEAK = make(Odd(intermediate=ec("prime192v1")))
 """Only the library that serves refuses it."""
 
 
@@ -43,7 +43,7 @@ def test_a_drop_is_refused_with_the_librarys_reason(tmp_path: Path) -> None:
         result = check_until_decided(writer, NAME).result
         assert result is not None
         assert (result.outcome, result.reason) == (Outcome.REFUSED, "unservable")
-        assert "ca md too weak" in result.message
+        assert "ca key too small" in result.message
         assert [each.code for each in writer.problems(NAME)] == ["drop_refused"]
         assert writer.versions(NAME) == (), "nothing of it was written"
 

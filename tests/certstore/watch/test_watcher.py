@@ -587,6 +587,7 @@ def drop_hostile(writer: StoreWriter, number: int, user: int) -> str:
     return site
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "user",
     [pytest.param(7, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")), os.geteuid()],
