@@ -212,7 +212,7 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
         one, stamp = _as_declared(state, site), None
         is_new = one is None
         if one is None:
-            one, stamp = new_site(state.layout, site, main_names)
+            one, stamp = new_site(state.layout, state.policy.base, site, main_names)
             if one is None and site in known:
                 one = KnownSite(site, state.policy.main_host if site == MAIN else site)
         if one is not None:

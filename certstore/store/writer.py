@@ -106,20 +106,22 @@ class StoreWriter(Store):
         keys_group: str | None = None,
         main_host: str | None = None,
         settle: timedelta = SETTLE,
+        base: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> StoreWriter:
         """Take the lock, repair what a kill left, and make sure that there is a main certificate. `main_host` is the
-        main site's host while there is no main/site.yaml. Raises StoreBusy, OSError, or InvalidSite for a group that
-        does not exist.
+        main site's host while there is no main/site.yaml; relative paths in a site.yaml start at `base`, by default the
+        folder that the store lies in. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.
         """
         layout = Layout(Path(root).absolute())
+        policy = Policy(keep, settle, main_host or "localhost", (base or layout.root.parent).absolute())
         permissions = KeyPermissions(None if keys_group is None else _gid_of(keys_group))
         layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = WriterLock.take(layout.lock)
         try:
             prepare_folders(layout, permissions)
             empty_temporary(layout)
-            state = open_state(layout, permissions, Policy(keep, settle, main_host or "localhost"), clock)
+            state = open_state(layout, permissions, policy, clock)
             writer = cls(layout, lock, state)
             writer._ensure_main()
         except BaseException:
