@@ -6,6 +6,7 @@ Runs once, under the lock, before anything else is written. Checks no drop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -155,7 +156,7 @@ def _put_back(state: WriterState, site: str, number: int) -> ServedCertificate |
     layout = state.layout
     whole = {version.number: version for version in reversed(read_versions(layout, site))}
     if not whole:
-        _commit_problem(state, site, f"{layout.live(site)} is missing, and no complete version is left")
+        _commit_loss(state, site, f"{layout.live(site)} is missing, and no complete version is left")
         return None
     version = whole.get(number) or whole[max(whole)]
     try:
@@ -179,7 +180,7 @@ def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertif
     except VersionUnusable as error:
         whole = read_versions(state.layout, site)
         if not whole:
-            _commit_problem(state, site, f"{error}; no other version is left")
+            _commit_loss(state, site, f"{error}; no other version is left")
             return None
         make_live(state.layout, site, whole[0].number)
         message = f"{error}; version {whole[0].number} was made live instead"
@@ -189,6 +190,13 @@ def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertif
 
 def _commit_problem(state: WriterState, site: str, problem: str) -> None:
     state.commit(SiteChange(site, problems={SiteProblem.LIVE_UNUSABLE: problem}))
+
+
+def _commit_loss(state: WriterState, site: str, problem: str) -> None:
+    """Where its drop still lies there, the first check takes it again."""
+    with contextlib.suppress(OSError):  # a full disk does not keep the other sites from their start
+        state.drops.drop(site)
+    _commit_problem(state, site, problem)
 
 
 def _commit_repair(state: WriterState, site: str, message: str, version: int) -> None:

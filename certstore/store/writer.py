@@ -293,6 +293,17 @@ class StoreWriter(Store):
                 return replace(check, again_in=again_in, is_settled=False) if is_lost else check
         return DropCheck(site, again_in=_AFTER_ROUNDS)
 
+    def unsettled(self) -> list[str]:
+        """The sites that need a check however their drop places look: what they serve was not tried as it is now, or a
+        problem stands that was found since the start.
+        """
+        found = []
+        for site in self.sites():
+            with self._lock:  # for each one anew: nobody waits for 50,000 sites
+                if self._state.has_problems(site) or untried(self._state, site) is not None:
+                    found.append(site)
+        return found
+
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, perhaps a new one; None for an entry that can't be a site."""
         with self._lock:
