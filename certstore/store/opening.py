@@ -27,6 +27,7 @@ from certstore.store.site_settings import is_declaration, is_usable_key, new_sit
 from certstore.store.site_yaml import Stamp
 from certstore.store.versions import (
     VersionUnusable,
+    is_stamp_old,
     live_exists,
     live_numbers,
     make_live,
@@ -93,8 +94,7 @@ def open_state(
         state.report_conflicts(state.rivals(site))
     for site in unpublished:
         _record_what_a_kill_left(state, site, served[site].version)
-    if MAIN in served and not layout.stamp(MAIN).exists():  # the store was made by an older release
-        write_stamp(layout, MAIN, served[MAIN].version)
+    _renew_stamps(state.layout, served, unpublished)
     return state
 
 
@@ -276,6 +276,16 @@ def _unpublished(state: WriterState, served: dict[str, ServedCertificate]) -> li
         for site, certificate in served.items()
         if (entry := entries.get(site)) is None or entry.certificate is None or entry.certificate != certificate
     ]
+
+
+def _renew_stamps(layout: Layout, served: dict[str, ServedCertificate], unpublished: list[str]) -> None:
+    """Programs that wait for a stamp would serve the old certificate until the next renewal, and that may be too late.
+    Main's is there in any case: it may be missing in a store of an older release.
+    """
+    is_stampless = MAIN in served and not layout.stamp(MAIN).exists()
+    behind = [site for site, certificate in served.items() if certificate.site == site and is_stamp_old(layout, site)]
+    for site in dict.fromkeys([*unpublished, *behind, *([MAIN] if is_stampless else [])]):
+        write_stamp(layout, site, served[site].version)
 
 
 def _record_what_a_kill_left(state: WriterState, site: str, version: int) -> None:
