@@ -54,7 +54,7 @@ from certstore.store.site_settings import read_settings
 from certstore.store.site_yaml import read_site_file
 from certstore.store.turns import Turns
 from certstore.store.unlocking import Effort, Unlocker
-from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
+from certstore.store.versions import VersionUnusable, live_number, read_files, read_live, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
 __all__ = [
@@ -165,9 +165,9 @@ class StoreWriter(Store):
         live, now = self.live_version(site), self._state.clock()
         with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
             preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker())
-        forced = preview.forced and self._tried(preview.forced)
-        forced = forced if isinstance(forced, CertificateBundle) else None
-        return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
+            forced = preview.forced and self._tried(preview.forced)
+            forced = forced if isinstance(forced, CertificateBundle) else None
+            return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
 
     @property
     def refused_uploads(self) -> int:
@@ -214,6 +214,8 @@ class StoreWriter(Store):
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a version from the archive live. Raises UnknownSite, UnknownVersion."""
+        with contextlib.suppress(OSError, VersionUnusable):  # ahead of `reactivate`, as `_tried` is of `activate`
+            self._state.trial(read_files(self.layout, site, read_version(self.layout, site, version)))
         with self._lock:
             known = self._state.known(site)
             try:
@@ -230,7 +232,7 @@ class StoreWriter(Store):
         with self._lock:
             self._state.known(site)
             chosen = version if version is not None else self._predecessor(site)
-            return self.activate(site, chosen, doing="rollback", source=source)
+        return self.activate(site, chosen, doing="rollback", source=source)
 
     # Sites
 

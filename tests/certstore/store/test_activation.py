@@ -92,6 +92,7 @@ def test_a_drop_that_the_machine_can_not_try_is_tried_again(
     with writing(tmp_path) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(trial_module, "PROGRAM", (sys.executable, "-c", DIES))
+            patch.setattr(trial_module, "FAULT_SECONDS", 0.0)
             writer._state.trial.close()
             drop_pair(writer, SITE, ca.issue(SITE))
             check = check_until_decided(writer, SITE)
