@@ -24,7 +24,7 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
     """Take the store's lock and open the store; raises RequestFailed, with the pid of the process that writes it."""
     layout = Layout(base / settings.store)
     try:
-        return StoreWriter.acquire(layout.root, keep=settings.archive.keep, keys_group=settings.keys_group)
+        return StoreWriter.acquire(layout.root, keep=settings.archive.keep, keys_group=settings.keys_group, base=base)
     except StoreBusy as busy:
         holder = f"process {busy.pid}" if busy.pid is not None else "another process"
         raise RequestFailed(

@@ -237,7 +237,10 @@ class Maintenance:
 
     def _check(self, site: str, now: datetime) -> None:
         """Decide for one site, then schedule the next check, ask for its window, or order."""
-        entry = self._snapshot.sites.get(site) if self._snapshot is not None else None
+        if self._lanes.is_busy(site):
+            return  # the end of the attempt schedules it again
+        # As it is after the last attempt: the snapshot of this round may lack the certificate that has come meanwhile.
+        entry = self._entry(site)
         target = self.context.sites.to_renew(entry) if entry is not None and entry.source is Source.ACME else None
         if target is None:
             return  # the next change of the site schedules it again
@@ -262,6 +265,11 @@ class Maintenance:
                 self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason):
                 self._lanes.start(site, Attempt(self.context, target, reason, tell_nobody))
+
+    def _entry(self, site: str) -> SiteEntry | None:
+        with suppress(UnknownSite):
+            return self._writer.site(site)
+        return None
 
     def _finished(self, site: str) -> None:
         with suppress(UnknownSite):

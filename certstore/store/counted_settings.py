@@ -61,9 +61,9 @@ def _not_adopted(layout: Layout, site: str, foreign: str, ignored: tuple[str, ..
     )
 
 
-def path_into_store(layout: Layout, settings: SiteSettings) -> str | None:
+def path_into_store(layout: Layout, base: Path, settings: SiteSettings) -> str | None:
     """Whether an upstream's client certificate or socket lies in the store: its keys and its control socket are not for
-    others. In words, None where it does not.
+    others. In words, None where it does not. Relative paths start at `base`.
     """
     root = os.path.realpath(layout.root)
     for upstream in settings.upstream or ():
@@ -71,7 +71,7 @@ def path_into_store(layout: Layout, settings: SiteSettings) -> str | None:
             ("client_cert", upstream.client_cert),
             ("url", upstream.url.removeprefix("unix:") if upstream.url.startswith("unix:") else None),
         ):
-            if path is not None and Path(os.path.realpath(layout.root.parent / path)).is_relative_to(root):
+            if path is not None and Path(os.path.realpath(base / path)).is_relative_to(root):
                 return f"upstream: {key}: {shown(str(path))} lies in the store; copy it to a place outside of it"
     return None
 

@@ -6,6 +6,7 @@ Runs once, under the lock, before anything else is written. Checks no drop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -26,6 +27,7 @@ from certstore.store.site_settings import is_declaration, is_usable_key, new_sit
 from certstore.store.site_yaml import Stamp
 from certstore.store.versions import (
     VersionUnusable,
+    is_stamp_old,
     live_exists,
     live_numbers,
     make_live,
@@ -92,8 +94,7 @@ def open_state(
         state.report_conflicts(state.rivals(site))
     for site in unpublished:
         _record_what_a_kill_left(state, site, served[site].version)
-    if MAIN in served and not layout.stamp(MAIN).exists():  # the store was made by an older release
-        write_stamp(layout, MAIN, served[MAIN].version)
+    _renew_stamps(state.layout, served, unpublished)
     return state
 
 
@@ -155,7 +156,7 @@ def _put_back(state: WriterState, site: str, number: int) -> ServedCertificate |
     layout = state.layout
     whole = {version.number: version for version in reversed(read_versions(layout, site))}
     if not whole:
-        _commit_problem(state, site, f"{layout.live(site)} is missing, and no complete version is left")
+        _commit_loss(state, site, f"{layout.live(site)} is missing, and no complete version is left")
         return None
     version = whole.get(number) or whole[max(whole)]
     try:
@@ -179,7 +180,7 @@ def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertif
     except VersionUnusable as error:
         whole = read_versions(state.layout, site)
         if not whole:
-            _commit_problem(state, site, f"{error}; no other version is left")
+            _commit_loss(state, site, f"{error}; no other version is left")
             return None
         make_live(state.layout, site, whole[0].number)
         message = f"{error}; version {whole[0].number} was made live instead"
@@ -189,6 +190,13 @@ def _read_or_replace(state: WriterState, site: str, number: int) -> ServedCertif
 
 def _commit_problem(state: WriterState, site: str, problem: str) -> None:
     state.commit(SiteChange(site, problems={SiteProblem.LIVE_UNUSABLE: problem}))
+
+
+def _commit_loss(state: WriterState, site: str, problem: str) -> None:
+    """Where its drop still lies there, the first check takes it again."""
+    with contextlib.suppress(OSError):  # a full disk does not keep the other sites from their start
+        state.drops.drop(site)
+    _commit_problem(state, site, problem)
 
 
 def _commit_repair(state: WriterState, site: str, message: str, version: int) -> None:
@@ -212,7 +220,7 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
         one, stamp = _as_declared(state, site), None
         is_new = one is None
         if one is None:
-            one, stamp = new_site(state.layout, site, main_names)
+            one, stamp = new_site(state.layout, state.policy.base, site, main_names)
             if one is None and site in known:
                 one = KnownSite(site, state.policy.main_host if site == MAIN else site)
         if one is not None:
@@ -268,6 +276,16 @@ def _unpublished(state: WriterState, served: dict[str, ServedCertificate]) -> li
         for site, certificate in served.items()
         if (entry := entries.get(site)) is None or entry.certificate is None or entry.certificate != certificate
     ]
+
+
+def _renew_stamps(layout: Layout, served: dict[str, ServedCertificate], unpublished: list[str]) -> None:
+    """Programs that wait for a stamp would serve the old certificate until the next renewal, and that may be too late.
+    Main's is there in any case: it may be missing in a store of an older release.
+    """
+    is_stampless = MAIN in served and not layout.stamp(MAIN).exists()
+    behind = [site for site, certificate in served.items() if certificate.site == site and is_stamp_old(layout, site)]
+    for site in dict.fromkeys([*unpublished, *behind, *([MAIN] if is_stampless else [])]):
+        write_stamp(layout, site, served[site].version)
 
 
 def _record_what_a_kill_left(state: WriterState, site: str, version: int) -> None:

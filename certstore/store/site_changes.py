@@ -102,7 +102,7 @@ def _record(state: WriterState, reason: str, message: str) -> Record:
 
 
 def _check_paths(state: WriterState, site: str, settings: SiteSettings) -> None:
-    if (problem := path_into_store(state.layout, settings)) is not None:
+    if (problem := path_into_store(state.layout, state.policy.base, settings)) is not None:
         raise InvalidSite(f"{site}: {problem}")
 
 

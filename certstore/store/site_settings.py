@@ -97,7 +97,7 @@ def check_settings(
 
 
 def new_site(
-    layout: Layout, site: str, main_certificate_names: Collection[str] = ()
+    layout: Layout, base: Path, site: str, main_certificate_names: Collection[str] = ()
 ) -> tuple[KnownSite | None, Stamp | None]:
     """The site that an unknown key stands for, None when its files do not make a site (yet); and the stamp of the
     site.yaml that counts in full.
@@ -107,7 +107,7 @@ def new_site(
         return None, None
     counted = count_settings(layout, site, None, found)
     if counted.settings is not None:
-        if path_into_store(layout, counted.settings) is not None:
+        if path_into_store(layout, base, counted.settings) is not None:
             return None, None
         stamp = found.stamp if counted.problem is None else None
         return KnownSite(site, counted.settings.host, counted.settings), stamp
@@ -149,7 +149,7 @@ def _is_there(path: Path) -> bool:
 
 def _without_file(state: WriterState, site: str, known: KnownSite | None) -> SettingsCheck:
     if known is None:
-        fresh, _ = new_site(state.layout, site, _main_certificate_names(state))
+        fresh, _ = new_site(state.layout, state.policy.base, site, _main_certificate_names(state))
         if fresh is not None:
             state.commit(SiteChange(site, known=fresh))
         elif covers(_main_certificate_names(state), site) and _has_place(state.layout, site):
@@ -186,7 +186,7 @@ def _apply(
     if settings is None:
         state.commit(SiteChange(site, problems={**_SOLVED, SiteProblem.NOT_ADOPTED: counted.problem}))
         return
-    if (problem := path_into_store(layout, settings)) is not None:
+    if (problem := path_into_store(layout, state.policy.base, settings)) is not None:
         _refuse(state, site, known, f"{layout.site_yaml(site)}: {problem}")
         return
     fresh = replace(known, host=settings.host, settings=settings) if known else KnownSite(site, settings.host, settings)

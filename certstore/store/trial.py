@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -32,6 +33,8 @@ MEMORY = 256 << 20
 """Bytes of address space. The program needs 40 MB."""
 PROGRAM = (sys.executable, "-P", "-m", "certstore.store.trial_child")
 REMEMBERED = 1024
+FAULT_SECONDS = 5.0
+"""Whoever asks under the writer's lock has just asked without it, and gets the same answer."""
 _STARTS = 2
 """A child may have ended for reasons of its own before it was asked, so another one is asked too."""
 
@@ -43,26 +46,56 @@ class Trial:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._child: _Child | None = None
         self._verdicts: OrderedDict[str, str | None] = OrderedDict()
+        self._faults: dict[str, tuple[float, OSError]] = {}
+        """By what was tried: until when it is not tried again, and what the machine lacked."""
+        self._lock = threading.Lock()
+        """For what is remembered only: who is answered from memory waits for nobody's trial."""
 
     def __call__(self, files: Mapping[str, bytes]) -> str | None:
         """Why the library can't serve the files of this version (by name), in words that follow its name; None if it
-        can. Asked for the same files again, it answers from memory. Raises OSError where the machine is to blame.
+        can. Asked for the same files again, it answers from memory. Raises OSError where the machine is to blame, for
+        a moment from memory too.
         """
         digest = digest_of(dict(files))
+        if (known := self._remembered(digest)) is not None:
+            return known[0]
+        with self._asking:
+            if (known := self._remembered(digest)) is not None:
+                return known[0]
+            try:
+                reason = self._ask(files)
+            except OSError as error:
+                self._note_fault(digest, error)
+                raise
         with self._lock:
-            if digest not in self._verdicts:
-                self._verdicts[digest] = self._ask(files)
-                if len(self._verdicts) > REMEMBERED:
-                    self._verdicts.popitem(last=False)
-            self._verdicts.move_to_end(digest)
-            return self._verdicts[digest]
+            self._verdicts[digest] = reason
+            if len(self._verdicts) > REMEMBERED:
+                self._verdicts.popitem(last=False)
+        return reason
 
     def close(self) -> None:
-        with self._lock:
+        with self._asking:
             self._end_child()
+
+    def _remembered(self, digest: str) -> tuple[str | None] | None:
+        """The answer, if there is one. Raises OSError."""
+        with self._lock:
+            if digest in self._verdicts:
+                self._verdicts.move_to_end(digest)
+                return (self._verdicts[digest],)
+            until, fault = self._faults.get(digest, (0.0, None))
+            if fault is not None and time.monotonic() < until:
+                raise OSError(None, str(fault.strerror))
+        return None
+
+    def _note_fault(self, digest: str, fault: OSError) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
+            self._faults[digest] = now + FAULT_SECONDS, fault
 
     def _ask(self, files: Mapping[str, bytes]) -> str | None:
         pairs = [(files[names.FULLCHAIN], files[names.PRIVKEY])]
@@ -81,7 +114,8 @@ class Trial:
                 answer = self._child.ask(order)
             except TimeoutError:
                 self._end_child()
-                return f"it is not done after {WALL_SECONDS:g} s"
+                # It waited, but not for a processor: that is no fault of the certificate's.
+                raise OSError(None, f"the certificate could not be tried within {WALL_SECONDS:g} s") from None
             except (OSError, ValueError):
                 code = self._end_child()
                 if code == -signal.SIGXCPU:

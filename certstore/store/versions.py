@@ -191,11 +191,28 @@ def make_live(layout: Layout, site: str, number: int) -> None:
 
 def write_stamp(layout: Layout, site: str, number: int) -> None:
     """Let programs that watch it know."""
+    content = f"{number}\n".encode()
     try:
-        layout.stamp(site).write_text(f"{number}\n", encoding="ascii")
+        descriptor = os.open(layout.stamp(site), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(descriptor, content, 0)  # over what is there: a full disk has room for that
+            os.ftruncate(descriptor, len(content))
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        # What is served stands. Programs that watch the stamp see the next activation.
+        # What is served stands. Programs that watch the stamp see the next activation, or the next start.
         logger.error("%s can't be written: %s", layout.stamp(site), error.strerror)
+
+
+def is_stamp_old(layout: Layout, site: str) -> bool:
+    """Whether `live` was changed after the stamp: the process was stopped in between, or the stamp could not be
+    written. A site without a stamp, of an older release, gets one with its next version.
+    """
+    try:
+        stamp = os.stat(f"{layout.stamps}/{site}")  # noqa: PTH116  for every site at every start, as is the link
+        return stamp.st_size == 0 or stamp.st_mtime_ns < os.lstat(f"{layout.live_folder}/{site}").st_mtime_ns
+    except OSError:
+        return False
 
 
 def remove_live(layout: Layout, site: str) -> None:

@@ -54,7 +54,7 @@ from certstore.store.site_settings import read_settings
 from certstore.store.site_yaml import read_site_file
 from certstore.store.turns import Turns
 from certstore.store.unlocking import Effort, Unlocker
-from certstore.store.versions import VersionUnusable, live_number, read_live, read_version, version_numbers
+from certstore.store.versions import VersionUnusable, live_number, read_files, read_live, read_version, version_numbers
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
 __all__ = [
@@ -106,20 +106,22 @@ class StoreWriter(Store):
         keys_group: str | None = None,
         main_host: str | None = None,
         settle: timedelta = SETTLE,
+        base: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> StoreWriter:
         """Take the lock, repair what a kill left, and make sure that there is a main certificate. `main_host` is the
-        main site's host while there is no main/site.yaml. Raises StoreBusy, OSError, or InvalidSite for a group that
-        does not exist.
+        main site's host while there is no main/site.yaml; relative paths in a site.yaml start at `base`, by default the
+        folder that the store lies in. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.
         """
         layout = Layout(Path(root).absolute())
+        policy = Policy(keep, settle, main_host or "localhost", (base or layout.root.parent).absolute())
         permissions = KeyPermissions(None if keys_group is None else _gid_of(keys_group))
         layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = WriterLock.take(layout.lock)
         try:
             prepare_folders(layout, permissions)
             empty_temporary(layout)
-            state = open_state(layout, permissions, Policy(keep, settle, main_host or "localhost"), clock)
+            state = open_state(layout, permissions, policy, clock)
             writer = cls(layout, lock, state)
             writer._ensure_main()
         except BaseException:
@@ -163,9 +165,9 @@ class StoreWriter(Store):
         live, now = self.live_version(site), self._state.clock()
         with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
             preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker())
-        forced = preview.forced and self._tried(preview.forced)
-        forced = forced if isinstance(forced, CertificateBundle) else None
-        return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
+            forced = preview.forced and self._tried(preview.forced)
+            forced = forced if isinstance(forced, CertificateBundle) else None
+            return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
 
     @property
     def refused_uploads(self) -> int:
@@ -212,6 +214,8 @@ class StoreWriter(Store):
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a version from the archive live. Raises UnknownSite, UnknownVersion."""
+        with contextlib.suppress(OSError, VersionUnusable):  # ahead of `reactivate`, as `_tried` is of `activate`
+            self._state.trial(read_files(self.layout, site, read_version(self.layout, site, version)))
         with self._lock:
             known = self._state.known(site)
             try:
@@ -228,7 +232,7 @@ class StoreWriter(Store):
         with self._lock:
             self._state.known(site)
             chosen = version if version is not None else self._predecessor(site)
-            return self.activate(site, chosen, doing="rollback", source=source)
+        return self.activate(site, chosen, doing="rollback", source=source)
 
     # Sites
 
@@ -290,6 +294,17 @@ class StoreWriter(Store):
                 again_in = check.again_in or _WHILE_UNLOADABLE
                 return replace(check, again_in=again_in, is_settled=False) if is_lost else check
         return DropCheck(site, again_in=_AFTER_ROUNDS)
+
+    def unsettled(self) -> list[str]:
+        """The sites that need a check however their drop places look: what they serve was not tried as it is now, or a
+        problem stands that was found since the start.
+        """
+        found = []
+        for site in self.sites():
+            with self._lock:  # for each one anew: nobody waits for 50,000 sites
+                if self._state.has_problems(site) or untried(self._state, site) is not None:
+                    found.append(site)
+        return found
 
     def site_of_place(self, name: str, *, is_folder: bool) -> str | None:
         """The site that an entry of domains/ belongs to, perhaps a new one; None for an entry that can't be a site."""

@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from certstore.files.atomic import KeyPermissions
 from certstore.files.keyed_state import KeyedState
@@ -81,12 +82,13 @@ class SiteChange:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the settings say about the store. `settle` is how long a drop that looks unfinished must lie unchanged;
-    `main_host` is the main site's host while no main/site.yaml names one.
+    `main_host` is the main site's host while no main/site.yaml names one; relative paths start at `base`.
     """
 
     keep: int
     settle: timedelta
     main_host: str
+    base: Path
 
 
 @dataclass(slots=True)

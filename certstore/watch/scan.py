@@ -61,6 +61,11 @@ class View:
     def signatures(self) -> dict[Place, int]:
         return {place: look.signature for place, look in self.looks.items()}
 
+    def place_of(self, site: str) -> Place:
+        """One by which the site is checked."""
+        places = (Place(Kind.FOLDER, site), Place(Kind.FILE, f"{site}{DROP_SUFFIX}"))
+        return next((place for place in places if place in self.looks), Place(Kind.SITE, site))
+
     def changed_since(self, before: Mapping[Place, int]) -> list[Place]:
         """The places that are new, changed or gone, given the signatures they had; what changed last comes first."""
         fresh = [place for place, look in self.looks.items() if before.get(place) != look.signature]

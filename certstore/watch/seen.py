@@ -1,7 +1,8 @@
 """How each drop place looked when nothing was left to do there: the next start passes over those that still look so.
 
-At 50,000 sites a start would otherwise read every drop again before it comes to the one that changed. A line that a
-power cut loses costs one look. Safe for several threads; knows nothing of sites.
+At 50,000 sites a start would otherwise read every drop again before it comes to the one that changed. What a site
+serves may have changed without a trace in its place: the writer says of which sites. A line that a power cut loses
+costs one look. Safe for several threads; knows nothing of sites.
 """
 
 from __future__ import annotations

@@ -136,6 +136,8 @@ class DropWatcher:
         changed = view.changed_since(self._view.signatures if self._view else self._seen.signatures())
         if len(changed) >= _PROGRESS_EVERY:
             logger.info("%d drop places to check", len(changed))
+        if is_first:
+            changed += map(view.place_of, self._writer.unsettled())
         self._queue.add_backlog(changed)
         self._view = view
         self._notifications.renew(view.folders)

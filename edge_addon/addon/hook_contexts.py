@@ -13,8 +13,8 @@ from mitmproxy.addons.tlsconfig import alpn_select_callback
 from OpenSSL import SSL
 
 from certstore.model import layout as files
-from certstore.net.tls_server import CIPHERS, words_of
-from edge_addon.transport.tls_contexts import NotLoaded, VersionedContexts
+from certstore.net.tls_server import CIPHERS
+from edge_addon.transport.tls_contexts import NotLoaded, VersionedContexts, not_loaded
 
 MINIMUM_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -34,7 +34,7 @@ class HookContexts(VersionedContexts[SSL.Context]):
             if (folder / files.FULLCHAIN_RSA).exists():
                 _use(context, folder / files.FULLCHAIN_RSA, folder / files.PRIVKEY_RSA)
         except OSError as error:
-            raise NotLoaded(words_of(error)) from error
+            raise not_loaded(error) from error
         except SSL.Error as error:
             raise NotLoaded(_words(error)) from error
         return context
@@ -52,8 +52,13 @@ class HookContexts(VersionedContexts[SSL.Context]):
 def _use(context: SSL.Context, fullchain: Path, privkey: Path) -> None:
     if b"ENCRYPTED" in privkey.read_bytes():
         raise NotLoaded("the key has a password")  # OpenSSL would ask for it on the terminal, and wait
-    context.use_certificate_chain_file(str(fullchain))
-    context.use_privatekey_file(str(privkey))
+    try:
+        context.use_certificate_chain_file(str(fullchain))
+        context.use_privatekey_file(str(privkey))
+    except SSL.Error:
+        for path in (fullchain, privkey):
+            path.read_bytes()  # where the system is to blame, this says why: the library does not
+        raise
 
 
 def _words(error: SSL.Error) -> str:

@@ -20,6 +20,7 @@ from certstore.model.selection import Reason, Selection, fall_back_to_main, sele
 from edge_addon.addon.hook_contexts import HookContexts
 from edge_addon.http.http01 import answer_challenge
 from edge_addon.plane.data_plane import DataPlane
+from edge_addon.transport.tls_contexts import OutOfFiles
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +68,13 @@ class EdgeHooks:
         plane = self._plane
         if plane.settings.tls.unknown_name == "reject" and selection.reason is Reason.UNKNOWN_NAME:
             return self._contexts.refusing
-        context = self._contexts.get(selection.certificate, is_mail=False)
-        if context is None:
-            log.error("can't read the certificate of %s; serving that of main", selection.certificate.site)
-            context = self._contexts.get(fall_back_to_main(plane.snapshot, selection).certificate, is_mail=False)
+        try:
+            context = self._contexts.get(selection.certificate, is_mail=False)
+            if context is None:
+                log.error("can't read the certificate of %s; serving that of main", selection.certificate.site)
+                context = self._contexts.get(fall_back_to_main(plane.snapshot, selection).certificate, is_mail=False)
+        except OutOfFiles:
+            return self._contexts.refusing
         return context or self._contexts.refusing
 
     def _is_misdirected(self, flow: http.HTTPFlow) -> bool:

@@ -226,7 +226,8 @@ class DataPlane:
 
     def make_pool(self, upstreams: tuple[Upstream, ...]) -> UpstreamPool:
         """A pool of these servers that shares the worker's bounds."""
-        return UpstreamPool(upstreams, self.timers, self.settings.limits, self.base, self.count, self.bounds)
+        outside = self.layout.root if upstreams != self.settings.upstream else None  # edge.yaml is the operator's own
+        return UpstreamPool(upstreams, self.timers, self.settings.limits, self.base, self.count, self.bounds, outside)
 
     def upstream_servers(self) -> Iterator[Server]:
         """All servers that requests have been sent to."""

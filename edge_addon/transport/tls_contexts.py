@@ -37,6 +37,8 @@ class OutOfFiles(Exception):
     """No descriptor is free to read a certificate: there is nothing wrong with it, and no other may take its place."""
 
 
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+
 RETRY_SECONDS = 10.0
 """How soon a version that could not be loaded is tried again: a person may have given back the right to read it."""
 
@@ -46,6 +48,11 @@ STAND_INS = 20
 
 class NotLoaded(Exception):
     """The files of a version can't be loaded; the message gives the library's or the system's reason."""
+
+
+def not_loaded(error: OSError) -> NotLoaded | OutOfFiles:
+    """What it means that the files of a version could not be read."""
+    return OutOfFiles() if error.errno in OUT_OF_FILES else NotLoaded(words_of(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,13 @@ class VersionedContexts[C](ABC):
 
     def _stand_in(self, site: str, version: int, is_mail: bool) -> tuple[C | None, int | None]:
         """Another version of the site that can be loaded, with its number."""
-        for number in stand_ins(self._layout, site, version)[:STAND_INS]:
+        try:
+            others = stand_ins(self._layout, site, version)[:STAND_INS]
+        except OSError as error:
+            if isinstance(not_loaded(error), OutOfFiles):
+                raise OutOfFiles from error
+            return None, None
+        for number in others:
             try:
                 return self._build(self._layout.version(site, number), is_mail), number
             except NotLoaded:
@@ -165,9 +178,12 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
                 version = int(self._layout.live(site).readlink().name)
             except (OSError, ValueError):
                 continue
-            self._of(site, version, is_mail=False)
-            if site == MAIN:
-                self._of(site, version, is_mail=True)
+            try:
+                self._of(site, version, is_mail=False)
+                if site == MAIN:
+                    self._of(site, version, is_mail=True)
+            except OutOfFiles:
+                return  # each is built when it is needed
 
     def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext:
         context = server_context(MINIMUM_VERSIONS[self._settings.tls.minimum_version])
@@ -176,7 +192,5 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
         try:
             load_version(context, folder)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise OutOfFiles from error
-            raise NotLoaded(words_of(error)) from error
+            raise not_loaded(error) from error
         return context

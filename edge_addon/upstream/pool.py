@@ -12,6 +12,7 @@ import asyncio
 import errno
 import logging
 import math
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ from edge_addon.upstream.bounds import (
 )
 from edge_addon.upstream.connection import PoolOwner, UpstreamConnection
 from edge_addon.upstream.health_check import HealthCheck
+from edge_addon.upstream.paths import opened
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Server:
         time: Callable[[], float],
         max_head: int,
         base: Path,
+        outside: Path | None,
         bounds: Bounds,
         waiting: Line,
         on_room: Callable[[AddressUsage], None],
@@ -76,6 +79,7 @@ class Server:
         self._time = time
         self._max_head = max_head
         self._base = base
+        self._outside = outside
         self._bounds = bounds
         self._waiting = waiting
         self._on_room = on_room
@@ -139,7 +143,8 @@ class Server:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if upstream.unix_path is not None:
-                    _, connection = await loop.create_unix_connection(self._make, upstream.unix_path)
+                    with opened(Path(upstream.unix_path), os.O_PATH, self._outside) as path:
+                        _, connection = await loop.create_unix_connection(self._make, path)
                 else:
                     host, port = upstream.address
                     if upstream.is_tls:
@@ -187,7 +192,9 @@ class Server:
             context = upstream_context(base / upstream.ca_file if upstream.ca_file else None)
             context.set_alpn_protocols(["http/1.1"])
             if upstream.client_cert is not None:
-                context.load_cert_chain(base / upstream.client_cert)
+                with opened(base / upstream.client_cert, os.O_RDONLY, self._outside) as path:
+                    # With a password a locked key is refused; without one OpenSSL would ask on the terminal and wait.
+                    context.load_cert_chain(path, password="")
             self._context = context
         return self._context
 
@@ -285,8 +292,11 @@ class UpstreamPool:
         base: Path,
         count: Callable[[str], None],
         bounds: Bounds,
+        outside: Path | None = None,
     ) -> None:
-        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts events by their cause."""
+        """`base`: the folder that relative paths of `edge.yaml` start from; `count` counts events by their cause. No
+        socket or client certificate may lie below `outside`.
+        """
         self._pending = 0
         """Connections that will be made in a moment."""
         self._time = time = timers.time
@@ -294,7 +304,7 @@ class UpstreamPool:
         self._bounds = bounds
         self._waiting: Line = {}
         self.servers = tuple(
-            Server(upstream, time, limits.header_bytes, base, bounds, self._waiting, self._on_room)
+            Server(upstream, time, limits.header_bytes, base, outside, bounds, self._waiting, self._on_room)
             for upstream in upstreams
         )
         self._tasks: set[asyncio.Task[None]] = set()

@@ -22,6 +22,7 @@ from certstore.model.settings.models import Settings
 from certstore.renewal.attempt_lanes import CHECKS_AT_ONCE
 from certstore.renewal.loop import STALLED_AFTER
 from certstore.renewal.renewal_windows import AriClient
+from certstore.store.journal import JournalReader
 from tests.certificates import CertificateAuthority
 from tests.certstore.renewal.scene import Scene, make_settings, scene
 from tests.deadlines import wait_for
@@ -112,6 +113,21 @@ def test_renewal_comes_when_its_time_has_come(stage: Scene) -> None:
         upkeep.maintenance.check_soon("a.test")
         wait_for(lambda: stage.version("a.test") == 2, "a renewal", seconds=60)
     assert [record.doing for record in stage.attempts("a.test")] == ["order", "renew"]
+
+
+def test_an_order_that_has_just_ended_is_not_placed_again(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round has read the journal before the certificate was in it, and decides after the attempt has ended."""
+    maintenance = stage.upkeep().maintenance
+    stage.add("a.test")
+    maintenance.round()
+    monkeypatch.setattr(JournalReader, "poll", lambda reader: None)
+    wait_for(lambda: stage.attempts("a.test") and not maintenance.is_ordering("a.test"), "a certificate", seconds=60)
+    maintenance.check_soon("a.test")
+    maintenance.round()
+    is_ordering = maintenance.is_ordering("a.test")
+    maintenance.stop()
+    assert not is_ordering
+    assert stage.pebble.orders() == 1
 
 
 def test_failure_is_on_record_with_cause_and_next_attempt_and_heals(stage: Scene) -> None:

@@ -13,17 +13,29 @@ import pytest
 
 from certstore.model.certificate.bundle import Refused
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.layout import Layout
 from certstore.model.record import Outcome
+from certstore.model.snapshot import MAIN
 from certstore.store import trial as trial_module
 from certstore.store.journal import JournalWriter
 from certstore.store.trial import Trial
+from certstore.store.versions import live_number, write_stamp
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
-from tests.certstore.stores import SITE, assert_live_is_whole, check_until_decided, drop, drop_pair, served, writing
-from tests.odd_certificates import NAME, Odd, ec, make
+from tests.certstore.stores import (
+    MAIN_HOST,
+    SITE,
+    assert_live_is_whole,
+    check_until_decided,
+    drop,
+    drop_pair,
+    served,
+    writing,
+)
+from tests.odd_certificates import NAME, Odd, make, pss
 
 DIES = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"
-WEAK = make(Odd(intermediate=ec("prime192v1")))
+UNFIT = make(Odd(pss("sha512", 200)))
 """Only the library that serves refuses it."""
 
 
@@ -34,23 +46,23 @@ def uploads(files: dict[str, bytes]) -> list[DroppedFile]:
 def spoil(writer: StoreWriter, site: str, version: int) -> None:
     """As an older release could have left it."""
     for name in ("fullchain.pem", "privkey.pem"):
-        (writer.layout.version(site, version) / name).write_bytes(WEAK[name])
+        (writer.layout.version(site, version) / name).write_bytes(UNFIT[name])
 
 
 def test_a_drop_is_refused_with_the_librarys_reason(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
-        drop(writer, NAME, WEAK)
+        drop(writer, NAME, UNFIT)
         result = check_until_decided(writer, NAME).result
         assert result is not None
         assert (result.outcome, result.reason) == (Outcome.REFUSED, "unservable")
-        assert "ca key too small" in result.message
+        assert "no suitable signature algorithm" in result.message
         assert [each.code for each in writer.problems(NAME)] == ["drop_refused"]
         assert writer.versions(NAME) == (), "nothing of it was written"
 
 
 def test_an_upload_is_refused_in_the_preview_and_when_it_is_forced(tmp_path: Path) -> None:
     with writing(tmp_path, main_host="elsewhere.test") as writer:
-        preview = writer.preview("main", uploads(WEAK))
+        preview = writer.preview("main", uploads(UNFIT))
         assert isinstance(preview.verdict, Refused)
         assert preview.forced is None, "nobody can overrule the library"
         before = served(tmp_path, "main")
@@ -80,6 +92,7 @@ def test_a_drop_that_the_machine_can_not_try_is_tried_again(
     with writing(tmp_path) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(trial_module, "PROGRAM", (sys.executable, "-c", DIES))
+            patch.setattr(trial_module, "FAULT_SECONDS", 0.0)
             writer._state.trial.close()
             drop_pair(writer, SITE, ca.issue(SITE))
             check = check_until_decided(writer, SITE)
@@ -123,3 +136,47 @@ def test_each_step_is_durable_before_the_next_and_live_flips_last(
     assert steps[:2] == ["trial", "trial"], "ahead of the lock, and the gate itself"
     assert set(steps[2:begin]) == synced
     assert steps[begin + 1 : begin + 5] == [f"sync archive/{SITE}", f"rename to live/{SITE}", "sync live", "publish"]
+
+
+# The stamps, which tell other programs to load the certificate again
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("site", [MAIN, SITE])
+@pytest.mark.parametrize("killed_in", ["certstore.store.versions.write_stamp", "certstore.store.versions.os.pwrite"])
+def test_a_kill_right_after_the_flip_does_not_keep_other_programs_on_the_old_certificate(
+    killed_in: str, site: str, tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with writing(tmp_path) as writer:
+        drop_pair(writer, site, ca.issue(site if site != MAIN else MAIN_HOST))
+        check_until_decided(writer, site)
+        before = live_number(writer.layout, site)
+        assert before is not None
+        drop_pair(writer, site, ca.issue(site if site != MAIN else MAIN_HOST))
+        with monkeypatch.context() as patch:
+            patch.setattr(killed_in, die)
+            with pytest.raises(Killed):
+                check_until_decided(writer, site)
+    with writing(tmp_path) as writer:
+        assert live_number(writer.layout, site) == before + 1
+        assert writer.layout.stamp(site).read_text() == f"{before + 1}\n"
+        written = writer.layout.stamp(site).stat().st_mtime_ns
+    with writing(tmp_path) as writer:
+        assert writer.layout.stamp(site).stat().st_mtime_ns == written, "nothing has changed since"
+
+
+@pytest.mark.parametrize("number", [9, 10, 11, 123])
+def test_a_stamp_holds_the_number_and_needs_no_more_room_than_before(number: int, tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.stamps.mkdir()
+    layout.stamp(SITE).write_text("10\n")
+    inode = layout.stamp(SITE).stat().st_ino
+    write_stamp(layout, SITE, number)
+    assert layout.stamp(SITE).read_text() == f"{number}\n"
+    assert layout.stamp(SITE).stat().st_ino == inode

@@ -257,14 +257,16 @@ def test_a_folder_of_anybody_takes_no_name_of_main(tmp_path: Path, ca: Certifica
     [
         {"url": "https://10.0.0.5", "client_cert": "{store}/archive/main/1/combined.pem"},
         {"url": "https://10.0.0.5", "client_cert": "{store}/../link/main/combined.pem"},
-        {"url": "https://10.0.0.5", "client_cert": "store/live/main/combined.pem"},
+        {"url": "https://10.0.0.5", "client_cert": "../store/live/main/combined.pem"},
         {"url": "unix:{store}/control.sock"},
         {"url": "unix:{store}/../link/../control.sock"},
     ],
     ids=["a key", "a key by a link", "a key by a relative path", "the control socket", "the control socket by a link"],
 )
 def test_no_upstream_leads_into_the_store(tmp_path: Path, upstream: dict[str, str]) -> None:
-    with writing(tmp_path / "store") as writer:
+    """Relative paths start where edge.yaml lies, which need not be beside the store."""
+    (tmp_path / "etc").mkdir()
+    with writing(tmp_path / "store", base=tmp_path / "etc") as writer:
         store = writer.layout.root
         (tmp_path / "link").symlink_to(store / "live")
         chosen = {key: value.replace("{store}", str(store)) for key, value in upstream.items()}

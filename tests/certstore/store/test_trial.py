@@ -20,6 +20,7 @@ from certstore.net.tls_server import load_pair, server_context
 from certstore.store import trial as trial_module
 from certstore.store.trial import Trial
 from tests.certificates import CertificateAuthority, Issued
+from tests.deadlines import wait_for
 from tests.odd_certificates import PSS, Odd, converted, make, pss
 from tests.odd_certificates import ec as ec_kind
 from tests.odd_certificates import rsa as rsa_kind
@@ -189,12 +190,42 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     monkeypatch.setattr(trial_module, "PROGRAM", program)
 
 
-@pytest.mark.parametrize("body", ["os.kill(os.getpid(), signal.SIGKILL)", "raise OSError(28, 'No space left')"])
+@pytest.mark.parametrize(
+    "body", ["os.kill(os.getpid(), signal.SIGKILL)", "raise OSError(28, 'No space left')", "time.sleep(600)"]
+)
 def test_what_the_machine_does_is_not_the_certificates_fault(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    stand_in(monkeypatch, body)
-    trial = Trial()
-    with pytest.raises(OSError, match=r"killed|No space"):
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, "WALL_SECONDS", 0.5 if "sleep" in body else 60)
+        stand_in(patch, body)
+        trial = Trial()
+        with pytest.raises(OSError, match=r"killed|No space|within 0.5 s"):
+            trial(files_of(ONE))
+    with pytest.raises(OSError, match=r"killed|No space|within 0.5 s"):
         trial(files_of(ONE))
+    monkeypatch.setattr(trial_module, "FAULT_SECONDS", 0.0)
+    trial._faults.clear()
+    trial._end_child()
+    assert trial(files_of(ONE)) is None
+    trial.close()
+
+
+def test_who_is_answered_from_memory_does_not_wait_for_another_trial(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The writer asks under its lock, and everybody waits for that."""
+    trial, is_asked, may_end = Trial(), tmp_path / "asked", tmp_path / "end"
+    trial(files_of(ONE))
+    trial._end_child()
+    stand_in(
+        monkeypatch, f"open({str(is_asked)!r}, 'w')\n while not os.path.exists({str(may_end)!r}): time.sleep(0.01)"
+    )
+    hostile = threading.Thread(target=trial, args=(files_of(CA.issue("b.test")),))
+    hostile.start()
+    wait_for(is_asked.exists, "the other trial to begin")
+    assert trial(files_of(ONE)) is None
+    assert hostile.is_alive()
+    may_end.touch()
+    hostile.join()
     trial.close()
 
 
@@ -202,7 +233,6 @@ def test_what_the_machine_does_is_not_the_certificates_fault(monkeypatch: pytest
     ("body", "reason"),
     [
         pytest.param("while True: pass", "not done after 1 s of computing", id="computes without end"),
-        pytest.param("time.sleep(600)", "not done after 0.5 s", id="waits without end"),
         pytest.param("bytearray(1 << 30)", "too much memory", id="takes a gigabyte"),
         pytest.param("os.abort()", "SIGABRT", id="crashes"),
         pytest.param("os._exit(7)", "exit code 7", id="exits"),
@@ -210,13 +240,10 @@ def test_what_the_machine_does_is_not_the_certificates_fault(monkeypatch: pytest
 )
 def test_what_the_library_does_not_survive_is_a_reason(monkeypatch: pytest.MonkeyPatch, body: str, reason: str) -> None:
     monkeypatch.setattr(trial_module, "CPU_SECONDS", 1)
-    if "sleep" in body:
-        monkeypatch.setattr(trial_module, "WALL_SECONDS", 0.5)
     with monkeypatch.context() as patch:
         stand_in(patch, body)
         trial = Trial()
         assert reason in (trial(files_of(ONE)) or "")
-    monkeypatch.setattr(trial_module, "WALL_SECONDS", 60)
     trial._end_child()
     assert trial(files_of(CA.issue("b.test"))) is None, "the next one gets a child of its own"
     trial.close()

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome
+from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN
 from certstore.store.drops.processing import DropCheck
 from certstore.store.drops.reading import MAX_FILES
@@ -467,6 +469,70 @@ def test_a_site_with_a_problem_is_checked_at_every_start(tmp_path: Path, monkeyp
             wait_for(lambda: problem_codes(writer, SITE), "the drop to be refused")
     assert checked_at_next_start(root, monkeypatch) == [SITE]
     assert checked_at_next_start(root, monkeypatch) == [SITE]
+
+
+def another_library(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("certstore.store.live_check.library_in_force", lambda: "OpenSSL 9")
+
+
+def another_key(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    (folder / "privkey.pem").write_bytes(CertificateAuthority().issue(SITE).privkey_pem)
+
+
+def a_file_gone(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    (folder / "privkey.pem").unlink()
+
+
+@pytest.mark.parametrize("change", [another_library, another_key, a_file_gone], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("place", ["folder", "file", "none"])
+def test_a_start_looks_at_a_live_version_that_was_not_tried_as_it_is(
+    place: str,
+    change: Callable[[Path, pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    ca: CertificateAuthority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However its drop place looks: nobody may have touched that for months."""
+    root, issued = tmp_path / "store", ca.issue(SITE)
+    age(monkeypatch)
+    with acquire(root) as writer:
+        if place == "folder":
+            drop_pair(writer, SITE, issued)
+        elif place == "file":
+            (writer.layout.domains / f"{SITE}.pem").write_bytes(issued.combined_pem)
+        else:
+            writer.add_site(SITE, SiteSettings(host=SITE))
+            shutil.rmtree(writer.layout.drop_folder(SITE))
+            writer.install_files(SITE, [DroppedFile("all.pem", issued.combined_pem)], source="upload")
+        with watching(writer):
+            pass
+    with monkeypatch.context() as patch:
+        change(root / "archive" / SITE / "1", patch)
+        checked = checked_at_next_start(root, monkeypatch)
+        assert SITE in checked
+        if change is not another_library:
+            with acquire(root) as writer:
+                assert "live_unloadable" in problem_codes(writer, SITE)
+
+
+@pytest.mark.parametrize("is_link_left", [True, False])
+def test_a_start_takes_the_drop_again_where_no_version_is_left(
+    is_link_left: bool, tmp_path: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, issued = tmp_path / "store", ca.issue(SITE)
+    age(monkeypatch)
+    with acquire(root) as writer:
+        drop_pair(writer, SITE, issued)
+        with watching(writer):
+            pass
+    shutil.rmtree(root / "archive" / SITE)
+    if not is_link_left:
+        (root / "live" / SITE).unlink()
+    with acquire(root) as writer:
+        assert problem_codes(writer, SITE) == {"live_unusable"}
+        with watching(writer):
+            wait_served(root, SITE, issued.fingerprint)
+        assert problem_codes(writer, SITE) == set()
 
 
 def test_what_changed_just_now_is_checked_again_at_the_next_start(

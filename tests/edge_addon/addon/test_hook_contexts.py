@@ -11,7 +11,9 @@ from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
 from certstore.model.unloadable import Unloadable
 from edge_addon.addon.hook_contexts import HookContexts
+from edge_addon.transport.tls_contexts import OutOfFiles
 from tests.certificates import CertificateAuthority
+from tests.descriptors import no_free_descriptor
 
 CA = CertificateAuthority()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +50,27 @@ def test_without_its_files_the_live_version_serves_and_then_the_last_good_one(la
     shutil.rmtree(layout.version("a.test", 2))
     assert contexts.get(served("a.test", 3), is_mail=False) is live
     assert contexts.get(served("c.test", 1), is_mail=False) is None
+
+
+def test_without_a_free_descriptor_no_other_certificate_is_served(layout: Layout) -> None:
+    contexts = HookContexts(layout, Settings())
+    before = contexts.get(served("a.test", 1), is_mail=False)
+    with no_free_descriptor():
+        assert contexts.get(served("a.test", 2), is_mail=False) is before
+        with pytest.raises(OutOfFiles):
+            contexts.get(served("b.test", 1), is_mail=False)
+    assert contexts.get(served("a.test", 2), is_mail=False) not in (None, before)
+    assert contexts.unloadable == []
+
+
+def test_descriptors_that_run_out_while_openssl_reads_are_no_fault_of_the_certificate(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = HookContexts(layout, Settings())
+    read, still_read = Path.read_bytes, [(layout.version("b.test", 1) / "privkey.pem").read_bytes()]
+    monkeypatch.setattr(Path, "read_bytes", lambda path: still_read.pop() if still_read else read(path))
+    with no_free_descriptor(), pytest.raises(OutOfFiles):
+        contexts.get(served("b.test", 1), is_mail=False)
 
 
 def test_only_the_contexts_used_last_are_kept(layout: Layout) -> None:

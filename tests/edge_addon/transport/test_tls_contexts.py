@@ -83,6 +83,23 @@ def test_without_a_free_descriptor_no_other_certificate_is_served(layout: Layout
     assert cache.get(other, is_mail=False) is not None
 
 
+def test_descriptors_that_run_out_before_a_stand_in_is_found_are_no_fault_of_the_site(
+    layout: Layout, cache: ContextCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = publish(layout, "a.test", 1, CA.issue("a.test"))
+
+    def refuse(*_: object) -> None:
+        raise ssl.SSLError
+
+    with monkeypatch.context() as patch, no_free_descriptor():
+        patch.setattr("edge_addon.transport.tls_contexts.load_version", refuse)
+        with pytest.raises(OutOfFiles):
+            cache.get(served, is_mail=False)
+        cache.warm(1)
+
+    assert cache.get(served, is_mail=False) is not None
+
+
 def test_the_same_version_gives_the_same_context(layout: Layout, cache: ContextCache) -> None:
     served = publish(layout, "a.test", 1, CA.issue("a.test"))
 
