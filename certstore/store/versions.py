@@ -192,7 +192,7 @@ def make_live(layout: Layout, site: str, number: int) -> None:
 def write_stamp(layout: Layout, site: str, number: int) -> None:
     """Let programs that watch it know."""
     try:
-        layout.stamp(site).write_text(f"{number}\n", encoding="ascii")
+        layout.stamp(site).write_text(f"{number}\n", encoding="utf-8")
     except OSError as error:
         # What is served stands. Programs that watch the stamp see the next activation.
         logger.error("%s can't be written: %s", layout.stamp(site), error.strerror)

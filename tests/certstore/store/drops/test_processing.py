@@ -18,6 +18,7 @@ from certstore.model.snapshot import MAIN
 from certstore.store import site_settings
 from certstore.store.reader import Store
 from certstore.store.site_yaml import FoundSettings, read_site_file
+from certstore.store.unlocking import Effort
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,
@@ -439,6 +440,17 @@ def test_a_drop_that_could_not_be_opened_for_want_of_memory_is_opened_later(
             patched.setattr("certstore.store.unlocking.subprocess.run", no_memory)
             wait_for(lambda: writer.check(SITE).again_in == timedelta(seconds=30), "a check that is put off")
         assert served(tmp_path, SITE) is None
+        result = check_until_decided(writer, SITE).result
+        assert result is not None
+        assert result.outcome is Outcome.DONE
+
+
+def test_a_drop_that_takes_more_effort_than_was_granted_is_no_refusal(tmp_path: Path, ca: CertificateAuthority) -> None:
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"a.p12": ca.issue(SITE).pkcs12(None)})
+        check = writer.check(SITE, Effort.NONE)
+        assert (check.needs, check.result) == (Effort.SHORT, None)
+        assert problem_codes(writer, SITE) == set()
         result = check_until_decided(writer, SITE).result
         assert result is not None
         assert result.outcome is Outcome.DONE
