@@ -82,12 +82,16 @@ class SettleTimer:
 
 @dataclass(frozen=True, slots=True)
 class PendingCheck:
-    """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same."""
+    """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same.
+
+    `is_second_look`: the drop counts as news although it was refused before, until this start has judged it too.
+    """
 
     known: KnownSite
     last: LastDrop | None
     places: DropPlaces
     settings: SettingsCheck
+    is_second_look: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def apply_settings(
                 f"{folder} is not a site yet: it has no site.yaml, and its name is not a host name with a dot"
             )
         return DropCheck(site, None, settings.again_in)
-    return PendingCheck(known, state.last_drop(site), _places(state, known), settings)
+    return PendingCheck(known, state.last_drop(site), _places(state, known), settings, state.is_to_judge_again(known))
 
 
 def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDrop:
@@ -138,7 +142,8 @@ def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDr
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
         known = replace(known, has_drop=True)
-    if drop.is_absent or not is_news(drop.digest, pending.last, known.source):
+    last = None if pending.is_second_look else pending.last
+    if drop.is_absent or not is_news(drop.digest, last, known.source):
         return ReadDrop(drop, known, None)
     unlock, faults = Unlocker(effort), list[OSError]()
 
@@ -180,6 +185,8 @@ def finish_check(
     waits = [pending.settings.again_in, decision.remaining if isinstance(decision, Wait) else None]
     result = None
     if isinstance(decision, Decided):
+        state.judged[site] = frozenset(known.expected_names)
+    if isinstance(decision, Decided) and not _is_known(pending, read, decision, state.refusal(site)):
         counted, source = LastDrop(drop.digest, is_held=False), _source(pending.places, drop)
         attempt = Attempt(known, INTAKE, source, state.clock(), problems, counted)
         result = activate(state, attempt, decision.verdict, live)
@@ -193,6 +200,12 @@ def finish_check(
         state.commit(SiteChange(site, problems=problems))
     again_in = min((each for each in waits if each is not None), default=None)
     return DropCheck(site, result, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
+
+
+def _is_known(pending: PendingCheck, read: ReadDrop, decision: Decided, refusal: str | None) -> bool:
+    """The second look came to what the first one did: that is on record already."""
+    is_same = pending.last is not None and pending.last.digest == read.drop.digest
+    return is_same and isinstance(decision.verdict, Refused) and decision.verdict.message == refusal
 
 
 def _problems(
