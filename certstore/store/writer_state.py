@@ -179,10 +179,13 @@ class WriterState:
         return next((each.message for each in self._standing(site) if each.code == SiteProblem.DROP_REFUSED), None)
 
     def is_to_judge_again(self, known: KnownSite) -> bool:
-        """Whether its drop was refused for other names, by another release perhaps or at another time: each start looks
-        at it once more, and so does a change of the names.
+        """Whether its drop was refused, or became what can't be loaded: by another release perhaps, or at another time.
+        Each start looks at it once more, and at a refused one so does a change of the names.
         """
-        return self.judged.get(known.site) != frozenset(known.expected_names) and self.refusal(known.site) is not None
+        if self.judged.get(known.site) == frozenset(known.expected_names):
+            return False
+        codes = {each.code for each in self._standing(known.site)}
+        return not codes.isdisjoint((SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNLOADABLE))
 
     def last_drop(self, site: str) -> LastDrop | None:
         value = self.drops.get(site)

@@ -27,6 +27,7 @@ from certstore.model.drop_decision import (
 )
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
+from certstore.model.version import Version
 from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
 from certstore.store.site_settings import SettingsBefore, SettingsCheck, check_settings, settings_before
@@ -84,7 +85,7 @@ class SettleTimer:
 class PendingCheck:
     """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same.
 
-    `is_second_look`: the drop counts as news although it was refused before, until this start has judged it too.
+    `is_second_look`: the drop counts as news although it was decided before, until this start has judged it too.
     """
 
     known: KnownSite
@@ -184,9 +185,9 @@ def finish_check(
     problems = _problems(settle_timer, pending, decision)
     waits = [pending.settings.again_in, decision.remaining if isinstance(decision, Wait) else None]
     result = None
-    if isinstance(decision, Decided):
+    if isinstance(decision, Decided) or (pending.is_second_look and not isinstance(decision, Wait)):
         state.judged[site] = frozenset(known.expected_names)
-    if isinstance(decision, Decided) and not _is_known(pending, read, decision, state.refusal(site)):
+    if isinstance(decision, Decided) and not _is_known(pending, decision, drop, state.refusal(site), live):
         counted, source = LastDrop(drop.digest, is_held=False), _source(pending.places, drop)
         attempt = Attempt(known, INTAKE, source, state.clock(), problems, counted)
         result = activate(state, attempt, decision.verdict, live)
@@ -202,10 +203,16 @@ def finish_check(
     return DropCheck(site, result, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
 
 
-def _is_known(pending: PendingCheck, read: ReadDrop, decision: Decided, refusal: str | None) -> bool:
-    """The second look came to what the first one did: that is on record already."""
-    is_same = pending.last is not None and pending.last.digest == read.drop.digest
-    return is_same and isinstance(decision.verdict, Refused) and decision.verdict.message == refusal
+def _is_known(pending: PendingCheck, decision: Decided, drop: Drop, refusal: str | None, live: Version | None) -> bool:
+    """Whether the second look came to what the first one did, which is on record. Of a drop that was taken, only the
+    certificate that is live is news: an upload or a rollback may have followed it.
+    """
+    verdict = decision.verdict
+    if not pending.is_second_look or is_news(drop.digest, pending.last, pending.known.source):
+        return False
+    if refusal is not None:
+        return isinstance(verdict, Refused) and verdict.message == refusal
+    return isinstance(verdict, Refused) or live is None or verdict.primary.fingerprint != live.fingerprint
 
 
 def _problems(
