@@ -291,7 +291,9 @@ class StoreWriter(Store):
                 check = finish_check(self._state, self._settle_timer, pending, read)
             if check is not None:
                 is_lost = self._check_live(site) is not None
-                again_in = check.again_in or _WHILE_UNLOADABLE
+                # What this release makes of the drop may be served.
+                is_next = check.needs is None and site not in self._state.judged
+                again_in = check.again_in or (timedelta() if is_next else _WHILE_UNLOADABLE)
                 return replace(check, again_in=again_in, is_settled=False) if is_lost else check
         return DropCheck(site, again_in=_AFTER_ROUNDS)
 

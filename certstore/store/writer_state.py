@@ -114,6 +114,8 @@ class WriterState:
     _problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     """The problems of the sites seen so far: checking a drop that has not changed opens no file."""
     _logged: set[str] = field(default_factory=set)
+    judged: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The sites whose drop was decided since this start, and for which names."""
 
     def commit(self, change: SiteChange) -> None:
         """Publish what workers have to know, then keep everything else, each file written at most once.
@@ -174,6 +176,19 @@ class WriterState:
         """Of a site that has been checked; records that a full disk did not take are one too."""
         return site in self._unsaved or bool(self._problems.get(site))
 
+    def refusal(self, site: str) -> str | None:
+        """Why its drop was refused, if nothing has gone live since."""
+        return next((each.message for each in self._standing(site) if each.code == SiteProblem.DROP_REFUSED), None)
+
+    def is_to_judge_again(self, known: KnownSite) -> bool:
+        """Whether its drop was refused, or became what can't be loaded: by another release perhaps, or at another time.
+        Each start looks at it once more, and at a refused one so does a change of the names.
+        """
+        if self.judged.get(known.site) == frozenset(known.expected_names):
+            return False
+        codes = {each.code for each in self._standing(known.site)}
+        return not codes.isdisjoint((SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNLOADABLE))
+
     def last_drop(self, site: str) -> LastDrop | None:
         value = self.drops.get(site)
         return None if value is None else LastDrop.from_json(value)
@@ -213,11 +228,14 @@ class WriterState:
             logger.error("%s: what it declares could not be written down: %s", site, error.strerror)
         return touched | changed | self.rivals(site)
 
+    def _standing(self, site: str) -> tuple[Finding, ...]:
+        if (found := self._problems.get(site)) is None:
+            found = self._problems[site] = self.records(site).problems
+        return found
+
     def _keep(self, site: str, record: Record | None, changes: Problems) -> None:
         """Records and problems by one write, and only when something in them is new."""
-        before = self._problems.get(site)
-        if before is None:
-            before = self._problems[site] = self.records(site).problems
+        before = self._standing(site)
         stand = {each.code: each.message for each in before}
         for code, message in changes.items():
             if message is None:

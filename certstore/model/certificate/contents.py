@@ -88,8 +88,12 @@ class TooMuchWork(Exception):
     """Opening a file would take longer than is granted to all that comes in together."""
 
 
+class NotNow(Exception):
+    """Whoever opens the files puts the whole reading off: this says nothing about the files."""
+
+
 type Unlock = Callable[[bytes, bytes | None], Unlocked]
-"""From content and password; raises ValueError when it does not open, TooMuchWork, or OSError."""
+"""From content and password; raises ValueError when it does not open, TooMuchWork, NotNow, or OSError."""
 
 
 def unlock_here(content: bytes, password: bytes | None) -> Unlocked:

@@ -27,6 +27,7 @@ from certstore.model.drop_decision import (
 )
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
+from certstore.model.version import Version
 from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
 from certstore.store.site_settings import SettingsBefore, SettingsCheck, check_settings, settings_before
@@ -82,12 +83,16 @@ class SettleTimer:
 
 @dataclass(frozen=True, slots=True)
 class PendingCheck:
-    """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same."""
+    """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same.
+
+    `is_second_look`: the drop counts as news although it was decided before, until this start has judged it too.
+    """
 
     known: KnownSite
     last: LastDrop | None
     places: DropPlaces
     settings: SettingsCheck
+    is_second_look: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ def apply_settings(
                 f"{folder} is not a site yet: it has no site.yaml, and its name is not a host name with a dot"
             )
         return DropCheck(site, None, settings.again_in)
-    return PendingCheck(known, state.last_drop(site), _places(state, known), settings)
+    return PendingCheck(known, state.last_drop(site), _places(state, known), settings, state.is_to_judge_again(known))
 
 
 def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDrop:
@@ -138,7 +143,8 @@ def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDr
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
         known = replace(known, has_drop=True)
-    if drop.is_absent or not is_news(drop.digest, pending.last, known.source):
+    last = None if pending.is_second_look else pending.last
+    if drop.is_absent or not is_news(drop.digest, last, known.source):
         return ReadDrop(drop, known, None)
     unlock, faults = Unlocker(effort), list[OSError]()
 
@@ -179,7 +185,9 @@ def finish_check(
     problems = _problems(settle_timer, pending, decision)
     waits = [pending.settings.again_in, decision.remaining if isinstance(decision, Wait) else None]
     result = None
-    if isinstance(decision, Decided):
+    if isinstance(decision, Decided) or (pending.is_second_look and not isinstance(decision, Wait)):
+        state.judged[site] = frozenset(known.expected_names)
+    if isinstance(decision, Decided) and not _is_known(pending, decision, drop, state.refusal(site), live):
         counted, source = LastDrop(drop.digest, is_held=False), _source(pending.places, drop)
         attempt = Attempt(known, INTAKE, source, state.clock(), problems, counted)
         result = activate(state, attempt, decision.verdict, live)
@@ -193,6 +201,18 @@ def finish_check(
         state.commit(SiteChange(site, problems=problems))
     again_in = min((each for each in waits if each is not None), default=None)
     return DropCheck(site, result, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
+
+
+def _is_known(pending: PendingCheck, decision: Decided, drop: Drop, refusal: str | None, live: Version | None) -> bool:
+    """Whether the second look came to what the first one did, which is on record. Of a drop that was taken, only the
+    certificate that is live is news: an upload or a rollback may have followed it.
+    """
+    verdict = decision.verdict
+    if not pending.is_second_look or is_news(drop.digest, pending.last, pending.known.source):
+        return False
+    if refusal is not None:
+        return isinstance(verdict, Refused) and verdict.message == refusal
+    return isinstance(verdict, Refused) or live is None or verdict.primary.fingerprint != live.fingerprint
 
 
 def _problems(

@@ -1,6 +1,8 @@
 """Live versions that were not tried yet: which are tried, what the site's problem says, and when it is solved."""
 
+import shutil
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from certstore.store.trial import Trial
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import SITE, check_until_decided, drop_pair, problem_codes, served, writing
+from tests.deadlines import wait_for
 from tests.odd_certificates import Odd, make
 
 WEAK = make(Odd(digest="sha3-256"))
@@ -75,6 +78,42 @@ def test_an_unloadable_live_version_is_a_problem_until_it_is_mended(root: Path) 
             (writer.layout.version(SITE, 2) / name).write_bytes(content)
         assert writer.check(SITE).again_in is None
         assert "live_unloadable" not in problem_codes(writer, SITE)
+
+
+def test_a_drop_of_which_this_release_makes_what_can_be_loaded_is_served(root: Path) -> None:
+    """An older release may have stored the same certificate with a key in another form."""
+    key = Layout(root).version(SITE, 2) / "privkey.pem"
+    key.write_bytes(WEAK["privkey.pem"])
+    with writing(root) as writer:
+        taken = check_until_decided(writer, SITE).result
+        assert taken is not None
+        assert taken.version == 3
+        versions = writer.versions(SITE)
+        assert versions[0].fingerprint == versions[1].fingerprint
+        assert problem_codes(writer, SITE) == set()
+
+
+def test_a_drop_does_not_take_the_place_of_another_certificate_that_can_not_be_loaded(
+    root: Path, ca: CertificateAuthority
+) -> None:
+    with writing(root) as writer:
+        writer.install_files(SITE, [DroppedFile("all", ca.issue(SITE).combined_pem)], source="upload")
+    spoil(Layout(root), SITE, 3)
+    with writing(root) as writer:
+        assert writer.check(SITE).again_in == timedelta()
+        check = writer.check(SITE)
+        assert check.result is None
+        assert check.again_in is not None
+        assert check.again_in > timedelta(seconds=1)
+        assert problem_codes(writer, SITE) == {"live_unloadable"}
+
+
+def test_without_a_drop_there_is_one_second_look(root: Path) -> None:
+    spoil(Layout(root), SITE, 2)
+    shutil.rmtree(Layout(root).drop_folder(SITE))
+    with writing(root) as writer:
+        wait_for(lambda: (writer.check(SITE).again_in or timedelta()) > timedelta(seconds=1), "an end of the looks")
+        assert "live_unloadable" in problem_codes(writer, SITE)
 
 
 def test_going_back_solves_it(root: Path) -> None:

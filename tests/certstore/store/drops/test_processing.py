@@ -18,6 +18,8 @@ from certstore.model.snapshot import MAIN
 from certstore.store import site_settings
 from certstore.store.reader import Store
 from certstore.store.site_yaml import FoundSettings, read_site_file
+from certstore.store.unlocking import Effort
+from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,
@@ -210,6 +212,64 @@ def test_a_drop_that_still_lies_there_does_not_undo_a_rollback_or_an_upload(
         drop_pair(writer, SITE, third)
         check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == third.fingerprint
+
+
+def refusals(writer: StoreWriter) -> list[str]:
+    return [each.reason for each in writer.records(SITE) if each.outcome is Outcome.REFUSED]
+
+
+def test_a_start_judges_a_refused_drop_again(tmp_path: Path, ca: CertificateAuthority) -> None:
+    """An older release may have refused it, or the clock was wrong."""
+    issued, long_ago = ca.issue(SITE), datetime.now(UTC) - timedelta(days=1000)
+    with writing(tmp_path, clock=lambda: long_ago) as writer:
+        drop_pair(writer, SITE, issued)
+        check_until_decided(writer, SITE)
+        assert problem_codes(writer, SITE) == {"drop_refused"}
+    with writing(tmp_path) as writer:
+        check_until_decided(writer, SITE)
+        assert problem_codes(writer, SITE) == set()
+        assert served(tmp_path, SITE) == issued.fingerprint
+
+
+def test_a_drop_that_is_refused_again_for_the_same_reason_is_recorded_once(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    folder = tmp_path / "domains" / SITE
+    folder.mkdir(parents=True)
+    (folder / "all.pem").write_bytes(ca.issue(SITE).fullchain_pem)
+    for _ in range(3):
+        with writing(tmp_path) as writer:
+            assert check_until_decided(writer, SITE).again_in is None
+            assert refusals(writer) == ["no_key"]
+            assert problem_codes(writer, SITE) == {"drop_refused"}
+
+
+def test_a_refused_drop_that_others_followed_does_not_come_back_with_a_start(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    uploaded, long_ago = ca.issue(SITE), datetime.now(UTC) - timedelta(days=1000)
+    with writing(tmp_path, clock=lambda: long_ago) as writer:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        check_until_decided(writer, SITE)
+        now = datetime.now(UTC)
+        writer.install_files(SITE, [DroppedFile("all", uploaded.combined_pem)], source="upload", now=now)
+    with writing(tmp_path) as writer:
+        assert check_until_decided(writer, SITE).result is None
+        assert served(tmp_path, SITE) == uploaded.fingerprint
+
+
+def test_a_drop_that_was_refused_for_its_names_is_taken_when_the_site_has_them(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    issued = ca.issue("www.client-a.test")
+    with writing(tmp_path) as writer:
+        drop_pair(writer, SITE, issued)
+        check_until_decided(writer, SITE)
+        assert refusals(writer) == ["wrong_name"]
+        (tmp_path / "domains" / SITE / "site.yaml").write_text("host: www.client-a.test\n")
+        check_until_decided(writer, SITE)
+        assert served(tmp_path, SITE) == issued.fingerprint
+        assert problem_codes(writer, SITE) == set()
 
 
 # What is not complete yet
@@ -439,6 +499,17 @@ def test_a_drop_that_could_not_be_opened_for_want_of_memory_is_opened_later(
             patched.setattr("certstore.store.unlocking.subprocess.run", no_memory)
             wait_for(lambda: writer.check(SITE).again_in == timedelta(seconds=30), "a check that is put off")
         assert served(tmp_path, SITE) is None
+        result = check_until_decided(writer, SITE).result
+        assert result is not None
+        assert result.outcome is Outcome.DONE
+
+
+def test_a_drop_that_takes_more_effort_than_was_granted_is_no_refusal(tmp_path: Path, ca: CertificateAuthority) -> None:
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"a.p12": ca.issue(SITE).pkcs12(None)})
+        check = writer.check(SITE, Effort.NONE)
+        assert (check.needs, check.result) == (Effort.SHORT, None)
+        assert problem_codes(writer, SITE) == set()
         result = check_until_decided(writer, SITE).result
         assert result is not None
         assert result.outcome is Outcome.DONE
