@@ -38,6 +38,15 @@ def parse_host_port(text: object) -> object:
     return HostPort(host or "::", int(port))
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an IP address, without brackets, and not a name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_network(text: object) -> object:
     """An address or network in text; a bare number or boolean, which `ipaddress` would accept, is a mistake."""
     if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from certstore.model.settings.addresses import CertificateName, HostName, HostPort, HostPortField, NetworkField
+from certstore.model.settings.addresses import (
+    CertificateName,
+    HostName,
+    HostPort,
+    HostPortField,
+    NetworkField,
+    is_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,9 @@ def test_host_names_are_lower_case_a_labels() -> None:
 )
 def test_certificates_are_for_names_or_addresses(text: str, name: str) -> None:
     assert TypeAdapter(CertificateName).validate_python(text) == name
+
+
+def test_an_address_is_told_from_a_name() -> None:
+    assert is_address("::1")
+    assert is_address("10.0.0.5")
+    assert not any(map(is_address, ("a.test", "[::1]", "10.0.0", "")))
