@@ -24,9 +24,9 @@ from certstore.net.lanes import Budget
 
 MAX_REDIRECTS = 10
 ADDRESS_SECONDS = 6.0
-"""For one address with all its redirects."""
+"""Time for one address with all its redirects."""
 _ANSWER_LIMIT = 65_536
-"""Of head and body together: the token's answer is a hundredth of it."""
+"""Bytes of head and body together: the token's answer is a hundredth of it."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 

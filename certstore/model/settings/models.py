@@ -249,17 +249,17 @@ class Limits(Model):
     mail_idle_seconds: float = Field(2100, gt=0, le=LONGEST_SECONDS)
     drain_seconds: float = Field(60, ge=0, le=LONGEST_SECONDS)
     connections: int = Field(20000, ge=1)
-    """Of all workers together, like the next one."""
+    """All limits of connections count those of all workers together."""
     connections_per_address: int = Field(500, ge=1)
-    """Of one IPv4 address, or of one IPv6 network of 64 bits."""
+    """Connections of one IPv4 address, or of one IPv6 network of 64 bits."""
     connections_per_network: int = Field(4000, ge=1)
-    """Of one IPv6 network of 48 bits, which is what providers give to one customer."""
+    """Connections of one IPv6 network of 48 bits, which is what providers give to one customer."""
     http2_streams: int = Field(100, ge=1, le=1000)
     """Requests that one HTTP/2 connection may have under way."""
     upstream_connections: int = Field(20000, ge=1)
-    """In use at the same time in one worker, to the web servers of one site."""
+    """Connections in use at the same time in one worker, to the web servers of one site."""
     upstream_connections_per_address: int | None = Field(None, ge=1)
-    """In use at the same time in one worker, for one address; None: as many as `connections_per_address`."""
+    """Those in use in one worker for clients of one address; None: as many as `connections_per_address`."""
 
 
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]
@@ -282,7 +282,7 @@ class AcmeSettings(Model):
     second_directory: str | None = None
     resolver: HostPortField | None = None
     probe_private: bool = False
-    """Whether preflights may ask private addresses too, where names have such addresses inside the own network."""
+    """Whether preflights may ask private addresses too, because names have such addresses inside your network."""
 
     @field_validator("directory", "second_directory")
     @classmethod
@@ -383,7 +383,7 @@ class Settings(Model):
 
 
 NAMES_LIMIT = 100
-"""Of a site: CAs put no more into a certificate."""
+"""Names of one site: CAs put no more into a certificate."""
 
 
 class SiteSettings(Model):
@@ -396,7 +396,7 @@ class SiteSettings(Model):
     upstream: Upstreams | None = None
     inspect: bool = False
     contact: Annotated[tuple[AddressField, ...], AfterValidator(check_contacts)] = ()
-    """Whoever writes a site.yaml has mails sent to these: a few, not a list."""
+    """Addresses that get the site's warnings: a few, because anybody who writes a site.yaml can name them."""
     profile: str | None = None
     key_type: KeyType | None = None
 
