@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.resolver
 
 from certstore.model.renewal.preflight_facts import CaaFacts, Lookup
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 from certstore.net.lanes import Budget
 
 LIFETIME_SECONDS = 8.0

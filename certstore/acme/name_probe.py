@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
@@ -19,14 +18,15 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from certstore.acme.dns_facts import Resolver
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts
+from certstore.model.settings.addresses import is_address
 from certstore.net.bounded_http import AnswerTooLong, BoundedStream, Deadline
 from certstore.net.lanes import Budget
 
 MAX_REDIRECTS = 10
 ADDRESS_SECONDS = 6.0
-"""For one address with all its redirects."""
+"""Time for one address with all its redirects."""
 _ANSWER_LIMIT = 65_536
-"""Of head and body together: the token's answer is a hundredth of it."""
+"""Bytes of head and body together: the token's answer is a hundredth of it."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -142,15 +142,7 @@ def _target(url: str, location: str) -> str | None:
     except ValueError:
         return None
     usual = {("http", None), ("http", 80), ("https", None), ("https", 443)}
-    return target if parts.hostname and place in usual and not _is_address(parts.hostname) else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return target if parts.hostname and place in usual and not is_address(parts.hostname) else None
 
 
 def _timed_out(facts: ProbeFacts) -> ProbeFacts:

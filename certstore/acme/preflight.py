@@ -1,6 +1,6 @@
 """Checks before an order what the CA will check: gathers facts and returns what they mean as findings.
 
-Whoever owns a name chooses its DNS servers and addresses. So each name has its time, and all names together have one:
+The owner of a name chooses its DNS servers and addresses. So each name has its time, and all names together have one:
 what is not known by then is doubtful, and the CA is asked all the same.
 
 Decides nothing: `preflight_findings` says what a fact means, and `partial_order` what follows from it.
@@ -34,9 +34,9 @@ from certstore.net.lanes import Budget, gather
 
 NAME_SECONDS = 20.0
 PREFLIGHT_SECONDS = 60.0
-"""For all names of an order together."""
+"""Time for all names of an order together."""
 ADDRESSES_MOST = 4
-"""Of one name, a CA asks one or two."""
+"""Addresses of one name that are asked; a CA asks one or two."""
 _AT_ONCE = 8
 _DIRECTORY_SECONDS = 15
 

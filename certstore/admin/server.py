@@ -24,7 +24,7 @@ from certstore.admin.live.site_index import SiteIndex
 from certstore.admin.live.streams import Streams
 from certstore.admin.live.uploads import Uploads
 from certstore.control.console import ConsoleContext
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 from certstore.people.access import Access
 from certstore.people.invitations import FIRST
 from certstore.people.passwords import Passwords

@@ -52,7 +52,11 @@ def install(
         _file_option("--password-file", "File whose first line is the password of the .p12 or the key; - reads stdin."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Accept a certificate that has expired or does not cover the site's names.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Accept a certificate that has expired, lacks the site's names, or that some clients refuse.",
+        ),
     ] = False,
     config: Config = None,
     as_json: AsJson = False,

@@ -15,7 +15,7 @@ from pathlib import Path
 def repair_command(path: Path) -> str:
     """One sentence with the commands. They grant access to the user that this process runs as, and to nobody else.
 
-    No command for what lies outside of the path's folder: whoever may write there could have it lead to a file of
+    No command for what lies outside of the path's folder: a person who may write there could make it lead to a file of
     root's, and an administrator would hand that out.
     """
     user = _user_name()

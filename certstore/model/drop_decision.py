@@ -128,7 +128,7 @@ def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | Non
 
 
 def _instead_of_less(left_out: Finding) -> Finding:
-    """Of a drop that can't be read as a whole, an older certificate is not what was meant."""
+    """The refusal of an older certificate from a drop of which a part can't be read: it is not what was meant."""
     remedy = "but what can be read is older or less than what is served; repair or remove the rest"
     return refusal(Refusal.UNREADABLE, f"{left_out.message}, {remedy}")
 

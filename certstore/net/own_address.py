@@ -7,7 +7,8 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from certstore.model.settings.models import HostPort, ListenerSettings
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings
 from certstore.model.trusted_proxies import Network, is_trusted_proxy
 
 PROXY_V2_LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"

@@ -21,7 +21,7 @@ _RETRIES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), t
 _REFUSED_AGAIN = timedelta(hours=6)
 NOTICES_A_ROUND = 100
 NEWCOMERS_A_DAY = 1000
-"""Recipients whom only sites name, and who were never told anything: whoever writes a site.yaml could name anybody."""
+"""Recipients whom only sites name, and who have never got a mail: the writer of a site.yaml can name anybody."""
 
 
 class Outbox:

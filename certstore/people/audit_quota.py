@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 HOUR = timedelta(hours=1)
 DONE_MOST = 5000
-"""Of actions that the actor had the right to, started or done."""
+"""Entries about actions that the actor had the right to, started or done."""
 REFUSED_MOST = 300
-"""Of all others. Nobody in particular, who fails to sign in, is one actor."""
+"""All other entries. Strangers who fail to sign in are one actor together."""
 _GRANTED = frozenset({"done", "started"})
 
 

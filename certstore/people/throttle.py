@@ -85,7 +85,7 @@ class Throttle:
 
 
 def _keys(name: str, address: str) -> tuple[str, str, str]:
-    """Of the name, the address, and both together."""
+    """Keys of the name, the address, and both together."""
     key = _key(address)
     return f"name {name}", key, f"{key} {name}"
 

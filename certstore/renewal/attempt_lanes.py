@@ -1,6 +1,6 @@
 """The threads on which attempts run: checks of a site's servers apart from orders, and slow orders apart from others.
 
-Whoever owns a site's names decides how long its servers take to answer. A check is short and bounded, and has lanes
+The owner of a site's names decides how long its servers take to answer. A check is short and bounded, and has lanes
 that no order waits for. An order for servers that were found slow, or that failed last time, has lanes that no other
 order waits for.
 """

@@ -27,7 +27,7 @@ from certstore.store.versions import digest_of
 logger = logging.getLogger(__name__)
 
 CPU_SECONDS = 2
-"""For one trial. That of an EC certificate takes 2 ms, that of RSA with 8192 bits 50 ms."""
+"""Time for one trial. That of an EC certificate takes 2 ms, that of RSA with 8192 bits 50 ms."""
 WALL_SECONDS = 20.0
 MEMORY = 256 << 20
 """Bytes of address space. The program needs 40 MB."""

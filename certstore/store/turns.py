@@ -1,4 +1,4 @@
-"""Lets a few callers work at once, and only one of each owner's: who asks for much waits for themselves.
+"""Lets a few callers work at once, and only one of each owner's: an owner who asks for much delays only that owner.
 
 In the order in which they came. Knows nothing of the work.
 """
@@ -19,7 +19,7 @@ class Turns:
         self.refused = 0
         self._at_once = at_once
         self._owners: dict[object, str] = {}
-        """By ticket, in the order of their coming."""
+        """Owners by ticket, in the order in which they came."""
         self._working: set[object] = set()
         self._changed = threading.Condition()
 

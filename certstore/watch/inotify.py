@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_LINK_FOLDERS = 2048
 """The system has a limit for all watches of a user, which drop folders need too."""
 LINK_FOLDERS_OF_PLACE = 16
-"""Whoever drops links does not use up the watches for others."""
+"""A client who drops links must not use up the watches of others."""
 
 # Reading a drop makes events too (open, close): only changes are asked for, or checking would never end.
 _KINDS: list[type[FileSystemEvent]] = [

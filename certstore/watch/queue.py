@@ -2,7 +2,7 @@
 
 A touched place is due when it has been quiet for a moment, or after a longest wait when it never is. The thousands of
 places that a scan may find wait behind those that were just touched. Of one tenant only one place is checked at a time:
-whoever drops much waits for themselves. Safe for several threads; knows no files.
+a client who drops much delays only that client. Safe for several threads; knows no files.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class CheckQueue:
             self._changed.notify_all()
 
     def _is_free(self, place: Place) -> bool:
-        """Of one that is being checked it is noted that it is due again."""
+        """Whether no check of the place runs; if one does, note that the place is due again."""
         if place in self._taken:
             self._again.add(place)
             return False

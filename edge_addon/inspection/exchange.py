@@ -66,7 +66,7 @@ class InspectedExchange:
     """Announces it to them."""
     _find_pool: PoolFinder
     _budget: BodyBudget
-    """Of the client connection."""
+    """What the client connection may hold in whole bodies."""
     _client: ExchangeClient
     _pool: UpstreamPool
     _method: bytes

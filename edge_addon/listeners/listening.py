@@ -12,7 +12,8 @@ import math
 import socket
 from collections.abc import Iterator, Sequence
 
-from certstore.model.settings.models import HostPort, ListenerSettings
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings
 from edge_addon.listeners.sockets import OpenSocket, open_sockets, socket_facts
 from edge_addon.transport.tcp import enable_keepalive
 

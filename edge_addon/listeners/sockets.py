@@ -12,7 +12,8 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from certstore.model.settings.models import HostPort, ListenerSettings
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings
 from edge_addon.listeners.port_owner import find_port_owner
 from edge_addon.transport.tcp import enable_keepalive
 

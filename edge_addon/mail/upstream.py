@@ -15,7 +15,8 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from certstore.model.settings.models import HostPort, ListenerSettings, UpstreamTls
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings, UpstreamTls
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
 from edge_addon.transport.tcp import close_with_deadline, enable_keepalive_of
 

@@ -27,24 +27,25 @@ _V4_MAPPED = bytes(10) + b"\xff\xff"
 
 def client_key(host: str) -> str | bytes:
     """What counts as one client: an IPv4 address, or the /64 network of an IPv6 address (RFC 6177 §2)."""
-    if ":" not in host:
-        return host
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-    except OSError:
+    packed = _packed_v6(host)
+    if packed is None:
         return host
     return packed if packed.startswith(_V4_MAPPED) else packed[:8]
 
 
 def network_key(host: str) -> bytes | None:
     """The /48 network of an IPv6 address, which providers give to one customer (RFC 6177 §2); None for IPv4."""
+    packed = _packed_v6(host)
+    return None if packed is None or packed.startswith(_V4_MAPPED) else packed[:6]
+
+
+def _packed_v6(host: str) -> bytes | None:
     if ":" not in host:
         return None
     try:
-        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     except OSError:
         return None
-    return None if packed.startswith(_V4_MAPPED) else packed[:6]
 
 
 class ConnectionCounts:

@@ -15,9 +15,9 @@ from certstore.model.settings.models import Limits
 from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
-from edge_addon.http.framing import RequestHead, ResponseHead, parse_request
+from edge_addon.http.framing import RequestHead, ResponseHead
+from edge_addon.http.head_reader import HeadReader
 from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS, UPGRADE_SECONDS
-from edge_addon.http.partial_head import PartialHead, skip_empty_lines
 from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
@@ -58,17 +58,15 @@ class Http1Session:
     _body: RequestBody | None = None
     _buffer: bytes | bytearray = b""
     """What waits until the answer before it is complete."""
-    _empty_lines: int = 0
     _exchange: RequestExchange | None = None
     _has_answered: bool = False
+    _heads: HeadReader = field(init=False)
     _is_chunked: bool = False
     _is_closing: bool = False
     _is_draining: bool = False
     _is_eof: bool = False
     _is_write_paused: bool = False
     _limits: Limits = field(init=False)
-    _partial: PartialHead | None = None
-    """A head that has come in part; nothing waits behind it."""
     _phase: _Phase = _Phase.HEAD
     _rate: BodyRate = field(init=False)
     _read_pause: ReadPause = field(init=False)
@@ -82,6 +80,7 @@ class Http1Session:
         self.logins = ClientLogins(self)
         self._admission = Admission(channel, plane)
         self.usage = plane.usage_of(channel.client.host)
+        self._heads = HeadReader(self._limits.header_bytes)
         self._read_pause = ReadPause(channel)
         self._report = Report(channel, plane)
         self._timer = plane.timers.timer()
@@ -90,7 +89,7 @@ class Http1Session:
 
     @property
     def is_idle(self) -> bool:
-        is_between = self._phase is _Phase.HEAD and not self._buffer and self._partial is None
+        is_between = self._phase is _Phase.HEAD and not self._buffer and not self._heads.is_partial
         return is_between or self._phase is _Phase.CLOSED
 
     @property
@@ -102,9 +101,7 @@ class Http1Session:
     def data_received(self, data: bytes) -> None:
         phase = self._phase
         if phase is _Phase.HEAD:
-            if self._partial is not None:
-                self._read_more_head(self._partial, data)
-            elif not self._buffer:
+            if not self._buffer:
                 self._read_requests(data)
             elif self._is_write_paused:
                 self._keep(_joined(self._buffer, data))
@@ -184,55 +181,26 @@ class Http1Session:
 
     def _read_requests(self, data: bytes) -> None:
         """Read requests until one is under way or the rest is incomplete."""
+        has_begun = self._heads.is_partial or bool(self._buffer)
         while data and self._phase is _Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
-            end = data.find(b"\r\n\r\n")
-            if end <= 0 or data[0] == 0x0D or end > self._limits.header_bytes:
-                rest = self._read_partial(data)
-                if len(rest) == len(data):
-                    break
-                data = rest
-                continue
             try:
-                head = parse_request(data[:end])
-                data = self._begin(head, data[end + 4 :])
+                head, data = self._heads.read(data)
+                if head is not None:
+                    data, has_begun = self._begin(head, data), False
+                    continue
             except BadMessage as error:
                 self._refuse(error)
                 return
+            if not has_begun and (data or self._heads.is_partial):
+                # A head has this long from its first byte, even if it trickles in.
+                self._timer.set(self._limits.head_seconds, self._request_timed_out)
+            break
         if self._phase is not _Phase.CLOSED:
             self._keep(data)
-
-    def _read_partial(self, data: bytes) -> bytes:
-        """Treat a head that is incomplete, too large, or behind empty lines; return what is left to read."""
-        try:
-            rest, self._empty_lines = skip_empty_lines(data, self._empty_lines)
-            if len(rest) < len(data):
-                return rest
-            if data != b"\r":  # that may become an empty line
-                partial = PartialHead(self._limits.header_bytes)
-                partial.feed(data)
-                self._partial, data = partial, b""
-        except BadMessage as error:
-            self._refuse(error)
-            return b""
-        if not self._buffer:
-            # A head has this long from its first byte, even if it trickles in.
-            self._timer.set(self._limits.head_seconds, self._request_timed_out)
-        return data
-
-    def _read_more_head(self, partial: PartialHead, data: bytes) -> None:
-        try:
-            whole = partial.feed(data)
-        except BadMessage as error:
-            self._refuse(error)
-            return
-        if whole is not None:
-            self._partial = None
-            self._read_requests(whole)
 
     def _begin(self, head: RequestHead, rest: bytes) -> bytes:
         """Answer or send on the request; return what of `rest` is not part of it. Raises BadMessage."""
         self._report.begin(head)
-        self._empty_lines = 0
         self._body = None
         self._is_chunked = False
         verdict = self._admission.admit(head)
@@ -444,8 +412,9 @@ class Http1Session:
 
     def _close(self, *, is_cut: bool = False) -> None:
         self._phase = _Phase.CLOSED
-        self._exchange = self._partial = None
+        self._exchange = None
         self._buffer = b""
+        self._heads.drop()
         self._timer.cancel()
         (self._channel.abort if is_cut else self._channel.close)()
 

@@ -99,7 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
     is_active: bool = False
     """Whether the owner counts it as in use; set by the owner."""
     usage: AddressUsage | None = None
-    """Of the client's address, while it is in use; set by the pool."""
+    """What the client's address uses, while the connection is in use; set by the pool."""
     is_open: bool = False
     """Whether it counts as open; set by the owner."""
     is_reused: bool = False

@@ -142,7 +142,7 @@ class Upload(Shape):
 
     files: Annotated[list[FileShape], Field(max_length=20)]
     password: str | None = Field(None, description="Opens a PKCS #12 file or an encrypted key.", repr=False)
-    force: bool = Field(False, description="Install it although it has expired or does not cover the site's names.")
+    force: bool = Field(False, description="Install it even if it has expired, lacks names, or some clients refuse it.")
 
 
 class PreviewShape(BaseModel):

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from certstore.model.settings.addresses import is_address
 from certstore.model.settings.models import Settings
 from certstore.model.trusted_proxies import Network, is_trusted_proxy
 
@@ -60,7 +61,7 @@ class Origins:
 
     def is_ours(self, host: str) -> bool:
         """False for a foreign name that points to this address (DNS rebinding)."""
-        return _is_address(host) or host in self.hosts()
+        return is_address(host) or host in self.hosts()
 
     def client_address(self, peer: str, host: str, forwarded: str) -> str:
         """Behind the edge, the address that the edge saw, or the one that a trusted proxy in front of it saw. Nobody
@@ -69,7 +70,7 @@ class Origins:
             return peer
         address = peer
         for said in reversed(forwarded.split(",")):
-            if not _is_address(said.strip()):
+            if not is_address(said.strip()):
                 break
             address = str(ipaddress.ip_address(said.strip()))
             if not is_trusted_proxy(address, self.trusted):
@@ -84,15 +85,7 @@ def host_of(header: str) -> str:
 
 
 def _is_loopback(peer: str) -> bool:
-    return _is_address(peer) and ipaddress.ip_address(peer).is_loopback
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return is_address(peer) and ipaddress.ip_address(peer).is_loopback
 
 
 class BodyTooLarge(Exception):

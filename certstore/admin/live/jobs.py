@@ -21,7 +21,7 @@ from certstore.model.progress import Tell
 
 AT_ONCE = 8
 AT_ONCE_PER_CUSTOMER = 3
-"""Of an actor limited to some sites: one customer's slow servers must leave room for the checks of others."""
+"""Jobs of an actor limited to some sites: one customer's slow servers must leave room for the checks of others."""
 _KEPT = 200
 _STEPS_KEPT = 500
 

@@ -23,7 +23,7 @@ _END_OF_CONTENTS = b"\x00\x00"
 _LONG_TAG = 0x1F
 _DEPTH_LIMIT = 24
 _ELEMENTS_LIMIT = 50_000
-"""Of one structure in BER; a collection of two hundred certificates has fewer."""
+"""Elements of one structure in BER; a collection of two hundred certificates has fewer."""
 _PKCS12_VERSION = b"\x03"
 
 type Element = tuple[int, int, int]

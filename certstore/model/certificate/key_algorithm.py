@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_INTEGER, _OCTET_STRING, _SEQUENCE = 0x02, 0x04, 0x30
-_RSA = {bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a864886f70d01010a")}
-_EC = bytes.fromhex("2a8648ce3d0201")
+from certstore.model.certificate.der import INTEGER, OCTET_STRING, SEQUENCE, elements, object_identifier
+
+_RSA = {object_identifier("1.2.840.113549.1.1.1"), object_identifier("1.2.840.113549.1.1.10")}
+_EC = object_identifier("1.2.840.10045.2.1")
 _OTHERS = {
-    bytes.fromhex("2b6570"): "an Ed25519 key",
-    bytes.fromhex("2b6571"): "an Ed448 key",
-    bytes.fromhex("2b656e"): "an X25519 key",
-    bytes.fromhex("2b656f"): "an X448 key",
-    bytes.fromhex("2a8648ce380401"): "a DSA key",
-    bytes.fromhex("2a864886f70d010301"): "a Diffie-Hellman key",
+    object_identifier("1.3.101.112"): "an Ed25519 key",
+    object_identifier("1.3.101.113"): "an Ed448 key",
+    object_identifier("1.3.101.110"): "an X25519 key",
+    object_identifier("1.3.101.111"): "an X448 key",
+    object_identifier("1.2.840.10040.4.1"): "a DSA key",
+    object_identifier("1.2.840.113549.1.3.1"): "a Diffie-Hellman key",
 }
 _RSA_NUMBERS = 9
 _NUMBER_LIMIT = 16384 // 8 + 1
@@ -30,21 +31,21 @@ def why_not_loaded(key: bytes) -> str | None:
 
     Of damaged bytes the crypto library finds out more.
     """
-    parts = list(_elements(_content(key)))[: _RSA_NUMBERS + 1]
+    parts = list(_parts(_content(key)))[: _RSA_NUMBERS + 1]
     tags = [tag for tag, _ in parts]
-    if tags[:3] == [_INTEGER, _SEQUENCE, _OCTET_STRING]:
+    if tags[:3] == [INTEGER, SEQUENCE, OCTET_STRING]:
         return _why_not_pkcs8(key, parts[1][1], parts[2][1])
-    if tags[:2] == [_INTEGER, _OCTET_STRING]:
+    if tags[:2] == [INTEGER, OCTET_STRING]:
         return _why_not_ec(key)
-    if tags[:2] == [_INTEGER, _INTEGER]:
+    if tags[:2] == [INTEGER, INTEGER]:
         return _why_not_rsa(parts) if len(parts) >= _RSA_NUMBERS else "a DSA key"
     return None
 
 
 def _why_not_pkcs8(key: bytes, algorithm: bytes, private: bytes) -> str | None:
-    identifier = next(_elements(algorithm), (0, b""))[1]
+    identifier = next(_parts(algorithm), (0, b""))[1]
     if identifier in _RSA:
-        return _why_not_rsa(list(_elements(_content(private))))
+        return _why_not_rsa(list(_parts(_content(private))))
     return _why_not_ec(key) if identifier == _EC else _OTHERS.get(identifier, "a key of an unusual kind")
 
 
@@ -60,24 +61,15 @@ def _why_not_ec(key: bytes) -> str | None:
     return f"an EC key of more than {_EC_LIMIT} bytes" if len(key) > _EC_LIMIT else None
 
 
-def _content(element: bytes) -> bytes:
-    tag, value = next(_elements(element), (0, b""))
-    return value if tag == _SEQUENCE else b""
+def _content(structure: bytes) -> bytes:
+    tag, value = next(_parts(structure), (0, b""))
+    return value if tag == SEQUENCE else b""
 
 
-def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+def _parts(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and value of the elements one behind the other, up to the first one that is cut short or has no length."""
-    position = 0
-    while position + 2 <= len(content):
-        tag, length = content[position], content[position + 1]
-        start = position + 2
-        if length >= 0x80:
-            size = length & 0x7F
-            if not 1 <= size <= 4:
-                return
-            length = int.from_bytes(content[start : start + size], "big")
-            start += size
-        if start + length > len(content):
-            return
-        yield tag, content[start : start + length]
-        position = start + length
+    try:
+        for tag, start, end in elements(content, 0, len(content)):
+            yield tag, content[start:end]
+    except ValueError:
+        return

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

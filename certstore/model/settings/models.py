@@ -6,15 +6,21 @@ reported here. Paths stay as written: the code that opens one resolves it agains
 
 from __future__ import annotations
 
-import ipaddress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from certstore.model.names import DomainName, InvalidName
+from certstore.model.settings.addresses import (
+    CertificateName,
+    HostName,
+    HostPort,
+    HostPortField,
+    NetworkField,
+    domain_name,
+)
 from certstore.model.settings.mail_address import check_contacts, parse_address, parse_sender
 from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
@@ -32,44 +38,10 @@ class Source(StrEnum):
     MAIN = "main"
 
 
-class HostPort(NamedTuple):
-    """An address as written: an IP literal without brackets or a host name, and a port (0: the system chooses one)."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_host_port(text: object) -> object:
-    """`host:port`, `[v6]:port` or `:port` (every address); raises ValueError with what is allowed."""
-    if isinstance(text, HostPort):
-        return text
-    host, separator, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
-    bracketed = host.startswith("[") and host.endswith("]")
-    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
-    if not separator or not is_port or (":" in host and not bracketed):
-        raise ValueError("expected host:port, for example 127.0.0.1:8080 or [::1]:8080")
-    host = host[1:-1] if bracketed else host
-    if bracketed:
-        ipaddress.IPv6Address(host)
-    return HostPort(host or "::", int(port))
-
-
-def parse_network(text: object) -> object:
-    """An address or network in text; a bare number or boolean, which `ipaddress` would accept, is a mistake."""
-    if not isinstance(text, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        raise ValueError("expected an address or network, for example 10.0.0.5 or 10.0.0.0/8")  # noqa: TRY004
-    return text
-
-
 AddressField = Annotated[str, BeforeValidator(parse_address)]
 SenderField = Annotated[str, BeforeValidator(parse_sender)]
-NetworkField = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
 HeaderName = Annotated[str, AfterValidator(parse_header_name)]
 HeaderValue = Annotated[str, AfterValidator(parse_header_value)]
-HostPortField = Annotated[HostPort, BeforeValidator(parse_host_port)]
 
 
 class Model(BaseModel):
@@ -117,31 +89,6 @@ class ListenerKind(StrEnum):
     def is_clear_text(self) -> bool:
         """Connections never become TLS."""
         return self in (ListenerKind.HTTP, ListenerKind.HEALTH)
-
-
-def _domain_name(text: Any, *, wildcard: bool = False) -> str:
-    if not isinstance(text, str):
-        raise ValueError("expected a host name")  # noqa: TRY004  pydantic turns a ValueError into its own report
-    try:
-        return DomainName.parse(text, wildcard=wildcard).value
-    except InvalidName as error:
-        raise ValueError(str(error)) from error
-
-
-HostName = Annotated[str, BeforeValidator(_domain_name)]
-"""Held as lower-case A-labels."""
-
-
-def _certificate_name(text: Any) -> Any:
-    """Certificates can be for addresses too."""
-    try:
-        return str(ipaddress.ip_address(str(text)))
-    except ValueError:
-        return _domain_name(text)
-
-
-CertificateName = Annotated[str, BeforeValidator(_certificate_name)]
-"""What a server's certificate must cover: a host name or an IP address."""
 
 
 class UpstreamTls(StrEnum):
@@ -302,17 +249,17 @@ class Limits(Model):
     mail_idle_seconds: float = Field(2100, gt=0, le=LONGEST_SECONDS)
     drain_seconds: float = Field(60, ge=0, le=LONGEST_SECONDS)
     connections: int = Field(20000, ge=1)
-    """Of all workers together, like the next one."""
+    """All limits of connections count those of all workers together."""
     connections_per_address: int = Field(500, ge=1)
-    """Of one IPv4 address, or of one IPv6 network of 64 bits."""
+    """Connections of one IPv4 address, or of one IPv6 network of 64 bits."""
     connections_per_network: int = Field(4000, ge=1)
-    """Of one IPv6 network of 48 bits, which is what providers give to one customer."""
+    """Connections of one IPv6 network of 48 bits, which is what providers give to one customer."""
     http2_streams: int = Field(100, ge=1, le=1000)
     """Requests that one HTTP/2 connection may have under way."""
     upstream_connections: int = Field(20000, ge=1)
-    """In use at the same time in one worker, to the web servers of one site."""
+    """Connections in use at the same time in one worker, to the web servers of one site."""
     upstream_connections_per_address: int | None = Field(None, ge=1)
-    """In use at the same time in one worker, for one address; None: as many as `connections_per_address`."""
+    """Those in use in one worker for clients of one address; None: as many as `connections_per_address`."""
 
 
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]
@@ -335,7 +282,7 @@ class AcmeSettings(Model):
     second_directory: str | None = None
     resolver: HostPortField | None = None
     probe_private: bool = False
-    """Whether preflights may ask private addresses too, where names have such addresses inside the own network."""
+    """Whether preflights may ask private addresses too, because names have such addresses inside your network."""
 
     @field_validator("directory", "second_directory")
     @classmethod
@@ -436,7 +383,7 @@ class Settings(Model):
 
 
 NAMES_LIMIT = 100
-"""Of a site: CAs put no more into a certificate."""
+"""Names of one site: CAs put no more into a certificate."""
 
 
 class SiteSettings(Model):
@@ -449,7 +396,7 @@ class SiteSettings(Model):
     upstream: Upstreams | None = None
     inspect: bool = False
     contact: Annotated[tuple[AddressField, ...], AfterValidator(check_contacts)] = ()
-    """Whoever writes a site.yaml has mails sent to these: a few, not a list."""
+    """Addresses that get the site's warnings: a few, because anybody who writes a site.yaml can name them."""
     profile: str | None = None
     key_type: KeyType | None = None
 
@@ -460,7 +407,7 @@ class SiteSettings(Model):
             raise ValueError("expected a list of host names")  # noqa: TRY004
         if len(value) >= NAMES_LIMIT:
             raise ValueError(f"a site has at most {NAMES_LIMIT} names, with its host; make another site of the rest")
-        return tuple(dict.fromkeys(_domain_name(item, wildcard=True) for item in value))
+        return tuple(dict.fromkeys(domain_name(item, wildcard=True) for item in value))
 
     @model_validator(mode="after")
     def _no_wildcard_by_http01(self) -> Self:

@@ -6,12 +6,13 @@
 
 Knows no more of sites, admission and upstreams than HTTP/1 does, and shares its `exchange`, `tunnel` and `report`.
 
-    session    the connection: its streams, its budget, how much waits for it, its end
-    stream     one request and its response under flow control
-    framer     the reading side: frames, checked before the h2 library sees them
-    writer     the sending side: header blocks, DATA, resets, GOAWAY
-    frames     types, flags, limits and faults of frames
-    heads      heads and trailers between HTTP/2 and HTTP/1.1
-    hpack      a bounded HPACK decoder, an encoder without state
-    budget     how many costly frames a client may send
+    session     the connection: its streams, its budget, how much waits for it, its end
+    stream      one request and its response under flow control
+    send_queue  the bytes of a stream that wait for the client's windows
+    framer      the reading side: frames, checked before the h2 library sees them
+    writer      the sending side: header blocks, DATA, resets, GOAWAY
+    frames      types, flags, limits and faults of frames
+    heads       heads and trailers between HTTP/2 and HTTP/1.1
+    hpack       a bounded HPACK decoder, an encoder without state
+    budget      how many costly frames a client may send
 """

@@ -21,6 +21,7 @@ from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
 from edge_addon.http.websocket_key import is_accepted
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
+from edge_addon.relay.http2.send_queue import SendQueue
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED = 0x0, 0x1, 0x2, 0x8, 0xB, 0xD
 """RFC 9113 §7."""
-
 
 EARLY_DATA = "http2_early_data"
 LOGIN_NEEDS_HTTP1 = "http2_login_needs_http1"
@@ -106,16 +106,13 @@ class Stream:
     """Lent by the connection, which takes it back when the stream ends."""
     _is_request_complete: bool
     _: KW_ONLY
-    _counted: int = 0
-    """Bytes of the queue that were reported to the connection."""
     _early: bytearray | None = None
     _exchange: RequestExchange | None = None
     _is_body_paused: bool = False
     _is_stalling: bool = False
     """Bytes wait for the client's window, or for its connection."""
     _outcome: str | None = None
-    _queue: bytes | memoryview = b""
-    """A view once a part has gone: to cut it off each time would copy all of it for each byte that the window opens."""
+    _queue: SendQueue = field(init=False)
     _rate: BodyRate = field(default_factory=BodyRate)
     _stage: _Stage = ASKED
     _trailers: bytes = b""
@@ -124,6 +121,9 @@ class Stream:
     _upstream: str | None = None
     _websocket_key: bytes = b""
     """The key of a WebSocket while the upstream has not agreed."""
+
+    def __post_init__(self) -> None:
+        self._queue = SendQueue(self._frames.queue_changed)
 
     @property
     def logins(self) -> ClientLogins:
@@ -352,7 +352,7 @@ class Stream:
         self._report.bytes_out += len(data)
         if is_complete:
             self._stage = ENDING
-        self._queue = b"".join((self._queue, data)) if self._queue else data
+        self._queue.add(data)
         self._send_queue()
 
     def _send_queue(self) -> None:
@@ -361,15 +361,14 @@ class Stream:
         frames = self._frames
         sent = 0
         ends = self._stage is ENDING and not self._trailers
-        if not frames.is_write_paused and (queue or ends):
-            sent = frames.send_body(self.stream_id, queue, is_end=ends)
-            queue = self._queue = b"" if sent == len(queue) else memoryview(queue)[sent:] if sent else queue
-            if ends and not queue:
+        if not frames.is_write_paused and (queue.data or ends):
+            sent = frames.send_body(self.stream_id, queue.data, is_end=ends)
+            queue.cut(sent)
+            if ends and not queue.data:
                 self._finish(self._outcome)
                 return
-        if len(queue) != self._counted:
-            self._count_queue()
-        if queue or frames.is_write_paused:
+        queue.report()
+        if queue.data or frames.is_write_paused:
             self._stall(has_moved=sent > 0)
         elif self._stage is ENDING:
             frames.send_head(self.stream_id, self._trailers, is_end=True)
@@ -386,11 +385,6 @@ class Stream:
         elif self._exchange is not None:
             self._exchange.resume_reading()
         self._progress()
-
-    def _count_queue(self) -> None:
-        difference = len(self._queue) - self._counted
-        self._counted = len(self._queue)
-        self._frames.queue_changed(difference)
 
     def _stall(self, *, has_moved: bool) -> None:
         """Wait for the client. Bytes that it takes move the deadline, useless window updates do not."""
@@ -456,9 +450,7 @@ class Stream:
         self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None
         self._take_early()
-        self._queue = b""
-        if self._counted:
-            self._count_queue()
+        self._queue.drop()
         if self._unacknowledged:
             size, self._unacknowledged = self._unacknowledged, 0
             self._frames.acknowledge(self.stream_id, size)

@@ -5,7 +5,7 @@ import pytest
 
 from certstore.acme.dns_facts import Resolver
 from certstore.model.renewal.preflight_facts import Lookup
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 from tests.peers.dns import DnsServer
 from tests.peers.pebble import MockDns
 from tests.ports import free_port

@@ -7,7 +7,8 @@ import pytest
 from certstore.acme.challenge_kind import Proof
 from certstore.acme.http01 import http01, http_listeners, remove_stale_tokens, self_check
 from certstore.model.renewal.failure import Cause
-from certstore.model.settings.models import HostPort, Settings
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import Settings
 from certstore.net.own_address import OwnListener
 from tests.certstore.acme.workshop import Responder, make_layout
 from tests.ports import free_port

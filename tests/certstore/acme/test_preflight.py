@@ -29,7 +29,7 @@ from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.preflight_facts import Answer, DirectoryFacts, DirectoryStep, PreflightFinding, Severity
 from certstore.model.renewal.preflight_findings import is_slow
 from certstore.model.renewal.probe_targets import ProbeTargets
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 from certstore.net import bounded_http
 from certstore.net.bounded_http import ANSWER_BYTES
 from certstore.net.own_address import is_local

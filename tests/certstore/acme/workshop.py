@@ -19,7 +19,7 @@ from certstore.acme.order_journal import OrderJournal, OrderRequest
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca, find_ca
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 from certstore.net.own_address import OwnListener
 from tests.peers.pebble import Pebble
 

@@ -4,7 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from certstore.model.settings.models import HostPort, ListenerSettings
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings
 from certstore.net.own_address import PROXY_V2_LOCAL, OwnListener, is_local, own_listener, reachable_address
 from tests.ports import listening_socket
 

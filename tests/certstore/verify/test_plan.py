@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from certstore.model.settings.models import HostPort, ListenerSettings, Source
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings, Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry, Snapshot
 from certstore.net.own_address import OwnListener
 from certstore.verify.plan import Chains, Check, difference, fingerprint_of, plan, run_check

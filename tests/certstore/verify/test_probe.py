@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certstore.model.settings.models import HostPort, ListenerKind
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerKind
 from certstore.net.own_address import OwnListener
 from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 from tests.certificates import CertificateAuthority, Issued

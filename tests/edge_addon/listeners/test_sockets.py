@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from certstore.model.settings.models import HostPort, ListenerSettings
+from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import ListenerSettings
 from edge_addon.listeners.sockets import Bind, CannotListen, OpenSocket, open_sockets, plan_sockets, socket_facts
 from tests.ports import listening_socket
 

@@ -3,7 +3,7 @@
 import pytest
 
 from certstore.model.renewal.probe_targets import ProbeTargets, is_public
-from certstore.model.settings.models import HostPort
+from certstore.model.settings.addresses import HostPort
 
 PUBLIC = ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
 PRIVATE = [

@@ -7,8 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.loading import SettingsError, parse_settings, parse_site
-from certstore.model.settings.models import HostPort, ListenerKind, Settings, SiteSettings, Source
+from certstore.model.settings.models import ListenerKind, Settings, SiteSettings, Source
 
 EXAMPLE = """
 store: ./store
