@@ -50,6 +50,8 @@ class WebSocketSide(WebsocketConnection):
         self._fed = b""
         self._parts: list[Any] = []
         self._size = 0
+        self._begun: object = None
+        """The header of the frame whose announced length has been checked."""
         kind = ConnectionType.CLIENT if side.client else ConnectionType.SERVER
         super().__init__(kind, side._proto.extensions, conn=side.conn)
 
@@ -60,11 +62,19 @@ class WebSocketSide(WebsocketConnection):
             self._fed += data
 
     def events(self) -> Generator[Event, None, None]:
-        yield from super().events()  # a message that the user injects, or the end of the connection
+        for event in super().events():  # a message that the user injects, or the end of the connection
+            yield event
+            if isinstance(event, CloseConnection):
+                return
         fed, self._fed = memoryview(self._fed), b""
         for start in range(0, len(fed), FEED_BYTES):
             super().receive_data(bytes(fed[start : start + FEED_BYTES]))
             for event in super().events():
+                if self._is_over:
+                    return
+                if self._announces_too_much():
+                    self._is_refused = True
+                    break
                 if not isinstance(event, Message):
                     yield event
                     if isinstance(event, CloseConnection):
@@ -72,8 +82,22 @@ class WebSocketSide(WebsocketConnection):
                 elif (whole := self._join(event)) is not None:
                     yield whole
                 if self._is_refused or self._size > self._limit:
-                    yield CloseConnection(CloseReason.MESSAGE_TOO_BIG, "The message is too big")
-                    return
+                    break
+            if self._is_refused or self._size > self._limit or self._announces_too_much():
+                yield CloseConnection(CloseReason.MESSAGE_TOO_BIG, "The message is too big")
+                return
+
+    def _announces_too_much(self) -> bool:
+        """Whether the frame that has begun would take its message beyond the limit, by the length it announces.
+
+        What is compressed may be a little longer than what it stands for, but not by more than a thousandth.
+        """
+        header = self._proto._frame_decoder.header
+        if header is None or header is self._begun or header.opcode.iscontrol():
+            return False
+        self._begun = header
+        overhead = self._limit // 1000 if self._proto.extensions else 0
+        return self._size + int(header.payload_len) > self._limit + overhead
 
     def _join(self, event: Message[Any]) -> Message[Any] | None:
         """The whole frame at its end."""

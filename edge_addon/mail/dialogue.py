@@ -15,6 +15,9 @@ from edge_addon.mail.lines import Fault
 LINE_TOO_LONG = "mail_line_too_long"
 LINE_LIMIT = 65_536
 """The most bytes of a command or reply before the login; base64 Kerberos tokens need most of it. SMTP has its own."""
+REFUSALS_LIMIT = 20
+"""After this many refused commands the edge closes the connection; a misconfigured client notices far earlier."""
+TOO_MANY_REFUSALS = "mail_too_many_refusals"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,18 @@ import re
 from abc import ABC, abstractmethod
 from enum import Enum
 
-from edge_addon.mail.dialogue import LINE_LIMIT, Action, Count, Ended, Step, ToClient, ToUpstream, client_fault
+from edge_addon.mail.dialogue import (
+    LINE_LIMIT,
+    REFUSALS_LIMIT,
+    TOO_MANY_REFUSALS,
+    Action,
+    Count,
+    Ended,
+    Step,
+    ToClient,
+    ToUpstream,
+    client_fault,
+)
 from edge_addon.mail.lines import Fault, Framer, Literals
 from edge_addon.mail.opening import UPSTREAM_GARBLED
 
@@ -49,6 +60,7 @@ class Login(ABC):
         self._client = Framer(LINE_LIMIT, client)
         self._upstream = Framer(LINE_LIMIT, upstream)
         self._is_clients_turn = False
+        self._refusals = 0
         self.goes_on = False
         """The client's next unit continues the current command."""
         self.has_offered_literal = False
@@ -119,6 +131,10 @@ class Login(ABC):
                 if unit.waits:
                     self._client.forget_literal()
                 steps += [ToClient(answer), Count(REFUSED_AFTER_TLS)]
+                self._refusals += 1
+                if self._refusals >= REFUSALS_LIMIT:
+                    self._is_over = True
+                    steps.append(Ended(TOO_MANY_REFUSALS))
             elif (pieces := self.split_command(unit.data)) is None:
                 self._is_over = True
                 steps.append(Ended(LOGIN_GARBLED, self.no_response))

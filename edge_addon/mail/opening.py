@@ -16,6 +16,8 @@ UPSTREAM_REFUSED = "mail_upstream_refused"
 UPSTREAM_WITHOUT_STARTTLS = "mail_upstream_without_starttls"
 UPSTREAM_PIPELINED = "mail_upstream_pipelined_after_starttls"
 UPSTREAM_GARBLED = "mail_upstream_garbled"
+UPSTREAM_EARLY = "mail_upstream_early"
+"""It answered a command before it had got it, so nobody could tell which answer belongs to what."""
 
 ANSWER_LIMIT = 4 * LINE_LIMIT
 """The most bytes of a whole greeting or answer."""
@@ -32,6 +34,8 @@ class OpeningScript:
     client_side: ClientSide
     greeting_over_tls: str | None
     literals: Literals = Literals.AT_ONCE
+    can_speak_unasked: bool = False
+    """The server may send lines that answer nothing at any time (RFC 9051 §7)."""
 
 
 class Opening:
@@ -54,13 +58,25 @@ class Opening:
 
     def from_upstream(self, data: bytes) -> list[Step]:
         self._framer.feed(data)
+        command: list[Step] = []
         while not self._is_over and (unit := self._framer.next_unit()) is not None:
             if isinstance(unit, Fault) or len(self._answer) > ANSWER_LIMIT:
                 return self._end(UPSTREAM_GARBLED)
             self._answer += unit.data
-            if self._expected.last_line.match(unit.data) and (steps := self._conclude(unit.data)):
-                return steps
-        return []
+            if not self._expected.last_line.match(unit.data):
+                continue
+            if command:
+                return self._answered_early(unit.data)
+            command = self._conclude(unit.data)
+        if command and not self._is_over and not self._script.can_speak_unasked and (self._answer or self._framer.held):
+            return self._end(UPSTREAM_EARLY)
+        return command
+
+    def _answered_early(self, last_line: bytes) -> list[Step]:
+        """A server that waits for no command may only take its leave: the command has not been sent."""
+        if self._expected.good.match(last_line):
+            return self._end(UPSTREAM_EARLY)
+        return self._refused(bytes(self._answer))
 
     def tls_established(self) -> list[Step]:
         """The TLS handshake with the upstream is done: what it sends from now on counts."""

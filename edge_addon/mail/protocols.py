@@ -74,7 +74,7 @@ IMAP = MailProtocol(
         parse=parse_tagged_command,
         literals=Literals.ON_REQUEST,
     ),
-    opening=OpeningScript(CLIENT_SIDES[ListenerKind.IMAP], "* OK {host} ready\r\n"),
+    opening=OpeningScript(CLIENT_SIDES[ListenerKind.IMAP], "* OK {host} ready\r\n", can_speak_unasked=True),
     dialogue=lambda _: ImapLogin(),
     goodbye_text="* BYE [UNAVAILABLE] {why}\r\n",  # RFC 5530 §3: a failure that passes
     too_long="* BYE Line too long\r\n",

@@ -10,7 +10,18 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
 from certstore.model.settings.models import ProxyProtocol, UpstreamTls
-from edge_addon.mail.dialogue import LINE_TOO_LONG, Action, Count, Dialogue, Ended, Ready, Step, ToClient, ToUpstream
+from edge_addon.mail.dialogue import (
+    LINE_TOO_LONG,
+    TOO_MANY_REFUSALS,
+    Action,
+    Count,
+    Dialogue,
+    Ended,
+    Ready,
+    Step,
+    ToClient,
+    ToUpstream,
+)
 from edge_addon.mail.opening import Opening
 from edge_addon.mail.protocols import PROTOCOLS, MailProtocol
 from edge_addon.mail.starttls import BeforeTls
@@ -40,7 +51,11 @@ IDLE = "mail_idle"
 OPENING_TIMED_OUT = "mail_upstream_timed_out"
 DRAINED = "drained"
 
-_WHY = {IDLE: "Idle for too long", DRAINED: "Restarting, please try again"}
+_WHY = {
+    IDLE: "Idle for too long",
+    DRAINED: "Restarting, please try again",
+    TOO_MANY_REFUSALS: "Too many refused commands",
+}
 _WHY_ELSE = "Mail server not available, please try again later"
 
 

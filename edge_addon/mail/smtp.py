@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge_addon.mail.commands import Command, parse_command
-from edge_addon.mail.dialogue import Action, Count, Ended, Step, ToClient, ToUpstream, client_fault
+from edge_addon.mail.dialogue import (
+    REFUSALS_LIMIT,
+    TOO_MANY_REFUSALS,
+    Action,
+    Count,
+    Ended,
+    Step,
+    ToClient,
+    ToUpstream,
+    client_fault,
+)
 from edge_addon.mail.lines import Fault, Framer
 from edge_addon.mail.message_text import MessageText, Verdict
 from edge_addon.mail.opening import UPSTREAM_GARBLED
@@ -25,7 +35,6 @@ COMMAND_LIMIT = 12_288
 """A step of AUTH may need this much (RFC 4954 §4); everything else is far shorter."""
 REPLY_LIMIT = 4096
 EHLO_LINES = 100
-REFUSALS_LIMIT = 20
 
 
 class Handling(Enum):
@@ -228,7 +237,7 @@ class SmtpRelay:
         self._refusals += 1
         steps: list[Step] = [ToClient(self._rules.refusals.get(name, NOT_KNOWN).encode("ascii")), Count(cause)]
         if self._refusals >= REFUSALS_LIMIT:
-            steps += self._end(Ended("mail_too_many_refusals"))
+            steps += self._end(Ended(TOO_MANY_REFUSALS))
         return steps
 
     def _start_tls(self, command: Command) -> list[Step]:

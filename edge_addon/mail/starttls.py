@@ -12,13 +12,20 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from edge_addon.mail.commands import Command, parse_command, quote_string
-from edge_addon.mail.dialogue import Action, Count, Ended, Step, ToClient, client_fault
+from edge_addon.mail.dialogue import (
+    REFUSALS_LIMIT,
+    TOO_MANY_REFUSALS,
+    Action,
+    Count,
+    Ended,
+    Step,
+    ToClient,
+    client_fault,
+)
 from edge_addon.mail.lines import Fault, Framer, Literals, Unit
 
 LINE_LIMIT = 8192
 """From RFC 9051 §4; the commands allowed before TLS need a fraction of it."""
-REFUSALS_LIMIT = 20
-"""After this many refused commands the edge closes the connection; a misconfigured client notices far earlier."""
 
 AUTH_BEFORE_TLS = "mail_auth_before_tls"
 COMMAND_BEFORE_TLS = "mail_command_before_tls"
@@ -124,7 +131,7 @@ class BeforeTls:
             steps.append(Count(rule.refusal))
             if self._refusals >= REFUSALS_LIMIT:
                 self._is_over = True
-                steps.append(Ended("mail_too_many_refusals"))
+                steps.append(Ended(TOO_MANY_REFUSALS))
         elif rule.effect is not Effect.STAY:
             self._is_over = True
             if rule.effect is Effect.CLOSE:

@@ -1,18 +1,26 @@
 """A WebSocket through the inspection: every message is an event, and none is lost at the ends."""
 
 import asyncio
+import os
 import ssl
 import zlib
 from pathlib import Path
 
 import pytest
 from mitmproxy import ctx, http
+from mitmproxy.proxy.layers.websocket import WebsocketConnection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from wsproto import ConnectionType
+from wsproto.events import CloseConnection, Event
+from wsproto.extensions import Extension, PerMessageDeflate
 
+from edge_addon.inspection.body_budget import BodyBudget
+from edge_addon.inspection.websocket import WebSocketSide
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.inspection.edge import SITE, inspecting_edge
+from tests.edge_addon.readers import PEER
 from tests.edge_addon.relay.edge import CA, Edge, stands_still
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.edge_addon.relay.test_tunnel import echo_server
@@ -230,6 +238,54 @@ async def test_a_message_that_is_too_big_ends_the_websocket(kind: str, tmp_path:
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
     assert addon.events == ["start", "end 1009"]
+
+
+def announced(size: int, *, opcode: int = 2, is_last: bool = True, is_compressed: bool = False) -> bytes:
+    """The head of a client's frame of this size, which has more than 64 KB."""
+    first = opcode | (0x80 if is_last else 0) | (0x40 if is_compressed else 0)
+    return bytes((first, 0xFF)) + size.to_bytes(8) + b"\0\0\0\0"
+
+
+LIMIT = 1 << 20
+TOO_LONG = {
+    "one frame": [announced(LIMIT + 1)],
+    "one frame of the largest size": [announced((1 << 63) - 1)],
+    "its first byte": [announced(LIMIT + 1) + b"x"],
+    "byte by byte": [bytes((each,)) for each in announced(LIMIT + 1)],
+    "a text": [announced(LIMIT + 1, opcode=1)],
+    "the second frame": [announced(600_000, is_last=False), bytes(600_000), announced(600_000, opcode=0)],
+    "behind a message": [announced(600_000), bytes(600_000) + announced(LIMIT + 1)],
+    "compressed": [announced(LIMIT + LIMIT // 500, is_compressed=True)],
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LONG)
+def test_a_frame_is_refused_by_the_length_that_it_announces(kind: str) -> None:
+    budget = BodyBudget()
+    deflate = PerMessageDeflate()
+    deflate.finalize("permessage-deflate")
+    extensions: list[Extension] = [deflate] if kind == "compressed" else []
+    side = WebSocketSide(WebsocketConnection(ConnectionType.SERVER, extensions, conn=PEER), LIMIT, budget)
+    seen: list[Event] = []
+    for piece in TOO_LONG[kind]:
+        assert not seen or not isinstance(seen[-1], CloseConnection)
+        side.receive_data(piece)
+        seen += side.events()
+    assert isinstance(seen[-1], CloseConnection)
+    assert seen[-1].code == 1009
+    assert budget.held < (700_000 if kind in {"the second frame", "behind a message"} else 1)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@in_loop
+async def test_a_message_just_below_the_limit_passes_in_one_frame(compression: str | None, tmp_path: Path) -> None:
+    """Compressed, random bytes are longer than what they stand for."""
+    data, addon = os.urandom(LIMIT - 8192), Messages()
+    async with echo_server(compression=compression) as upstream, inspecting_edge(tmp_path, upstream, addon) as edge:
+        ctx.options.update(body_size_limit="1m")
+        async with to(edge, compression=compression) as client:
+            await client.send(data)
+            assert await client.recv() == data
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])

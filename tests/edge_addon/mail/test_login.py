@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.mail.dialogue import LINE_LIMIT, Action, Ended, Step
+from edge_addon.mail.dialogue import LINE_LIMIT, REFUSALS_LIMIT, TOO_MANY_REFUSALS, Action, Ended, Step
 from edge_addon.mail.imap import ImapLogin
-from edge_addon.mail.login import LOGIN_GARBLED
+from edge_addon.mail.login import LOGIN_GARBLED, REFUSED_AFTER_TLS
 from edge_addon.mail.opening import UPSTREAM_GARBLED
 from edge_addon.mail.pop3 import Pop3Login
 from edge_addon.mail.sieve import SieveLogin
@@ -97,6 +97,21 @@ def test_what_the_client_says_before_the_upstream_is_open_waits(protocol: LoginC
     assert watch.from_client(said) == []
     assert watch.held == len(said)
     assert to_upstream(watch.upstream_ready(b"")) == said
+
+
+@pytest.mark.parametrize("said", [b"a STARTTLS\r\n", b"STARTTLS\r\n", b"STLS\r\n", b"?\r\n"])
+@pytest.mark.parametrize("protocol", [IMAP, POP3, SIEVE])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_refused_commands_without_end_end_the_session(protocol: LoginClass, said: bytes, at_once: bool) -> None:
+    watch = ready(protocol)
+    if not causes(watch.from_client(said)):
+        pytest.skip("a command of this protocol")
+    rest = said * (REFUSALS_LIMIT + 5)
+    steps = fed(watch.from_client, [rest] if at_once else [said] * (REFUSALS_LIMIT + 5))
+    assert causes(steps) == [REFUSED_AFTER_TLS] * (REFUSALS_LIMIT - 1) + [TOO_MANY_REFUSALS]
+    assert to_upstream(steps) == b""
+    assert watch.from_client(said) == []
+    assert watch.from_upstream(b"* OK late\r\n") == []
 
 
 @pytest.mark.parametrize("protocol", [IMAP, POP3, SIEVE])

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.mail.dialogue import Action, Ended, Ready
+from edge_addon.mail.dialogue import Action, Ended, Ready, Step, ToUpstream
 from edge_addon.mail.opening import (
     ANSWER_LIMIT,
+    UPSTREAM_EARLY,
     UPSTREAM_GARBLED,
     UPSTREAM_PIPELINED,
     UPSTREAM_REFUSED,
@@ -90,6 +91,45 @@ def test_bytes_in_the_flight_of_the_go_ahead_end_the_session(protocol: MailProto
     conversation, steps = go_ahead(protocol, behind=behind)
     assert steps == [Ended(UPSTREAM_PIPELINED)]
     assert conversation.from_upstream(b"more\r\n") == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "behind", "steps"),
+    [
+        # Only IMAP lets a server speak at any time, in lines that answer nothing.
+        (IMAP, b"* CAPABILITY IMAP4rev1\r\n", [ToUpstream(b"edge STARTTLS\r\n")]),
+        (IMAP, b"* OK a wo", [ToUpstream(b"edge STARTTLS\r\n")]),
+        (IMAP, b"edge OK go\r\n", [Ended(UPSTREAM_EARLY)]),
+        (IMAP, b"* OK still here\r\nedge OK go\r\n", [Ended(UPSTREAM_EARLY)]),
+        (IMAP, b"* BYE shutting down\r\n", [Ended(UPSTREAM_WITHOUT_STARTTLS)]),
+        (POP3, b"+OK go\r\n", [Ended(UPSTREAM_EARLY)]),
+        (POP3, b"+O", [Ended(UPSTREAM_EARLY)]),
+        (POP3, b"-ERR too busy\r\n", [Ended(UPSTREAM_WITHOUT_STARTTLS)]),
+        (SUBMISSION, b"250-mail\r\n250 STARTTLS\r\n", [Ended(UPSTREAM_EARLY)]),
+        (SUBMISSION, b"250-mail\r\n", [Ended(UPSTREAM_EARLY)]),
+        (SUBMISSION, b"250 ok\r\n220 go\r\n", [Ended(UPSTREAM_EARLY)]),
+        (SUBMISSION, b"421 too busy\r\n", [Ended(UPSTREAM_WITHOUT_STARTTLS)]),
+        (SIEVE, b'OK "go"\r\n', [Ended(UPSTREAM_EARLY)]),
+        (SIEVE, b'"SASL" ""\r\n', [Ended(UPSTREAM_EARLY)]),
+        (SIEVE, b'BYE "too busy"\r\n', [Ended(UPSTREAM_WITHOUT_STARTTLS)]),
+    ],
+)
+def test_an_upstream_that_answers_before_the_command_is_not_waited_for(
+    protocol: MailProtocol, behind: bytes, steps: list[Step]
+) -> None:
+    """It sends its next reply in one piece with its greeting; nothing would come any more."""
+    conversation = opening(protocol, needs_starttls=True)
+    assert conversation.from_upstream(GREETINGS[protocol] + behind) == steps
+    if steps[0] == ToUpstream(b"edge STARTTLS\r\n"):
+        assert conversation.from_upstream(b"rd\r\nedge OK go\r\n") == [Action.START_UPSTREAM_TLS]
+    else:
+        assert conversation.from_upstream(b"more\r\n") == []
+
+
+def test_an_upstream_that_answers_ehlo_and_starttls_in_one_piece_is_not_waited_for() -> None:
+    conversation = opening(SUBMISSION, needs_starttls=True)
+    conversation.from_upstream(GREETINGS[SUBMISSION])
+    assert conversation.from_upstream(b"250 STARTTLS\r\n220 go\r\n") == [Ended(UPSTREAM_EARLY)]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.mail.dialogue import Action, Ended, Step
+from edge_addon.mail.dialogue import REFUSALS_LIMIT, Action, Ended, Step
 from edge_addon.mail.opening import UPSTREAM_GARBLED
 from edge_addon.mail.protocols import LMTP_RULES, SMTP_RULES
-from edge_addon.mail.smtp import COMMAND_LIMIT, EHLO_LINES, REFUSALS_LIMIT, SmtpRelay, TransferRules
+from edge_addon.mail.smtp import COMMAND_LIMIT, EHLO_LINES, SmtpRelay, TransferRules
 from edge_addon.mail.starttls import AUTH_BEFORE_TLS, PIPELINED_AFTER_STARTTLS
 from tests.edge_addon.mail.steps import causes, endings, fed, split, to_client, to_upstream
 

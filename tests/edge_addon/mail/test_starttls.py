@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_addon.mail.dialogue import Action
+from edge_addon.mail.dialogue import REFUSALS_LIMIT, Action
 from edge_addon.mail.protocols import IMAP, POP3, SIEVE, SUBMISSION, MailProtocol
-from edge_addon.mail.starttls import AUTH_BEFORE_TLS, LINE_LIMIT, PIPELINED_AFTER_STARTTLS, REFUSALS_LIMIT, BeforeTls
+from edge_addon.mail.starttls import AUTH_BEFORE_TLS, LINE_LIMIT, PIPELINED_AFTER_STARTTLS, BeforeTls
 from tests.edge_addon.mail.steps import causes, endings, fed, split, summary, to_client, to_upstream
 
 ALL = (IMAP, POP3, SUBMISSION, SIEVE)

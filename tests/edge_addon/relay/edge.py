@@ -30,6 +30,7 @@ from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for_in_loop
 from tests.peers.recorder import Connection, Recorder
 from tests.ports import listening_socket
+from tests.running import Site
 
 CA = CertificateAuthority()
 MAIN_HOST = "edge.test"
@@ -44,6 +45,11 @@ def entry(site: str, *names: str, upstream: str | None = None, has_certificate: 
     certificate = ServedCertificate(site, 1, site * 8, names, start, start + timedelta(days=90))
     upstreams = (Upstream(url=upstream),) if upstream is not None else None
     return SiteEntry(site, names[0], names, Source.FILE, certificate if has_certificate else None, upstreams=upstreams)
+
+
+def main_site() -> Site:
+    """The main site for `running_edge`, of the kind that the module's tests run against."""
+    return Site(CA.issue(MAIN_HOST), {"host": MAIN_HOST, "inspect": kind_of_sites == "inspected"})
 
 
 @dataclass(frozen=True, slots=True)

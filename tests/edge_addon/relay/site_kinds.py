@@ -1,7 +1,7 @@
 """Runs tests against plain sites and against inspected ones: the same rules hold for both.
 
-A `conftest` imports both names. Every test of a module that uses `relay_edge` then runs twice, but for those in
-`ONLY_PLAIN`.
+A `conftest` imports both names. Every test of a module that uses `relay_edge` or `main_site` then runs twice, but for
+those in `ONLY_PLAIN`. A fixture of a module that makes sites asks for `site_kind`.
 """
 
 from __future__ import annotations
@@ -31,5 +31,6 @@ def site_kind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    is_about_sites = hasattr(metafunc.module, "relay_edge") and metafunc.function.__name__ not in ONLY_PLAIN
+    makes_sites = any(hasattr(metafunc.module, name) for name in ("relay_edge", "main_site"))
+    is_about_sites = makes_sites and metafunc.function.__name__ not in ONLY_PLAIN
     metafunc.parametrize("site_kind", ["plain", "inspected"] if is_about_sites else ["plain"], indirect=True)

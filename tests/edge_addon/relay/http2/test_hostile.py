@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.deadlines import wait_for_in_loop
-from tests.edge_addon.relay.edge import CA, stands_still
+from tests.edge_addon.relay.edge import main_site, stands_still
 from tests.edge_addon.relay.http2.raw import (
     ACK,
     COMPRESSION_ERROR,
@@ -49,7 +49,7 @@ from tests.edge_addon.relay.http2.raw import (
 )  # fmt: skip
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, ok
-from tests.running import MAIN_HOST, RunningEdge, Site, running_edge
+from tests.running import RunningEdge, running_edge
 
 MARGIN = 6 * 2**20
 """The most that a worker's memory may change over a case: the allocator's noise, nothing that a case leaves."""
@@ -227,11 +227,10 @@ async def upstream(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
+def edge(site_kind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
     with Recorder(upstream) as recorder:
         settings_ = {"listeners": [{"kind": "https"}], "upstream": recorder.url}
-        sites = {"main": Site(CA.issue(MAIN_HOST), {"host": MAIN_HOST})}
-        with running_edge(tmp_path_factory.mktemp("edge"), settings_, sites) as running:
+        with running_edge(tmp_path_factory.mktemp("edge"), settings_, {"main": main_site()}) as running:
             yield running
 
 
@@ -373,11 +372,10 @@ SLOW = {"head_seconds": 1}
 
 
 @pytest.fixture(scope="module")
-def impatient_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
+def impatient_edge(site_kind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
     with Recorder(upstream) as recorder:
         settings_ = {"listeners": [{"kind": "https"}], "upstream": recorder.url, "limits": SLOW}
-        sites = {"main": Site(CA.issue(MAIN_HOST), {"host": MAIN_HOST})}
-        with running_edge(tmp_path_factory.mktemp("impatient"), settings_, sites) as running:
+        with running_edge(tmp_path_factory.mktemp("impatient"), settings_, {"main": main_site()}) as running:
             yield running
 
 

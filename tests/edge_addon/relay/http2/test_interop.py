@@ -20,7 +20,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from tests.deadlines import wait_for_in_loop
-from tests.edge_addon.relay.edge import CA
+from tests.edge_addon.relay.edge import CA, main_site
 from tests.edge_addon.relay.http2.raw import (
     DATA,
     END_HEADERS,
@@ -36,10 +36,9 @@ from tests.edge_addon.relay.http2.raw import (
 from tests.loops import in_loop
 from tests.peers import require_peer
 from tests.peers.recorder import Connection, Recorder, ok
-from tests.running import MAIN_HOST, RunningEdge, Site, running_edge
+from tests.running import MAIN_HOST, RunningEdge, running_edge
 
 LARGE = bytes(range(256)) * 80_000
-SITES = {"main": Site(CA.issue(MAIN_HOST), {"host": MAIN_HOST})}
 
 
 async def upstream(connection: Connection) -> None:
@@ -65,10 +64,10 @@ async def upstream(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
+def edge(site_kind: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEdge]:
     with Recorder(upstream) as recorder:
         whole = {"listeners": [{"kind": "https"}], "upstream": recorder.url}
-        with running_edge(tmp_path_factory.mktemp("edge"), whole, SITES) as running:
+        with running_edge(tmp_path_factory.mktemp("edge"), whole, {"main": main_site()}) as running:
             yield running
 
 
@@ -192,7 +191,7 @@ async def web_server(results: list[str]) -> AsyncIterator[str]:
 def edge_before(folder: Path, upstream_url: str, **more: Any) -> contextlib.AbstractContextManager[RunningEdge]:
     log = {"path": "access.log"}
     whole = {"listeners": [{"kind": "https"}], "upstream": upstream_url, "access_log": log, **more}
-    return running_edge(folder, whole, SITES)
+    return running_edge(folder, whole, {"main": main_site()})
 
 
 @in_loop
