@@ -37,13 +37,14 @@ class Costly(IntEnum):
 ALLOWANCES: Final = {
     Costly.RESET: Allowance(200, 400, 2, 1.0),
     Costly.CONTROL: Allowance(500, 2000, 20, 5.0),
-    Costly.WINDOW: Allowance(1000, 8000, 50, 20.0),
+    Costly.WINDOW: Allowance(1000, 65_536, 50, 20.0),
     Costly.REFUSED: Allowance(50, 100, 1, 0.1),
 }
 UPDATES_PER_DATA: Final = 4
 """Window updates, of the stream and the connection, that one DATA frame of ours may cause."""
 BYTES_PER_UPDATE: Final = 512
-"""Bytes of DATA for each of which one more may come. Go's client sends two updates for every 4 KB that is read."""
+"""Bytes of DATA for each of which one more may come. Go's client sends two updates for every 4 KB that is read. The most
+that may be left covers what is on its way to a client with a window of 32 MB."""
 
 _TABLE = [ALLOWANCES[kind] for kind in Costly]
 
