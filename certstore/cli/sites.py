@@ -152,7 +152,7 @@ def set_site(
 
 @app.command(epilog="Example: certedge site adopt webmail.example.com")
 def adopt(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
-    """Apply a site.yaml in full that others than root and the service's user may write; look at it first."""
+    """Apply a site.yaml in full although not only root and the service's user may write it; look at it first."""
     from certstore.control.commands.requests import AdoptSiteRequest
 
     attempted = f"adopt the site.yaml of {site}"
