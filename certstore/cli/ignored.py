@@ -5,26 +5,29 @@ The rule is that of `certstore.store.drops.ownership`, which needs the state of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
 from certstore.cli.lazy import counted_settings, names, site_settings
 from certstore.cli.output import WARNING, Cell
-from certstore.model.layout import DROP_SUFFIX, Layout
+from certstore.model.layout import DROP_SUFFIX, SITE_YAML, Layout
 
 
-def ignored_entries(layout: Layout, hosts: Collection[str]) -> dict[Path, str]:
-    """What to do, by path; `hosts` are those of all sites. Raises OSError if domains/ can't be read."""
+def ignored_entries(layout: Layout, sites: Collection[str]) -> dict[Path, str]:
+    """What to do, by path; `sites` are the keys and hosts of all sites. Raises OSError if domains/ can't be read."""
     if not layout.domains.is_dir():
         return {}
     entries = sorted(path for path in layout.domains.iterdir() if not path.name.startswith("."))
     ignored = {}
     for path in entries:
         if path.is_dir():
-            is_known = site_settings.is_usable_key(path.name)
+            is_known = site_settings.is_usable_key(path.name) and (
+                path.name in sites or counted_settings.may_be_bare(path.name) or os.path.lexists(path / SITE_YAML)
+            )
         elif path.suffix == DROP_SUFFIX:
             has_folder = site_settings.is_usable_key(path.stem) and layout.drop_folder(path.stem).is_dir()
-            is_known = has_folder or path.stem in hosts or counted_settings.may_be_bare(path.stem)
+            is_known = has_folder or path.stem in sites or counted_settings.may_be_bare(path.stem)
         else:
             continue  # notes and the like
         if not is_known:
@@ -51,6 +54,8 @@ def _what_to_do(layout: Layout, path: Path) -> str:
         host = names.DomainName.parse(name).value
     except names.InvalidName:
         host = name
+    if is_folder and site_settings.is_usable_key(name):
+        return f"it has no {SITE_YAML}: run `certedge site add {name} --host NAME`, or rename it to its host name"
     if host == name or "." not in host:
         or_else = "" if is_folder else ", or to the name of the site's folder"
         return f"rename it to the host name, as in mail.example.com{suffix}{or_else}"

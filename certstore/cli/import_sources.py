@@ -235,7 +235,7 @@ def _merged(sites: Sequence[FoundSite], notes: list[str]) -> tuple[FoundSite, ..
             chosen[known.site] = known.and_files_of(each)
         else:
             left = sorted(each.names - known.names)
-            also = f"; its names {listed(left)} are left out, add them if they are still in use" if left else ""
+            also = f", nor are its names {listed(left)}: add what is still in use" if left else ""
             notes.append(f"{each.path}: it is superseded by {known.path} and not imported{also}")
     order = dict.fromkeys(each.site for each in sites)
     return tuple(chosen[site] for site in order if site in chosen)

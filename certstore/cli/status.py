@@ -44,7 +44,7 @@ def status(
     edge = open_edge(config)
     sites = read_all(edge, "read the status")
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
-    ignored = ignored_entries(edge.layout, {facts.host for facts in sites})
+    ignored = ignored_entries(edge.layout, {name for facts in sites for name in (facts.site, facts.host)})
     control, control_line = _control(edge)
     if as_json:
         sites_facts = [each.to_json() for each in shown]

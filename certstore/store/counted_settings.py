@@ -55,9 +55,9 @@ def count_settings(layout: Layout, site: str, known: KnownSite | None, found: Fo
 def _not_adopted(layout: Layout, site: str, foreign: str, ignored: tuple[str, ...]) -> str:
     tenants = ", ".join(sorted(TENANT_KEYS))
     return (
-        f"{layout.site_yaml(site)} does not count in full, because {foreign}: of a file that others than {owners()} "
-        f"may write, only {tenants} are applied. Not applied: {', '.join(ignored)}. If they are right, adopt them with "
-        f"`certedge site adopt {site}`"
+        f"{layout.site_yaml(site)} does not count in full, because {foreign}: of a file that somebody else than "
+        f"{owners()} may write, only {tenants} are applied. Not applied: {', '.join(ignored)}. If they are right, "
+        f"adopt them with `certedge site adopt {site}`"
     )
 
 

@@ -225,7 +225,9 @@ def _why_no_pair(contents: Contents) -> tuple[Finding, ...]:
     if contents.pieces:
         return tuple(each.as_refusal() for each in contents.pieces)
     if contents.is_empty:
-        return (refusal(Refusal.EMPTY, "there is no content; a certificate and its private key are expected"),)
+        where = f" in {', '.join(contents.ignored)}" if contents.ignored else ""
+        message = f"there is no content{where}; a certificate and its private key are expected"
+        return (refusal(Refusal.EMPTY, message),)
     if contents.locked:
         return contents.locked[:1]
     return (_what_is_missing(contents),)

@@ -27,6 +27,7 @@ from certstore.model.drop_decision import (
 )
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
+from certstore.model.snapshot import MAIN
 from certstore.model.version import Version
 from certstore.store.activation import Attempt, IntakeResult, activate
 from certstore.store.drops.reading import Drop, DropPlaces, read_drop
@@ -132,7 +133,8 @@ def apply_settings(
         folder = state.layout.drop_folder(site)
         if os.path.isdir(folder) and not os.path.lexists(state.layout.site_yaml(site)):  # noqa: PTH112  never raises
             state.log_once(
-                f"{folder} is not a site yet: it has no site.yaml, and its name is not a host name with a dot"
+                f"{folder} is not a site yet: it has no site.yaml, and its name is not a host name with a dot; run "
+                f"`certedge site add {site} --host NAME`, or rename it to its host name"
             )
         return DropCheck(site, None, settings.again_in)
     return PendingCheck(known, state.last_drop(site), _places(state, known), settings, state.is_to_judge_again(known))
@@ -235,7 +237,8 @@ def _problems(
     elif isinstance(decision, Missing):
         folder = pending.places.folder
         missing.append(
-            f"the files that were dropped in {folder} or beside it are gone; their certificate is still served"
+            f"the files that were dropped in {folder} or beside it are gone; their certificate is still served; "
+            f"put them back{'' if site == MAIN else f', or end the site with `certedge site remove {site}`'}"
         )
     problems[SiteProblem.SOURCE_MISSING] = "; ".join(filter(None, missing)) or None
     return problems

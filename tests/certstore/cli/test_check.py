@@ -123,6 +123,7 @@ def test_entries_of_domains_that_belong_to_no_site_are_listed_with_what_to_do(fo
         "good.test",
         ".hidden",
         "shop",
+        "a-client",
     ):
         (domains / name).mkdir(parents=True)
     for name in ("main.pem", "Upper.test.pem", "good2.test.pem", "by-host.test.pem", "notes.txt", "nothing.pem"):
@@ -131,6 +132,7 @@ def test_entries_of_domains_that_belong_to_no_site_are_listed_with_what_to_do(fo
     expected = {
         "Upper.test.pem": "rename it to upper.test.pem",
         "WebMail.X.test": "rename it to webmail.x.test",
+        "a-client": "it has no site.yaml: run `certedge site add a-client --host NAME`, or rename it to its host name",
         "bücher.test": "rename it to xn--bcher-kva.test",
         "main": f"move it to {folder / 'store/main'}, the main site's place",
         "main.pem": f"move it to {folder / 'store/main.pem'}, the main site's place",

@@ -21,7 +21,7 @@ from tests.certstore.model.bundles import CA, DAY, NOW, ONE, OTHER, PASSWORD, ac
 
 FAULTS: dict[str, tuple[list[bytes], Refusal, str]] = {
     "no files": ([], Refusal.EMPTY, "there is no content"),
-    "empty files": ([b"", b" \r\n"], Refusal.EMPTY, "there is no content"),
+    "empty files": ([b"", b" \r\n"], Refusal.EMPTY, "there is no content in file0.bin, file1.bin;"),
     "text": ([b"hello", b"\x00" * 50], Refusal.UNREADABLE, "neither a certificate nor a private key"),
     "a request alone": (
         [b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"],
