@@ -167,6 +167,7 @@ class DataPlane:
         self.connections.discard(connection)
         self.disconnects.discard(connection)
         self.bounds.clients -= _files_of(connection.listener)
+        self.bounds.file_freed()
         self.tally.remove()
 
     def admit_address(self, host: str, connection: Connection) -> bool:

@@ -7,6 +7,7 @@ client connection has a bound of its own: the streams of HTTP/2.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -50,6 +51,16 @@ def serve(line: Line) -> None:
         pass
 
 
+class IdleHolder(Protocol):
+    """A pool, as far as it keeps idle connections."""
+
+    def oldest_idle(self) -> float | None:
+        """Since when its oldest idle connection has been idle; None without one."""
+
+    def close_an_idle(self) -> None:
+        """Close that connection."""
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class AddressUsage:
     """What the clients of one address have in use, over all pools of the worker."""
@@ -70,6 +81,9 @@ class Bounds:
     """Files that clients and the mail servers behind them take."""
     open: int = 0
     """Connections to web servers: idle, in use, or being made."""
+    holders: list[IdleHolder] = field(default_factory=list)
+    waiting: Line = field(default_factory=dict)
+    """Requests to any pool that wait for a file."""
 
     @classmethod
     def of(cls, limits: Limits, files: int) -> Bounds:
@@ -80,3 +94,19 @@ class Bounds:
     def has_files(self) -> bool:
         """Whether one more connection may be made. Half of the files are for clients."""
         return self.open < self.files // 2 and self.clients + self.open < self.files
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether an idle connection can give its file to another: of any pool, or one site's would keep out others."""
+        return any(holder.oldest_idle() is not None for holder in self.holders)
+
+    def close_an_idle(self) -> None:
+        """Close the connection that has been idle for the longest time, if there is one."""
+        idle = [(since, holder) for holder in self.holders if (since := holder.oldest_idle()) is not None]
+        if idle:
+            min(idle, key=lambda each: each[0])[1].close_an_idle()
+
+    def file_freed(self) -> None:
+        """Serve those who wait for a file, but not from here: a connection may be in the middle of its work."""
+        if self.waiting:
+            asyncio.get_running_loop().call_soon(serve, self.waiting)

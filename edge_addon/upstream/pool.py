@@ -108,6 +108,7 @@ class Server:
             connection.close_idle()
         else:
             self.idle[connection] = None
+            self._bounds.file_freed()  # it can be had
 
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is closed, whether it was idle or in use."""
@@ -115,6 +116,7 @@ class Server:
         if connection.is_open:
             connection.is_open = False
             self._bounds.open -= 1
+            self._bounds.file_freed()
         self._deactivate(connection)
 
     def _deactivate(self, connection: UpstreamConnection) -> None:
@@ -154,6 +156,7 @@ class Server:
         except BaseException:
             self.active -= 1
             self._bounds.open -= 1
+            self._bounds.file_freed()
             raise
         connection.is_active = connection.is_open = True
         return connection
@@ -303,6 +306,7 @@ class UpstreamPool:
         self._count = count
         self._bounds = bounds
         self._waiting: Line = {}
+        bounds.holders.append(self)
         self.servers = tuple(
             Server(upstream, time, limits.header_bytes, base, outside, bounds, self._waiting, self._on_room)
             for upstream in upstreams
@@ -350,13 +354,13 @@ class UpstreamPool:
         return opening
 
     def exceeded(self, usage: AddressUsage) -> Exceeded | None:
-        """The bound that keeps this address from one more connection. Where one is idle, there is room."""
+        """The bound that keeps this address from one more connection. Where one is idle, there is room for a file."""
         bounds = self._bounds
         if usage.active >= bounds.per_address:
             return Exceeded.ADDRESS
         if self.active >= bounds.per_pool:
             return Exceeded.POOL
-        if not bounds.has_files and not self._idle:
+        if not bounds.has_files and not bounds.has_idle:
             return Exceeded.FILES
         return None
 
@@ -371,7 +375,9 @@ class UpstreamPool:
 
     def line(self, exceeded: Exceeded, usage: AddressUsage) -> Line:
         """Where a request above this bound waits."""
-        return usage.waiting if exceeded is Exceeded.ADDRESS else self._waiting
+        if exceeded is Exceeded.ADDRESS:
+            return usage.waiting
+        return self._waiting if exceeded is Exceeded.POOL else self._bounds.waiting
 
     def begin(self, opening: _Opening) -> None:
         """Serve a request whose wait in a line is over."""
@@ -382,8 +388,10 @@ class UpstreamPool:
             opening.waiter.connected(connection)
 
     def _connect(self, opening: _Opening) -> None:
-        if not self._bounds.has_files or self.active + self._idle >= self._bounds.per_pool:
-            self._close_an_idle()
+        if self.active + self._idle >= self._bounds.per_pool:
+            self.close_an_idle()
+        elif not self._bounds.has_files:
+            self._bounds.close_an_idle()
         self._pending += 1
         opening.is_pending = True
         opening.usage.active += 1
@@ -447,7 +455,11 @@ class UpstreamPool:
             key=lambda server: (server.is_unhealthy or server.failed_until > now, server.active),
         )
 
-    def _close_an_idle(self) -> None:
+    def oldest_idle(self) -> float | None:
+        """Since when its oldest idle connection has been idle; None without one."""
+        return min((next(iter(each.idle)).idle_since for each in self.servers if each.idle), default=None)
+
+    def close_an_idle(self) -> None:
         """Close the connection that has been idle for the longest time, if there is one."""
         servers = [server for server in self.servers if server.idle]
         if servers:
@@ -469,6 +481,8 @@ class UpstreamPool:
     def close(self) -> None:
         """Close idle connections and keep no more; requests under way continue."""
         self._cleanup_timer.cancel()
+        if self in self._bounds.holders:
+            self._bounds.holders.remove(self)
         for check in self._checks:
             check.stop()
         for server in self.servers:

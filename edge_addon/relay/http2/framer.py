@@ -312,9 +312,12 @@ class Framer(FrameWriter):
             raise Fault(ErrorCodes.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
         increment = int.from_bytes(payload) & 0x7FFFFFFF
         if not stream_id:
+            was_open = self.outbound_flow_control_window > 0
             self.outbound_flow_control_window += increment
             if not increment or self.outbound_flow_control_window > MAX_WINDOW:
                 raise Fault(ErrorCodes.FLOW_CONTROL_ERROR if increment else ErrorCodes.PROTOCOL_ERROR, "a window")
+            if was_open:
+                return  # no stream waits for it; to ask a hundred of them each time would cost a thousand times as much
         elif (stream := self.streams.get(stream_id)) is not None:
             stream.outbound_flow_control_window += increment
             if not increment or stream.outbound_flow_control_window > MAX_WINDOW:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from edge_addon.upstream.bounds import LINE_LENGTH, AddressUsage, Bounds, Line, 
 from tests.deadlines import wait_for_in_loop
 from tests.descriptors import no_free_descriptor
 from tests.edge_addon.inspection.edge import SITE, inspecting_edge
-from tests.edge_addon.relay.edge import MAIN_HOST, Edge, relay_edge
+from tests.edge_addon.relay.edge import MAIN_HOST, Edge, entry, relay_edge
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, answering, ok, silent
@@ -187,6 +189,68 @@ async def test_without_files_a_request_gets_a_503_and_an_idle_connection_makes_r
             await wait_for_in_loop(lambda: recorder.connections[0].is_over, "the end of the idle connection")
             assert (await client.get()).status == 503
             assert edge.plane.counters[FILES] == 1
+
+
+@in_loop
+async def test_idle_connections_of_one_site_keep_no_file_from_another(tmp_path: Path) -> None:
+    async def handle(connection: Connection) -> None:
+        while (await connection.read_head()).startswith(b"GET "):
+            await connection.write(ok())
+
+    with Recorder(handle) as popular, Recorder(handle) as other:
+        sites = [entry("other", "other.test", upstream=other.url)]
+        async with relay_edge(tmp_path, popular.url, sites=sites) as edge:
+            pairs = [await edge.connect() for _ in range(10)]
+            for _, writer in pairs:
+                writer.write(b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+            for reader, _ in pairs:
+                await reader.readuntil(b"\r\n\r\n")
+            await wait_for_in_loop(lambda: len(edge.plane.upstream_pool("main").servers[0].idle) == 10, "idle ones")
+            for _, writer in pairs:
+                writer.close()
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the clients")
+            edge.plane.bounds.files = 20
+            answer = await edge.send(b"GET / HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n")
+
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert not edge.plane.counters["upstream_waits"]
+            await wait_for_in_loop(lambda: popular.connections[0].is_over, "the end of the oldest")
+            assert open_now(popular) == 9
+
+
+@pytest.mark.parametrize("freed_by", ["an end", "a rest", "a client"])
+@in_loop
+async def test_whoever_waits_for_a_file_gets_the_next_one_of_any_site(freed_by: str, tmp_path: Path) -> None:
+    may_answer = asyncio.Event()
+
+    async def handle(connection: Connection) -> None:
+        while (await connection.read_head()).startswith(b"GET "):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(may_answer.wait(), loop))
+            await connection.write(ok())
+
+    loop = asyncio.get_running_loop()
+    with Recorder(handle) as slow, Recorder(answering(ok())) as other:
+        sites = [entry("other", "other.test", upstream=other.url)]
+        async with relay_edge(tmp_path, slow.url, sites=sites) as edge:
+            _, first = await edge.connect()
+            first.write(b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+            _, second = await edge.connect()
+            await wait_for_in_loop(lambda: slow.connections and slow.connections[0].received, "the request")
+            reader, writer = await edge.connect()
+            await wait_for_in_loop(lambda: len(edge.plane.connections) == 3, "the clients")
+            edge.plane.bounds.files = 4 if freed_by == "a client" else 3
+            writer.write(b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n")
+            await edge.counted("upstream_waits")
+            if freed_by == "a rest":
+                may_answer.set()
+            elif freed_by == "an end":
+                first.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                first.transport.abort()
+            else:
+                second.transport.abort()
+            assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200 ")
+            assert not edge.plane.counters[FILES]
+            may_answer.set()
 
 
 @in_loop

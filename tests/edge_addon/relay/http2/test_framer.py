@@ -209,6 +209,7 @@ class Told:
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
+        self.windows: list[int] = []
 
     def request(self, stream_id: int, fields: Fields, *, is_end: bool) -> None:
         self.told.append(("request", stream_id, is_end))
@@ -222,7 +223,8 @@ class Told:
     def stream_over(self, stream_id: int) -> None:
         self.told.append(("over", stream_id))
 
-    def window_opened(self, stream_id: int) -> None: ...
+    def window_opened(self, stream_id: int) -> None:
+        self.windows.append(stream_id)
 
     def client_leaves(self) -> None: ...
 
@@ -243,6 +245,19 @@ def data(payload: bytes, stream: int = 1, flags: int = 0) -> bytes:
 def test_data_that_came_together_is_passed_on_together() -> None:
     """Otherwise a client that sends one byte in each frame would cost the upstream a write for each byte."""
     assert told(raw.post(1), data(b"a") * 500) == [("request", 1, False), ("body", 1, b"a" * 500, 500, False)]
+
+
+def test_only_a_window_that_was_closed_makes_every_stream_look_for_it() -> None:
+    """An update costs the client 13 bytes, and each look asks all streams of the connection."""
+    receiver = Told()
+    framer = Framer(receiver, 65536, 100)
+    framer.receive(raw.START + raw.get(1))
+    receiver.windows.clear()
+    framer.receive(raw.window_update(1) * 500 + raw.window_update(1, 1))
+    assert receiver.windows == [1]
+    framer.outbound_flow_control_window = 0
+    framer.receive(raw.window_update(1) * 500)
+    assert receiver.windows == [1, 0]
 
 
 def test_padding_counts_for_the_window_but_not_for_the_body() -> None:
