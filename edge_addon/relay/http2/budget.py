@@ -43,8 +43,8 @@ ALLOWANCES: Final = {
 UPDATES_PER_DATA: Final = 4
 """Window updates, of the stream and the connection, that one DATA frame of ours may cause."""
 BYTES_PER_UPDATE: Final = 512
-"""Bytes of DATA for each of which one more may come. Go's client sends two updates for every 4 KB that is read. The most
-that may be left covers what is on its way to a client with a window of 32 MB."""
+"""Bytes of DATA for each of which one more may come. Go's client sends two updates for every 4 KB that is read. The
+most that may be left covers what is on its way to a client with a window of 32 MB."""
 
 _TABLE = [ALLOWANCES[kind] for kind in Costly]
 
