@@ -147,7 +147,7 @@ async def test_bytes_that_wait_for_one_client_are_bounded_over_all_streams(tmp_p
             await stands_still(lambda: session._queued)
 
             assert session.is_full
-            assert session._queued == sum(len(each._queue) for each in session._streams.values())
+            assert session._queued == sum(len(each._queue.data) for each in session._streams.values())
             # The bytes read in the turn of the loop that exceeded the bound come on top.
             assert session._queued < http2_session.MAX_QUEUED + 40 * 65536
             await wait_for_in_loop(lambda: session._queued == 0, "all of it given up", seconds=60)
