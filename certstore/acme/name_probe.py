@@ -72,7 +72,7 @@ class NameProbe:
             try:
                 status, location, body = self._fetch(parts, at, budget, deadline)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                # Behind a redirect to another name is another server, whatever became of the connection.
+                # A redirect to another name leads to another server, even if no connection was made.
                 answer = _answer_to(error) if is_here else Answer.REDIRECT_ELSEWHERE
                 return ProbeFacts(address, answer, port=self._port(parts))
             if status == http.client.OK and body == self.content:

@@ -153,12 +153,10 @@ def set_site(
 @app.command(epilog="Example: certedge site adopt webmail.example.com")
 def adopt(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
     """Apply the whole site.yaml of a site although others may write it. Look at it first."""
-    from certstore.control.commands.requests import AdoptSiteRequest
-
     attempted = f"adopt the site.yaml of {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    show_change(edge, ask(edge, AdoptSiteRequest(site), attempted), as_json=as_json)
+    show_change(edge, ask(edge, requests.AdoptSiteRequest(site), attempted), as_json=as_json)
 
 
 @app.command(epilog="Example: certedge site remove webmail.example.com --yes")

@@ -25,7 +25,7 @@ _PLACES = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
 def server_context(minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLContext:
-    """Without a certificate yet."""
+    """The context, still without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = minimum_version
     context.set_ciphers(CIPHERS)

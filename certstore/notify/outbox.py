@@ -38,7 +38,7 @@ class Outbox:
         self._not_before: datetime | None = None
         self._refused: dict[str, datetime] = {}
         self._newcomers = (date.min, 0)
-        """The day, and how many were told something for the first time on it."""
+        """The day, and how many recipients got their first mail on it."""
         self._logged_full = date.min
         self._lost: set[str] = set()
         """Recipients whose notices broke the connection at the last attempt."""

@@ -36,8 +36,8 @@ class ServerProblems:
                 f"{abs(error) / timedelta(minutes=1):.0f} minutes {'behind' if error > timedelta() else 'ahead of'}"
             )
             message = (
-                f"this server's clock is {minutes} that of {ca.host}: certificates seem not valid yet, or expired; set "
-                "it right and keep it so (chrony, systemd-timesyncd)"
+                f"this server's clock is {minutes} that of {ca.host}: certificates seem not valid yet, or expired; "
+                "correct it and keep it in sync (chrony, systemd-timesyncd)"
             )
         self._note(SiteProblem.CLOCK_OFF, ca, message)
 

@@ -24,4 +24,4 @@ class NotWritable(Exception):
 
 
 class TooBusy(Exception):
-    """Too much of the same caller's is being done already; trying again later helps."""
+    """Too much work for the same caller is under way; trying again later helps."""

@@ -88,7 +88,7 @@ def _reason(layout: Layout, trial: Trial, site: str, number: int) -> str | None:
 
 
 def _token(layout: Layout, site: str, number: int) -> str:
-    """Another one when the version, its files or the TLS library are others."""
+    """Differs when the version, its files or the TLS library differ."""
     parts = [str(number), library_in_force()]
     for name in _TRIED_FILES:
         with contextlib.suppress(OSError):

@@ -171,7 +171,7 @@ class StoreWriter(Store):
 
     @property
     def refused_uploads(self) -> int:
-        """Since the start: those that found too many of the same caller's being read."""
+        """Uploads refused since the start because too many of the same caller were being read."""
         return self._uploads.refused
 
     def install(

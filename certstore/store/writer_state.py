@@ -173,7 +173,7 @@ class WriterState:
         return self._unsaved.get(site) or read_records(self.layout, site)
 
     def has_problems(self, site: str) -> bool:
-        """Of a site that has been checked; records that a full disk did not take are one too."""
+        """Whether a checked site has any; records that a full disk did not take count as one too."""
         return site in self._unsaved or bool(self._problems.get(site))
 
     def refusal(self, site: str) -> str | None:

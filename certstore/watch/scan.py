@@ -22,7 +22,7 @@ _HOPS = 40
 """Links on the way to a file; the system follows no more."""
 
 type _Stamp = tuple[str | int, ...]
-"""Of a file in a folder, its name comes first. At the end an errno, or device, inode, size and ctime in nanoseconds."""
+"""How a file looks: its name if it is in a folder, then an errno, or device, inode, size and ctime in nanoseconds."""
 
 
 _COARSE = 2_000_000_000

@@ -36,7 +36,7 @@ _PROGRESS_EVERY = 1000
 _LANES = {Effort.NONE: 2, Effort.SHORT: 2, Effort.FULL: 1}
 """How many threads read with which effort."""
 _SLOW_SECONDS = 0.1
-"""Of CPU time. A site whose plain drop took longer to read waits with those that need effort, the next time."""
+"""CPU seconds. A site whose plain drop took longer to read waits with those that need effort, the next time."""
 _HEAVY_SECONDS = 2.0
 """A site whose drop opened sooner is not heavy any longer."""
 

@@ -7,6 +7,7 @@ Knows neither clients nor which site a request is for.
     health_check  asks a server regularly whether it works
     interfaces    what sessions and exchanges ask of each other: protocols only
     login         connections that carry a login, and belong to one client connection
+    opening       a request that waits for a connection: its place in a line, its time limit
     paths         opens what settings name, unless links lead into the store
     pool          the servers of one site: which one gets the next request, idle connections
     resend        whether a request may be sent again after its connection was lost

@@ -16,7 +16,6 @@ import os
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from certstore.model.settings.models import Limits, Upstream
 from edge_addon.http.limits import (
@@ -28,29 +27,13 @@ from edge_addon.http.limits import (
 )
 from edge_addon.transport.server_tls import TlsTransport, upstream_context
 from edge_addon.transport.timers import Timers
-from edge_addon.upstream.bounds import (
-    LINE_LENGTH,
-    LINE_SECONDS,
-    AddressUsage,
-    Bounds,
-    Cancellable,
-    Exceeded,
-    Line,
-    serve,
-)
+from edge_addon.upstream.bounds import AddressUsage, Bounds, Cancellable, Exceeded, Line, serve
 from edge_addon.upstream.connection import PoolOwner, UpstreamConnection
 from edge_addon.upstream.health_check import HealthCheck
+from edge_addon.upstream.opening import ConnectionWaiter, Opening
 from edge_addon.upstream.paths import opened
 
 logger = logging.getLogger(__name__)
-
-
-class ConnectionWaiter(Protocol):
-    """Waits for a new connection. One of the methods is called once, unless the wait is cancelled."""
-
-    def connected(self, connection: UpstreamConnection) -> None: ...
-
-    def not_connected(self, cause: str) -> None: ...
 
 
 class Server:
@@ -202,88 +185,6 @@ class Server:
         return self._context
 
 
-class _Opening:
-    """A request that waits for a connection: in a line for its turn, then while the connection is made."""
-
-    __slots__ = (
-        "_line",
-        "_timer",
-        "avoid",
-        "has_connection",
-        "is_pending",
-        "max_idle",
-        "pool",
-        "task",
-        "usage",
-        "waiter",
-    )
-
-    def __init__(
-        self,
-        pool: UpstreamPool,
-        waiter: ConnectionWaiter,
-        usage: AddressUsage,
-        max_idle: float,
-        avoid: PoolOwner | None,
-    ) -> None:
-        self.pool = pool
-        self.waiter = waiter
-        self.usage = usage
-        self.max_idle = max_idle
-        self.avoid = avoid
-        self.has_connection = self.is_pending = False
-        self.task: asyncio.Task[None] | None = None
-        self._line: Line | None = None
-        self._timer: asyncio.Handle | None = None
-
-    def wait(self, line: Line, exceeded: Exceeded) -> None:
-        """Join the line. The time limit is that of the first line."""
-        loop = asyncio.get_running_loop()
-        if len(line) >= LINE_LENGTH:
-            self._end_wait()
-            self._timer = loop.call_soon(self._refuse, exceeded)
-            return
-        self._line = line
-        line[self] = None
-        if self._timer is None:
-            self._timer = loop.call_later(LINE_SECONDS, self._refuse, exceeded)
-
-    def try_again(self) -> bool:
-        exceeded = self.pool.exceeded(self.usage)
-        if exceeded is None:
-            self._end_wait()
-            self.pool.begin(self)
-            return True
-        line = self.pool.line(exceeded, self.usage)
-        if line is self._line:
-            return False
-        self._leave_line()
-        self.wait(line, exceeded)
-        return True
-
-    def cancel(self) -> None:
-        """End the wait without a call."""
-        self._end_wait()
-        if self.task is not None:
-            self.task.cancel()
-
-    def _refuse(self, exceeded: Exceeded) -> None:
-        self._leave_line()
-        self._timer = None  # it refers to this object
-        self.waiter.not_connected(exceeded)
-
-    def _end_wait(self) -> None:
-        self._leave_line()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _leave_line(self) -> None:
-        if self._line is not None:
-            del self._line[self]
-            self._line = None
-
-
 class UpstreamPool:
     """The servers of one site and the connections to them."""
 
@@ -341,7 +242,7 @@ class UpstreamPool:
         A request above a bound waits in a line first, and may then get a connection that has been idle for `max_idle`
         seconds. Cancel what is returned to end the wait without a call.
         """
-        opening = _Opening(self, waiter, usage, max_idle, avoid)
+        opening = Opening(self, waiter, usage, max_idle, avoid)
         exceeded = self.exceeded(usage)
         if exceeded is None:
             self._connect(opening)
@@ -379,7 +280,7 @@ class UpstreamPool:
             return usage.waiting
         return self._waiting if exceeded is Exceeded.POOL else self._bounds.waiting
 
-    def begin(self, opening: _Opening) -> None:
+    def begin(self, opening: Opening) -> None:
         """Serve a request whose wait in a line is over."""
         connection = self.take(opening.usage, opening.max_idle) if opening.max_idle else None
         if connection is None:
@@ -387,7 +288,7 @@ class UpstreamPool:
         else:
             opening.waiter.connected(connection)
 
-    def _connect(self, opening: _Opening) -> None:
+    def _connect(self, opening: Opening) -> None:
         if self.active + self._idle >= self._bounds.per_pool:
             self.close_an_idle()
         elif not self._bounds.has_files:
@@ -399,7 +300,7 @@ class UpstreamPool:
         self._tasks.add(task)
         task.add_done_callback(lambda _: self._opened(opening))
 
-    def _opened(self, opening: _Opening) -> None:
+    def _opened(self, opening: Opening) -> None:
         if opening.task is not None:
             self._tasks.discard(opening.task)
             opening.task = None
@@ -417,7 +318,7 @@ class UpstreamPool:
         serve(usage.waiting)
         serve(self._waiting)
 
-    async def _open(self, opening: _Opening) -> None:
+    async def _open(self, opening: Opening) -> None:
         self._pending -= 1
         opening.is_pending = False
         cause = "upstream_unreachable"

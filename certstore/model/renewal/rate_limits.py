@@ -74,7 +74,7 @@ class PlannedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing to be tried before `until`; `message` names the limit, or whatever else to wait for, for people.
+    """Try nothing before `until`; `message` names the limit, or whatever else to wait for, for people.
 
     Where many sites wait for the same room, they spread over the time `crowd`, so that they do not all come back for
     one free place.

@@ -14,7 +14,7 @@ import pytest
 
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.transport.tls_stage import INTERNAL_ERROR
-from edge_addon.upstream import pool as pool_module
+from edge_addon.upstream import opening as opening_module
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for, wait_for_in_loop
 from tests.descriptors import no_free_descriptor
@@ -360,7 +360,7 @@ async def test_an_http2_connection_is_freed_without_the_collector_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also after requests that waited for an upstream connection in vain."""
-    monkeypatch.setattr(pool_module, "LINE_SECONDS", 0.1)
+    monkeypatch.setattr(opening_module, "LINE_SECONDS", 0.1)
     gc.collect()
     gc.disable()
     try:

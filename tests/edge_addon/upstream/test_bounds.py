@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge_addon.upstream import pool as pool_module
+from edge_addon.upstream import opening as opening_module
 from edge_addon.upstream.bounds import LINE_LENGTH, AddressUsage, Bounds, Line, serve
 from tests.deadlines import wait_for_in_loop
 from tests.descriptors import no_free_descriptor
@@ -54,7 +54,7 @@ def has_returned_everything(edge: Edge, site: str = "main") -> bool:
 async def test_requests_above_a_bound_wait_and_then_get_a_503(
     is_inspected: bool, limit: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "LINE_SECONDS", 0.5)
+    monkeypatch.setattr(opening_module, "LINE_SECONDS", 0.5)
     limits: dict[str, Any] = {"limits": {limit: 10}}
     with Recorder(silent) as recorder:
         if is_inspected:
@@ -173,7 +173,7 @@ async def test_whoever_leaves_the_line_leaves_nothing_behind(tmp_path: Path) -> 
 async def test_without_files_a_request_gets_a_503_and_an_idle_connection_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "LINE_SECONDS", 0.2)
+    monkeypatch.setattr(opening_module, "LINE_SECONDS", 0.2)
 
     async def handle(connection: Connection) -> None:
         while (await connection.read_head()).startswith(b"GET "):
