@@ -14,7 +14,7 @@ import subprocess
 import sys
 from enum import Enum
 
-from certstore.model.certificate.contents import TooMuchWork, Unlocked
+from certstore.model.certificate.contents import PutOff, TooMuchWork, Unlocked
 from certstore.store.unlock_child import DOES_NOT_OPEN
 
 _NICE = 5
@@ -44,7 +44,7 @@ class Effort(Enum):
         return Effort.SHORT if self is Effort.NONE else Effort.FULL
 
 
-class NeedsEffort(Exception):
+class NeedsEffort(PutOff):
     """To open these files takes more than was granted, but perhaps not more than `effort`."""
 
     def __init__(self, effort: Effort) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from certstore.model.certificate.chain import Chain, order_chain
 from certstore.model.certificate.checks import chain_problems, check_chain, check_pair, explicit_curve
-from certstore.model.certificate.contents import Contents, FoundKey, Unlock, read_contents, unlock_here
+from certstore.model.certificate.contents import Contents, FoundKey, PutOff, Unlock, read_contents, unlock_here
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import FORCIBLE, Finding, Piece, Problem, Refusal, Refused, refusal
 from certstore.model.certificate.key_form import stored_key
@@ -90,7 +90,7 @@ def read_bundle(
         contents = read_contents(files, password, unlock)
         beside = tuple(Piece(each.code, each.message) for each in unread)
         contents = replace(contents, pieces=(*beside, *contents.pieces))
-    except (MemoryError, OSError):
+    except (MemoryError, OSError, PutOff):
         raise
     except Exception as error:  # noqa: BLE001  a stranger's bytes: whatever happens is a reason, never silence
         return _fault(error)

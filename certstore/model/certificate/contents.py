@@ -84,12 +84,16 @@ class Unlocked:
     certificates: tuple[bytes, ...]
 
 
+class PutOff(Exception):
+    """`unlock` raises a kind of it to end the reading without a verdict: it goes on elsewhere."""
+
+
 class TooMuchWork(Exception):
     """Opening a file would take longer than is granted to all that comes in together."""
 
 
 type Unlock = Callable[[bytes, bytes | None], Unlocked]
-"""From content and password; raises ValueError when it does not open, TooMuchWork, or OSError."""
+"""From content and password; raises ValueError when it does not open, TooMuchWork, PutOff, or OSError."""
 
 
 def unlock_here(content: bytes, password: bytes | None) -> Unlocked:
