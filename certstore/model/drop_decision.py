@@ -1,7 +1,7 @@
 """What to do about a drop: the decision, without files and clocks.
 
-A drop is decided once; one that may still be being written waits; and where the site's certificate comes from another
-source, a drop is held back. Values in, one of five decisions out.
+A drop is decided once, unless it is refused; one that may still be being written waits; and where the site's
+certificate comes from another source, a drop is held back. Values in, one of five decisions out.
 """
 
 from __future__ import annotations
@@ -55,13 +55,17 @@ DropDecision = Unchanged | Wait | Missing | HeldBack | Decided
 
 @dataclass(frozen=True, slots=True)
 class LastDrop:
-    """What is kept of the last drop of a site: its digest, and whether it was held back instead of decided."""
+    """What is kept of the last drop of a site: its digest, and whether it was held back instead of decided.
+
+    One that was refused is judged again with each check: names, the clock or the TLS library may be others by then.
+    """
 
     digest: str
     is_held: bool
+    is_refused: bool = False
 
     def to_json(self) -> list[Any]:
-        return [self.digest, self.is_held]
+        return [self.digest, self.is_held, *([True] if self.is_refused else [])]
 
     @classmethod
     def from_json(cls, value: Any) -> LastDrop:
@@ -70,7 +74,7 @@ class LastDrop:
 
 def is_last_drop(value: Any) -> bool:
     """Whether `LastDrop.from_json` accepts the value."""
-    return isinstance(value, list) and list(map(type, value)) == [str, bool]
+    return isinstance(value, list) and list(map(type, value)) in ([str, bool], [str, bool, bool])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class DropFacts:
 
 def is_news(digest: str, last: LastDrop | None, source: Source) -> bool:
     """Whether the content of a drop has to be read for its certificates and keys: the expensive part of a check."""
-    return source is Source.FILE and (last is None or last.is_held or last.digest != digest)
+    return source is Source.FILE and (last is None or last.is_held or last.is_refused or last.digest != digest)
 
 
 def decide_drop(

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
 from certstore.model.certificate.contents import Unlocked
+from certstore.model.certificate.findings import Refusal
 from certstore.model.drop_decision import (
     Decided,
     DropDecision,
@@ -21,6 +22,7 @@ from certstore.model.drop_decision import (
     HeldBack,
     LastDrop,
     Missing,
+    Unchanged,
     Wait,
     decide_drop,
     is_news,
@@ -37,6 +39,9 @@ from certstore.store.writer_state import INTAKE, SiteChange, SiteProblem, Writer
 
 _UNSETTLED_AFTER = timedelta(seconds=30)
 _AFTER_FAILURE = timedelta(seconds=30)
+_BY_THE_CLOCK = (Refusal.EXPIRED, Refusal.NOT_YET_VALID)
+_CLOCK_AGAIN = timedelta(hours=1)
+"""Nothing else says that a certificate's time has come, or that somebody has set this machine's clock right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +181,15 @@ def finish_check(
         # The drop was not to blame, so it must not count as refused: nobody would put it there again.
         state.log_once(f"{site}: a file of the drop can't be opened now: {read.fault.strerror}; trying again")
         decision = Wait(_AFTER_FAILURE)
+    verdict = decision.verdict if isinstance(decision, Decided) else None
+    if isinstance(verdict, Refused) and _is_same_refusal(state, pending, drop, verdict):
+        decision = Unchanged()
     problems = _problems(settle_timer, pending, decision)
     waits = [pending.settings.again_in, decision.remaining if isinstance(decision, Wait) else None]
     result = None
     if isinstance(decision, Decided):
-        counted, source = LastDrop(drop.digest, is_held=False), _source(pending.places, drop)
+        counted = LastDrop(drop.digest, is_held=False, is_refused=isinstance(verdict, Refused))
+        source = _source(pending.places, drop)
         attempt = Attempt(known, INTAKE, source, state.clock(), problems, counted)
         result = activate(state, attempt, decision.verdict, live)
         if result.outcome is Outcome.FAILED:
@@ -191,8 +200,19 @@ def finish_check(
         state.commit(SiteChange(site, record, problems, known, drop=counted))
     else:
         state.commit(SiteChange(site, problems=problems))
+    if isinstance(verdict, Refused) and any(each.code in _BY_THE_CLOCK for each in verdict.findings):
+        waits.append(_CLOCK_AGAIN)
     again_in = min((each for each in waits if each is not None), default=None)
     return DropCheck(site, result, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
+
+
+def _is_same_refusal(state: WriterState, pending: PendingCheck, drop: Drop, refused: Refused) -> bool:
+    """It is on record already, and stands."""
+    last, standing = pending.last, state.records(pending.known.site).problems
+    is_same = last is not None and last.is_refused and last.digest == drop.digest
+    return is_same and any(
+        each.code == SiteProblem.DROP_REFUSED and each.message == refused.message for each in standing
+    )
 
 
 def _problems(

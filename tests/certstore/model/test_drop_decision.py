@@ -197,7 +197,7 @@ def test_last_drop_comes_back_from_json(last: LastDrop) -> None:
     assert LastDrop.from_json(last.to_json()) == last
 
 
-@pytest.mark.parametrize("value", [None, "old", [], ["old"], ["old", 1], [1, True], ["old", True, True], {"old": True}])
+@pytest.mark.parametrize("value", [None, "old", [], ["old"], ["old", 1], [1, True], ["old", True, 1], {"old": True}])
 def test_anything_else_is_no_last_drop(value: object) -> None:
     assert not is_last_drop(value)
 

@@ -16,8 +16,10 @@ from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.snapshot import MAIN
 from certstore.store import site_settings
+from certstore.store.drops.processing import DropCheck
 from certstore.store.reader import Store
 from certstore.store.site_yaml import FoundSettings, read_site_file
+from certstore.store.unlocking import Effort
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     OTHER,
@@ -31,6 +33,7 @@ from tests.certstore.stores import (
     writing,
 )
 from tests.deadlines import wait_for
+from tests.hostile_files import with_rounds_before_any_password
 
 # Good drops
 
@@ -482,3 +485,46 @@ def test_a_site_yaml_that_changes_with_every_look_ends_the_check(
 
         monkeypatch.setattr("certstore.store.writer.read_settings", meanwhile_changed)
         assert writer.check(SITE).again_in is not None
+
+
+def test_a_drop_that_the_clock_refused_is_taken_when_the_clock_is_right(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    """As after a start with an empty clock battery; the same files, untouched, and also after a restart."""
+    clock = [datetime.now(UTC) - timedelta(days=3000)]
+    with writing(tmp_path, clock=lambda: clock[0]) as writer:
+        drop_pair(writer, SITE, ca.issue(SITE))
+        assert "not_yet_valid" in reason_of(check_until_decided(writer, SITE))
+        check = writer.check(SITE)
+        assert (check.result, check.again_in) == (None, timedelta(hours=1)), "one record, and another look later"
+    with writing(tmp_path, clock=lambda: clock[0]) as writer:
+        assert writer.check(SITE).result is None
+        assert len(writer.records(SITE)) == 1
+        clock[0] = datetime.now(UTC)
+        assert check_until_decided(writer, SITE).result is not None
+        assert problem_codes(writer, SITE) == set()
+        assert writer.live_version(SITE) is not None
+
+
+def test_a_drop_for_another_name_is_taken_when_the_name_is_corrected(tmp_path: Path, ca: CertificateAuthority) -> None:
+    """The refusal says that this is a remedy."""
+    with writing(tmp_path) as writer:
+        writer.add_site(SITE, SiteSettings(host=SITE))
+        drop_pair(writer, SITE, ca.issue(OTHER))
+        assert "wrong_name" in reason_of(check_until_decided(writer, SITE))
+        writer.set_site(SITE, {"host": OTHER})
+        assert reason_of(check_until_decided(writer, SITE)) == "activated"
+        assert problem_codes(writer, SITE) == set()
+
+
+def reason_of(check: DropCheck) -> str:
+    assert check.result is not None
+    return check.result.reason
+
+
+def test_a_drop_that_takes_effort_is_put_off_and_not_refused(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"all.p12": with_rounds_before_any_password(2000)})
+        check = writer.check(SITE, Effort.NONE)
+        assert (check.result, check.needs) == (None, Effort.SHORT)
+        assert problem_codes(writer, SITE) == set()
