@@ -48,6 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.markexpr = f"({given}) and not slow" if given else "not slow"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is run on a plain and on an inspected site is run on the plain one here."""
+    left_out = [item for item in items if "[inspected" in item.nodeid]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if not collection_path.is_relative_to(HERE):
         return None

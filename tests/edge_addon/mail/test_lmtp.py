@@ -316,7 +316,8 @@ def test_a_server_that_follows_the_rfc_is_never_out_of_step(said: bytes, cuts: l
             answer = server.feed(to_upstream(latest))
             heard += answer
             latest = conversation.from_upstream(answer)
-    assert UPSTREAM_GARBLED not in causes(steps)
+    # Of a mail that the edge refused, the server still has the recipients: a client that sends DATA then is let go.
+    assert UPSTREAM_GARBLED not in causes(steps) or "mail_chunk_refused" in causes(steps)
     assert b"XCLIENT" not in server.commands
     if not causes(steps):
         assert to_client(steps).count(b"\r\n") <= heard.count(b"\r\n") + said.count(LHLO), (

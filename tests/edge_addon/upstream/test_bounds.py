@@ -169,6 +169,7 @@ async def test_whoever_leaves_the_line_leaves_nothing_behind(tmp_path: Path) -> 
             await wait_for_in_loop(lambda: not edge.plane.addresses, "no address")
 
 
+@pytest.mark.slow
 @in_loop
 async def test_without_files_a_request_gets_a_503_and_an_idle_connection_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
