@@ -58,8 +58,12 @@ class Handling(Enum):
     """Like PASS. If it succeeds, the mail has one more recipient."""
     DELIVERY = 12
     """The end of a mail that gets one reply per recipient."""
+    LOST_MAIL = 13
+    """DATA of a mail that gets one reply per recipient and lost a chunk. The edge answers: the upstream may still have
+    recipients for whom it has answered already."""
 
 
+_CHUNK_LOST = b"503 5.5.1 An earlier chunk of this mail was refused\r\n"
 _ANYWHERE = frozenset({Handling.PASS, Handling.NEW_MAIL, Handling.RCPT, Handling.BDAT, Handling.DELIVERY})
 
 
@@ -213,13 +217,17 @@ class SmtpRelay:
             handling = Handling.REFUSE
         if handling is Handling.AUTH and not self._is_secure:
             handling = Handling.REFUSE
-        if handling in {Handling.REFUSE, Handling.STARTTLS} and self._unanswered:
+        if handling is Handling.DATA and self._has_lost_chunk and self._rules.replies_per_recipient:
+            handling = Handling.LOST_MAIL
+        if handling in {Handling.REFUSE, Handling.STARTTLS, Handling.LOST_MAIL} and self._unanswered:
             self._held_back = line
             return None
         if command is None or handling is Handling.REFUSE:
             return self._refuse(command)
         if handling is Handling.STARTTLS:
             return self._start_tls(command)
+        if handling is Handling.LOST_MAIL:
+            return [ToClient(_CHUNK_LOST), Count("mail_chunk_refused")]
         if handling is Handling.BDAT:
             return self._begin_chunk(line, command)
         if handling is Handling.HELO:
@@ -269,7 +277,7 @@ class SmtpRelay:
 
     def _refuse_mail(self) -> list[Step]:
         """Servers differ in the number of replies here, so the edge answers itself: one per recipient, or none."""
-        answer = b"503 5.5.1 An earlier chunk of this mail was refused\r\n" * self._recipients
+        answer = _CHUNK_LOST * self._recipients
         self._recipients = 0
         return [ToClient(answer), Count("mail_chunk_refused")]
 
