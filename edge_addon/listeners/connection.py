@@ -19,6 +19,7 @@ from typing import cast
 from certstore.model.names import normalise_server_name
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings.models import ListenerKind, ListenerSettings
+from edge_addon.plane.addresses import Address as ClientAddress
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport import alpn, proxy_protocol
 from edge_addon.transport.channel import Address, Session
@@ -88,8 +89,8 @@ class ClientConnection(asyncio.Protocol):
     _hello: HelloReader | None = None
     _stage: TlsStage | None = None
     _session: Session | None = None
-    _is_admitted: bool = False
-    """The client's address is counted; `connection_lost` releases it."""
+    _client_address: ClientAddress | None = None
+    """Where the connection is counted until it is lost."""
     _is_eof: bool = False
     """The client sends nothing more."""
     _is_paused: bool = False
@@ -140,8 +141,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         self._plane.remove_connection(self)
-        if self._is_admitted:
-            self._plane.release_address(self.client.host, self)
+        if self._client_address is not None:
+            self._plane.leave(self._client_address, self)
         self._enter(CLOSING, _discard)
         session, self._session = self._session, None
         if self._stage is not None and not self.secure:
@@ -240,8 +241,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """The client's address is known now."""
-        self._is_admitted = True
-        if not self._plane.admit_address(self.client.host, self):
+        self._client_address = self._plane.enter(self.client.host, self)
+        if not self._plane.admits(self._client_address):
             self._refuse_for_load()
         elif self.listener.kind.is_implicit_tls:
             self._await_hello()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_addon.plane.connection_counts import client_key
+from edge_addon.plane.connection_counts import Buckets, buckets_of, client_key, network_key
 from edge_addon.transport.channel import Connection
 from edge_addon.upstream.bounds import AddressUsage
 
@@ -10,9 +10,14 @@ from edge_addon.upstream.bounds import AddressUsage
 class Address:
     """The clients of one IPv4 address or IPv6 network."""
 
-    __slots__ = ("connections", "looked_at", "usage")
+    __slots__ = ("buckets", "connections", "key", "looked_at", "network", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, key: str | bytes, network: bytes | None) -> None:
+        self.key = key
+        self.buckets: Buckets = buckets_of(key)
+        """Where the counts over all workers have its connections."""
+        self.network: Buckets | None = None if network is None else buckets_of(network)
+        """The same for the provider's customer that an IPv6 address belongs to."""
         self.connections: set[Connection] = set()
         self.usage = AddressUsage()
         self.looked_at = 0.0
@@ -30,17 +35,18 @@ class Addresses:
 
     def enter(self, host: str, connection: Connection) -> Address:
         """Note a connection of this IP address."""
-        address = self._by_key.setdefault(client_key(host), Address())
+        key = client_key(host)
+        address = self._by_key.get(key)
+        if address is None:
+            address = self._by_key[key] = Address(key, network_key(host))
         address.connections.add(connection)
         return address
 
-    def leave(self, host: str, connection: Connection) -> None:
+    def leave(self, address: Address, connection: Connection) -> None:
         """Forget a connection, and the address with its last one."""
-        key = client_key(host)
-        if (address := self._by_key.get(key)) is not None:
-            address.connections.discard(connection)
-            if not address.connections:
-                del self._by_key[key]
+        address.connections.discard(connection)
+        if not address.connections and self._by_key.get(address.key) is address:
+            del self._by_key[address.key]
 
     def usage(self, host: str) -> AddressUsage:
         """What an address that has entered uses."""

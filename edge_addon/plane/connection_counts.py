@@ -25,6 +25,10 @@ _ROW = _IN_ALL + mmap.PAGESIZE // _CELL
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
+Buckets = tuple[int, int]
+"""The two cells of a row that count a client or a network."""
+
+
 def client_key(host: str) -> str | bytes:
     """What counts as one client: an IPv4 address, or the /64 network of an IPv6 address (RFC 6177 §2)."""
     packed = _packed_v6(host)
@@ -100,31 +104,15 @@ class Tally:
     def remove(self) -> None:
         self._rows[self._own + _IN_ALL] -= 1
 
-    def add_address(self, host: str) -> int:
-        """Count one connection from this IP address; returns how many it now has over all workers."""
-        return self._add(client_key(host))
-
-    def remove_address(self, host: str) -> None:
-        self._remove(client_key(host))
-
-    def add_network(self, host: str) -> int:
-        """Count one connection from this address's /48 network; returns how many it now has, 0 for IPv4."""
-        key = network_key(host)
-        return 0 if key is None else self._add(key)
-
-    def remove_network(self, host: str) -> None:
-        key = network_key(host)
-        if key is not None:
-            self._remove(key)
-
-    def _add(self, key: str | bytes) -> int:
-        first, second = _buckets(key)
+    def add_to(self, buckets: Buckets) -> int:
+        """Count one connection of this client or network; returns how many it now has over all workers."""
+        first, second = buckets
         self._rows[self._own + first] += 1
         self._rows[self._own + second] += 1
         return min(self._sum(first), self._sum(second))
 
-    def _remove(self, key: str | bytes) -> None:
-        for bucket in _buckets(key):
+    def remove_from(self, buckets: Buckets) -> None:
+        for bucket in buckets:
             self._rows[self._own + bucket] -= 1
 
     @property
@@ -149,7 +137,8 @@ class Tally:
         return self._rows[column : self._cells[0] * _ROW : _ROW]
 
 
-def _buckets(key: str | bytes) -> tuple[int, int]:
+def buckets_of(key: str | bytes) -> Buckets:
+    """Where this client or network is counted."""
     # Keyed by the interpreter, with one key in all forks: nobody outside can compute addresses that share a bucket.
     hashed = hash(key)
     return hashed % BUCKETS, BUCKETS + (hashed >> 32) % BUCKETS

@@ -24,7 +24,7 @@ from certstore.net.tls_server import MINIMUM_VERSIONS
 from certstore.store.journal import JournalReader
 from edge_addon.http.fields import build_fields, replacing_table
 from edge_addon.plane.access_log import AccessLog
-from edge_addon.plane.addresses import Addresses
+from edge_addon.plane.addresses import Address, Addresses
 from edge_addon.plane.challenge_file import read_key_authorization
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.giving_way import PAUSE_SECONDS, is_near, select_idle
@@ -170,15 +170,19 @@ class DataPlane:
         self.bounds.file_freed()
         self.tally.remove()
 
-    def admit_address(self, host: str, connection: Connection) -> bool:
-        """Count a connection from `host`; False when its address or its network now has more than it may have."""
+    def enter(self, host: str, connection: Connection) -> Address:
+        """Note that a connection comes from `host`, until it leaves."""
+        return self.addresses.enter(host, connection)
+
+    def admits(self, address: Address) -> bool:
+        """Count one more connection; False when the address or its network now has more than it may have."""
         limits = self.settings.limits
-        address = self.addresses.enter(host, connection)
-        of_address, of_network = self.tally.add_address(host), self.tally.add_network(host)
+        of_address = self.tally.add_to(address.buckets)
+        of_network = 0 if address.network is None else self.tally.add_to(address.network)
         if is_near(of_address, limits.connections_per_address):
             most = limits.connections_per_address
             address.looked_at = self._give_way(address.connections, most, address.looked_at)
-        if of_address > limits.connections_per_address and host:
+        if of_address > limits.connections_per_address and address.key:
             self.count("connections_per_address_exceeded")
             return False
         if of_network > limits.connections_per_network:
@@ -196,11 +200,12 @@ class DataPlane:
             connection.give_way()
         return now
 
-    def release_address(self, host: str, connection: Connection) -> None:
-        """One connection of an admitted address has ended."""
-        self.addresses.leave(host, connection)
-        self.tally.remove_address(host)
-        self.tally.remove_network(host)
+    def leave(self, address: Address, connection: Connection) -> None:
+        """One connection that was counted for an address has ended."""
+        self.addresses.leave(address, connection)
+        self.tally.remove_from(address.buckets)
+        if address.network is not None:
+            self.tally.remove_from(address.network)
 
     def usage_of(self, host: str) -> AddressUsage:
         """What the clients of this address use of the upstream connections.

@@ -34,13 +34,13 @@ class Metrics:
         self.sizes = [0, 0]
 
     def accepted(self, listener: ListenerSettings) -> None:
-        self.connections[label_of(listener)] += 1
+        self.connections[listener.label] += 1
 
     def handshake(
         self, listener: ListenerSettings, version: str | None, outcome: str, selection: Selection | None = None
     ) -> None:
         """A handshake has ended: `outcome` is `done`, with the `selection` served, or the cause of its failure."""
-        self.handshakes[label_of(listener), version or "", outcome] += 1
+        self.handshakes[listener.label, version or "", outcome] += 1
         if selection is not None:
             kind = MAIN if selection.certificate.site == MAIN else "domain"
             self.chosen[kind, selection.reason.value] += 1
@@ -63,7 +63,3 @@ class Metrics:
             return self.other_sites
         self.requests[site] = [0] * len(CODES)
         return self.requests[site]
-
-
-def label_of(listener: ListenerSettings) -> str:
-    return f"{listener.kind.value} {listener.listen}"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from certstore.model.metrics import OTHER_SITES, Sample
 from edge_addon.plane.data_plane import DataPlane
-from edge_addon.plane.metrics import CODES, label_of
+from edge_addon.plane.metrics import CODES
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
     metrics = plane.metrics
     for name, value in metrics.connections.items():
         yield Sample("certedge_connections_total", (name,), value)
-    open_now = Counter(label_of(each.listener) for each in plane.connections)
+    open_now = Counter(each.listener.label for each in plane.connections)
     for name in metrics.connections:
         yield Sample("certedge_connections_open", (name,), open_now[name])
     for handshake, value in metrics.handshakes.items():

@@ -7,6 +7,7 @@ reported here. Paths stay as written: the code that opens one resolves it agains
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -54,10 +55,18 @@ class ListenerKind(StrEnum):
     """The protocol of a listener, with its usual port. Those that end in `s` use TLS from the first byte."""
 
     usual_port: int
+    is_mail: bool
+    is_implicit_tls: bool
+    is_clear_text: bool
+    """Connections never become TLS."""
 
     def __new__(cls, name: str, usual_port: int = 0) -> Self:  # looking a kind up needs no port
         kind = str.__new__(cls, name)
         kind._value_, kind.usual_port = name, usual_port
+        # Not properties: each connection asks several times.
+        kind.is_clear_text = name in ("http", "health")
+        kind.is_mail = not kind.is_clear_text and name != "https"
+        kind.is_implicit_tls = name.endswith("s")
         return kind
 
     HTTP = "http", 80
@@ -74,21 +83,8 @@ class ListenerKind(StrEnum):
     HEALTH = "health", 8081
 
     @property
-    def is_mail(self) -> bool:
-        return self not in (ListenerKind.HTTP, ListenerKind.HTTPS, ListenerKind.HEALTH)
-
-    @property
-    def is_implicit_tls(self) -> bool:
-        return self.endswith("s")
-
-    @property
     def offers_starttls(self) -> bool:
         return self.is_mail and not self.is_implicit_tls
-
-    @property
-    def is_clear_text(self) -> bool:
-        """Connections never become TLS."""
-        return self in (ListenerKind.HTTP, ListenerKind.HEALTH)
 
 
 class UpstreamTls(StrEnum):
@@ -114,6 +110,11 @@ class ListenerSettings(Model):
     """The name that the upstream's certificate must cover, where it is not the host of `upstream`."""
     proxy_protocol: ProxyProtocol | None = None
     accept_proxy_protocol: bool = False
+
+    @cached_property
+    def label(self) -> str:
+        """How metrics name it: its kind and address."""
+        return f"{self.kind.value} {self.listen}"
 
     @model_validator(mode="after")
     def _no_lmtp_on_the_port_of_smtp(self) -> Self:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_addon.plane.connection_counts import ROWS, ConnectionCounts, client_key
+from edge_addon.plane.connection_counts import ROWS, ConnectionCounts, buckets_of, client_key
 from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for
 from tests.running import running_edge
@@ -22,30 +22,30 @@ def test_counts_of_other_workers_are_seen_until_their_row_is_freed() -> None:
     first, second = connection_counts.allocate(), connection_counts.allocate()
 
     assert [first.add(), second.add(), first.add()] == [1, 2, 3]
-    assert [first.add_address(HOST), second.add_address(HOST), second.add_address(OTHER)] == [1, 2, 1]
+    assert [first.add_to(buckets_of(HOST)), second.add_to(buckets_of(HOST)), second.add_to(buckets_of(OTHER))] == [1, 2, 1]
 
     connection_counts.free(second)
     assert first.add() == 3
-    assert first.add_address(HOST) == 2
-    first.remove_address(HOST)
+    assert first.add_to(buckets_of(HOST)) == 2
+    first.remove_from(buckets_of(HOST))
     first.remove()
     third = connection_counts.allocate()
     assert third.row == second.row
     assert third.add() == 3
-    assert third.add_address(HOST) == 2
+    assert third.add_to(buckets_of(HOST)) == 2
 
 
 def test_a_count_survives_a_fork_both_ways() -> None:
     connection_counts = ConnectionCounts()
     ours, childs = connection_counts.allocate(), connection_counts.allocate()
-    ours.add_address(HOST)
+    ours.add_to(buckets_of(HOST))
     pid = os.fork()
     if not pid:
-        os._exit(0 if childs.add_address(HOST) == 2 else 1)
+        os._exit(0 if childs.add_to(buckets_of(HOST)) == 2 else 1)
     _, status = os.waitpid(pid, 0)
 
     assert status == 0
-    assert ours.add_address(HOST) == 3
+    assert ours.add_to(buckets_of(HOST)) == 3
 
 
 def test_a_worker_knows_its_surplus_over_those_that_accept() -> None:
@@ -82,9 +82,9 @@ def test_counts_are_never_below_the_truth_and_rarely_above_it() -> None:
     workers = [connection_counts.allocate(), connection_counts.allocate()]
     hosts = [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(20_000)]
     for number, host in enumerate(hosts):
-        workers[number % 2].add_address(host)
+        workers[number % 2].add_to(buckets_of(host))
 
-    counts = [workers[0].add_address(host) for host in hosts[:1000]]
+    counts = [workers[0].add_to(buckets_of(host)) for host in hosts[:1000]]
 
     assert min(counts) >= 2
     assert sum(count > 2 for count in counts) < 400

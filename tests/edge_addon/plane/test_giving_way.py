@@ -106,12 +106,13 @@ async def test_a_network_of_48_bits_has_a_limit_of_its_own(tmp_path: Path) -> No
             plane = edge.plane
             here = [f"2001:db8:1:{number:x}::1" for number in range(11)]
             connections = [cast(Connection, Idle(None)) for _ in here]
-            admitted = [plane.admit_address(*each) for each in zip(here, connections, strict=True)]
+            addresses = [plane.enter(*each) for each in zip(here, connections, strict=True)]
+            admitted = [plane.admits(address) for address in addresses]
             assert admitted == [True] * 10 + [False]
             assert plane.counters["connections_per_network_exceeded"] == 1
             other = cast(Connection, Idle(None))
-            assert plane.admit_address("2001:db8:2::1", other)
-            assert plane.admit_address("192.0.2.1", other)
-            for each in zip(here, connections, strict=True):
-                plane.release_address(*each)
-            assert plane.admit_address(here[0], connections[0])
+            assert plane.admits(plane.enter("2001:db8:2::1", other))
+            assert plane.admits(plane.enter("192.0.2.1", other))
+            for each in zip(addresses, connections, strict=True):
+                plane.leave(*each)
+            assert plane.admits(plane.enter(here[0], connections[0]))
