@@ -17,6 +17,8 @@ PACKAGES = {
     "wrk": "apt install wrk",
     "h2load": "apt install nghttp2-client",
     "openssl": "apt install openssl",
+    "valgrind": "apt install valgrind",
+    "callgrind_control": "apt install valgrind",
 }
 
 

@@ -52,6 +52,7 @@ PEERS = {
     "systemd-analyze": Peer("systemd-analyze", ("systemd",)),
     "systemd-nspawn": Peer("systemd-nspawn", ("systemd-container",)),
     "systemd-socket-activate": Peer("systemd-socket-activate", ("systemd",)),
+    "valgrind": Peer("valgrind", ("valgrind",)),
     "wrk": Peer("wrk", ("wrk",)),
 }
 
