@@ -2,7 +2,7 @@
 
     python -m tests.bench.instructions [--peer NAME]… [--json FILE] [--beside FILE]
 
-CPU time varies by a tenth from run to run on a shared machine; this count varies by less than two in a hundred, so it
+CPU time varies by a tenth from run to run on a shared machine; this count varies by one to three in a hundred, so it
 shows what a change costs. It is not time: memory that is not in a cache counts nothing. valgrind's callgrind runs the
 server, thirty times slower than usual, and counts only during a load. `--beside` prints the ratio to an earlier run's
 `--json`, of another checkout for example.
@@ -145,6 +145,11 @@ def measure(root: Path, wanted: Sequence[str], say: Callable[[str], None]) -> di
         sites = SiteFiles(root)
         for peer in all_peers(root):
             if peer.name not in wanted:
+                continue
+            try:
+                find(peer.program)
+            except Missing as missing:
+                say(str(missing))
                 continue
             peer.prepare(sites)
             setting = Setting(root / "servers" / peer.name, sites, upstream.port)

@@ -69,9 +69,10 @@ def test_slow_sites_do_not_stop_the_orders_of_others(stage: Scene) -> None:
 def test_attempt_that_hangs_is_a_problem_and_ends_with_a_stop(stage: Scene) -> None:
     (site,) = slow_sites(stage, 1)
     upkeep = upkeep_of(stage, name_seconds=1000.0)
-    maintenance, released = upkeep.maintenance, threading.Event()
+    maintenance, hangs, released = upkeep.maintenance, threading.Event(), threading.Event()
 
     def hang(name: str, address: str, budget: Budget) -> ProbeFacts:
+        hangs.set()
         released.wait(1000)
         return ProbeFacts(address, Answer.TIMED_OUT)
 
@@ -80,7 +81,7 @@ def test_attempt_that_hangs_is_a_problem_and_ends_with_a_stop(stage: Scene) -> N
     maintenance.context.preflight = replace(preflight, kind=kind)
     upkeep.start()
     try:
-        wait_for(lambda: maintenance.is_ordering(site), "an attempt")
+        wait_for(hangs.is_set, "a probe")
         assert maintenance.overdue(stage.clock()) == {}
         with pytest.raises(SiteBusy):
             maintenance.attempt_now(site, lambda step: None)
