@@ -152,12 +152,12 @@ class DataPlane:
         self.metrics.accepted(connection.listener)
         bounds.clients += _files_of(connection.listener)
         count, limit = self.tally.add(), self.settings.limits.connections
-        if is_near(count, limit) or is_near(2 * len(self.connections), bounds.files):
-            self._looked_at = self._give_way(self.connections, min(limit, bounds.files // 2), self._looked_at)
+        if is_near(count, limit) or is_near(bounds.clients, bounds.for_clients):
+            self._looked_at = self._give_way(self.connections, min(limit, bounds.for_clients), self._looked_at)
         if count > limit:
             self.count("connections_exceeded")
             return False
-        if 2 * len(self.connections) > bounds.files or bounds.clients + bounds.open > bounds.files:
+        if not bounds.make_room_for_clients():
             self.count("connections_out_of_files")
             return False
         return True

@@ -14,7 +14,7 @@ from edge_addon.plane.open_files import MOST_FILES, SPARE_FILES
 log = logging.getLogger(__name__)
 
 FILES_PER_CONNECTION = 2
-"""The client's socket and the upstream's. The plane counts both, and refuses what would need more files."""
+"""A mail client's socket and its server's. The plane counts the files, and refuses clients that would need more."""
 
 
 def raise_limits(connections: int) -> None:

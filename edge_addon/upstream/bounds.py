@@ -91,6 +91,21 @@ class Bounds:
         return cls(per_address, limits.upstream_connections, files)
 
     @property
+    def for_clients(self) -> int:
+        """Files that clients may take. A quarter is left, so that idle clients don't keep others from the servers."""
+        return self.files - self.files // 4
+
+    def make_room_for_clients(self) -> bool:
+        """Close idle connections to web servers where clients need their files; False if there still are too few."""
+        if self.clients > self.for_clients:
+            return False
+        for _ in range(self.clients + self.open - self.files):
+            if not self.has_idle:
+                return False
+            self.close_an_idle()  # it counts until it is closed, at the end of this turn of the loop
+        return True
+
+    @property
     def has_files(self) -> bool:
         """Whether one more connection may be made. Half of the files are for clients."""
         return self.open < self.files // 2 and self.clients + self.open < self.files

@@ -301,6 +301,53 @@ def test_half_of_the_files_are_for_clients(clients: int, upstream: int, has_file
     assert Bounds(1, 1, 100, clients=clients, open=upstream).has_files is has_files
 
 
+class Idle:
+    """So many idle connections of one pool."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def oldest_idle(self) -> float | None:
+        return 0.0 if self.count else None
+
+    def close_an_idle(self) -> None:
+        self.count -= 1
+
+
+@pytest.mark.parametrize(
+    ("clients", "upstream", "idle", "has_room", "is_left"),
+    [
+        (75, 25, 25, True, 25),
+        (76, 0, 0, False, 0),  # a quarter is for connections to web servers
+        (60, 41, 9, True, 8),
+        (60, 42, 9, True, 7),  # a mail client takes two files
+        (60, 42, 1, False, 0),
+        (60, 41, 0, False, 0),
+    ],
+)
+def test_clients_take_the_files_of_idle_connections_and_of_no_others(
+    clients: int, upstream: int, idle: int, has_room: bool, is_left: int
+) -> None:
+    pool = Idle(idle)
+
+    assert Bounds(1, 1, 100, clients=clients, open=upstream, holders=[pool]).make_room_for_clients() is has_room
+    assert pool.count == is_left
+
+
+@in_loop
+async def test_three_quarters_of_the_files_hold_clients(tmp_path: Path) -> None:
+    with Recorder(answering(ok())) as recorder:
+        async with relay_edge(tmp_path, recorder.url) as edge:
+            edge.plane.bounds.files = 40
+            clients = [await edge.connect() for _ in range(30)]
+            clients[0][1].write(b"GET / HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+            assert (await clients[0][0].read(12)) == b"HTTP/1.1 200"
+            assert "connections_out_of_files" not in edge.plane.counters
+            reader, _ = await edge.connect()
+            assert await asyncio.wait_for(reader.read(12), 60) in (b"", b"HTTP/1.1 503")
+            assert edge.plane.counters["connections_out_of_files"] == 1
+
+
 def test_an_address_uses_nothing_at_first() -> None:
     usage = AddressUsage()
     assert (usage.active, len(usage.waiting)) == (0, 0)
