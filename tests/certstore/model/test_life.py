@@ -343,6 +343,7 @@ def test_window_that_always_lies_in_the_past_is_no_endless_round() -> None:
     assert len(world.attempts) <= 20
 
 
+@pytest.mark.slow
 def test_five_thousand_sites_over_a_year() -> None:
     world = World(QUARTER, spread=True)
     for number in range(5000):
@@ -359,6 +360,7 @@ def test_five_thousand_sites_over_a_year() -> None:
     assert max(per_hour.values()) <= 100
 
 
+@pytest.mark.slow
 def test_five_thousand_sites_imported_on_one_day_survive_a_week_of_outage() -> None:
     world = World(QUARTER, down_between(60 * DAY, 67 * DAY), spread=True)
     for number in range(5000):

@@ -188,6 +188,7 @@ def test_kill_at_any_step_loses_no_entry_that_was_durable(tmp_path: Path) -> Non
         assert len(list(folder.glob("audit-*.jsonl"))) == KEPT
 
 
+@pytest.mark.slow
 def test_export_and_pages_include_rotated_files(tmp_path: Path) -> None:
     """With a log that has room for only a few more entries."""
     line = encode_line({"at": "2026-01-01T00:00:00.000+00:00", "who": "user anna", "from": "192.0.2.1",

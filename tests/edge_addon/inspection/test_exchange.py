@@ -480,6 +480,7 @@ def alive() -> int:
     return sum(isinstance(each, InspectedExchange) for each in gc.get_objects())
 
 
+@pytest.mark.slow
 @in_loop
 async def test_many_streams_that_are_not_read_leave_nothing_to_the_collector(tmp_path: Path) -> None:
     async def flood(connection: Connection) -> None:

@@ -455,6 +455,7 @@ def test_the_proxy_header_comes_before_everything_else(tmp_path: Path, version: 
     run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "command", "greeting"),
     [

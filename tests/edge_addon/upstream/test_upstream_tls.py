@@ -82,6 +82,7 @@ async def test_a_slow_client_gets_the_whole_body_of_a_server_that_closes_immedia
         assert not edge.plane.counters
 
 
+@pytest.mark.slow
 @in_loop
 async def test_no_size_of_body_loses_its_tail_when_close_notify_comes_under_back_pressure(tmp_path: Path) -> None:
     """The tail may lie in any of the buffers on the way when the server has already closed."""

@@ -27,6 +27,7 @@ def test_metrics_are_for_a_token_that_may_read_everything(console: RunningConsol
     assert "certedge_certificate_remaining_seconds" in names
 
 
+@pytest.mark.slow
 def test_bounds_that_were_reached_are_counted(console: RunningConsole) -> None:
     def counted() -> dict[str, float]:
         families = text_string_to_metric_families(console.api(Scope.READ).get("/metrics").text)

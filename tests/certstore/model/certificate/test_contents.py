@@ -203,6 +203,7 @@ def test_hundreds_of_namesakes_cost_less_than_a_second() -> None:
     assert time.process_time() - started < 1
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.sampled_from(WORST))
 def test_a_megabyte_of_the_worst_is_read_in_no_time(piece: bytes) -> None:
