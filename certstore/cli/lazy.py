@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization", "client", "counted_settings", "import_sources", "journal", "loading", "models", "names", "people",
-    "plan", "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
+    "authorization", "client", "counted_settings", "import_leftovers", "import_plan", "import_sources", "journal",
+    "loading", "models", "names", "people", "plan", "preflight_facts", "reader", "requests", "results", "selection",
+    "site_settings", "status",
 ]  # fmt: skip
 
 
@@ -23,7 +24,7 @@ class _Lazy(ModuleType):
 
 
 if TYPE_CHECKING:
-    from certstore.cli import import_sources
+    from certstore.cli import import_leftovers, import_plan, import_sources
     from certstore.control import client
     from certstore.control.commands import requests, results
     from certstore.model import names, selection
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from certstore.store import counted_settings, journal, reader, site_settings, status
     from certstore.verify import plan
 else:
+    import_leftovers = _Lazy("certstore.cli.import_leftovers")
+    import_plan = _Lazy("certstore.cli.import_plan")
     import_sources = _Lazy("certstore.cli.import_sources")
     client = _Lazy("certstore.control.client")
     requests = _Lazy("certstore.control.commands.requests")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
 import typer
 
-from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
+from certstore.cli.asking import ONCE_IT_RUNS, ask, confirm, service_runs, show_change
 from certstore.cli.completion import SiteKey, words
 from certstore.cli.context import AsJson, Config, Edge, check_site_key, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
@@ -170,8 +169,7 @@ def remove(
     attempted = f"remove the site {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    if not yes:
-        _confirm(site, attempted)
+    confirm(f"Remove {site}? Its names will get the main certificate.", attempted, yes=yes)
     show_change(edge, ask(edge, requests.RemoveSiteRequest(site), attempted), as_json=as_json)
 
 
@@ -181,13 +179,6 @@ def _show_next_step(edge: Edge, site: str, certificate: str | None, *, as_json: 
         return
     when = "within seconds" if service_runs(edge) else ONCE_IT_RUNS
     print_lines(f"next: the certificate is ordered {when}; to check for obstacles: certedge preflight {site}")
-
-
-def _confirm(site: str, attempted: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandFailed(attempted, "there is no terminal to ask for confirmation", "confirm with --yes", Exit.USAGE)
-    if not typer.confirm(f"Remove {site}? Its names will get the main certificate.", err=True):
-        raise CommandFailed(attempted, "you declined; nothing has changed")
 
 
 def _given(

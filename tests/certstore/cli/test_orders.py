@@ -206,7 +206,7 @@ def test_certbot_is_imported_and_nothing_is_ordered_before_it_is_due(actions: Ac
     assert "a.test" in plan.out
     assert url in plan.out
     assert not Layout(tmp_path / "store").live("a.test").exists()
-    done = actions.run("import", "--certbot", certbot)
+    done = actions.run("import", "--certbot", certbot, "--yes")
     assert "note: the certificate is served once the service runs (certedge run)" in done.out
     assert done.code == 0, done.err + done.out
     live = actions.store.live_version("a.test")
@@ -228,7 +228,7 @@ def test_import_twice_changes_nothing_and_keeps_our_account(actions: Actions, tm
     assert actions.run("account", "register").code == 0
     ours = actions.run("account", "show", "--json").json
     for _ in range(2):
-        ran = actions.run("import", "--certbot", certbot, "--json")
+        ran = actions.run("import", "--certbot", certbot, "--json", "--yes")
         assert ran.code == 0, ran.err
     assert actions.run("account", "show", "--json").json == ours
     assert [version.number for version in actions.store.versions("a.test")] == [1]
@@ -240,7 +240,7 @@ def test_bluemind_main_certificate_becomes_ours(actions: Actions, tmp_path: Path
     main = CA.issue("mail.provider.test", "imap.provider.test")
     (certs / "bm_cert.pem").write_bytes(main.combined_pem)
     (certs / "bm_cert-a.test.pem").write_bytes(CA.issue("webmail.a.test").combined_pem)
-    ran = actions.run("import", "--bluemind", certs)
+    ran = actions.run("import", "--bluemind", certs, "--yes")
     assert ran.code == 0, ran.err + ran.out
     live = actions.store.live_version("main")
     assert live is not None
