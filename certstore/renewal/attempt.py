@@ -86,6 +86,10 @@ class Attempt:
         self._order: OrderFor | None = None
         self._findings: list[PreflightFinding] = []
 
+    @property
+    def site(self) -> str:
+        return self._site.site
+
     def run(self) -> Attempted:
         """Both parts. Raises only Interrupted, when the process is to stop."""
         return self.check() or self.order()

@@ -45,6 +45,8 @@ TICK_SECONDS = 1.0
 STALLED_AFTER = timedelta(minutes=10)
 LONGEST_SLEEP = timedelta(hours=6)
 """A site is checked at least this often, so that a clock that was set or a wrong decision does no lasting harm."""
+TENANT_WAIT = timedelta(minutes=1)
+"""A site whose tenant has enough attempts under way is checked again after this time at the latest."""
 _STOP_SECONDS = 20.0
 
 
@@ -263,8 +265,10 @@ class Maintenance:
                 if ask_at is not None and ask_at > now:
                     times.append(ask_at)
                 self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
-            case Renew(reason):
-                self._lanes.start(site, Attempt(self.context, target, reason, tell_nobody))
+            case Renew(reason) if entry is not None:
+                attempt = Attempt(self.context, target, reason, tell_nobody)
+                if not self._lanes.start(site, attempt, self.context.sites.tenant(entry)):
+                    self._schedule(site, now + TENANT_WAIT)
 
     def _entry(self, site: str) -> SiteEntry | None:
         with suppress(UnknownSite):
