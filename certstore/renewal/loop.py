@@ -162,7 +162,13 @@ class Maintenance:
         return next_renewal(entry.site, self.context.sites.live(entry), state)
 
     def attempt_now(
-        self, site: str, tell: Tell, *, reason: RenewalReason = RenewalReason.ASKED_FOR, force: bool = False
+        self,
+        site: str,
+        tell: Tell,
+        *,
+        reason: RenewalReason = RenewalReason.ASKED_FOR,
+        force: bool = False,
+        new_key: bool = False,
     ) -> Attempted:
         """One attempt on the caller's thread, for a person who waits. Raises SiteBusy, KeyError for a site that can't
         be ordered for, Interrupted."""
@@ -172,7 +178,7 @@ class Maintenance:
         with self._lanes.held(site) as is_free:
             if not is_free:
                 raise SiteBusy(site)
-            return Attempt(self.context, target, reason, tell, ignores_limits=force).run()
+            return Attempt(self.context, target, reason, tell, ignores_limits=force, new_key=new_key).run()
 
     # The loop
 

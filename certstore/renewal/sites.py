@@ -55,6 +55,10 @@ class RenewalSites:
             entry.site, ordered, entry.source, self.live(entry), self._cas, self._request(entry, ordered)
         )
 
+    def reuses_key(self, site: str) -> bool:
+        own = self.settings(site)
+        return own.reuse_key if own is not None and own.reuse_key is not None else self._acme.reuse_key
+
     def tenant(self, entry: SiteEntry) -> str:
         """Whose site it is, as far as we can tell: whoever drops its files, or else whoever has its domain."""
         tenant = tenant_of(self._writer.layout, entry.site)
@@ -94,6 +98,7 @@ class RenewalSites:
             *acme.contact,
             str(acme.agree_to_terms),
             acme.external_account.key_id if acme.external_account else "",
+            *(["reuse_key"] if self.reuses_key(entry.site) else []),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -17,7 +17,7 @@ from certstore.control.commands.on_store import install_result
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.progress import Tell
 from certstore.model.renewal.ca import find_ca
-from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, fraction_of
+from certstore.model.renewal.decision import Keep, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.settings.mail_address import parse_address
@@ -47,7 +47,8 @@ def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterat
 
 def order(upkeep: Upkeep, request: requests.OrderRequest, tell: Tell) -> results.OrderResult:
     """Order now, whether it is due or not."""
-    return _order(upkeep, _acme_entry(upkeep, request.site), tell, force=request.force)
+    entry = _acme_entry(upkeep, request.site)
+    return _order(upkeep, entry, tell, force=request.force, new_key=request.new_key)
 
 
 def renew(upkeep: Upkeep, request: requests.RenewRequest, tell: Tell) -> results.RenewResult:
@@ -76,8 +77,8 @@ def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     return None
 
 
-def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool) -> results.OrderResult:
-    attempted = upkeep.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
+def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool, new_key: bool = False) -> results.OrderResult:
+    attempted = upkeep.maintenance.attempt_now(entry.site, tell, force=force, new_key=new_key)
     next_attempt, names = attempted.state.next_attempt, attempted.order
     result = results.OrderResult(
         site=attempted.site,

@@ -134,9 +134,11 @@ class RemoveSiteRequest(SiteRequest[results.RemoveResult]): ...
 
 @command("cert.request")
 class OrderRequest(SiteRequest[results.OrderResult]):
-    """`force`: even if the CA's rate limits, as counted here, seem to be reached."""
+    """`force`: even if the CA's rate limits, as counted here, seem to be reached. `new_key`: even if the site's
+    settings keep it."""
 
     force: bool = False
+    new_key: bool = False
 
 
 @command("cert.renew")

@@ -52,7 +52,7 @@ class RenewalState(Kept):
     `failed_names` are those that the CA refused in this row of failures. `waiting` gives the reason where an attempt is
     held back until `next_attempt` without a failure. `tried_all_for` is the certificate in whose warning window an
     order with every name was made. `ca_failures` counts failures in a row that lie with the CA. `attempted_at` is the
-    instant of the last attempt that failed or left names out.
+    instant of the last attempt that failed or left names out. `key_is_spent`: the live key must not be used again.
     """
 
     failures: int = 0
@@ -68,6 +68,7 @@ class RenewalState(Kept):
     info: RenewalInfo | None = None
     waiting: str = ""
     attempted_at: datetime | None = None
+    key_is_spent: bool = False
 
     def window_for(self, fingerprint: str) -> SuggestedWindow | None:
         return self.info.window if self.info is not None and self.info.fingerprint == fingerprint else None
