@@ -10,6 +10,7 @@
     http01           the challenge type http-01: tokens where the edge's workers find them
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve
+    revoke           revokes a certificate
     renewal_info     the window that the CA suggests for one certificate
     preflight        gathers the facts about names and the CA before an order, and returns findings
     dns_facts        what the DNS says about a name

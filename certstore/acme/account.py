@@ -105,6 +105,13 @@ class Accounts:
             logger.warning("the account in %s is damaged; it is registered again with its key", folder)
             return None
 
+    def ca_of(self, key: str) -> Ca | None:
+        """The CA with this key, from its account; None where the store has none."""
+        try:
+            return Ca(str(json.loads(self._layout.account_facts(key).read_bytes())["directory"]), key)
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
     def thumbprints(self) -> set[str]:
         """Those of all account keys in the store (RFC 7638), in which our key authorizations end."""
         found = set()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,11 +24,14 @@ from certstore.cli.lazy import import_leftovers, import_plan, import_sources, lo
 from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, print_lines, print_table
 from certstore.model.json_facts import encode
 from certstore.model.record import Outcome
-from certstore.model.snapshot import MAIN, SiteEntry
 from certstore.model.text import written_text
-from certstore.model.version import Version
+
+if TYPE_CHECKING:
+    from certstore.model.snapshot import SiteEntry
+    from certstore.model.version import Version
 
 _ATTEMPTED = "import certificates"
+_MAIN = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ def _known_sites(
         if entry.host in hosts or entry.site in keys
     }
     for key in keys - known.keys():
-        places = (layout.site_yaml(key), layout.drop_file(key), *([] if key == MAIN else [layout.drop_folder(key)]))
+        places = (layout.site_yaml(key), layout.drop_file(key), *([] if key == _MAIN else [layout.drop_folder(key)]))
         if any(map(os.path.lexists, places)):
             known[key] = _unread_site(edge, key, store.live_version(key))
     return known
@@ -269,7 +272,7 @@ def _import_site(edge: Edge, program: str, planned: import_plan.PlannedSite) -> 
     key, names = planned.site, list(planned.additional_names)
     attempted = f"import {planned.host}"
     try:
-        if planned.action is import_plan.Action.ADD and key != MAIN:
+        if planned.action is import_plan.Action.ADD and key != _MAIN:
             settings = {"host": planned.host, "additional_names": names, "certificate": "file"}
             ask_live(edge, requests.AddSiteRequest(key, settings), attempted)
         else:

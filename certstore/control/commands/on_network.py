@@ -47,8 +47,12 @@ def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterat
 
 def order(upkeep: Upkeep, request: requests.OrderRequest, tell: Tell) -> results.OrderResult:
     """Order now, whether it is due or not."""
-    entry = _acme_entry(upkeep, request.site)
-    return _order(upkeep, entry, tell, force=request.force, new_key=request.new_key)
+    return order_now(upkeep, request.site, tell, force=request.force, new_key=request.new_key)
+
+
+def order_now(upkeep: Upkeep, site: str, tell: Tell, *, force: bool, new_key: bool) -> results.OrderResult:
+    """Raises RequestFailed for a site whose certificate is not ordered."""
+    return _order(upkeep, _acme_entry(upkeep, site), tell, force=force, new_key=new_key)
 
 
 def renew(upkeep: Upkeep, request: requests.RenewRequest, tell: Tell) -> results.RenewResult:

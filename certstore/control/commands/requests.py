@@ -20,6 +20,7 @@ from certstore.model.console.people import Role
 from certstore.model.json_facts import encode
 from certstore.model.names import is_site_key
 from certstore.model.progress import Tell
+from certstore.model.renewal.revocation import RevocationReason
 
 if TYPE_CHECKING:
     from certstore.store.preview import Preview
@@ -139,6 +140,15 @@ class OrderRequest(SiteRequest[results.OrderResult]):
 
     force: bool = False
     new_key: bool = False
+
+
+@command("cert.revoke")
+class RevokeRequest(SiteRequest[results.RevokeResult]):
+    """`version` None: the live one. `orders`: before a live certificate is revoked, another one is ordered."""
+
+    version: int | None = None
+    reason: RevocationReason = RevocationReason.UNSPECIFIED
+    orders: bool = True
 
 
 @command("cert.renew")
