@@ -2,6 +2,7 @@
 
     network          a conversation with one CA: signed requests, nonces, errors as `Failure`
     account          the one account per CA: registered once, kept, its contact up to date
+    key_change       gives an account a new key at the CA
     issue            one order, from the request to the chain; resumes an interrupted one
     order_context    what an order needs besides the CA, and how it waits for the CA
     order_journal    what an interrupted order is resumed from

@@ -153,6 +153,10 @@ class Layout:
     def account_key(self, ca: str) -> Path:
         return self.account(ca) / "key.pem"
 
+    def next_account_key(self, ca: str) -> Path:
+        """The key that the CA is being told to use from now on, until it is in place."""
+        return self.account(ca) / "next-key.pem"
+
     def account_facts(self, ca: str) -> Path:
         """The account's URL and contacts, as they are at the CA."""
         return self.account(ca) / "account.json"

@@ -63,6 +63,10 @@ class AttemptLanes:
         """How many orders run now."""
         return len(self._ordering)
 
+    @property
+    def is_any_busy(self) -> bool:
+        return bool(self._busy)
+
     def is_busy(self, site: str) -> bool:
         return site in self._busy
 

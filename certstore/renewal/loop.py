@@ -154,6 +154,11 @@ class Maintenance:
             found.append((stalled(self.last_round), ()))
         return found
 
+    @property
+    def is_any_busy(self) -> bool:
+        """Whether an attempt for any site is under way."""
+        return self._lanes.is_any_busy
+
     def is_ordering(self, site: str) -> bool:
         return self._lanes.is_busy(site)
 

@@ -165,6 +165,25 @@ def register_accounts(upkeep: Upkeep, request: requests.RegisterAccountsRequest,
     return accounts_of(upkeep)
 
 
+def roll_over_accounts(upkeep: Upkeep, request: requests.RollOverAccountsRequest, tell: Tell) -> results.AccountsResult:
+    """At every CA with an account. Refused while an order runs, which would go on with the old key."""
+    maintenance = upkeep.maintenance
+    context = maintenance.context
+
+    def refuse_while_ordering() -> None:
+        if maintenance.is_any_busy:
+            raise RequestFailed(Fault.BUSY, "an order is under way, with the account's present key", "try again soon")
+
+    known = [ca for ca in context.cas if context.accounts.load(ca) is not None]
+    if not known:
+        raise RequestFailed(Fault.INVALID, "there is no account yet", "register one: certedge account register")
+    for ca in known:
+        tell(f"{ca.host}: a new key for the account")
+        with closing(context.begin(ca, is_patient=False)) as conversation:
+            context.accounts.roll_over(ca, conversation, before=refuse_while_ordering)
+    return accounts_of(upkeep)
+
+
 def send_test_mail(upkeep: Upkeep, request: requests.TestMailRequest, tell: Tell) -> results.MailResult:
     try:
         recipients = [parse_address(each) for each in request.to]

@@ -172,6 +172,10 @@ class RegisterAccountsRequest(CommandRequest[results.AccountsResult]):
     agree_to_terms: bool = False
 
 
+@command("account.rollover")
+class RollOverAccountsRequest(CommandRequest[results.AccountsResult]): ...
+
+
 @command("notify.test")
 class TestMailRequest(CommandRequest[results.MailResult]):
     """No `to`: the recipients of warnings."""

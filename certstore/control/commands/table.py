@@ -62,6 +62,7 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.PreflightRequest: Command(on_network.preflight, Runs.NETWORK),
     requests.ShowAccountsRequest: Command(on_network.show_accounts, Runs.NETWORK),
     requests.RegisterAccountsRequest: Command(on_network.register_accounts, Runs.NETWORK),
+    requests.RollOverAccountsRequest: Command(on_network.roll_over_accounts, Runs.NETWORK),
     requests.TestMailRequest: Command(on_network.send_test_mail, Runs.NETWORK),
     requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK),
     requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK),

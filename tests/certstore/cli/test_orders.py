@@ -254,3 +254,21 @@ def test_import_needs_one_source_and_says_what_is_not_there(actions: Actions, tm
     missing = actions.run("import", "--certbot", tmp_path / "nowhere")
     assert missing.code == 1
     assert "No such file" in missing.err
+
+
+def test_account_gets_a_new_key_after_a_question(actions: Actions) -> None:
+    none = actions.run("account", "rollover", "--yes")
+    assert none.code == 2
+    assert "there is no account yet" in none.err
+    assert actions.run("account", "register").code == 0
+    path = next((actions.folder / "store/accounts").glob("*/key.pem"))
+    before, url = path.read_bytes(), actions.run("account", "show", "--json").json["accounts"][0]["url"]
+    assert actions.run("account", "rollover").code == 2
+    assert path.read_bytes() == before
+    done = actions.run("account", "rollover", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.json["accounts"][0]["url"] == url
+    assert path.read_bytes() != before
+    add(actions, "a.test")
+    assert actions.run("cert", "request", "a.test").code == 0
+    assert actions.pebble.accounts() == 1

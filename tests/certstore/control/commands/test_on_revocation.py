@@ -139,3 +139,11 @@ def test_what_no_ca_could_revoke_is_said(stage: Scene, upkeep: Upkeep) -> None:
     assert read_revocation(stage.writer.layout, SITE, 1) is None
     with pytest.raises(RequestFailed, match="has no version 9"):
         perform(upkeep, requests.RevokeRequest(SITE, version=9))
+
+
+def test_account_keys_are_not_changed_while_an_order_runs(stage: Scene, upkeep: Upkeep) -> None:
+    stage.add(SITE)
+    order(upkeep)
+    with upkeep.maintenance._lanes.held(SITE), pytest.raises(RequestFailed, match="an order is under way"):
+        perform(upkeep, requests.RollOverAccountsRequest())
+    assert perform(upkeep, requests.RollOverAccountsRequest()).accounts[0].url is not None
