@@ -2,6 +2,7 @@
 
     network          a conversation with one CA: signed requests, nonces, errors as `Failure`
     account          the one account per CA: registered once, kept, its contact up to date
+    key_change       gives an account a new key at the CA
     issue            one order, from the request to the chain; resumes an interrupted one
     order_context    what an order needs besides the CA, and how it waits for the CA
     order_journal    what an interrupted order is resumed from
@@ -10,6 +11,7 @@
     http01           the challenge type http-01: tokens where the edge's workers find them
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve
+    revoke           revokes a certificate
     renewal_info     the window that the CA suggests for one certificate
     preflight        gathers the facts about names and the CA before an order, and returns findings
     dns_facts        what the DNS says about a name

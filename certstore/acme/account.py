@@ -26,8 +26,9 @@ from josepy.errors import Error as JoseError
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certstore.acme import keys
+from certstore.acme.key_change import change_key, known_url
 from certstore.acme.network import Conversation, OrderFailed
-from certstore.files.atomic import make_folder, replace_file
+from certstore.files.atomic import make_folder, replace_file, sync_folder
 from certstore.files.clock import utc_now
 from certstore.model.layout import ACCOUNT_KEYS, Layout
 from certstore.model.renewal.ca import Ca
@@ -105,6 +106,13 @@ class Accounts:
             logger.warning("the account in %s is damaged; it is registered again with its key", folder)
             return None
 
+    def ca_of(self, key: str) -> Ca | None:
+        """The CA with this key, from its account; None where the store has none."""
+        try:
+            return Ca(str(json.loads(self._layout.account_facts(key).read_bytes())["directory"]), key)
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
     def thumbprints(self) -> set[str]:
         """Those of all account keys in the store (RFC 7638), in which our key authorizations end."""
         found = set()
@@ -128,7 +136,7 @@ class Accounts:
         Raises OrderFailed, OSError.
         """
         with self._one_at_a_time:
-            account = self.load(ca)
+            account = self._settled(self.load(ca), conversation)
             if account is None:
                 before_new()
                 return self._register(ca, conversation, settings)
@@ -145,6 +153,54 @@ class Accounts:
                     before_new()
                     return self._register(ca, conversation, settings)
                 return self._with_refusal(account, settings, failed.failure)
+
+    def roll_over(self, ca: Ca, conversation: Conversation, *, before: Callable[[], None] = lambda: None) -> Account:
+        """Give the account a new key (RFC 8555 §7.3.5), which is on disk before the CA sees it.
+
+        `before` is called when no other thread can begin to use the account, and may raise. Raises OrderFailed,
+        OSError, or LookupError where there is no account.
+        """
+        with self._one_at_a_time:
+            before()
+            account = self._settled(self.load(ca), conversation)
+            if account is None:
+                raise LookupError(f"there is no account at {ca.key}")
+            if not conversation.has("keyChange"):
+                raise OrderFailed(Failure(Cause.SETTINGS, "the CA does not let accounts change their keys"))
+            pem = keys.to_pem(keys.make_key("ec256"))
+            replace_file(self._layout.next_account_key(ca.key), pem, 0o600, self._layout.temporary)
+            try:
+                change_key(account.sign_in(conversation), account.key, load_key(pem), account.url)
+            except OrderFailed as failed:
+                if failed.failure.cause not in _NO_ANSWER:
+                    self._layout.next_account_key(ca.key).unlink(missing_ok=True)
+                raise
+            self._put_next_key(ca)
+            logger.info("the account at %s has a new key", ca.key)
+            return replace(account, key=load_key(pem))
+
+    def _settled(self, account: Account | None, conversation: Conversation) -> Account | None:
+        """Where a change of its key was interrupted, the account with the key that the CA knows."""
+        if account is None:
+            return None
+        path = self._layout.next_account_key(account.ca.key)
+        try:
+            key = load_key(path.read_bytes())
+        except FileNotFoundError:
+            return account
+        except ValueError:
+            path.unlink(missing_ok=True)
+            return account
+        if known_url(conversation.with_key(key)) == account.url:
+            self._put_next_key(account.ca)
+            logger.info("the account at %s has a new key: its change had been interrupted", account.ca.key)
+            return replace(account, key=key)
+        path.unlink(missing_ok=True)
+        return account
+
+    def _put_next_key(self, ca: Ca) -> None:
+        self._layout.next_account_key(ca.key).replace(self._layout.account_key(ca.key))
+        sync_folder(self._layout.account(ca.key))
 
     def _with_refusal(self, account: Account, settings: AccountSettings, failure: Failure) -> Account:
         """Orders go on with the contact that the CA has. What is no answer about the contact is tried again."""

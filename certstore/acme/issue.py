@@ -6,8 +6,9 @@ names, and does not store the result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from acme import messages
 from josepy.json_util import field as json_field
@@ -44,20 +45,24 @@ class Issuer:
         self._preferred_chain = preferred_chain
         self._validation = Validation(conversation, account, context)
 
-    def issue(self, request: OrderRequest) -> list[DroppedFile]:
+    def issue(self, request: OrderRequest, kept_keys: Mapping[str, bytes] = MappingProxyType({})) -> list[DroppedFile]:
         """The files of the new version. The caller removes the order from the journal once they are in the store.
+
+        `kept_keys` are PEM by the part of the key type that they serve; for the other parts new ones are made.
 
         Raises OrderFailed, Interrupted, OSError.
         """
         journal = self._context.journal
         left = journal.load(request.site)
         try:
-            return self._issue(request, journal.find(request, self._context.clock()))
+            return self._issue(request, journal.find(request, self._context.clock()), kept_keys)
         finally:
             # The CA may be looking at an interrupted order's proofs while this runs: they stay until it is settled.
             self._context.kind.withdraw(left.published if left is not None else ())
 
-    def _issue(self, request: OrderRequest, known: OrderUnderWay | None) -> list[DroppedFile]:
+    def _issue(
+        self, request: OrderRequest, known: OrderUnderWay | None, kept_keys: Mapping[str, bytes]
+    ) -> list[DroppedFile]:
         journal = self._context.journal
         if known is not None:
             self._context.tell("resuming an interrupted order")
@@ -71,7 +76,10 @@ class Issuer:
                     raise
                 # The CA does not know the order, or can do nothing with it: begin again, once.
                 journal.remove(request.site)
-        parts = tuple(Part(part, keys.to_pem(keys.make_key(part))) for part in keys.parts_of(request.key_type))
+        parts = tuple(
+            Part(part, kept_keys.get(part) or keys.to_pem(keys.make_key(part)))
+            for part in keys.parts_of(request.key_type)
+        )
         order = journal.keep(OrderUnderWay(request, self._context.clock(), parts))
         try:
             return self._complete(order)

@@ -1,4 +1,4 @@
-"""Private keys, new for every order, and the certificate requests signed with them. Stores nothing."""
+"""Private keys, and the certificate requests signed with them. Stores nothing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def make_key(part: str) -> PrivateKey:
     if part == "ec384":
         return ec.generate_private_key(ec.SECP384R1())
     return rsa.generate_private_key(public_exponent=65537, key_size=int(part.removeprefix("rsa")))
+
+
+def part_of(key: PrivateKey) -> str:
+    """The inverse of `make_key`: the word for a key of this kind."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return f"ec{key.curve.key_size}"
+    return f"rsa{key.key_size}"
 
 
 def to_pem(key: PrivateKey) -> bytes:

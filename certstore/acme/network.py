@@ -87,7 +87,7 @@ class Conversation:
     @classmethod
     def begin(cls, url: str, *, ca_file: Path | None = None, key: JWK | None = None) -> Conversation:
         """Fetch the directory. Without a `key`, only requests that need no account are possible."""
-        network = Network(key, alg=_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
+        network = Network(key, alg=signature_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
         if ca_file is not None:
             # requests accepts a path here; the library's annotation knows only a bool.
             network.verify_ssl = cast(bool, str(ca_file))
@@ -103,7 +103,7 @@ class Conversation:
 
     def with_key(self, key: JWK) -> Conversation:
         """Another conversation with the same CA, in the name of an account and over separate connections."""
-        network = Network(key, alg=_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
+        network = Network(key, alg=signature_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
         network.verify_ssl = self.network.verify_ssl
         return Conversation(network, self.directory)
 
@@ -228,7 +228,7 @@ def read_clock_error(response: requests.Response, sent: datetime, received: date
     return min(date - sent + timedelta(seconds=1), timedelta())  # the date has no fractions
 
 
-def _algorithm(key: JWK | None) -> JWASignature:
+def signature_algorithm(key: JWK | None) -> JWASignature:
     """RFC 7518 §3.1, by the kind and size of the account's key."""
     if isinstance(key, JWKEC):
         return {256: ES256, 384: ES384, 521: ES512}[key.key.key_size]

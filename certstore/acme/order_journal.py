@@ -31,6 +31,7 @@ class OrderRequest:
     key_type: str
     profile: str | None = None
     replaces: str | None = None
+    reuses_key: bool = False
 
     def is_same_order(self, other: OrderRequest) -> bool:
         return replace(self, replaces=None) == replace(other, replaces=None)
@@ -38,7 +39,7 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One certificate of the order: its new key, its order's URL at the CA, and the chain once it has come."""
+    """One certificate of the order: its key, its order's URL at the CA, and the chain once it has come."""
 
     key_type: str
     key_pem: bytes = field(repr=False)
@@ -156,6 +157,7 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
         "key_type": request.key_type,
         "profile": request.profile,
         "replaces": request.replaces,
+        "reuses_key": request.reuses_key,
         "begun_at": order.begun_at.isoformat(),
         "parts": [[part.key_type, part.key_pem.decode(), part.url, part.fullchain] for part in order.parts],
         "published": [[proof.name, proof.token, proof.key_authorization] for proof in order.published],
@@ -164,7 +166,13 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
 
 def _decoded(facts: dict[str, Any]) -> OrderUnderWay:
     request = OrderRequest(
-        facts["site"], facts["ca"], tuple(facts["names"]), facts["key_type"], facts["profile"], facts["replaces"]
+        facts["site"],
+        facts["ca"],
+        tuple(facts["names"]),
+        facts["key_type"],
+        facts["profile"],
+        facts["replaces"],
+        facts.get("reuses_key", False),
     )
     parts = tuple(Part(key_type, pem.encode(), url, fullchain) for key_type, pem, url, fullchain in facts["parts"])
     published = tuple(Proof(*each) for each in facts.get("published", ()))

@@ -22,7 +22,10 @@ sites           `certedge site …`
 certificates    `certedge cert …`
 export          the files of `certedge cert export`, swapped in at once
 orders          `certedge cert request`, `certedge renew`, `certedge preflight`
+revoke          `certedge cert revoke`
 importing       `certedge import`
+import_plan     what an import does with each site, decided before anything changes
+import_leftovers  what an import does not take over
 import_sources  reads what certbot, acme.sh and BlueMind left
 account         `certedge account …`
 notify          `certedge notify …`

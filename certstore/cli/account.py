@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certstore.cli.asking import ask_live
+from certstore.cli.asking import ask_live, confirm
 from certstore.cli.context import AsJson, Config, group, open_edge
 from certstore.cli.lazy import requests, results
 from certstore.cli.output import print_json, print_table
@@ -31,6 +31,19 @@ def register(
     """Register an account at every configured CA, or update the contact of an existing one."""
     request = requests.RegisterAccountsRequest(agree_to_terms)
     _print(ask_live(open_edge(config), request, "register with the CA"), as_json=as_json)
+
+
+@app.command(epilog="Example: certedge account rollover")
+def rollover(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the account at each CA a new key. The account stays the same; its old key is of no use any more."""
+    attempted = "change the keys of the accounts"
+    edge = open_edge(config)
+    confirm("Give the account at each CA a new key? CAA records that name the account stay valid.", attempted, yes=yes)
+    _print(ask_live(edge, requests.RollOverAccountsRequest(), attempted), as_json=as_json)
 
 
 def _print(result: results.AccountsResult, *, as_json: bool) -> None:

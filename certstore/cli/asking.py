@@ -8,8 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import typer
+
 from certstore.cli.context import Edge
-from certstore.cli.failure import CommandFailed, printable
+from certstore.cli.failure import CommandFailed, Exit, printable
 from certstore.cli.lazy import client, journal, preflight_facts, reader, requests, results, selection
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, short, utc
 from certstore.control.protocol import Fault, RequestFailed
@@ -55,6 +57,16 @@ def _failed(edge: Edge, request: requests.CommandRequest[Any], attempted: str, f
         if known and request.site not in known:
             failed.remedy = f"{site_advice(request.site, known)}; a new one: certedge site add"
     return failed
+
+
+def confirm(question: str, attempted: str, *, yes: bool) -> None:
+    """Ask on the terminal before something that is hard to undo; `yes` answers. Raises CommandFailed."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandFailed(attempted, "there is no terminal to ask for confirmation", "confirm with --yes", Exit.USAGE)
+    if not typer.confirm(question, err=True):
+        raise CommandFailed(attempted, "you declined; nothing has changed")
 
 
 def known_sites(edge: Edge) -> Sequence[str]:

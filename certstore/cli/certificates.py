@@ -222,12 +222,18 @@ def _when(instant: datetime) -> Cell:
     return Cell(utc(instant), short=utc(instant).removesuffix(" UTC"))
 
 
+def _state_cell(facts: status.VersionFacts) -> Cell:
+    if facts.revocation is not None:
+        return Cell("live, revoked" if facts.is_live else "revoked", BAD)
+    return Cell("live", GOOD) if facts.is_live else Cell("")
+
+
 def _version_row(facts: status.VersionFacts) -> tuple[str | Cell, ...]:
     version = facts.version
     day, left = f"{version.not_after:%Y-%m-%d}", remaining(version.not_after, utc_now())
     return (
         str(version.number),
-        Cell("live", GOOD) if facts.is_live else Cell(""),
+        _state_cell(facts),
         _when(version.made_at),
         # A path is that of one of the site's drop places.
         Cell(version.source, short="drop" if version.source.startswith("/") else ""),

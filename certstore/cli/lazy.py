@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization", "client", "counted_settings", "import_sources", "journal", "loading", "models", "names", "people",
-    "plan", "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
+    "authorization", "client", "counted_settings", "import_leftovers", "import_plan", "import_sources", "journal",
+    "loading", "models", "names", "people", "plan", "preflight_facts", "reader", "requests", "results", "revocation",
+    "revocations", "selection", "site_settings", "status",
 ]  # fmt: skip
 
 
@@ -23,16 +24,18 @@ class _Lazy(ModuleType):
 
 
 if TYPE_CHECKING:
-    from certstore.cli import import_sources
+    from certstore.cli import import_leftovers, import_plan, import_sources
     from certstore.control import client
     from certstore.control.commands import requests, results
     from certstore.model import names, selection
     from certstore.model.console import authorization, people
-    from certstore.model.renewal import preflight_facts
+    from certstore.model.renewal import preflight_facts, revocation
     from certstore.model.settings import loading, models
-    from certstore.store import counted_settings, journal, reader, site_settings, status
+    from certstore.store import counted_settings, journal, reader, revocations, site_settings, status
     from certstore.verify import plan
 else:
+    import_leftovers = _Lazy("certstore.cli.import_leftovers")
+    import_plan = _Lazy("certstore.cli.import_plan")
     import_sources = _Lazy("certstore.cli.import_sources")
     client = _Lazy("certstore.control.client")
     requests = _Lazy("certstore.control.commands.requests")
@@ -42,11 +45,13 @@ else:
     authorization = _Lazy("certstore.model.console.authorization")
     people = _Lazy("certstore.model.console.people")
     preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")
+    revocation = _Lazy("certstore.model.renewal.revocation")
     loading = _Lazy("certstore.model.settings.loading")
     models = _Lazy("certstore.model.settings.models")
     journal = _Lazy("certstore.store.journal")
     reader = _Lazy("certstore.store.reader")
     counted_settings = _Lazy("certstore.store.counted_settings")
+    revocations = _Lazy("certstore.store.revocations")
     site_settings = _Lazy("certstore.store.site_settings")
     status = _Lazy("certstore.store.status")
     plan = _Lazy("certstore.verify.plan")

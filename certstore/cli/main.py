@@ -16,6 +16,7 @@ from certstore.cli import (
     init,
     notify,
     orders,
+    revoke,
     sites,
     status,
     verify,
@@ -62,6 +63,9 @@ app.command(epilog="Example: certedge renew webmail.example.com --force")(orders
 app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
 app.add_typer(sites.app, name="site")
 certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(orders.request)
+certificates.app.command(epilog="Example: certedge cert revoke webmail.example.com --reason key-compromise")(
+    revoke.revoke
+)
 app.add_typer(certificates.app, name="cert")
 app.add_typer(account.app, name="account")
 app.add_typer(notify.app, name="notify")

@@ -23,6 +23,9 @@ def request(
     force: Annotated[
         bool, typer.Option("--force", help="Order even if the CA's rate limits, as counted here, seem to be reached.")
     ] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Make a new key even if the site keeps its key (--reuse-key).")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +33,7 @@ def request(
     attempted = f"order a certificate for {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    result = ask_live(edge, requests.OrderRequest(site, force), attempted)
+    result = ask_live(edge, requests.OrderRequest(site, force, new_key), attempted)
     is_done = result.outcome is results.OrderOutcome.DONE
     if as_json:
         print_json(result.to_json())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
 import typer
 
-from certstore.cli.asking import ONCE_IT_RUNS, ask, service_runs, show_change
+from certstore.cli.asking import ONCE_IT_RUNS, ask, confirm, service_runs, show_change
 from certstore.cli.completion import SiteKey, words
 from certstore.cli.context import AsJson, Config, Edge, check_site_key, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
@@ -19,7 +18,7 @@ from certstore.cli.status import expiry_cell, read_all, read_one, show_site, sta
 app = group("List, show, add, change and remove sites.", "certedge site list")
 
 _SOURCES = ("file", "acme", "main")
-CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
+CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type", "reuse_key")
 
 
 def _key_types() -> Iterable[str]:
@@ -47,6 +46,10 @@ KeyType = Annotated[
         "Key type of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
         autocompletion=words(_key_types),
     ),
+]
+ReuseKey = Annotated[
+    bool | None,
+    option("--reuse-key/--new-key", None, "Whether renewals keep the key, for TLSA records of the form 3 1 1."),
 ]
 Profile = Annotated[str | None, option("--profile", "NAME", "The CA's ACME profile.")]
 
@@ -91,6 +94,7 @@ def add(
     inspect: Inspect = None,
     contact: Contacts = None,
     key_type: KeyType = None,
+    reuse_key: ReuseKey = None,
     profile: Profile = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -100,7 +104,7 @@ def add(
     check_site_key(site, attempted)
     if host is None and "." not in site:
         raise CommandFailed(attempted, f"{site} is not a host name", "give the site's host with --host", Exit.USAGE)
-    given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
+    given = _given(names, certificate, upstream, inspect, contact, key_type, reuse_key, profile)
     edge = open_edge(config)
     request = requests.AddSiteRequest(site, {"host": host or site, **given})
     show_change(edge, ask(edge, request, attempted), as_json=as_json)
@@ -119,6 +123,7 @@ def set_site(
     inspect: Inspect = None,
     contact: Contacts = None,
     key_type: KeyType = None,
+    reuse_key: ReuseKey = None,
     profile: Profile = None,
     unset: Annotated[
         list[str] | None,
@@ -135,7 +140,7 @@ def set_site(
     """Change the settings of a site; all others stay. --name replaces the whole list of additional names."""
     attempted = f"change the site {site}"
     check_site_key(site, attempted)
-    changes = _given(names, certificate, upstream, inspect, contact, key_type, profile)
+    changes = _given(names, certificate, upstream, inspect, contact, key_type, reuse_key, profile)
     if host is not None:
         changes["host"] = host
     request = requests.SetSiteRequest(
@@ -170,8 +175,7 @@ def remove(
     attempted = f"remove the site {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    if not yes:
-        _confirm(site, attempted)
+    confirm(f"Remove {site}? Its names will get the main certificate.", attempted, yes=yes)
     show_change(edge, ask(edge, requests.RemoveSiteRequest(site), attempted), as_json=as_json)
 
 
@@ -183,13 +187,6 @@ def _show_next_step(edge: Edge, site: str, certificate: str | None, *, as_json: 
     print_lines(f"next: the certificate is ordered {when}; to check for obstacles: certedge preflight {site}")
 
 
-def _confirm(site: str, attempted: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandFailed(attempted, "there is no terminal to ask for confirmation", "confirm with --yes", Exit.USAGE)
-    if not typer.confirm(f"Remove {site}? Its names will get the main certificate.", err=True):
-        raise CommandFailed(attempted, "you declined; nothing has changed")
-
-
 def _given(
     names: list[str] | None,
     certificate: str | None,
@@ -197,6 +194,7 @@ def _given(
     inspect: bool | None,
     contact: list[str] | None,
     key_type: str | None,
+    reuse_key: bool | None,
     profile: str | None,
 ) -> dict[str, Any]:
     """The given options, under their keys in site.yaml."""
@@ -207,6 +205,7 @@ def _given(
         "inspect": inspect,
         "contact": contact or None,
         "key_type": key_type,
+        "reuse_key": reuse_key,
         "profile": profile,
     }
     return {key: value for key, value in values.items() if value is not None}

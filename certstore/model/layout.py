@@ -18,6 +18,8 @@ COMBINED = "combined.pem"
 FULLCHAIN_RSA = "fullchain-rsa.pem"
 PRIVKEY_RSA = "privkey-rsa.pem"
 META = "meta.json"
+REVOKED = "revoked.json"
+"""Beside the files of a version that was revoked."""
 SITE_YAML = "site.yaml"
 DROP_SUFFIX = ".pem"
 """The suffix of a drop that is one file; before it comes a site's key or host."""
@@ -150,6 +152,10 @@ class Layout:
 
     def account_key(self, ca: str) -> Path:
         return self.account(ca) / "key.pem"
+
+    def next_account_key(self, ca: str) -> Path:
+        """The key that the CA is being told to use from now on, until it is in place."""
+        return self.account(ca) / "next-key.pem"
 
     def account_facts(self, ca: str) -> Path:
         """The account's URL and contacts, as they are at the CA."""

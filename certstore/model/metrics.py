@@ -80,12 +80,15 @@ _TABLE = (
     ),
     Family("certedge_workers", Kind.GAUGE, "Running workers."),
     Family("certedge_certificate_remaining_seconds", Kind.GAUGE, "Validity left; negative after expiry.", ("site",)),
+    Family("certedge_certificate_lifetime_seconds", Kind.GAUGE, "The whole span of its validity.", ("site",)),
     Family("certedge_certificates", Kind.GAUGE, "Sites by the state of their certificate.", ("state",)),
     Family("certedge_last_attempts", Kind.GAUGE, "Sites by their last attempt and its outcome.",
            ("doing", "outcome")),
     Family("certedge_last_attempt_timestamp_seconds", Kind.GAUGE,
            "When a site's certificate was last installed, ordered or renewed, and with which outcome.",
            ("site", "doing", "outcome")),
+    Family("certedge_warnings", Kind.GAUGE,
+           "Sites with a problem that warnings are sent about, by kind; each stands until it is solved.", ("kind",)),
     Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by problem code.", ("code",)),
 )  # fmt: skip
 

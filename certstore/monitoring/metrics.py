@@ -1,6 +1,6 @@
 """The page `/metrics`: the workers' counts and the state of each site's certificate, in Prometheus's text format.
 
-    render(status(writer, now), WorkerReports(layout).collect(now), now, {"job_refused": 2})
+    render(status(writer, now), WorkerReports(layout).collect(now), now, {"job_refused": 2}, {"failing": 1})
 
 The number of sites with their own label is limited to main and those whose certificates expire first.
 """
@@ -26,10 +26,15 @@ SITES = 1000
 
 
 def render(
-    sites: Sequence[SiteFacts], workers: Gathered, now: datetime, events: Mapping[str, int] = MappingProxyType({})
+    sites: Sequence[SiteFacts],
+    workers: Gathered,
+    now: datetime,
+    events: Mapping[str, int] = MappingProxyType({}),
+    warnings: Mapping[str, int] = MappingProxyType({}),
 ) -> bytes:
-    """`events` are those of the control process, by cause."""
+    """`events` are those of the control process, by cause; `warnings` the matters that stand now, by kind."""
     own = [Sample("certedge_events_total", (cause,), number) for cause, number in events.items()]
+    own += [Sample("certedge_warnings", (kind,), number) for kind, number in warnings.items()]
     return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now)])
 
 
@@ -76,11 +81,13 @@ def _totals(sites: Sequence[SiteFacts]) -> Iterator[Sample]:
 
 
 def _by_site(sites: Sequence[SiteFacts], now: datetime) -> Iterator[Sample]:
-    dated = [(each.certificate.not_after, each) for each in sites if each.certificate is not None]
-    dated.sort(key=lambda pair: (pair[1].site != MAIN, pair[0], pair[1].site))
-    for not_after, each in dated[:SITES]:
-        remaining = round((not_after - now).total_seconds())
+    dated = [(each.certificate, each) for each in sites if each.certificate is not None]
+    dated.sort(key=lambda pair: (pair[1].site != MAIN, pair[0].not_after, pair[1].site))
+    for certificate, each in dated[:SITES]:
+        remaining = round((certificate.not_after - now).total_seconds())
         yield Sample("certedge_certificate_remaining_seconds", (each.site,), remaining)
+        lifetime = round((certificate.not_after - certificate.not_before).total_seconds())
+        yield Sample("certedge_certificate_lifetime_seconds", (each.site,), lifetime)
         attempt = each.last_attempt
         if attempt is not None:
             labels = (each.site, attempt.doing, attempt.outcome.value)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from certstore.acme import keys
 from certstore.acme.account import Account
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed
@@ -21,7 +22,7 @@ from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderRequest
 from certstore.acme.renewal_info import certificate_id
 from certstore.model.certificate.dropped_file import DroppedFile
-from certstore.model.layout import CERT
+from certstore.model.layout import CERT, PRIVKEY, PRIVKEY_RSA
 from certstore.model.progress import Tell
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.decision import Origin, RenewalReason, SiteToRenew, place_of
@@ -75,16 +76,23 @@ class Attempt:
         tell: Tell,
         *,
         ignores_limits: bool = False,
+        new_key: bool = False,
     ) -> None:
+        """`new_key`: even where the site's settings keep it."""
         self._context = context
         self._site = site
         self._reason = reason
         self._tell = tell
         self._ignores_limits = ignores_limits
+        self._new_key = new_key
         self._state = context.memory.state(site.site)
         self._ca = context.ca(select_ca(self._state, [ca.key for ca in context.cas]))
         self._order: OrderFor | None = None
         self._findings: list[PreflightFinding] = []
+
+    @property
+    def site(self) -> str:
+        return self._site.site
 
     def run(self) -> Attempted:
         """Both parts. Raises only Interrupted, when the process is to stop."""
@@ -188,6 +196,7 @@ class Attempt:
             context.sites.key_type(site),
             context.sites.profile(site),
             self._replaces(anonymous),
+            context.sites.reuses_key(site) and not self._makes_new_key,
         )
         try:
             return self._issue_as(account, anonymous, request)
@@ -214,13 +223,18 @@ class Attempt:
             context.journal, context.kind, context.wait, self._tell, note_order, note_failed, context.clock
         )
         with closing(account.sign_in(anonymous)) as own:
-            return Issuer(own, account, order_context, context.settings.acme.preferred_chain).issue(request)
+            issuer = Issuer(own, account, order_context, context.settings.acme.preferred_chain)
+            return issuer.issue(request, live_keys(context.writer, request.site) if request.reuses_key else {})
 
     def _replaces(self, conversation: Conversation) -> str | None:
         live = self._site.live
         if live is None or live.origin is Origin.FILE or not conversation.has("renewalInfo"):
             return None
         return live_certificate_id(self._context.writer, self._site.site)
+
+    @property
+    def _makes_new_key(self) -> bool:
+        return self._new_key or self._state.key_is_spent
 
     @property
     def _doing(self) -> str:
@@ -289,6 +303,17 @@ class Attempt:
         # The record is in the log already.
         logger.info("%s: %d failed in a row; next attempt %s", site.site, state.failures, next_attempt or "at once")
         return Attempted(site.site, state, failure=failure, order=self._order, findings=tuple(self._findings))
+
+
+def live_keys(writer: StoreWriter, site: str) -> dict[str, bytes]:
+    """The keys of the live version as PEM, by the part of a key type that they serve. Those that can't be read are left
+    out: new ones take their place."""
+    found: dict[str, bytes] = {}
+    for name in (PRIVKEY, PRIVKEY_RSA):
+        with suppress(OSError, ValueError):
+            pem = (writer.layout.live(site) / name).read_bytes()
+            found.setdefault(keys.part_of(keys.from_pem(pem)), pem)
+    return found
 
 
 def live_certificate_id(writer: StoreWriter, site: str) -> str | None:

@@ -2,7 +2,8 @@
 
 The owner of a site's names decides how long its servers take to answer. A check is short and bounded, and has lanes
 that no order waits for. An order for servers that were found slow, or that failed last time, has lanes that no other
-order waits for.
+order waits for. Of one tenant only a few attempts run at once, as whoever answers the check quickly can still stall the
+CA: the tenant's other sites wait without a lane.
 """
 
 from __future__ import annotations
@@ -23,20 +24,26 @@ logger = logging.getLogger(__name__)
 
 CHECKS_AT_ONCE = 8
 ORDERS_AT_ONCE = 4
-SLOW_ORDERS_AT_ONCE = 2
+SLOW_ORDERS_AT_ONCE = 4
+ATTEMPTS_OF_A_TENANT = 2
+"""Fewer than any of the lanes: no tenant can take them all."""
 ATTEMPT_BOUND = timedelta(minutes=30)
 """A check and an order, each with all that it may wait for: an attempt that runs for longer hangs."""
 
 
 class AttemptLanes:
-    """`ended` is called with the site whenever an attempt has ended, in whatever way. `slow` counts the orders that
-    went into the lanes for slow ones."""
+    """`ended` is called with a site whenever its attempt has ended, in whatever way, or it no longer waits for its
+    tenant. `slow` counts the orders that went into the lanes for slow ones."""
 
     def __init__(self, clock: Clock, ended: Callable[[str], None]) -> None:
         self._clock = clock
         self._ended = ended
         self._lock = threading.Lock()
         self._busy: set[str] = set()
+        self._tenants: dict[str, str] = {}
+        """Of the sites whose attempts run in the lanes."""
+        self._waiting: dict[str, dict[str, None]] = {}
+        """By tenant, the sites that wait until fewer of its attempts run, in order."""
         self._since: dict[str, datetime] = {}
         self._ordering: set[str] = set()
         self._checking = 0
@@ -56,6 +63,10 @@ class AttemptLanes:
         """How many orders run now."""
         return len(self._ordering)
 
+    @property
+    def is_any_busy(self) -> bool:
+        return bool(self._busy)
+
     def is_busy(self, site: str) -> bool:
         return site in self._busy
 
@@ -64,14 +75,22 @@ class AttemptLanes:
         with self._lock:
             return {site: since for site, since in self._since.items() if now - since > ATTEMPT_BOUND}
 
-    def start(self, site: str, attempt: Attempt) -> None:
-        """Nothing happens while an attempt for this site is under way: its end schedules the site again."""
+    def start(self, site: str, attempt: Attempt, tenant: str) -> bool:
+        """Nothing happens while an attempt for this site is under way: its end schedules the site again.
+
+        False where too many of its tenant are: the end of one of them schedules it, unless it has waited in vain.
+        """
         with self._lock:
             if site in self._busy:
-                return
+                return True
+            if sum(each == tenant for each in self._tenants.values()) >= ATTEMPTS_OF_A_TENANT:
+                self._waiting.setdefault(tenant, {})[site] = None
+                return False
             self._busy.add(site)
+            self._tenants[site] = tenant
             self._checking += 1
         self._submit(self._checks, site, attempt.check, lambda done: self._checked(site, attempt, done))
+        return True
 
     @contextmanager
     def held(self, site: str) -> Iterator[bool]:
@@ -159,4 +178,18 @@ class AttemptLanes:
         with self._lock:
             self._busy.discard(site)
             self._since.pop(site, None)
+            following = self._next_of(self._tenants.pop(site, None))
         self._ended(site)
+        if following is not None:
+            self._ended(following)
+
+    def _next_of(self, tenant: str | None) -> str | None:
+        """The site of this tenant that has waited longest."""
+        waiting = self._waiting.get(tenant) if tenant is not None else None
+        if tenant is None or not waiting:
+            return None
+        site = next(iter(waiting))
+        del waiting[site]
+        if not waiting:
+            del self._waiting[tenant]
+        return site

@@ -45,6 +45,8 @@ TICK_SECONDS = 1.0
 STALLED_AFTER = timedelta(minutes=10)
 LONGEST_SLEEP = timedelta(hours=6)
 """A site is checked at least this often, so that a clock that was set or a wrong decision does no lasting harm."""
+TENANT_WAIT = timedelta(minutes=1)
+"""A site whose tenant has enough attempts under way is checked again after this time at the latest."""
 _STOP_SECONDS = 20.0
 
 
@@ -152,6 +154,11 @@ class Maintenance:
             found.append((stalled(self.last_round), ()))
         return found
 
+    @property
+    def is_any_busy(self) -> bool:
+        """Whether an attempt for any site is under way."""
+        return self._lanes.is_any_busy
+
     def is_ordering(self, site: str) -> bool:
         return self._lanes.is_busy(site)
 
@@ -160,7 +167,13 @@ class Maintenance:
         return next_renewal(entry.site, self.context.sites.live(entry), state)
 
     def attempt_now(
-        self, site: str, tell: Tell, *, reason: RenewalReason = RenewalReason.ASKED_FOR, force: bool = False
+        self,
+        site: str,
+        tell: Tell,
+        *,
+        reason: RenewalReason = RenewalReason.ASKED_FOR,
+        force: bool = False,
+        new_key: bool = False,
     ) -> Attempted:
         """One attempt on the caller's thread, for a person who waits. Raises SiteBusy, KeyError for a site that can't
         be ordered for, Interrupted."""
@@ -170,7 +183,7 @@ class Maintenance:
         with self._lanes.held(site) as is_free:
             if not is_free:
                 raise SiteBusy(site)
-            return Attempt(self.context, target, reason, tell, ignores_limits=force).run()
+            return Attempt(self.context, target, reason, tell, ignores_limits=force, new_key=new_key).run()
 
     # The loop
 
@@ -263,8 +276,10 @@ class Maintenance:
                 if ask_at is not None and ask_at > now:
                     times.append(ask_at)
                 self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
-            case Renew(reason):
-                self._lanes.start(site, Attempt(self.context, target, reason, tell_nobody))
+            case Renew(reason) if entry is not None:
+                attempt = Attempt(self.context, target, reason, tell_nobody)
+                if not self._lanes.start(site, attempt, self.context.sites.tenant(entry)):
+                    self._schedule(site, now + TENANT_WAIT)
 
     def _entry(self, site: str) -> SiteEntry | None:
         with suppress(UnknownSite):

@@ -12,9 +12,11 @@ from contextlib import suppress
 from certstore.model.notify.warnings import WatchedSite
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.decision import LiveCertificate, Origin, SiteToRenew
+from certstore.model.renewal.rate_limits import registered_domain
 from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import AcmeSettings, KeyType, SiteSettings, Source
 from certstore.model.snapshot import SiteEntry
+from certstore.store.drops.ownership import tenant_of
 from certstore.store.writer import StoreWriter, UnknownSite
 
 ACME_SOURCE, IMPORT_SOURCE = "acme:", "import:"
@@ -53,6 +55,15 @@ class RenewalSites:
             entry.site, ordered, entry.source, self.live(entry), self._cas, self._request(entry, ordered)
         )
 
+    def reuses_key(self, site: str) -> bool:
+        own = self.settings(site)
+        return own.reuse_key if own is not None and own.reuse_key is not None else self._acme.reuse_key
+
+    def tenant(self, entry: SiteEntry) -> str:
+        """Whose site it is, as far as we can tell: whoever drops its files, or else whoever has its domain."""
+        tenant = tenant_of(self._writer.layout, entry.site)
+        return registered_domain(entry.host) if tenant == f"site {entry.site}" else tenant
+
     def watched(self, entry: SiteEntry, state: RenewalState) -> WatchedSite:
         own = self.settings(entry.site)
         contact = own.contact if own is not None else ()
@@ -87,6 +98,7 @@ class RenewalSites:
             *acme.contact,
             str(acme.agree_to_terms),
             acme.external_account.key_id if acme.external_account else "",
+            *(["reuse_key"] if self.reuses_key(entry.site) else []),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

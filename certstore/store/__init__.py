@@ -9,6 +9,7 @@ Knows nothing of CAs, networks, the console or who asks.
     activation        from checked bytes to what is served: version, `live`, commit
     preview           uploaded files, read and checked but not installed
     versions          the archive of a site and its `live` link
+    revocations       which versions were revoked, and which others could be served
     journal           what the writer publishes and workers read
     records           a site's last attempts and its unsolved problems
     drops/            reading and deciding what was dropped

@@ -35,6 +35,11 @@ from certstore.store.versions import (
 )
 from certstore.store.writer_state import Problems, SiteChange, SiteProblem, WriterState
 
+_SOLVED_BY_ANOTHER = (
+    *(SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNUSABLE),
+    *(SiteProblem.LIVE_UNLOADABLE, SiteProblem.LIVE_REVOKED),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
@@ -123,7 +128,7 @@ def _switch_live(state: WriterState, attempt: Attempt, version: Version) -> Inta
     """Make an archived version the one that is served."""
     site, before = attempt.site, live_number(state.layout, attempt.site)
     record = attempt.record(Outcome.DONE, "activated", _sentence(version), version.number)
-    solved: Problems = dict.fromkeys((SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNUSABLE, SiteProblem.LIVE_UNLOADABLE))
+    solved: Problems = dict.fromkeys(_SOLVED_BY_ANOTHER)
     known = attempt.known.with_served(version.served)
     try:
         make_live(state.layout, site, version.number)

@@ -16,11 +16,13 @@ from certstore.model.certificate.findings import Finding, Problem
 from certstore.model.layout import RECORDS
 from certstore.model.names import covers
 from certstore.model.record import Record
+from certstore.model.renewal.revocation import Revocation
 from certstore.model.snapshot import ServedCertificate, SiteEntry
 from certstore.model.text import listed
 from certstore.model.version import Version
 from certstore.store.reader import Store
 from certstore.store.records import read_records
+from certstore.store.revocations import read_revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class VersionFacts:
 
     version: Version
     is_live: bool
+    revocation: Revocation | None = None
 
     def to_json(self) -> dict[str, Any]:
         version, facts = self.version, self.version.to_json()
@@ -69,6 +72,7 @@ class VersionFacts:
         return {
             "version": version.number,
             "is_live": self.is_live,
+            "revoked": self.revocation.to_json() if self.revocation is not None else None,
             **{name: facts[name] for name in same},
             "key": f"{version.key_kind} {version.key_bits}" + (" + rsa" if version.has_rsa_pair else ""),
             "problems": [each.to_json() for each in version.problems],
@@ -92,7 +96,12 @@ def history(store: Store, site: str) -> list[VersionFacts]:
     """The versions that can be made live again, newest first."""
     live = store.live_version(site)
     return [
-        VersionFacts(version, live is not None and version.number == live.number) for version in store.versions(site)
+        VersionFacts(
+            version,
+            live is not None and version.number == live.number,
+            read_revocation(store.layout, site, version.number),
+        )
+        for version in store.versions(site)
     ]
 
 

@@ -48,6 +48,7 @@ from certstore.store.live_check import keep_verdict, try_live, untried
 from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
+from certstore.store.revocations import read_revocation
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, adopt_site, remove_site, set_site
 from certstore.store.site_settings import read_settings
@@ -232,6 +233,9 @@ class StoreWriter(Store):
         with self._lock:
             self._state.known(site)
             chosen = version if version is not None else self._predecessor(site)
+            if (revoked := read_revocation(self.layout, site, chosen)) is not None:
+                on = f"{revoked.at:%Y-%m-%d} ({revoked.reason})"
+                raise UnknownVersion(f"version {chosen} of {site} was revoked on {on}: choose another one")
         return self.activate(site, chosen, doing="rollback", source=source)
 
     # Sites

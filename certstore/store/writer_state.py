@@ -53,6 +53,7 @@ class SiteProblem(StrEnum):
     NAME_CONFLICT = "name_conflict"
     LIVE_UNUSABLE = "live_unusable"
     LIVE_UNLOADABLE = "live_unloadable"
+    LIVE_REVOKED = "live_revoked"
     ATTEMPT_OVERDUE = "attempt_overdue"
     CONTACT_REFUSED = "contact_refused"
     CLOCK_OFF = "clock_off"

@@ -167,6 +167,11 @@ class Pebble:
         """The root that its certificates lead to, PEM; new at each start."""
         return self._get(self._management, f"/roots/{position}")
 
+    def revocation(self, serial: int) -> int | None:
+        """The reason code for which it revoked this certificate; None if it did not."""
+        facts = json.loads(self._get(self._management, f"/cert-status-by-serial/{serial:x}"))
+        return int(facts.get("Reason", 0)) if facts["Status"] == "Revoked" else None
+
     def orders(self) -> int:
         """How many new orders it has accepted."""
         return self.log.count("Added order ")

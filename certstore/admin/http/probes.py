@@ -5,12 +5,17 @@ Only gathers: `certstore.monitoring` computes the numbers and decides readiness.
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from certstore.admin.actions.action import Actions
 from certstore.admin.http.identity import find_actor
+from certstore.control.upkeep import Upkeep
 from certstore.model.console.authorization import Action
+from certstore.model.notify.warnings import MatterKind
 from certstore.model.snapshot import MAIN
 from certstore.monitoring.metrics import CONTENT_TYPE, render
 from certstore.monitoring.readiness import current_readiness
@@ -34,7 +39,9 @@ def probe_routes(actions: Actions) -> APIRouter:
             )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
-        page = render(status(context.writer, now), reports.collect(now), now, _events(actions))
+        page = render(
+            status(context.writer, now), reports.collect(now), now, _events(actions), _warnings(context.upkeep(), now)
+        )
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")
@@ -55,6 +62,12 @@ def probe_routes(actions: Actions) -> APIRouter:
         return JSONResponse(facts, 200 if readiness.ok else 503, headers={"Cache-Control": "no-store"})
 
     return router
+
+
+def _warnings(upkeep: Upkeep | None, now: datetime) -> dict[str, int]:
+    """How many matters stand, by kind: with a zero, so that an alert has something to compare."""
+    kinds = Counter(matter.kind for matter, _ in upkeep.maintenance.warnings(now)) if upkeep is not None else Counter()
+    return {kind.value: kinds[kind] for kind in MatterKind}
 
 
 def _events(actions: Actions) -> dict[str, int]:

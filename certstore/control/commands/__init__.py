@@ -8,5 +8,6 @@ results      the results, and their JSON
 json_values  reads requests and results from JSON
 on_store     commands performed on the store's writer
 on_network   commands that order, check and warn, performed on the upkeep
+on_revocation  the command that revokes a certificate, performed on the upkeep
 on_people    commands on users and tokens
 """

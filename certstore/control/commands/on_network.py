@@ -17,7 +17,7 @@ from certstore.control.commands.on_store import install_result
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.progress import Tell
 from certstore.model.renewal.ca import find_ca
-from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, fraction_of
+from certstore.model.renewal.decision import Keep, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.settings.mail_address import parse_address
@@ -47,7 +47,12 @@ def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterat
 
 def order(upkeep: Upkeep, request: requests.OrderRequest, tell: Tell) -> results.OrderResult:
     """Order now, whether it is due or not."""
-    return _order(upkeep, _acme_entry(upkeep, request.site), tell, force=request.force)
+    return order_now(upkeep, request.site, tell, force=request.force, new_key=request.new_key)
+
+
+def order_now(upkeep: Upkeep, site: str, tell: Tell, *, force: bool, new_key: bool) -> results.OrderResult:
+    """Raises RequestFailed for a site whose certificate is not ordered."""
+    return _order(upkeep, _acme_entry(upkeep, site), tell, force=force, new_key=new_key)
 
 
 def renew(upkeep: Upkeep, request: requests.RenewRequest, tell: Tell) -> results.RenewResult:
@@ -76,8 +81,8 @@ def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     return None
 
 
-def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool) -> results.OrderResult:
-    attempted = upkeep.maintenance.attempt_now(entry.site, tell, reason=RenewalReason.ASKED_FOR, force=force)
+def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool, new_key: bool = False) -> results.OrderResult:
+    attempted = upkeep.maintenance.attempt_now(entry.site, tell, force=force, new_key=new_key)
     next_attempt, names = attempted.state.next_attempt, attempted.order
     result = results.OrderResult(
         site=attempted.site,
@@ -157,6 +162,25 @@ def register_accounts(upkeep: Upkeep, request: requests.RegisterAccountsRequest,
         if state.failure is not None and state.failure.cause in _ACCOUNT_CAUSES:
             maintenance.memory.put(site, replace(state, next_attempt=None))
             maintenance.check_soon(site)
+    return accounts_of(upkeep)
+
+
+def roll_over_accounts(upkeep: Upkeep, request: requests.RollOverAccountsRequest, tell: Tell) -> results.AccountsResult:
+    """At every CA with an account. Refused while an order runs, which would go on with the old key."""
+    maintenance = upkeep.maintenance
+    context = maintenance.context
+
+    def refuse_while_ordering() -> None:
+        if maintenance.is_any_busy:
+            raise RequestFailed(Fault.BUSY, "an order is under way, with the account's present key", "try again soon")
+
+    known = [ca for ca in context.cas if context.accounts.load(ca) is not None]
+    if not known:
+        raise RequestFailed(Fault.INVALID, "there is no account yet", "register one: certedge account register")
+    for ca in known:
+        tell(f"{ca.host}: a new key for the account")
+        with closing(context.begin(ca, is_patient=False)) as conversation:
+            context.accounts.roll_over(ca, conversation, before=refuse_while_ordering)
     return accounts_of(upkeep)
 
 

@@ -87,7 +87,7 @@ def remove_site(writer: StoreWriter, request: requests.RemoveSiteRequest, tell: 
     _discover(writer, site)
     host = writer.site(site).host
     writer.remove_site(site)
-    return results.RemoveResult(site, f"site {site} removed; its versions stay in the archive", _served(writer, host))
+    return results.RemoveResult(site, f"site {site} removed; its versions stay in the archive", served(writer, host))
 
 
 def install_result(writer: StoreWriter, result: IntakeResult) -> results.InstallResult:
@@ -102,7 +102,7 @@ def install_result(writer: StoreWriter, result: IntakeResult) -> results.Install
         result.message,
         findings=() if is_accepted else result.findings,
         problems=result.findings if is_accepted else (),
-        served=_served(writer, writer.site(result.site).host),
+        served=served(writer, writer.site(result.site).host),
     )
 
 
@@ -131,8 +131,8 @@ def _parsed(settings: Mapping[str, Any]) -> SiteSettings:
 
 def _site_result(writer: StoreWriter, site: str, message: str) -> results.SiteResult:
     entry = writer.site(site)
-    served = _served(writer, entry.host)
-    return results.SiteResult(site, entry.host, entry.names, entry.source, message, writer.problems(site), served)
+    now_served = served(writer, entry.host)
+    return results.SiteResult(site, entry.host, entry.names, entry.source, message, writer.problems(site), now_served)
 
 
 def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], changed: list[str]) -> str:
@@ -144,7 +144,7 @@ def _difference(site: str, before: tuple[str, ...], after: tuple[str, ...], chan
     return "; ".join(parts)
 
 
-def _served(writer: StoreWriter, host: str) -> results.Served:
+def served(writer: StoreWriter, host: str) -> results.Served:
     selection = select(writer.snapshot(), host, is_mail=False, now=utc_now())
     certificate = selection.certificate
     return results.Served(host, certificate.site, certificate.version, certificate.fingerprint, selection.reason)

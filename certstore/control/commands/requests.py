@@ -20,6 +20,7 @@ from certstore.model.console.people import Role
 from certstore.model.json_facts import encode
 from certstore.model.names import is_site_key
 from certstore.model.progress import Tell
+from certstore.model.renewal.revocation import RevocationReason
 
 if TYPE_CHECKING:
     from certstore.store.preview import Preview
@@ -134,9 +135,20 @@ class RemoveSiteRequest(SiteRequest[results.RemoveResult]): ...
 
 @command("cert.request")
 class OrderRequest(SiteRequest[results.OrderResult]):
-    """`force`: even if the CA's rate limits, as counted here, seem to be reached."""
+    """`force`: even if the CA's rate limits, as counted here, seem to be reached. `new_key`: even if the site's
+    settings keep it."""
 
     force: bool = False
+    new_key: bool = False
+
+
+@command("cert.revoke")
+class RevokeRequest(SiteRequest[results.RevokeResult]):
+    """`version` None: the live one. `orders`: before a live certificate is revoked, another one is ordered."""
+
+    version: int | None = None
+    reason: RevocationReason = RevocationReason.UNSPECIFIED
+    orders: bool = True
 
 
 @command("cert.renew")
@@ -158,6 +170,10 @@ class ShowAccountsRequest(CommandRequest[results.AccountsResult]): ...
 @command("account.register")
 class RegisterAccountsRequest(CommandRequest[results.AccountsResult]):
     agree_to_terms: bool = False
+
+
+@command("account.rollover")
+class RollOverAccountsRequest(CommandRequest[results.AccountsResult]): ...
 
 
 @command("notify.test")

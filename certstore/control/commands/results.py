@@ -19,6 +19,7 @@ from certstore.model.console.people import Role, Token, User
 from certstore.model.json_facts import Kept
 from certstore.model.record import Outcome
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
+from certstore.model.renewal.revocation import RevocationReason
 from certstore.model.selection import Reason
 from certstore.model.settings.models import Source
 
@@ -137,6 +138,20 @@ class OrderResult(CommandResult):
     names_at_fault: tuple[str, ...] | None = None
     link: str | None = ""
     next_attempt: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeResult(CommandResult):
+    """A version that was revoked; `by` is the key of the CA. `served` is what clients of its host get now."""
+
+    site: str
+    version: int
+    fingerprint: str
+    reason: RevocationReason
+    by: str
+    message: str
+    notes: tuple[str, ...]
+    served: Served
 
 
 class Untouched(StrEnum):

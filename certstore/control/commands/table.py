@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from certstore.control.commands import on_network, on_people, on_store, requests
+from certstore.control.commands import on_network, on_people, on_revocation, on_store, requests
 from certstore.control.commands.requests import CommandRequest, SiteRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.protocol import Fault, Request, RequestFailed
@@ -57,10 +57,12 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER),
     requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER),
     requests.OrderRequest: Command(on_network.order, Runs.NETWORK),
+    requests.RevokeRequest: Command(on_revocation.revoke, Runs.NETWORK),
     requests.RenewRequest: Command(on_network.renew, Runs.NETWORK),
     requests.PreflightRequest: Command(on_network.preflight, Runs.NETWORK),
     requests.ShowAccountsRequest: Command(on_network.show_accounts, Runs.NETWORK),
     requests.RegisterAccountsRequest: Command(on_network.register_accounts, Runs.NETWORK),
+    requests.RollOverAccountsRequest: Command(on_network.roll_over_accounts, Runs.NETWORK),
     requests.TestMailRequest: Command(on_network.send_test_mail, Runs.NETWORK),
     requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK),
     requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK),

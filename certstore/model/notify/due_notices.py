@@ -1,7 +1,8 @@
-"""Which notices are due: per recipient and day at most one early notice, one daily digest and one of what is resolved.
+"""Which notices are due: per recipient at most one early notice an hour, one daily digest and one resolution a day.
 
-A notice lists all sites at once. What a recipient already knows is remembered (`Told`). Edge, recipient, day and kind
-fix a notice's id, so that one sent again after a kill is recognised as the same. Pure.
+An early notice waits ten minutes for others, and lists all sites at once. What a recipient already knows is remembered
+(`Told`). Edge, recipient, day, kind and the notice before fix a notice's id, so that one sent again after a kill is
+recognised as the same. Pure.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from certstore.model.notify.warnings import Matter, MatterKind
 
 DAY_BEGINS = timedelta(hours=6)
 """UTC. Daily notices go out when this day begins: before office hours in Europe, and never at midnight."""
+BETWEEN_NOTICES = timedelta(hours=1)
 
 
 class NoticeKind(StrEnum):
@@ -29,12 +31,14 @@ class NoticeKind(StrEnum):
 class Told(Kept):
     """What a recipient knows: the last day of each kind of notice, and the mark of each site's latest matter.
 
-    `hosts` keeps each site's host, because a site may be gone when its matter is resolved.
+    `hosts` keeps each site's host, because a site may be gone when its matter is resolved. `noticed_at` is the instant
+    of the last early notice.
     """
 
     days: Mapping[NoticeKind, date]
     marks: Mapping[str, str]
     hosts: Mapping[str, str]
+    noticed_at: datetime | None = None
 
     @classmethod
     def nothing(cls) -> Told:
@@ -51,10 +55,14 @@ class Notice:
     matters: tuple[Matter, ...]
     resolved: tuple[str, ...]
     told: Told
+    before: datetime | None = None
+    """When the recipient got the early notice before this one."""
 
     def id_of(self, edge: str) -> str:
         """The same each time `edge` sends the notice; another edge may have a notice for the same recipient and day."""
         whole = f"{edge}\n{self.recipient}\n{self.day.isoformat()}\n{self.kind}"
+        if self.before is not None:
+            whole += f"\n{self.before.isoformat()}"
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     @property
@@ -94,12 +102,18 @@ def _next_notice(recipient: str, current: list[Matter], told: Told, now: datetim
     if told.days.get(NoticeKind.DAILY) != day and any(_is_due_today(each, now) for each in daily):
         return _warning(recipient, NoticeKind.DAILY, day, daily, told)
     fresh = [each for each in current if not each.kind.is_daily and told.marks.get(each.site) != each.mark]
-    if fresh and told.days.get(NoticeKind.NOTICE) != day:
-        return _warning(recipient, NoticeKind.NOTICE, day, fresh, told)
+    if any(each.is_gathered(now) for each in fresh) and _may_notice(told, now):
+        notice = _warning(recipient, NoticeKind.NOTICE, day, fresh, told)
+        return replace(notice, told=replace(notice.told, noticed_at=now), before=told.noticed_at)
     over = tuple(sorted(set(told.marks) - {each.site for each in current}))
     if over and told.days.get(NoticeKind.RESOLVED) != day:
         return _resolution(recipient, day, over, told)
     return None
+
+
+def _may_notice(told: Told, now: datetime) -> bool:
+    """An instant ahead of the clock is from before the clock was set back."""
+    return told.noticed_at is None or not timedelta() <= now - told.noticed_at < BETWEEN_NOTICES
 
 
 def _is_due_today(matter: Matter, now: datetime) -> bool:

@@ -15,8 +15,8 @@ from certstore.model.renewal.decision import LiveCertificate
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import Source
 
-GATHERING = timedelta(minutes=2)
-"""An early notice waits this long, so that sites that fail together are in one notice."""
+GATHERING = timedelta(minutes=10)
+"""An early notice waits this long after its first matter arose, so that sites that fail together are in one notice."""
 
 REPORTED_AFTER_END = timedelta(days=5)
 
@@ -60,6 +60,8 @@ class Matter:
     until: datetime | None = None
     is_hasty: bool = False
     """Too little time is left to wait for the daily hour."""
+    arose: datetime | None = None
+    """When there was first something to report, which is later than `since` where a first failure is not reported."""
 
     @property
     def host(self) -> str:
@@ -69,12 +71,16 @@ class Matter:
     def mark(self) -> str:
         return f"{self.kind} {self.episode}"
 
+    def is_gathered(self, now: datetime) -> bool:
+        """Whether an early notice about it waits for no others any more."""
+        return now >= (self.arose or self.since) + GATHERING
+
 
 def decide_matter(site: WatchedSite, now: datetime) -> Matter | None:
     """The gravest problem of the site now."""
     if site.source is Source.MAIN:
         return None
-    return _of_end(site, now) or _of_failure(site, now) or _of_names(site)
+    return _of_end(site, now) or _of_failure(site) or _of_names(site)
 
 
 def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
@@ -88,15 +94,15 @@ def _of_end(site: WatchedSite, now: datetime) -> Matter | None:
     return replace(matter, until=live.not_after + REPORTED_AFTER_END, is_hasty=is_hasty)
 
 
-def _of_failure(site: WatchedSite, now: datetime) -> Matter | None:
+def _of_failure(site: WatchedSite) -> Matter | None:
     state = site.state
     if site.source is not Source.ACME or state.failure is None or state.failing_since is None:
         return None
     if state.failures < 2 and not state.failure.needs_person:
         return None
-    if now < state.failing_since + GATHERING:
-        return None
-    return _matter(site, MatterKind.FAILING, state.failing_since.isoformat(timespec="seconds"), state.failing_since)
+    matter = _matter(site, MatterKind.FAILING, state.failing_since.isoformat(timespec="seconds"), state.failing_since)
+    # A third failure is no news: what it would report arose with the second.
+    return replace(matter, arose=state.attempted_at if state.failures <= 2 else None)
 
 
 def _of_names(site: WatchedSite) -> Matter | None:
@@ -104,7 +110,8 @@ def _of_names(site: WatchedSite) -> Matter | None:
     missing = tuple(name for name in site.state.left_out if name in site.names)
     if not missing or site.live is None or site.source is not Source.ACME:
         return None
-    return _matter(site, MatterKind.DEGRADED, " ".join(sorted(missing)), site.live.not_before)
+    matter = _matter(site, MatterKind.DEGRADED, " ".join(sorted(missing)), site.live.not_before)
+    return replace(matter, arose=site.state.attempted_at)
 
 
 def _matter(site: WatchedSite, kind: MatterKind, episode: str, since: datetime) -> Matter:

@@ -4,6 +4,7 @@ decision             when to order a site's certificate, and why
 state                what renewal remembers about a site, and how each outcome changes it
 order_decision       for which names and at which CA to order, and what the outcome leaves behind
 partial_order        which names an order leaves out rather than let a certificate expire
+revocation           the reasons for a revocation, and what is served in its place
 backoff              when to try again after a failure
 rate_limits          the CA's limits, and a ledger that counts towards them
 failure              causes of failures, and what you can do about them

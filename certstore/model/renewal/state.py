@@ -51,7 +51,8 @@ class RenewalState(Kept):
 
     `failed_names` are those that the CA refused in this row of failures. `waiting` gives the reason where an attempt is
     held back until `next_attempt` without a failure. `tried_all_for` is the certificate in whose warning window an
-    order with every name was made. `ca_failures` counts failures in a row that lie with the CA.
+    order with every name was made. `ca_failures` counts failures in a row that lie with the CA. `attempted_at` is the
+    instant of the last attempt that failed or left names out. `key_is_spent`: the live key must not be used again.
     """
 
     failures: int = 0
@@ -66,6 +67,8 @@ class RenewalState(Kept):
     ca_failures: int = 0
     info: RenewalInfo | None = None
     waiting: str = ""
+    attempted_at: datetime | None = None
+    key_is_spent: bool = False
 
     def window_for(self, fingerprint: str) -> SuggestedWindow | None:
         return self.info.window if self.info is not None and self.info.fingerprint == fingerprint else None
@@ -102,6 +105,7 @@ class RenewalState(Kept):
             failed_names=tuple(dict.fromkeys((*(self.failed_names if failures > 1 else ()), *failure.names))),
             waiting="",
             ca_failures=self.ca_failures + 1 if failure.is_at_ca else 0,
+            attempted_at=now,
         )
 
     def after_hold(self, until: datetime, reason: str, *, request: str) -> RenewalState:
@@ -114,7 +118,9 @@ class RenewalState(Kept):
 
     def after_success(self, now: datetime, *, left_out: Collection[str] = ()) -> RenewalState:
         """The new certificate's window is not known yet."""
-        return RenewalState(left_out=tuple(left_out), recheck_at=now + RECHECK_AFTER_PREFLIGHT if left_out else None)
+        if not left_out:
+            return FRESH
+        return RenewalState(left_out=tuple(left_out), recheck_at=now + RECHECK_AFTER_PREFLIGHT, attempted_at=now)
 
     def after_info(
         self, fingerprint: str, window: SuggestedWindow | None, now: datetime, retry_after: timedelta | None

@@ -278,6 +278,8 @@ class AcmeSettings(Model):
     agree_to_terms: bool = False
     profile: str | None = None
     key_type: KeyType = "ec256"
+    reuse_key: bool = False
+    """Whether renewals keep the key, for TLSA records that name it (3 1 1)."""
     preferred_chain: str | None = None
     external_account: ExternalAccount | None = None
     second_directory: str | None = None
@@ -400,6 +402,7 @@ class SiteSettings(Model):
     """Addresses that get the site's warnings: a few, because anybody who writes a site.yaml can name them."""
     profile: str | None = None
     key_type: KeyType | None = None
+    reuse_key: bool | None = None
 
     @field_validator("additional_names", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 from certstore.model.settings.models import SiteSettings
 
-TENANT_KEYS = frozenset({"certificate", "contact", "profile", "key_type"})
+TENANT_KEYS = frozenset({"certificate", "contact", "profile", "key_type", "reuse_key"})
 
 
 def tenant_settings(declared: SiteSettings, administered: SiteSettings) -> tuple[SiteSettings, tuple[str, ...]]:

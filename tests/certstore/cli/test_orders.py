@@ -206,7 +206,7 @@ def test_certbot_is_imported_and_nothing_is_ordered_before_it_is_due(actions: Ac
     assert "a.test" in plan.out
     assert url in plan.out
     assert not Layout(tmp_path / "store").live("a.test").exists()
-    done = actions.run("import", "--certbot", certbot)
+    done = actions.run("import", "--certbot", certbot, "--yes")
     assert "note: the certificate is served once the service runs (certedge run)" in done.out
     assert done.code == 0, done.err + done.out
     live = actions.store.live_version("a.test")
@@ -228,7 +228,7 @@ def test_import_twice_changes_nothing_and_keeps_our_account(actions: Actions, tm
     assert actions.run("account", "register").code == 0
     ours = actions.run("account", "show", "--json").json
     for _ in range(2):
-        ran = actions.run("import", "--certbot", certbot, "--json")
+        ran = actions.run("import", "--certbot", certbot, "--json", "--yes")
         assert ran.code == 0, ran.err
     assert actions.run("account", "show", "--json").json == ours
     assert [version.number for version in actions.store.versions("a.test")] == [1]
@@ -240,7 +240,7 @@ def test_bluemind_main_certificate_becomes_ours(actions: Actions, tmp_path: Path
     main = CA.issue("mail.provider.test", "imap.provider.test")
     (certs / "bm_cert.pem").write_bytes(main.combined_pem)
     (certs / "bm_cert-a.test.pem").write_bytes(CA.issue("webmail.a.test").combined_pem)
-    ran = actions.run("import", "--bluemind", certs)
+    ran = actions.run("import", "--bluemind", certs, "--yes")
     assert ran.code == 0, ran.err + ran.out
     live = actions.store.live_version("main")
     assert live is not None
@@ -254,3 +254,21 @@ def test_import_needs_one_source_and_says_what_is_not_there(actions: Actions, tm
     missing = actions.run("import", "--certbot", tmp_path / "nowhere")
     assert missing.code == 1
     assert "No such file" in missing.err
+
+
+def test_account_gets_a_new_key_after_a_question(actions: Actions) -> None:
+    none = actions.run("account", "rollover", "--yes")
+    assert none.code == 2
+    assert "there is no account yet" in none.err
+    assert actions.run("account", "register").code == 0
+    path = next((actions.folder / "store/accounts").glob("*/key.pem"))
+    before, url = path.read_bytes(), actions.run("account", "show", "--json").json["accounts"][0]["url"]
+    assert actions.run("account", "rollover").code == 2
+    assert path.read_bytes() == before
+    done = actions.run("account", "rollover", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.json["accounts"][0]["url"] == url
+    assert path.read_bytes() != before
+    add(actions, "a.test")
+    assert actions.run("cert", "request", "a.test").code == 0
+    assert actions.pebble.accounts() == 1

@@ -39,6 +39,8 @@ def test_certificates_attempts_and_problems_of_a_store(tmp_path: Path, ca: Certi
         read = parsed(render(status(writer, now), NONE, now))
     remaining = read["certedge_certificate_remaining_seconds", (SITE,)]
     assert abs(remaining - (issued.not_after - now).total_seconds()) <= 1
+    lifetime = read["certedge_certificate_lifetime_seconds", (SITE,)]
+    assert lifetime == round((issued.not_after - issued.not_before).total_seconds())
     assert ("certedge_certificate_remaining_seconds", ("main",)) in read
     assert ("certedge_certificate_remaining_seconds", ("b.test",)) not in read
     assert read["certedge_last_attempts", ("intake", "done")] == 1

@@ -329,3 +329,24 @@ def test_kill_at_any_point_loses_no_mail_and_repeats_none_with_another_id(office
         assert subprocess.run(command, check=False, timeout=60).returncode == 0
     assert len(office.server.messages) == 3, "twice before its 250, then once accepted, then never again"
     assert len({each["Message-ID"] for each in office.server.messages}) == 1
+
+
+def test_storm_of_failures_is_one_mail_after_ten_minutes_and_then_one_an_hour(office: Office) -> None:
+    failure = Failure(Cause.TERMS, "the terms changed")
+    notifier = office.notifier()
+    for minute in range(150):
+        if minute % 5 == 0:
+            office.states[f"s{minute:03}.test"] = FRESH.after_failure(
+                failure, office.now, request="r", lifetime=None, fraction=0.5
+            )
+        notifier.round()
+        office.now += MINUTE
+    notifier.stop()
+    minutes = [(each["Date"].datetime - BEGIN) // MINUTE for each in office.server.messages]
+    assert minutes == [10, 70, 130]
+    texts = [parts(message)[0] for message in office.server.messages]
+    assert "s000.test" in texts[0]
+    assert "s010.test" in texts[0]
+    assert "s015.test" not in texts[0]
+    assert "s070.test" in texts[1]
+    assert "s000.test" not in texts[1]

@@ -49,6 +49,17 @@ def test_bounds_that_were_reached_are_counted(console: RunningConsole) -> None:
     assert counted()["sign_in_throttled"] >= 1
 
 
+def test_matters_that_stand_are_counted_by_kind_until_they_are_solved(console: RunningConsole) -> None:
+    def standing() -> dict[str, float]:
+        families = text_string_to_metric_families(console.api(Scope.READ).get("/metrics").text)
+        samples = [each for family in families for each in family.samples]
+        return {each.labels["kind"]: each.value for each in samples if each.name == "certedge_warnings"}
+
+    assert standing() == dict.fromkeys(("failing", "degraded", "expiring", "expired", "stalled"), 0.0)
+    console.clock.forward(days=4000)
+    assert standing()["expired"] == 1, "main's, which is self-signed and ends after a year"
+
+
 def test_metrics_are_for_nobody_else(console: RunningConsole) -> None:
     assert console.client().get("/metrics").status == 401
     assert console.client("cet_wrong").get("/metrics").status == 401

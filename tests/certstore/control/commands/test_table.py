@@ -90,5 +90,7 @@ def test_only_commands_on_the_network_leave_the_writers_thread_to_wait() -> None
         "account.register",
         "notify.test",
         "cert.import",
+        "cert.revoke",
+        "account.rollover",
         "account.adopt",
     }

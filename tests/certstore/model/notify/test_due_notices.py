@@ -62,12 +62,66 @@ def test_certificate_long_expired_is_no_longer_reported_and_not_called_resolved(
     assert plan(old, told=told, now=NOON + DAY) == []
 
 
-def test_second_notice_of_a_day_waits_for_the_next() -> None:
-    told = plan(matter(MatterKind.FAILING))[0].told
+MINUTE = timedelta(minutes=1)
+
+
+def notices(*matters: Matter, minutes: range) -> list[tuple[int, list[str]]]:
+    """The minutes after NOON at which a recipient who keeps up gets a notice, and the sites in each."""
+    told, sent = None, []
+    for minute in minutes:
+        now = NOON + minute * MINUTE
+        known = [each for each in matters if (each.arose or each.since) <= now]
+        for notice in plan(*known, told=told, now=now):
+            told = notice.told
+            sent.append((minute, [each.site for each in notice.matters]))
+    return sent
+
+
+def arising(minute: int, site: str, kind: MatterKind = MatterKind.FAILING) -> Matter:
+    return matter(kind, site, since=NOON - DAY, arose=NOON + minute * MINUTE)
+
+
+def test_what_arises_within_ten_minutes_is_one_notice() -> None:
+    storm = [arising(minute, f"s{minute}.test") for minute in range(10)]
+    assert notices(*storm, minutes=range(300)) == [(10, [each.site for each in storm])]
+
+
+def test_after_a_notice_the_next_one_comes_an_hour_later() -> None:
+    storm = [arising(minute, f"s{minute:03}.test") for minute in range(0, 240, 5)]
+    sent = notices(*storm, minutes=range(600))
+    assert [minute for minute, _ in sent] == [10, 70, 130, 190, 250]
+    assert sorted(site for _, sites in sent for site in sites) == [each.site for each in storm], "each site once"
+
+
+def test_lone_matter_hours_later_waits_only_its_ten_minutes() -> None:
+    sent = notices(arising(0, "a.test"), arising(200, "b.test"), minutes=range(300))
+    assert sent == [(10, ["a.test"]), (210, ["b.test"])]
+
+
+def test_lost_name_is_bundled_with_failures() -> None:
+    lost, failing = arising(3, "a.test", MatterKind.DEGRADED), arising(0, "b.test")
+    assert notices(lost, failing, minutes=range(100)) == [(10, ["a.test", "b.test"])]
+
+
+def test_clock_that_was_set_back_does_not_silence_notices() -> None:
+    told = plan(matter(MatterKind.FAILING), now=NOON + 30 * DAY)[0].told
     both = (matter(MatterKind.FAILING), matter(MatterKind.FAILING, "b.test"))
-    assert plan(*both, told=told, now=NOON + HOUR) == []
-    tomorrow = plan(*both, told=told, now=NOON + DAY)
-    assert [[each.site for each in mail.matters] for mail in tomorrow] == [["b.test"]], "only what is new"
+    assert len(plan(*both, told=told)) == 1
+
+
+def test_notices_of_one_day_have_different_ids() -> None:
+    first = plan(matter(MatterKind.FAILING))[0]
+    both = (matter(MatterKind.FAILING), matter(MatterKind.FAILING, "b.test"))
+    second = plan(*both, told=first.told, now=NOON + HOUR)[0]
+    assert [each.site for each in second.matters] == ["b.test"], "only what is new"
+    again = plan(*both, told=first.told, now=NOON + HOUR + MINUTE)[0]
+    assert first.id_of("edge.test") != second.id_of("edge.test") == again.id_of("edge.test")
+
+
+def test_what_an_older_release_kept_is_read() -> None:
+    told = Told.from_json({"days": {"notice": "2027-03-10"}, "marks": {"a.test": "failing e1"}, "hosts": {}})
+    assert told.noticed_at is None
+    assert plan(matter(MatterKind.FAILING), told=told) == []
 
 
 def test_digest_has_all_sites_the_most_urgent_first() -> None:

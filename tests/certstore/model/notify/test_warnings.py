@@ -35,7 +35,6 @@ def failing(times: int, cause: Cause = Cause.CA_UNREACHABLE) -> RenewalState:
         (replace(SITE, state=failing(2)), 1, MatterKind.FAILING),
         (replace(SITE, state=failing(2), live=None), 1, MatterKind.FAILING),
         (replace(SITE, state=failing(1, Cause.TERMS)), 1, MatterKind.FAILING),
-        (replace(SITE, state=failing(2)), 0.001, None),
         (replace(SITE, state=failing(9)), 86, MatterKind.EXPIRING),
         (replace(SITE, state=failing(9), source=Source.FILE), 1, None),
         (replace(SITE, state=RenewalState(left_out=("b.test",))), 1, MatterKind.DEGRADED),
@@ -55,7 +54,6 @@ def failing(times: int, cause: Cause = Cause.CA_UNREACHABLE) -> RenewalState:
         "two failures",
         "two failures of a first order",
         "one failure that only a person can fix",
-        "a notice gathers first",
         "the end is graver than the failure",
         "a state left from before it was a file",
         "a name left out",
@@ -78,3 +76,26 @@ def test_new_certificate_is_a_new_episode() -> None:
 def test_stalled_maintenance_is_a_separate_matter() -> None:
     matter = stalled(BORN)
     assert (matter.kind, matter.host, matter.kind.is_daily) == (MatterKind.STALLED, "", True)
+
+
+def arose(state: RenewalState) -> datetime | None:
+    matter = decide_matter(replace(SITE, state=state), BORN + DAY)
+    return matter.arose if matter is not None else None
+
+
+def test_failure_arises_with_the_attempt_that_makes_it_worth_a_notice() -> None:
+    failure = Failure(Cause.CA_UNREACHABLE, "x")
+    state, attempts = FRESH, [BORN + timedelta(hours=hours) for hours in (0, 2, 6)]
+    found = []
+    for attempt in attempts:
+        state = state.after_failure(failure, attempt, request="r", lifetime=None, fraction=0.5)
+        found.append(arose(state))
+    assert found == [None, attempts[1], None], "the first is not reported; the third is no news"
+    terms = FRESH.after_failure(Failure(Cause.TERMS, "x"), BORN, request="r", lifetime=None, fraction=0.5)
+    assert arose(terms) == BORN
+
+
+def test_lost_name_arises_when_the_certificate_arrives_not_when_its_validity_begins() -> None:
+    state = FRESH.after_success(BORN + timedelta(hours=1), left_out=("b.test",))
+    assert arose(state) == BORN + timedelta(hours=1)
+    assert FRESH.after_success(BORN) == FRESH

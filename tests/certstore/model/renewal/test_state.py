@@ -74,7 +74,7 @@ def test_only_failures_in_a_row_at_the_ca_count_for_the_second_ca() -> None:
 
 def test_success_forgets_everything_but_the_names_left_out() -> None:
     state = fail(FRESH).after_success(NOW, left_out=("b.test",))
-    assert state == RenewalState(left_out=("b.test",), recheck_at=NOW + HOUR)
+    assert state == RenewalState(left_out=("b.test",), recheck_at=NOW + HOUR, attempted_at=NOW)
     assert fail(FRESH).after_success(NOW) == FRESH
 
 
