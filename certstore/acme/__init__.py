@@ -6,7 +6,8 @@
     order_context    what an order needs besides the CA, and how it waits for the CA
     order_journal    what an interrupted order is resumed from
     validation       how an order's names are proven to the CA
-    challenge_kind   what a challenge type is: publish, withdraw, check, probe
+    challenge_kind   what a challenge type is: publish, withdraw, check, probe; and all of them by name
+    challenge_kinds  all types of this edge, made from its settings
     http01           the challenge type http-01: tokens where the edge's workers find them
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve

@@ -55,7 +55,7 @@ class Issuer:
             return self._issue(request, journal.find(request, self._context.clock()))
         finally:
             # The CA may be looking at an interrupted order's proofs while this runs: they stay until it is settled.
-            self._context.kind.withdraw(left.published if left is not None else ())
+            self._context.kinds.withdraw(left.published if left is not None else ())
 
     def _issue(self, request: OrderRequest, known: OrderUnderWay | None) -> list[DroppedFile]:
         journal = self._context.journal

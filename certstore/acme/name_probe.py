@@ -11,13 +11,14 @@ import contextlib
 import http.client
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from certstore.acme.challenge_kind import WayProbe
 from certstore.acme.dns_facts import Resolver
 from certstore.model.challenge import CHALLENGE_PATH
-from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts
+from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts, WayFacts
 from certstore.model.settings.addresses import is_address
 from certstore.net.bounded_http import AnswerTooLong, BoundedStream, Deadline
 from certstore.net.lanes import Budget
@@ -39,6 +40,20 @@ class Ports:
 
 
 USUAL_PORTS = Ports()
+
+
+def probe_each(type_: str, probe: Callable[[str, str, Budget], ProbeFacts]) -> WayProbe:
+    """Ask each address of a name by `probe`, which takes the name, one address and the time, until the time is over."""
+
+    def probe_name(name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
+        probes = []
+        for address in addresses:
+            if budget.is_over:
+                break
+            probes.append(probe(name, address, budget))
+        return WayFacts(type_, tuple(probes), is_whole=not budget.is_over)
+
+    return probe_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The form of http-01 challenges (RFC 8555 §8.3): their path, their tokens and their key authorizations.
+"""The ways to prove a name to a CA, and the form of tokens, paths and key authorizations (RFC 8555 §8.1 and §8.3).
 
 Control writes by these rules and the edge's workers answer by them. Pure.
 """
@@ -6,6 +6,20 @@ Control writes by these rules and the edge's workers answer by them. Pure.
 from __future__ import annotations
 
 import re
+from enum import StrEnum
+
+
+class ChallengeType(StrEnum):
+    """As CAs offer them and CAA records name them (RFC 8657 §4)."""
+
+    HTTP_01 = "http-01"
+    TLS_ALPN_01 = "tls-alpn-01"
+    DNS_01 = "dns-01"
+    DNS_PERSIST_01 = "dns-persist-01"
+
+
+USUAL_CHALLENGES = (ChallengeType.HTTP_01, ChallengeType.TLS_ALPN_01, ChallengeType.DNS_01)
+"""The order in which they are tried where no setting names any. A standing record is never used unasked."""
 
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
 """The token follows."""

@@ -19,11 +19,13 @@ from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderRequest
+from certstore.acme.preflight import Checked
 from certstore.acme.renewal_info import certificate_id
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import CERT
 from certstore.model.progress import Tell
 from certstore.model.record import Outcome, Record
+from certstore.model.renewal.choice import Ways
 from certstore.model.renewal.decision import Origin, RenewalReason, SiteToRenew, place_of
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.order_decision import (
@@ -84,7 +86,7 @@ class Attempt:
         self._state = context.memory.state(site.site)
         self._ca = context.ca(select_ca(self._state, [ca.key for ca in context.cas]))
         self._order: OrderFor | None = None
-        self._findings: list[PreflightFinding] = []
+        self._checked = Checked((), ())
 
     def run(self) -> Attempted:
         """Both parts. Raises only Interrupted, when the process is to stop."""
@@ -103,7 +105,7 @@ class Attempt:
     @property
     def is_slow(self) -> bool:
         """Whether the order is likely to take long, by what the check found and how the last attempt ended."""
-        return self._state.failures > 0 or is_slow(self._findings)
+        return self._state.failures > 0 or is_slow(self._checked.findings)
 
     def _settled(self, part: Callable[[], Attempted | None]) -> Attempted | None:
         try:
@@ -136,15 +138,20 @@ class Attempt:
             account = context.account(self._ca, anonymous)
             identities = tuple(anonymous.meta.caa_identities or ())
         directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities)
-        self._findings = context.preflight.check(
-            site.names, directory, profile=context.sites.profile(site.site), account_url=account.url, tell=self._tell
+        self._checked = context.preflight.check(
+            site.names,
+            directory,
+            profile=context.sites.profile(site.site),
+            account_url=account.url,
+            ways=Ways(context.sites.challenges(site.site)),
+            tell=self._tell,
         )
-        about_the_order = [each for each in self._findings if each.name is None]
+        about_the_order = [each for each in self._checked.findings if each.name is None]
         if any(each.severity is Severity.FATAL for each in about_the_order):
             raise OrderFailed(failure_of(about_the_order))
-        chosen = choose_names(site, self._state, fatal_names(self._findings), context.clock())
+        chosen = choose_names(site, self._state, fatal_names(self._checked.findings), context.clock())
         if isinstance(chosen, HoldBack) or self._is_no_gain(chosen):
-            raise OrderFailed(failure_of(self._findings))
+            raise OrderFailed(failure_of(self._checked.findings))
         self._order = chosen
         return None
 
@@ -206,12 +213,19 @@ class Attempt:
             with context.memory.ledger(self._ca) as ledger:
                 ledger.note_order(context.clock())
 
-        def note_failed(name: str) -> None:
+        def note_failed(name: str, way: str) -> None:
             with context.memory.ledger(self._ca) as ledger:
                 ledger.note_failed(name, context.clock())
 
         order_context = OrderContext(
-            context.journal, context.kind, context.wait, self._tell, note_order, note_failed, context.clock
+            context.journal,
+            context.kinds,
+            context.wait,
+            self._tell,
+            note_order,
+            note_failed,
+            ways=self._checked.ways,
+            clock=context.clock,
         )
         with closing(account.sign_in(anonymous)) as own:
             return Issuer(own, account, order_context, context.settings.acme.preferred_chain).issue(request)
@@ -245,7 +259,7 @@ class Attempt:
             return self._failed(Failure(cause, result.message))
         left_out = f", without {listed(chosen.left_out)}" if chosen.left_out else ""
         logger.info("%s: %s by %s: %s%s", site, self._doing, self._ca.key, result.message, left_out)
-        return Attempted(site, state, result, order=chosen, findings=tuple(self._findings))
+        return Attempted(site, state, result, order=chosen, findings=self._checked.findings)
 
     def _find_hold(self, names: tuple[str, ...]) -> Hold | None:
         if self._ignores_limits or self._context.journal.load(self._site.site) is not None:
@@ -261,7 +275,7 @@ class Attempt:
         state = settle_hold(site, self._state, hold, fraction=place_of(f"{site.site} {now.isoformat()}"))
         self._context.memory.put(site.site, state)
         logger.info("%s: waiting until %s: %s", site.site, hold.until.isoformat(timespec="seconds"), hold.message)
-        return Attempted(site.site, state, hold=hold, findings=tuple(self._findings))
+        return Attempted(site.site, state, hold=hold, findings=self._checked.findings)
 
     def _failed(self, failure: Failure) -> Attempted:
         site, now = self._site, self._context.clock()
@@ -288,7 +302,7 @@ class Attempt:
         self._context.writer.add_record(site.site, record)
         # The record is in the log already.
         logger.info("%s: %d failed in a row; next attempt %s", site.site, state.failures, next_attempt or "at once")
-        return Attempted(site.site, state, failure=failure, order=self._order, findings=tuple(self._findings))
+        return Attempted(site.site, state, failure=failure, order=self._order, findings=self._checked.findings)
 
 
 def live_certificate_id(writer: StoreWriter, site: str) -> str | None:

@@ -17,6 +17,7 @@ from certstore.control.commands.on_store import install_result
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.progress import Tell
 from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.choice import Ways
 from certstore.model.renewal.decision import Keep, RenewalReason, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
@@ -114,14 +115,15 @@ def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) ->
     tell(f"{ca.host}: the CA's directory")
     directory = context.preflight.check_directory(ca)
     account = context.accounts.load(ca)
-    findings = context.preflight.check(
+    checked = context.preflight.check(
         target.names,
         directory,
         profile=context.sites.profile(entry.site),
         account_url=account.url if account is not None else None,
+        ways=Ways(context.sites.challenges(entry.site)),
         tell=tell,
     )
-    return results.PreflightResult(entry.site, ca.url, target.names, _notes(findings))
+    return results.PreflightResult(entry.site, ca.url, target.names, _notes(checked.findings))
 
 
 def _notes(findings: Iterable[PreflightFinding]) -> tuple[results.PreflightNote, ...]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from certstore.model.challenge import ChallengeType
 from certstore.model.settings.addresses import (
     CertificateName,
     HostName,
@@ -258,6 +259,15 @@ class Limits(Model):
     """Those in use in one worker for clients of one address; None: as many as `connections_per_address`."""
 
 
+def _challenges(given: tuple[ChallengeType, ...] | None) -> tuple[ChallengeType, ...] | None:
+    if given is not None and (not given or len(set(given)) < len(given)):
+        raise ValueError(f"expected a list of {', '.join(ChallengeType)}, each at most once, in the order to try them")
+    return given
+
+
+Challenges = Annotated[tuple[ChallengeType, ...] | None, AfterValidator(_challenges)]
+"""The ways to prove names, in the order to try them. None: what a preflight finds open, of the usual ones."""
+
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]
 
 
@@ -277,6 +287,7 @@ class AcmeSettings(Model):
     external_account: ExternalAccount | None = None
     second_directory: str | None = None
     resolver: HostPortField | None = None
+    challenges: Challenges = None
     dns: DnsSettings | None = None
     probe_private: bool = False
     """Whether preflights may ask private addresses too, because names have such addresses inside your network."""
@@ -396,6 +407,7 @@ class SiteSettings(Model):
     """Addresses that get the site's warnings: a few, because anybody who writes a site.yaml can name them."""
     profile: str | None = None
     key_type: KeyType | None = None
+    challenges: Challenges = None
 
     @field_validator("additional_names", mode="before")
     @classmethod

@@ -12,14 +12,14 @@ from josepy.jwk import JWKEC
 
 from certstore.acme import keys
 from certstore.acme.account import Account
-from certstore.acme.challenge_kind import ChallengeKind, Proof
+from certstore.acme.challenge_kind import ChallengeKind, ChallengeKinds, Proof
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay
 from certstore.acme.validation import OrderInvalid, Validation
 from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.failure import Cause, Failure
-from certstore.model.renewal.preflight_facts import Answer, ProbeFacts
+from certstore.model.renewal.preflight_facts import WayFacts
 from tests.certstore.acme.workshop import make_layout
 
 TOKEN = "A" * 43
@@ -66,14 +66,14 @@ class Bench:
     def prove(self) -> None:
         kind = ChallengeKind(
             "made-up-01",
-            self.publish,
+            lambda proofs, publishing: self.publish(proofs),
             lambda proofs: self.note("withdrawn", proofs),
             self.check,
-            lambda resolver: nullcontext(lambda name, address, budget: ProbeFacts(address, Answer.OURS)),
+            lambda context: nullcontext(lambda name, addresses, budget: WayFacts("made-up-01")),
         )
         key = keys.make_key("ec256")
         account = Account(find_ca("https://ca.test/dir"), JWKEC(key=key), "https://ca.test/account", ())
-        context = OrderContext(self.journal, kind, lambda seconds: False)
+        context = OrderContext(self.journal, ChallengeKinds(kind), lambda seconds: False)
         Validation(cast(Conversation, self), account, context).prove(["https://ca.test/authorization"], self.order)
 
 

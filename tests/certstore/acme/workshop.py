@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from certstore.acme.account import Accounts, AccountSettings
-from certstore.acme.challenge_kind import ChallengeKind
+from certstore.acme.challenge_kind import ChallengeKind, ChallengeKinds
 from certstore.acme.http01 import http01
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation
@@ -105,7 +105,7 @@ class Workshop:
 
     def unchecked(self) -> OrderContext:
         """The same without the self-check, so that only the CA finds what is wrong."""
-        return replace(self.context(), kind=replace(self.kind, self_check=lambda proof: None))
+        return replace(self.context(), kinds=ChallengeKinds(replace(self.kind, self_check=lambda proof: None)))
 
     def conversation(self) -> Conversation:
         return Conversation.begin(self.pebble.directory, ca_file=self.pebble.ca_file)
@@ -117,9 +117,11 @@ class Workshop:
         def note_order() -> None:
             self.ordered += 1
 
-        return OrderContext(
-            self.journal, self.kind, self.stopping.wait, self.told.append, note_order, self.failed.append
-        )
+        def note_failed(name: str, way: str) -> None:
+            self.failed.append(name)
+
+        kinds = ChallengeKinds(self.kind)
+        return OrderContext(self.journal, kinds, self.stopping.wait, self.told.append, note_order, note_failed)
 
     @contextmanager
     def issuer(

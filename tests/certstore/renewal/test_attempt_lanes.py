@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.acme.http01 import http01, http_listeners
 from certstore.acme.name_probe import Ports
 from certstore.control.upkeep import Upkeep
-from certstore.model.renewal.preflight_facts import Answer, ProbeFacts
+from certstore.model.renewal.preflight_facts import WayFacts
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.net.lanes import Budget
 from certstore.renewal.attempt_lanes import ATTEMPT_BOUND, CHECKS_AT_ONCE
@@ -42,7 +43,8 @@ def upkeep_of(stage: Scene, *, name_seconds: float) -> Upkeep:
     context = upkeep.maintenance.context
     ports, targets = Ports(stage.responder.port, free_port()), ProbeTargets(allows_private=True)
     kind = http01(stage.writer.layout, http_listeners(stage.settings), ports, targets)
-    context.preflight = replace(context.preflight, kind=kind, name_seconds=name_seconds, seconds=name_seconds)
+    kinds = ChallengeKinds(kind)
+    context.preflight = replace(context.preflight, kinds=kinds, name_seconds=name_seconds, seconds=name_seconds)
     return upkeep
 
 
@@ -71,13 +73,13 @@ def test_attempt_that_hangs_is_a_problem_and_ends_with_a_stop(stage: Scene) -> N
     upkeep = upkeep_of(stage, name_seconds=1000.0)
     maintenance, released = upkeep.maintenance, threading.Event()
 
-    def hang(name: str, address: str, budget: Budget) -> ProbeFacts:
+    def hang(name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
         released.wait(1000)
-        return ProbeFacts(address, Answer.TIMED_OUT)
+        return WayFacts("http-01", is_whole=False)
 
     preflight = maintenance.context.preflight
-    kind = replace(preflight.kind, probing=lambda resolver: nullcontext(hang))
-    maintenance.context.preflight = replace(preflight, kind=kind)
+    kinds = ChallengeKinds(*(replace(kind, probing=lambda context: nullcontext(hang)) for kind in preflight.kinds))
+    maintenance.context.preflight = replace(preflight, kinds=kinds)
     upkeep.start()
     try:
         wait_for(lambda: maintenance.is_ordering(site), "an attempt")
