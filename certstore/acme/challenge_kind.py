@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,6 +85,7 @@ class ChallengeKind:
 
     `cannot_prove` says why the type can't prove a name: by its nature, or as it is not set up. It asks no network.
     `probing` publishes something harmless while it lasts, and gives a preflight the means to check one name.
+    `tidy` removes what earlier processes left behind, except the given proofs; it may take a while.
     `needs_addresses`: the CA connects to the name's addresses. `read` makes the proof of a challenge as the CA offers
     it; it raises ValueError.
     """
@@ -97,6 +98,7 @@ class ChallengeKind:
     cannot_prove: Callable[[str], CannotProve | None] = can_prove
     needs_addresses: bool = True
     read: Callable[[str, Mapping[str, Any], Prover], Proof] = read_token
+    tidy: Callable[[Collection[Proof]], None] = lambda needed: None
 
 
 class ChallengeKinds:

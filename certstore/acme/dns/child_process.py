@@ -27,8 +27,8 @@ _PASSED_ON = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`status` is the exit status, negative for a signal, or None where the time was over. `output` is how the program's
-    output begins."""
+    """`status` is the exit status, negative for a signal, or None where the time was over. `output` is the beginning of
+    what it printed."""
 
     status: int | None
     output: bytes = field(repr=False)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certstore.acme.dns.bounds import Bounds
-from certstore.acme.dns.child_process import Ended, run, usual_environment
+from certstore.acme.dns.child_process import OUTPUT_LIMIT, Ended, run, usual_environment
 from certstore.acme.dns.credentials import hide, read_credentials_text, secrets_in
 from certstore.acme.dns.zone_writer import CannotWrite
 from certstore.acme.dns.zones import Place
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _SHOWN_LIMIT = 400
 """Characters of its output in a message."""
+_LAST_WORDS = 512
+"""Bytes at the end of an output that was cut off there, perhaps in a secret."""
 _REMEDY = "Run the program by hand with the same environment, and see what it says."
 
 
@@ -77,5 +79,6 @@ def _how_it_ended(ended: Ended, bounds: Bounds) -> str:
 
 def _said(ended: Ended, secrets: frozenset[str], known: Sequence[str]) -> str:
     """The output as a part of a message: hidden first and cut after that, so that no half of a secret stays."""
-    text = " ".join(hide(ended.output.decode("utf-8", "replace"), secrets, known).split())
+    output = ended.output if len(ended.output) < OUTPUT_LIMIT else ended.output[:-_LAST_WORDS]
+    text = " ".join(hide(output.decode("utf-8", "replace"), secrets, known).split())
     return f": {shown(text, _SHOWN_LIMIT)}" if text else ""

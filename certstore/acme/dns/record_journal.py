@@ -32,7 +32,7 @@ class Placed:
 
 
 class RecordJournal:
-    """By value: each is random, and at one place. May be used from several threads. Methods that write raise OSError."""
+    """By value, as each is random and at one place. May be used from several threads. Writing raises OSError."""
 
     def __init__(self, layout: Layout) -> None:
         self._lock = threading.Lock()

@@ -45,9 +45,9 @@ def wait_until_visible(zones: Zones, place: Place, values: Collection[str], boun
         _ask_all(zones, seen, bounds)
         if seen.is_done:
             return None
-        if not seen.shows and not seen.lacks and seen.rounds >= _ROUNDS_FOR_SILENT:
-            if _is_resolved(zones, place, values, bounds):
-                return None
+        is_silence = not seen.shows and not seen.lacks and seen.rounds >= _ROUNDS_FOR_SILENT
+        if is_silence and _is_resolved(zones, place, values, bounds):
+            return None
         if bounds.budget.is_over:
             return _missing(seen)
         bounds.pause(pause)
@@ -67,8 +67,8 @@ def _ask_all(zones: Zones, seen: _Seen, bounds: Bounds) -> None:
     waiting = [each for each in seen.place.servers if each not in seen.shows]
     answers = bounds.run_all(lambda each: zones.ask(each, name, "TXT", ASK_SECONDS), waiting, ASK_SECONDS * 2)
     for server, answer in zip(waiting, answers, strict=True):
-        seen.lacks.discard(server)
         if answer is not None:
+            seen.lacks.discard(server)
             (seen.shows if texts_of(answer, name) >= set(seen.values) else seen.lacks).add(server)
     seen.rounds += 1
 

@@ -94,6 +94,9 @@ class Zones:
     def _zone_of(self, name: str, bounds: Bounds) -> str:
         lookup, zone = self._look_up(partial(self.resolver.zone_of, name), bounds)
         if zone is None:
+            # Resolvers follow a CNAME by themselves and fail where it leads nowhere: only its owner's zone matters.
+            lookup, zone = self._look_up(partial(self.resolver.zone_of, name.partition(".")[2]), bounds)
+        if zone is None:
             reason = "the DNS answers SERVFAIL" if lookup is Lookup.SERVER_FAILURE else "no DNS server answered"
             raise NotLocated(f"could not find out which zone {shown(name)} is in: {reason}")
         return zone

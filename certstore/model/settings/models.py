@@ -418,15 +418,6 @@ class SiteSettings(Model):
             raise ValueError(f"a site has at most {NAMES_LIMIT} names, with its host; make another site of the rest")
         return tuple(dict.fromkeys(domain_name(item, wildcard=True) for item in value))
 
-    @model_validator(mode="after")
-    def _no_wildcard_by_http01(self) -> Self:
-        wildcards = [name for name in self.additional_names if name.startswith("*.")]
-        if self.certificate is Source.ACME and wildcards:
-            raise ValueError(
-                f"{wildcards[0]}: a wildcard can't be ordered, as HTTP-01 can't validate it; use `certificate: file`"
-            )
-        return self
-
     @property
     def names(self) -> tuple[str, ...]:
         """All names that the site declares, its host first."""
