@@ -9,6 +9,7 @@
     challenge_kind   what a challenge type is: publish, withdraw, check, probe; and all of them by name
     challenge_kinds  all types of this edge, made from its settings
     http01           the challenge type http-01: tokens where the edge's workers find them
+    tls_alpn01       the challenge type tls-alpn-01: the same for names, from which workers make certificates
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve
     renewal_info     the window that the CA suggests for one certificate
