@@ -66,6 +66,11 @@ def can_prove(name: str) -> CannotProve | None:
     return None
 
 
+def nothing_left(thumbprints: Collection[str], needed: Collection[Proof]) -> int:
+    """For a type whose journal knows all that it published."""
+    return 0
+
+
 def read_token(name: str, challenge: Mapping[str, Any], account: Prover) -> Proof:
     """The proof for a challenge with a token. Raises ValueError, which says what is wrong."""
     token = challenge.get("token")
@@ -85,9 +90,10 @@ class ChallengeKind:
 
     `cannot_prove` says why the type can't prove a name: by its nature, or as it is not set up. It asks no network.
     `probing` publishes something harmless while it lasts, and gives a preflight the means to check one name.
-    `tidy` removes what earlier processes left behind, except the given proofs; it may take a while.
-    `needs_addresses`: the CA connects to the name's addresses. `read` makes the proof of a challenge as the CA offers
-    it; it raises ValueError.
+    `needs_addresses`: the CA connects to the name's addresses. `remove_stale` removes what a killed process left, by
+    the thumbprints of our accounts and the proofs that are still needed, and returns how much. `tidy` does the same at
+    servers of others, where it may take a while. `read` makes the proof of a challenge as the CA offers it; it raises
+    ValueError.
     """
 
     type: str
@@ -97,6 +103,7 @@ class ChallengeKind:
     probing: Callable[[ProbeContext], AbstractContextManager[WayProbe]]
     cannot_prove: Callable[[str], CannotProve | None] = can_prove
     needs_addresses: bool = True
+    remove_stale: Callable[[Collection[str], Collection[Proof]], int] = nothing_left
     read: Callable[[str, Mapping[str, Any], Prover], Proof] = read_token
     tidy: Callable[[Collection[Proof]], None] = lambda needed: None
 
@@ -112,6 +119,10 @@ class ChallengeKinds:
 
     def find(self, type_: str) -> ChallengeKind | None:
         return self._kinds.get(type_)
+
+    def remove_stale(self, thumbprints: Collection[str], needed: Collection[Proof]) -> int:
+        """Call it only while no order runs. Raises OSError."""
+        return sum(kind.remove_stale(thumbprints, needed) for kind in self)
 
     def withdraw(self, proofs: Iterable[Proof]) -> None:
         """Each by its type. One type's failure does not keep the others' proofs in place. Raises OSError."""

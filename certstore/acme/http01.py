@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, WayProbe
-from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports, probe_each
+from certstore.acme.name_probe import NO_OTHERS, USUAL_PORTS, NameProbe, Ports, probe_each
 from certstore.files.atomic import replace_file
 from certstore.model.challenge import CHALLENGE_PATH, ChallengeType, is_token
 from certstore.model.layout import Layout
@@ -25,8 +25,6 @@ from certstore.model.settings.models import ListenerKind, Settings
 from certstore.net.bounded_http import BoundedStream, Deadline
 from certstore.net.own_address import OwnListener, is_local, own_listener
 
-NO_OTHERS = ProbeTargets()
-"""Only what every CA could reach."""
 _PREFLIGHT_MARK = "certedge-preflight."
 """How the content of a preflight's token begins. No key authorization begins like this, as its token is random."""
 _TIMEOUT_SECONDS = 5.0
@@ -45,6 +43,7 @@ def http01(
         self_check=partial(self_check, listeners),
         probing=partial(_probing, layout, ports, targets),
         cannot_prove=no_wildcards(ChallengeType.HTTP_01),
+        remove_stale=partial(remove_stale_tokens, layout),
     )
 
 

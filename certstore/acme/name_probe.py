@@ -19,6 +19,7 @@ from certstore.acme.challenge_kind import WayProbe
 from certstore.acme.dns_facts import Resolver
 from certstore.model.challenge import CHALLENGE_PATH
 from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts, WayFacts
+from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.addresses import is_address
 from certstore.net.bounded_http import AnswerTooLong, BoundedStream, Deadline
 from certstore.net.lanes import Budget
@@ -40,6 +41,8 @@ class Ports:
 
 
 USUAL_PORTS = Ports()
+NO_OTHERS = ProbeTargets()
+"""Only what every CA could reach."""
 
 
 def probe_each(type_: str, probe: Callable[[str, str, Budget], ProbeFacts]) -> WayProbe:

@@ -31,9 +31,8 @@ class OrderContext:
     """`wait` returns True when the process is to stop. `tell` is for a person who watches.
 
     `note_order` and `note_failed` count towards the CA's limits. `note_failed` takes a name and the type by which the
-    CA could not validate it; `note_unproven` the same of a type that failed before the CA was asked, and `note_proven`
-    of the one that succeeded. `ways` has the challenge types of each name, in the order to try them; a name that it
-    lacks may be proven by any.
+    CA could not validate it, and `note_proven` the same of the type that succeeded. `ways` has the challenge types of
+    each name, in the order to try them; a name that it lacks may be proven by any.
     """
 
     journal: OrderJournal
@@ -42,7 +41,6 @@ class OrderContext:
     tell: Tell = tell_nobody
     note_order: Callable[[], None] = lambda: None
     note_failed: Callable[[str, str], None] = lambda name, way: None
-    note_unproven: Callable[[str, str], None] = lambda name, way: None
     note_proven: Callable[[str, str], None] = lambda name, way: None
     ways: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clock: Clock = utc_now

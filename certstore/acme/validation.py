@@ -115,8 +115,10 @@ class Validation:
             kept = tuple(dict.fromkeys((*order.published, *published)))
             self._context.journal.keep(replace(order, published=kept))
             failed: list[_Name] = []
-            for kind in self._context.kinds:
-                own = [each for each in waiting if each.challenges[0].kind is kind]
+            by_kind = [
+                (kind, [each for each in waiting if each.challenges[0].kind is kind]) for kind in self._context.kinds
+            ]
+            for kind, own in by_kind:
                 failed += self._publish_by(kind, own) if own else []
             if exhausted := [each for each in failed if not each.challenges]:
                 raise OrderFailed(_merged([_of_all_ways(each) for each in exhausted]))
@@ -144,7 +146,6 @@ class Validation:
 
     def _give_up(self, name: _Name, failure: Failure) -> None:
         self._context.tell(f"{name.name}: {failure.detail}")
-        self._context.note_unproven(name.name, name.challenges[0].kind.type)
         name.give_up(failure)
 
     def _check_from_here(self, challenge: _Challenge) -> Failure | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from certstore.model.challenge import is_token
+from certstore.model.names import is_host_name
 
 FULLCHAIN = "fullchain.pem"
 PRIVKEY = "privkey.pem"
@@ -71,6 +72,8 @@ class Layout:
         # What the control process keeps
         self.records_folder = root / "records"
         self.challenges = root / "challenges"
+        self.alpn_challenges = root / "tls-alpn-01"
+        """The key authorizations of names that a CA validates over TLS, each under its name."""
         self.accounts = root / "accounts"
         self.state = root / "state"
         self.snapshot_journal = self.state / "snapshot.jsonl"
@@ -139,6 +142,10 @@ class Layout:
     def challenge(self, token: str) -> Path | None:
         """Where the token's key authorization lies, or None when the text can't be a token."""
         return self.challenges / token if is_token(token) else None
+
+    def alpn_challenge(self, name: str) -> Path | None:
+        """Where the key authorization for a name lies, or None when the text is not a host name."""
+        return self.alpn_challenges / name if is_host_name(name) else None
 
     def order(self, site: str) -> Path:
         return self.orders / f"{site}{_JSON}"

@@ -12,7 +12,6 @@ from pathlib import Path
 from certstore.acme.account import Account, Accounts, AccountSettings, read_mac_key
 from certstore.acme.challenge_kinds import challenge_kinds
 from certstore.acme.dns_facts import Resolver
-from certstore.acme.http01 import remove_stale_tokens
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal
 from certstore.acme.preflight import Preflight
@@ -141,5 +140,5 @@ class RenewalContext:
         for site, order in stale.items():
             self.kinds.withdraw(order.published if order is not None else ())
             self.journal.remove(site)
-        tokens = remove_stale_tokens(self.writer.layout, self.accounts.thumbprints(), self.journal.published())
+        tokens = self.kinds.remove_stale(self.accounts.thumbprints(), self.journal.published())
         return len(stale), tokens

@@ -51,6 +51,7 @@ def prepare_folders(layout: Layout, permissions: KeyPermissions) -> None:
         layout.temporary,
         layout.records_folder,
         layout.challenges,
+        layout.alpn_challenges,
         layout.accounts,
         layout.state,
         layout.admin,

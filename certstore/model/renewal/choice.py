@@ -70,10 +70,8 @@ def choose_way(name: str, checked: Sequence[CheckedWay], failed: Sequence[str] =
     if not usable:
         possible = tuple(way.type for way in checked if way.cannot is None)
         return NameChoice(name, (), f"no way: {_against(checked)}", tuple(_findings(name, checked)), possible)
-    fresh = [way for way in usable if way.type not in failed]
-    ranked = sorted(usable, key=lambda way: (way.type in failed, not way.is_open))
-    if not fresh:
-        ranked = usable  # each has failed: begin again with the one that failed first
+    # Those that failed stay in the order of their failures: what looks open from here says little about them.
+    ranked = sorted(usable, key=lambda way: (way.type in failed, way.type not in failed and not way.is_open))
     first = ranked[0]
     passed_over = checked[: checked.index(first)]
     return NameChoice(name, tuple(way.type for way in ranked), _why(first, passed_over, failed), first.findings)

@@ -261,7 +261,9 @@ class Limits(Model):
 
 def _challenges(given: tuple[ChallengeType, ...] | None) -> tuple[ChallengeType, ...] | None:
     if given is not None and (not given or len(set(given)) < len(given)):
-        raise ValueError(f"expected a list of {', '.join(ChallengeType)}, each at most once, in the order to try them")
+        raise ValueError(
+            f"list at least one of {', '.join(ChallengeType)}, and each only once, in the order to try them"
+        )
     return given
 
 

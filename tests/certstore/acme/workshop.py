@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,7 +24,9 @@ from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca, find_ca
 from certstore.model.settings.addresses import HostPort
 from certstore.net.own_address import OwnListener
+from edge_addon.transport.validation import ValidationContexts
 from tests.peers.pebble import Pebble
+from tests.ports import listening_socket
 
 AGREED = AccountSettings(("admin@example.org",), agrees_to_terms=True)
 
@@ -73,6 +78,52 @@ class Responder:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
+
+
+class AlpnResponder:
+    """Proves names over TLS from the store's files, as the workers do. `unhelpful` names get another site's
+    certificate. `asked` holds the names of all handshakes."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.unhelpful: set[str] = set()
+        self.asked: list[str] = []
+        self._layout = layout
+        self._contexts = ValidationContexts(ssl.TLSVersion.TLSv1_2, lambda: datetime.now(UTC))
+        self._listening = listening_socket()
+        self._stranger = self._contexts.make("stranger.test", b"other.proof")
+        self._stranger.sni_callback = self._choose
+        self._thread = threading.Thread(target=self._serve)
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def _choose(self, tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        self.asked.append(name or "")
+        path = self._layout.alpn_challenge(name or "")
+        if path is not None and path.is_file() and name not in self.unhelpful:
+            tls.context = self._contexts.make(name or "", path.read_bytes())
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listening.accept()
+            except OSError:
+                return
+            accepted.settimeout(5)
+            with suppress(OSError), self._stranger.wrap_socket(accepted, server_side=True) as stream:
+                stream.recv(1)
+
+    @contextmanager
+    def running(self) -> Iterator[AlpnResponder]:
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+            self._thread.join()
 
 
 @dataclass
@@ -145,7 +196,7 @@ class Workshop:
 
 def make_layout(root: Path) -> Layout:
     layout = Layout(root)
-    for folder in (layout.challenges, layout.accounts, layout.state, layout.temporary):
+    for folder in (layout.challenges, layout.alpn_challenges, layout.accounts, layout.state, layout.temporary):
         folder.mkdir(parents=True)
     return layout
 

@@ -11,7 +11,8 @@ ADMINISTERED = SiteSettings(
 
 
 def test_every_key_is_the_tenants_or_the_administrators() -> None:
-    assert frozenset(SiteSettings.model_fields) - TENANT_KEYS == {"host", "additional_names", "upstream", "inspect"}
+    administrators = {"host", "additional_names", "upstream", "inspect", "challenges"}
+    assert frozenset(SiteSettings.model_fields) - TENANT_KEYS == administrators
 
 
 def test_the_tenants_keys_count_and_what_else_differs_is_named() -> None:
