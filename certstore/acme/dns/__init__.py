@@ -11,6 +11,7 @@
     hook             a program of the administrator's
     child_process    runs such a process: bounded in time and output, ended with all that it started
     records          puts records where they have to be, takes them out again, and tries whether that works
+    setup_faults     what is wrong with `acme.dns` on this machine
     credentials      reads credentials files, and keeps their content out of messages
     record_journal   the records that are in zones now, so that a kill leaves none behind
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from certstore.model.challenge import ChallengeType
+from certstore.model.names import is_public_suffix
 from certstore.model.settings.addresses import (
     CertificateName,
     HostName,
@@ -419,6 +420,16 @@ class SiteSettings(Model):
         if len(value) >= NAMES_LIMIT:
             raise ValueError(f"a site has at most {NAMES_LIMIT} names, with its host; make another site of the rest")
         return tuple(dict.fromkeys(domain_name(item, wildcard=True) for item in value))
+
+    @model_validator(mode="after")
+    def _no_wildcard_of_everybody(self) -> Self:
+        """CAs refuse them (CA/Browser Forum Baseline Requirements §3.2.2.6), and they would match names of anybody."""
+        wildcards = [name for name in self.additional_names if name.startswith("*.")]
+        if self.certificate is Source.ACME and (found := [each for each in wildcards if is_public_suffix(each[2:])]):
+            raise ValueError(
+                f"{found[0]}: this wildcard can't be ordered, as anybody may register names below {found[0][2:]}"
+            )
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:
