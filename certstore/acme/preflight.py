@@ -55,11 +55,6 @@ class Checked:
     findings: tuple[PreflightFinding, ...]
     choices: tuple[NameChoice, ...]
 
-    @property
-    def ways(self) -> Mapping[str, Sequence[str]]:
-        """By name, also those in spite of fatal findings."""
-        return {choice.name: choice.ways or choice.last_resort for choice in self.choices}
-
 
 @dataclass(frozen=True, slots=True)
 class Preflight:

@@ -25,7 +25,6 @@ from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import CERT
 from certstore.model.progress import Tell
 from certstore.model.record import Outcome, Record
-from certstore.model.renewal.choice import Ways
 from certstore.model.renewal.decision import Origin, RenewalReason, SiteToRenew, place_of
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.order_decision import (
@@ -42,6 +41,7 @@ from certstore.model.renewal.preflight_findings import failure_of, fatal_names, 
 from certstore.model.renewal.rate_limits import Hold
 from certstore.model.renewal.state import RenewalState
 from certstore.model.text import listed
+from certstore.renewal.attempt_ways import AttemptWays
 from certstore.renewal.context import RenewalContext
 from certstore.renewal.sites import ACME_SOURCE
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
@@ -86,6 +86,7 @@ class Attempt:
         self._state = context.memory.state(site.site)
         self._ca = context.ca(select_ca(self._state, [ca.key for ca in context.cas]))
         self._order: OrderFor | None = None
+        self._ways = AttemptWays(context.sites.challenges(site.site), self._state, context.clock)
         self._checked = Checked((), ())
 
     def run(self) -> Attempted:
@@ -143,13 +144,17 @@ class Attempt:
             directory,
             profile=context.sites.profile(site.site),
             account_url=account.url,
-            ways=Ways(context.sites.challenges(site.site)),
+            ways=self._ways.wanted,
             tell=self._tell,
         )
+        self._ways.choose(self._checked.choices)
         about_the_order = [each for each in self._checked.findings if each.name is None]
         if any(each.severity is Severity.FATAL for each in about_the_order):
             raise OrderFailed(failure_of(about_the_order))
-        chosen = choose_names(site, self._state, fatal_names(self._checked.findings), context.clock())
+        # A name that failed at the CA, but has a way left that did not, is not left out.
+        failed = tuple(name for name in self._state.failed_names if self._ways.next_of(name) is None)
+        state = replace(self._state, failed_names=failed)
+        chosen = choose_names(site, state, fatal_names(self._checked.findings), context.clock())
         if isinstance(chosen, HoldBack) or self._is_no_gain(chosen):
             raise OrderFailed(failure_of(self._checked.findings))
         self._order = chosen
@@ -162,7 +167,7 @@ class Attempt:
             return self._held(hold)
         with self._begin() as anonymous:
             account = self._context.account(self._ca, anonymous)
-            files = self._issue(chosen, account, anonymous)
+            files = self._issue_by_any_way(chosen, account, anonymous)
         if (hold := self._not_begun()) is not None:
             return self._held(hold)
         return self._imported(chosen, files)
@@ -185,6 +190,19 @@ class Attempt:
         live = self._site.live
         is_for_names = self._reason is RenewalReason.NAME_RETURNS
         return is_for_names and live is not None and set(chosen.names) <= set(live.dns_names)
+
+    def _issue_by_any_way(self, chosen: OrderFor, account: Account, anonymous: Conversation) -> list[DroppedFile]:
+        """Order again where names failed at the CA that have another way, as far as its limits allow."""
+        while True:
+            try:
+                return self._issue(chosen, account, anonymous)
+            except OrderFailed as failed:
+                names = failed.failure.names
+                if not self._ways.may_go_on(names) or self._find_hold(chosen.names) is not None:
+                    raise
+                self._tell(failed.failure.detail)
+                for name in names:
+                    self._tell(f"{name}: going on to {self._ways.next_of(name)}")
 
     def _issue(self, chosen: OrderFor, account: Account, anonymous: Conversation) -> list[DroppedFile]:
         context, site = self._context, self._site.site
@@ -214,6 +232,7 @@ class Attempt:
                 ledger.note_order(context.clock())
 
         def note_failed(name: str, way: str) -> None:
+            self._ways.note_failed(name, way)
             with context.memory.ledger(self._ca) as ledger:
                 ledger.note_failed(name, context.clock())
 
@@ -224,7 +243,8 @@ class Attempt:
             self._tell,
             note_order,
             note_failed,
-            ways=self._checked.ways,
+            note_proven=self._ways.note_proven,
+            ways=self._ways.of_order,
             clock=context.clock,
         )
         with closing(account.sign_in(anonymous)) as own:
@@ -247,7 +267,7 @@ class Attempt:
     def _imported(self, chosen: OrderFor, files: list[DroppedFile]) -> Attempted:
         context, site = self._context, self._site.site
         now = context.clock()
-        state = settle_success(self._state, chosen, now)
+        state = settle_success(self._ways.settle(self._state), chosen, now)
         # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
         context.memory.put(site, state)
         result = context.writer.install_files(site, files, source=self._source, doing=self._doing)
@@ -281,7 +301,7 @@ class Attempt:
         site, now = self._site, self._context.clock()
         state = settle_failure(
             site,
-            self._state,
+            self._ways.settle(self._state),
             failure,
             now,
             reason=self._reason,

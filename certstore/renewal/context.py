@@ -51,7 +51,7 @@ class RenewalContext:
         self.sites = RenewalSites(writer, acme, self.cas)
         self.accounts = Accounts(layout)
         self.journal = OrderJournal(layout)
-        self.kinds = challenge_kinds(layout, settings, base, wait)
+        self.kinds = challenge_kinds(layout, settings, base, wait=wait)
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
         self.preflight = Preflight(Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0))

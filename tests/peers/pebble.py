@@ -101,8 +101,9 @@ class MockDns:
 
 
 class Pebble:
-    """`http_port` is where it validates http-01; it may be set until the `with` begins. `environment` are Pebble's own
-    switches (PEBBLE_…). `dns_server` (host:port) is asked in place of its own DNS."""
+    """`http_port` is where it validates http-01, and `tls_port` where tls-alpn-01; both may be set until the `with`
+    begins. `environment` are Pebble's own switches (PEBBLE_…). `dns_server` (host:port) is asked in place of its own
+    DNS."""
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class Pebble:
         self.dns = MockDns()
         self._port, self._management = free_port(), free_port()
         self.http_port = http_port
+        self.tls_port = 1
         self._environment = {
             "PEBBLE_VA_NOSLEEP": "1",
             "PEBBLE_WFE_NONCEREJECT": "0",
@@ -203,7 +205,7 @@ class Pebble:
             "certificate": str(self._folder / "cert.pem"),
             "privateKey": str(self._folder / "key.pem"),
             "httpPort": self.http_port,
-            "tlsPort": 1,
+            "tlsPort": self.tls_port,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": self._external_accounts is not None,
             "externalAccountMACKeys": dict(self._external_accounts or {}),

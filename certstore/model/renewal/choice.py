@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from certstore.model.challenge import USUAL_CHALLENGES
 from certstore.model.renewal.preflight_facts import CannotProve, PreflightFinding, Severity
 from certstore.model.renewal.preflight_findings import cannot_finding
+from certstore.model.renewal.ways import NameWay
 from certstore.model.text import listed
 
 
@@ -45,6 +46,11 @@ class NameChoice:
     why: str
     findings: tuple[PreflightFinding, ...] = ()
     last_resort: tuple[str, ...] = ()
+
+
+def way_of(choice: NameChoice) -> NameWay:
+    """What the name takes, for people."""
+    return NameWay(choice.name, choice.ways[0] if choice.ways else "", choice.why)
 
 
 def order_of(types: Sequence[str], failed: Sequence[str] = ()) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from certstore.model.json_facts import Kept
 from certstore.model.renewal.backoff import select_next_attempt
 from certstore.model.renewal.failure import Failure
+from certstore.model.renewal.ways import NameWay, WayFailure
 
 ASK_AGAIN_SHORTEST = timedelta(minutes=1)
 ASK_AGAIN_LONGEST = timedelta(days=1)
@@ -51,7 +52,8 @@ class RenewalState(Kept):
 
     `failed_names` are those that the CA refused in this row of failures. `waiting` gives the reason where an attempt is
     held back until `next_attempt` without a failure. `tried_all_for` is the certificate in whose warning window an
-    order with every name was made. `ca_failures` counts failures in a row that lie with the CA.
+    order with every name was made. `ca_failures` counts failures in a row that lie with the CA. `ways` is how each name
+    is proven, by the last attempt; `failed_ways` outlasts successes.
     """
 
     failures: int = 0
@@ -66,6 +68,8 @@ class RenewalState(Kept):
     ca_failures: int = 0
     info: RenewalInfo | None = None
     waiting: str = ""
+    ways: tuple[NameWay, ...] = ()
+    failed_ways: tuple[WayFailure, ...] = ()
 
     def window_for(self, fingerprint: str) -> SuggestedWindow | None:
         return self.info.window if self.info is not None and self.info.fingerprint == fingerprint else None
@@ -114,7 +118,12 @@ class RenewalState(Kept):
 
     def after_success(self, now: datetime, *, left_out: Collection[str] = ()) -> RenewalState:
         """The new certificate's window is not known yet."""
-        return RenewalState(left_out=tuple(left_out), recheck_at=now + RECHECK_AFTER_PREFLIGHT if left_out else None)
+        return RenewalState(
+            left_out=tuple(left_out),
+            recheck_at=now + RECHECK_AFTER_PREFLIGHT if left_out else None,
+            ways=self.ways,
+            failed_ways=tuple(replace(each, is_past=True) for each in self.failed_ways),
+        )
 
     def after_info(
         self, fingerprint: str, window: SuggestedWindow | None, now: datetime, retry_after: timedelta | None

@@ -30,7 +30,8 @@ def test_types_come_in_the_order_in_which_they_are_usually_tried(tmp_path: Path)
 
 
 def test_proofs_are_withdrawn_by_their_own_type_even_where_one_fails(tmp_path: Path) -> None:
-    layout, withdrawn = make_layout(tmp_path), []
+    layout = make_layout(tmp_path)
+    withdrawn: list[Proof] = []
 
     def fail(proofs: Iterable[Proof]) -> None:
         raise OSError("disk")

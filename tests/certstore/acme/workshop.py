@@ -32,11 +32,12 @@ AGREED = AccountSettings(("admin@example.org",), agrees_to_terms=True)
 
 
 class Responder:
-    """`unhelpful` names get a 404, and so do requests for which `is_moody` returns True. `asked` holds the
-    (host, token) pairs of all requests."""
+    """`unhelpful` names get a 404, and so do requests for which `is_moody` returns True. `blocked` names get one only
+    from the CA, as behind a firewall. `asked` holds the (host, token) pairs of all requests."""
 
     def __init__(self, layout: Layout) -> None:
         self.unhelpful: set[str] = set()
+        self.blocked: set[str] = set()
         self.is_moody: Callable[[str, str], bool] = lambda host, token: False
         self.asked: list[tuple[str, str]] = []
         responder = self
@@ -47,7 +48,12 @@ class Responder:
                 token = self.path.removeprefix(CHALLENGE_PATH)
                 responder.asked.append((host, token))
                 path = layout.challenge(token)
-                refuses = host in responder.unhelpful or responder.is_moody(host, token)
+                is_ca = not (self.headers.get("User-Agent") or "").startswith("certedge")
+                refuses = (
+                    host in responder.unhelpful
+                    or (is_ca and host in responder.blocked)
+                    or responder.is_moody(host, token)
+                )
                 found = path is not None and path.is_file() and not refuses
                 body = path.read_bytes() if path is not None and found else b"not here"
                 self.send_response(200 if found else 404)
@@ -80,13 +86,18 @@ class Responder:
             self._server.server_close()
 
 
+_STATUS_REQUEST = b"\x00\x05\x00\x05\x01\x00\x00\x00\x00"
+
+
 class AlpnResponder:
     """Proves names over TLS from the store's files, as the workers do. `unhelpful` names get another site's
-    certificate. `asked` holds the names of all handshakes."""
+    certificate, and `blocked` ones only at the CA. `asked` holds the names of all handshakes."""
 
     def __init__(self, layout: Layout) -> None:
         self.unhelpful: set[str] = set()
+        self.blocked: set[str] = set()
         self.asked: list[str] = []
+        self._is_ca = False
         self._layout = layout
         self._contexts = ValidationContexts(ssl.TLSVersion.TLSv1_2, lambda: datetime.now(UTC))
         self._listening = listening_socket()
@@ -102,7 +113,11 @@ class AlpnResponder:
     def _choose(self, tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         self.asked.append(name or "")
         path = self._layout.alpn_challenge(name or "")
-        if path is not None and path.is_file() and name not in self.unhelpful:
+        if (
+            path is not None
+            and path.is_file()
+            and name not in self.unhelpful | (self.blocked if self._is_ca else set())
+        ):
             tls.context = self._contexts.make(name or "", path.read_bytes())
 
     def _serve(self) -> None:
@@ -112,6 +127,9 @@ class AlpnResponder:
             except OSError:
                 return
             accepted.settimeout(5)
+            with suppress(OSError):
+                # Pebble is a Go program, whose hellos ask for OCSP; OpenSSL's do not.
+                self._is_ca = _STATUS_REQUEST in accepted.recv(4096, socket.MSG_PEEK)
             with suppress(OSError), self._stranger.wrap_socket(accepted, server_side=True) as stream:
                 stream.recv(1)
 

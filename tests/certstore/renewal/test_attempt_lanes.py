@@ -11,11 +11,8 @@ from pathlib import Path
 import pytest
 
 from certstore.acme.challenge_kind import ChallengeKinds
-from certstore.acme.http01 import http01, http_listeners
-from certstore.acme.name_probe import Ports
 from certstore.control.upkeep import Upkeep
 from certstore.model.renewal.preflight_facts import WayFacts
-from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.net.lanes import Budget
 from certstore.renewal.attempt_lanes import ATTEMPT_BOUND, CHECKS_AT_ONCE
 from certstore.renewal.loop import SiteBusy
@@ -23,7 +20,6 @@ from certstore.store.writer_state import SiteProblem
 from tests.certstore.renewal.scene import Scene, scene
 from tests.deadlines import wait_for
 from tests.peers.tarpit import tarpit
-from tests.ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -38,14 +34,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 
 def upkeep_of(stage: Scene, *, name_seconds: float) -> Upkeep:
-    """With preflights that ask where the scene's servers are, in place of port 80."""
-    upkeep = stage.upkeep()
-    context = upkeep.maintenance.context
-    ports, targets = Ports(stage.responder.port, free_port()), ProbeTargets(allows_private=True)
-    kind = http01(stage.writer.layout, http_listeners(stage.settings), ports, targets)
-    kinds = ChallengeKinds(kind)
-    context.preflight = replace(context.preflight, kinds=kinds, name_seconds=name_seconds, seconds=name_seconds)
-    return upkeep
+    return stage.probing_upkeep(name_seconds=name_seconds, seconds=name_seconds)
 
 
 def slow_sites(stage: Scene, count: int) -> list[str]:

@@ -33,7 +33,7 @@ def way(state: str, kind: str) -> CheckedWay:
 
 def choose(*states: str, failed: Sequence[str] = ()) -> NameChoice:
     """The states of http-01, tls-alpn-01 and dns-01."""
-    given = dict(zip(USUAL_CHALLENGES, states, strict=False))
+    given: dict[str, str] = dict(zip(USUAL_CHALLENGES, states, strict=False))
     return choose_way("a.test", [way(given[kind], kind) for kind in order_of(list(given), failed)], failed)
 
 
