@@ -120,6 +120,8 @@ class _Proofs:
             trial = self._records.try_out(record_name(name), Bounds(budget.left, self._wait, budget))
         except Interrupted:
             return WayFacts(TYPE, needs_addresses=False, is_whole=False)
+        if budget.is_over:  # what failed then failed for want of time
+            return WayFacts(TYPE, needs_addresses=False, is_whole=False)
         finding = _finding(name, trial)
         return WayFacts(TYPE, findings=(finding,) if finding is not None else (), needs_addresses=False)
 

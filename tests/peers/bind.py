@@ -4,7 +4,7 @@
         bind.address, bind.key_file, bind.texts("_acme-challenge.client-a.test")
 
 Each zone has the name servers ns1 (127.0.0.1), and ns2 (127.0.0.2) with `has_second`. The key may change TXT records in
-all zones but those in `read_only`.
+all zones but those in `read_only`. `server_address` is what the zones say of ns1.
 """
 
 from __future__ import annotations
@@ -35,13 +35,19 @@ KEY_NAME = "certedge-key"
 
 class Bind:
     def __init__(
-        self, zones: Mapping[str, Sequence[str]], *, read_only: Collection[str] = (), has_second: bool = False
+        self,
+        zones: Mapping[str, Sequence[str]],
+        *,
+        read_only: Collection[str] = (),
+        has_second: bool = False,
+        server_address: str = "127.0.0.1",
     ) -> None:
         self._program = require_peer("named")
         self._folder = Path(tempfile.mkdtemp(prefix="bind-"))
         self._zones = dict(zones)
         self._read_only = read_only
         self._has_second = has_second
+        self._server_address = server_address
         self.host = "127.0.0.1"
         self.port = free_port()
         self.secret = base64.b64encode(os.urandom(32)).decode()
@@ -115,7 +121,7 @@ class Bind:
         assert dns.query.tcp(update, self.host, 10, self.port).rcode() == dns.rcode.NOERROR
 
     def _zone_file(self, zone: str, records: Sequence[str]) -> str:
-        servers = ["@ NS ns1", "ns1 A 127.0.0.1"]
+        servers = ["@ NS ns1", f"ns1 A {self._server_address}"]
         if self._has_second:
             servers += ["@ NS ns2", "ns2 A 127.0.0.2"]
         lines = [f"$ORIGIN {zone}.", "$TTL 60", "@ SOA ns1 hostmaster 1 3600 600 86400 60", *servers, *records]

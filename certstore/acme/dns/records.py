@@ -116,8 +116,7 @@ class DnsRecords:
     def remove(self, values: Collection[str]) -> None:
         """Take out those of these values that are in a zone. One that can't be removed now is tried again later."""
         placed = [each for each in map(self._journal.find, values) if each is not None]
-        if placed:
-            self._remove(placed)
+        if placed and self._remove(placed):
             self._remove(self._journal.leftovers()[:_LEFTOVERS_AT_ONCE])
 
     def remove_leftovers(self, needed: Collection[str]) -> None:
@@ -133,7 +132,8 @@ class DnsRecords:
                 self._add(place, key, way, [value], bounds)
                 unseen = wait_until_visible(self._zones, place, [value], bounds.within(_TRIAL_SECONDS))
             finally:
-                self.remove([value])
+                if (placed := self._journal.find(value)) is not None:
+                    self._remove([placed], _TRIAL_SECONDS)
         except (CannotWrite, NotLocated) as fault:
             return Trial(place, fault)
         return Trial(place, unseen=unseen)
@@ -172,8 +172,9 @@ class DnsRecords:
                     self._journal.drop(value)
             raise
 
-    def _remove(self, placed: Sequence[Placed]) -> None:
-        bounds = Bounds(REMOVE_SECONDS, self._wait)
+    def _remove(self, placed: Sequence[Placed], seconds: float = REMOVE_SECONDS) -> bool:
+        """Whether all are out now."""
+        bounds, are_out = Bounds(seconds, self._wait), True
         by_place: dict[tuple[str, str, str], list[Placed]] = {}
         for each in placed:
             by_place.setdefault((each.asked, each.name, each.zone), []).append(each)
@@ -182,11 +183,13 @@ class DnsRecords:
                 self._take_out(Place(asked, name, zone, zone, ()), [each.value for each in group], bounds)
             except CannotWrite as fault:
                 self._keep_for_later(group, fault)
+                are_out = False
             except Interrupted:
-                return  # the next start finds them in the journal
+                return False  # the next start finds them in the journal
             else:
                 for each in group:
                     self._journal.drop(each.value)
+        return are_out
 
     def _take_out(self, place: Place, values: Sequence[str], bounds: Bounds) -> None:
         found = self._settings.way_for(place.name)

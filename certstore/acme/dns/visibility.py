@@ -45,7 +45,7 @@ def wait_until_visible(zones: Zones, place: Place, values: Collection[str], boun
         _ask_all(zones, seen, bounds)
         if seen.is_done:
             return None
-        is_silence = not seen.shows and not seen.lacks and seen.rounds >= _ROUNDS_FOR_SILENT
+        is_silence = not seen.shows and not seen.lacks
         if is_silence and _is_resolved(zones, place, values, bounds):
             return None
         if bounds.budget.is_over:

@@ -27,6 +27,7 @@ from certstore.model.text import shown
 
 SERVERS_MOST, ADDRESSES_MOST = 13, 16
 CNAMES_MOST = 8
+_ASKED_FOR_CNAME = 4
 ASK_SECONDS = 3.0
 LOOK_UP_SECONDS = 8.0
 
@@ -118,11 +119,9 @@ class Zones:
             return Lookup.TIMED_OUT, None
 
     def _cname(self, name: str, servers: Sequence[ZoneServer], bounds: Bounds) -> str | None:
-        for server in servers:
-            try:
-                answer = bounds.run(partial(self.ask, server, name, "CNAME"), ASK_SECONDS * 2)
-            except TimeoutError:
-                continue
+        asked = servers[:_ASKED_FOR_CNAME]
+        answers = bounds.run_all(lambda each: self.ask(each, name, "CNAME", ASK_SECONDS), asked, ASK_SECONDS + 1)
+        for answer in answers:
             if answer is not None:
                 return _only_target(answer, name)
         _, target = self._look_up(partial(self.resolver.cname, name), bounds)

@@ -205,3 +205,11 @@ def test_names_and_values_are_those_of_rfc_8555() -> None:
     assert record_name(WILDCARD) == record_name(APEX) == PLACE
     digest = hashlib.sha256(b"token.thumbprint").digest()
     assert base64.urlsafe_b64decode(record_value("token.thumbprint") + "=") == digest
+
+
+def test_a_check_without_time_left_is_not_whole_and_forbids_nothing(tmp_path: Path, bind: Bind) -> None:
+    hook = program(tmp_path, "time.sleep(600)")
+    scene = ZoneScene(tmp_path, bind, {"exec": {"command": [str(hook)], "seconds": 1}})
+    with scene.kind.probing(ProbeContext(scene.zones.resolver)) as asked:
+        facts = asked(APEX, (), Budget(0.5))
+    assert (facts.is_whole, facts.findings) == (False, ())
