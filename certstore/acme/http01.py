@@ -9,24 +9,22 @@ from __future__ import annotations
 import contextlib
 import http.client
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from certstore.acme.challenge_kind import AddressProbe, ChallengeKind, Proof
-from certstore.acme.dns_facts import Resolver
-from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
+from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, WayProbe
+from certstore.acme.name_probe import NO_OTHERS, USUAL_PORTS, NameProbe, Ports, probe_each
 from certstore.files.atomic import replace_file
-from certstore.model.challenge import CHALLENGE_PATH, is_token
+from certstore.model.challenge import CHALLENGE_PATH, ChallengeType, is_token
 from certstore.model.layout import Layout
 from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.preflight_facts import CannotProve
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.net.bounded_http import BoundedStream, Deadline
 from certstore.net.own_address import OwnListener, is_local, own_listener
 
-NO_OTHERS = ProbeTargets()
-"""Only what every CA could reach."""
 _PREFLIGHT_MARK = "certedge-preflight."
 """How the content of a preflight's token begins. No key authorization begins like this, as its token is random."""
 _TIMEOUT_SECONDS = 5.0
@@ -39,12 +37,26 @@ def http01(
 ) -> ChallengeKind:
     """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to."""
     return ChallengeKind(
-        "http-01",
-        publish=partial(publish, layout),
+        ChallengeType.HTTP_01,
+        publish=lambda proofs, publishing: publish(layout, proofs),
         withdraw=partial(withdraw, layout),
         self_check=partial(self_check, listeners),
         probing=partial(_probing, layout, ports, targets),
+        cannot_prove=no_wildcards(ChallengeType.HTTP_01),
+        remove_stale=partial(remove_stale_tokens, layout),
     )
+
+
+def no_wildcards(type_: ChallengeType) -> Callable[[str], CannotProve | None]:
+    """For a type that proves hosts only (RFC 8555 §8.3, RFC 8737 §3)."""
+
+    def cannot_prove(name: str) -> CannotProve | None:
+        if not name.startswith("*."):
+            return None
+        reason = f"{name} is a wildcard, which {type_} can't prove"
+        return CannotProve(reason, "Add dns-01 to the challenges, or list the hosts in place of the wildcard.")
+
+    return cannot_prove
 
 
 def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:
@@ -110,12 +122,13 @@ def _fetch(listener: OwnListener, proof: Proof) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, resolver: Resolver) -> Iterator[AddressProbe]:
+def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, context: ProbeContext) -> Iterator[WayProbe]:
     proof = Proof("", secrets.token_urlsafe(32), _PREFLIGHT_MARK + secrets.token_urlsafe(24))
     try:
         publish(layout, [proof])
         content = proof.key_authorization.encode("ascii")
-        yield NameProbe(resolver, proof.token, content, targets.allow, ports).probe
+        probe = NameProbe(context.resolver, proof.token, content, targets.allow, ports).probe
+        yield probe_each(ChallengeType.HTTP_01, probe)
     finally:
         withdraw(layout, [proof])
 

@@ -25,7 +25,9 @@ from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RS
 from certstore.model.renewal.acme_problems import read_problem
 from certstore.model.renewal.failure import Cause, Failure
 
-_WORTH_RESUMING = frozenset({Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER})
+_WORTH_RESUMING = frozenset(
+    {Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER, Cause.DNS_PROVIDER}
+)
 
 
 class NewOrder(messages.NewOrder):
@@ -58,7 +60,7 @@ class Issuer:
             return self._issue(request, journal.find(request, self._context.clock()), kept_keys)
         finally:
             # The CA may be looking at an interrupted order's proofs while this runs: they stay until it is settled.
-            self._context.kind.withdraw(left.published if left is not None else ())
+            self._context.kinds.withdraw(left.published if left is not None else ())
 
     def _issue(
         self, request: OrderRequest, known: OrderUnderWay | None, kept_keys: Mapping[str, bytes]

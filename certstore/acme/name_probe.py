@@ -11,13 +11,15 @@ import contextlib
 import http.client
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from certstore.acme.challenge_kind import WayProbe
 from certstore.acme.dns_facts import Resolver
 from certstore.model.challenge import CHALLENGE_PATH
-from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts
+from certstore.model.renewal.preflight_facts import Answer, Lookup, ProbeFacts, WayFacts
+from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.addresses import is_address
 from certstore.net.bounded_http import AnswerTooLong, BoundedStream, Deadline
 from certstore.net.lanes import Budget
@@ -32,13 +34,30 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports to use in place of 80 and 443; others only in tests."""
+    """The ports to use in place of 80, 443 and 53; others only in tests."""
 
     http: int = 80
     https: int = 443
+    dns: int = 53
 
 
 USUAL_PORTS = Ports()
+NO_OTHERS = ProbeTargets()
+"""Only what every CA could reach."""
+
+
+def probe_each(type_: str, probe: Callable[[str, str, Budget], ProbeFacts]) -> WayProbe:
+    """Ask each address of a name by `probe`, which takes the name, one address and the time, until the time is over."""
+
+    def probe_name(name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
+        probes = []
+        for address in addresses:
+            if budget.is_over:
+                break
+            probes.append(probe(name, address, budget))
+        return WayFacts(type_, tuple(probes), is_whole=not budget.is_over)
+
+    return probe_name
 
 
 @dataclass(frozen=True, slots=True)

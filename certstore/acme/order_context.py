@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import requests
 
-from certstore.acme.challenge_kind import ChallengeKind
+from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.acme.network import OrderFailed, read_retry_after
 from certstore.acme.order_journal import OrderJournal
 from certstore.files.clock import Clock, utc_now
@@ -28,15 +28,21 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OrderContext:
-    """`wait` returns True when the process is to stop. `tell` is for a person who watches. `note_order` and
-    `note_failed` count towards the CA's limits."""
+    """`wait` returns True when the process is to stop. `tell` is for a person who watches.
+
+    `note_order` and `note_failed` count towards the CA's limits. `note_failed` takes a name and the type by which the
+    CA could not validate it, and `note_proven` the same of the type that succeeded. `ways` has the challenge types of
+    each name, in the order to try them; a name that it lacks may be proven by any.
+    """
 
     journal: OrderJournal
-    kind: ChallengeKind
+    kinds: ChallengeKinds
     wait: Callable[[float], bool]
     tell: Tell = tell_nobody
     note_order: Callable[[], None] = lambda: None
-    note_failed: Callable[[str], None] = lambda name: None
+    note_failed: Callable[[str, str], None] = lambda name, way: None
+    note_proven: Callable[[str, str], None] = lambda name, way: None
+    ways: Mapping[str, Sequence[str]] = field(default_factory=dict)
     clock: Clock = utc_now
     sleep: Callable[[float], None] = time.sleep
 

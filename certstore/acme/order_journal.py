@@ -160,7 +160,7 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
         "reuses_key": request.reuses_key,
         "begun_at": order.begun_at.isoformat(),
         "parts": [[part.key_type, part.key_pem.decode(), part.url, part.fullchain] for part in order.parts],
-        "published": [[proof.name, proof.token, proof.key_authorization] for proof in order.published],
+        "published": [[proof.name, proof.token, proof.key_authorization, proof.type] for proof in order.published],
     }
 
 

@@ -8,18 +8,20 @@ Decides nothing: `preflight_findings` says what a fact means, and `partial_order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
-from certstore.acme.challenge_kind import AddressProbe, ChallengeKind
+from certstore.acme.challenge_kind import ChallengeKinds, ProbeContext, WayProbe
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.order_context import Interrupted
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.ca import Ca
+from certstore.model.renewal.choice import CheckedWay, NameChoice, Ways, choose_way
 from certstore.model.renewal.preflight_facts import (
     CaaFacts,
     DirectoryFacts,
@@ -27,8 +29,9 @@ from certstore.model.renewal.preflight_facts import (
     Lookup,
     NameFacts,
     PreflightFinding,
+    WayFacts,
 )
-from certstore.model.renewal.preflight_findings import directory_findings, name_findings, order_findings
+from certstore.model.renewal.preflight_findings import directory_findings, order_findings, way_findings
 from certstore.net.bounded_http import bounded, reason_of
 from certstore.net.lanes import Budget, gather
 
@@ -46,12 +49,20 @@ def never() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What a preflight found, and how each name would be proven."""
+
+    findings: tuple[PreflightFinding, ...]
+    choices: tuple[NameChoice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """`ca_file` as in the settings. `is_stopping` says that the process is to stop. May be used from several threads.
     Raises OSError if the store can't be written, and Interrupted."""
 
     resolver: Resolver
-    kind: ChallengeKind
+    kinds: ChallengeKinds
     ca_file: Path | None = None
     is_stopping: Callable[[], bool] = never
     name_seconds: float = NAME_SECONDS
@@ -64,54 +75,50 @@ class Preflight:
         *,
         profile: str | None = None,
         account_url: str | None = None,
+        ways: Ways | None = None,
         tell: Tell = tell_nobody,
-    ) -> list[PreflightFinding]:
+    ) -> Checked:
         """All findings about an order for these names. `directory` is the result of `check_directory`."""
         findings: list[PreflightFinding] = []
 
-        def note(found: list[PreflightFinding]) -> None:
+        def note(found: Sequence[PreflightFinding]) -> None:
             for finding in found:
                 tell(f"{finding.severity}: {finding.message}")
             findings.extend(found)
 
         note(directory_findings(directory) + order_findings(names, profile))
-        for facts in self.gather(names, tell=tell):
-            found = name_findings(
-                facts, method=self.kind.type, identities=directory.identities, account_url=account_url
-            )
-            note(found)
-            if not found:
-                tell(f"{facts.name}: no problem found")
-        return findings
+        choices = []
+        context = ProbeContext(self.resolver, directory.identities, account_url)
+        for choice in self.choose(names, context, ways or Ways(), tell=tell):
+            note(choice.findings)
+            tell(f"{choice.name}: {choice.why}")
+            choices.append(choice)
+        return Checked(tuple(findings), tuple(choices))
 
-    def gather(self, names: Sequence[str], *, tell: Tell = tell_nobody) -> Iterator[NameFacts]:
-        """The facts of each name in turn; several names are looked up at a time."""
+    def choose(
+        self, names: Sequence[str], context: ProbeContext, ways: Ways, *, tell: Tell = tell_nobody
+    ) -> Iterator[NameChoice]:
+        """How to prove each name in turn; several names are looked up at a time."""
         budget = Budget(self.seconds)
-        with self.kind.probing(self.resolver) as probe:
+        with ExitStack() as publications:
+            probes = {
+                kind.type: publications.enter_context(kind.probing(context))
+                for kind in self.kinds
+                if kind.type in ways.types
+            }
 
-            def check_name(name: str) -> NameFacts:
+            def check_name(name: str) -> NameChoice:
                 tell(f"{name}: checking DNS, addresses and CAA")
-                return self._facts(name, probe, Budget(self.name_seconds, budget))
+                checks = _NameChecks(self, context, name, Budget(self.name_seconds, budget))
+                return choose_way(name, list(checks.run(ways.of(name), probes)), ways.failed.get(name, ()))
 
             found = gather(check_name, names, at_once=_AT_ONCE, budget=budget, check=self._check_stop)
-            for name, facts in zip(names, found, strict=True):
-                yield facts if facts is not None else _unknown(name)
+            for name, choice in zip(names, found, strict=True):
+                yield choice if choice is not None else _unknown(name, ways)
 
     def _check_stop(self) -> None:
         if self.is_stopping():
             raise Interrupted
-
-    def _facts(self, name: str, probe: AddressProbe, budget: Budget) -> NameFacts:
-        ipv4, ipv4_addresses = self.resolver.addresses(name, version=4, seconds=budget.left)
-        ipv6, ipv6_addresses = self.resolver.addresses(name, version=6, seconds=budget.left)
-        probes = []
-        for address in _some(ipv6_addresses, ipv4_addresses):
-            if budget.is_over:
-                break
-            probes.append(probe(name, address, budget))
-        is_known = Lookup.FOUND in (ipv4, ipv6)
-        caa = self.resolver.caa(name, budget)
-        return NameFacts(name, ipv4, ipv6, tuple(probes) if is_known else (), caa, is_whole=not budget.is_over)
 
     def check_directory(self, ca: Ca) -> DirectoryFacts:
         """How far this server gets towards the CA. Never raises."""
@@ -135,9 +142,60 @@ class Preflight:
         return _read(ca, response)
 
 
-def _unknown(name: str) -> NameFacts:
+@dataclass(slots=True)
+class _NameChecks:
+    """The checks of one name. What the DNS says about it is asked once, and only where a way needs it."""
+
+    preflight: Preflight
+    context: ProbeContext
+    name: str
+    budget: Budget
+    caa: CaaFacts | None = None
+    lookups: tuple[Lookup, Lookup] | None = None
+    addresses: Sequence[str] = ()
+
+    def run(self, types: Sequence[str], probes: Mapping[str, WayProbe]) -> Iterator[CheckedWay]:
+        """Each type in turn; those behind the first that is open are not checked."""
+        is_found = False
+        for type_ in types:
+            kind = self.preflight.kinds.find(type_)
+            if kind is None:
+                continue
+            if (cannot := kind.cannot_prove(self.name)) is not None:
+                yield CheckedWay(type_, cannot=cannot)
+            elif is_found:
+                yield CheckedWay(type_, is_checked=False)
+            else:
+                way = CheckedWay(type_, tuple(self._findings(probes[type_], needs_addresses=kind.needs_addresses)))
+                is_found = way.is_open
+                yield way
+
+    def _findings(self, probe: WayProbe, *, needs_addresses: bool) -> list[PreflightFinding]:
+        if needs_addresses and self.lookups is None:
+            self._look_up()
+        way = probe(self.name, self.addresses if needs_addresses else (), self.budget)
+        if self.caa is None:
+            self.caa = self.context.resolver.caa(self.name.removeprefix("*."), self.budget)
+        ipv4, ipv6 = self.lookups or (Lookup.NO_DATA, Lookup.NO_DATA)
+        way = replace(way, needs_addresses=needs_addresses, is_whole=way.is_whole and not self.budget.is_over)
+        facts = NameFacts(self.name, ipv4, ipv6, self.caa)
+        return way_findings(facts, way, identities=self.context.identities, account_url=self.context.account_url)
+
+    def _look_up(self) -> None:
+        resolver, left = self.context.resolver, self.budget.left
+        ipv4, ipv4_addresses = resolver.addresses(self.name, version=4, seconds=left)
+        ipv6, ipv6_addresses = resolver.addresses(self.name, version=6, seconds=self.budget.left)
+        self.lookups = ipv4, ipv6
+        self.addresses = _some(ipv6_addresses, ipv4_addresses) if Lookup.FOUND in self.lookups else ()
+
+
+def _unknown(name: str, ways: Ways) -> NameChoice:
     """Nothing is known of the name yet, and the time for all names is over."""
-    return NameFacts(name, Lookup.TIMED_OUT, Lookup.TIMED_OUT, (), CaaFacts(Lookup.TIMED_OUT), is_whole=False)
+    facts = NameFacts(name, Lookup.TIMED_OUT, Lookup.TIMED_OUT, CaaFacts(Lookup.TIMED_OUT))
+    checked = [
+        CheckedWay(type_, tuple(way_findings(facts, WayFacts(type_, is_whole=False)))) for type_ in ways.of(name)
+    ]
+    return choose_way(name, checked, ways.failed.get(name, ()))
 
 
 def _some(ipv6: Sequence[str], ipv4: Sequence[str]) -> Sequence[str]:

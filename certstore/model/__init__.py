@@ -15,7 +15,7 @@
     renewal/          when to renew, how to order, what failures mean
     notify/           which warnings are due, and their words
     console/          people, roles, sign-in, lists
-    challenge         what a challenge's token and path look like
+    challenge         the ways to prove a name, and what a challenge's token and path look like
     trusted_proxies   which addresses may say on whose behalf they connect
     starttls          the client's side of STARTTLS in each mail protocol
     json_facts        dataclasses as JSON and back

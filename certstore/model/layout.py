@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from certstore.model.challenge import is_token
+from certstore.model.names import is_host_name
 
 FULLCHAIN = "fullchain.pem"
 PRIVKEY = "privkey.pem"
@@ -73,6 +74,8 @@ class Layout:
         # What the control process keeps
         self.records_folder = root / "records"
         self.challenges = root / "challenges"
+        self.alpn_challenges = root / "tls-alpn-01"
+        """The key authorizations of names that a CA validates over TLS, each under its name."""
         self.accounts = root / "accounts"
         self.state = root / "state"
         self.snapshot_journal = self.state / "snapshot.jsonl"
@@ -90,6 +93,8 @@ class Layout:
         """What each recipient has been mailed."""
         self.orders = self.state / "orders"
         """Orders under way, so that the next start continues those that a kill interrupted."""
+        self.dns_records = self.state / "dns_records.jsonl"
+        """The TXT records of ours that are in DNS zones now."""
         self.worker_reports = self.state / "run"
         """The counters that workers leave for control: the only files here that workers write."""
         self.ended_workers = self.worker_reports / "ended.json"
@@ -139,6 +144,10 @@ class Layout:
     def challenge(self, token: str) -> Path | None:
         """Where the token's key authorization lies, or None when the text can't be a token."""
         return self.challenges / token if is_token(token) else None
+
+    def alpn_challenge(self, name: str) -> Path | None:
+        """Where the key authorization for a name lies, or None when the text is not a host name."""
+        return self.alpn_challenges / name if is_host_name(name) else None
 
     def order(self, site: str) -> Path:
         return self.orders / f"{site}{_JSON}"

@@ -20,6 +20,7 @@ from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderRequest
+from certstore.acme.preflight import Checked
 from certstore.acme.renewal_info import certificate_id
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import CERT, PRIVKEY, PRIVKEY_RSA
@@ -41,6 +42,7 @@ from certstore.model.renewal.preflight_findings import failure_of, fatal_names, 
 from certstore.model.renewal.rate_limits import Hold
 from certstore.model.renewal.state import RenewalState
 from certstore.model.text import listed
+from certstore.renewal.attempt_ways import AttemptWays
 from certstore.renewal.context import RenewalContext
 from certstore.renewal.sites import ACME_SOURCE
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
@@ -88,7 +90,8 @@ class Attempt:
         self._state = context.memory.state(site.site)
         self._ca = context.ca(select_ca(self._state, [ca.key for ca in context.cas]))
         self._order: OrderFor | None = None
-        self._findings: list[PreflightFinding] = []
+        self._ways = AttemptWays(context.sites.challenges(site.site), self._state, context.clock)
+        self._checked = Checked((), ())
 
     @property
     def site(self) -> str:
@@ -111,7 +114,7 @@ class Attempt:
     @property
     def is_slow(self) -> bool:
         """Whether the order is likely to take long, by what the check found and how the last attempt ended."""
-        return self._state.failures > 0 or is_slow(self._findings)
+        return self._state.failures > 0 or is_slow(self._checked.findings)
 
     def _settled(self, part: Callable[[], Attempted | None]) -> Attempted | None:
         try:
@@ -144,15 +147,24 @@ class Attempt:
             account = context.account(self._ca, anonymous)
             identities = tuple(anonymous.meta.caa_identities or ())
         directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities)
-        self._findings = context.preflight.check(
-            site.names, directory, profile=context.sites.profile(site.site), account_url=account.url, tell=self._tell
+        self._checked = context.preflight.check(
+            site.names,
+            directory,
+            profile=context.sites.profile(site.site),
+            account_url=account.url,
+            ways=self._ways.wanted,
+            tell=self._tell,
         )
-        about_the_order = [each for each in self._findings if each.name is None]
+        self._ways.choose(self._checked.choices)
+        about_the_order = [each for each in self._checked.findings if each.name is None]
         if any(each.severity is Severity.FATAL for each in about_the_order):
             raise OrderFailed(failure_of(about_the_order))
-        chosen = choose_names(site, self._state, fatal_names(self._findings), context.clock())
+        # A name that failed at the CA, but has a way left that did not, is not left out.
+        failed = tuple(name for name in self._state.failed_names if self._ways.next_of(name) is None)
+        state = replace(self._state, failed_names=failed)
+        chosen = choose_names(site, state, fatal_names(self._checked.findings), context.clock())
         if isinstance(chosen, HoldBack) or self._is_no_gain(chosen):
-            raise OrderFailed(failure_of(self._findings))
+            raise OrderFailed(failure_of(self._checked.findings))
         self._order = chosen
         return None
 
@@ -163,7 +175,7 @@ class Attempt:
             return self._held(hold)
         with self._begin() as anonymous:
             account = self._context.account(self._ca, anonymous)
-            files = self._issue(chosen, account, anonymous)
+            files = self._issue_by_any_way(chosen, account, anonymous)
         if (hold := self._not_begun()) is not None:
             return self._held(hold)
         return self._imported(chosen, files)
@@ -186,6 +198,19 @@ class Attempt:
         live = self._site.live
         is_for_names = self._reason is RenewalReason.NAME_RETURNS
         return is_for_names and live is not None and set(chosen.names) <= set(live.dns_names)
+
+    def _issue_by_any_way(self, chosen: OrderFor, account: Account, anonymous: Conversation) -> list[DroppedFile]:
+        """Order again where names failed at the CA that have another way, as far as its limits allow."""
+        while True:
+            try:
+                return self._issue(chosen, account, anonymous)
+            except OrderFailed as failed:
+                names = failed.failure.names
+                if not self._ways.may_go_on(names) or self._find_hold(chosen.names) is not None:
+                    raise
+                self._tell(failed.failure.detail)
+                for name in names:
+                    self._tell(f"{name}: going on to {self._ways.next_of(name)}")
 
     def _issue(self, chosen: OrderFor, account: Account, anonymous: Conversation) -> list[DroppedFile]:
         context, site = self._context, self._site.site
@@ -215,12 +240,21 @@ class Attempt:
             with context.memory.ledger(self._ca) as ledger:
                 ledger.note_order(context.clock())
 
-        def note_failed(name: str) -> None:
+        def note_failed(name: str, way: str) -> None:
+            self._ways.note_failed(name, way)
             with context.memory.ledger(self._ca) as ledger:
                 ledger.note_failed(name, context.clock())
 
         order_context = OrderContext(
-            context.journal, context.kind, context.wait, self._tell, note_order, note_failed, context.clock
+            context.journal,
+            context.kinds,
+            context.wait,
+            self._tell,
+            note_order,
+            note_failed,
+            note_proven=self._ways.note_proven,
+            ways=self._ways.of_order,
+            clock=context.clock,
         )
         with closing(account.sign_in(anonymous)) as own:
             issuer = Issuer(own, account, order_context, context.settings.acme.preferred_chain)
@@ -247,7 +281,7 @@ class Attempt:
     def _imported(self, chosen: OrderFor, files: list[DroppedFile]) -> Attempted:
         context, site = self._context, self._site.site
         now = context.clock()
-        state = settle_success(self._state, chosen, now)
+        state = settle_success(self._ways.settle(self._state), chosen, now)
         # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
         context.memory.put(site, state)
         result = context.writer.install_files(site, files, source=self._source, doing=self._doing)
@@ -259,7 +293,7 @@ class Attempt:
             return self._failed(Failure(cause, result.message))
         left_out = f", without {listed(chosen.left_out)}" if chosen.left_out else ""
         logger.info("%s: %s by %s: %s%s", site, self._doing, self._ca.key, result.message, left_out)
-        return Attempted(site, state, result, order=chosen, findings=tuple(self._findings))
+        return Attempted(site, state, result, order=chosen, findings=self._checked.findings)
 
     def _find_hold(self, names: tuple[str, ...]) -> Hold | None:
         if self._ignores_limits or self._context.journal.load(self._site.site) is not None:
@@ -275,13 +309,13 @@ class Attempt:
         state = settle_hold(site, self._state, hold, fraction=place_of(f"{site.site} {now.isoformat()}"))
         self._context.memory.put(site.site, state)
         logger.info("%s: waiting until %s: %s", site.site, hold.until.isoformat(timespec="seconds"), hold.message)
-        return Attempted(site.site, state, hold=hold, findings=tuple(self._findings))
+        return Attempted(site.site, state, hold=hold, findings=self._checked.findings)
 
     def _failed(self, failure: Failure) -> Attempted:
         site, now = self._site, self._context.clock()
         state = settle_failure(
             site,
-            self._state,
+            self._ways.settle(self._state),
             failure,
             now,
             reason=self._reason,
@@ -302,7 +336,7 @@ class Attempt:
         self._context.writer.add_record(site.site, record)
         # The record is in the log already.
         logger.info("%s: %d failed in a row; next attempt %s", site.site, state.failures, next_attempt or "at once")
-        return Attempted(site.site, state, failure=failure, order=self._order, findings=tuple(self._findings))
+        return Attempted(site.site, state, failure=failure, order=self._order, findings=self._checked.findings)
 
 
 def live_keys(writer: StoreWriter, site: str) -> dict[str, bytes]:

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.acme.account import Account, Accounts, AccountSettings, read_mac_key
+from certstore.acme.challenge_kinds import challenge_kinds
 from certstore.acme.dns_facts import Resolver
-from certstore.acme.http01 import http01, http_listeners, probe_targets, remove_stale_tokens
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal
 from certstore.acme.preflight import Preflight
@@ -51,10 +51,10 @@ class RenewalContext:
         self.sites = RenewalSites(writer, acme, self.cas)
         self.accounts = Accounts(layout)
         self.journal = OrderJournal(layout)
-        self.kind = http01(layout, http_listeners(settings), targets=probe_targets(settings))
+        self.kinds = challenge_kinds(layout, settings, base, wait=wait)
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
-        self.preflight = Preflight(Resolver(acme.resolver), self.kind, self._ca_file, lambda: wait(0))
+        self.preflight = Preflight(Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0))
         self._server_problems = ServerProblems(writer)
         self._down: dict[str, tuple[datetime, Failure]] = {}
         self._down_lock = threading.Lock()
@@ -125,6 +125,12 @@ class RenewalContext:
             except (OrderFailed, OSError):
                 continue  # the next order tries again
 
+    def tidy(self) -> None:
+        """Have every challenge type remove what earlier processes left at servers of others. It may take a while."""
+        needed = self.journal.published()
+        for kind in self.kinds:
+            kind.tidy(needed)
+
     def remove_stale(self, live_fingerprint: Callable[[str], str | None]) -> tuple[int, int]:
         """Clear what a kill left behind, before the first order of this process; how many orders and tokens.
 
@@ -132,7 +138,7 @@ class RenewalContext:
         """
         stale = self.journal.stale(live_fingerprint, self.clock())
         for site, order in stale.items():
-            self.kind.withdraw(order.published if order is not None else ())
+            self.kinds.withdraw(order.published if order is not None else ())
             self.journal.remove(site)
-        tokens = remove_stale_tokens(self.writer.layout, self.accounts.thumbprints(), self.journal.published())
+        tokens = self.kinds.remove_stale(self.accounts.thumbprints(), self.journal.published())
         return len(stale), tokens

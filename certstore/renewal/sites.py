@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 
+from certstore.model.challenge import USUAL_CHALLENGES, ChallengeType
 from certstore.model.notify.warnings import WatchedSite
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.decision import LiveCertificate, Origin, SiteToRenew
@@ -45,9 +46,14 @@ class RenewalSites:
         own = self.settings(site)
         return own.key_type if own is not None and own.key_type is not None else self._acme.key_type
 
+    def challenges(self, site: str) -> tuple[ChallengeType, ...]:
+        """The ways to prove the site's names, in the order to try them."""
+        own = self.settings(site)
+        return (own.challenges if own is not None else None) or self._acme.challenges or USUAL_CHALLENGES
+
     def to_renew(self, entry: SiteEntry) -> SiteToRenew | None:
-        """None where nothing can be ordered: the host belongs to another site, or the site owns only wildcards."""
-        names = tuple(name for name in entry.names if not name.startswith("*."))
+        """None where nothing can be ordered, because the host belongs to another site."""
+        names = entry.names
         if entry.host not in names:
             return None
         ordered = (entry.host, *(name for name in names if name != entry.host))
@@ -95,6 +101,8 @@ class RenewalSites:
             self.key_type(entry.site),
             self.profile(entry.site) or "",
             *self._cas,
+            *self.challenges(entry.site),
+            acme.dns.model_dump_json() if acme.dns is not None else "",
             *acme.contact,
             str(acme.agree_to_terms),
             acme.external_account.key_id if acme.external_account else "",

@@ -25,7 +25,7 @@ from edge_addon.transport import alpn, proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
 from edge_addon.transport.timers import Timer
-from edge_addon.transport.tls_contexts import OutOfFiles
+from edge_addon.transport.tls_contexts import NotLoaded, OutOfFiles
 from edge_addon.transport.tls_stage import INTERNAL_ERROR, RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
@@ -290,6 +290,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _choose(self, hello: Hello) -> None:
         plane = self._plane
+        if (validation := alpn.validation_offer(hello.received)) is not alpn.Validation.NOT_OFFERED:
+            is_for_ca = validation is alpn.Validation.OFFERED and self.listener.kind is ListenerKind.HTTPS
+            self._begin_validation(hello, is_for_ca=is_for_ca)
+            return
         selection = plane.select(hello.server_name, self.listener)
         if plane.refuses(selection, self.listener):
             self._give_up("tls_unknown_name", hello.refusal)
@@ -316,23 +320,51 @@ class ClientConnection(asyncio.Protocol):
         self._enter(Phase.HANDSHAKE, self._handshake)
         self._handshake(hello.received)
 
-    def _handshake(self, data: bytes) -> None:
+    def _begin_validation(self, hello: Hello, *, is_for_ca: bool) -> None:
+        """A CA looks for the proof of a name, or somebody acts as one (RFC 8737 §3). No site is involved."""
+        try:
+            context = self._plane.validation_context(hello.server_name) if is_for_ca else None
+        except (NotLoaded, OutOfFiles):
+            self._give_up("tls_validation_failed", INTERNAL_ERROR)
+            return
+        if context is None:
+            self._give_up("tls_alpn_refused", alpn.NO_APPLICATION_PROTOCOL)
+            return
+        self._stage = TlsStage(context)
+        self._enter(Phase.HANDSHAKE, self._validate)
+        self._validate(hello.received)
+
+    def _validate(self, data: bytes) -> None:
+        """The handshake is the whole conversation."""
+        if self._shake_hands(data) is not None:
+            self._plane.count("tls_validations")
+            self._plane.metrics.handshake(self.listener, self.tls_version, "validation")
+            self.close()
+
+    def _shake_hands(self, data: bytes) -> TlsStage | None:
+        """The stage once the handshake is complete."""
         stage = self._stage
         if stage is None:
-            return
+            return None
         try:
             stage.feed(data)
             stage.handshake()
         except ssl.SSLWantReadError:
             self._flush()
-            return
+            return None
         except ssl.SSLError:
             self._give_up("tls_handshake_failed", stage.output())
-            return
+            return None
         self._timer.cancel()
         self.secure = True
         self.tls_version = stage.version
         self.alpn = stage.alpn
+        return stage
+
+    def _handshake(self, data: bytes) -> None:
+        stage = self._shake_hands(data)
+        if stage is None:
+            return
         self._plane.metrics.handshake(self.listener, self.tls_version, "done", self.selection)
         self._enter(Phase.OPEN, self._decrypt)
         if self._session is None:

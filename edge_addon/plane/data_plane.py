@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from certstore.files.clock import utc_now
 from certstore.model.layout import Layout
+from certstore.model.names import normalise_server_name
 from certstore.model.selection import Reason, Selection, select
 from certstore.model.settings.models import ListenerSettings, Settings, Upstream
 from certstore.model.snapshot import Snapshot
@@ -35,6 +37,7 @@ from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
 from edge_addon.transport.tls_contexts import ContextCache
 from edge_addon.transport.tls_stage import HelloContext
+from edge_addon.transport.validation import ValidationContexts
 from edge_addon.upstream.bounds import AddressUsage, Bounds
 from edge_addon.upstream.interfaces import Inspection
 from edge_addon.upstream.pool import Server, UpstreamPool
@@ -67,6 +70,7 @@ class DataPlane:
         self.snapshot: Snapshot = journal.load()
         self.contexts = contexts or ContextCache(self.layout, settings)
         self.hello_context = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
+        self._validations = ValidationContexts(MINIMUM_VERSIONS[settings.tls.minimum_version], clock)
         self.own_fields = build_fields(settings.http.own_fields)
         """The header fields that every answer over https gets."""
         self.response_fields = replacing_table(self.own_fields)
@@ -244,6 +248,21 @@ class DataPlane:
         """The key authorization of a pending ACME challenge (RFC 8555 §8.3); None for an unknown or invalid token."""
         path = self.layout.challenge(token)
         return None if path is None else read_key_authorization(path)
+
+    def validation_context(self, server_name: str | None) -> ssl.SSLContext | None:
+        """What proves this name to a CA (RFC 8737); None for a name that is not under validation.
+
+        Raises NotLoaded, OutOfFiles.
+        """
+        name = normalise_server_name(server_name)
+        path = self.layout.alpn_challenge(name) if name is not None else None
+        if name is None or path is None:
+            return None
+        key_authorization = read_key_authorization(path)
+        if key_authorization is None:
+            self._validations.forget(name)
+            return None
+        return self._validations.make(name, key_authorization)
 
     def count_and_tell(self, cause: str, what: str) -> None:
         """Count something that we did to a client; the first of its kind is logged, so that somebody looks for more."""

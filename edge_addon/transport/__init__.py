@@ -12,4 +12,5 @@ Knows no HTTP, no mail and no sites.
     timers          thousands of deadlines for one callback a second
     tls_contexts    TLS contexts of the served certificates, built when needed
     tls_stage       TLS over memory: bytes in, bytes out
+    validation      the certificates that prove names to a CA over TLS
 """

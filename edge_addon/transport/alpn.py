@@ -7,6 +7,9 @@ which Python's `ssl` can't send: it goes on without a protocol. So the offer is 
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
+from certstore.model.challenge import ALPN_PROTOCOL
 from certstore.model.settings.models import ListenerKind
 
 NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
@@ -31,6 +34,9 @@ MAIL_PROTOCOLS = tuple(
 )
 """What the contexts of mail listeners choose from. An offer that names another mail protocol too is refused."""
 
+_VALIDATION = ALPN_PROTOCOL.encode("ascii")
+_VALIDATION_OFFER = bytes((len(_VALIDATION),)) + _VALIDATION
+
 _HANDSHAKE, _CLIENT_HELLO, _ALPN = 0x16, 1, 16
 _ALPN_TYPE = _ALPN.to_bytes(2)
 _RANDOM_END = 34
@@ -49,6 +55,25 @@ def is_for(kind: ListenerKind, hello: bytes) -> bool:
         return False
     others = [name for name in offered if name not in names]
     return not offered or (len(others) < len(offered) and not any(_is_mail(name) for name in others))
+
+
+class Validation(Enum):
+    """What a hello says about `acme-tls/1`. A CA offers it alone (RFC 8737 §3)."""
+
+    NOT_OFFERED = auto()
+    OFFERED = auto()
+    OFFERED_WITH_OTHERS = auto()
+
+
+def validation_offer(hello: bytes) -> Validation:
+    """On the path of every handshake: a hello in one record without the name costs one search."""
+    is_one_record = len(hello) == 5 + int.from_bytes(hello[3:5])
+    if is_one_record and _VALIDATION_OFFER not in hello:
+        return Validation.NOT_OFFERED
+    offered = offered_protocols(hello) or []
+    if _VALIDATION not in offered:
+        return Validation.NOT_OFFERED
+    return Validation.OFFERED if len(offered) == 1 else Validation.OFFERED_WITH_OTHERS
 
 
 def offered_protocols(hello: bytes) -> list[bytes] | None:

@@ -101,8 +101,9 @@ class MockDns:
 
 
 class Pebble:
-    """`http_port` is where it validates http-01; it may be set until the `with` begins. `environment` are Pebble's own
-    switches (PEBBLE_…)."""
+    """`http_port` is where it validates http-01, and `tls_port` where tls-alpn-01; both may be set until the `with`
+    begins. `environment` are Pebble's own switches (PEBBLE_…). `dns_server` (host:port) is asked in place of its own
+    DNS."""
 
     def __init__(
         self,
@@ -110,12 +111,14 @@ class Pebble:
         *,
         environment: Mapping[str, str] | None = None,
         external_accounts: Mapping[str, str] | None = None,
+        dns_server: str | None = None,
     ) -> None:
         self._program = require_peer("pebble")
         self._folder = Path(tempfile.mkdtemp(prefix="pebble-"))
         self.dns = MockDns()
         self._port, self._management = free_port(), free_port()
         self.http_port = http_port
+        self.tls_port = 1
         self._environment = {
             "PEBBLE_VA_NOSLEEP": "1",
             "PEBBLE_WFE_NONCEREJECT": "0",
@@ -123,6 +126,7 @@ class Pebble:
             **(environment or {}),
         }
         self._external_accounts = external_accounts
+        self._dns_server = dns_server or self.dns.address
         self.ca_file = self._folder / "authority.pem"
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -152,7 +156,7 @@ class Pebble:
         """Start again after `stop`: Pebble has forgotten everything, its root too."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._program), "-config", str(self._folder / "config.json"), "-dnsserver", self.dns.address],
+                [str(self._program), "-config", str(self._folder / "config.json"), "-dnsserver", self._dns_server],
                 env={**os.environ, **self._environment},
                 stdout=log,
                 stderr=log,
@@ -206,7 +210,7 @@ class Pebble:
             "certificate": str(self._folder / "cert.pem"),
             "privateKey": str(self._folder / "key.pem"),
             "httpPort": self.http_port,
-            "tlsPort": 1,
+            "tlsPort": self.tls_port,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": self._external_accounts is not None,
             "externalAccountMACKeys": dict(self._external_accounts or {}),

@@ -17,9 +17,11 @@ from certstore.control.commands.on_store import install_result
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.progress import Tell
 from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.choice import Ways, way_of
 from certstore.model.renewal.decision import Keep, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
+from certstore.model.renewal.ways import failed_by_name
 from certstore.model.settings.mail_address import parse_address
 from certstore.model.settings.models import Settings, Source
 from certstore.model.snapshot import SiteEntry
@@ -119,14 +121,17 @@ def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) ->
     tell(f"{ca.host}: the CA's directory")
     directory = context.preflight.check_directory(ca)
     account = context.accounts.load(ca)
-    findings = context.preflight.check(
+    state = upkeep.maintenance.memory.state(entry.site)
+    checked = context.preflight.check(
         target.names,
         directory,
         profile=context.sites.profile(entry.site),
         account_url=account.url if account is not None else None,
+        ways=Ways(context.sites.challenges(entry.site), failed_by_name(state.failed_ways)),
         tell=tell,
     )
-    return results.PreflightResult(entry.site, ca.url, target.names, _notes(findings))
+    ways = tuple(map(way_of, checked.choices))
+    return results.PreflightResult(entry.site, ca.url, target.names, _notes(checked.findings), ways)
 
 
 def _notes(findings: Iterable[PreflightFinding]) -> tuple[results.PreflightNote, ...]:

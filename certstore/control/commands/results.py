@@ -20,6 +20,7 @@ from certstore.model.json_facts import Kept
 from certstore.model.record import Outcome
 from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
 from certstore.model.renewal.revocation import RevocationReason
+from certstore.model.renewal.ways import NameWay
 from certstore.model.selection import Reason
 from certstore.model.settings.models import Source
 
@@ -103,12 +104,13 @@ class PreflightNote:
 
 @dataclass(frozen=True, slots=True)
 class PreflightResult(CommandResult):
-    """The more severe findings come first."""
+    """The more severe findings come first. `ways` says how each name would be proven to the CA, and why."""
 
     site: str
     ca: str
     names: tuple[str, ...]
     findings: tuple[PreflightNote, ...]
+    ways: tuple[NameWay, ...] = ()
 
 
 class OrderOutcome(StrEnum):

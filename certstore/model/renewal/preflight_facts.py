@@ -35,6 +35,7 @@ class Answer(StrEnum):
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
     NO_HTTP = "no_http"
+    NO_TLS = "no_tls"
     WRONG = "wrong"
     REDIRECT_LOOP = "redirect_loop"
     TOO_MANY_REDIRECTS = "too_many_redirects"
@@ -63,15 +64,35 @@ class CaaFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CannotProve:
+    """Why a challenge type can't prove a name, and what to do. `is_missing`: because it is not set up."""
+
+    reason: str
+    remedy: str
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WayFacts:
+    """What was found about proving a name by one challenge type: how its addresses answered, and what the type itself
+    has to say. `is_whole` is False where the time for the name was over before everything was asked.
+    """
+
+    type: str
+    probes: tuple[ProbeFacts, ...] = ()
+    findings: tuple[PreflightFinding, ...] = ()
+    needs_addresses: bool = True
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NameFacts:
-    """`is_whole` is False where the time for the name was over before everything was asked."""
+    """What the DNS says about a name, whatever the way to prove it."""
 
     name: str
     ipv4: Lookup
     ipv6: Lookup
-    probes: tuple[ProbeFacts, ...]
     caa: CaaFacts
-    is_whole: bool = True
 
 
 class DirectoryStep(StrEnum):

@@ -13,6 +13,7 @@ from certstore.model.renewal.caa import caa_findings
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_facts import (
     Answer,
+    CannotProve,
     DirectoryFacts,
     DirectoryStep,
     Lookup,
@@ -20,6 +21,7 @@ from certstore.model.renewal.preflight_facts import (
     PreflightFinding,
     ProbeFacts,
     Severity,
+    WayFacts,
 )
 from certstore.model.renewal.probe_targets import is_public
 
@@ -77,21 +79,31 @@ def order_findings(names: Sequence[str], profile: str | None) -> list[PreflightF
     return [PreflightFinding("too_many_names", Severity.FATAL, message, remedy, Cause.TOO_MANY_NAMES)]
 
 
-def name_findings(
-    facts: NameFacts, *, method: str, identities: Sequence[str] = (), account_url: str | None = None
+def way_findings(
+    facts: NameFacts, way: WayFacts, *, identities: Sequence[str] = (), account_url: str | None = None
 ) -> list[PreflightFinding]:
-    """Everything that keeps the CA from issuing for the name by this challenge type; empty when it should succeed."""
-    findings = _address_findings(facts)
-    if not findings:
-        findings += [finding for probe in facts.probes if (finding := _probe_finding(facts.name, probe)) is not None]
-    if not facts.is_whole:
+    """Everything that keeps the CA from issuing for the name by this way; empty when it should succeed."""
+    findings = list(way.findings)
+    if way.needs_addresses:
+        about_addresses = _address_findings(facts)
+        probed = (_probe_finding(facts.name, probe) for probe in way.probes)
+        findings += about_addresses or [finding for finding in probed if finding is not None]
+    if not way.is_whole:
         findings.append(_unfinished(facts.name))
-    return findings + caa_findings(facts.name, facts.caa, method=method, identities=identities, account_url=account_url)
+    return findings + caa_findings(
+        facts.name, facts.caa, method=way.type, identities=identities, account_url=account_url
+    )
+
+
+def cannot_finding(name: str, cannot: CannotProve) -> PreflightFinding:
+    """A type can't prove the name at all."""
+    code = "challenge_not_set_up" if cannot.is_missing else "challenge_unfit"
+    return PreflightFinding(code, Severity.FATAL, cannot.reason, cannot.remedy, Cause.SETTINGS, name)
 
 
 def _unfinished(name: str) -> PreflightFinding:
     message = f"{name} was not checked to the end: its DNS or web servers take too long to answer"
-    remedy = "Check its name servers, and port 80 at each of its addresses. The CA is asked anyway."
+    remedy = "Check its name servers, and ports 80 and 443 at each of its addresses. The CA is asked anyway."
     return PreflightFinding("check_unfinished", Severity.DOUBTFUL, message, remedy, Cause.CONNECTION, name)
 
 
@@ -131,6 +143,7 @@ _WORDS = {
     Answer.REFUSED: "which refuses connections on port {port}",
     Answer.TIMED_OUT: "which does not answer in time on port {port}",
     Answer.UNREACHABLE: "which can't be reached from this server",
+    Answer.NO_TLS: "where another server answers on port {port}, and not with TLS",
     Answer.NO_HTTP: "where another server answers on port {port}, and not with HTTP",
     Answer.WRONG: "where another server answers on port {port}",
     Answer.REDIRECT_LOOP: "where another server answers, with redirects in a loop",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from certstore.model.json_facts import Kept
 from certstore.model.renewal.backoff import select_next_attempt
 from certstore.model.renewal.failure import Failure
+from certstore.model.renewal.ways import NameWay, WayFailure
 
 ASK_AGAIN_SHORTEST = timedelta(minutes=1)
 ASK_AGAIN_LONGEST = timedelta(days=1)
@@ -53,6 +54,7 @@ class RenewalState(Kept):
     held back until `next_attempt` without a failure. `tried_all_for` is the certificate in whose warning window an
     order with every name was made. `ca_failures` counts failures in a row that lie with the CA. `attempted_at` is the
     instant of the last attempt that failed or left names out. `key_is_spent`: the live key must not be used again.
+    `ways` is how each name is proven, by the last attempt; `failed_ways` outlasts successes.
     """
 
     failures: int = 0
@@ -69,6 +71,8 @@ class RenewalState(Kept):
     waiting: str = ""
     attempted_at: datetime | None = None
     key_is_spent: bool = False
+    ways: tuple[NameWay, ...] = ()
+    failed_ways: tuple[WayFailure, ...] = ()
 
     def window_for(self, fingerprint: str) -> SuggestedWindow | None:
         return self.info.window if self.info is not None and self.info.fingerprint == fingerprint else None
@@ -118,9 +122,13 @@ class RenewalState(Kept):
 
     def after_success(self, now: datetime, *, left_out: Collection[str] = ()) -> RenewalState:
         """The new certificate's window is not known yet."""
-        if not left_out:
-            return FRESH
-        return RenewalState(left_out=tuple(left_out), recheck_at=now + RECHECK_AFTER_PREFLIGHT, attempted_at=now)
+        return RenewalState(
+            left_out=tuple(left_out),
+            recheck_at=now + RECHECK_AFTER_PREFLIGHT if left_out else None,
+            attempted_at=now if left_out else None,
+            ways=self.ways,
+            failed_ways=tuple(replace(each, is_past=True) for each in self.failed_ways),
+        )
 
     def after_info(
         self, fingerprint: str, window: SuggestedWindow | None, now: datetime, retry_after: timedelta | None

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from certstore.model.challenge import ChallengeType
+from certstore.model.names import is_public_suffix
 from certstore.model.settings.addresses import (
     CertificateName,
     HostName,
@@ -22,6 +24,8 @@ from certstore.model.settings.addresses import (
     NetworkField,
     domain_name,
 )
+from certstore.model.settings.base import Model
+from certstore.model.settings.dns import DnsSettings
 from certstore.model.settings.mail_address import check_contacts, parse_address, parse_sender
 from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
@@ -43,12 +47,6 @@ AddressField = Annotated[str, BeforeValidator(parse_address)]
 SenderField = Annotated[str, BeforeValidator(parse_sender)]
 HeaderName = Annotated[str, AfterValidator(parse_header_name)]
 HeaderValue = Annotated[str, AfterValidator(parse_header_value)]
-
-
-class Model(BaseModel):
-    """Frozen, and a misspelt key is an error rather than a setting that silently does nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ListenerKind(StrEnum):
@@ -213,7 +211,7 @@ class HttpSettings(Model):
     redirect_to_https: bool = True
     http2: bool = True
     hsts: str | None = None
-    headers: dict[HeaderName, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     unknown_challenge: Literal["not_found", "upstream"] = "not_found"
 
     @field_validator("hsts")
@@ -263,6 +261,17 @@ class Limits(Model):
     """Those in use in one worker for clients of one address; None: as many as `connections_per_address`."""
 
 
+def _challenges(given: tuple[ChallengeType, ...] | None) -> tuple[ChallengeType, ...] | None:
+    if given is not None and (not given or len(set(given)) < len(given)):
+        raise ValueError(
+            f"list at least one of {', '.join(ChallengeType)}, and each only once, in the order to try them"
+        )
+    return given
+
+
+Challenges = Annotated[tuple[ChallengeType, ...] | None, AfterValidator(_challenges)]
+"""The ways to prove names, in the order to try them. None: what a preflight finds open, of the usual ones."""
+
 KeyType = Literal["ec256", "ec384", "rsa2048", "rsa3072", "rsa4096", "ec256+rsa2048"]
 
 
@@ -284,6 +293,8 @@ class AcmeSettings(Model):
     external_account: ExternalAccount | None = None
     second_directory: str | None = None
     resolver: HostPortField | None = None
+    challenges: Challenges = None
+    dns: DnsSettings | None = None
     probe_private: bool = False
     """Whether preflights may ask private addresses too, because names have such addresses inside your network."""
 
@@ -403,6 +414,7 @@ class SiteSettings(Model):
     profile: str | None = None
     key_type: KeyType | None = None
     reuse_key: bool | None = None
+    challenges: Challenges = None
 
     @field_validator("additional_names", mode="before")
     @classmethod
@@ -414,11 +426,12 @@ class SiteSettings(Model):
         return tuple(dict.fromkeys(domain_name(item, wildcard=True) for item in value))
 
     @model_validator(mode="after")
-    def _no_wildcard_by_http01(self) -> Self:
+    def _no_wildcard_of_everybody(self) -> Self:
+        """CAs refuse them (CA/Browser Forum Baseline Requirements §3.2.2.6), and they would match names of anybody."""
         wildcards = [name for name in self.additional_names if name.startswith("*.")]
-        if self.certificate is Source.ACME and wildcards:
+        if self.certificate is Source.ACME and (found := [each for each in wildcards if is_public_suffix(each[2:])]):
             raise ValueError(
-                f"{wildcards[0]}: a wildcard can't be ordered, as HTTP-01 can't validate it; use `certificate: file`"
+                f"{found[0]}: this wildcard can't be ordered, as anybody may register names below {found[0][2:]}"
             )
         return self
 

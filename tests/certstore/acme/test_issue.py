@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from certstore.acme import keys
-from certstore.acme.challenge_kind import Proof
+from certstore.acme.challenge_kind import ChallengeKinds, Proof, Publishing
 from certstore.acme.http01 import publish, remove_stale_tokens
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted
@@ -188,7 +188,7 @@ def test_request_to_stop_waits_for_the_verdict_once_the_ca_looks(shop: Workshop)
     with shop.issuer(context=replace(shop.context(), tell=told.append)) as issuer, pytest.raises(Interrupted):
         issuer.issue(request)
     shop.responder.is_moody = lambda host, token: False
-    assert "stopped.test: the CA has validated it" in told
+    assert "stopped.test: the CA has validated it by http-01" in told
     shop.stopping.clear()
     with shop.issuer() as issuer:
         bundle_of(issuer.issue(request), "stopped.test")
@@ -240,13 +240,14 @@ def test_proofs_are_in_the_journal_before_they_are_published(shop: Workshop) -> 
     request = shop.request("shown.test")
     seen: list[tuple[list[Proof], tuple[Proof, ...]]] = []
 
-    def publish_noting(proofs: Sequence[Proof]) -> None:
+    def publish_noting(proofs: Sequence[Proof], publishing: Publishing) -> None:
         order = shop.journal.load("shown.test")
         assert order is not None
         seen.append((list(proofs), order.published))
-        shop.kind.publish(proofs)
+        shop.kind.publish(proofs, publishing)
 
-    with shop.issuer(context=replace(shop.context(), kind=replace(shop.kind, publish=publish_noting))) as issuer:
+    kinds = ChallengeKinds(replace(shop.kind, publish=publish_noting))
+    with shop.issuer(context=replace(shop.context(), kinds=kinds)) as issuer:
         issuer.issue(request)
     ((published, known),) = seen
     assert published

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from certstore.acme.account import Accounts
+from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.acme.http01 import http01
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed, read_clock_error
@@ -82,7 +83,7 @@ def order_at(directory: str, root: Path) -> None:
     layout, ca = make_layout(root), find_ca(directory)
     anonymous = Conversation.begin(directory)
     account = Accounts(layout).ensure(ca, anonymous, AGREED)
-    context = OrderContext(OrderJournal(layout), http01(layout, ()), lambda seconds: False)
+    context = OrderContext(OrderJournal(layout), ChallengeKinds(http01(layout, ())), lambda seconds: False)
     own = account.sign_in(anonymous)
     try:
         Issuer(own, account, context).issue(OrderRequest("a.test", ca.key, ("a.test",), "ec256"))

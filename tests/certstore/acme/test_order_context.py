@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 import requests
 
-from certstore.acme.challenge_kind import ChallengeKind
+from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.acme.network import OrderFailed
 from certstore.acme.order_context import POLLING_LIMIT, Interrupted, OrderContext, PollTimer
 from certstore.acme.order_journal import OrderJournal
@@ -31,8 +31,8 @@ class Bench:
         self.now += timedelta(seconds=seconds)
 
     def timer(self, *, grace: timedelta = timedelta()) -> PollTimer:
-        journal, kind = cast(OrderJournal, None), cast(ChallengeKind, None)
-        context = OrderContext(journal, kind, self.wait, clock=lambda: self.now, sleep=self.sleep)
+        journal, kinds = cast(OrderJournal, None), cast(ChallengeKinds, None)
+        context = OrderContext(journal, kinds, self.wait, clock=lambda: self.now, sleep=self.sleep)
         return PollTimer(context, "the CA has been busy", grace=grace)
 
 

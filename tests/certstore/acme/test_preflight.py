@@ -9,9 +9,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import dns.rcode
 import pytest
 
+from certstore.acme.challenge_kind import ChallengeKinds, ProbeContext, WayProbe
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.http01 import http01
 from certstore.acme.name_probe import Ports
@@ -26,12 +27,20 @@ from certstore.acme.order_context import Interrupted
 from certstore.acme.preflight import Preflight
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import find_ca
-from certstore.model.renewal.preflight_facts import Answer, DirectoryFacts, DirectoryStep, PreflightFinding, Severity
+from certstore.model.renewal.preflight_facts import (
+    Answer,
+    DirectoryFacts,
+    DirectoryStep,
+    PreflightFinding,
+    Severity,
+    WayFacts,
+)
 from certstore.model.renewal.preflight_findings import is_slow
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.addresses import HostPort
 from certstore.net import bounded_http
 from certstore.net.bounded_http import ANSWER_BYTES
+from certstore.net.lanes import Budget
 from certstore.net.own_address import is_local
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import Responder, make_layout
@@ -51,22 +60,36 @@ class Scene:
     responder: Responder
     stranger: ThreadingHTTPServer
     redirects: dict[str, str] = field(default_factory=dict)
+    probed: dict[str, WayFacts] = field(default_factory=dict)
     targets: ProbeTargets = field(default_factory=lambda: ProbeTargets(allows_private=True))
 
     def preflight(self, **bounds: Any) -> Preflight:
         resolver = Resolver(HostPort("127.0.0.1", self.dns.port), lifetime=2.0)
         ports = Ports(self.responder.port, free_port())
-        return Preflight(resolver, http01(self.layout, (), ports, self.targets), **bounds)
+        kind = http01(self.layout, (), ports, self.targets)
+
+        @contextlib.contextmanager
+        def noting(context: ProbeContext) -> Iterator[WayProbe]:
+            with kind.probing(context) as probe:
+
+                def probe_name(name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
+                    way = probe(name, addresses, budget)
+                    self.probed[name] = way
+                    return way
+
+                yield probe_name
+
+        return Preflight(resolver, ChallengeKinds(replace(kind, probing=noting)), **bounds)
 
     def check(
         self, *names: str, directory: DirectoryFacts = CA, account_url: str | None = None
     ) -> list[PreflightFinding]:
-        return self.preflight().check(names, directory, account_url=account_url)
+        return list(self.preflight().check(names, directory, account_url=account_url).findings)
 
     def answers(self, name: str) -> list[Answer]:
         """How each address of the name answered, before it is put into words."""
-        (facts,) = self.preflight().gather([name])
-        return [probe.answer for probe in facts.probes]
+        self.check(name)
+        return [probe.answer for probe in self.probed[name].probes]
 
     def point(self, name: str, *addresses: str) -> None:
         for address in addresses:
@@ -254,7 +277,7 @@ def test_tarpit_costs_a_name_its_time_and_others_nothing(scene: Scene, greeting:
         for address in addresses[:4]:
             stack.enter_context(tarpit(scene.responder.port, address, greeting=greeting))
         began = time.monotonic()
-        findings = scene.preflight(name_seconds=1.0).check(["slow.test", "good.test"], CA)
+        findings = scene.preflight(name_seconds=1.0).check(["slow.test", "good.test"], CA).findings
         took = time.monotonic() - began
     assert {finding.name for finding in findings} == {"slow.test"}
     assert {finding.severity for finding in findings} == {Severity.DOUBTFUL}, "the CA is asked anyway"
@@ -267,7 +290,7 @@ def test_all_names_of_an_order_share_one_time(scene: Scene) -> None:
     names = [f"n{number}.test" for number in range(40)]
     scene.dns.silent |= set(names)
     began = time.monotonic()
-    findings = scene.preflight(name_seconds=1.0, seconds=1.5).check(names, CA)
+    findings = scene.preflight(name_seconds=1.0, seconds=1.5).check(names, CA).findings
     assert time.monotonic() - began < 20
     assert {finding.name for finding in findings} == set(names)
     assert {finding.severity for finding in findings} == {Severity.DOUBTFUL}
@@ -288,8 +311,8 @@ def test_a_name_with_many_addresses_is_asked_at_a_few_of_each_family(scene: Scen
     scene.point(
         "a.test", *[f"127.0.1.{last}" for last in range(200)], *[f"::ffff:127.0.2.{last}" for last in range(99)]
     )
-    (facts,) = scene.preflight().gather(["a.test"])
-    assert [":" in probe.address for probe in facts.probes] == [True, True, False, False]
+    scene.check("a.test")
+    assert [":" in probe.address for probe in scene.probed["a.test"].probes] == [True, True, False, False]
 
 
 def test_redirect_that_ends_at_this_edge_passes(scene: Scene) -> None:
@@ -319,8 +342,8 @@ def test_server_that_speaks_something_else_is_no_http(scene: Scene) -> None:
 
 
 def at_directory(url: str, ca_file: Path | None = None, layout: Layout | None = None) -> DirectoryFacts:
-    kind = http01(layout or Layout(Path("/nonexistent")), ())
-    return Preflight(Resolver(HostPort("127.0.0.1", 9)), kind, ca_file).check_directory(find_ca(url))
+    kinds = ChallengeKinds(http01(layout or Layout(Path("/nonexistent")), ()))
+    return Preflight(Resolver(HostPort("127.0.0.1", 9)), kinds, ca_file).check_directory(find_ca(url))
 
 
 @contextmanager

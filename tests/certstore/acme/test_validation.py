@@ -12,19 +12,22 @@ from josepy.jwk import JWKEC
 
 from certstore.acme import keys
 from certstore.acme.account import Account
-from certstore.acme.challenge_kind import ChallengeKind, Proof
+from certstore.acme.challenge_kind import ChallengeKind, ChallengeKinds, Proof
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay
 from certstore.acme.validation import OrderInvalid, Validation
 from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.failure import Cause, Failure
-from certstore.model.renewal.preflight_facts import Answer, ProbeFacts
+from certstore.model.renewal.preflight_facts import WayFacts
 from tests.certstore.acme.workshop import make_layout
 
 TOKEN = "A" * 43
 PENDING = {"type": "made-up-01", "url": "https://ca.test/challenge", "token": TOKEN, "status": "pending"}
-OTHER = {"type": "dns-01", "url": "https://ca.test/other", "token": "B" * 43, "status": "pending"}
+OTHER = {"type": "dns-01", "url": "https://ca.test/other", "token": "E" * 43, "status": "pending"}
+
+
+WILDCARD = {"wildcard": True}
 
 
 def authorization(status: str, *challenges: dict[str, str]) -> dict[str, Any]:
@@ -43,6 +46,8 @@ class Bench:
         self.journal = OrderJournal(self.layout)
         self.order = OrderUnderWay(OrderRequest("a.test", "ca", ("a.test",), "ec256"), datetime.now(UTC), ())
         self.publish: Callable[[Sequence[Proof]], None] = lambda proofs: self.note("published", proofs)
+        self.verdicts: list[str] = []
+        self.ways: dict[str, tuple[str, ...]] = {}
 
     # What the CA is to the validation
 
@@ -63,17 +68,30 @@ class Bench:
         self.note("checked", [proof])
         return self.failure
 
-    def prove(self) -> None:
-        kind = ChallengeKind(
-            "made-up-01",
-            self.publish,
+    def kind(self, type_: str, check: Callable[[Proof], Failure | None]) -> ChallengeKind:
+        return ChallengeKind(
+            type_,
+            lambda proofs, publishing: self.publish(proofs),
             lambda proofs: self.note("withdrawn", proofs),
-            self.check,
-            lambda resolver: nullcontext(lambda name, address, budget: ProbeFacts(address, Answer.OURS)),
+            check,
+            lambda context: nullcontext(lambda name, addresses, budget: WayFacts(type_)),
         )
+
+    def prove(self, *, next_kind: str | None = None) -> None:
+        """With `next_kind`, there is another type, whose self-check always succeeds."""
+        kinds = [self.kind("made-up-01", self.check)]
+        if next_kind is not None:
+            kinds.append(self.kind(next_kind, lambda proof: None))
         key = keys.make_key("ec256")
         account = Account(find_ca("https://ca.test/dir"), JWKEC(key=key), "https://ca.test/account", ())
-        context = OrderContext(self.journal, kind, lambda seconds: False)
+        context = OrderContext(
+            self.journal,
+            ChallengeKinds(*kinds),
+            lambda seconds: False,
+            note_failed=lambda name, way: self.verdicts.append(f"{name} failed by {way}"),
+            note_proven=lambda name, way: self.verdicts.append(f"{name} proven by {way}"),
+            ways=self.ways,
+        )
         Validation(cast(Conversation, self), account, context).prove(["https://ca.test/authorization"], self.order)
 
 
@@ -159,3 +177,92 @@ def test_authorization_that_is_dead_before_anything_was_done_ends_the_order_only
     bench = Bench(tmp_path, authorization("invalid", PENDING))
     with pytest.raises(OrderInvalid):
         bench.prove()
+
+
+# More than one way
+
+BY_OTHER = "https://ca.test/other {}"
+
+
+def test_way_that_fails_from_here_gives_way_to_the_next_in_the_same_order(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", OTHER, PENDING), authorization("valid", PENDING))
+    bench.failure = Failure(Cause.OWN_LISTENER, "not there")
+    bench.prove(next_kind="dns-01")
+    other = f"a.test {'E' * 43}"
+    assert bench.course == [
+        PUBLISHED, CHECKED, f"published {other}", BY_OTHER, WITHDRAWN, f"withdrawn {other}"
+    ]  # fmt: skip
+    assert bench.verdicts == ["a.test proven by dns-01"]
+    order = bench.journal.load("a.test")
+    assert order is not None
+    assert [proof.type for proof in order.published] == ["made-up-01", "dns-01"], "a kill would leave both"
+
+
+def test_way_that_can_not_publish_gives_way_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", OTHER, PENDING), authorization("valid", PENDING))
+
+    def publish(proofs: Sequence[Proof]) -> None:
+        if proofs[0].type == "made-up-01":
+            raise OrderFailed(Failure(Cause.DNS, "the zone refuses updates"))
+
+    bench.publish = publish
+    bench.prove(next_kind="dns-01")
+    assert bench.verdicts == ["a.test proven by dns-01"]
+
+
+def test_order_fails_with_all_reasons_once_no_way_is_left(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", OTHER, PENDING))
+    bench.failure = Failure(Cause.OWN_LISTENER, "not there")
+
+    def publish(proofs: Sequence[Proof]) -> None:
+        if proofs[0].type == "dns-01":
+            raise OrderFailed(Failure(Cause.DNS, "the zone refuses updates"))
+
+    bench.publish = publish
+    with pytest.raises(OrderFailed, match="not there; the zone refuses updates") as failed:
+        bench.prove(next_kind="dns-01")
+    assert failed.value.failure.cause is Cause.OWN_LISTENER
+    assert bench.verdicts == []
+
+
+def test_order_of_the_ways_is_that_of_the_name(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", PENDING, OTHER), authorization("valid", PENDING))
+    bench.ways = {"a.test": ("dns-01", "made-up-01")}
+    bench.prove(next_kind="dns-01")
+    assert BY_OTHER in bench.course
+    assert ANSWERED not in bench.course
+
+
+def test_way_that_the_name_may_not_take_is_not_taken(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", PENDING))
+    bench.ways = {"a.test": ("dns-01",)}
+    with pytest.raises(OrderFailed, match="no dns-01 challenge"):
+        bench.prove(next_kind="dns-01")
+
+
+def test_challenge_that_the_ca_is_looking_at_is_stuck_to(tmp_path: Path) -> None:
+    looked_at = PENDING | {"status": "processing"}
+    bench = Bench(tmp_path, authorization("pending", OTHER, looked_at), authorization("valid", PENDING))
+    bench.ways = {"a.test": ("dns-01",)}
+    bench.prove(next_kind="dns-01")
+    assert bench.course == [PUBLISHED, CHECKED, WITHDRAWN]
+    assert bench.verdicts == ["a.test proven by made-up-01"]
+
+
+def test_failure_at_the_ca_is_noted_with_its_way_and_ends_the_order(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, authorization("pending", OTHER, PENDING), authorization("invalid", PENDING))
+    with pytest.raises(OrderFailed):
+        bench.prove(next_kind="dns-01")
+    assert bench.verdicts == ["a.test failed by made-up-01"]
+    assert BY_OTHER not in bench.course
+
+
+def test_wildcard_is_named_as_it_was_ordered(tmp_path: Path) -> None:
+    """Its authorization has the name below the star, and a flag (RFC 8555 §7.1.4)."""
+    wildcard = authorization("pending", OTHER) | WILDCARD
+    bench = Bench(tmp_path, wildcard, authorization("invalid", OTHER) | WILDCARD)
+    bench.ways = {"*.a.test": ("dns-01",), "a.test": ("made-up-01",)}
+    with pytest.raises(OrderFailed) as failed:
+        bench.prove(next_kind="dns-01")
+    assert failed.value.failure.names == ("*.a.test",)
+    assert bench.verdicts == ["*.a.test failed by dns-01"]

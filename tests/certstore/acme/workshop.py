@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from certstore.acme.account import Accounts, AccountSettings
-from certstore.acme.challenge_kind import ChallengeKind
+from certstore.acme.challenge_kind import ChallengeKind, ChallengeKinds
 from certstore.acme.http01 import http01
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation
@@ -21,17 +24,20 @@ from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca, find_ca
 from certstore.model.settings.addresses import HostPort
 from certstore.net.own_address import OwnListener
+from edge_addon.transport.validation import ValidationContexts
 from tests.peers.pebble import Pebble
+from tests.ports import listening_socket
 
 AGREED = AccountSettings(("admin@example.org",), agrees_to_terms=True)
 
 
 class Responder:
-    """`unhelpful` names get a 404, and so do requests for which `is_moody` returns True. `asked` holds the
-    (host, token) pairs of all requests."""
+    """`unhelpful` names get a 404, and so do requests for which `is_moody` returns True. `blocked` names get one only
+    from the CA, as behind a firewall. `asked` holds the (host, token) pairs of all requests."""
 
     def __init__(self, layout: Layout) -> None:
         self.unhelpful: set[str] = set()
+        self.blocked: set[str] = set()
         self.is_moody: Callable[[str, str], bool] = lambda host, token: False
         self.asked: list[tuple[str, str]] = []
         responder = self
@@ -42,7 +48,12 @@ class Responder:
                 token = self.path.removeprefix(CHALLENGE_PATH)
                 responder.asked.append((host, token))
                 path = layout.challenge(token)
-                refuses = host in responder.unhelpful or responder.is_moody(host, token)
+                is_ca = not (self.headers.get("User-Agent") or "").startswith("certedge")
+                refuses = (
+                    host in responder.unhelpful
+                    or (is_ca and host in responder.blocked)
+                    or responder.is_moody(host, token)
+                )
                 found = path is not None and path.is_file() and not refuses
                 body = path.read_bytes() if path is not None and found else b"not here"
                 self.send_response(200 if found else 404)
@@ -75,6 +86,64 @@ class Responder:
             self._server.server_close()
 
 
+_STATUS_REQUEST = b"\x00\x05\x00\x05\x01\x00\x00\x00\x00"
+
+
+class AlpnResponder:
+    """Proves names over TLS from the store's files, as the workers do. `unhelpful` names get another site's
+    certificate, and `blocked` ones only at the CA. `asked` holds the names of all handshakes."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.unhelpful: set[str] = set()
+        self.blocked: set[str] = set()
+        self.asked: list[str] = []
+        self._is_ca = False
+        self._layout = layout
+        self._contexts = ValidationContexts(ssl.TLSVersion.TLSv1_2, lambda: datetime.now(UTC))
+        self._listening = listening_socket()
+        self._stranger = self._contexts.make("stranger.test", b"other.proof")
+        self._stranger.sni_callback = self._choose
+        self._thread = threading.Thread(target=self._serve)
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def _choose(self, tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        self.asked.append(name or "")
+        path = self._layout.alpn_challenge(name or "")
+        if (
+            path is not None
+            and path.is_file()
+            and name not in self.unhelpful | (self.blocked if self._is_ca else set())
+        ):
+            tls.context = self._contexts.make(name or "", path.read_bytes())
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listening.accept()
+            except OSError:
+                return
+            accepted.settimeout(5)
+            with suppress(OSError):
+                # Pebble is a Go program, whose hellos ask for OCSP; OpenSSL's do not.
+                self._is_ca = _STATUS_REQUEST in accepted.recv(4096, socket.MSG_PEEK)
+            with suppress(OSError), self._stranger.wrap_socket(accepted, server_side=True) as stream:
+                stream.recv(1)
+
+    @contextmanager
+    def running(self) -> Iterator[AlpnResponder]:
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+            self._thread.join()
+
+
 @dataclass
 class Workshop:
     """Everything to order at `pebble` into `layout`."""
@@ -105,7 +174,7 @@ class Workshop:
 
     def unchecked(self) -> OrderContext:
         """The same without the self-check, so that only the CA finds what is wrong."""
-        return replace(self.context(), kind=replace(self.kind, self_check=lambda proof: None))
+        return replace(self.context(), kinds=ChallengeKinds(replace(self.kind, self_check=lambda proof: None)))
 
     def conversation(self) -> Conversation:
         return Conversation.begin(self.pebble.directory, ca_file=self.pebble.ca_file)
@@ -117,9 +186,11 @@ class Workshop:
         def note_order() -> None:
             self.ordered += 1
 
-        return OrderContext(
-            self.journal, self.kind, self.stopping.wait, self.told.append, note_order, self.failed.append
-        )
+        def note_failed(name: str, way: str) -> None:
+            self.failed.append(name)
+
+        kinds = ChallengeKinds(self.kind)
+        return OrderContext(self.journal, kinds, self.stopping.wait, self.told.append, note_order, note_failed)
 
     @contextmanager
     def issuer(
@@ -143,7 +214,7 @@ class Workshop:
 
 def make_layout(root: Path) -> Layout:
     layout = Layout(root)
-    for folder in (layout.challenges, layout.accounts, layout.state, layout.temporary):
+    for folder in (layout.challenges, layout.alpn_challenges, layout.accounts, layout.state, layout.temporary):
         folder.mkdir(parents=True)
     return layout
 

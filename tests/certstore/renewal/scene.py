@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from certstore.acme.challenge_kinds import challenge_kinds
+from certstore.acme.name_probe import Ports
 from certstore.control.upkeep import Upkeep
 from certstore.model.record import Record
+from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
-from tests.certstore.acme.workshop import Responder
+from tests.certstore.acme.workshop import AlpnResponder, Responder
 from tests.peers.acme2certifier import Acme2certifier
 from tests.peers.pebble import Pebble
 
@@ -39,10 +42,20 @@ class Scene:
     base: Path
     pebble: Pebble
     responder: Responder
+    alpn: AlpnResponder
     clock: Clock
 
     def upkeep(self) -> Upkeep:
         return Upkeep(self.writer, self.settings, self.base, clock=self.clock)
+
+    def probing_upkeep(self, **bounds: Any) -> Upkeep:
+        """With preflights that ask where the scene's servers are, in place of ports 80 and 443."""
+        upkeep = self.upkeep()
+        context = upkeep.maintenance.context
+        ports, targets = Ports(self.responder.port, self.alpn.port), ProbeTargets(allows_private=True)
+        kinds = challenge_kinds(self.writer.layout, self.settings, self.base, ports, targets)
+        context.preflight = replace(context.preflight, kinds=kinds, **bounds)
+        return upkeep
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Upkeep]:
@@ -67,13 +80,17 @@ class Scene:
         return [record for record in self.writer.records(site) if record.doing in ("order", "renew")]
 
     def tokens(self) -> list[Path]:
-        return list(self.writer.layout.challenges.iterdir())
+        layout = self.writer.layout
+        return [*layout.challenges.iterdir(), *layout.alpn_challenges.iterdir()]
 
 
-def make_settings(ca: Pebble | Acme2certifier, http_port: int, **acme: Any) -> dict[str, Any]:
+def make_settings(
+    ca: Pebble | Acme2certifier, http_port: int, https_port: int | None = None, **acme: Any
+) -> dict[str, Any]:
     """`edge.yaml` as a mapping, for a store beside it."""
+    https = [{"kind": "https", "listen": f"127.0.0.1:{https_port}"}] if https_port is not None else []
     return {
-        "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}],
+        "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}, *https],
         "acme": {
             "directory": ca.directory,
             "ca_file": str(ca.ca_file),
@@ -86,12 +103,18 @@ def make_settings(ca: Pebble | Acme2certifier, http_port: int, **acme: Any) -> d
 
 
 @contextlib.contextmanager
-def scene(folder: Path, *, notify: dict[str, Any] | None = None, **acme: Any) -> Iterator[Scene]:
+def scene(
+    folder: Path, *, notify: dict[str, Any] | None = None, has_https: bool = False, **acme: Any
+) -> Iterator[Scene]:
+    """With `has_https` the edge has an https listener, so that names can be proven over TLS too."""
     store = folder / "store"
     with StoreWriter.acquire(store, main_host="edge.test") as writer:
-        responder = Responder(writer.layout)
-        with responder.running(), Pebble(responder.port) as pebble:
-            facts = make_settings(pebble, responder.port, **acme) | ({"notify": notify} if notify else {})
+        responder, alpn = Responder(writer.layout), AlpnResponder(writer.layout)
+        pebble = Pebble(responder.port)
+        pebble.tls_port = alpn.port
+        with responder.running(), alpn.running(), pebble:
+            https_port = alpn.port if has_https else None
+            facts = make_settings(pebble, responder.port, https_port, **acme) | ({"notify": notify} if notify else {})
             clock = Clock()
-            yield Scene(writer, Settings.model_validate(facts), folder, pebble, responder, clock)
+            yield Scene(writer, Settings.model_validate(facts), folder, pebble, responder, alpn, clock)
             assert not [each for each in threading.enumerate() if each.name == "maintenance" and each.is_alive()]

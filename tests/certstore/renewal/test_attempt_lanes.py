@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from certstore.acme.http01 import http01, http_listeners
-from certstore.acme.name_probe import Ports
+from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.control.upkeep import Upkeep
-from certstore.model.renewal.preflight_facts import Answer, ProbeFacts
-from certstore.model.renewal.probe_targets import ProbeTargets
+from certstore.model.renewal.preflight_facts import WayFacts
 from certstore.net.lanes import Budget
 from certstore.renewal.attempt import Attempt, Attempted
 from certstore.renewal.attempt_lanes import ATTEMPT_BOUND, ATTEMPTS_OF_A_TENANT, CHECKS_AT_ONCE, ORDERS_AT_ONCE
@@ -24,7 +22,6 @@ from certstore.store.writer_state import SiteProblem
 from tests.certstore.renewal.scene import Scene, scene
 from tests.deadlines import wait_for
 from tests.peers.tarpit import tarpit
-from tests.ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -39,13 +36,7 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 
 def upkeep_of(stage: Scene, *, name_seconds: float) -> Upkeep:
-    """With preflights that ask where the scene's servers are, in place of port 80."""
-    upkeep = stage.upkeep()
-    context = upkeep.maintenance.context
-    ports, targets = Ports(stage.responder.port, free_port()), ProbeTargets(allows_private=True)
-    kind = http01(stage.writer.layout, http_listeners(stage.settings), ports, targets)
-    context.preflight = replace(context.preflight, kind=kind, name_seconds=name_seconds, seconds=name_seconds)
-    return upkeep
+    return stage.probing_upkeep(name_seconds=name_seconds, seconds=name_seconds)
 
 
 def slow_sites(stage: Scene, count: int) -> list[str]:
@@ -128,14 +119,14 @@ def test_attempt_that_hangs_is_a_problem_and_ends_with_a_stop(stage: Scene) -> N
     upkeep = upkeep_of(stage, name_seconds=1000.0)
     maintenance, hangs, released = upkeep.maintenance, threading.Event(), threading.Event()
 
-    def hang(name: str, address: str, budget: Budget) -> ProbeFacts:
+    def hang(name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
         hangs.set()
         released.wait(1000)
-        return ProbeFacts(address, Answer.TIMED_OUT)
+        return WayFacts("http-01", is_whole=False)
 
     preflight = maintenance.context.preflight
-    kind = replace(preflight.kind, probing=lambda resolver: nullcontext(hang))
-    maintenance.context.preflight = replace(preflight, kind=kind)
+    kinds = ChallengeKinds(*(replace(kind, probing=lambda context: nullcontext(hang)) for kind in preflight.kinds))
+    maintenance.context.preflight = replace(preflight, kinds=kinds)
     upkeep.start()
     try:
         wait_for(hangs.is_set, "a probe")

@@ -1,16 +1,23 @@
 """Orders through the real edge: `certedge run` answers what Pebble asks, and serves what Pebble issued."""
 
-from collections.abc import Iterator
+import json
+import socket
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certstore.model.layout import Layout
+from certstore.model.renewal.state import FRESH, RenewalState
 from tests.certstore.cli.command import certedge
 from tests.certstore.renewal.scene import make_settings
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
+from tests.ports import free_port, listening_socket
 from tests.running import RunningEdge, is_served_trusted, running_edge
 
 pytestmark = pytest.mark.peer
@@ -30,14 +37,30 @@ class Stage:
         return is_served_trusted(self.edge.port("https"), host, self.pebble.root())
 
 
+@contextmanager
+def edge_and_pebble(
+    folder: Path, *, open_ports: Collection[int] = (80, 443), is_behind_proxy: bool = False, **acme: Any
+) -> Iterator[Stage]:
+    """Pebble finds the edge's listeners at those of its ports 80 and 443 that are open, and nobody at a closed one."""
+    pebble = Pebble(0)
+    https = {"kind": "https", "accept_proxy_protocol": is_behind_proxy}
+    settings = make_settings(pebble, 0, **acme) | {"listeners": [{"kind": "http"}, https], "workers": 2}
+    if is_behind_proxy:
+        settings["trusted_proxies"] = ["127.0.0.1/32"]
+    with running_edge(folder, settings) as edge, ExitStack() as stack:
+        https_port = edge.port("https")
+        if is_behind_proxy:
+            https_port = stack.enter_context(proxy_v1_in_front_of(https_port))
+        pebble.http_port = edge.port("http") if 80 in open_ports else free_port()
+        pebble.tls_port = https_port if 443 in open_ports else free_port()
+        stack.enter_context(pebble)
+        yield Stage(edge, pebble)
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    pebble = Pebble(0)
-    settings = make_settings(pebble, 0) | {"listeners": [{"kind": "http"}, {"kind": "https"}], "workers": 2}
-    with running_edge(tmp_path, settings) as edge:
-        pebble.http_port = edge.port("http")
-        with pebble:
-            yield Stage(edge, pebble)
+    with edge_and_pebble(tmp_path) as made:
+        yield made
 
 
 def test_site_is_ordered_for_and_served_within_seconds(stage: Stage) -> None:
@@ -86,3 +109,100 @@ def test_drops_are_taken_in_while_orders_wait_for_a_ca_that_is_down(stage: Stage
     assert shown
     ran = certedge(stage.edge.folder, "site", "add", "b.test")
     assert ran.code == 0, ran.err
+
+
+# One port closed, or both: the preflight can't tell, as all is on loopback, and the CA can
+
+
+def add(stage: Stage, site: str = "a.test", *words: str) -> None:
+    ran = certedge(stage.edge.folder, "site", "add", site, "--certificate", "acme", *words)
+    assert ran.code == 0, ran.err
+
+
+def ways(stage: Stage, site: str = "a.test") -> dict[str, str]:
+    """How each name was proven, as control has noted it."""
+    state: RenewalState = FRESH
+    for line in stage.layout.renewals.read_text().splitlines():
+        key, facts = json.loads(line)
+        state = RenewalState.from_json(facts) if key == site else state
+    return {each.name: each.way for each in state.ways}
+
+
+def proofs(stage: Stage) -> list[Path]:
+    return [*stage.layout.challenges.iterdir(), *stage.layout.alpn_challenges.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("open_ports", "challenges", "way"),
+    [
+        ((443,), None, "tls-alpn-01"),
+        ((80,), None, "http-01"),
+        ((80,), ["tls-alpn-01", "http-01"], "http-01"),
+        ((80, 443), ["tls-alpn-01"], "tls-alpn-01"),
+    ],
+    ids=["80 closed", "443 closed", "443 closed, and asked for first", "both open, TLS alone allowed"],
+)
+def test_name_is_proven_by_the_port_that_is_open(
+    tmp_path: Path, open_ports: tuple[int, ...], challenges: list[str] | None, way: str
+) -> None:
+    with edge_and_pebble(tmp_path, open_ports=open_ports, challenges=challenges) as stage:
+        add(stage, "a.test", "--name", "www.a.test")
+        wait_for(lambda: stage.is_trusted("www.a.test"), "a certificate of Pebble's", seconds=60, pause=0.2)
+        assert ways(stage) == {"a.test": way, "www.a.test": way}
+        assert proofs(stage) == []
+
+
+def test_both_ports_closed_are_a_failure_that_names_both_ways(tmp_path: Path) -> None:
+    with edge_and_pebble(tmp_path, open_ports=()) as stage:
+        add(stage)
+        wait_for(lambda: stage.layout.renewals.exists() and ways(stage), "an attempt has ended", seconds=60)
+        assert stage.pebble.orders() == 2, "each way had its order"
+        assert not stage.is_trusted("a.test")
+        assert proofs(stage) == []
+        shown = certedge(stage.edge.folder, "site", "show", "a.test", "--json")
+        assert any(each["code"] == "order_failed" for each in shown.json["problems"])
+
+
+def test_name_is_proven_over_tls_behind_a_proxy(tmp_path: Path) -> None:
+    with edge_and_pebble(tmp_path, open_ports=(443,), is_behind_proxy=True, challenges=["tls-alpn-01"]) as stage:
+        add(stage)
+        wait_for(lambda: stage.layout.live("a.test").is_symlink(), "a certificate of Pebble's", seconds=60, pause=0.2)
+        assert ways(stage) == {"a.test": "tls-alpn-01"}
+
+
+@contextmanager
+def proxy_v1_in_front_of(port: int) -> Iterator[int]:
+    """A load balancer that passes bytes on behind a PROXY header."""
+    listening = listening_socket()
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, address = listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", port), 20)
+            client.settimeout(20)
+            server.settimeout(20)
+            with client, server:
+                server.sendall(b"PROXY TCP4 203.0.113.9 127.0.0.1 %d 443\r\n" % address[1])
+                back = threading.Thread(target=pass_on, args=(server, client))
+                back.start()
+                pass_on(client, server)
+                back.join()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()

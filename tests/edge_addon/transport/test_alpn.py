@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certstore.model.settings.models import ListenerKind
-from edge_addon.transport.alpn import is_for, offered_protocols
+from edge_addon.transport.alpn import Validation, is_for, offered_protocols, validation_offer
 
 
 def hello(*names: str) -> bytes:
@@ -76,3 +76,27 @@ def test_half_a_hello_and_junk_name_nothing_and_are_refused() -> None:
 def test_any_bytes_are_read_without_an_exception(junk: bytes, tail: bytes) -> None:
     offered_protocols(junk)
     offered_protocols(b"\x16\x03\x01\x00\x50\x01\x00\x00\x4c\x03\x03" + bytes(32) + junk + tail)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ((), Validation.NOT_OFFERED),
+        (("h2", "http/1.1"), Validation.NOT_OFFERED),
+        (("acme-tls/2",), Validation.NOT_OFFERED),
+        (("acme-tls/1",), Validation.OFFERED),
+        (("h2", "acme-tls/1"), Validation.OFFERED_WITH_OTHERS),
+        (("acme-tls/1", "acme-tls/1x"), Validation.OFFERED_WITH_OTHERS),
+    ],
+)
+def test_offer_of_a_validation_is_found_in_any_cut(names: tuple[str, ...], expected: Validation) -> None:
+    record = hello(*names)
+    for whole in (record, cut(record, 1), cut(record, 7), record + b"\x17\x03\x03\x00\x01x"):
+        assert validation_offer(whole) is expected
+
+
+def test_name_of_the_protocol_elsewhere_in_a_hello_is_no_offer() -> None:
+    record = hello("h2")
+    name = b"\x0aacme-tls/1"
+    assert validation_offer(record[:11] + name + record[11 + len(name) :]) is Validation.NOT_OFFERED
+    assert validation_offer(b"") is Validation.NOT_OFFERED

@@ -34,6 +34,7 @@ from certstore.model.console.authorization import Scope
 from certstore.model.console.people import Role
 from certstore.model.record import Outcome
 from certstore.model.renewal.preflight_facts import Severity
+from certstore.model.renewal.ways import NameWay
 from certstore.model.selection import Reason
 from certstore.model.settings.models import Source
 
@@ -148,8 +149,16 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
         },
     ),
     (
-        PreflightResult("a.test", "https://ca.test/dir", ("a.test",), ()),
-        {"site": "a.test", "ca": "https://ca.test/dir", "names": ["a.test"], "findings": []},
+        PreflightResult(
+            "a.test", "https://ca.test/dir", ("a.test",), (), (NameWay("a.test", "http-01", "it is open"),)
+        ),
+        {
+            "site": "a.test",
+            "ca": "https://ca.test/dir",
+            "names": ["a.test"],
+            "findings": [],
+            "ways": [{"name": "a.test", "way": "http-01", "why": "it is open"}],
+        },
     ),
     (
         AccountsResult((AccountFacts("ca", "https://ca.test/dir", None, (), None),)),

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,26 +13,42 @@ from certstore.model.renewal.preflight_facts import (
     PreflightFinding,
     ProbeFacts,
     Severity,
+    WayFacts,
 )
 from certstore.model.renewal.preflight_findings import (
     directory_findings,
     failure_of,
     fatal_names,
-    name_findings,
     order_findings,
+    way_findings,
 )
 
 PUBLIC, PRIVATE, PUBLIC_V6 = "8.8.8.8", "10.1.2.3", "2606:4700::1111"
 NO_CAA = CaaFacts(Lookup.NO_DATA)
-GOOD = NameFacts("a.test", Lookup.FOUND, Lookup.NO_DATA, (ProbeFacts(PUBLIC, Answer.OURS),), NO_CAA)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A name with one way to prove it, by its addresses."""
+
+    name: str
+    ipv4: Lookup
+    ipv6: Lookup
+    probes: tuple[ProbeFacts, ...]
+    caa: CaaFacts
+    is_whole: bool = True
+
+
+GOOD = Facts("a.test", Lookup.FOUND, Lookup.NO_DATA, (ProbeFacts(PUBLIC, Answer.OURS),), NO_CAA)
 FATAL, DOUBTFUL = Severity.FATAL, Severity.DOUBTFUL
 
 
-def findings(facts: NameFacts) -> list[PreflightFinding]:
-    return name_findings(facts, method="http-01")
+def findings(facts: Facts) -> list[PreflightFinding]:
+    way = WayFacts("http-01", facts.probes, is_whole=facts.is_whole)
+    return way_findings(NameFacts(facts.name, facts.ipv4, facts.ipv6, facts.caa), way)
 
 
-def probed(address: str, answer: Answer) -> NameFacts:
+def probed(address: str, answer: Answer) -> Facts:
     return replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.OURS), ProbeFacts(address, answer)))
 
 
@@ -66,7 +82,7 @@ def test_name_that_leads_here_has_no_findings() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_fault_has_its_own_finding(facts: NameFacts, code: str, severity: Severity) -> None:
+def test_each_fault_has_its_own_finding(facts: Facts, code: str, severity: Severity) -> None:
     (finding,) = findings(facts)
     assert (finding.code, finding.severity, finding.name) == (code, severity, "a.test")
     assert finding.remedy.endswith(".")

@@ -54,6 +54,14 @@ def test_example_is_read() -> None:
     assert settings.upstream[0].url == "http://127.0.0.1:8080"
 
 
+def test_challenges_keep_their_order_for_the_edge_and_for_a_site() -> None:
+    text = "acme: {challenges: [dns-01, http-01]}"
+    assert parse_settings(text, "edge.yaml").acme.challenges == ("dns-01", "http-01")
+    site = parse_site("host: a.test\nchallenges: [tls-alpn-01]\n", "site.yaml")
+    assert site.challenges == ("tls-alpn-01",)
+    assert parse_site("host: a.test\n", "site.yaml").challenges is None
+
+
 def test_empty_file_means_all_defaults() -> None:
     assert parse_settings("", "edge.yaml") == parse_settings("# nothing\n", "edge.yaml") == Settings()
 
@@ -136,6 +144,17 @@ def test_site_is_read_and_its_names_are_normalised() -> None:
             "edge.yaml:1: limits.idle_seconds: found inf; allowed: at most 1000000",
             id="a time without an end",
         ),
+        pytest.param(
+            "acme:\n  challenges: [http-01, tls-sni-01]\n",
+            "edge.yaml:2: acme.challenges[1]: found 'tls-sni-01'; allowed: 'http-01', 'tls-alpn-01', 'dns-01'",
+            id="a challenge that does not exist",
+        ),
+        pytest.param("acme:\n  challenges: []\n", "edge.yaml:2: acme.challenges: list at least one", id="no challenge"),
+        pytest.param(
+            "acme:\n  challenges: [dns-01, dns-01]\n",
+            "edge.yaml:2: acme.challenges: list at least one of http-01,",
+            id="a challenge twice",
+        ),
         pytest.param("workers: 0\n", "edge.yaml:1: workers: found 0; allowed: 'auto' or at least 1", id="a bound"),
         pytest.param(
             "tls:\n  minimum_version: 1.2\n",
@@ -200,8 +219,11 @@ def test_fault_names_file_line_key_value_and_what_is_allowed(text: str, said: st
         pytest.param("host: a.b\nadditional_names: [c d]\n", "2: additional_names: 'c d' is not", id="a bad name"),
         pytest.param("host: a.b\ncertificate: fiel\n", "2: certificate: found 'fiel'; allowed: 'file'", id="a source"),
         pytest.param(
-            "host: a.b\ncertificate: acme\nadditional_names: ['*.b']\n", "1: *.b: a wildcard", id="a wildcard with ACME"
+            "host: a.b\ncertificate: acme\nadditional_names: ['*.b']\n",
+            "1: *.b: this wildcard can't be ordered, as anybody may register names below b",
+            id="a wildcard with ACME",
         ),
+        pytest.param("host: a.b\nchallenges: []\n", "2: challenges: list at least one", id="no challenge"),
         pytest.param("host: a.b\ninspct: true\n", "2: inspct: unknown key; did you mean inspect?", id="a misspelt key"),
     ],
 )

@@ -6,12 +6,13 @@ from certstore.model.settings.models import SiteSettings, Source, Upstream
 from certstore.model.settings.tenant import TENANT_KEYS, tenant_settings
 
 ADMINISTERED = SiteSettings(
-    host="a.test", additional_names=("*.a.test",), upstream=(Upstream(url="http://10.0.0.5"),), contact=("old@a.test",)
+    host="a.test", additional_names=("*.test",), upstream=(Upstream(url="http://10.0.0.5"),), contact=("old@a.test",)
 )
 
 
 def test_every_key_is_the_tenants_or_the_administrators() -> None:
-    assert frozenset(SiteSettings.model_fields) - TENANT_KEYS == {"host", "additional_names", "upstream", "inspect"}
+    administrators = {"host", "additional_names", "upstream", "inspect", "challenges"}
+    assert frozenset(SiteSettings.model_fields) - TENANT_KEYS == administrators
 
 
 def test_the_tenants_keys_count_and_what_else_differs_is_named() -> None:

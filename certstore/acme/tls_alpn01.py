@@ -1,0 +1,221 @@
+"""tls-alpn-01 (RFC 8737): key authorizations as files, from which the edge's workers make validation certificates.
+
+A name's file appears whole, by rename. There is one per name, as the CA's hello names nothing else. A preflight
+publishes its mark only where no order has published a proof, and an order replaces the mark of a preflight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from cryptography import x509
+
+from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, WayProbe
+from certstore.acme.http01 import no_wildcards
+from certstore.acme.name_probe import ADDRESS_SECONDS, NO_OTHERS, USUAL_PORTS, Ports, probe_each
+from certstore.files.atomic import replace_file
+from certstore.model.challenge import ACME_IDENTIFIER, ALPN_PROTOCOL, ChallengeType, acme_identifier
+from certstore.model.layout import Layout
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.preflight_facts import Answer, CannotProve, ProbeFacts
+from certstore.model.renewal.probe_targets import ProbeTargets
+from certstore.model.settings.models import ListenerKind, Settings
+from certstore.net.bounded_http import Deadline
+from certstore.net.lanes import Budget
+from certstore.net.own_address import OwnListener, own_listener
+
+_PREFLIGHT_MARK = "certedge-preflight."
+_TIMEOUT_SECONDS = 5.0
+_CONTENT_LIMIT = 4096
+
+
+def tls_alpn01(
+    layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
+) -> ChallengeKind:
+    """The kind for this store. Only the store's writer may use it. `listeners` are the edge's https listeners, and
+    `targets` are what a preflight may connect to."""
+    published = PublishedProofs(layout)
+    unfit = no_wildcards(ChallengeType.TLS_ALPN_01)
+
+    def cannot_prove(name: str) -> CannotProve | None:
+        return unfit(name) or (None if listeners else _NO_LISTENER)
+
+    return ChallengeKind(
+        ChallengeType.TLS_ALPN_01,
+        publish=lambda proofs, publishing: published.publish(proofs),
+        withdraw=published.withdraw,
+        self_check=partial(self_check, listeners),
+        probing=partial(_probing, published, ports, targets),
+        cannot_prove=cannot_prove,
+        remove_stale=published.remove_stale,
+    )
+
+
+_NO_LISTENER = CannotProve(
+    "this edge has no https listener, so it can't answer tls-alpn-01",
+    "Add a listener of kind https that port 443 of the internet leads to, or take tls-alpn-01 out of the challenges.",
+    is_missing=True,
+)
+
+
+def https_listeners(settings: Settings) -> tuple[OwnListener, ...]:
+    """The edge's https listeners. One on a port that the system chooses can't be found from here."""
+    return tuple(
+        own_listener(listener, settings.trusted_proxies)
+        for listener in settings.listeners
+        if listener.kind is ListenerKind.HTTPS and listener.listen.port
+    )
+
+
+class PublishedProofs:
+    """The files. Several orders and preflights may use it at once. Methods raise OSError."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock = threading.Lock()
+
+    def publish(self, proofs: Iterable[Proof]) -> None:
+        with self._lock:
+            for proof in proofs:
+                self._write(self._path(proof.name), proof.key_authorization)
+
+    def withdraw(self, proofs: Iterable[Proof]) -> None:
+        """Another order's proof of the same name stays."""
+        with self._lock:
+            for proof in proofs:
+                path = self._layout.alpn_challenge(proof.name)
+                if path is not None and _read(path) == proof.key_authorization.encode("ascii"):
+                    path.unlink(missing_ok=True)
+
+    def mark(self, name: str) -> Proof:
+        """Publish a preflight's mark; what an order has published stays, and does as well."""
+        mark = _PREFLIGHT_MARK + secrets.token_urlsafe(24)
+        with self._lock:
+            path = self._path(name)
+            if (content := _read(path)) is not None:
+                return Proof(name, "", content.decode("ascii", "replace"), ChallengeType.TLS_ALPN_01)
+            self._write(path, mark)
+        return Proof(name, "", mark, ChallengeType.TLS_ALPN_01)
+
+    def remove_stale(self, thumbprints: Collection[str], needed: Collection[Proof]) -> int:
+        """Remove what a killed process left behind; the folder is ours alone. Returns how many files."""
+        kept = {proof.name for proof in needed if proof.type == ChallengeType.TLS_ALPN_01}
+        with self._lock:
+            if not self._layout.alpn_challenges.is_dir():
+                return 0
+            stale = [path for path in self._layout.alpn_challenges.iterdir() if path.name not in kept]
+            for path in stale:
+                path.unlink(missing_ok=True)
+        return len(stale)
+
+    def _path(self, name: str) -> Path:
+        path = self._layout.alpn_challenge(name)
+        if path is None:
+            raise ValueError("not a host name")
+        return path
+
+    def _write(self, path: Path, content: str) -> None:
+        # Workers that run as another user than control read it. It is public by nature.
+        replace_file(path, content.encode("ascii"), 0o644, self._layout.temporary, is_durable=False)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(_CONTENT_LIMIT)
+    except FileNotFoundError:
+        return None
+
+
+def self_check(listeners: Sequence[OwnListener], proof: Proof) -> Failure | None:
+    """Shake hands as the CA will, with the first listener that gives the right answer."""
+    problems = []
+    for listener in listeners:
+        try:
+            with Deadline(_TIMEOUT_SECONDS) as deadline:
+                shown = _shown(listener.connect(_TIMEOUT_SECONDS), proof.name, deadline)
+        except (OSError, ValueError) as error:
+            problems.append(f"{listener.address}: {str(error) or type(error).__name__}")
+            continue
+        if shown == acme_identifier(proof.key_authorization.encode("ascii")):
+            return None
+        problems.append(f"{listener.address}: it did not show the expected certificate")
+    if not problems:
+        return None
+    detail = f"this edge's own https listener does not prove {proof.name} over TLS ({'; '.join(problems)})"
+    advice = "Check that edge.yaml has a listener of kind https, and that the service runs: certedge status"
+    return Failure(Cause.OWN_LISTENER, detail, advice=advice)
+
+
+def _shown(connected: socket.socket, name: str, deadline: Deadline) -> bytes | None:
+    """The acmeIdentifier that the server's certificate holds, None without one. Raises OSError, ValueError."""
+    with contextlib.closing(connected):
+        deadline.follow(connected)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols([ALPN_PROTOCOL])
+        with context.wrap_socket(connected, server_hostname=name) as stream:
+            certificate = stream.getpeercert(binary_form=True)
+            if certificate is None or stream.selected_alpn_protocol() != ALPN_PROTOCOL:
+                return None
+    for extension in x509.load_der_x509_certificate(certificate).extensions:
+        if extension.oid.dotted_string == ACME_IDENTIFIER and extension.critical:
+            value = extension.value
+            return value.value if isinstance(value, x509.UnrecognizedExtension) else None
+    return None
+
+
+@contextlib.contextmanager
+def _probing(
+    published: PublishedProofs, ports: Ports, targets: ProbeTargets, context: ProbeContext
+) -> Iterator[WayProbe]:
+    marks: list[Proof] = []
+
+    def probe(name: str, address: str, budget: Budget) -> ProbeFacts:
+        mark = published.mark(name)
+        marks.append(mark)
+        facts = _probe(mark, address, ports.https, targets, Budget(ADDRESS_SECONDS, budget))
+        if facts.answer is not Answer.WRONG or (now := published.mark(name)) == mark:
+            return facts
+        # An order has published its proof meanwhile.
+        return _probe(now, address, ports.https, targets, Budget(ADDRESS_SECONDS, budget))
+
+    try:
+        yield probe_each(ChallengeType.TLS_ALPN_01, probe)
+    finally:
+        published.withdraw([mark for mark in marks if mark.key_authorization.startswith(_PREFLIGHT_MARK)])
+
+
+def _probe(mark: Proof, address: str, port: int, targets: ProbeTargets, budget: Budget) -> ProbeFacts:
+    """Never raises."""
+    if not targets.allow(address, port):
+        return ProbeFacts(address, Answer.NOT_ASKED, port)
+    with Deadline(budget.seconds) as deadline:
+        try:
+            if budget.is_over:
+                raise TimeoutError
+            shown = _shown(socket.create_connection((address, port), budget.left), mark.name, deadline)
+        except (OSError, ValueError) as error:
+            return ProbeFacts(address, Answer.TIMED_OUT if deadline.is_over else _answer_to(error), port)
+    is_ours = shown == acme_identifier(mark.key_authorization.encode("ascii"))
+    return ProbeFacts(address, Answer.OURS if is_ours else Answer.WRONG, port)
+
+
+def _answer_to(error: Exception) -> Answer:
+    if isinstance(error, ConnectionRefusedError):
+        return Answer.REFUSED
+    if isinstance(error, TimeoutError):
+        return Answer.TIMED_OUT
+    if isinstance(error, ssl.SSLError):
+        return Answer.WRONG if " alert " in str(error) else Answer.NO_TLS
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return Answer.NO_TLS
+    return Answer.WRONG if isinstance(error, ValueError) else Answer.UNREACHABLE
