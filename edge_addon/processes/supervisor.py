@@ -128,6 +128,7 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
+        seconds = self._sockets.seconds
         contexts = self._contexts
         if slot.role is Role.WORKER:
             contexts.warm(settings.tls.shared_sites)
@@ -139,7 +140,7 @@ class Supervisor:
                 self._sockets.close()
                 return control_process.run(parent, settings, base)
             self._sockets.close_spares()
-            return worker.run(parent, Inherited(settings, base, sockets, contexts, tally))
+            return worker.run(parent, Inherited(settings, base, sockets, contexts, tally, seconds))
 
         try:
             child = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
