@@ -6,6 +6,7 @@ Which handshakes to make and what to expect is decided in `certstore.verify.plan
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,7 @@ def verify(
     site: Annotated[
         list[str] | None, repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys)
     ] = None,
+    problems_only: Annotated[bool, typer.Option("--problems", help="Only show what is wrong.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,
     config: Config = None,
     as_json: AsJson = False,
@@ -46,8 +48,9 @@ def verify(
     snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     entries = _chosen(snapshot, site, attempted)
     checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
+    begun = time.monotonic()
     verdicts = _run(edge, checks, timeout)
-    _report(verdicts, as_json=as_json)
+    _report(verdicts, time.monotonic() - begun, as_json=as_json, problems_only=problems_only)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
         print_lines(Cell("note: no service runs on this store (start it with certedge run)", WARNING))
     if any(verdict.problem for verdict in verdicts):
@@ -85,19 +88,23 @@ def _service_may_run(edge: Edge) -> bool:
         return True
 
 
-def _report(verdicts: Sequence[plan.CheckResult], *, as_json: bool) -> None:
+def _report(verdicts: Sequence[plan.CheckResult], seconds: float, *, as_json: bool, problems_only: bool) -> None:
     bad = [verdict for verdict in verdicts if verdict.problem]
+    shown = bad if problems_only else verdicts
     if as_json:
-        print_json({"checks": [verdict.to_json() for verdict in verdicts]})
+        checks = [verdict.to_json() for verdict in shown]
+        print_json({"checks": checks, "checked": len(verdicts), "wrong": len(bad), "seconds": round(seconds, 3)})
         return
     rows = []
-    for verdict in verdicts:
+    for verdict in shown:
         check = verdict.check
         kind = f"{check.listener.kind}{' (RSA)' if check.probe.rsa_only else ''}"
         want = f"{check.expected.site} {check.expected.version}" if check.expected else "an answer"
         result = Cell(f"WRONG: {verdict.problem}", BAD) if verdict.problem else Cell("ok", GOOD)
-        rows.append((kind, str(check.listener.listen), check.probe.server_name or "(none)", want, result))
+        rows.append((kind, str(check.probe.at.address), check.probe.server_name or "(none)", want, result))
     headers = ("listener", "address", "server name", "expected", "result")
-    print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
-    summary = f"{len(verdicts)} checked, {len(bad)} wrong" if bad else f"{len(verdicts)} checked, all as in the store"
+    if rows:
+        print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
+    checked = f"{len(verdicts)} checked in {seconds:.1f} s"
+    summary = f"{checked}, {len(bad)} wrong" if bad else f"{checked}, all as in the store"
     print_lines(Cell(summary, BAD if bad else GOOD))

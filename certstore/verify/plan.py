@@ -18,7 +18,7 @@ from certstore.model.selection import select
 from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
 from certstore.model.trusted_proxies import Network
-from certstore.net.own_address import own_listener
+from certstore.net.own_address import own_listeners
 from certstore.store.versions import read_versions
 from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 
@@ -43,6 +43,7 @@ class CheckResult:
         return {
             "listener": str(self.check.listener.listen),
             "kind": self.check.listener.kind.value,
+            "asked_at": str(self.check.probe.at.address),
             "server_name": self.check.probe.server_name,
             "certificate": expected.site if expected else None,
             "version": expected.version if expected else None,
@@ -60,17 +61,28 @@ def plan(
     trusted_proxies: Sequence[Network],
     now: datetime,
 ) -> Iterator[Check]:
-    """Every listener, without a server name and with each site's host. Where a version has two key pairs, an RSA-only
-    client asks too."""
+    """Every listener: https without a server name and with each site's host, mail once, as it has one certificate.
+
+    Where a version has two key pairs, an RSA-only client asks too. A listener for IPv6 and IPv4 is asked by IPv6, and
+    once by IPv4.
+    """
+    addresses = [listener.listen for listener in listeners]
+    first = entries[0].host
     for listener in listeners:
-        at = own_listener(listener, trusted_proxies)
-        if listener.kind.is_clear_text:
-            yield Check(listener, Probe(listener.kind, at, entries[0].host), None)
+        kind = listener.kind
+        at, *others = own_listeners(listener, trusted_proxies, addresses)
+        if kind.is_clear_text:
+            for each in (at, *others):
+                yield Check(listener, Probe(kind, each, first), None)
             continue
-        for server_name in (None, *(entry.host for entry in entries)):
-            expected = select(snapshot, server_name, is_mail=listener.kind.is_mail, now=now).certificate
+        asked = (first,) if kind.is_mail else (None, *(entry.host for entry in entries))
+        for server_name in asked:
+            expected = select(snapshot, server_name, is_mail=kind.is_mail, now=now).certificate
             for rsa_only in (False, True) if expected.has_rsa_pair else (False,):
-                yield Check(listener, Probe(listener.kind, at, server_name, rsa_only), expected)
+                yield Check(listener, Probe(kind, at, server_name, rsa_only), expected)
+        for each in others:
+            expected = select(snapshot, first, is_mail=kind.is_mail, now=now).certificate
+            yield Check(listener, Probe(kind, each, first), expected)
 
 
 def run_check(check: Check, chains: Chains, timeout: float) -> CheckResult:

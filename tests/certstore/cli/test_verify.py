@@ -1,5 +1,6 @@
 """Against a real `certedge run` with a real Dovecot behind its mail listeners."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_an_edge_that_serves_its_store_is_found_right_on_every_listener(edge: Ru
     assert asked["https", OWN]["certificate"] == OWN
     assert asked["https", OWN]["served_fingerprint"] == asked["https", OWN]["fingerprint"]
     for kind in mail:
-        assert asked[kind, OWN]["certificate"] == "main"
+        assert [check["certificate"] for check in checks if check["kind"] == kind] == ["main"]
     assert asked["https", None]["certificate"] == asked["https", WITHOUT]["certificate"] == "main"
 
 
@@ -89,8 +90,28 @@ def test_a_note_says_that_no_service_runs_if_nothing_answers(tmp_path: Path) -> 
 def test_plain_output_has_a_line_for_each_check_and_a_sum(edge: RunningEdge) -> None:
     lines = verify(edge).out.splitlines()
     assert lines[0].split() == ["listener", "address", "server", "name", "expected", "result"]
-    assert lines[-1] == f"{len(lines) - 2} checked, all as in the store"
+    assert re.fullmatch(rf"{len(lines) - 2} checked in \d+\.\d s, all as in the store", lines[-1])
     assert all(line.endswith("  ok") for line in lines[1:-1])
+
+
+def test_only_problems_are_shown_on_request(edge: RunningEdge, copied: Path) -> None:
+    (line,) = verify(edge, "--problems").out.splitlines()
+    assert line.endswith("all as in the store")
+    install(copied, OWN, CA.issue(OWN))
+    asked = certedge(copied, "verify", "--problems", "--json").json
+    assert [check["server_name"] for check in asked["checks"]] == [OWN]
+    assert (asked["wrong"], asked["checked"] > 1) == (1, True)
+
+
+def test_both_families_are_asked(edge: RunningEdge, copied: Path) -> None:
+    """The listener is there for IPv4 only."""
+    port = edge.port("https")
+    (copied / "edge.yaml").write_text(yaml.safe_dump({"listeners": [{"kind": "https", "listen": f"[::]:{port}"}]}))
+    checks = certedge(copied, "verify", "--site", OWN, "--json").json["checks"]
+    assert {check["asked_at"]: check["problem"] for check in checks} == {
+        f"[::1]:{port}": "Connection refused",
+        f"127.0.0.1:{port}": None,
+    }
 
 
 @pytest.fixture
