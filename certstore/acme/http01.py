@@ -115,7 +115,7 @@ def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, resolver: Reso
     try:
         publish(layout, [proof])
         content = proof.key_authorization.encode("ascii")
-        yield NameProbe(resolver, proof.token, content, targets.allow, ports).probe
+        yield NameProbe(resolver, proof.token, content, targets.allow, ports, is_own=targets.is_local).probe
     finally:
         withdraw(layout, [proof])
 
