@@ -22,8 +22,8 @@ from certstore.model import layout as names
 EDGE_YAML = "edge.yaml"
 
 _SETTINGS = """\
-# Settings of the edge front. After a change, check them with certedge check-config and apply them with SIGHUP
-# (systemctl reload).
+# Settings of the edge front. After a change, check them with certedge check-config and apply them with certedge reload
+# (or systemctl reload certedge).
 # Certificates are not settings: drop them into a folder below store/, or install them with certedge cert install.
 
 store: ./store                        # relative to this file

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "authorization", "client", "counted_settings", "import_sources", "journal", "loading", "models", "names", "people",
-    "plan", "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
+    "plan", "preflight_facts", "reader", "requests", "results", "selection", "service_problems", "service_report",
+    "service_state", "site_settings", "status",
 ]  # fmt: skip
 
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from certstore.cli import import_sources
     from certstore.control import client
     from certstore.control.commands import requests, results
-    from certstore.model import names, selection
+    from certstore.model import names, selection, service_state
     from certstore.model.console import authorization, people
     from certstore.model.renewal import preflight_facts
     from certstore.model.settings import loading, models
+    from certstore.monitoring import service_problems, service_report
     from certstore.store import counted_settings, journal, reader, site_settings, status
     from certstore.verify import plan
 else:
@@ -39,6 +41,9 @@ else:
     results = _Lazy("certstore.control.commands.results")
     names = _Lazy("certstore.model.names")
     selection = _Lazy("certstore.model.selection")
+    service_state = _Lazy("certstore.model.service_state")
+    service_problems = _Lazy("certstore.monitoring.service_problems")
+    service_report = _Lazy("certstore.monitoring.service_report")
     authorization = _Lazy("certstore.model.console.authorization")
     people = _Lazy("certstore.model.console.people")
     preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")

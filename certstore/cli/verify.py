@@ -23,6 +23,8 @@ from certstore.files.clock import utc_now
 from certstore.model.did_you_mean import site_advice
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from certstore.model.snapshot import SiteEntry, Snapshot
 
 TIMEOUT_SECONDS = 10.0
@@ -47,9 +49,10 @@ def verify(
         )
     snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     entries = _chosen(snapshot, site, attempted)
-    checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
+    now = utc_now()
+    checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, now))
     begun = time.monotonic()
-    verdicts = _run(edge, checks, timeout)
+    verdicts = _run(edge, checks, timeout, now)
     _report(verdicts, time.monotonic() - begun, as_json=as_json, problems_only=problems_only)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
         print_lines(Cell("note: no service runs on this store (start it with certedge run)", WARNING))
@@ -66,14 +69,16 @@ def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> 
     return [snapshot.main, *(snapshot.sites[key] for key in keys if key != snapshot.main.site)]
 
 
-def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float) -> list[plan.CheckResult]:
+def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float, now: datetime) -> list[plan.CheckResult]:
     """A few at a time: the service under test runs on the same machine."""
     from concurrent.futures import ThreadPoolExecutor
 
     expected = plan.Chains(edge.layout)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         verdicts = []
-        for done, verdict in enumerate(pool.map(lambda check: plan.run_check(check, expected, timeout), checks), 1):
+        for done, verdict in enumerate(
+            pool.map(lambda check: plan.run_check(check, expected, timeout, now), checks), 1
+        ):
             verdicts.append(verdict)
             if sys.stderr.isatty() and (done % 50 == 0 or done == len(checks)):
                 sys.stderr.write(f"\r{done} of {len(checks)} " + ("\n" if done == len(checks) else ""))

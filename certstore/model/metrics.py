@@ -64,6 +64,13 @@ _TABLE = (
         "Connections to web servers: idle in the pool, active with a request.",
         ("upstream", "state"),
     ),
+    Family(
+        "certedge_upstream_down",
+        Kind.GAUGE,
+        "1 for a web or mail server that can't be reached or fails its health check.",
+        ("kind", "upstream"),
+        is_greatest=True,
+    ),
     Family("certedge_events_total", Kind.COUNTER, "Refused inputs and other events, by cause.", ("cause",)),
     Family(
         "certedge_unloadable_certificates",
@@ -86,6 +93,7 @@ _TABLE = (
     Family("certedge_last_attempt_timestamp_seconds", Kind.GAUGE,
            "When a site's certificate was last installed, ordered or renewed, and with which outcome.",
            ("site", "doing", "outcome")),
+    Family("certedge_service_problems", Kind.GAUGE, "Problems of the service itself, by code.", ("code",)),
     Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by problem code.", ("code",)),
 )  # fmt: skip
 

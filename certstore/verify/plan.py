@@ -85,8 +85,8 @@ def plan(
             yield Check(listener, Probe(kind, each, first), expected)
 
 
-def run_check(check: Check, chains: Chains, timeout: float) -> CheckResult:
-    """Connect, and say in words what is wrong with the answer."""
+def run_check(check: Check, chains: Chains, timeout: float, now: datetime) -> CheckResult:
+    """Connect, and say in words what is wrong with the answer. The right certificate is wrong once it has expired."""
     if check.probe.at.address.port == 0:
         return CheckResult(check, None, "the system chooses its port at each start, so it can't be found from here")
     try:
@@ -100,7 +100,17 @@ def run_check(check: Check, chains: Chains, timeout: float) -> CheckResult:
         return CheckResult(check, None, str(failure))
     except OSError as error:
         return CheckResult(check, None, f"the store can't be read: {error.filename}: {error.strerror}")
-    return CheckResult(check, fingerprint_of(served), difference(served, wanted, check.expected, chains))
+    problem = difference(served, wanted, check.expected, chains) or _out_of_date(check.expected, now)
+    return CheckResult(check, fingerprint_of(served), problem)
+
+
+def _out_of_date(expected: ServedCertificate, now: datetime) -> str | None:
+    what = f"version {expected.version} of {expected.site}, as in the store, but it"
+    if expected.not_after <= now:
+        return f"{what} expired on {expected.not_after:%Y-%m-%d %H:%M} UTC"
+    if expected.not_before > now:
+        return f"{what} is not valid before {expected.not_before:%Y-%m-%d %H:%M} UTC"
+    return None
 
 
 class Chains:

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.ports import free_port
 from tests.running import MAIN_HOST, RunningEdge, Site, running_edge
 
 OWN, PAIR, WITHOUT = "webmail.client-a.test", "webmail.client-b.test", "webmail.client-c.test"
+LATE = "webmail.client-d.test"
 CA = CertificateAuthority()
 
 pytestmark = pytest.mark.peer
@@ -152,6 +154,18 @@ def test_the_right_certificate_with_another_chain_is_found(copied: Path, edge: R
     (copied / "leaf.pem").write_bytes(leaf_alone)
     assert certedge(copied, "cert", "install", OWN, "--pem", "leaf.pem").code == 0
     assert wrong(certedge(copied, "verify", "--json"))[OWN].startswith("the right certificate, but with 1 instead of 0")
+
+
+def test_an_expired_certificate_is_wrong_even_if_it_is_the_right_one(edge: RunningEdge) -> None:
+    end = datetime.now(UTC) - timedelta(days=1)
+    expired = CA.issue(LATE, not_before=end - timedelta(days=90), not_after=end)
+    add_site(edge.folder, LATE)
+    install(edge.folder, LATE, expired)
+    wait_for(lambda: edge.fingerprint("https", LATE) == expired.fingerprint, "the expired certificate")
+    ran = verify(edge, "--site", LATE, "--json")
+    assert ran.code == 3
+    assert f"version 1 of {LATE}, as in the store, but it expired on " in wrong(ran)[LATE]
+    assert certedge(edge.folder, "site", "remove", LATE, "--yes").code == 0
 
 
 def test_a_listener_where_nobody_listens_is_a_problem(copied: Path) -> None:

@@ -64,7 +64,7 @@ def test_listener_that_trusts_this_machine_is_sent_a_header() -> None:
 
 
 def test_port_of_the_systems_choice_can_not_be_checked() -> None:
-    result = run_check(checks("https", "127.0.0.1:0")[0], cast(Chains, None), 1.0)
+    result = run_check(checks("https", "127.0.0.1:0")[0], cast(Chains, None), 1.0, NOW)
     assert result.problem is not None
     assert "chooses its port" in result.problem
 
