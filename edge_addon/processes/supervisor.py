@@ -13,7 +13,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,14 +51,14 @@ def run(config: Path) -> int:
     try:
         settings = load_settings(config)
     except BadSettings as error:
-        print(error, file=sys.stderr)  # noqa: T201  the output of a command, not an event
+        logs.print_error(str(error))
         return 2
     resource_limits.raise_limits(settings.limits.connections)
     sockets = ListeningSockets(take_sockets(os.environ))
     try:
         sockets.adopt(settings.listeners)
     except CannotListen as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        logs.print_error(str(error))
         return 1
     supervisor = Supervisor(config, settings, sockets, Notifier(os.environ))
     with supervisor.signals_handled():
