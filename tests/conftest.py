@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.peers import MISSING_PEER
 
-NAMED_PEER = re.compile(re.escape(MISSING_PEER) + r"(\S+ \((?:apt|pip) install [^)]*\))")
+NAMED_PEER = re.compile(re.escape(MISSING_PEER) + r"(\S[^(\n]* \([^)\n]*\))")
 
 # A deadline per example would measure the machine's load, not our code.
 settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

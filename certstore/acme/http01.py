@@ -127,7 +127,8 @@ def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, context: Probe
     try:
         publish(layout, [proof])
         content = proof.key_authorization.encode("ascii")
-        probe = NameProbe(context.resolver, proof.token, content, targets.allow, ports).probe
+        allow, is_own = targets.allow, targets.is_local
+        probe = NameProbe(context.resolver, proof.token, content, allow, ports, is_own=is_own).probe
         yield probe_each(ChallengeType.HTTP_01, probe)
     finally:
         withdraw(layout, [proof])

@@ -62,8 +62,8 @@ def probe_each(type_: str, probe: Callable[[str, str, Budget], ProbeFacts]) -> W
 
 @dataclass(frozen=True, slots=True)
 class NameProbe:
-    """This edge publishes `token` with `content`. `allows` says whether an address and port may be connected to. May be
-    used from several threads."""
+    """This edge publishes `token` with `content`. `allows` says whether an address and port may be connected to, and
+    `is_own` whether this machine has an address. May be used from several threads."""
 
     resolver: Resolver
     token: str
@@ -71,12 +71,13 @@ class NameProbe:
     allows: Callable[[str, int], bool]
     ports: Ports = USUAL_PORTS
     seconds: float = ADDRESS_SECONDS
+    is_own: Callable[[str], bool] = lambda address: False
 
     def probe(self, name: str, address: str, budget: Budget) -> ProbeFacts:
         """Never raises."""
         own = Budget(self.seconds, budget)
         with Deadline(own.seconds) as deadline:
-            facts = self._probe(name, address, own, deadline)
+            facts = replace(self._probe(name, address, own, deadline), is_own=self.is_own(address))
             return facts if facts.answer is Answer.OURS or not deadline.is_over else _timed_out(facts)
 
     def _probe(self, name: str, address: str, budget: Budget, deadline: Deadline) -> ProbeFacts:

@@ -15,6 +15,8 @@ completion      what the shell offers when you press the tab key
 init            `certedge init`
 check           `certedge check-config`
 ignored         entries of domains/ that belong to no site, for check and status
+reload          `certedge reload`
+service         the service behind a store: whether it runs, and with which settings
 status          `certedge status`, and how facts about sites are shown
 explain         `certedge explain`
 verify          `certedge verify`

@@ -22,20 +22,17 @@ from certstore.model import layout as names
 EDGE_YAML = "edge.yaml"
 
 _SETTINGS = """\
-# Settings of the edge front. After a change, check them with certedge check-config and apply them with SIGHUP
-# (systemctl reload).
+# Settings of the edge front. After a change, check them with certedge check-config and apply them with certedge reload
+# (or systemctl reload certedge).
 # Certificates are not settings: drop them into a folder below store/, or install them with certedge cert install.
 
 store: ./store                        # relative to this file
 upstream: http://127.0.0.1:8080       # your web server; also https://host:port or unix:/path, one or a list
 
-listeners:
-  - {kind: http, listen: "0.0.0.0:80"}       # answers HTTP-01 challenges, redirects all else to https
-  - {kind: https, listen: "0.0.0.0:443"}
+listeners:                            # [::] is IPv6 and IPv4; 0.0.0.0 is IPv4 alone
+  - {kind: http, listen: "[::]:80"}          # answers HTTP-01 challenges, redirects all else to https
+  - {kind: https, listen: "[::]:443"}
   - {kind: health, listen: "127.0.0.1:8081"} # 200 while a worker can serve: for load balancers
-  # IPv6 as well:
-  # - {kind: http, listen: "[::]:80"}
-  # - {kind: https, listen: "[::]:443"}
   # Mail listeners always use the main certificate. `upstream` is the mail server's address; `proxy_protocol: v2` tells
   # it the client's address (Dovecot: haproxy = yes, Postfix: smtpd_upstream_proxy_protocol = haproxy).
 {mail}
@@ -94,7 +91,7 @@ def init(
 def settings_text() -> str:
     """With an example of every mail listener; its mail server's port is 1000 above the protocol's clear-text port."""
     mail = "\n".join(
-        f'  # - {{kind: {kind}, listen: "0.0.0.0:{kind.usual_port}", '
+        f'  # - {{kind: {kind}, listen: "[::]:{kind.usual_port}", '
         f'upstream: "127.0.0.1:{1000 + models.ListenerKind(kind.removesuffix("s")).usual_port}", proxy_protocol: v2}}'
         for kind in models.ListenerKind
         if kind.is_mail

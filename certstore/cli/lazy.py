@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "authorization", "client", "counted_settings", "import_leftovers", "import_plan", "import_sources", "journal",
     "loading", "models", "names", "people", "plan", "preflight_facts", "reader", "requests", "results", "revocation",
-    "revocations", "selection", "site_settings", "status",
+    "revocations", "selection", "service_problems", "service_report", "service_state", "site_settings", "status",
 ]  # fmt: skip
 
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from certstore.cli import import_leftovers, import_plan, import_sources
     from certstore.control import client
     from certstore.control.commands import requests, results
-    from certstore.model import names, selection
+    from certstore.model import names, selection, service_state
     from certstore.model.console import authorization, people
     from certstore.model.renewal import preflight_facts, revocation
     from certstore.model.settings import loading, models
+    from certstore.monitoring import service_problems, service_report
     from certstore.store import counted_settings, journal, reader, revocations, site_settings, status
     from certstore.verify import plan
 else:
@@ -42,6 +43,9 @@ else:
     results = _Lazy("certstore.control.commands.results")
     names = _Lazy("certstore.model.names")
     selection = _Lazy("certstore.model.selection")
+    service_state = _Lazy("certstore.model.service_state")
+    service_problems = _Lazy("certstore.monitoring.service_problems")
+    service_report = _Lazy("certstore.monitoring.service_report")
     authorization = _Lazy("certstore.model.console.authorization")
     people = _Lazy("certstore.model.console.people")
     preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")

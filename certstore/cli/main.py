@@ -16,6 +16,7 @@ from certstore.cli import (
     init,
     notify,
     orders,
+    reload,
     revoke,
     sites,
     status,
@@ -56,6 +57,7 @@ app.command("check-config", epilog="Example: certedge check-config --config /etc
     check.check_config
 )
 app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
+app.command(epilog="Example: certedge reload --config /etc/certedge/edge.yaml")(reload.reload)
 app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
 app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
 app.command(epilog="Example: certedge preflight webmail.example.com")(orders.preflight)

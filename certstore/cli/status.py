@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.context import AsJson, Config, Edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.lazy import client, journal, reader
@@ -26,6 +26,7 @@ from certstore.cli.output import (
     remaining,
     utc,
 )
+from certstore.cli.service import open_running_edge, service_of
 from certstore.files.clock import utc_now
 from certstore.model.certificate.findings import Finding
 from certstore.model.did_you_mean import site_advice
@@ -41,19 +42,22 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show certificate, expiry, problems and last attempt of every site. The exit code is 3 if there are problems."""
-    edge = open_edge(config)
+    edge, fault = open_running_edge(config)
     sites = read_all(edge, "read the status")
+    service = service_of(edge, fault)
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
     ignored = ignored_entries(edge.layout, {name for facts in sites for name in (facts.site, facts.host)})
     control, control_line = _control(edge)
     if as_json:
         sites_facts = [each.to_json() for each in shown]
-        print_json({"control": control, "sites": sites_facts, "ignored": ignored_facts(ignored)})
+        print_json(
+            {"control": control, "service": service.to_json(), "sites": sites_facts, "ignored": ignored_facts(ignored)}
+        )
     else:
-        print_lines(control_line)
+        print_lines(control_line, *service.lines())
         _show_table(shown)
         print_lines(*ignored_lines(ignored), _summary(sites))
-    if any(facts.problems for facts in sites):
+    if service.is_troubled or any(facts.problems for facts in sites):
         raise typer.Exit(Exit.PROBLEMS)
 
 

@@ -6,6 +6,7 @@ Which handshakes to make and what to expect is decided in `certstore.verify.plan
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,8 @@ from certstore.files.clock import utc_now
 from certstore.model.did_you_mean import site_advice
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from certstore.model.snapshot import SiteEntry, Snapshot
 
 TIMEOUT_SECONDS = 10.0
@@ -32,6 +35,7 @@ def verify(
     site: Annotated[
         list[str] | None, repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys)
     ] = None,
+    problems_only: Annotated[bool, typer.Option("--problems", help="Only show what is wrong.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,
     config: Config = None,
     as_json: AsJson = False,
@@ -45,9 +49,11 @@ def verify(
         )
     snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     entries = _chosen(snapshot, site, attempted)
-    checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
-    verdicts = _run(edge, checks, timeout)
-    _report(verdicts, as_json=as_json)
+    now = utc_now()
+    checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, now))
+    begun = time.monotonic()
+    verdicts = _run(edge, checks, timeout, now)
+    _report(verdicts, time.monotonic() - begun, as_json=as_json, problems_only=problems_only)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
         print_lines(Cell("note: no service runs on this store (start it with certedge run)", WARNING))
     if any(verdict.problem for verdict in verdicts):
@@ -63,14 +69,16 @@ def _chosen(snapshot: Snapshot, sites: Sequence[str] | None, attempted: str) -> 
     return [snapshot.main, *(snapshot.sites[key] for key in keys if key != snapshot.main.site)]
 
 
-def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float) -> list[plan.CheckResult]:
+def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float, now: datetime) -> list[plan.CheckResult]:
     """A few at a time: the service under test runs on the same machine."""
     from concurrent.futures import ThreadPoolExecutor
 
     expected = plan.Chains(edge.layout)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         verdicts = []
-        for done, verdict in enumerate(pool.map(lambda check: plan.run_check(check, expected, timeout), checks), 1):
+        for done, verdict in enumerate(
+            pool.map(lambda check: plan.run_check(check, expected, timeout, now), checks), 1
+        ):
             verdicts.append(verdict)
             if sys.stderr.isatty() and (done % 50 == 0 or done == len(checks)):
                 sys.stderr.write(f"\r{done} of {len(checks)} " + ("\n" if done == len(checks) else ""))
@@ -85,19 +93,23 @@ def _service_may_run(edge: Edge) -> bool:
         return True
 
 
-def _report(verdicts: Sequence[plan.CheckResult], *, as_json: bool) -> None:
+def _report(verdicts: Sequence[plan.CheckResult], seconds: float, *, as_json: bool, problems_only: bool) -> None:
     bad = [verdict for verdict in verdicts if verdict.problem]
+    shown = bad if problems_only else verdicts
     if as_json:
-        print_json({"checks": [verdict.to_json() for verdict in verdicts]})
+        checks = [verdict.to_json() for verdict in shown]
+        print_json({"checks": checks, "checked": len(verdicts), "wrong": len(bad), "seconds": round(seconds, 3)})
         return
     rows = []
-    for verdict in verdicts:
+    for verdict in shown:
         check = verdict.check
         kind = f"{check.listener.kind}{' (RSA)' if check.probe.rsa_only else ''}"
         want = f"{check.expected.site} {check.expected.version}" if check.expected else "an answer"
         result = Cell(f"WRONG: {verdict.problem}", BAD) if verdict.problem else Cell("ok", GOOD)
-        rows.append((kind, str(check.listener.listen), check.probe.server_name or "(none)", want, result))
+        rows.append((kind, str(check.probe.at.address), check.probe.server_name or "(none)", want, result))
     headers = ("listener", "address", "server name", "expected", "result")
-    print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
-    summary = f"{len(verdicts)} checked, {len(bad)} wrong" if bad else f"{len(verdicts)} checked, all as in the store"
+    if rows:
+        print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
+    checked = f"{len(verdicts)} checked in {seconds:.1f} s"
+    summary = f"{checked}, {len(bad)} wrong" if bad else f"{checked}, all as in the store"
     print_lines(Cell(summary, BAD if bad else GOOD))

@@ -21,6 +21,8 @@
     json_facts        dataclasses as JSON and back
     progress          progress of work that takes a while, for the person who waits
     metrics           what is measured, and how the counters of several processes add up
+    service_state     which settings the service runs with, and what became of a reload
+    service_problems  what is wrong with the service beside its certificates
     readiness         whether the service as a whole can be relied on
     text              text from strangers made fit for people and logs
     did_you_mean      which site somebody meant

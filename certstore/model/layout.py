@@ -96,7 +96,9 @@ class Layout:
         self.dns_records = self.state / "dns_records.jsonl"
         """The TXT records of ours that are in DNS zones now."""
         self.worker_reports = self.state / "run"
-        """The counters that workers leave for control: the only files here that workers write."""
+        """What the service's other processes leave for control: the only files here that control does not write."""
+        self.service_report = self.worker_reports / "service.json"
+        """Which settings the service runs with, by its supervisor."""
         self.ended_workers = self.worker_reports / "ended.json"
         """The sum of the counters of all workers that have ended."""
         # What the console keeps

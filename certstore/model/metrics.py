@@ -64,6 +64,13 @@ _TABLE = (
         "Connections to web servers: idle in the pool, active with a request.",
         ("upstream", "state"),
     ),
+    Family(
+        "certedge_upstream_down",
+        Kind.GAUGE,
+        "1 for a web or mail server that can't be reached or fails its health check.",
+        ("kind", "upstream"),
+        is_greatest=True,
+    ),
     Family("certedge_events_total", Kind.COUNTER, "Refused inputs and other events, by cause.", ("cause",)),
     Family(
         "certedge_unloadable_certificates",
@@ -89,6 +96,7 @@ _TABLE = (
            ("site", "doing", "outcome")),
     Family("certedge_warnings", Kind.GAUGE,
            "Sites with a problem that warnings are sent about, by kind; each stands until it is solved.", ("kind",)),
+    Family("certedge_service_problems", Kind.GAUGE, "Problems of the service itself, by code.", ("code",)),
     Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by problem code.", ("code",)),
 )  # fmt: skip
 

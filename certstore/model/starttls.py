@@ -28,11 +28,12 @@ class Expected:
 class ClientSide:
     """`commands` are sent one by one, each after the reply to the one before; `{host}` is the client's name.
 
-    The TLS handshake follows the reply to the last command.
+    The TLS handshake follows the reply to the last command. `farewell` ends the conversation at any time.
     """
 
     greeting: Expected
     commands: tuple[tuple[str, Expected], ...]
+    farewell: str = "QUIT\r\n"
 
 
 _ANY_LINE = _pattern(b"")
@@ -54,11 +55,18 @@ CLIENT_SIDES: Mapping[ListenerKind, ClientSide] = {
         # PREAUTH is no good greeting: STARTTLS is not possible then, and every client would be in without a login.
         Expected(_ANY_LINE, _pattern(rb"\* OK\b")),
         (("edge STARTTLS\r\n", Expected(_pattern(rb"edge |\* BYE\b"), _pattern(rb"edge OK\b"))),),
+        "edge LOGOUT\r\n",
     ),
     ListenerKind.POP3: ClientSide(_POP3_OK, (("STLS\r\n", _POP3_OK),)),
     ListenerKind.SMTP: _smtp("EHLO"),
     ListenerKind.LMTP: _smtp("LHLO"),
     ListenerKind.SUBMISSION: _smtp("EHLO"),
-    ListenerKind.SIEVE: ClientSide(_SIEVE_OK, (("STARTTLS\r\n", _SIEVE_OK),)),
+    ListenerKind.SIEVE: ClientSide(_SIEVE_OK, (("STARTTLS\r\n", _SIEVE_OK),), "LOGOUT\r\n"),
 }
 """One entry for each kind with STARTTLS."""
+IMPLICIT_TLS: Mapping[ListenerKind, ClientSide] = {
+    ListenerKind.IMAPS: CLIENT_SIDES[ListenerKind.IMAP],
+    ListenerKind.POP3S: CLIENT_SIDES[ListenerKind.POP3],
+    ListenerKind.SUBMISSIONS: CLIENT_SIDES[ListenerKind.SUBMISSION],
+}
+"""One entry for each kind of mail that begins with TLS: the conversation is the same, without STARTTLS."""

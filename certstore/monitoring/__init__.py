@@ -4,5 +4,7 @@ Must not know HTTP. What is measured and when the service is ready is decided in
 
 metrics         the page `/metrics`
 readiness       the facts behind `/readyz`
+service_problems  the facts behind the service's problems: disk, settings, upstreams
+service_report  the supervisor's report: which settings run
 worker_reports  adds up the numbers of all workers, past ones included
 """

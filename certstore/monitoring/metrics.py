@@ -16,6 +16,7 @@ from types import MappingProxyType
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 
+from certstore.model.certificate.findings import Finding
 from certstore.model.metrics import FAMILIES, LATENCY_BOUNDS, Family, Kind, Sample
 from certstore.model.snapshot import MAIN
 from certstore.monitoring.worker_reports import Gathered
@@ -31,10 +32,15 @@ def render(
     now: datetime,
     events: Mapping[str, int] = MappingProxyType({}),
     warnings: Mapping[str, int] = MappingProxyType({}),
+    problems: Sequence[Finding] = (),
 ) -> bytes:
-    """`events` are those of the control process, by cause; `warnings` the matters that stand now, by kind."""
+    """`events` are those of the control process, by cause; `warnings` the matters that stand now, by kind; `problems`
+    those of the service.
+    """
     own = [Sample("certedge_events_total", (cause,), number) for cause, number in events.items()]
     own += [Sample("certedge_warnings", (kind,), number) for kind, number in warnings.items()]
+    for code, number in Counter(str(each.code) for each in problems).items():
+        own.append(Sample("certedge_service_problems", (code,), number))
     return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now)])
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from certstore.files.atomic import replace_file
 from certstore.model.layout import WORKER_REPORTS, Layout
 from certstore.model.metrics import Sample, add_up, bound_sites, lasting
+from certstore.model.service_problems import DownUpstream, ReachedUpstream
 from certstore.model.unloadable import Unloadable
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -39,6 +40,8 @@ class WorkerReport:
     journal: tuple[int, int]
     samples: tuple[Sample, ...]
     unloadable: tuple[Unloadable, ...] = ()
+    down: tuple[DownUpstream, ...] = ()
+    reached: tuple[ReachedUpstream, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class WorkerReports:
                 report = read_report(path)
                 if report is None:
                     continue
-                if now - report.at < SILENT_AFTER and _lives(report.pid):
+                if _is_living(report, now):
                     living.append(report)
                 else:
                     ended.append((path, report))
@@ -96,6 +99,17 @@ class WorkerReports:
         replace_file(self._layout.ended_workers, content, 0o600, self._layout.temporary, is_durable=False)
 
 
+def living_workers(layout: Layout, now: datetime) -> list[WorkerReport]:
+    """The reports of workers that run, for readers who collect nothing."""
+    folder = layout.worker_reports
+    found = [read_report(path) for path in sorted(folder.glob(WORKER_REPORTS))]
+    return [report for report in found if report is not None and _is_living(report, now)]
+
+
+def _is_living(report: WorkerReport, now: datetime) -> bool:
+    return now - report.at < SILENT_AFTER and _lives(report.pid)
+
+
 def read_report(path: Path) -> WorkerReport | None:
     """None if the file is not a report, or one of an incompatible version."""
     try:
@@ -109,6 +123,8 @@ def read_report(path: Path) -> WorkerReport | None:
             (int(inode), int(offset)),
             tuple(_samples(facts["samples"])),
             tuple(map(Unloadable.from_json, facts.get("unloadable", ()))),
+            tuple(map(DownUpstream.from_json, facts.get("down", ()))),
+            tuple(map(ReachedUpstream.from_json, facts.get("reached", ()))),
         )
     except _UNREADABLE:
         return None

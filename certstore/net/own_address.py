@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from certstore.model.settings.addresses import HostPort
@@ -31,20 +31,41 @@ class OwnListener:
 
 
 def own_listener(listener: ListenerSettings, trusted_proxies: Iterable[Network]) -> OwnListener:
-    """It expects a PROXY header if it trusts the address that we connect to, as this is also the one we come from."""
-    address = reachable_address(listener.listen)
-    return OwnListener(address, listener.accept_proxy_protocol and is_trusted_proxy(address.host, trusted_proxies))
+    """As the first of its addresses reaches it."""
+    return own_listeners(listener, trusted_proxies)[0]
 
 
-def reachable_address(listen: HostPort) -> HostPort:
-    """Where a client on this machine connects to reach `listen`: a wildcard address is not a destination."""
+def own_listeners(
+    listener: ListenerSettings, trusted_proxies: Iterable[Network], others: Collection[HostPort] = ()
+) -> tuple[OwnListener, ...]:
+    """By IPv6 and by IPv4, if it takes both; `others` are the addresses of all listeners.
+
+    It expects a PROXY header if it trusts the address that we connect to, as this is also the one we come from.
+    """
+    trusted = tuple(trusted_proxies)
+    return tuple(
+        OwnListener(address, listener.accept_proxy_protocol and is_trusted_proxy(address.host, trusted))
+        for address in reachable_addresses(listener.listen, others)
+    )
+
+
+def reachable_addresses(listen: HostPort, others: Collection[HostPort] = ()) -> tuple[HostPort, ...]:
+    """Where a client on this machine connects to reach `listen`: a wildcard address is not a destination.
+
+    `[::]` takes IPv4 too, unless the port's 0.0.0.0 is another listener's, and IPv4 alone on a machine without IPv6.
+    """
     try:
         address = ipaddress.ip_address(listen.host)
     except ValueError:
-        return listen
+        return (listen,)
     if not address.is_unspecified:
-        return listen
-    return HostPort("127.0.0.1" if address.version == 4 else "::1", listen.port)
+        return (listen,)
+    v4, v6 = HostPort("127.0.0.1", listen.port), HostPort("::1", listen.port)
+    if address.version == 4:
+        return (v4,)
+    if not is_local(v6.host):
+        return (v4,)
+    return (v6,) if HostPort("0.0.0.0", listen.port) in others else (v6, v4)
 
 
 def is_local(address: str) -> bool:

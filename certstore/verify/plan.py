@@ -18,7 +18,7 @@ from certstore.model.selection import select
 from certstore.model.settings.models import ListenerSettings
 from certstore.model.snapshot import ServedCertificate, SiteEntry, Snapshot
 from certstore.model.trusted_proxies import Network
-from certstore.net.own_address import own_listener
+from certstore.net.own_address import own_listeners
 from certstore.store.versions import read_versions
 from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 
@@ -43,6 +43,7 @@ class CheckResult:
         return {
             "listener": str(self.check.listener.listen),
             "kind": self.check.listener.kind.value,
+            "asked_at": str(self.check.probe.at.address),
             "server_name": self.check.probe.server_name,
             "certificate": expected.site if expected else None,
             "version": expected.version if expected else None,
@@ -60,21 +61,32 @@ def plan(
     trusted_proxies: Sequence[Network],
     now: datetime,
 ) -> Iterator[Check]:
-    """Every listener, without a server name and with each site's host. Where a version has two key pairs, an RSA-only
-    client asks too."""
+    """Every listener: https without a server name and with each site's host, mail once, as it has one certificate.
+
+    Where a version has two key pairs, an RSA-only client asks too. A listener for IPv6 and IPv4 is asked by IPv6, and
+    once by IPv4.
+    """
+    addresses = [listener.listen for listener in listeners]
+    first = entries[0].host
     for listener in listeners:
-        at = own_listener(listener, trusted_proxies)
-        if listener.kind.is_clear_text:
-            yield Check(listener, Probe(listener.kind, at, entries[0].host), None)
+        kind = listener.kind
+        at, *others = own_listeners(listener, trusted_proxies, addresses)
+        if kind.is_clear_text:
+            for each in (at, *others):
+                yield Check(listener, Probe(kind, each, first), None)
             continue
-        for server_name in (None, *(entry.host for entry in entries)):
-            expected = select(snapshot, server_name, is_mail=listener.kind.is_mail, now=now).certificate
+        asked = (first,) if kind.is_mail else (None, *(entry.host for entry in entries))
+        for server_name in asked:
+            expected = select(snapshot, server_name, is_mail=kind.is_mail, now=now).certificate
             for rsa_only in (False, True) if expected.has_rsa_pair else (False,):
-                yield Check(listener, Probe(listener.kind, at, server_name, rsa_only), expected)
+                yield Check(listener, Probe(kind, at, server_name, rsa_only), expected)
+        for each in others:
+            expected = select(snapshot, first, is_mail=kind.is_mail, now=now).certificate
+            yield Check(listener, Probe(kind, each, first), expected)
 
 
-def run_check(check: Check, chains: Chains, timeout: float) -> CheckResult:
-    """Connect, and say in words what is wrong with the answer."""
+def run_check(check: Check, chains: Chains, timeout: float, now: datetime) -> CheckResult:
+    """Connect, and say in words what is wrong with the answer. The right certificate is wrong once it has expired."""
     if check.probe.at.address.port == 0:
         return CheckResult(check, None, "the system chooses its port at each start, so it can't be found from here")
     try:
@@ -88,7 +100,17 @@ def run_check(check: Check, chains: Chains, timeout: float) -> CheckResult:
         return CheckResult(check, None, str(failure))
     except OSError as error:
         return CheckResult(check, None, f"the store can't be read: {error.filename}: {error.strerror}")
-    return CheckResult(check, fingerprint_of(served), difference(served, wanted, check.expected, chains))
+    problem = difference(served, wanted, check.expected, chains) or _out_of_date(check.expected, now)
+    return CheckResult(check, fingerprint_of(served), problem)
+
+
+def _out_of_date(expected: ServedCertificate, now: datetime) -> str | None:
+    what = f"version {expected.version} of {expected.site}, as in the store, but it"
+    if expected.not_after <= now:
+        return f"{what} expired on {expected.not_after:%Y-%m-%d %H:%M} UTC"
+    if expected.not_before > now:
+        return f"{what} is not valid before {expected.not_before:%Y-%m-%d %H:%M} UTC"
+    return None
 
 
 class Chains:

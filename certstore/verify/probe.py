@@ -1,12 +1,14 @@
 """One handshake with one listener, over implicit TLS or STARTTLS, and the certificates that it served.
 
-Nothing is verified against a CA: what counts is which certificates were served, not whether they are trusted. Knows
-nothing of stores; `plan` compares.
+Nothing is verified against a CA: what counts is which certificates were served, not whether they are trusted. A mail
+server is left as its protocol wants it, or it would log a client that broke off. Knows nothing of stores; `plan`
+compares.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import sys
@@ -14,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from certstore.model.settings.models import ListenerKind
-from certstore.model.starttls import CLIENT_SIDES, ClientSide, Expected
+from certstore.model.starttls import CLIENT_SIDES, IMPLICIT_TLS, ClientSide, Expected
 from certstore.net.own_address import OwnListener
 
 _LINE_LIMIT = 4096
 _LINES_LIMIT = 100
+_FAREWELL_LIMIT = 64 * 1024
 
 
 class ProbeFailed(Exception):
@@ -41,8 +44,12 @@ def served_chain(probe: Probe, timeout: float) -> list[bytes]:
         with contextlib.closing(probe.at.connect(timeout)) as plain:
             if probe.kind.offers_starttls:
                 start_tls(plain, CLIENT_SIDES[probe.kind])
-            with _context(probe).wrap_socket(plain, server_hostname=probe.server_name) as secure:
-                return _unverified_chain(secure)
+            with _context(rsa_only=probe.rsa_only).wrap_socket(plain, server_hostname=probe.server_name) as secure:
+                chain = _unverified_chain(secure)
+                # Whether the mail server behind the listener works is not the question.
+                with contextlib.suppress(OSError, ProbeFailed):
+                    take_leave(secure, probe.kind)
+                return chain
     except TimeoutError:
         raise ProbeFailed(f"no answer within {timeout:g} seconds") from None
     except ssl.SSLError as error:
@@ -72,11 +79,12 @@ def http_status(probe: Probe, timeout: float) -> int:
     return int(words[1])
 
 
-def _context(probe: Probe) -> ssl.SSLContext:
+@functools.lru_cache(maxsize=2)
+def _context(*, rsa_only: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    if probe.rsa_only:
+    if rsa_only:
         # TLS 1.3 negotiates signatures apart from cipher suites, and `ssl` has no call to narrow them.
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers("ECDHE+aRSA")
@@ -99,6 +107,22 @@ def start_tls(connection: socket.socket, side: ClientSide) -> None:
         command = template.format(host="certedge.invalid")
         connection.sendall(command.encode("ascii"))
         _expect(connection, reply, command.rstrip())
+
+
+def take_leave(connection: socket.socket, kind: ListenerKind) -> None:
+    """Over TLS: wait for a greeting that is due, say goodbye, and wait until the server has closed the connection.
+
+    Raises OSError or ProbeFailed when the server does not play along.
+    """
+    side = CLIENT_SIDES.get(kind) or IMPLICIT_TLS.get(kind)
+    if side is None:
+        return
+    if kind in IMPLICIT_TLS or kind is ListenerKind.SIEVE:  # RFC 5804 §2.2: it greets again over TLS
+        _expect(connection, side.greeting, "the greeting")
+    connection.sendall(side.farewell.encode("ascii"))
+    heard = 0
+    while heard < _FAREWELL_LIMIT and (data := connection.recv(4096)):
+        heard += len(data)
 
 
 def _expect(connection: socket.socket, reply: Expected, doing: str) -> None:

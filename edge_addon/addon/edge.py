@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,8 @@ class Inherited:
     """Built before the fork, so that all workers share ticket keys."""
     tally: Tally | None = field(default=None, repr=False)
     """This worker's part of the connection counts."""
+    seconds: Mapping[int, socket.socket] = field(default_factory=dict, repr=False)
+    """The second sockets of listeners that take IPv4 and IPv6 on one each, by the listener's index."""
 
 
 class Edge:
@@ -71,7 +73,7 @@ class Edge:
         self._inspector: Inspector | None = None
         self._drop_processor: DropProcessor | None = None
         self._bound: ListeningSockets | None = None
-        self._servers: dict[int, asyncio.Server] = {}
+        self._servers: dict[int, list[asyncio.Server]] = {}
         self._accept_balance: AcceptBalance | None = None
         """None when there is only one worker."""
         self._blocks_forward_proxy = False
@@ -128,37 +130,43 @@ class Edge:
         if self._bound is not None:
             self._bound.close()
 
-    async def serve(self, mode: EdgeMode) -> asyncio.Server:
-        """Accept on the socket of the mode's listener; called by its `EdgeServer`."""
+    async def serve(self, mode: EdgeMode) -> list[asyncio.Server]:
+        """Accept on the sockets of the mode's listener; called by its `EdgeServer`."""
         index = mode.index
         inherited, plane = self._inherited, self.plane
         assert inherited is not None and plane is not None, "modes are set after both"  # noqa: S101, PT018
         listener = inherited.settings.listeners[index]
         if self._inspector is not None:
             self._inspector.know_mode(listener, mode)
+        sockets = [inherited.sockets[index]]
+        if (second := inherited.seconds.get(index)) is not None:
+            sockets.append(second)
+        servers: list[asyncio.Server] = []
         try:
-            server = await plane.loop.create_server(
-                connection_factory(plane, listener), sock=inherited.sockets[index], backlog=BACKLOG
-            )
+            for each in sockets:
+                factory = connection_factory(plane, listener)
+                servers.append(await plane.loop.create_server(factory, sock=each, backlog=BACKLOG))
         except Exception as error:
             self._on_serving(error)
             raise
-        self._servers[index] = server
+        self._servers[index] = servers
         if self._accept_balance is not None:
-            self._accept_balance.watch(inherited.sockets[index])
+            for each in sockets:
+                self._accept_balance.watch(each)
         if len(self._servers) == len(inherited.settings.listeners):
             self._on_serving(None)
-        return server
+        return servers
 
     def stop_accepting(self, *, keeps_health: bool = False) -> None:
         """Close the listening sockets of this process; with `keeps_health` all but the health listeners."""
         settings = self._inherited.settings if self._inherited is not None else None
         if self._accept_balance is not None:
             self._accept_balance.stop()
-        for index, server in list(self._servers.items()):
+        for index, servers in list(self._servers.items()):
             if keeps_health and settings is not None and settings.listeners[index].kind is ListenerKind.HEALTH:
                 continue
-            server.close()
+            for server in servers:
+                server.close()
             del self._servers[index]
 
     def _serve_standalone(self, settings: Settings, base: Path) -> None:
@@ -167,7 +175,7 @@ class Edge:
         self._bound = ListeningSockets()
         self._bound.adopt(settings.listeners)
         self._drop_processor = DropProcessor.start(settings, base)
-        self._inherited = Inherited(settings, base, self._bound.listening)
+        self._inherited = Inherited(settings, base, self._bound.listening, seconds=self._bound.seconds)
         self._serve_with(self._inherited)
 
     def _serve_with(self, inherited: Inherited) -> None:

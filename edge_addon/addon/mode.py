@@ -42,7 +42,7 @@ class EdgeServer(mode_servers.AsyncioServerInstance[EdgeMode]):
     """Serves one listener. mitmproxy starts and stops it like its own servers."""
 
     async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]
-        return [await ctx.master.addons.get("edge").serve(self.mode)]
+        return list(await ctx.master.addons.get("edge").serve(self.mode))
 
     def make_top_layer(self, context: Context) -> Layer:
         """The layer for a connection of this mode: HTTP, already decrypted."""

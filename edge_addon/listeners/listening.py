@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.models import ListenerSettings
@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class ListeningSockets:
-    """`listening` holds one socket per listener of the current settings, in their order."""
+    """`listening` holds one socket per listener of the current settings, in their order.
+
+    `seconds` has, by the index of the listener, the sockets of those that take IPv4 and IPv6 on one socket each.
+    `problems` says which listeners serve only a part of what the settings say.
+    """
 
     def __init__(self, inherited: Sequence[socket.socket] = ()) -> None:
         """`inherited` are sockets of the service manager, which are used first.
@@ -29,6 +33,8 @@ class ListeningSockets:
         They always stay open: the manager has copies of them, so their addresses can't be bound again.
         """
         self.listening: tuple[socket.socket, ...] = ()
+        self.seconds: Mapping[int, socket.socket] = {}
+        self.problems: tuple[str, ...] = ()
         self._configured: dict[socket.socket, HostPort] = {}
         """The address in edge.yaml that each socket was bound for."""
         self._spares: dict[socket.socket, float] = dict.fromkeys(inherited, math.inf)
@@ -44,18 +50,20 @@ class ListeningSockets:
         `generation` is that of the newest workers so far. Raises CannotListen, and then changes nothing.
         """
         available = dict(self._available())
-        sockets, unused = open_sockets(listeners, available)
+        opened = open_sockets(listeners, available)
         spares = {}
-        for each in unused:
-            is_new = each in self.listening or not self._has_adopted
+        for each in opened.unused:
+            is_new = each in self._used() or not self._has_adopted
             if is_new and each in self._inherited:
                 name = each.getsockname()
                 log.warning("no listener in edge.yaml for the socket of the service manager on %s port %d", *name[:2])
             spares[each] = math.inf if each in self._inherited else self._spares.get(each, generation)
         self._has_adopted = True
         self._spares = spares
-        self._configured |= {each: listener.listen for each, listener in zip(sockets, listeners, strict=True)}
-        self.listening = tuple(sockets)
+        self._configured |= {each: listener.listen for each, listener in zip(opened.sockets, listeners, strict=True)}
+        self.listening, self.seconds, self.problems = opened.sockets, opened.seconds, opened.problems
+        for problem in self.problems:
+            log.error("%s", problem)
 
     def close_unused(self, oldest_listening: float) -> None:
         """Close the spares that no worker accepts on. `oldest_listening`: the oldest generation that still accepts."""
@@ -73,13 +81,16 @@ class ListeningSockets:
     def close(self) -> None:
         """Close this process's copies; workers continue to serve on theirs."""
         self.close_spares()
-        for each in self.listening:
+        for each in self._used():
             each.close()
-        self.listening = ()
+        self.listening, self.seconds = (), {}
+
+    def _used(self) -> tuple[socket.socket, ...]:
+        return (*self.listening, *self.seconds.values())
 
     def _available(self) -> Iterator[tuple[int, tuple[socket.socket, OpenSocket]]]:
-        for each in (*self.listening, *self._spares):
-            facts = socket_facts(each, self._configured.get(each))
+        for each in (*self._used(), *self._spares):
+            facts = socket_facts(each, self._configured.get(each), is_inherited=each in self._inherited)
             if facts is not None:
                 yield facts.fd, (each, facts)
             else:

@@ -2,6 +2,9 @@
 
 Open sockets may come from systemd or from earlier settings. `plan_sockets` is pure and decides; the rest of the module
 carries the plan out. A socket is bound once and stays open when workers are replaced.
+
+`[::]:443` alone takes IPv4 and IPv6. We bind one socket for it; where one of IPv4 or of IPv6 alone is open there
+already, that one stays, and a second takes the other family.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.models import ListenerSettings
@@ -27,6 +30,10 @@ class CannotListen(Exception):
     """A listener's address could not be bound; the message says which one, why, and which process has the port."""
 
 
+class _NoSuchFamily(CannotListen):
+    """The machine has no IPv6."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
     """A socket that already listens. `takes_v4`: an IPv6 wildcard that also accepts IPv4."""
@@ -37,6 +44,8 @@ class OpenSocket:
     takes_v4: bool = False
     configured: HostPort | None = None
     """The address in edge.yaml that it was bound for; identifies listeners with a host name or port 0."""
+    is_inherited: bool = False
+    """Whether the service manager bound it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +59,27 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each listener, in order, its open socket or the one to bind; and the open sockets without a listener."""
+    """For each listener, in order, its open socket or the one to bind; and the open sockets without a listener.
+
+    `seconds` has the sockets of the other family, by the index of the listener.
+    """
 
     sources: tuple[OpenSocket | Bind, ...]
     unused: tuple[OpenSocket, ...]
+    seconds: Mapping[int, OpenSocket | Bind] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A listening socket for each listener, second ones by the listener's index, and the sockets that none uses.
+
+    `problems` says of which listeners the service manager's socket serves only a part, and why.
+    """
+
+    sockets: tuple[socket.socket, ...]
+    seconds: Mapping[int, socket.socket]
+    unused: tuple[socket.socket, ...]
+    problems: tuple[str, ...]
 
 
 _MATCHES: tuple[Callable[[OpenSocket, HostPort, HostPort], bool], ...] = (
@@ -73,6 +99,11 @@ def plan_sockets(
     The same address comes first; then, for an IPv4 wildcard, an IPv6 one that takes IPv4: systemd's `ListenStream=443`.
     """
     wanted = [HostPort((resolved or {}).get(listen.host, listen.host), listen.port) for listen in listens]
+    both_families = {
+        index
+        for index, (host, port) in enumerate(wanted)
+        if host == ANY_V6 and port and HostPort(ANY_V4, port) not in wanted
+    }
     free = list(available)
     sources: dict[int, OpenSocket | Bind] = {}
     for suits in _MATCHES:
@@ -83,20 +114,34 @@ def plan_sockets(
             if found is not None:
                 sources[index] = found
                 free.remove(found)
+    seconds: dict[int, OpenSocket | Bind] = {}
+    for index in both_families:
+        port, first = wanted[index].port, sources.get(index)
+        if isinstance(first, OpenSocket) and first.takes_v4:
+            continue
+        of_v4 = next((each for each in free if (each.host, each.port) == (ANY_V4, port)), None)
+        if of_v4 is not None:
+            free.remove(of_v4)
+        if first is None and of_v4 is not None:
+            sources[index], seconds[index] = of_v4, Bind(ANY_V6, port)
+        elif first is not None:
+            seconds[index] = of_v4 or Bind(ANY_V4, port)
     for index, address in enumerate(wanted):
         takes_v4 = address.host == ANY_V6 and HostPort(ANY_V4, address.port) not in wanted
         sources.setdefault(index, Bind(address.host, address.port, takes_v4))
-    return Plan(tuple(sources[index] for index in range(len(wanted))), tuple(free))
+    return Plan(tuple(sources[index] for index in range(len(wanted))), tuple(free), seconds)
 
 
-def socket_facts(listener: socket.socket, configured: HostPort | None = None) -> OpenSocket | None:
+def socket_facts(
+    listener: socket.socket, configured: HostPort | None = None, *, is_inherited: bool = False
+) -> OpenSocket | None:
     """The facts of a socket, or None when it does not listen for TCP connections."""
     is_tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
     if not is_tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
     host, port = listener.getsockname()[:2]
     takes_v4 = host == ANY_V6 and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    return OpenSocket(listener.fileno(), host, port, takes_v4, configured)
+    return OpenSocket(listener.fileno(), host, port, takes_v4, configured, is_inherited)
 
 
 def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
@@ -113,31 +158,54 @@ def resolve_hosts(listeners: Collection[ListenerSettings]) -> dict[str, str]:
 
 def open_sockets(
     listeners: Sequence[ListenerSettings], available: Mapping[int, tuple[socket.socket, OpenSocket]]
-) -> tuple[list[socket.socket], list[socket.socket]]:
-    """A listening socket for each listener, and the available ones that no listener uses.
+) -> Opened:
+    """Open what the listeners need.
 
     `available` holds open sockets by descriptor. When an address can't be bound, the sockets bound here are closed
-    and CannotListen is raised; the available ones are not touched.
+    and CannotListen is raised; the available ones are not touched. Where only the second half of a listener is missing,
+    and the service manager has bound the first, the service can still serve: that is a problem.
     """
     plan = plan_sockets(
         [listener.listen for listener in listeners],
         [facts for _, facts in available.values()],
         resolve_hosts(listeners),
     )
-    sockets: list[socket.socket] = []
     bound: list[socket.socket] = []
+
+    def opened(listener: ListenerSettings, source: OpenSocket | Bind) -> socket.socket:
+        if isinstance(source, OpenSocket):
+            return available[source.fd][0]
+        bound.append(_bind(listener, source))
+        return bound[-1]
+
+    seconds: dict[int, socket.socket] = {}
+    problems: list[str] = []
     try:
-        for listener, source in zip(listeners, plan.sources, strict=True):
-            if isinstance(source, OpenSocket):
-                sockets.append(available[source.fd][0])
-            else:
-                bound.append(_bind(listener, source))
-                sockets.append(bound[-1])
+        sockets = tuple(map(opened, listeners, plan.sources))
+        for index, source in plan.seconds.items():
+            try:
+                seconds[index] = opened(listeners[index], source)
+            except _NoSuchFamily:
+                continue
+            except CannotListen as error:
+                first = plan.sources[index]
+                if not isinstance(first, OpenSocket) or not first.is_inherited:
+                    raise
+                problems.append(_half_served(listeners[index], first, error))
     except CannotListen:
         for each in bound:
             each.close()
         raise
-    return sockets, [available[each.fd][0] for each in plan.unused]
+    return Opened(sockets, seconds, tuple(available[each.fd][0] for each in plan.unused), tuple(problems))
+
+
+def _half_served(listener: ListenerSettings, first: OpenSocket, error: CannotListen) -> str:
+    served, missing = ("IPv4", "IPv6") if first.host == ANY_V4 else ("IPv6", "IPv4")
+    port = listener.listen.port
+    return (
+        f"the listener {listener.listen} ({listener.kind}) serves {served} only: the service manager's socket takes no"
+        f" {missing}, and {error}. In certedge.socket, write ListenStream={port} and BindIPv6Only=both"
+    )
 
 
 def _bind(listener: ListenerSettings, source: Bind) -> socket.socket:
@@ -147,6 +215,8 @@ def _bind(listener: ListenerSettings, source: Bind) -> socket.socket:
         if source.takes_v4 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             # A machine or container without IPv6: listen on all IPv4 addresses.
             return _bind(listener, Bind(ANY_V4, source.port))
+        if source == Bind(ANY_V6, source.port) and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise _NoSuchFamily(_explain(listener, error)) from error
         raise CannotListen(_explain(listener, error)) from error
 
 

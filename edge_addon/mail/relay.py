@@ -25,7 +25,7 @@ from edge_addon.mail.dialogue import (
 from edge_addon.mail.opening import Opening
 from edge_addon.mail.protocols import PROTOCOLS, MailProtocol
 from edge_addon.mail.starttls import BeforeTls
-from edge_addon.mail.upstream import UpstreamLeg
+from edge_addon.mail.upstream import TLS_FAILED, UNREACHABLE, UpstreamLeg
 from edge_addon.plane.access_log import AccessEntry
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport.channel import Channel
@@ -56,6 +56,7 @@ _WHY = {
     DRAINED: "Restarting, please try again",
     TOO_MANY_REFUSALS: "Too many refused commands",
 }
+_CANT_BE_USED = {UNREACHABLE: "it can't be reached", TLS_FAILED: "TLS with it fails"}
 _WHY_ELSE = "Mail server not available, please try again later"
 
 
@@ -214,6 +215,8 @@ class MailSession:
             self._pass_end_on()
 
     def upstream_lost(self, cause: str) -> None:
+        if cause in _CANT_BE_USED:
+            self._plane.mail_upstreams.failed(str(self._channel.listener.upstream), _CANT_BE_USED[cause])
         if self._stage is Stage.FINISHED:
             return
         is_answered = self._dialogue is None or not self._dialogue.owes_answer
@@ -301,6 +304,7 @@ class MailSession:
         self._stage = Stage.DIALOGUE
         self._opening = None
         self._upstream_duration = self._plane.loop.time() - self._opening_since
+        self._plane.mail_upstreams.works(str(self._channel.listener.upstream))
         self._touch()
         if self._dialogue is not None:
             self._perform(self._dialogue.upstream_ready(ready.greeting))

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 UNREACHABLE = "mail_upstream_unreachable"
 TLS_FAILED = "mail_upstream_tls_failed"
 GONE = "mail_upstream_gone"
+PARTING_SECONDS = 1.0
+"""How long a connection may still take to come about after its client has left."""
 
 
 class Owner(Protocol):
@@ -112,21 +114,22 @@ class UpstreamLeg(asyncio.Protocol):
     def close(self) -> None:
         """Send what was written, then close. Safe to call at any time."""
         self._owner = None
-        if self._task is not None:
-            self._task.cancel()
         if self._transport is not None:
             close_with_deadline(self._transport)
+        elif self._task is not None:
+            # The system may have connected already, and the server waits for the header: it logs one that never comes.
+            self._loop.call_later(PARTING_SECONDS, self._task.cancel)
 
     # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._owner is None:
-            self._transport.abort()
-            return
         enable_keepalive_of(transport)
         if self._header:
             self._transport.write(self._header)
+        if self._owner is None:
+            close_with_deadline(self._transport)
+            return
         if self._listener.upstream_tls is UpstreamTls.TLS:
             self.start_tls()
         else:

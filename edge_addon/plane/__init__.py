@@ -10,4 +10,5 @@ Knows no protocol and no socket.
     giving_way         which idle connections are closed near a limit
     metrics            counters of one worker
     open_files         how many open files a worker may use for connections
+    upstream_attempts  how the last connection to each mail server went
 """

@@ -32,6 +32,7 @@ from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.plane.giving_way import PAUSE_SECONDS, is_near, select_idle
 from edge_addon.plane.metrics import Metrics
 from edge_addon.plane.open_files import files_for_connections
+from edge_addon.plane.upstream_attempts import UpstreamAttempts
 from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
 from edge_addon.transport.timers import Timers
@@ -89,6 +90,7 @@ class DataPlane:
         """It drains and no other worker replaces it, so load balancers get a 503."""
         self.inspector: Inspection | None = None
         """Shows inspected requests to addons; None without mitmproxy, or when a script did not load."""
+        self.mail_upstreams = UpstreamAttempts(self.loop.time)
         self.tally = tally or ConnectionCounts(1).allocate()
         self._journal = journal
         self._pools: dict[tuple[Upstream, ...], UpstreamPool] = {}

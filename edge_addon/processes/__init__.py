@@ -8,6 +8,7 @@ Knows no protocol: a worker only runs the addon.
     forking          forks children, and the pipes between them and the supervisor
     logs             one line per event on stderr
     metrics_file     a worker's numbers, written for the control process
+    reporting        which settings run and what became of a reload, for the command line
     resource_limits  open files and core dumps
     supervisor       binds the sockets, starts the processes, keeps them alive
     systemd          socket activation and notifications

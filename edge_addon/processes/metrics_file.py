@@ -13,10 +13,15 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from certstore.model.metrics import OTHER_SITES, Sample
+from certstore.model.service_problems import DownUpstream, ReachedUpstream
+from edge_addon.http.limits import FAILED_SECONDS
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.plane.metrics import CODES
+from edge_addon.plane.upstream_attempts import RECENT_SECONDS, Attempt
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,7 @@ class MetricsFile:
         self._plane = plane
         self._path = plane.layout.worker_report(os.getpid())
         self._id = f"{os.getpid()}-{time.time_ns()}"  # a pid may be reused
+        self._down_since: dict[tuple[str, str], datetime] = {}
         self._last = ""
         self._written = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -67,6 +73,7 @@ class MetricsFile:
             "samples": [sample.to_json() for sample in samples(plane)],
             "journal": plane.journal_position,
             "is_draining": plane.is_draining,
+            **self._upstreams(),
             "unloadable": [each.to_json() for each in plane.unloadable()[:UNLOADABLE]],
         }
         text = json.dumps(facts, separators=(",", ":"))[1:]
@@ -85,6 +92,35 @@ class MetricsFile:
             self._written = -HEARTBEAT_SECONDS
             return
         self._last, self._written = text, now
+
+    def _upstreams(self) -> dict[str, object]:
+        """Which servers behind the edge are down, and which have been reached lately, for workers who know less."""
+        now, clock = self._plane.loop.time(), datetime.now(UTC)
+        down, reached = [], []
+        for kind, attempt in islice(attempts(self._plane), UPSTREAMS):
+            at = (clock - timedelta(seconds=now - attempt.at)).replace(microsecond=0)
+            if attempt.reason:
+                since = self._down_since.setdefault((kind, attempt.server), at)
+                down.append(DownUpstream(kind, attempt.server, attempt.reason, since, at).to_json())
+            else:
+                self._down_since.pop((kind, attempt.server), None)
+                reached.append(ReachedUpstream(kind, attempt.server, at).to_json())
+        return {"down": down, "reached": reached}
+
+
+def attempts(plane: DataPlane) -> Iterator[tuple[str, Attempt]]:
+    """How the last connection to each web and mail server went, where that was lately, with its kind."""
+    now = plane.loop.time()
+    for server in plane.upstream_servers():
+        failed_at = server.failed_until - FAILED_SECONDS
+        if server.is_unhealthy:
+            yield "web", Attempt(server.name, now, "it fails its health check")
+        elif server.failed_until and now - failed_at < RECENT_SECONDS:
+            yield "web", Attempt(server.name, failed_at, server.failure)
+        elif now - server.worked_at < RECENT_SECONDS:
+            yield "web", Attempt(server.name, server.worked_at, "")
+    for attempt in plane.mail_upstreams.recent():
+        yield "mail", attempt
 
 
 def samples(plane: DataPlane) -> Iterator[Sample]:
@@ -109,6 +145,9 @@ def samples(plane: DataPlane) -> Iterator[Sample]:
     for cause, value in plane.counters.items():
         yield Sample("certedge_events_total", (cause,), value)
     yield from _pools(plane)
+    for kind, attempt in islice(attempts(plane), UPSTREAMS):
+        if attempt.reason:
+            yield Sample("certedge_upstream_down", (kind, attempt.server), 1)
     yield Sample("certedge_unloadable_certificates", (), len(plane.contexts.unloadable))
     yield Sample("certedge_snapshot_sites", (), len(plane.snapshot.sites))
     yield Sample("certedge_snapshot_age_seconds", (), round(max(0.0, plane.loop.time() - plane.journal_read_at), 1))

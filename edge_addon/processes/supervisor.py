@@ -13,13 +13,13 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from certstore.model.layout import Layout
+from certstore.model.service_state import Verdict
 from certstore.model.settings.models import Settings
 from edge_addon.addon.edge import Inherited
 from edge_addon.listeners.listening import ListeningSockets
@@ -27,6 +27,7 @@ from edge_addon.listeners.sockets import CannotListen
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
 from edge_addon.processes import control_process, forking, logs, resource_limits, worker
 from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Stop
+from edge_addon.processes.reporting import Reporting
 from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
 from edge_addon.settings_file import BadSettings, load_settings
 from edge_addon.transport.tls_contexts import ContextCache
@@ -50,14 +51,14 @@ def run(config: Path) -> int:
     try:
         settings = load_settings(config)
     except BadSettings as error:
-        print(error, file=sys.stderr)  # noqa: T201  the output of a command, not an event
+        logs.print_error(str(error))
         return 2
     resource_limits.raise_limits(settings.limits.connections)
     sockets = ListeningSockets(take_sockets(os.environ))
     try:
         sockets.adopt(settings.listeners)
     except CannotListen as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        logs.print_error(str(error))
         return 1
     supervisor = Supervisor(config, settings, sockets, Notifier(os.environ))
     with supervisor.signals_handled():
@@ -73,12 +74,15 @@ class Supervisor:
         self._settings = settings
         self._sockets = sockets
         self._notifier = notifier
+        self._reporting = Reporting(config)
         self._selector = selectors.DefaultSelector()
         self._lifeline = forking.Lifeline()
         # The last snapshot is served immediately, while control compares it with the disk.
         self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
+        self._is_refused = False
+        """Whether edge.yaml could not be used at the last reload."""
         self._contexts = self._make_contexts()
         self._connection_counts = ConnectionCounts()
         self._tallies: dict[int, Tally] = {}
@@ -105,6 +109,8 @@ class Supervisor:
     def run(self) -> None:
         """Run until every process has ended after a stop."""
         log.info("starting %s", self._describe())
+        self._reporting.begin()
+        self._reporting.applied(self._settings, self._sockets.problems)
         # Children share the memory of everything imported so far, as long as the collector does not touch it.
         gc.collect()
         gc.freeze()
@@ -115,6 +121,7 @@ class Supervisor:
             if self._fleet.has_ended:
                 break
             self._wait()
+        self._reporting.close()
         log.info("stopped")
 
     # Doing what the fleet decides.
@@ -128,6 +135,7 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
+        seconds = self._sockets.seconds
         contexts = self._contexts
         if slot.role is Role.WORKER:
             contexts.warm(settings.tls.shared_sites)
@@ -139,7 +147,7 @@ class Supervisor:
                 self._sockets.close()
                 return control_process.run(parent, settings, base)
             self._sockets.close_spares()
-            return worker.run(parent, Inherited(settings, base, sockets, contexts, tally))
+            return worker.run(parent, Inherited(settings, base, sockets, contexts, tally, seconds))
 
         try:
             child = forking.fork(f"edge-{slot.role}", main, self._lifeline, self._release)
@@ -238,6 +246,7 @@ class Supervisor:
         log.info("reloading %s", self._config)
         self._notifier.reloading()
         self._is_announced = False
+        self._reporting.begin()
         try:
             settings = load_settings(self._config)
             if self._settings.listeners and not settings.listeners:
@@ -248,10 +257,14 @@ class Supervisor:
             self._sockets.adopt(settings.listeners, self._fleet.generation)
         except (BadSettings, CannotListen) as error:
             log.error("keeping the previous settings: %s", error)
+            self._reporting.ended(Verdict.REFUSED, str(error))
+            self._is_refused = True
             return
+        self._is_refused = False
         before, self._settings = self._settings, settings
         if (before.tls, before.http, before.store) != (settings.tls, settings.http, settings.store):
             self._contexts = self._make_contexts()  # otherwise TLS sessions survive the reload
+        self._reporting.applied(settings, self._sockets.problems)
         self._fleet.reload(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
 
     def _stop(self) -> None:
@@ -276,7 +289,11 @@ class Supervisor:
             "" if self._fleet.is_complete else ", without control: no certificate is installed, ordered or renewed"
         )
         log.info("serving %s%s", self._describe(), missing)
-        self._notifier.notify("READY=1", f"STATUS=serving {self._describe()}{missing}")
+        refused = "; the last reload was refused" if self._is_refused else ""
+        self._notifier.notify("READY=1", f"STATUS=serving {self._describe()}{missing}{refused}")
+        if not self._is_refused:
+            verdict = Verdict.INCOMPLETE if missing else Verdict.SERVING
+            self._reporting.ended(verdict, f"serving {self._describe()}{missing}")
 
     def _describe(self) -> str:
         listeners = ", ".join(f"{each.kind} on {each.listen}" for each in self._settings.listeners) or "no listener"

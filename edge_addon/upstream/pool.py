@@ -56,6 +56,11 @@ class Server:
         self.idle: dict[UpstreamConnection, None] = {}
         self.active = 0
         self.failed_until = 0.0
+        """0 after a connection that succeeded."""
+        self.worked_at = -math.inf
+        """When the last connection succeeded."""
+        self.failure = ""
+        """Why the last connection could not be made."""
         self.is_unhealthy = False
         """The result of its last health check, if it has one."""
         self.is_retired = False
@@ -167,6 +172,7 @@ class Server:
         """Prefer other servers for a while. Logged once per outage, not once per request."""
         if not self.failed_until:
             logger.warning("upstream %s can't be reached: %s", self.name, str(error) or type(error).__name__)
+        self.failure = str(error) or type(error).__name__
         self.failed_until = self._time() + FAILED_SECONDS
 
     def _make(self) -> UpstreamConnection:
@@ -341,7 +347,7 @@ class UpstreamPool:
                 # An unexpected error must not leave a request waiting.
                 logger.exception("connecting to %s", server.name)
                 break
-            server.failed_until = 0.0
+            server.failed_until, server.worked_at = 0.0, self._time()
             opening.has_connection = True
             connection.usage = opening.usage
             opening.waiter.connected(connection)

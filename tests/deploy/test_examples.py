@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from certstore.model.settings.loading import parse_settings
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CERTEDGE = Path(sys.executable).with_name("certedge")
 EXAMPLES = sorted(DEPLOY.glob("*/*.yaml"))
@@ -25,6 +27,12 @@ def test_there_are_examples() -> None:
 def test_example_is_accepted(path: Path) -> None:
     run = check_config(path)
     assert (run.returncode, json.loads(run.stdout)["errors"]) == (0, []), run.stderr
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_example_serves_ipv6_wherever_it_serves_ipv4(path: Path) -> None:
+    listens = [listener.listen for listener in parse_settings(path.read_text(), str(path)).listeners]
+    assert {listen.host for listen in listens} <= {"::", "127.0.0.1"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)

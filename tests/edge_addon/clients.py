@@ -19,8 +19,8 @@ REQUEST = b"GET /some/page HTTP/1.1\r\nHost: edge.test\r\n\r\n"
 class Client:
     """One keep-alive connection to a clear-text listener, which answers every request with a redirect."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), timeout=60)
         self.port = self.socket.getsockname()[1]
 
     def ask(self) -> bytes:

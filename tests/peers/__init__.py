@@ -42,6 +42,7 @@ PEERS = {
     "postfix": Peer("postfix", ("postfix",)),
     "chromium": Peer("chromium", ("chromium",)),
     "curl": Peer("curl", ("curl",)),
+    "debootstrap": Peer("debootstrap", ("debootstrap",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
     "named": Peer("named", ("bind9",)),

@@ -1,4 +1,4 @@
-"""A machine of its own under its own systemd: this one's files, of which it sees a copy that it may change.
+"""A machine of its own under its own systemd, with a copy of the files of this one or of another tree.
 
     with booted_systemd(folder) as machine:
         machine.put("etc/systemd/system/demo.service", "[Service]\\nExecStart=/bin/true\\n")
@@ -34,6 +34,8 @@ class Machine:
         """Write a file; `path` without a slash at the start."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_symlink():
+            target.unlink()  # an absolute link would lead to a file of this machine
         target.write_text(content, encoding="utf-8")
         return target
 
@@ -44,15 +46,22 @@ class Machine:
         assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
         return run.stdout
 
+    def run_here(self, *command: str) -> str:
+        """Run a program of this machine in the network of that one, and return what it prints."""
+        inside = ["nsenter", "--target", str(self.pid), "--net", *command]
+        run = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60)
+        assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
+        return run.stdout
+
     def journal(self, unit: str) -> str:
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
 
 
 @contextlib.contextmanager
-def booted_systemd(folder: Path) -> Iterator[Machine]:
+def booted_systemd(folder: Path, tree: Path = Path("/")) -> Iterator[Machine]:
     """Boot up to basic.target; services start only when a test starts them."""
     nspawn = require_peer("systemd-nspawn")
-    with _copied_root(folder) as root:
+    with _copied_root(folder, tree) as root:
         command = [
             str(nspawn), "--boot", f"--directory={root}", "--private-network", "--register=no", "--keep-unit",
             "--console=pipe", "--link-journal=no", f"--machine=test-{os.getpid()}", "--", "--unit=basic.target",
@@ -68,7 +77,7 @@ def booted_systemd(folder: Path) -> Iterator[Machine]:
 
 
 @contextlib.contextmanager
-def _copied_root(folder: Path) -> Iterator[Path]:
+def _copied_root(folder: Path, tree: Path) -> Iterator[Path]:
     layers = folder / "layers"
     layers.mkdir()
     if os.geteuid() != 0:
@@ -78,7 +87,7 @@ def _copied_root(folder: Path) -> Iterator[Path]:
         upper, work, root = (layers / name for name in ("upper", "work", "root"))
         for each in (upper, work, root):
             each.mkdir()
-        options = f"lowerdir=/,upperdir={upper},workdir={work}"
+        options = f"lowerdir={tree},upperdir={upper},workdir={work}"
         mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)], check=False)
         if mounted.returncode != 0:
             do_without("a booted systemd (the kernel has no overlayfs)")

@@ -11,10 +11,12 @@ from certstore.admin.actions.action import Actions, Actor
 from certstore.control.commands.on_network import accounts_of
 from certstore.control.commands.requests import RegisterAccountsRequest, TestMailRequest
 from certstore.control.commands.results import AccountFacts, AccountsResult, MailResult
+from certstore.model.certificate.findings import Finding
 from certstore.model.console.authorization import Action
 from certstore.model.layout import WORKER_REPORTS
 from certstore.model.settings.models import Settings
 from certstore.model.unloadable import Unloadable
+from certstore.monitoring.service_problems import current_service_problems
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
 
 
@@ -40,6 +42,7 @@ class ServiceFacts:
     settings: Settings
     accounts: tuple[AccountFacts, ...]
     workers: tuple[WorkerFacts, ...]
+    problems: tuple[Finding, ...] = ()
 
 
 def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
@@ -47,7 +50,14 @@ def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
     actions.check(actor, Action.SERVICE_VIEW)
     upkeep = actions.context.upkeep()
     accounts = accounts_of(upkeep).accounts if upkeep is not None else ()
-    return ServiceFacts(actions.context.settings, accounts, list_workers(actions, actor))
+    workers, problems = list_workers(actions, actor), list_problems(actions, actor)
+    return ServiceFacts(actions.context.settings, accounts, workers, problems)
+
+
+def list_problems(actions: Actions, actor: Actor) -> tuple[Finding, ...]:
+    """What is wrong with the service beside its certificates."""
+    actions.check(actor, Action.SERVICE_VIEW)
+    return current_service_problems(actions.context.writer.layout, actions.context.clock())
 
 
 def list_workers(actions: Actions, actor: Actor) -> tuple[WorkerFacts, ...]:

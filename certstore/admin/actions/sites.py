@@ -168,10 +168,11 @@ def verify_site(actions: Actions, actor: Actor, site: str) -> list[CheckResult]:
     context = actions.context
     snapshot = context.writer.snapshot()
     settings = context.settings
-    every = plan(settings.listeners, snapshot, [entry], settings.trusted_proxies, context.clock())
+    now = context.clock()
+    every = plan(settings.listeners, snapshot, [entry], settings.trusted_proxies, now)
     checks = [check for check in every if check.probe.server_name is not None]
     if not checks:
         raise RequestFailed(Fault.INVALID, "edge.yaml has no listeners", "add some under `listeners:`")
     chains = Chains(context.writer.layout)
     with ThreadPoolExecutor(_HANDSHAKES_AT_ONCE, thread_name_prefix="handshake") as pool:
-        return list(pool.map(lambda check: run_check(check, chains, HANDSHAKE_SECONDS), checks))
+        return list(pool.map(lambda check: run_check(check, chains, HANDSHAKE_SECONDS, now), checks))

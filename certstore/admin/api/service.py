@@ -51,6 +51,7 @@ def service_json(facts: ServiceFacts) -> dict[str, Any]:
             }
             for worker in facts.workers
         ],
+        "problems": [each.to_json() for each in facts.problems],
     }
 
 

@@ -16,9 +16,11 @@ from certstore.admin.http.identity import find_actor
 from certstore.control.upkeep import Upkeep
 from certstore.model.console.authorization import Action
 from certstore.model.notify.warnings import MatterKind
+from certstore.model.service_problems import UNREADY
 from certstore.model.snapshot import MAIN
 from certstore.monitoring.metrics import CONTENT_TYPE, render
 from certstore.monitoring.readiness import current_readiness
+from certstore.monitoring.service_problems import current_service_problems
 from certstore.monitoring.worker_reports import WorkerReports
 from certstore.store.status import status
 
@@ -39,27 +41,31 @@ def probe_routes(actions: Actions) -> APIRouter:
             )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
-        page = render(
-            status(context.writer, now), reports.collect(now), now, _events(actions), _warnings(context.upkeep(), now)
-        )
+        workers = reports.collect(now)
+        problems = current_service_problems(context.writer.layout, now, workers.workers)
+        warnings = _warnings(context.upkeep(), now)
+        page = render(status(context.writer, now), workers, now, _events(actions), warnings, problems)
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")
     def readyz() -> Response:
         now = context.clock()
         upkeep = context.upkeep()
+        workers = reports.collect(now).workers
         readiness = current_readiness(
             context.settings,
             context.writer.layout,
             context.writer.site(MAIN).certificate,
-            reports.collect(now).workers,
+            workers,
             now,
             is_maintenance_stalled=upkeep is None or upkeep.maintenance.is_stalled(now),
             overdue=upkeep.maintenance.overdue(now) if upkeep is not None else {},
         )
+        found = current_service_problems(context.writer.layout, now, workers)
         problems = [{"code": code.value, "message": words} for code, words in readiness.problems]
-        facts = {"status": "ready" if readiness.ok else "not ready", "problems": problems}
-        return JSONResponse(facts, 200 if readiness.ok else 503, headers={"Cache-Control": "no-store"})
+        problems += [each.to_json() for each in found if each.code in UNREADY]
+        facts = {"status": "not ready" if problems else "ready", "problems": problems}
+        return JSONResponse(facts, 503 if problems else 200, headers={"Cache-Control": "no-store"})
 
     return router
 

@@ -66,6 +66,7 @@ def overview(
         address=lambda **changes: _address(given, changes),
         ca_check=visit.actions.reachability.latest() if sees_service else None,
         workers=service.list_workers(visit.actions, visit.actor) if sees_service else [],
+        service_problems=service.list_problems(visit.actions, visit.actor) if sees_service else [],
         generation=visit.actions.index.view().generation,
         orders=list(Order),
     )

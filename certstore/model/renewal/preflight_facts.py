@@ -46,11 +46,12 @@ class Answer(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ProbeFacts:
     """One address of a name, and the port that was asked last. What another server said is nobody's business: a name's
-    owner could point it at any server."""
+    owner could point it at any server. `is_own`: this machine has the address."""
 
     address: str
     answer: Answer
     port: int = 80
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,8 @@ def _probe_finding(name: str, probe: ProbeFacts) -> PreflightFinding | None:
         return None
     if probe.answer is Answer.NOT_ASKED:
         return _not_asked(name, probe.address)
+    if probe.is_own and probe.answer is Answer.REFUSED:
+        return _own_without_listener(name, probe)
     is_private = not is_public(probe.address)
     # Of a server in the operator's own network the owner of a name learns no more than that.
     answer = probe.answer if probe.answer in _UNANSWERED or not is_private else Answer.WRONG
@@ -175,6 +177,18 @@ def _probe_finding(name: str, probe: ProbeFacts) -> PreflightFinding | None:
         remedy += " As the address is private, the CA may see another one, so it is asked anyway."
     severity = Severity.DOUBTFUL if is_private else Severity.FATAL
     return PreflightFinding(f"address_{answer}", severity, message, remedy, Cause.WRONG_ANSWER, name)
+
+
+def _own_without_listener(name: str, probe: ProbeFacts) -> PreflightFinding:
+    """The CA is bound to see the same: no network lies between this server and itself."""
+    address, port = probe.address, probe.port
+    message = f"{name} has the address {address}, which is this server's, but nothing listens there on port {port}"
+    host = f"[{address}]" if ":" in address else address
+    remedy = (
+        f'Add a listener for it to edge.yaml: {{kind: http, listen: "[::]:{port}"}} takes IPv6 and IPv4,'
+        f' "{host}:{port}" this address alone.'
+    )
+    return PreflightFinding("address_without_listener", Severity.FATAL, message, remedy, Cause.CONNECTION, name)
 
 
 def _not_asked(name: str, address: str) -> PreflightFinding:

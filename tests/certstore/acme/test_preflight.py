@@ -439,3 +439,10 @@ def test_directory_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("NO_PROXY", "")
     assert at_directory("https://ca.example/dir").step is DirectoryStep.PROXY
+
+
+def test_own_address_that_no_listener_takes_is_known_as_such(scene: Scene) -> None:
+    scene.point("b.test", "127.0.0.3")
+    scene.targets = ProbeTargets(is_local=is_local, allows_private=True)
+    (finding,) = scene.check("b.test")
+    assert (finding.code, finding.severity) == ("address_without_listener", Severity.FATAL)

@@ -33,7 +33,7 @@ def test_the_facts_have_the_agreed_shape(folder: Path) -> None:
     install_for(folder, 80)
     ran = certedge(folder, "status", "--json")
     assert ran.code == 0, ran.out
-    assert set(ran.json) == {"control", "sites", "ignored"}
+    assert set(ran.json) == {"control", "service", "sites", "ignored"}
     by_site = {each["site"]: each for each in ran.json["sites"]}
     assert list(by_site) == ["main", HOST]
     assert set(by_site[HOST]) == {

@@ -1,7 +1,9 @@
 """Against a real `certedge run` with a real Dovecot behind its mail listeners."""
 
+import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.ports import free_port
 from tests.running import MAIN_HOST, RunningEdge, Site, running_edge
 
 OWN, PAIR, WITHOUT = "webmail.client-a.test", "webmail.client-b.test", "webmail.client-c.test"
+LATE = "webmail.client-d.test"
 CA = CertificateAuthority()
 
 pytestmark = pytest.mark.peer
@@ -61,7 +64,7 @@ def test_an_edge_that_serves_its_store_is_found_right_on_every_listener(edge: Ru
     assert asked["https", OWN]["certificate"] == OWN
     assert asked["https", OWN]["served_fingerprint"] == asked["https", OWN]["fingerprint"]
     for kind in mail:
-        assert asked[kind, OWN]["certificate"] == "main"
+        assert [check["certificate"] for check in checks if check["kind"] == kind] == ["main"]
     assert asked["https", None]["certificate"] == asked["https", WITHOUT]["certificate"] == "main"
 
 
@@ -89,8 +92,28 @@ def test_a_note_says_that_no_service_runs_if_nothing_answers(tmp_path: Path) -> 
 def test_plain_output_has_a_line_for_each_check_and_a_sum(edge: RunningEdge) -> None:
     lines = verify(edge).out.splitlines()
     assert lines[0].split() == ["listener", "address", "server", "name", "expected", "result"]
-    assert lines[-1] == f"{len(lines) - 2} checked, all as in the store"
+    assert re.fullmatch(rf"{len(lines) - 2} checked in \d+\.\d s, all as in the store", lines[-1])
     assert all(line.endswith("  ok") for line in lines[1:-1])
+
+
+def test_only_problems_are_shown_on_request(edge: RunningEdge, copied: Path) -> None:
+    (line,) = verify(edge, "--problems").out.splitlines()
+    assert line.endswith("all as in the store")
+    install(copied, OWN, CA.issue(OWN))
+    asked = certedge(copied, "verify", "--problems", "--json").json
+    assert [check["server_name"] for check in asked["checks"]] == [OWN]
+    assert (asked["wrong"], asked["checked"] > 1) == (1, True)
+
+
+def test_both_families_are_asked(edge: RunningEdge, copied: Path) -> None:
+    """The listener is there for IPv4 only."""
+    port = edge.port("https")
+    (copied / "edge.yaml").write_text(yaml.safe_dump({"listeners": [{"kind": "https", "listen": f"[::]:{port}"}]}))
+    checks = certedge(copied, "verify", "--site", OWN, "--json").json["checks"]
+    assert {check["asked_at"]: check["problem"] for check in checks} == {
+        f"[::1]:{port}": "Connection refused",
+        f"127.0.0.1:{port}": None,
+    }
 
 
 @pytest.fixture
@@ -131,6 +154,18 @@ def test_the_right_certificate_with_another_chain_is_found(copied: Path, edge: R
     (copied / "leaf.pem").write_bytes(leaf_alone)
     assert certedge(copied, "cert", "install", OWN, "--pem", "leaf.pem").code == 0
     assert wrong(certedge(copied, "verify", "--json"))[OWN].startswith("the right certificate, but with 1 instead of 0")
+
+
+def test_an_expired_certificate_is_wrong_even_if_it_is_the_right_one(edge: RunningEdge) -> None:
+    end = datetime.now(UTC) - timedelta(days=1)
+    expired = CA.issue(LATE, not_before=end - timedelta(days=90), not_after=end)
+    add_site(edge.folder, LATE)
+    install(edge.folder, LATE, expired)
+    wait_for(lambda: edge.fingerprint("https", LATE) == expired.fingerprint, "the expired certificate")
+    ran = verify(edge, "--site", LATE, "--json")
+    assert ran.code == 3
+    assert f"version 1 of {LATE}, as in the store, but it expired on " in wrong(ran)[LATE]
+    assert certedge(edge.folder, "site", "remove", LATE, "--yes").code == 0
 
 
 def test_a_listener_where_nobody_listens_is_a_problem(copied: Path) -> None:

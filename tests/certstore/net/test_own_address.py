@@ -6,22 +6,33 @@ import pytest
 
 from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.models import ListenerSettings
-from certstore.net.own_address import PROXY_V2_LOCAL, OwnListener, is_local, own_listener, reachable_address
+from certstore.net.own_address import PROXY_V2_LOCAL, OwnListener, is_local, own_listener, reachable_addresses
 from tests.ports import listening_socket
 
 
 @pytest.mark.parametrize(
     ("listen", "reached"),
     [
-        (HostPort("0.0.0.0", 443), HostPort("127.0.0.1", 443)),
-        (HostPort("::", 443), HostPort("::1", 443)),
-        (HostPort("192.0.2.7", 443), HostPort("192.0.2.7", 443)),
-        (HostPort("mail.edge.test", 443), HostPort("mail.edge.test", 443)),
+        (HostPort("0.0.0.0", 443), ["127.0.0.1"]),
+        (HostPort("::", 443), ["::1", "127.0.0.1"]),
+        (HostPort("192.0.2.7", 443), ["192.0.2.7"]),
+        (HostPort("mail.edge.test", 443), ["mail.edge.test"]),
     ],
     ids=str,
 )
-def test_wildcard_address_is_reached_by_loopback(listen: HostPort, reached: HostPort) -> None:
-    assert reachable_address(listen) == reached
+def test_wildcard_address_is_reached_by_loopback(listen: HostPort, reached: list[str]) -> None:
+    assert reachable_addresses(listen) == tuple(HostPort(host, 443) for host in reached)
+
+
+def test_ipv6_wildcard_takes_no_ipv4_where_another_listener_does() -> None:
+    v6, v4 = HostPort("::", 443), HostPort("0.0.0.0", 443)
+    assert reachable_addresses(v6, [v6, v4]) == (HostPort("::1", 443),)
+    assert reachable_addresses(v6, [v6, HostPort("0.0.0.0", 80)]) == (HostPort("::1", 443), HostPort("127.0.0.1", 443))
+
+
+def test_machine_without_ipv6_is_reached_by_ipv4_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("certstore.net.own_address.is_local", lambda address: address != "::1")
+    assert reachable_addresses(HostPort("::", 443)) == (HostPort("127.0.0.1", 443),)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,16 @@ def test_https_is_asked_without_a_name_with_each_host_and_as_an_rsa_client_where
     assert asked == [(None, False, MAIN), ("main.test", False, MAIN), ("a.test", False, "a"), ("a.test", True, "a")]
 
 
-def test_mail_is_always_on_the_main_certificate() -> None:
-    assert {check.expected and check.expected.site for check in checks("imaps")} == {MAIN}
+def test_mail_is_asked_once_for_the_main_certificate() -> None:
+    (check,) = checks("imaps")
+    assert (check.expected and check.expected.site, check.probe.server_name) == (MAIN, "main.test")
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "imaps"])
+def test_a_listener_for_both_families_is_asked_by_both(kind: str) -> None:
+    every = [check.probe.at.address.host for check in checks(kind, "[::]:443")]
+    assert every.count("127.0.0.1") == 1
+    assert set(every) == {"::1", "127.0.0.1"}
 
 
 def test_clear_text_only_has_to_answer() -> None:
@@ -56,7 +64,7 @@ def test_listener_that_trusts_this_machine_is_sent_a_header() -> None:
 
 
 def test_port_of_the_systems_choice_can_not_be_checked() -> None:
-    result = run_check(checks("https", "127.0.0.1:0")[0], cast(Chains, None), 1.0)
+    result = run_check(checks("https", "127.0.0.1:0")[0], cast(Chains, None), 1.0, NOW)
     assert result.problem is not None
     assert "chooses its port" in result.problem
 

@@ -13,6 +13,7 @@ from certstore.model.settings.models import ListenerKind
 from certstore.net.own_address import OwnListener
 from certstore.verify.probe import Probe, ProbeFailed, http_status, served_chain
 from tests.certificates import CertificateAuthority, Issued
+from tests.deadlines import wait_for
 from tests.peers.dovecot import Dovecot, running_dovecot
 from tests.peers.postfix import Postfix, running_postfix
 from tests.ports import free_port, listening_socket
@@ -54,6 +55,25 @@ def test_dovecot_serves_its_whole_chain(dovecot: Dovecot, kind: str) -> None:
 )
 def test_postfix_serves_its_whole_chain(postfix: Postfix, kind: str, port: str) -> None:
     assert served_chain(probe(ListenerKind(kind), getattr(postfix.ports, port)), TIMEOUT) == whole_chain(CERTIFICATE)
+
+
+@pytest.mark.parametrize("kind", ["imap", "imaps", "pop3", "sieve"])
+def test_dovecot_logs_a_client_that_took_its_leave(dovecot: Dovecot, kind: str) -> None:
+    before = len(dovecot.log)
+    served_chain(probe(ListenerKind(kind), getattr(dovecot.ports, kind)), TIMEOUT)
+    wait_for(lambda: "-login: " in dovecot.log[before:], "the entry in Dovecot's log")
+    assert "by logging out" in dovecot.log[before:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "port"), [("smtp", "smtp"), ("submission", "submission"), ("submissions", "smtp_tls")]
+)
+def test_postfix_logs_a_client_that_took_its_leave(postfix: Postfix, kind: str, port: str) -> None:
+    before = len(postfix.log)
+    served_chain(probe(ListenerKind(kind), getattr(postfix.ports, port)), TIMEOUT)
+    wait_for(lambda: "disconnect from" in postfix.log[before:], "the entry in Postfix's log")
+    assert "quit=1" in postfix.log[before:]
+    assert "lost connection" not in postfix.log[before:]
 
 
 def test_without_the_header_that_a_listener_waits_for_there_is_no_handshake(dovecot: Dovecot) -> None:

@@ -81,6 +81,25 @@ def test_an_inherited_socket_is_used_and_one_without_a_listener_is_reported_and_
     sockets.close()
 
 
+def test_a_listener_for_ipv4_that_becomes_one_for_both_keeps_its_socket_and_gets_another() -> None:
+    with listening_socket("0.0.0.0") as probe:
+        port = probe.getsockname()[1]
+    sockets = ListeningSockets()
+    sockets.adopt([_listener(f"0.0.0.0:{port}")])
+    (before,) = sockets.listening
+    sockets.adopt([_listener(f"[::]:{port}")], 1)
+    assert sockets.listening == (before,)
+    with socket.create_connection(("::1", port), timeout=5):
+        sockets.seconds[0].accept()[0].close()
+    second = sockets.seconds[0]
+    sockets.adopt([_listener(f"0.0.0.0:{port}")], 2)
+    assert sockets.listening == (before,)
+    sockets.close_unused(3)
+    assert not _is_open(second)
+    sockets.close()
+    assert not _is_open(before)
+
+
 def test_an_inherited_socket_that_does_not_listen_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         sockets = ListeningSockets([datagrams])

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from certstore.model.settings.models import ListenerSettings
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.mail.opening import UPSTREAM_PIPELINED, UPSTREAM_WITHOUT_STARTTLS
-from edge_addon.mail.upstream import TLS_FAILED
+from edge_addon.mail.upstream import TLS_FAILED, UpstreamLeg
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.mail.edge import (
     CA,
@@ -29,6 +30,7 @@ from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import stands_still
 from tests.loops import in_loop
 from tests.peers.tls_server import TlsConnection, TlsServer
+from tests.ports import listening_socket
 
 NAME = "mail.internal.test"
 
@@ -282,3 +284,33 @@ def test_nothing_is_lost_when_the_upstream_ends_while_the_client_does_not_read(t
 
 def _unsent(connection: ClientConnection) -> int:
     return connection._transport.get_write_buffer_size()
+
+
+class Nobody:
+    """The session of a client that has left."""
+
+    def upstream_connected(self) -> None: ...
+    def upstream_secured(self) -> None: ...
+    def upstream_received(self, data: bytes) -> None: ...
+    def upstream_lost(self, cause: str) -> None: ...
+    def upstream_full(self, *, is_full: bool) -> None: ...
+
+
+@in_loop
+async def test_an_upstream_gets_its_header_even_if_the_client_leaves_while_the_edge_connects(tmp_path: Path) -> None:
+    """The system has connected already, and a server that waits for the header would log its absence."""
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 143\r\n"
+    loop = asyncio.get_running_loop()
+    with listening_socket() as server:
+        server.setblocking(False)
+        upstream = f"127.0.0.1:{server.getsockname()[1]}"
+        settings = ListenerSettings.model_validate({"kind": "imap", "listen": "127.0.0.1:0", "upstream": upstream})
+        leg = UpstreamLeg(Nobody(), loop, settings, tmp_path)
+        leg.open(header)
+        leg.close()
+        connection, _ = await loop.sock_accept(server)
+        with connection:
+            received = b""
+            while data := await loop.sock_recv(connection, 4096):
+                received += data
+    assert received == header

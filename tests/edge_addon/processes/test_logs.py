@@ -53,3 +53,34 @@ def test_lines_have_time_process_level_and_text_and_mitmproxy_only_warns() -> No
         "worker 1 WARNING a warning of mitmproxy",
     ]
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} ", line) for line in lines)
+
+
+JOURNAL = """
+import logging, os, sys
+from edge_addon.processes import logs
+status = os.fstat(2)
+os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino if len(sys.argv) < 2 else 1}"
+logs.configure("worker 1")
+log = logging.getLogger("x")
+log.info("serving")
+log.warning("two\\nlines")
+log.error("bad")
+logs.print_error("the end")
+"""
+
+
+def test_journal_gets_the_priority_of_each_line_and_no_time() -> None:
+    ended = subprocess.run([sys.executable, "-c", JOURNAL], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr.splitlines() == [
+        "<6>worker 1 INFO serving",
+        "<4>worker 1 WARNING two",
+        "<4>    lines",
+        "<3>worker 1 ERROR bad",
+        "<3>the end",
+    ]
+
+
+def test_inherited_variable_does_not_make_another_file_the_journal() -> None:
+    ended = subprocess.run([sys.executable, "-c", JOURNAL, "other"], capture_output=True, text=True, check=True)
+    assert "<" not in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "the end"

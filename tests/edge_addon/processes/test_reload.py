@@ -108,6 +108,38 @@ def without(position: int) -> Callable[[dict[str, Any]], object]:
     return lambda settings: settings["listeners"].pop(position)
 
 
+def test_ipv6_beside_ipv4_on_one_port_takes_one_reload_and_no_connection(tmp_path: Path) -> None:
+    with listening_socket("0.0.0.0") as probe:
+        port = probe.getsockname()[1]
+    fixed = {"listeners": [{"kind": "http", "listen": f"0.0.0.0:{port}"}], "workers": 2}
+    stop, failures = threading.Event(), []
+
+    def keep_connecting() -> None:
+        while not stop.is_set():
+            try:
+                with Client(port) as client:
+                    if not client.is_served():
+                        failures.append("no answer")
+            except OSError as error:
+                failures.append(repr(error))
+
+    with running_edge(tmp_path, fixed) as edge:
+        crowd = [threading.Thread(target=keep_connecting) for _ in range(2)]
+        for each in crowd:
+            each.start()
+        try:
+            rewrite(edge, lambda settings: settings["listeners"][0].update(listen=f"[::]:{port}"))
+            edge.reload()
+            for host in "127.0.0.1", "::1":
+                with Client(port, host) as client:
+                    assert client.is_served()
+        finally:
+            stop.set()
+            for each in crowd:
+                each.join()
+        assert failures == []
+
+
 def test_listener_that_is_added_back_while_old_workers_serve_it_never_refuses_a_client(tmp_path: Path) -> None:
     health = {"kind": "health", "listen": f"127.0.0.1:{free_port()}"}
     with running_edge(tmp_path, {"listeners": [{"kind": "http"}, health], "workers": 2}) as edge:

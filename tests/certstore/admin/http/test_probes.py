@@ -1,5 +1,6 @@
 """What monitoring asks of the admin listener: numbers for those with a token, readiness for anybody."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from certstore.control.upkeep import Upkeep
 from certstore.model.console.authorization import Scope
 from certstore.model.console.sign_in import FREE_FAILURES
-from tests.certstore.admin.browser import try_sign_in
+from certstore.model.service_state import ServiceState, Verdict
+from certstore.monitoring.service_report import start_of, write_report
+from tests.certstore.admin.browser import sign_in, try_sign_in
 from tests.certstore.admin.console import RunningConsole, running_console
 
 
@@ -81,3 +84,31 @@ def test_a_service_with_listeners_needs_workers(tmp_path: Path) -> None:
     with running_console(tmp_path / "store", settings, upkeep=Upkeep) as console:
         answer = console.client().get("/readyz")
     assert [problem["code"] for problem in answer.json["problems"]] == ["no_workers"]
+
+
+def test_problems_of_the_service_are_wherever_one_looks(console: RunningConsole) -> None:
+    layout, pid = console.writer.layout, os.getpid()
+    state = ServiceState(
+        pid, start_of(pid), "/etc/edge.yaml", "d", console.clock(), 2, 2, Verdict.REFUSED, "no such key: listners",
+        ("the listener [::]:443 (https) serves IPv6 only",),
+    )  # fmt: skip
+    write_report(layout, state)
+    ready = console.client().get("/readyz")
+    assert (ready.status, [each["code"] for each in ready.json["problems"]]) == (503, ["listener_incomplete"])
+    api = console.api(Scope.READ)
+    assert [each["code"] for each in api.get("/api/v1/service").json["problems"]] == [
+        "listener_incomplete",
+        "settings_refused",
+    ]
+    families = text_string_to_metric_families(api.get("/metrics").text)
+    (family,) = [each for each in families if each.name == "certedge_service_problems"]
+    assert {each.labels["code"]: each.value for each in family.samples} == {
+        "listener_incomplete": 1.0,
+        "settings_refused": 1.0,
+    }
+    console.add_user("anna")
+    browser = sign_in(console)
+    for page in "/", "/service":
+        text = browser.get(page).text
+        assert "serves IPv6 only" in text
+        assert "no such key: listners" in text

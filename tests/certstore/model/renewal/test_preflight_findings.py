@@ -89,6 +89,15 @@ def test_each_fault_has_its_own_finding(facts: Facts, code: str, severity: Sever
     assert "a.test" in finding.message
 
 
+@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6, PRIVATE])
+def test_own_address_without_a_listener_is_named_as_such(address: str) -> None:
+    """No NAT lies between this server and itself, so there is no doubt."""
+    (finding,) = findings(replace(GOOD, probes=(ProbeFacts(address, Answer.REFUSED, is_own=True),)))
+    assert (finding.code, finding.severity) == ("address_without_listener", FATAL)
+    assert f"{address}, which is this server's" in finding.message
+    assert 'listen: "[::]:80"' in finding.remedy
+
+
 def test_port_that_the_challenge_needs_is_named() -> None:
     facts = replace(GOOD, probes=(ProbeFacts(PUBLIC, Answer.REFUSED, port=443),))
     (finding,) = findings(facts)

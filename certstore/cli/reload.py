@@ -1,0 +1,106 @@
+"""`certedge reload`: has the running service apply edge.yaml, and waits for what comes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certstore.cli.context import AsJson, Config, Edge, open_edge
+from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import service_report, service_state
+from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
+
+if TYPE_CHECKING:
+    from certstore.model.service_state import ServiceState
+
+TIMEOUT_SECONDS = 55.0
+"""Below TimeoutStartSec= of the unit, so that systemd shows this command's words."""
+_PAUSE = 0.05
+_KEPT = "the service continues with the settings that it has"
+
+
+def reload(
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the verdict.")] = TIMEOUT_SECONDS,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply a changed edge.yaml to the running service, and wait until every process serves with it.
+
+    The command fails if the service refuses the settings; it then continues with the previous ones.
+    """
+    try:
+        edge = open_edge(config)
+    except CommandFailed as failure:
+        failure.remedy = f"{failure.remedy}; {_KEPT}" if failure.remedy else f"correct the file; {_KEPT}"
+        raise
+    attempted = f"apply the settings {edge.config}"
+    before = _running(edge, attempted)
+    try:
+        os.kill(before.pid, signal.SIGHUP)
+    except PermissionError:
+        found = f"the service (pid {before.pid}) runs as another user"
+        raise CommandFailed(attempted, found, "run the command as root, or as the user that runs the service") from None
+    except ProcessLookupError:
+        raise _ended(attempted) from None
+    after = _await_verdict(edge, before, attempted, timeout)
+    _show(after, attempted, as_json=as_json)
+
+
+def _running(edge: Edge, attempted: str) -> ServiceState:
+    try:
+        state = service_report.read_report(edge.layout)
+    except OSError as error:
+        found = f"the state of the service can't be read: {error.strerror}"
+        raise CommandFailed(attempted, found, "run the command as root, or as the user that runs the service") from None
+    if state is None:
+        remedy = "start it: certedge run. If you changed `store`, restart the service"
+        raise CommandFailed(attempted, f"no service runs on the store {edge.layout.root}", remedy)
+    if not _is_same(Path(state.config), edge.config):
+        found = f"the service on this store (pid {state.pid}) runs with another file: {state.config}"
+        raise CommandFailed(attempted, found, f"name that one: certedge reload --config {state.config}", Exit.USAGE)
+    return state
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one == other.absolute()
+
+
+def _await_verdict(edge: Edge, before: ServiceState, attempted: str, timeout: float) -> ServiceState:
+    deadline = time.monotonic() + timeout
+    while True:
+        state = service_report.read_report(edge.layout)
+        if state is None or state.pid != before.pid:
+            raise _ended(attempted)
+        if state.ended > before.begun:
+            return state
+        if time.monotonic() > deadline:
+            found = f"not every process serves with the new settings after {timeout:g} seconds"
+            raise CommandFailed(attempted, found, "the log of the service says why; it goes on trying")
+        time.sleep(_PAUSE)
+
+
+def _ended(attempted: str) -> CommandFailed:
+    return CommandFailed(attempted, "the service has ended meanwhile", "its log says why")
+
+
+def _show(state: ServiceState, attempted: str, *, as_json: bool) -> None:
+    is_serving = state.verdict is service_state.Verdict.SERVING
+    if as_json:
+        facts = {"verdict": state.verdict.value, "message": state.message, "problems": list(state.problems)}
+        print_json({"pid": state.pid, **facts})
+    elif is_serving:
+        print_lines(Cell(state.message, GOOD), *(Cell(f"problem: {each}", WARNING) for each in state.problems))
+    if state.verdict is service_state.Verdict.REFUSED:
+        raise CommandFailed(attempted, state.message, f"correct it and reload again; {_KEPT}")
+    if not is_serving:
+        raise CommandFailed(attempted, state.message, "the log of the service says why control does not start")
+    if state.problems:
+        raise typer.Exit(Exit.PROBLEMS)
