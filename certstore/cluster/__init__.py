@@ -1,0 +1,6 @@
+"""Several nodes that share sites and certificates over an engine, which carries sealed records between their stores.
+
+Imported only where edge.yaml has a `cluster:` section: a single node loads none of it.
+
+engine         what a cluster needs of the store that its nodes share, as a Protocol
+"""
