@@ -110,6 +110,19 @@ class Unknown:
 type Outcome = Committed | Lost | Unknown
 
 
+def check_commit(compares: Sequence[Compare], ops: Sequence[Op]) -> None:
+    """Raises ValueError for what no engine takes, and for a write without a condition."""
+    if not compares or not ops:
+        raise ValueError("a commit needs at least one compare and one operation")
+    if len(compares) > MOST_OPS or len(ops) > MOST_OPS:
+        raise ValueError(f"more than {MOST_OPS} compares or operations in one commit")
+    if len({op.key for op in ops}) < len(ops):
+        raise ValueError("a commit names a key twice")
+    size = sum(len(op.key) + (len(op.value) if isinstance(op, Put) else 0) for op in ops)
+    if size > MOST_BYTES:
+        raise ValueError(f"{size} bytes in one commit: the limit is {MOST_BYTES}")
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Everything that one revision changed under the prefix; with nothing in it, the feed has come to this revision."""
