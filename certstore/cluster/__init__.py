@@ -3,4 +3,6 @@
 Imported only where edge.yaml has a `cluster:` section: a single node loads none of it.
 
 engine         what a cluster needs of the store that its nodes share, as a Protocol
+keys           the cluster's keys and the node's own, and the file that they lie in
+sealing        values for the engine, sealed and signed, and back
 """

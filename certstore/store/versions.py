@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from certstore.files.atomic import (
     KeyPermissions,
@@ -78,7 +79,10 @@ def write_version(
         site=site, number=number, made_at=now, source=source, digest=digest_of(files), **described,
         chain_length=chain_length(bundle.primary), has_rsa_pair=bundle.rsa is not None, problems=bundle.problems,
     )  # fmt: skip
+    is_first = number == 1
     archive_version(layout, permissions, version, stage_version(layout, permissions, version, files, sync_pool))
+    if is_first:
+        sync_folder(layout.archive)
     sync_folder(layout.versions(site))
     return version
 

@@ -156,12 +156,7 @@ class WriterState:
                 listener(change.site)
 
     def declare(
-        self,
-        known: KnownSite,
-        stamp: Stamp | None = None,
-        *,
-        is_durable: bool = True,
-        is_without_file: bool = False,
+        self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True, is_without_file: bool = False
     ) -> None:
         """Keep what the site declares for the next start: its files may be gone by then. Raises OSError."""
         kept = self.declared.get(known.site)
