@@ -79,6 +79,8 @@ class Layout:
         """How drop places looked when nothing was left to do there."""
         self.declarations = self.state / "declarations.jsonl"
         self.tombstones = self.state / "removed.jsonl"
+        self.agreed = self.state / "agreed.jsonl"
+        """What the nodes of a cluster have agreed on, as far as this one has seen."""
         self.tried = self.state / "tried.jsonl"
         """Which live versions the TLS library is known to serve."""
         self.renewals = self.state / "renewals.jsonl"
@@ -90,6 +92,8 @@ class Layout:
         """Orders under way, so that the next start continues those that a kill interrupted."""
         self.worker_reports = self.state / "run"
         """The counters that workers leave for control: the only files here that workers write."""
+        self.cluster_standing = self.worker_reports / "cluster.json"
+        """How this node stands in its cluster, for commands that read."""
         self.ended_workers = self.worker_reports / "ended.json"
         """The sum of the counters of all workers that have ended."""
         # What the console keeps

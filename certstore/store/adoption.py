@@ -212,8 +212,9 @@ def adopt_heads(state: WriterState, checked: Sequence[CheckedHead], now: datetim
         _switch_all(state, live, now)
     for done in placed:
         answers[id(done.checked)] = Adopted(done.version.site, Outcome.DONE, _sentence(done))
-    for answer in answers.values():
-        _note_refusal(state, answer, "certificate")
+    for each in checked:
+        if each.head.is_live:
+            _note_refusal(state, answers[id(each)], "certificate")
     return tuple(answers[id(each)] for each in checked)
 
 
@@ -231,6 +232,8 @@ def _declaration_change(state: WriterState, each: SiteAdoption, *, is_durable: b
         return Adopted(site, Outcome.REFUSED, f"{site!r} can't be the key of a site")
     if isinstance(wanted, Removed):
         return _removal(state, each, wanted)
+    if isinstance(have, Declaration) and (have.host, have.settings) == (wanted.host, wanted.settings):
+        return SiteChange(site, numbers=wanted.numbers)
     settings = None
     if wanted.settings is not None:
         try:

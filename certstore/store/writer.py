@@ -338,9 +338,23 @@ class StoreWriter(Store):
         with self._lock:
             return declaration_of(self._state, site)
 
+    def predecessor(self, site: str) -> int:
+        """The version that `rollback` would make live. Raises UnknownVersion."""
+        with self._lock:
+            return self._predecessor(site)
+
+    def now(self) -> datetime:
+        return self._state.clock()
+
     def removed_sites(self) -> tuple[str, ...]:
         with self._lock:
             return tuple(self._state.tombstones)
+
+    def agree_numbers(self, site: str, numbers: Mapping[str, int]) -> None:
+        """The nodes have agreed on when the site's names were first declared. Raises OSError."""
+        with self._lock:
+            if site in self._state.registry:
+                self._state.commit(SiteChange(site, numbers=numbers))
 
     def adopt_declarations(self, adoptions: Sequence[SiteAdoption]) -> tuple[Adopted, ...]:
         """Settings and removals of other nodes, one of each site. Raises OSError when the store can't be written."""

@@ -1,4 +1,4 @@
-"""What one node has, another one serves: with the same care as for a drop, and never over what has changed meanwhile."""
+"""What one node has, another one serves: with the care of a drop, and never over what has changed meanwhile."""
 
 import errno
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from certstore.files.atomic import sync_file_system
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN
@@ -321,11 +322,10 @@ def test_many_are_written_with_one_sync_and_published_at_once(
 
     monkeypatch.setattr(JournalWriter, "publish", publish)
     syncs: list[Path] = []
-    real = adoption.sync_file_system
 
     def sync(folder: Path) -> None:
         syncs.append(folder)
-        real(folder)
+        sync_file_system(folder)
 
     monkeypatch.setattr(adoption, "sync_file_system", sync)
     assert set(outcomes(follow(there, here, *sites))) == {Outcome.DONE}
