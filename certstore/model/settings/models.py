@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from certstore.model.settings.addresses import (
     CertificateName,
@@ -21,6 +21,8 @@ from certstore.model.settings.addresses import (
     NetworkField,
     domain_name,
 )
+from certstore.model.settings.base import Model
+from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.mail_address import check_contacts, parse_address, parse_sender
 from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
@@ -42,12 +44,6 @@ AddressField = Annotated[str, BeforeValidator(parse_address)]
 SenderField = Annotated[str, BeforeValidator(parse_sender)]
 HeaderName = Annotated[str, AfterValidator(parse_header_name)]
 HeaderValue = Annotated[str, AfterValidator(parse_header_value)]
-
-
-class Model(BaseModel):
-    """Frozen, and a misspelt key is an error rather than a setting that silently does nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ListenerKind(StrEnum):
@@ -212,7 +208,7 @@ class HttpSettings(Model):
     redirect_to_https: bool = True
     http2: bool = True
     hsts: str | None = None
-    headers: dict[HeaderName, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = Field({})
     unknown_challenge: Literal["not_found", "upstream"] = "not_found"
 
     @field_validator("hsts")
@@ -369,6 +365,7 @@ class Settings(Model):
     keys_group: str | None = None
     sweep_seconds: float = Field(60, gt=0, le=LONGEST_SECONDS)
     access_log: AccessLogSettings = AccessLogSettings()
+    cluster: ClusterSettings | None = None
 
     @model_validator(mode="after")
     def _one_listener_per_address(self) -> Self:

@@ -137,20 +137,17 @@ class EngineContract:
         assert {item.modified for item in engine.read(prefix, keys_only=True).items} == {outcome.revision}
 
     @pytest.mark.parametrize("case", ["no compare", "no operation", "too many", "too large", "twice"])
-    def test_a_commit_that_no_engine_takes_is_an_error_of_the_caller(
-        self, engine: Engine, prefix: str, case: str
-    ) -> None:
+    def test_a_commit_that_no_engine_takes_is_an_error(self, engine: Engine, prefix: str, case: str) -> None:
         put = Put(prefix + "a", b"x")
-        free = ModifiedAt(prefix + "a", 0)
-        compares, ops = {
-            "no compare": ([], [put]),
-            "no operation": ([free], []),
-            "too many": ([free], [Put(f"{prefix}{number}", b"") for number in range(MOST_OPS + 1)]),
-            "too large": ([free], [Put(prefix + "a", b"x" * MOST_BYTES)]),
-            "twice": ([free], [put, Delete(prefix + "a")]),
-        }[case]
+        cases: dict[str, list[Put | Delete]] = {
+            "no compare": [put],
+            "no operation": [],
+            "too many": [Put(f"{prefix}{number}", b"") for number in range(MOST_OPS + 1)],
+            "too large": [Put(prefix + "a", b"x" * MOST_BYTES)],
+            "twice": [put, Delete(prefix + "a")],
+        }
         with pytest.raises(ValueError):
-            engine.commit(compares, ops)
+            engine.commit([] if case == "no compare" else [ModifiedAt(prefix + "a", 0)], cases[case])
         assert engine.read(prefix).items == ()
 
     # --- conditions ---------------------------------------------------------------------------------------------------
