@@ -25,7 +25,12 @@ WHOLE = put_together(VALUE)
 
 
 def header(**changes: Any) -> Header:
-    facts = {"key_id": HEADER.key_id, "record_class": HEADER.record_class, "generation": 7, "nonce": HEADER.nonce}
+    facts: dict[str, Any] = {
+        "key_id": HEADER.key_id,
+        "record_class": HEADER.record_class,
+        "generation": 7,
+        "nonce": HEADER.nonce,
+    }
     return Header(**(facts | changes))
 
 
