@@ -5,4 +5,5 @@ Imported only where edge.yaml has a `cluster:` section: a single node loads none
 engine         what a cluster needs of the store that its nodes share, as a Protocol
 keys           the cluster's keys and the node's own, and the file that they lie in
 sealing        values for the engine, sealed and signed, and back
+invitation     what brings a new node into a cluster
 """

@@ -42,6 +42,8 @@ PEERS = {
     "postfix": Peer("postfix", ("postfix",)),
     "chromium": Peer("chromium", ("chromium",)),
     "curl": Peer("curl", ("curl",)),
+    "etcd": Peer("etcd", ("etcd-server",)),
+    "etcdctl": Peer("etcdctl", ("etcd-client",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
     "npm": Peer("npm", ("npm",)),

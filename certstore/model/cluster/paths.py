@@ -14,13 +14,13 @@ from enum import StrEnum
 from certstore.model.challenge import is_token
 from certstore.model.cluster.wire import RecordClass
 from certstore.model.names import is_site_key
+from certstore.model.settings.cluster import NODE_NAME
 
 ROOT = "/certedge/"
 
 _CLUSTER = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _INVITATION = re.compile(r"[0-9a-f]{16}", re.ASCII)
-_NODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9@._:+=~-]{1,240}", re.ASCII)
 
 
@@ -58,7 +58,7 @@ def is_cluster_id(text: str) -> bool:
 
 def is_node_name(text: str) -> bool:
     """One label of a host name, in lower case."""
-    return _NODE.fullmatch(text) is not None
+    return NODE_NAME.fullmatch(text) is not None
 
 
 def is_key_id(text: str) -> bool:

@@ -270,7 +270,7 @@ class Member(json_facts.Kept):
     """`n/member/NODE`. The public keys are raw, in hex: X25519 receives new cluster keys, Ed25519 signs `n/live`.
 
     `addresses` are where clients reach the node; a node without listeners has neither. `by` is the node that invited
-    it.
+    it, or that took it out: a member that `has_left` stays on record, so that an old record can't bring it back.
     """
 
     name: str
@@ -281,6 +281,7 @@ class Member(json_facts.Kept):
     at: datetime
     addresses: tuple[str, ...] = ()
     listeners: tuple[NodeListener, ...] = ()
+    has_left: bool = False
 
     def encode(self) -> bytes:
         return _encode(self.to_json())
@@ -303,7 +304,7 @@ class Live(json_facts.Kept):
 
     `instance` is drawn at each start, so two machines with one name are told apart; `applied` is the engine's revision
     up to which everything is served here; `heads` stands for all live versions; `newest_schema` is what its release
-    reads. `problems` are a front's: it can't write anywhere else.
+    reads. `is_partial`: it keeps only some of the sites. `problems` are a front's: it can't write anywhere else.
     """
 
     instance: str
@@ -314,6 +315,7 @@ class Live(json_facts.Kept):
     clock: datetime
     newest_schema: int = NEWEST_SCHEMA
     workers: int = 0
+    is_partial: bool = False
     problems: tuple[tuple[str, str], ...] = ()
 
     def encode(self) -> bytes:
