@@ -3,4 +3,10 @@
 Imported only where edge.yaml has a `cluster:` section: a single node loads none of it.
 
 engine         what a cluster needs of the store that its nodes share, as a Protocol
+etcd           one member of etcd as an engine
+etcd_gateway   requests to its JSON gateway: TLS, sign-in, deadlines, errors
+etcd_answers   its answers, and the stream of a feed to whole revisions
+etcd_feed      follows changes at one member
+session        one way to the engine over all its members, with a lease
+engine_files   certificates and settings for an etcd of several members
 """
