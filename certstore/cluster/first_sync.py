@@ -17,6 +17,7 @@ from certstore.cluster.engine import MOST_OPS, Engine, Item, Reading
 from certstore.cluster.follower import AT_ONCE, Follower
 from certstore.cluster.local_records import LocalRecords
 from certstore.cluster.sealing import Sealer
+from certstore.model.cluster.health import last_changes
 from certstore.model.cluster.merge import may_put_back
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Meta
@@ -35,11 +36,12 @@ class ForeignEngine(Exception):
 @dataclass(frozen=True, slots=True)
 class Synced:
     """`revision` is that of the engine then; `read` how many records were read; `missing` those that it has lost and
-    that were not put back.
+    that were not put back. `changed` has for each site the revision of its last change.
     """
 
     revision: int
     read: int
+    changed: dict[str, int]
     missing: tuple[str, ...] = ()
 
 
@@ -80,7 +82,8 @@ class FirstSync:
             tell(done, len(wanted))
         missing = self._restore_missing({item.key for item in reading.items}, is_rebuild=is_rebuild)
         self._agreed.sync()
-        return Synced(reading.revision, len(wanted), missing)
+        changed = last_changes(self._paths, ((item.key, item.modified) for item in reading.items))
+        return Synced(reading.revision, len(wanted), changed, missing)
 
     def _check_meta(self) -> None:
         key = self._paths.meta

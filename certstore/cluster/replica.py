@@ -7,7 +7,7 @@ changed may be noted from any thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from certstore.cluster.agreed import AgreedState
@@ -42,6 +42,9 @@ class Replica:
         self._is_front = is_front
         self._lock = threading.Lock()
         self._changed: set[str] = set()
+        self._stale: set[str] = set()
+        self._heads: dict[str, str | None] = {}
+        """The digest of what each site serves, but for those in `_stale`."""
         self._woken = threading.Event()
         self.local = LocalRecords(writer, node, clock)
         self.agreed = AgreedState(writer.layout)
@@ -54,6 +57,7 @@ class Replica:
         """The site changed here. From any thread."""
         with self._lock:
             self._changed.add(site)
+            self._stale.add(site)
         self._woken.set()
 
     def wait(self, timeout: float) -> None:
@@ -78,10 +82,11 @@ class Replica:
         self._note_all()
         return synced
 
-    def take(self, batch: Batch) -> None:
-        """What a feed shows."""
-        self.follower.take(batch.put, is_feed=True)
-        for item in batch.put:
+    def take(self, batches: Iterable[Batch]) -> None:
+        """What a feed shows: of several batches, only what each key holds at the end."""
+        items = {item.key: item for batch in batches for item in batch.put}
+        self.follower.take(items.values(), is_feed=True)
+        for item in items.values():
             if self.follower.follows(item.key):
                 self.note(item.key.rpartition("/")[2])
 
@@ -108,13 +113,18 @@ class Replica:
 
     def heads(self) -> tuple[str, int]:
         """One digest for all live versions that this node keeps, and how many sites it has."""
-        sites = [site for site in self.local.sites() if self._keeps(site)]
-        digests = {site: digest for site in sites if (digest := self.local.head_digest(site)) is not None}
-        return heads_digest(digests), len(sites)
+        with self._lock:
+            stale, self._stale = self._stale, set()
+        for site in filter(self._keeps, stale):
+            self._heads[site] = self.local.head_digest(site)
+        served = {site: digest for site, digest in self._heads.items() if digest is not None}
+        return heads_digest(served), len(served)
 
     def close(self) -> None:
         self.agreed.close()
 
     def _note_all(self) -> None:
         with self._lock:
-            self._changed |= {site for site in self.local.sites() if self._keeps(site)}
+            sites = {site for site in self.local.sites() if self._keeps(site)}
+            self._changed |= sites
+            self._stale |= sites

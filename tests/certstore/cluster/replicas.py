@@ -80,7 +80,7 @@ class Node:
             self.detach()
             return False
         if batch is not None:
-            self.replica.take(batch)
+            self.replica.take([batch])
         return batch is not None
 
     def install(self, site: str, issued: Issued, *, source: str = "drop", doing: str = "intake") -> None:
