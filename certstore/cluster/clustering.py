@@ -13,8 +13,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Protocol
 
@@ -135,7 +135,9 @@ class Clustering:
                 self._rest(_PAUSE)
             except Exception as error:
                 # Serving and taking drops does not depend on this thread. The text could quote a record.
-                logger.exception("cluster: a fault of this program (%s); trying again", type(error).__name__, exc_info=None)
+                logger.exception(
+                    "cluster: a fault of this program (%s); trying again", type(error).__name__, exc_info=None
+                )
                 self._rest(10 * _PAUSE)
 
     def _sync(self) -> Synced:
@@ -315,6 +317,6 @@ class Clustering:
 
 def _release() -> str:
     try:
-        return metadata.version("certedge")
+        return metadata.version("mitmproxy-edge")
     except metadata.PackageNotFoundError:
         return "unknown"

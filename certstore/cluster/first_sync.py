@@ -64,9 +64,7 @@ class FirstSync:
         self._paths = paths
         self._follower = follower
 
-    def run(
-        self, tell: Callable[[int, int], None] = lambda _done, _all: None, *, is_rebuild: bool = False
-    ) -> Synced:
+    def run(self, tell: Callable[[int, int], None] = lambda _done, _all: None, *, is_rebuild: bool = False) -> Synced:
         """With `is_rebuild`, a person has looked: what is missing is written again, however much it is. Raises
         ForeignEngine, EngineFailed.
         """

@@ -72,9 +72,7 @@ class Replica:
     def has_changes(self) -> bool:
         return bool(self._changed)
 
-    def sync(
-        self, tell: Callable[[int, int], None] = lambda _done, _all: None, *, is_rebuild: bool = False
-    ) -> Synced:
+    def sync(self, tell: Callable[[int, int], None] = lambda _done, _all: None, *, is_rebuild: bool = False) -> Synced:
         """Compare everything, and find what a kill or a lost engine left unpublished. Raises ForeignEngine,
         EngineFailed.
         """
