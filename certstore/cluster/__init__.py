@@ -9,4 +9,10 @@ access         how this node reaches the engine, from edge.yaml to a connection
 membership     who belongs to a cluster: the first node, those who join, those who leave
 joining        what a node that joins must not bring along unasked
 invitation     what brings a new node into a cluster
+etcd           one member of etcd as an engine
+etcd_gateway   requests to its JSON gateway: TLS, sign-in, deadlines, errors
+etcd_answers   its answers, and the stream of a feed to whole revisions
+etcd_feed      follows changes at one member
+session        one way to the engine over all its members, with a lease
+engine_files   certificates and settings for an etcd of several members
 """

@@ -203,6 +203,9 @@ class Following(Protocol):
 class Engine(Protocol):
     """Thread-safe. Every call ends within a bounded time, and raises EngineLost when the engine can't answer in it."""
 
+    endpoint: str
+    """Where it is, for people."""
+
     def read(self, prefix: str, *, keys_only: bool = False) -> Reading:
         """All keys that begin with `prefix`, in order, at one revision. Linearizable: never older than the last commit.
 

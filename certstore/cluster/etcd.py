@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from certstore.cluster.engine import (
@@ -20,6 +21,7 @@ from certstore.cluster.engine import (
     Compare,
     CreatedAt,
     EngineLost,
+    EngineRefused,
     EngineStatus,
     Item,
     LeaseGone,
@@ -34,7 +36,8 @@ from certstore.cluster.engine import (
 )
 from certstore.cluster.etcd_answers import item_of, revision_of, whole
 from certstore.cluster.etcd_feed import EtcdFollowing
-from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unanswered
+from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unanswered, engine_context
+from certstore.model.settings.cluster import ClusterSettings
 
 PING_SECONDS = 2.0
 """For what a working member answers at once."""
@@ -153,6 +156,20 @@ class EtcdMember:
             if not answer.get("more") or not page:
                 return Reading(tuple(items), revision)
             start = _coded(page[-1].key.encode() + b"\0")
+
+
+def etcd_members(settings: ClusterSettings, base: Path) -> list[EtcdMember]:
+    """All members that edge.yaml names; `base` is its folder. Raises EngineRefused for a file that can't be used."""
+    client_cert = None if settings.client_cert is None else base / settings.client_cert
+    try:
+        context = engine_context(base / settings.ca_file, client_cert)
+    except OSError as error:
+        named = "cluster.ca_file" if client_cert is None else "cluster.ca_file or cluster.client_cert"
+        raise EngineRefused(f"use {named}: {error.strerror or type(error).__name__}") from None
+    login = None
+    if settings.username is not None and settings.password_file is not None:
+        login = Login(settings.username, base / settings.password_file)
+    return [EtcdMember(endpoint, context, login) for endpoint in settings.engine]
 
 
 def _coded(content: bytes) -> str:

@@ -141,6 +141,9 @@ class Etcd:
         assert leader is not None
         return leader
 
+    def endpoints_that_answer(self) -> list[str]:
+        return [status["Endpoint"] for status in self._statuses()]
+
     def compact(self) -> None:
         """Forget all history up to now."""
         revision = max(status["Status"]["header"]["revision"] for status in self._statuses())

@@ -222,7 +222,7 @@ class MemoryEngine:
 
     def __init__(self, store: MemoryStore, name: str = "memory") -> None:
         self.store = store
-        self.name = name
+        self.name = self.endpoint = name
         self.faults = Faults()
         self._is_closed = False
 
