@@ -12,6 +12,12 @@ agreed         what the nodes have agreed on, as far as this one has seen
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
 presence       what this node says about itself
+membership     who belongs to a cluster: its first node, invitations, leaving
+invitation     what brings a new node into a cluster
+joining        what a store has that the cluster it joins does not
+keys           the cluster's keys and the node's own, and the file that they lie in
+sealing        values for the engine, sealed and signed, and back
+access         how this node reaches the engine, from edge.yaml
 session        one way to the engine over all its members
 engine         what a cluster needs of the store that its nodes share, as a Protocol
 etcd           one member of etcd as such an engine
@@ -19,7 +25,4 @@ etcd_gateway   requests to its JSON gateway: TLS, sign-in, bounds
 etcd_feed      changes as they happen
 etcd_answers   its answers and errors in the engine's words
 engine_files   certificates and settings for the members of an engine
-invitation     what brings a new node into a cluster
-keys           the cluster's keys and the node's own, and the file that they lie in
-sealing        values for the engine, sealed and signed, and back
 """

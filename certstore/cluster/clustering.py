@@ -12,6 +12,7 @@ import json
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -133,11 +134,10 @@ class Clustering:
             except EngineFailed as error:
                 logger.debug("cluster: %s", error)
                 self._rest(_PAUSE)
-            except Exception as error:
-                # Serving and taking drops does not depend on this thread. The text could quote a record.
-                logger.exception(
-                    "cluster: a fault of this program (%s); trying again", type(error).__name__, exc_info=None
-                )
+            except Exception as error:  # noqa: BLE001
+                # Serving and taking drops does not depend on this thread. The exception's text could quote a record.
+                where = "".join(traceback.format_tb(error.__traceback__))
+                logger.error("cluster: a fault of this program (%s); trying again\n%s", type(error).__name__, where)
                 self._rest(10 * _PAUSE)
 
     def _sync(self) -> Synced:

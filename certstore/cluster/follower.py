@@ -80,7 +80,7 @@ class Follower:
         self._paths = paths
         self._keeps = keeps
         self.counts = FollowerCounts()
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, Refused] = {}
         """The records that do not count now, and why, by path."""
         self.is_incomplete = False
         """Something could not be adopted that may succeed with the next sync."""
@@ -134,9 +134,9 @@ class Follower:
             record = decode(site, opened.plaintext)
         except Refused as error:
             self.counts.refused[error.why.value] += 1
-            if self.refused.get(path) != str(error):
+            if str(self.refused.get(path)) != str(error):
                 logger.warning("a record of the cluster does not count: %s: %s", path, error)
-            self.refused[path] = str(error)
+            self.refused[path] = error
             return []
         self.refused.pop(path, None)
         return [_Found(path, site, opened.generation, item.modified, record)]

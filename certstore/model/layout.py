@@ -96,6 +96,8 @@ class Layout:
         """How this node stands in its cluster, for commands that read."""
         self.ended_workers = self.worker_reports / "ended.json"
         """The sum of the counters of all workers that have ended."""
+        self.cluster_keys = root / "cluster" / "keys.json"
+        """The keys of the cluster that this node belongs to."""
         # What the console keeps
         self.admin = root / "admin"
         self.users = self.admin / "users.jsonl"
