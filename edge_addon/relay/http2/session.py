@@ -24,7 +24,6 @@ from edge_addon.relay.http2.frames import FRAME_SIZE, Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
 from edge_addon.relay.http2.stream import Stream
-from edge_addon.relay.http2.windows import Window
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
@@ -83,8 +82,7 @@ class Http2Session:
         self._budget = Budget(self._idle_since)
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
-        limits, shares = plane.settings.limits, (plane.bounds.uploads, self.usage.uploads)
-        self._framer = Framer(self, limits.header_bytes, limits.http2_streams, shares)
+        self._framer = Framer(self, plane.settings.limits.header_bytes, plane.settings.limits.http2_streams)
         self._flush()
 
     # The session, as its channel sees it.
@@ -173,10 +171,9 @@ class Http2Session:
         # A cancelled timer stays in its wheel for a while: a new one for each request would add up.
         timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
         report.begin(head)
-        stream = self._streams[stream_id] = Stream(self, self._plane, report, stream_id, head, timer, is_end)
-        if not is_end and self._framer.inbound.is_low:
-            for other in list(self._streams.values()):
-                other.make_room()
+        stream = self._streams[stream_id] = Stream(
+            self, self._plane, report, stream_id, head, head.length, timer, is_end
+        )
         if isinstance(verdict, Answer):
             stream.answer(verdict)
         elif head.is_login:
@@ -269,38 +266,9 @@ class Http2Session:
         self._framer.reset(stream_id, code)
         self._flush_soon()
 
-    def now(self) -> float:
-        return self._now()
-
-    def window(self, stream_id: int) -> Window:
-        return self._framer.window(stream_id)
-
-    def acknowledge(self, stream_id: int, size: int, borrowed: int = 0) -> None:
-        self._framer.acknowledge(stream_id, size, borrowed)
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        self._framer.acknowledge(stream_id, size)
         self._flush_soon()
-
-    def grow(self, stream_id: int, size: int) -> bool:
-        return self._has_lent(self._framer.grow(stream_id, size))
-
-    def shrink(self, stream_id: int, size: int) -> None:
-        self._framer.shrink(stream_id, size)
-
-    def borrow(self, size: int) -> bool:
-        inbound = self._framer.inbound
-        if len(self._streams) < 2 or not inbound.is_low or not self._has_lent(inbound.borrow(size)):
-            return False
-        self._framer.give_back(0)
-        return True
-
-    def give_back(self, size: int) -> None:
-        self._framer.inbound.shrink(size)
-
-    def _has_lent(self, cause: str) -> bool:
-        if cause:
-            self._plane.count(cause)
-        else:
-            self._flush_soon()
-        return not cause
 
     def queue_changed(self, difference: int) -> None:
         """Stop all streams when too much waits, and go on when half of it has gone."""
