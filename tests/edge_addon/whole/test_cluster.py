@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for
 from tests.peers.etcd import Etcd
-from tests.running import RunningEdge, drop_certificate, running_edge
+from tests.running import RunningEdge, drop_certificate, running_edge, write_site
 
 FIRST, SECOND, THIRD = "client-a.test", "client-b.test", "client-c.test"
 
@@ -25,11 +25,11 @@ def etcd() -> Iterator[Etcd]:
         yield etcd
 
 
-def certedge(edge: RunningEdge, *words: str, given: str | None = None, code: int = 0) -> str:
+def certedge(edge: RunningEdge, *words: str, given: str | None = None, codes: Collection[int] = (0,)) -> str:
     """What the command prints."""
     program = [sys.executable, "-m", "edge_addon.cli", *words, "--config", str(edge.config)]
     ran = subprocess.run(program, input=given, capture_output=True, text=True, check=False, timeout=120)
-    assert ran.returncode == code, f"{' '.join(words)}: exit code {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+    assert ran.returncode in codes, f"{' '.join(words)}: exit code {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
 
 
@@ -48,7 +48,8 @@ def join(edge: RunningEdge, inviter: RunningEdge) -> None:
 
 
 def standing(edge: RunningEdge) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(certedge(edge, "status", "--json"))
+    # A self-signed main certificate is a problem of its own.
+    facts: dict[str, Any] = json.loads(certedge(edge, "status", "--json", codes=(0, 3)))
     cluster: dict[str, Any] = facts["cluster"]
     return cluster
 
@@ -56,18 +57,12 @@ def standing(edge: RunningEdge) -> dict[str, Any]:
 def wait_in_step(edges: list[RunningEdge]) -> None:
     def are_in_step() -> bool:
         for edge in edges:
-            status = json.loads(subprocess_status(edge))
-            nodes = status.get("nodes", [])
+            nodes = json.loads(certedge(edge, "cluster", "status", "--json", codes=(0, 3)))["nodes"]
             if len(nodes) != len(edges) or any(node["state"] != "in_step" for node in nodes):
                 return False
         return True
 
     wait_for(are_in_step, "all nodes are in step", seconds=90, pause=0.5)
-
-
-def subprocess_status(edge: RunningEdge) -> str:
-    program = [sys.executable, "-m", "edge_addon.cli", "cluster", "status", "--json", "--config", str(edge.config)]
-    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120).stdout or "{}"
 
 
 def wait_served(edges: list[RunningEdge], site: str, issued: Issued) -> None:
@@ -112,14 +107,14 @@ def test_a_drop_anywhere_is_served_everywhere_with_and_without_the_engine(
         wait_for(lambda edge=edge: edge.fingerprint("https", FIRST) == before, "what was there before is shared")  # type: ignore[misc]
 
     dropped = ca.issue(SECOND)
-    drop_certificate(edges[1].store, SECOND, dropped)
+    write_site(edges[1].store, SECOND, dropped)
     wait_served(edges, SECOND, dropped)
     wait_in_step(edges)
     assert standing(edges[2])["line"] == "3 nodes, in step"
 
     etcd.stop()
     alone = ca.issue(THIRD)
-    drop_certificate(edges[2].store, THIRD, alone)
+    write_site(edges[2].store, THIRD, alone)
     wait_served(edges[2:], THIRD, alone)
     for edge in edges:
         assert edge.fingerprint("https", SECOND) == dropped.fingerprint, "losing the engine loses no traffic"
