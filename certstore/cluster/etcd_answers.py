@@ -51,7 +51,7 @@ def item_of(kv: Any) -> Item:
     return Item(key, value, whole(kv, "create_revision"), whole(kv, "mod_revision"), whole(kv, "lease"))
 
 
-def lines_of(chunks: Iterable[bytes], most: int = LINE_BYTES) -> Iterator[bytes]:
+def lines_of(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
     """A chunk ends anywhere: in a line, or after several."""
     parts: list[bytes] = []
     size = 0
