@@ -27,4 +27,6 @@ import_sources  reads what certbot, acme.sh and BlueMind left
 account         `certedge account …`
 notify          `certedge notify …`
 admin           `certedge admin …`
+cluster         `certedge cluster …`
+cluster_files   what a member of a cluster keeps beside edge.yaml, and its section there
 """

@@ -11,6 +11,7 @@ from certstore.cli import (
     admin,
     certificates,
     check,
+    cluster,
     explain,
     importing,
     init,
@@ -64,5 +65,6 @@ app.add_typer(sites.app, name="site")
 certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(orders.request)
 app.add_typer(certificates.app, name="cert")
 app.add_typer(account.app, name="account")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(notify.app, name="notify")
 app.add_typer(admin.app, name="admin")

@@ -13,6 +13,7 @@
     version           one version of a site, as meta.json describes it
     record            what one attempt did
     renewal/          when to renew, how to order, what failures mean
+    cluster/          what nodes that share a store say to each other, and who wins
     notify/           which warnings are due, and their words
     console/          people, roles, sign-in, lists
     challenge         what a challenge's token and path look like

@@ -92,6 +92,8 @@ class Layout:
         """The counters that workers leave for control: the only files here that workers write."""
         self.ended_workers = self.worker_reports / "ended.json"
         """The sum of the counters of all workers that have ended."""
+        self.cluster_keys = root / "cluster" / "keys.json"
+        """The keys of the cluster that this node belongs to."""
         # What the console keeps
         self.admin = root / "admin"
         self.users = self.admin / "users.jsonl"

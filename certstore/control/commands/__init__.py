@@ -9,4 +9,5 @@ json_values  reads requests and results from JSON
 on_store     commands performed on the store's writer
 on_network   commands that order, check and warn, performed on the upkeep
 on_people    commands on users and tokens
+on_cluster   commands about the cluster that the node belongs to
 """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from certstore.control.commands import on_network, on_people, on_store, requests
+from certstore.control.commands import on_cluster, on_network, on_people, on_store, requests
 from certstore.control.commands.requests import CommandRequest, SiteRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.protocol import Fault, Request, RequestFailed
@@ -70,6 +70,11 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.AddTokenRequest: Command(on_people.add_token, Runs.PEOPLE),
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
     requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
+    requests.InitClusterRequest: Command(on_cluster.init, Runs.FILES),
+    requests.InviteNodeRequest: Command(on_cluster.invite, Runs.FILES),
+    requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES),
+    requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES),
+    requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES),
 }
 _BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 

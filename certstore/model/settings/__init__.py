@@ -6,6 +6,7 @@ Opens no file.
     cluster            the keys of `cluster:`
     base               what all models have in common
     loading            text to models, with file and line of every fault
+    section            a section of edge.yaml added to its text, or taken out
     yaml_lines         strict YAML, with the line of every key
     tenant             what of a site.yaml counts that the tenant may write
     addresses          addresses, networks and names: the types of single values
