@@ -78,6 +78,10 @@ def invite(
     ] = False,
     address: _Addresses = None,
     again: Annotated[bool, typer.Option("--again", help="The machine of an existing node was set up anew.")] = False,
+    client_cert: Annotated[
+        Path | None,
+        option("--client-cert", "PEM", "The new node's certificate and key for the engine (default: ours)."),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +89,9 @@ def invite(
     attempted = f"invite {node}"
     edge = open_edge(config)
     section = _needed_section(edge, attempted)
-    request = requests.InviteNodeRequest(section, str(edge.base.absolute()), node, front, tuple(address or ()), again)
+    client = _read_text(client_cert, attempted) if client_cert is not None else ""
+    base = str(edge.base.absolute())
+    request = requests.InviteNodeRequest(section, base, node, front, tuple(address or ()), again, client)
     result = ask(edge, request, attempted)
     if as_json:
         print_json(result.to_json())
@@ -195,6 +201,16 @@ def _listeners(edge: Edge) -> tuple[requests.ListenerAddress, ...]:
         requests.ListenerAddress(each.kind.value, each.listen.host, each.listen.port, each.accept_proxy_protocol)
         for each in edge.settings.listeners
     )
+
+
+def _read_text(path: Path, attempted: str) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(INVITATION_LIMIT).decode("ascii")
+    except OSError as error:
+        raise CommandFailed(attempted, f"{path}: {error.strerror}", "", Exit.USAGE) from None
+    except UnicodeDecodeError:
+        raise CommandFailed(attempted, f"{path} is not a PEM file", "", Exit.USAGE) from None
 
 
 def _read_invitation(source: str, attempted: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,22 +49,30 @@ def init(writer: StoreWriter, request: requests.InitClusterRequest, tell: Tell) 
         # Keys whose cluster the engine does not hold are those of an attempt that a kill ended.
         Membership(engine, ring).found(_place(settings, request.listeners), utc_now())
     sites = len(writer.sites())
-    message = f"{ring.node} is the first node of cluster {ring.cluster}, with {sites} sites"
+    message = (
+        f"{ring.node} is the first node of cluster {ring.cluster}, with {sites} {'site' if sites == 1 else 'sites'}"
+    )
     return results.MembershipResult(ring.cluster, ring.node, message, sites, (_backup_note(path),))
 
 
 def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell) -> results.InvitationResult:
     from certstore.cluster.access import read_access
     from certstore.cluster.membership import Membership, Place
+    from certstore.model.cluster.paths import is_node_name
     from certstore.model.cluster.records import Role
 
     settings = _settings(request)
     with _told(), _engine(request, settings) as engine:
-        ring = _keys(writer, request)
+        if not is_node_name(request.node):
+            allowed = "one label of a host name, such as edge-c: lower-case letters, digits and inner hyphens"
+            raise RequestFailed(Fault.INVALID, f"{request.node!r:.80} can't be the name of a node", f"choose {allowed}")
+        ring, access = _keys(writer, request), read_access(settings, Path(request.base))
+        if request.client:
+            access = replace(access, client_pem=request.client, username=None, password=None)
         invitation = Membership(engine, ring).invite(
             request.node,
             Role.FRONT if request.is_front else Role.EDGE,
-            read_access(settings, Path(request.base)),
+            access,
             utc_now(),
             place=Place(request.addresses),
             is_again=request.again,

@@ -256,12 +256,15 @@ class InitClusterRequest(ClusterRequest[results.MembershipResult]):
 
 @command("cluster.invite")
 class InviteNodeRequest(ClusterRequest[results.InvitationResult]):
-    """`addresses` are those of a front, which can't say itself. `again`: a member's machine is set up anew."""
+    """`addresses` are those of a front, which can't say itself. `again`: a member's machine is set up anew. `client` is
+    a certificate with its key for the engine, in PEM; empty: this node's own.
+    """
 
     node: str
     is_front: bool = False
     addresses: tuple[str, ...] = ()
     again: bool = False
+    client: str = field(default="", repr=False)
 
 
 @command("cluster.join")

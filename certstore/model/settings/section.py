@@ -46,7 +46,10 @@ def without_section(text: str, name: str) -> str:
     end = min(following, default=len(written) + 1)
     while end > begin + 1 and _belongs_to_the_next(written[end - 2]):
         end -= 1
-    return "".join((*written[: begin - 1], *written[end - 1 :]))
+    before = written[: begin - 1]
+    if all(not line.strip() for line in written[end - 1 :]):
+        return "".join(before).rstrip() + "\n"  # nor the blank line before it
+    return "".join((*before, *written[end - 1 :]))
 
 
 def _belongs_to_the_next(line: str) -> bool:
