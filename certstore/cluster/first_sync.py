@@ -63,6 +63,7 @@ class FirstSync:
         self._sealer = sealer
         self._paths = paths
         self._follower = follower
+        self._is_first = True
 
     def run(self, tell: Callable[[int, int], None] = lambda _done, _all: None, *, is_rebuild: bool = False) -> Synced:
         """With `is_rebuild`, a person has looked: what is missing is written again, however much it is. Raises
@@ -72,6 +73,7 @@ class FirstSync:
         self._check_meta()
         self._agreed.belong_to(self._paths.cluster)
         wanted = self._changed(reading)
+        self._is_first = False
         self._follower.is_incomplete = False
         done = 0
         for keys in batched(wanted, AT_ONCE):
@@ -106,7 +108,8 @@ class FirstSync:
             if where is None or not self._follower.follows(item.key):
                 continue
             known = self._agreed.get(item.key.removeprefix(self._paths.prefix))
-            if known is None or known.modified != item.modified or known.instead is not None:
+            is_seen = known is not None and known.modified == item.modified and known.instead is None
+            if not is_seen or (self._is_first and where.shelf is Shelf.HEAD and self._local.is_repair(where.name)):
                 found.append((_ORDER.index(where.shelf), where.name != MAIN, item.key))
         return [self._paths.seq, *(key for _, _, key in sorted(found))]
 

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """Sites in one adoption: others wait for the writer meanwhile."""
+_SHOWN_SETTINGS = 1000
+"""Characters, in a record."""
 _ROUNDS = 3
 """How often a site that changes while it is adopted is looked at again; the next sync does it otherwise."""
 _FOLLOWED = (Shelf.SITE, Shelf.PREV, Shelf.HEAD)
@@ -223,8 +225,7 @@ class Follower:
                 return _Choice.NOTHING
             case Freshness.KNOWN:
                 self._agreed.see_at(each.path, each.modified)
-                is_missing = known is not None and known.instead is not None and ours != each.record.digest
-                return _Choice.ADOPT if is_missing and known is not None and known.covers(ours) else _Choice.NOTHING
+                return _Choice.ADOPT if self._is_lacking(each, known, ours) else _Choice.NOTHING
             case fresh:
                 is_unchanged = fresh is Freshness.NEWER and known is not None and known.covers(ours)
         if ours is None or is_unchanged or ours == each.record.digest:
@@ -240,6 +241,16 @@ class Follower:
             return _Choice.OURS
         return _Choice.ADOPT
 
+    def _is_lacking[R: SiteRecord | HeadRecord](
+        self, each: _Found[R], known: Agreement | None, ours: str | None
+    ) -> bool:
+        """Whether this node should have a record that it has seen before: it could not adopt it, or lost it since."""
+        if known is None or ours == each.record.digest:
+            return False
+        if known.instead is not None and known.covers(ours):
+            return True
+        return isinstance(each.record, HeadRecord) and self._local.is_repair(each.site)
+
     def _tell_conflict[R: SiteRecord | HeadRecord](self, each: _Found[R], verdict: Verdict) -> None:
         """On record on the node whose change met another one's."""
         if verdict.winner is Winner.SAME or not isinstance(self._writer.declaration(each.site), Declaration):
@@ -252,6 +263,8 @@ class Follower:
             message = f"this site's {what} changed on {node} too; the one of this node counts, because {why}"
         else:
             message = f"this site's {what} changed on {node} too; that one counts, because {why}"
+            if isinstance(each.record, SiteRecord) and (own := self._writer.settings(each.site)) is not None:
+                message += f"; here they were {own.model_dump_json(exclude_defaults=True)[:_SHOWN_SETTINGS]}"
             if isinstance(each.record, HeadRecord) and live is not None:
                 message += (
                     f"; the other one stays in the archive: `certedge cert rollback {each.site} {live.number}` makes "

@@ -17,6 +17,7 @@ from certstore.store.adoption import REPLICATE, Declaration, Removed
 from certstore.store.versions import VersionUnusable, read_files, read_version
 from certstore.store.writer import StoreWriter, UnknownVersion
 
+_REPAIRS = ("mend", "self_signed")
 _WITHOUT_HOST = "removed.invalid"
 """The host of a removed site whose key is none: the same on every node, whatever the site's host was."""
 
@@ -63,6 +64,16 @@ class LocalRecords:
         """None where nothing is live. Raises OSError."""
         live = self._live(site)
         return None if live is None else self._record(live)
+
+    def is_repair(self, site: str) -> bool:
+        """Whether what is live was chosen by this node for lack of something better, as its own files were damaged or
+        can't be served here. That is no news for others.
+        """
+        live = self._live(site)
+        for record in reversed(self._writer.records(site)):
+            if live is not None and record.outcome is Outcome.DONE and record.version == live.number:
+                return record.doing in _REPAIRS
+        return False
 
     def archived(self, site: str, digest: str) -> HeadRecord | None:
         """The version with this digest, if the archive still has it whole. Raises OSError."""

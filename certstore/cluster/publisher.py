@@ -30,7 +30,7 @@ from certstore.cluster.local_records import LocalRecords
 from certstore.cluster.sealing import Sealer
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import HeadRecord, SiteRecord, decode_seq, encode_seq
-from certstore.model.cluster.wire import RecordClass
+from certstore.model.cluster.wire import VALUE_LIMIT, RecordClass
 from certstore.store.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 SITES_AT_ONCE = 30
 """In one transaction: with four operations and two compares each, and `seq`, they stay below the engine's limit."""
 _BYTES_AT_ONCE = MOST_BYTES * 9 // 10
+_RECORD_BYTES = VALUE_LIMIT - 1024
 _ROUNDS = 8
 """How often a site that others change at the same time is tried; the next change or sync tries it again."""
 
@@ -133,7 +134,10 @@ class Publisher:
             # What was removed everywhere before this node could know is no news.
             return known is not None and is_site_dirty, False
         digest, known = self._local.head_digest(site), self._agreed.get(self._below(self._paths.head(site)))
-        return is_site_dirty, digest is not None and (known is None or known.needs(digest))
+        if digest is None or (known is not None and not known.needs(digest)):
+            return is_site_dirty, False
+        # What this node made do with must not replace on all nodes what they have.
+        return is_site_dirty, known is None or not known.digest or not self._local.is_repair(site)
 
     def _draft(self, site: str) -> _Draft | None:
         if not self._keeps(site):
@@ -147,6 +151,11 @@ class Publisher:
             if is_head_dirty:
                 head = self._local.head(site)
                 previous = self._previous(site)
+                if head is not None and len(head.encode()) > _RECORD_BYTES:
+                    logger.error("%s can't be published: its chain is too long for the engine", site)
+                    return None
+                if previous is not None and len(previous.encode()) > _RECORD_BYTES:
+                    previous = None
         except OSError as error:
             logger.error("%s can't be published now: its files can't be read: %s", site, error.strerror)
             return None
