@@ -64,9 +64,7 @@ def test_a_drop_on_the_node_that_refused_counts_again(
     b, refused, own = nodes["edge-b"], ca.issue(SITE), nodes["edge-b"].writer._state.trial
     with monkeypatch.context() as patched:
         patched.setattr(
-            b.writer._state,
-            "trial",
-            lambda files: "no" if files["privkey.pem"] == refused.privkey_pem else own(files),
+            b.writer._state, "trial", lambda files: "no" if files["privkey.pem"] == refused.privkey_pem else own(files)
         )
         nodes["edge-a"].install(SITE, refused)
         nodes.settle()
@@ -103,7 +101,9 @@ def test_a_record_of_a_newer_release_is_skipped_and_not_lost(nodes: Nodes) -> No
     assert refused.why.value == "newer_release"
 
 
-@pytest.mark.parametrize("value", [b"", b"CE1", b"rubbish" * 100, b"CE1" + bytes(200)], ids=["empty", "short", "long", "zeros"])
+@pytest.mark.parametrize(
+    "value", [b"", b"CE1", b"rubbish" * 100, b"CE1" + bytes(200)], ids=["empty", "short", "long", "zeros"]
+)
 def test_rubbish_changes_nothing(value: bytes, nodes: Nodes) -> None:
     before = nodes["edge-b"].served()
     write(nodes, nodes.paths.head(SITE), value)
@@ -145,9 +145,7 @@ def test_a_full_disk_here_is_tried_again(
     assert b.served() == a.served()
 
 
-def test_what_a_node_made_do_with_does_not_replace_what_the_others_have(
-    nodes: Nodes, ca: CertificateAuthority
-) -> None:
+def test_what_a_node_made_do_with_does_not_replace_what_the_others_have(nodes: Nodes, ca: CertificateAuthority) -> None:
     """Its live version was lost, and its start went back to an older one: it gets the right one again."""
     for _ in range(2):
         nodes["edge-a"].install(SITE, ca.issue(SITE))
