@@ -295,7 +295,7 @@ def _problems(view: ClusterView, ring: KeyRing, engine: tuple[results.EngineFact
     found = [Finding(*problem_of(refused)) for _, refused in sorted(view.refused.items())]
     if view.meta is None and not found:
         found.append(Finding(ClusterProblem.ENGINE_FOREIGN, str(foreign_engine(ring.cluster))))
-    elif ring.node not in view.nodes:
+    elif ring.node not in view.nodes and not found:
         found.append(Finding(ClusterProblem.KEY_MISSING, f"{ring.node} is not a member any more; join it anew"))
     if full := [each.endpoint for each in engine if each.problem and "NOSPACE" in each.problem]:
         found.append(Finding(ClusterProblem.ENGINE_FULL, f"the engine is full: {listed(full)}; see deploy/cluster"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import stat
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +35,9 @@ def test_each_member_and_each_node_gets_its_files() -> None:
             "engine-ca.pem",
             "engine-ca-key.pem",
             *(
-                f"members/{name}/etc/{file}"
+                f"members/{name}/{file}"
                 for name in ("edge-a", "edge-b", "witness")
-                for file in ("default/etcd", "etcd/ca.pem", "etcd/member.pem", "etcd/member-key.pem")
+                for file in ("install", "etcd.default", "ca.pem", "member.pem", "member-key.pem")
             ),
             *(f"nodes/{name}/{file}" for name in ("edge-a", "edge-b") for file in ("engine-ca.pem", "engine.pem")),
         ]
@@ -57,9 +60,7 @@ def test_openssl_verifies_every_certificate_strictly(path: str, tmp_path: Path) 
 
 
 def test_a_member_is_valid_for_its_address_and_for_its_own_machine() -> None:
-    names = certificate("members/edge-b/etc/etcd/member.pem").extensions.get_extension_for_class(
-        x509.SubjectAlternativeName
-    )
+    names = certificate("members/edge-b/member.pem").extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert [str(each) for each in names.value.get_values_for_type(x509.IPAddress)] == [
         "2001:db8::12",
         "127.0.0.1",
@@ -68,12 +69,28 @@ def test_a_member_is_valid_for_its_address_and_for_its_own_machine() -> None:
 
 
 def test_settings_name_the_member_and_all_the_others() -> None:
-    settings = FILES["members/edge-b/etc/default/etcd"].decode().splitlines()
+    settings = FILES["members/edge-b/etcd.default"].decode().splitlines()
     assert 'ETCD_LISTEN_CLIENT_URLS="https://[2001:db8::12]:2379,https://127.0.0.1:2379"' in settings
     everyone = "edge-a=https://10.0.0.11:2380,edge-b=https://[2001:db8::12]:2380,witness=https://10.0.0.13:2380"
     assert f'ETCD_INITIAL_CLUSTER="{everyone}"' in settings
     assert 'ETCD_INITIAL_CLUSTER_TOKEN="token-1"' in settings
     assert 'ETCD_CLIENT_CERT_AUTH="true"' in settings
+
+
+def test_the_script_puts_files_where_only_etcd_reads_keys(tmp_path: Path) -> None:
+    require_peer("etcd")
+    if os.geteuid() != 0:
+        pytest.skip("the script gives files to etcd's group, which takes root")
+    for path, content in FILES.items():
+        if path.startswith("members/edge-a/"):
+            (tmp_path / Path(path).name).write_bytes(content)
+    root = tmp_path / "root"
+    for _ in range(2):
+        subprocess.run(["sh", "install"], cwd=tmp_path, env={**os.environ, "DESTDIR": str(root)}, check=True)
+    key = (root / "etc/etcd/member-key.pem").stat()
+    assert (key.st_uid, stat.S_IMODE(key.st_mode), key.st_gid) == (0, 0o640, grp.getgrnam("etcd").gr_gid)
+    assert sorted(path.name for path in (root / "etc/default").iterdir()) == ["etcd", "etcd.~1~"]
+    assert (root / "etc/default/etcd").read_bytes() == FILES["members/edge-a/etcd.default"]
 
 
 def test_nothing_is_made_twice() -> None:
