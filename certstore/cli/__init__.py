@@ -28,5 +28,6 @@ account         `certedge account …`
 notify          `certedge notify …`
 admin           `certedge admin …`
 cluster         `certedge cluster …`
+engine_files    `certedge cluster engine-files`
 cluster_files   what a member of a cluster keeps beside edge.yaml, and its section there
 """

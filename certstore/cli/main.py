@@ -12,6 +12,7 @@ from certstore.cli import (
     certificates,
     check,
     cluster,
+    engine_files,
     explain,
     importing,
     init,
@@ -65,6 +66,10 @@ app.add_typer(sites.app, name="site")
 certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(orders.request)
 app.add_typer(certificates.app, name="cert")
 app.add_typer(account.app, name="account")
+cluster.app.command(
+    "engine-files",
+    epilog="Example: certedge cluster engine-files --members edge-a=10.0.0.11,edge-b=10.0.0.12,edge-c=10.0.0.13",
+)(engine_files.engine_files)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(notify.app, name="notify")
 app.add_typer(admin.app, name="admin")

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SETTINGS = "etc/default/etcd"
-"""Where Debian's unit reads the settings of a member, below the root of its machine."""
-TLS_FOLDER = "etc/etcd"
+SETTINGS = "etcd.default"
+"""What becomes /etc/default/etcd, where Debian's unit reads the settings of a member."""
+INSTALL = "install"
+TLS_FOLDER = "/etc/etcd"
 AUTHORITY = "engine-ca.pem"
 AUTHORITY_KEY = "engine-ca-key.pem"
 CLIENT = "engine.pem"
@@ -28,6 +29,23 @@ _QUOTA_BYTES = 4 << 30
 _LIFETIME = timedelta(days=3650)
 # So that machines whose clock is behind accept it.
 _BACKDATED = timedelta(days=1)
+_INSTALL = """\
+#!/bin/sh
+# Puts the files beside this script where Debian's etcd reads them, and starts it. Run it as root on the member's
+# machine, after: apt install etcd-server. With DESTDIR it only puts the files below that folder.
+set -eu
+cd "$(dirname "$0")"
+root=${DESTDIR:-}
+install -d -o root -g etcd -m 750 "$root/etc/etcd"
+install -o root -g etcd -m 640 ca.pem member.pem member-key.pem "$root/etc/etcd/"
+install -d "$root/etc/default"
+install --backup=numbered -m 644 etcd.default "$root/etc/default/etcd"
+if [ -z "$root" ]; then
+    systemctl enable etcd
+    # The first members wait for the others, so nobody waits for them here.
+    systemctl restart --no-block etcd
+fi
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +145,20 @@ class Authority:
 
 
 def engine_files(members: Sequence[Member], clients: Sequence[str], token: str, now: datetime) -> Mapping[str, bytes]:
-    """Relative paths and contents: the authority, a tree for each member's machine, a credential for each node.
+    """Relative paths and contents: the authority, a folder for each member's machine, a credential for each node.
 
-    `token` tells this engine from others on the same network; it is no secret. All files whose names contain `key`, and
-    credentials, are secrets.
+    `token` tells this engine from others on the same network; it is not a secret, but most of the files are.
     """
     authority = Authority(now)
     files = {AUTHORITY: authority.certificate_pem, AUTHORITY_KEY: authority.key_pem}
     for member in members:
         certificate, key = authority.issue_member(member.host)
         root = f"members/{member.name}"
-        files[f"{root}/{TLS_FOLDER}/ca.pem"] = authority.certificate_pem
-        files[f"{root}/{TLS_FOLDER}/member.pem"] = certificate
-        files[f"{root}/{TLS_FOLDER}/member-key.pem"] = key
+        files[f"{root}/ca.pem"] = authority.certificate_pem
+        files[f"{root}/member.pem"] = certificate
+        files[f"{root}/member-key.pem"] = key
         files[f"{root}/{SETTINGS}"] = settings_text(member, members, token).encode()
+        files[f"{root}/{INSTALL}"] = _INSTALL.encode()
     for node in clients:
         certificate, key = authority.issue_client(node)
         files[f"nodes/{node}/{AUTHORITY}"] = authority.certificate_pem
@@ -149,7 +167,7 @@ def engine_files(members: Sequence[Member], clients: Sequence[str], token: str, 
 
 
 def settings_text(member: Member, members: Sequence[Member], token: str) -> str:
-    """The member's etc/default/etcd."""
+    """The member's /etc/default/etcd."""
     lines = [f"# Member {member.name} of the engine of a certedge cluster.", *_assignments(member, members, token)]
     return "\n".join(lines) + "\n"
 
@@ -168,13 +186,13 @@ def _assignments(member: Member, members: Sequence[Member], token: str) -> list[
         "INITIAL_CLUSTER_TOKEN": token,
         "INITIAL_CLUSTER_STATE": "new",
         "CLIENT_CERT_AUTH": "true",
-        "TRUSTED_CA_FILE": f"/{TLS_FOLDER}/ca.pem",
-        "CERT_FILE": f"/{TLS_FOLDER}/member.pem",
-        "KEY_FILE": f"/{TLS_FOLDER}/member-key.pem",
+        "TRUSTED_CA_FILE": f"{TLS_FOLDER}/ca.pem",
+        "CERT_FILE": f"{TLS_FOLDER}/member.pem",
+        "KEY_FILE": f"{TLS_FOLDER}/member-key.pem",
         "PEER_CLIENT_CERT_AUTH": "true",
-        "PEER_TRUSTED_CA_FILE": f"/{TLS_FOLDER}/ca.pem",
-        "PEER_CERT_FILE": f"/{TLS_FOLDER}/member.pem",
-        "PEER_KEY_FILE": f"/{TLS_FOLDER}/member-key.pem",
+        "PEER_TRUSTED_CA_FILE": f"{TLS_FOLDER}/ca.pem",
+        "PEER_CERT_FILE": f"{TLS_FOLDER}/member.pem",
+        "PEER_KEY_FILE": f"{TLS_FOLDER}/member-key.pem",
         # A day of history: a node that was away for longer reads everything again.
         "AUTO_COMPACTION_MODE": "periodic",
         "AUTO_COMPACTION_RETENTION": "24h",

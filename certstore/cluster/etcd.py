@@ -34,7 +34,7 @@ from certstore.cluster.engine import (
     WentBack,
     check_commit,
 )
-from certstore.cluster.etcd_answers import item_of, revision_of, whole
+from certstore.cluster.etcd_answers import item_of, objects, revision_of, whole
 from certstore.cluster.etcd_feed import EtcdFollowing
 from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unanswered, engine_context
 from certstore.model.settings.cluster import ClusterSettings
@@ -73,7 +73,7 @@ class EtcdMember:
             raise ValueError(f"{len(keys)} keys in one request: from 1 to {MOST_OPS} are possible")
         ranges = [{"request_range": {"key": _coded(key.encode())}} for key in keys]
         answer = self._gateway.ask("/v3/kv/txn", {"success": ranges}, READ_SECONDS)
-        found = [each.get("response_range", {}).get("kvs", []) for each in answer.get("responses", [])]
+        found = [objects(each.get("response_range", {}), "kvs") for each in objects(answer, "responses")]
         return Reading(tuple(item_of(kv) for kvs in found for kv in kvs), revision_of(answer))
 
     def commit(self, compares: Sequence[Compare], ops: Sequence[Op]) -> Outcome:
@@ -151,7 +151,7 @@ class EtcdMember:
                 limit = max(1, limit // 8)
                 continue
             revision = revision or revision_of(answer)
-            page = [item_of(kv) for kv in answer.get("kvs", [])]
+            page = [item_of(kv) for kv in objects(answer, "kvs")]
             items += page
             if not answer.get("more") or not page:
                 return Reading(tuple(items), revision)

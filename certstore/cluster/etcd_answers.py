@@ -27,7 +27,15 @@ def whole(answer: Any, field: str) -> int:
         raise Unanswered(f"the engine's answer has no number as {field}") from None
 
 
-def revision_of(answer: Any) -> int:
+def objects(answer: Any, field: str) -> list[dict[str, Any]]:
+    """A list of the answer; empty if it is left out."""
+    found = answer.get(field, []) if isinstance(answer, dict) else None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise Unanswered(f"the engine's answer has no list as {field}")
+    return found
+
+
+def revision_of(answer: dict[str, Any]) -> int:
     revision = whole(answer.get("header"), "revision")
     if revision <= 0:
         raise Unanswered("the engine's answer has no revision")
@@ -43,7 +51,7 @@ def item_of(kv: Any) -> Item:
     return Item(key, value, whole(kv, "create_revision"), whole(kv, "mod_revision"), whole(kv, "lease"))
 
 
-def lines_of(chunks: Iterable[bytes], most: int = LINE_BYTES) -> Iterator[bytes]:
+def lines_of(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
     """A chunk ends anywhere: in a line, or after several."""
     parts: list[bytes] = []
     size = 0
@@ -89,7 +97,7 @@ class Revisions:
 
     def take(self, result: dict[str, Any]) -> Iterator[Batch]:
         """The revisions that this answer completes. One that is split (`fragment`) ends with a later answer."""
-        for event in result.get("events", []):
+        for event in objects(result, "events"):
             item = item_of(event.get("kv"))
             if item.modified != self._revision:
                 yield from self._whole()

@@ -21,7 +21,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.response import HTTPResponse
 
 from certstore.cluster.engine import Batch, EngineFailed, EngineLost
-from certstore.cluster.etcd_answers import Revisions, lines_of, message_of
+from certstore.cluster.etcd_answers import LINE_BYTES, Revisions, lines_of, message_of
 from certstore.cluster.etcd_gateway import FAILURES, Gateway, named_failure, understood
 from certstore.net.bounded_http import Deadline, reason_of
 
@@ -123,7 +123,7 @@ class EtcdFollowing:
     def _read(self, response: HTTPResponse) -> None:
         broken: EngineFailed = EngineLost(f"{self._endpoint}: the member ended the feed")
         try:
-            for line in lines_of(response.stream(_CHUNK, decode_content=False)):
+            for line in lines_of(response.stream(_CHUNK, decode_content=False), LINE_BYTES):
                 for batch in self._revisions.take(message_of(self._endpoint, line)):
                     if not self._put(batch):
                         return

@@ -162,16 +162,19 @@ class Gateway:
 
 def _whole_body(response: BaseHTTPResponse, most: int) -> bytes | None:
     """None if it is longer than `most`. The connection is kept only after a whole body."""
+    answer = bytearray()
     try:
-        answer = response.read(most + 1, decode_content=False)
+        # Only the read that finds nothing more notices a body that ended before its length.
+        while piece := response.read(most + 1 - len(answer), decode_content=False):
+            answer += piece
+            if len(answer) > most:
+                response.close()
+                return None
     except BaseException:
         response.close()
         raise
-    if len(answer) > most:
-        response.close()
-        return None
     response.release_conn()
-    return answer
+    return bytes(answer)
 
 
 def named_failure(endpoint: str, error: Exception, seconds: float, *, is_slow: bool) -> EngineLost:
@@ -197,6 +200,8 @@ def understood(attempted: str, status: int, content: bytes) -> dict[str, Any]:
         return answer
     if isinstance(answer, dict) and isinstance(answer.get("code"), int):
         raise named(attempted, answer["code"], str(answer.get("message") or answer.get("error", "")))
+    if _COMMON_NAME.encode() in content:
+        raise named(attempted, _INVALID, _COMMON_NAME)
     if status == 404:
         raise EngineRefused(f"{attempted}: there is no JSON gateway: is etcd's --enable-grpc-gateway off?")
     raise Unanswered(f"{attempted}: status {status} without an error of etcd's: is this an etcd?")

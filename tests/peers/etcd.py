@@ -39,7 +39,7 @@ class EtcdMember:
         self.data = root / "data"
         self._program, self._root = program, root
         self._settings = {
-            **{name: value.replace("/etc/", f"{root}/etc/") for name, value in settings.items()},
+            **{name: value.replace("/etc/etcd", str(root)) for name, value in settings.items()},
             "ETCD_DATA_DIR": str(self.data),
         }
         self._process: subprocess.Popen[bytes] | None = None
