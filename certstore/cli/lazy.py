@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization", "client", "counted_settings", "import_sources", "journal", "loading", "models", "names", "people",
+    "authorization", "client", "cluster_standing", "counted_settings", "import_sources", "journal", "loading", "models",
+    "names", "people",
     "plan", "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
 ]  # fmt: skip
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from certstore.model.console import authorization, people
     from certstore.model.renewal import preflight_facts
     from certstore.model.settings import loading, models
+    from certstore.monitoring import cluster_standing
     from certstore.store import counted_settings, journal, reader, site_settings, status
     from certstore.verify import plan
 else:
@@ -44,6 +46,7 @@ else:
     preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")
     loading = _Lazy("certstore.model.settings.loading")
     models = _Lazy("certstore.model.settings.models")
+    cluster_standing = _Lazy("certstore.monitoring.cluster_standing")
     journal = _Lazy("certstore.store.journal")
     reader = _Lazy("certstore.store.reader")
     counted_settings = _Lazy("certstore.store.counted_settings")

@@ -2,17 +2,27 @@
 
 Imported only where edge.yaml has a `cluster:` section: a single node loads none of it.
 
-engine         what a cluster needs of the store that its nodes share, as a Protocol
+clustering     a node's part in its cluster, as one thing to start and stop
+opening        from edge.yaml and the key file to that one thing
+replica        the three steps of a node: compare all, take what comes, publish what changed
+publisher      what changed here, by conditional transactions
+follower       what others published, adopted or decided about
+first_sync     everything in the engine compared with what this node has seen
+agreed         what the nodes have agreed on, as far as this one has seen
+local_records  what this store holds, as records
+nodes          the nodes of the cluster as this one sees them
+presence       what this node says about itself
+membership     who belongs to a cluster: its first node, invitations, leaving
+invitation     what brings a new node into a cluster
+joining        what a store has that the cluster it joins does not
 keys           the cluster's keys and the node's own, and the file that they lie in
 sealing        values for the engine, sealed and signed, and back
-access         how this node reaches the engine, from edge.yaml to a connection
-membership     who belongs to a cluster: the first node, those who join, those who leave
-joining        what a node that joins must not bring along unasked
-invitation     what brings a new node into a cluster
-etcd           one member of etcd as an engine
-etcd_gateway   requests to its JSON gateway: TLS, sign-in, deadlines, errors
-etcd_answers   its answers, and the stream of a feed to whole revisions
-etcd_feed      follows changes at one member
-session        one way to the engine over all its members, with a lease
-engine_files   certificates and settings for an etcd of several members
+access         how this node reaches the engine, from edge.yaml
+session        one way to the engine over all its members
+engine         what a cluster needs of the store that its nodes share, as a Protocol
+etcd           one member of etcd as such an engine
+etcd_gateway   requests to its JSON gateway: TLS, sign-in, bounds
+etcd_feed      changes as they happen
+etcd_answers   its answers and errors in the engine's words
+engine_files   certificates and settings for the members of an engine
 """

@@ -44,6 +44,11 @@ def open_engine(settings: ClusterSettings, base: Path) -> EtcdMember:
     raise EngineLost("; ".join(reasons))
 
 
+def all_members(settings: ClusterSettings, base: Path) -> list[EtcdMember]:
+    """For a session over all of them. Raises AccessUnusable."""
+    return [_member(settings, base, endpoint) for endpoint in settings.engine]
+
+
 def ask_member(settings: ClusterSettings, base: Path, endpoint: str) -> EngineStatus | str:
     """How one member is, or why it does not say so. Raises AccessUnusable."""
     with closing(_member(settings, base, endpoint)) as member:

@@ -29,11 +29,13 @@ from certstore.control.local_socket import bind_private, peer_pid_and_uid
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell, tell_nobody
+from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from certstore.watch.watcher import DropWatcher
 
 if TYPE_CHECKING:
+    from certstore.cluster.clustering import Clustering
     from certstore.control.upkeep import Upkeep
     from certstore.people.access import Access
 
@@ -94,7 +96,11 @@ async def _serve_until_stopped(
                 await _first_check(watcher)
             logger.info("control is ready on %s", writer.layout.root)
             ready()
-            async with control.caring(settings, base), control.receiving(settings, base, console):
+            async with (
+                control.clustering(settings, base),
+                control.caring(settings, base),
+                control.receiving(settings, base, console),
+            ):
                 await stopping.wait()
                 logger.info("control is stopping")
     finally:
@@ -193,6 +199,23 @@ class _Control:
             yield watcher
         finally:
             await asyncio.to_thread(watcher.stop)
+
+    @contextlib.asynccontextmanager
+    async def clustering(self, settings: Settings, base: Path) -> AsyncIterator[None]:
+        """The node's part in its cluster, if edge.yaml names one. If it can't start, everything else goes on."""
+        if settings.cluster is None:
+            yield
+            return
+        try:
+            clustering = await asyncio.to_thread(_start_clustering, self._writer, settings.cluster, base)
+        except Exception as error:  # noqa: BLE001  drops must be imported in any case
+            logger.error("this node takes no part in its cluster: %s", _describe_known(error))
+            yield
+            return
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(clustering.stop)
 
     @contextlib.asynccontextmanager
     async def caring(self, settings: Settings, base: Path) -> AsyncIterator[None]:
@@ -316,10 +339,27 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__} at\n{where}"
 
 
+def _describe_known(error: Exception) -> str:
+    """What the cluster's own exceptions say is for people, and quotes no secret."""
+    from certstore.cluster.access import AccessUnusable
+    from certstore.cluster.keys import KeysUnusable
+
+    return str(error) if isinstance(error, (AccessUnusable, KeysUnusable)) else _describe(error)
+
+
 def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Access]:
     from certstore.people.access import Access
 
     return Access.opened(writer.layout)
+
+
+def _start_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) -> Clustering:
+    """Imported here, so that a node without a cluster loads none of it."""
+    from certstore.cluster.opening import open_clustering
+
+    clustering = open_clustering(writer, settings, base)
+    clustering.start()
+    return clustering
 
 
 def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:

@@ -2,7 +2,8 @@
 
 Must not know HTTP. What is measured and when the service is ready is decided in `model`.
 
-metrics         the page `/metrics`
-readiness       the facts behind `/readyz`
-worker_reports  adds up the numbers of all workers, past ones included
+cluster_standing  how this node stands in its cluster, as control writes it down
+metrics           the page `/metrics`
+readiness         the facts behind `/readyz`
+worker_reports    adds up the numbers of all workers, past ones included
 """

@@ -26,11 +26,15 @@ SITES = 1000
 
 
 def render(
-    sites: Sequence[SiteFacts], workers: Gathered, now: datetime, events: Mapping[str, int] = MappingProxyType({})
+    sites: Sequence[SiteFacts],
+    workers: Gathered,
+    now: datetime,
+    events: Mapping[str, int] = MappingProxyType({}),
+    more: Iterable[Sample] = (),
 ) -> bytes:
-    """`events` are those of the control process, by cause."""
+    """`events` are those of the control process, by cause; `more` are its other numbers."""
     own = [Sample("certedge_events_total", (cause,), number) for cause, number in events.items()]
-    return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now)])
+    return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now), *more])
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:

@@ -12,6 +12,7 @@ from certstore.admin.actions.action import Actions
 from certstore.admin.http.identity import find_actor
 from certstore.model.console.authorization import Action
 from certstore.model.snapshot import MAIN
+from certstore.monitoring.cluster_standing import read_standing
 from certstore.monitoring.metrics import CONTENT_TYPE, render
 from certstore.monitoring.readiness import current_readiness
 from certstore.monitoring.worker_reports import WorkerReports
@@ -34,7 +35,9 @@ def probe_routes(actions: Actions) -> APIRouter:
             )
         actions.check(actor, Action.SERVICE_VIEW)
         now = context.clock()
-        page = render(status(context.writer, now), reports.collect(now), now, _events(actions))
+        standing = read_standing(context.writer.layout, now) if context.settings.cluster is not None else None
+        cluster = standing.samples() if standing is not None else ()
+        page = render(status(context.writer, now), reports.collect(now), now, _events(actions), cluster)
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")
