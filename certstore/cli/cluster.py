@@ -70,7 +70,7 @@ def init(
     _show(edge, result, added, as_json=as_json)
 
 
-@app.command(epilog="Example: ssh edge-a certedge cluster invite edge-c | ssh edge-c certedge cluster join -")
+@app.command(epilog="Example: certedge cluster invite edge-c | ssh edge-c certedge cluster join -")
 def invite(
     node: Annotated[str, argument("NODE", "The name of the new node: one label, as edge-c.")],
     front: Annotated[
@@ -104,7 +104,7 @@ def invite(
         )
 
 
-@app.command(epilog="Example: ssh edge-a certedge cluster invite edge-c | ssh edge-c certedge cluster join -")
+@app.command(epilog="Example: certedge cluster join - < invitation")
 def join(
     invitation: Annotated[str, argument("FILE|-", "The invitation: a file, or - for the standard input.")],
     merge: Annotated[

@@ -4,6 +4,7 @@ carries for another node.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from certstore.cluster.engine import EngineFailed, EngineLost, EngineStatus
 from certstore.cluster.etcd import EtcdMember
 from certstore.cluster.etcd_gateway import Login, engine_context
 from certstore.cluster.invitation import EngineAccess
+from certstore.files.permissions import repair_command
 from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.text import written_text
 
@@ -60,6 +62,8 @@ def _member(settings: ClusterSettings, base: Path, endpoint: str) -> EtcdMember:
     client = settings.client_cert
     try:
         context = engine_context(base / settings.ca_file, base / client if client else None)
+    except PermissionError:
+        raise AccessUnusable(_unreadable(*(base / each for each in (settings.ca_file, client) if each))) from None
     except OSError as error:
         files = ", ".join(str(base / each) for each in (settings.ca_file, client) if each)
         raise AccessUnusable(f"the engine's certificates can't be used ({files}): {error.strerror or error}") from None
@@ -67,6 +71,11 @@ def _member(settings: ClusterSettings, base: Path, endpoint: str) -> EtcdMember:
     if settings.username is not None and settings.password_file is not None:
         login = Login(settings.username, base / settings.password_file)
     return EtcdMember(endpoint, context, login)
+
+
+def _unreadable(*paths: Path) -> str:
+    shut = next((path for path in paths if not os.access(path, os.R_OK, effective_ids=True)), paths[-1])
+    return f"the service can't read {shut}: permission denied. {repair_command(shut)}"
 
 
 def read_access(settings: ClusterSettings, base: Path) -> EngineAccess:
@@ -79,6 +88,8 @@ def read_access(settings: ClusterSettings, base: Path) -> EngineAccess:
             if len(content) > _FILE_LIMIT:
                 raise AccessUnusable(f"{base / path} has more than {_FILE_LIMIT} bytes")
             return written_text(content)
+        except PermissionError:
+            raise AccessUnusable(_unreadable(base / path)) from None
         except OSError as error:
             raise AccessUnusable(f"{base / path} can't be read: {error.strerror}") from None
         except UnicodeDecodeError:

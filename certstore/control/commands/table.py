@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from typing import Any
 
 from certstore.control.commands import on_cluster, on_network, on_people, on_store, requests
@@ -42,10 +43,17 @@ class Runs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`."""
+    """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`.
+
+    `needs` are modules that it imports by itself when it runs.
+    """
 
     act: Callable[[Any, Any, Tell], CommandResult]
     runs: Runs
+    needs: tuple[str, ...] = ()
+
+
+_CLUSTER = ("certstore.cluster.access", "certstore.cluster.joining", "certstore.cluster.membership")
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
@@ -70,11 +78,11 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.AddTokenRequest: Command(on_people.add_token, Runs.PEOPLE),
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
     requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
-    requests.InitClusterRequest: Command(on_cluster.init, Runs.FILES),
-    requests.InviteNodeRequest: Command(on_cluster.invite, Runs.FILES),
-    requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES),
-    requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES),
-    requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES),
+    requests.InitClusterRequest: Command(on_cluster.init, Runs.FILES, _CLUSTER),
+    requests.InviteNodeRequest: Command(on_cluster.invite, Runs.FILES, _CLUSTER),
+    requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, _CLUSTER),
+    requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, _CLUSTER),
+    requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, _CLUSTER),
 }
 _BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 
@@ -90,6 +98,12 @@ def parse(request: Request) -> CommandRequest[Any]:
 
 def runs(request: CommandRequest[Any]) -> Runs:
     return COMMANDS[type(request)].runs
+
+
+def load(request: CommandRequest[Any]) -> None:
+    """Import everything that the command needs, for a process that won't be able to read the installation."""
+    for module in COMMANDS[type(request)].needs:
+        import_module(module)
 
 
 def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
