@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Protocol
 
+from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import (
     Batch,
     Engine,
@@ -76,6 +77,7 @@ class Clustering:
         paths: ClusterPaths,
         node: str,
         *,
+        duty: ClusterDuty | None = None,
         is_partial: bool = False,
         clock: Callable[[], datetime] = utc_now,
         written_every: timedelta = WRITTEN_EVERY,
@@ -85,6 +87,8 @@ class Clustering:
         self._replica = replica
         self._paths = paths
         self._node = node
+        self.duty = duty
+        """Whether this node renews and warns."""
         self._is_partial = is_partial
         self._clock = clock
         self._written_every = written_every
@@ -106,11 +110,15 @@ class Clustering:
     def start(self) -> None:
         self._session.start()
         self._thread.start()
+        if self.duty is not None:
+            self.duty.start()
 
     def stop(self) -> None:
         """What was not published is found by the next start."""
         self._stopping.set()
         self._replica.wake()
+        if self.duty is not None:
+            self.duty.stop()
         self._session.close()
         self._thread.join()
         self._replica.close()
@@ -271,6 +279,8 @@ class Clustering:
         problems = [(code.value, message) for code, message in self._problems.items()]
         if not attachment.is_attached and (lost := detached(since, now, unpublished, attachment.reason)) is not None:
             problems.append(lost)
+        if self.duty is not None and (differs := self.duty.problem) is not None:
+            problems.append((differs[0].value, differs[1]))
         if self._announcer.is_cloned:
             problems.append((
                 ClusterProblem.CLONED.value,

@@ -6,18 +6,21 @@ from pathlib import Path
 
 from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
+from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.keys import KeysUnusable, read_keys
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
+from certstore.model.cluster.ordering import ordering_facts
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import Role
 from certstore.model.settings.cluster import ClusterSettings
+from certstore.model.settings.models import ListenerKind, Settings
 from certstore.store.writer import StoreWriter
 
 
-def open_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) -> Clustering:
-    """Raises KeysUnusable, AccessUnusable, OSError."""
+def open_clustering(writer: StoreWriter, whole: Settings, settings: ClusterSettings, base: Path) -> Clustering:
+    """`settings` is the section `cluster:` of the `whole`. Raises KeysUnusable, AccessUnusable, OSError."""
     path = base / settings.key_file if settings.key_file is not None else writer.layout.cluster_keys
     ring = read_keys(path)
     if settings.node is not None and settings.node != ring.node:
@@ -28,4 +31,7 @@ def open_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) 
     session = Session(all_members(settings, base))
     paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
     replica = Replica(session, writer, sealer, paths, ring.node, only=settings.only, is_front=ring.role is Role.FRONT)
-    return Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=bool(settings.only))
+    answers_challenges = any(each.kind is ListenerKind.HTTP for each in whole.listeners)
+    may_take = ring.role is Role.EDGE and not settings.only and answers_challenges
+    duty = ClusterDuty(session, sealer, paths, ring.node, ordering_facts(whole), writer.layout, may_take=may_take)
+    return Clustering(session, writer, replica, sealer, paths, ring.node, duty=duty, is_partial=bool(settings.only))
