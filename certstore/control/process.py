@@ -27,9 +27,9 @@ from certstore.control.console import Console, ConsoleContext
 from certstore.control.dispatch import acquire_writer
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
+from certstore.model.duty import Alone, Duty, Nobody
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell, tell_nobody
-from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from certstore.watch.watcher import DropWatcher
@@ -97,8 +97,8 @@ async def _serve_until_stopped(
             logger.info("control is ready on %s", writer.layout.root)
             ready()
             async with (
-                control.clustering(settings, base),
-                control.caring(settings, base),
+                control.clustering(settings, base) as duty,
+                control.caring(settings, base, duty),
                 control.receiving(settings, base, console),
             ):
                 await stopping.wait()
@@ -201,30 +201,32 @@ class _Control:
             await asyncio.to_thread(watcher.stop)
 
     @contextlib.asynccontextmanager
-    async def clustering(self, settings: Settings, base: Path) -> AsyncIterator[None]:
-        """The node's part in its cluster, if edge.yaml names one. If it can't start, everything else goes on."""
+    async def clustering(self, settings: Settings, base: Path) -> AsyncIterator[Duty]:
+        """The node's part in its cluster, if edge.yaml names one. If it can't start, everything goes on but renewal,
+        which another node may be at.
+        """
         if settings.cluster is None:
-            yield
+            yield Alone()
             return
         try:
-            clustering = await asyncio.to_thread(_start_clustering, self._writer, settings.cluster, base)
+            clustering = await asyncio.to_thread(_start_clustering, self._writer, settings, base)
         except Exception as error:  # noqa: BLE001  drops must be imported in any case
-            logger.error("this node takes no part in its cluster: %s", _describe_known(error))
-            yield
+            logger.error("this node takes no part in its cluster, and renews nothing: %s", _describe_known(error))
+            yield Nobody()
             return
         try:
-            yield
+            yield clustering.duty or Nobody()
         finally:
             await asyncio.to_thread(clustering.stop)
 
     @contextlib.asynccontextmanager
-    async def caring(self, settings: Settings, base: Path) -> AsyncIterator[None]:
+    async def caring(self, settings: Settings, base: Path, duty: Duty) -> AsyncIterator[None]:
         """Orders, renewal and warnings. Started last, because their imports take as long as all else.
 
         If they can't start, certificates are still imported and served.
         """
         try:
-            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base)
+            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base, duty)
         except Exception as error:  # noqa: BLE001  drops must be imported in any case
             logger.error("certificates are not ordered or renewed: %s", _describe(error))
             self._upkeep.set_result(None)
@@ -353,7 +355,7 @@ def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Acces
     return Access.opened(writer.layout)
 
 
-def _start_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) -> Clustering:
+def _start_clustering(writer: StoreWriter, settings: Settings, base: Path) -> Clustering:
     """Imported here, so that a node without a cluster loads none of it."""
     from certstore.cluster.opening import open_clustering
 
@@ -362,10 +364,10 @@ def _start_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path
     return clustering
 
 
-def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
+def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, duty: Duty) -> Upkeep:
     from certstore.control.upkeep import Upkeep
 
-    upkeep = Upkeep(writer, settings, base)
+    upkeep = Upkeep(writer, settings, base, duty=duty)
     upkeep.start()
     return upkeep
 
