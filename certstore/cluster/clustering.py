@@ -77,7 +77,6 @@ class Clustering:
         paths: ClusterPaths,
         node: str,
         *,
-        duty: ClusterDuty | None = None,
         is_partial: bool = False,
         clock: Callable[[], datetime] = utc_now,
         written_every: timedelta = WRITTEN_EVERY,
@@ -87,8 +86,6 @@ class Clustering:
         self._replica = replica
         self._paths = paths
         self._node = node
-        self.duty = duty
-        """Whether this node renews and warns."""
         self._is_partial = is_partial
         self._clock = clock
         self._written_every = written_every
@@ -106,12 +103,20 @@ class Clustering:
         self._used_bytes: int | None = None
         self._written: tuple[datetime, ClusterStanding] | None = None
         self._is_joining = replica.agreed.cluster != paths.cluster
+        self.duty: ClusterDuty | None = None
+        """Set before `start`; without one, this node never renews by itself."""
 
     def start(self) -> None:
         self._session.start()
         self._thread.start()
         if self.duty is not None:
             self.duty.start()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the store has all that the engine has shown so far."""
+        is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
+        return is_known and not self._arrived and not self._replica.follower.is_incomplete
 
     def stop(self) -> None:
         """What was not published is found by the next start."""
@@ -276,11 +281,10 @@ class Clustering:
         else:
             self._behind_since = self._behind_since or now
         unpublished = len(self._replica.unpublished())
-        problems = [(code.value, message) for code, message in self._problems.items()]
+        found = [*self._problems.items(), *([self.duty.problem] if self.duty and self.duty.problem else [])]
+        problems = [(code.value, message) for code, message in found]
         if not attachment.is_attached and (lost := detached(since, now, unpublished, attachment.reason)) is not None:
             problems.append(lost)
-        if self.duty is not None and (differs := self.duty.problem) is not None:
-            problems.append((differs[0].value, differs[1]))
         if self._announcer.is_cloned:
             problems.append((
                 ClusterProblem.CLONED.value,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from certstore.control.fault import describe
 from certstore.model.duty import Alone, Duty, Nobody
-from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 
@@ -30,7 +29,7 @@ async def taking_part(writer: StoreWriter, settings: Settings, base: Path) -> As
         yield Alone()
         return
     try:
-        clustering = await asyncio.to_thread(_start, writer, settings, settings.cluster, base)
+        clustering = await asyncio.to_thread(_start, writer, settings, base)
     except Exception as error:  # noqa: BLE001  drops must be imported in any case
         logger.error("this node takes no part in its cluster, and renews nothing: %s", _words(error))
         yield Nobody()
@@ -41,10 +40,10 @@ async def taking_part(writer: StoreWriter, settings: Settings, base: Path) -> As
         await asyncio.to_thread(clustering.stop)
 
 
-def _start(writer: StoreWriter, whole: Settings, settings: ClusterSettings, base: Path) -> Clustering:
+def _start(writer: StoreWriter, settings: Settings, base: Path) -> Clustering:
     from certstore.cluster.opening import open_clustering
 
-    clustering = open_clustering(writer, whole, settings, base)
+    clustering = open_clustering(writer, settings, base)
     clustering.start()
     return clustering
 
