@@ -49,9 +49,7 @@ COMPARED_EVERY = timedelta(minutes=10)
 """Everything is compared this often, whatever the feed has shown."""
 _RETRY_INCOMPLETE = timedelta(seconds=30)
 _PAUSE = 1.0
-_WRITTEN_EVERY = timedelta(seconds=2)
-_FULL_AT = 0.7
-"""Of the engine's quota: time to make room."""
+WRITTEN_EVERY = timedelta(seconds=2)
 
 
 class AttachedEngine(Engine, Protocol):
@@ -80,6 +78,7 @@ class Clustering:
         *,
         is_partial: bool = False,
         clock: Callable[[], datetime] = utc_now,
+        written_every: timedelta = WRITTEN_EVERY,
     ) -> None:
         self._session = session
         self._writer = writer
@@ -88,6 +87,7 @@ class Clustering:
         self._node = node
         self._is_partial = is_partial
         self._clock = clock
+        self._written_every = written_every
         self._nodes = Nodes(sealer, paths)
         self._announcer = Announcer(session, lambda: session.lease, sealer, paths, node, clock)
         self._stopping = threading.Event()
@@ -303,7 +303,7 @@ class Clustering:
     def _write(self) -> None:
         """For commands, which read it without asking control."""
         now, layout = self._clock(), self._writer.layout
-        if self._written is not None and timedelta() <= now - self._written[0] < _WRITTEN_EVERY:
+        if self._written is not None and timedelta() <= now - self._written[0] < self._written_every:
             return
         standing = self.standing()
         self._written = (now, standing)

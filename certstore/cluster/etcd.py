@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from certstore.cluster.engine import (
@@ -21,7 +20,6 @@ from certstore.cluster.engine import (
     Compare,
     CreatedAt,
     EngineLost,
-    EngineRefused,
     EngineStatus,
     Item,
     LeaseGone,
@@ -36,8 +34,7 @@ from certstore.cluster.engine import (
 )
 from certstore.cluster.etcd_answers import item_of, objects, revision_of, whole
 from certstore.cluster.etcd_feed import EtcdFollowing
-from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unanswered, engine_context
-from certstore.model.settings.cluster import ClusterSettings
+from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unanswered
 
 PING_SECONDS = 2.0
 """For what a working member answers at once."""
@@ -156,20 +153,6 @@ class EtcdMember:
             if not answer.get("more") or not page:
                 return Reading(tuple(items), revision)
             start = _coded(page[-1].key.encode() + b"\0")
-
-
-def etcd_members(settings: ClusterSettings, base: Path) -> list[EtcdMember]:
-    """All members that edge.yaml names; `base` is its folder. Raises EngineRefused for a file that can't be used."""
-    client_cert = None if settings.client_cert is None else base / settings.client_cert
-    try:
-        context = engine_context(base / settings.ca_file, client_cert)
-    except OSError as error:
-        named = "cluster.ca_file" if client_cert is None else "cluster.ca_file or cluster.client_cert"
-        raise EngineRefused(f"use {named}: {error.strerror or type(error).__name__}") from None
-    login = None
-    if settings.username is not None and settings.password_file is not None:
-        login = Login(settings.username, base / settings.password_file)
-    return [EtcdMember(endpoint, context, login) for endpoint in settings.engine]
 
 
 def _coded(content: bytes) -> str:

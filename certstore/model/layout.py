@@ -98,6 +98,8 @@ class Layout:
         """The sum of the counters of all workers that have ended."""
         self.cluster_keys = root / "cluster" / "keys.json"
         """The keys of the cluster that this node belongs to."""
+        self.cluster_ordering = root / "cluster" / "ordering.json"
+        """By which settings this node last agreed to order."""
         # What the console keeps
         self.admin = root / "admin"
         self.users = self.admin / "users.jsonl"

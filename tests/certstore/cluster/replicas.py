@@ -19,7 +19,7 @@ from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.cluster.paths import ClusterPaths
-from certstore.model.cluster.records import Meta, Role
+from certstore.model.cluster.records import Member, Meta, Role
 from certstore.model.cluster.wire import RecordClass
 from certstore.model.settings.models import SiteSettings
 from certstore.store.adoption import Removed
@@ -110,13 +110,13 @@ class Node:
 class Nodes(dict[str, Node]):
     """All nodes of one cluster, by name."""
 
-    def __init__(self, folder: Path, *names: str, front: str | None = None) -> None:
+    def __init__(self, folder: Path, *names: str, front: str | None = None, is_running: bool = True) -> None:
         super().__init__()
         self.folder, self.store = folder, MemoryStore()
         self.ring = KeyRing.draw(names[0])
         self.paths = ClusterPaths(self.ring.cluster)
         self.write_meta()
-        for name in names:
+        for name in names if is_running else ():
             self.join(name, Role.FRONT if name == front else Role.EDGE)
 
     def write_meta(self) -> None:
@@ -124,8 +124,16 @@ class Nodes(dict[str, Node]):
         value = KeyRingSealer(self.ring).seal(self.paths.meta, 1, RecordClass.SITES, meta.encode())
         MemoryEngine(self.store).commit([ModifiedAt(self.paths.meta, 0)], [Put(self.paths.meta, value)])
 
+    def write_member(self, ring: KeyRing) -> None:
+        """As an invitation does."""
+        own, path = ring.own, self.paths.member(ring.node)
+        member = Member(ring.node, ring.role, own.exchange_public, own.sign_public, self.ring.node, datetime.now(UTC))
+        value = KeyRingSealer(self.ring).seal(path, 1, RecordClass.SITES, member.encode())
+        MemoryEngine(self.store).commit([ModifiedAt(path, 0)], [Put(path, value)])
+
     def join(self, name: str, role: Role = Role.EDGE, *, only: tuple[str, ...] = ()) -> Node:
         ring = self.ring if name == self.ring.node else self.ring.for_member(name, role, NodeKeys.draw())
+        self.write_member(ring)
         self[name] = Node(self.folder / name, self.store, ring, only=only)
         return self[name]
 

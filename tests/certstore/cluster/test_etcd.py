@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from certstore.cluster.access import AccessUnusable, all_members
 from certstore.cluster.engine import Delete, Engine, EngineFull, EngineLost, EngineRefused, ModifiedAt, Put
 from certstore.cluster.engine_files import AUTHORITY_KEY
-from certstore.cluster.etcd import EtcdMember, etcd_members
+from certstore.cluster.etcd import EtcdMember
 from certstore.cluster.etcd_gateway import Login, engine_context
 from certstore.model.settings.cluster import ClusterSettings
 from tests.certstore.cluster.engine_contract import LONG, EngineContract, collected, written
@@ -205,7 +206,7 @@ def test_members_are_made_of_the_settings(etcd: Etcd) -> None:
     settings = ClusterSettings(
         engine=etcd.endpoints, ca_file=Path(etcd.ca_file.name), client_cert=etcd.client_cert, node="edge-a"
     )
-    members = etcd_members(settings, etcd.ca_file.parent)
+    members = all_members(settings, etcd.ca_file.parent)
     assert [member.endpoint for member in members] == list(etcd.endpoints)
     assert len({member.status().member for member in members}) == 3
 
@@ -214,8 +215,8 @@ def test_members_are_made_of_the_settings(etcd: Etcd) -> None:
 def test_a_file_that_can_not_be_used_is_named(etcd: Etcd, missing: str, tmp_path: Path) -> None:
     files = {"ca_file": etcd.ca_file, "client_cert": etcd.client_cert, missing: tmp_path / "none"}
     settings = ClusterSettings(engine=etcd.endpoints, **files)
-    with pytest.raises(EngineRefused, match=r"cluster\.ca_file.*: No such file"):
-        etcd_members(settings, Path("/"))
+    with pytest.raises(AccessUnusable, match="No such file"):
+        all_members(settings, Path("/"))
 
 
 def test_without_a_client_certificate_nothing_is_read(etcd: Etcd) -> None:

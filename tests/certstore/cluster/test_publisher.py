@@ -144,7 +144,7 @@ def test_nobody_else_can_have_what_is_only_known_here(nodes: Nodes, ca: Certific
     a.writer.set_site(SITE, {"contact": ["admin@one.test"]})
     a.install(SITE, issued)
     nodes.settle()
-    assert shelves(nodes) == {Shelf.META, Shelf.SEQ, Shelf.SITE, Shelf.HEAD}
+    assert shelves(nodes) == {Shelf.META, Shelf.MEMBER, Shelf.SEQ, Shelf.SITE, Shelf.HEAD}
     values = b"".join(item.value for item in nodes.store.items.values())
     for secret in (issued.privkey_pem[40:80], b"PRIVATE KEY", b"admin@one.test", issued.cert_pem[40:80]):
         assert secret not in values

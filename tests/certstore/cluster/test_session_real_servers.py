@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certstore.cluster.access import all_members
 from certstore.cluster.engine import (
     Batch,
     Committed,
@@ -20,7 +21,6 @@ from certstore.cluster.engine import (
     Put,
     WentBack,
 )
-from certstore.cluster.etcd import etcd_members
 from certstore.cluster.session import Session
 from certstore.model.settings.cluster import ClusterSettings
 from tests.deadlines import wait_for
@@ -46,7 +46,7 @@ def session_at(etcd: Etcd, first: EtcdMember) -> Session:
     settings = ClusterSettings(
         engine=(first.endpoint, *others), ca_file=etcd.ca_file, client_cert=etcd.client_cert, node="edge-a"
     )
-    return Session(etcd_members(settings, Path("/")))
+    return Session(all_members(settings, Path("/")))
 
 
 class Writer:

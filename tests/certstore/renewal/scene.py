@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from certstore.control.upkeep import Upkeep
+from certstore.model.duty import Duty
 from certstore.model.record import Record
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
@@ -41,8 +42,10 @@ class Scene:
     responder: Responder
     clock: Clock
 
+    duty: Duty | None = None
+
     def upkeep(self) -> Upkeep:
-        return Upkeep(self.writer, self.settings, self.base, clock=self.clock)
+        return Upkeep(self.writer, self.settings, self.base, clock=self.clock, duty=self.duty)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Upkeep]:
