@@ -110,6 +110,7 @@ def join(
     merge: Annotated[
         bool, typer.Option("--merge", help="Give this node's own sites and certificates to the cluster.")
     ] = False,
+    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site; default: all")] = None,
     address: _Addresses = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -122,8 +123,11 @@ def join(
     with cluster_files.engine_files(edge, invited, attempted) as files:
         section = _section(edge)
         if section is None:
-            addresses = {"addresses": address} if address else {}
-            section = cluster_files.checked({"node": invited.node, **files, **addresses}, attempted)
+            given = {name: value for name, value in (("addresses", address), ("only", only)) if value}
+            section = cluster_files.checked({"node": invited.node, **files, **given}, attempted)
+        elif only or address:
+            found = f"{edge.config} has a section `cluster:` already"
+            raise CommandFailed(attempted, found, "leave the options out, or change the section", Exit.USAGE)
         elif _node_name(section.get("node")) != invited.node:
             found = f"{edge.config} calls this node {_node_name(section.get('node'))}, the invitation {invited.node}"
             raise CommandFailed(attempted, found, "change `cluster.node`, or ask for another invitation", Exit.USAGE)

@@ -48,11 +48,9 @@ def init(writer: StoreWriter, request: requests.InitClusterRequest, tell: Tell) 
             raise RequestFailed(Fault.EXISTS, f"this node belongs to the cluster {ring.cluster} already", remedy)
         # Keys whose cluster the engine does not hold are those of an attempt that a kill ended.
         Membership(engine, ring).found(_place(settings, request.listeners), utc_now())
-    sites = len(writer.sites())
-    message = (
-        f"{ring.node} is the first node of cluster {ring.cluster}, with {sites} {'site' if sites == 1 else 'sites'}"
-    )
-    return results.MembershipResult(ring.cluster, ring.node, message, sites, (_backup_note(path),))
+        outcome, notes = _brought_in_step(writer, engine, ring, settings, tell)
+    message = f"{ring.node} is the first node of cluster {ring.cluster}: {outcome}"
+    return results.MembershipResult(ring.cluster, ring.node, message, len(writer.sites()), (*notes, _backup_note(path)))
 
 
 def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell) -> results.InvitationResult:
@@ -109,8 +107,9 @@ def join(writer: StoreWriter, request: requests.JoinClusterRequest, tell: Tell) 
                 remove_keys(path)  # they are another machine's
                 raise
         tell(f"{ring.node} is a member of cluster {ring.cluster}")
-    message = f"{ring.node} is a member of cluster {ring.cluster}"
-    return results.MembershipResult(ring.cluster, ring.node, message, len(writer.sites()), (_backup_note(path),))
+        outcome, notes = _brought_in_step(writer, engine, ring, settings, tell)
+    message = f"{ring.node} is a member of cluster {ring.cluster}: {outcome}"
+    return results.MembershipResult(ring.cluster, ring.node, message, len(writer.sites()), (*notes, _backup_note(path)))
 
 
 def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Tell) -> results.ClusterStatusResult:
@@ -269,6 +268,40 @@ def _refuse_other_sites(writer: StoreWriter, engine: Engine, ring: KeyRing, *, m
             f"this store has sites, or certificates, that the cluster does not have:\n{shown}{more}",
             "to give them to all nodes: certedge cluster join --merge; else join with an empty store",
         )
+
+
+def _brought_in_step(
+    writer: StoreWriter, engine: Engine, ring: KeyRing, settings: ClusterSettings, tell: Tell
+) -> tuple[str, tuple[str, ...]]:
+    """What is there so far, in words, and notes. What fails here the service does once it runs."""
+    from certstore.cluster.engine import EngineFailed
+    from certstore.cluster.first_sync import ForeignEngine
+    from certstore.cluster.replica import Replica
+    from certstore.cluster.sealing import KeyRingSealer
+    from certstore.model.cluster.paths import ClusterPaths
+    from certstore.model.cluster.records import Role
+    from certstore.monitoring.cluster_standing import read_standing
+
+    if read_standing(writer.layout, utc_now()) is not None:
+        return "the service follows already", ()  # only one thread may: it writes down what was agreed
+    replica = Replica(
+        engine, writer, KeyRingSealer(ring), ClusterPaths(ring.cluster), ring.node,
+        only=settings.only, is_front=ring.role is Role.FRONT,
+    )  # fmt: skip
+    try:
+        replica.sync(lambda done, total: tell(f"{done} of {total} records taken over"))
+        tell("publishing what only this node has")
+        replica.publish()
+        unpublished, incomplete = len(replica.unpublished()), replica.follower.is_incomplete
+    except (EngineFailed, ForeignEngine) as error:
+        return "not in step yet", (f"{error}; the service goes on with it once it runs",)
+    finally:
+        replica.close()
+    sites = len(writer.sites())
+    count = f"{sites} {'site' if sites == 1 else 'sites'}"
+    if unpublished or incomplete:
+        return f"{count}, not in step yet", ("the service goes on with it once it runs; see certedge cluster status",)
+    return f"{count}, in step", ()
 
 
 def _backup_note(path: Path) -> str:

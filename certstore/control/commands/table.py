@@ -53,7 +53,7 @@ class Command:
     needs: tuple[str, ...] = ()
 
 
-_CLUSTER = ("certstore.cluster.access", "certstore.cluster.joining", "certstore.cluster.membership")
+_CLUSTER = tuple(f"certstore.cluster.{name}" for name in ("access", "joining", "membership", "replica"))
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {

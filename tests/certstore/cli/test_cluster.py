@@ -110,7 +110,7 @@ def test_two_machines_become_one_cluster(first: Path, second: Path, etcd: Etcd) 
     assert last.code == 0, last.err
     assert "records deleted from the engine" in last.out
     assert (first / "edge.yaml").read_text() == f"store: store\n{REMARK}"
-    assert etcd.control("get", "--prefix", "/certedge", "--keys-only").strip() == ""
+    assert etcd.control("get", "--prefix", f"/certedge/{status.json['cluster']}/", "--keys-only").strip() == ""
 
 
 def test_a_section_that_is_there_already_is_used(first: Path, etcd: Etcd) -> None:
@@ -176,8 +176,6 @@ def test_a_joiner_with_other_sites_is_refused_and_stays_as_it_was(first: Path, s
     assert not (second / "cluster").exists()
     assert not Layout(second / "store").cluster_keys.exists()
     assert certedge(second, "cluster", "join", "-", "--merge", given=invited).code == 0
-    certedge(second, "cluster", "leave")
-    certedge(first, "cluster", "leave", "--last")
 
 
 @pytest.mark.parametrize(
@@ -206,8 +204,6 @@ def test_an_invitation_in_a_file_works_and_one_in_an_argument_is_not_repeated(
     (tmp_path / "invitation").write_bytes(invited)
     assert certedge(second, "cluster", "join", str(tmp_path / "invitation")).code == 0
     assert certedge(second, "cluster", "join", str(tmp_path / "nothing")).code == 2
-    certedge(second, "cluster", "leave")
-    certedge(first, "cluster", "leave", "--last")
 
 
 def test_files_of_another_engine_are_not_overwritten(first: Path, second: Path, etcd: Etcd) -> None:
@@ -220,7 +216,6 @@ def test_files_of_another_engine_are_not_overwritten(first: Path, second: Path, 
     assert "engine.pem is there already" in ran.err
     assert (second / "cluster/engine.pem").read_text() == "of another engine"
     assert not (second / "cluster/engine-ca.pem").exists(), "what was written before is taken back"
-    certedge(first, "cluster", "leave", "--last")
 
 
 def test_an_edge_yaml_that_can_not_be_changed_is_left_and_the_lines_are_shown(first: Path, etcd: Etcd) -> None:
@@ -262,7 +257,6 @@ def test_root_leaves_files_that_the_store_s_owner_can_read(etcd: Etcd) -> None:
         assert other.code == 1
         assert "belongs to" in other.err
         certedge(second, "cluster", "leave")
-        certedge(first, "cluster", "leave", "--last")
 
 
 def test_nobody_else_is_shown_what_an_invitation_is(first: Path, etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +271,6 @@ def test_nobody_else_is_shown_what_an_invitation_is(first: Path, etcd: Etcd, mon
     assert piped.err == ""
     assert piped.out.startswith("-----BEGIN")
     assert piped.out.endswith("-----END CERTEDGE INVITATION-----\n")
-    certedge(first, "cluster", "leave", "--last")
 
 
 def test_an_engine_that_is_away_is_named_and_the_command_ends(first: Path, etcd: Etcd) -> None:
@@ -291,5 +284,3 @@ def test_an_engine_that_is_away_is_named_and_the_command_ends(first: Path, etcd:
     assert invited.code == 1
     assert "127.0.0.1:9" in invited.err
     assert invited.out == ""
-    (first / "edge.yaml").write_text(text)
-    certedge(first, "cluster", "leave", "--last")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for
@@ -41,10 +40,10 @@ def found(edge: RunningEdge, etcd: Etcd) -> None:
     edge.reload()
 
 
-def join(edge: RunningEdge, inviter: RunningEdge) -> None:
+def join(edge: RunningEdge, inviter: RunningEdge, *options: str) -> None:
     """`invite` on one machine, piped to `join` on the other."""
     invitation = certedge(inviter, "cluster", "invite", edge.folder.name)
-    certedge(edge, "cluster", "join", "-", given=invitation)
+    certedge(edge, "cluster", "join", "-", *options, given=invitation)
 
 
 def standing(edge: RunningEdge) -> dict[str, Any]:
@@ -144,10 +143,7 @@ def test_a_server_without_listeners_keeps_the_sites_that_it_needs(
         running_edge(tmp_path / "database", {"listeners": []}) as database,
     ):
         found(edge, etcd)
-        join(database, edge)  # it takes effect with the reload, so that only what is named comes here
-        settings = yaml.safe_load(database.config.read_text())
-        settings["cluster"]["only"] = ["main"]
-        database.config.write_text(yaml.safe_dump(settings, sort_keys=False))
+        join(database, edge, "--only", "main")
         database.reload()
         drop_certificate(edge.store, "main", main)
         live = database.store / "live" / "main" / "cert.pem"
