@@ -11,6 +11,7 @@
     renewal/      renews in time, retries, keeps within a CA's limits
     verify/       checks by real handshakes what clients get
     monitoring/   metrics and readiness of all workers
+    cluster/      shares sites and certificates with other nodes
     control/      the control process: socket, commands, upkeep
     admin/        the console
     cli/          the command line

@@ -32,4 +32,7 @@ import_sources  reads what certbot, acme.sh and BlueMind left
 account         `certedge account …`
 notify          `certedge notify …`
 admin           `certedge admin …`
+cluster         `certedge cluster …`
+engine_files    `certedge cluster engine-files`
+cluster_files   what a member of a cluster keeps beside edge.yaml, and its section there
 """

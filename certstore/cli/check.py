@@ -125,6 +125,9 @@ def _missing_files(config: Path, settings: models.Settings) -> list[loading.Sett
     named += [("notify.smtp.password_file", smtp.password_file)] if smtp is not None else []
     if webhook is not None:
         named += [(f"notify.webhook.{key}", getattr(webhook, key)) for key in ("secret_file", "ca_file")]
+    if settings.cluster is not None:
+        files = ("ca_file", "client_cert", "password_file", "key_file")
+        named += [(f"cluster.{key}", getattr(settings.cluster, key)) for key in files]
     return [
         loading.SettingsFault(
             str(config), None, key, str(path), "the path of an existing file", f"there is no file {path}"

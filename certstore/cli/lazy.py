@@ -10,9 +10,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization", "client", "counted_settings", "import_leftovers", "import_plan", "import_sources", "journal",
-    "loading", "models", "names", "people", "plan", "preflight_facts", "reader", "requests", "results", "revocation",
-    "revocations", "selection", "service_problems", "service_report", "service_state", "site_settings", "status",
+    "authorization", "client", "cluster_standing", "counted_settings", "import_leftovers", "import_plan",
+    "import_sources", "journal", "loading", "models", "names", "people", "plan", "preflight_facts", "reader",
+    "requests", "results", "revocation", "revocations", "selection", "service_problems", "service_report", "service_state",
+    "site_settings", "status",
 ]  # fmt: skip
 
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from certstore.model.console import authorization, people
     from certstore.model.renewal import preflight_facts, revocation
     from certstore.model.settings import loading, models
-    from certstore.monitoring import service_problems, service_report
+    from certstore.monitoring import cluster_standing, service_problems, service_report
     from certstore.store import counted_settings, journal, reader, revocations, site_settings, status
     from certstore.verify import plan
 else:
@@ -52,6 +53,7 @@ else:
     revocation = _Lazy("certstore.model.renewal.revocation")
     loading = _Lazy("certstore.model.settings.loading")
     models = _Lazy("certstore.model.settings.models")
+    cluster_standing = _Lazy("certstore.monitoring.cluster_standing")
     journal = _Lazy("certstore.store.journal")
     reader = _Lazy("certstore.store.reader")
     counted_settings = _Lazy("certstore.store.counted_settings")

@@ -11,6 +11,8 @@ from certstore.cli import (
     admin,
     certificates,
     check,
+    cluster,
+    engine_files,
     explain,
     importing,
     init,
@@ -70,5 +72,10 @@ certificates.app.command(epilog="Example: certedge cert revoke webmail.example.c
 )
 app.add_typer(certificates.app, name="cert")
 app.add_typer(account.app, name="account")
+cluster.app.command(
+    "engine-files",
+    epilog="Example: certedge cluster engine-files --members edge-a=10.0.0.11,edge-b=10.0.0.12,edge-c=10.0.0.13",
+)(engine_files.engine_files)
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(notify.app, name="notify")
 app.add_typer(admin.app, name="admin")

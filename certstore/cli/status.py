@@ -11,7 +11,7 @@ import typer
 from certstore.cli.context import AsJson, Config, Edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
-from certstore.cli.lazy import client, journal, reader
+from certstore.cli.lazy import client, cluster_standing, journal, reader
 from certstore.cli.lazy import status as site_status
 from certstore.cli.output import (
     BAD,
@@ -48,16 +48,22 @@ def status(
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
     ignored = ignored_entries(edge.layout, {name for facts in sites for name in (facts.site, facts.host)})
     control, control_line = _control(edge)
+    cluster, cluster_lines = _cluster(edge)
     if as_json:
         sites_facts = [each.to_json() for each in shown]
-        print_json(
-            {"control": control, "service": service.to_json(), "sites": sites_facts, "ignored": ignored_facts(ignored)}
-        )
+        facts = {
+            "control": control,
+            "service": service.to_json(),
+            "sites": sites_facts,
+            "ignored": ignored_facts(ignored),
+        }
+        print_json({"cluster": cluster, **facts} if edge.settings.cluster is not None else facts)
     else:
-        print_lines(control_line, *service.lines())
+        print_lines(*cluster_lines, control_line, *service.lines())
         _show_table(shown)
         print_lines(*ignored_lines(ignored), _summary(sites))
-    if service.is_troubled or any(facts.problems for facts in sites):
+    is_troubled = service.is_troubled or (cluster is not None and cluster["problems"])
+    if is_troubled or any(facts.problems for facts in sites):
         raise typer.Exit(Exit.PROBLEMS)
 
 
@@ -174,6 +180,21 @@ def _summary(sites: list[site_status.SiteFacts]) -> Cell:
     troubled = sum(1 for facts in sites if facts.problems)
     number = "1 site" if len(sites) == 1 else f"{len(sites)} sites"
     return Cell(f"{number}, {troubled} with problems", WARNING) if troubled else Cell(f"{number}, no problems", GOOD)
+
+
+def _cluster(edge: Edge) -> tuple[dict[str, Any] | None, list[Cell]]:
+    """How this node stands in its cluster; None while no control process says so."""
+    if edge.settings.cluster is None:
+        return None, []
+    found = cluster_standing.read_standing(edge.layout, utc_now())
+    if found is None:
+        return None, [Cell("cluster: nobody says how this node stands, as control does not run", WARNING)]
+    style = WARNING if found.has_problems or not found.is_attached else ""
+    lines = [
+        Cell(f"cluster: {found.line}", style),
+        *(Cell(f"cluster: {message}", WARNING) for _, message in found.problems),
+    ]
+    return {**found.to_json(), "line": found.line, "problems": [list(each) for each in found.problems]}, lines
 
 
 def _control(edge: Edge) -> tuple[dict[str, Any], Cell]:

@@ -200,8 +200,10 @@ def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest
 
     try:
         # Imported before the change of user, who may not be able to read the installation.
+        from certstore.control.commands.table import load
         from certstore.control.dispatch import perform_under_lock
 
+        load(request)
         owner.become()
         result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))
         tell(Result(result.to_json()))

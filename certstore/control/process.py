@@ -12,21 +12,23 @@ import contextlib
 import logging
 import signal
 import sys
-import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certstore.control import protocol
+from certstore.control.cluster import taking_part
 from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, parse, perform, runs
 from certstore.control.console import Console, ConsoleContext
 from certstore.control.dispatch import acquire_writer
+from certstore.control.fault import describe
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
+from certstore.model.duty import Duty
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.models import Settings
@@ -94,7 +96,11 @@ async def _serve_until_stopped(
                 await _first_check(watcher)
             logger.info("control is ready on %s", writer.layout.root)
             ready()
-            async with control.caring(settings, base), control.receiving(settings, base, console):
+            async with (
+                taking_part(writer, settings, base) as duty,
+                control.caring(settings, base, duty),
+                control.receiving(settings, base, console),
+            ):
                 await stopping.wait()
                 logger.info("control is stopping")
     finally:
@@ -195,15 +201,15 @@ class _Control:
             await asyncio.to_thread(watcher.stop)
 
     @contextlib.asynccontextmanager
-    async def caring(self, settings: Settings, base: Path) -> AsyncIterator[None]:
+    async def caring(self, settings: Settings, base: Path, duty: Duty) -> AsyncIterator[None]:
         """Orders, renewal and warnings. Started last, because their imports take as long as all else.
 
         If they can't start, certificates are still imported and served.
         """
         try:
-            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base)
+            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base, duty)
         except Exception as error:  # noqa: BLE001  drops must be imported in any case
-            logger.error("certificates are not ordered or renewed: %s", _describe(error))
+            logger.error("certificates are not ordered or renewed: %s", describe(error))
             self._upkeep.set_result(None)
             yield
             return
@@ -221,7 +227,7 @@ class _Control:
             try:
                 access = stack.enter_context(await asyncio.to_thread(_open_access, self._writer))
             except Exception as error:  # noqa: BLE001  certificates are imported, renewed and served without users
-                logger.error("there is no console, as users and tokens can't be read: %s", _describe(error))
+                logger.error("there is no console, as users and tokens can't be read: %s", describe(error))
             self._people.set_result(People(access, self._writer) if access is not None else None)
             if access is not None and console is not None:
                 perform, upkeep = self._perform_from_thread, self._upkeep.result
@@ -308,24 +314,16 @@ class _Control:
         return asyncio.run_coroutine_threadsafe(self._performed(request, tell), self._loop).result()
 
 
-def _describe(error: Exception) -> str:
-    """For the log. The message of an exception that is not an OSError could quote what must not be logged."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    where = "".join(traceback.format_tb(error.__traceback__))
-    return f"{type(error).__name__} at\n{where}"
-
-
 def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Access]:
     from certstore.people.access import Access
 
     return Access.opened(writer.layout)
 
 
-def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
+def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, duty: Duty) -> Upkeep:
     from certstore.control.upkeep import Upkeep
 
-    upkeep = Upkeep(writer, settings, base)
+    upkeep = Upkeep(writer, settings, base, duty=duty)
     upkeep.start()
     return upkeep
 

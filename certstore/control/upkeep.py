@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certstore.files.clock import utc_now
+from certstore.model.duty import Duty
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN
 from certstore.notify.notifier import Notifier
@@ -19,17 +20,31 @@ from certstore.store.writer import StoreWriter
 
 
 class Upkeep:
-    """Call `start` and `stop` once each. Without `start` it only does what commands ask for."""
+    """Call `start` and `stop` once each. Without `start` it only does what commands ask for. `duty` says whether this
+    node is the one of its cluster that renews and warns; without one, it is.
+    """
 
     def __init__(
-        self, writer: StoreWriter, settings: Settings, base: Path, *, clock: Callable[[], datetime] = utc_now
+        self,
+        writer: StoreWriter,
+        settings: Settings,
+        base: Path,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        duty: Duty | None = None,
     ) -> None:
         self.writer = writer
         self.settings = settings
         self.base = base
-        self.maintenance = Maintenance(writer, settings, base, clock=clock)
+        self.maintenance = Maintenance(writer, settings, base, clock=clock, duty=duty)
         self.notifier = Notifier(
-            settings.notify, base, writer.layout, self.maintenance.warnings, edge=writer.site(MAIN).host, clock=clock
+            settings.notify,
+            base,
+            writer.layout,
+            self.maintenance.warnings,
+            edge=writer.site(MAIN).host,
+            clock=clock,
+            duty=duty,
         )
 
     def start(self) -> None:

@@ -7,6 +7,7 @@ open file, so the process's umask plays no part. Knows nothing of sites, certifi
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
@@ -52,12 +53,13 @@ def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None
 
 
 def write_new_folder(
-    folder: Path, files: Mapping[str, bytes], permissions: KeyPermissions, sync_pool: Executor
+    folder: Path, files: Mapping[str, bytes], permissions: KeyPermissions, sync_pool: Executor | None
 ) -> None:
     """Make a folder with these files in it; all of it is durable except the folder's name. Raises OSError, and then the
     caller removes what is left.
 
-    The syncs run side by side in `sync_pool`: the file system commits once, which takes a fifth of the time.
+    The syncs run side by side in `sync_pool`: the file system commits once, which takes a fifth of the time. Without a
+    pool nothing is durable until the caller has called `sync_file_system`.
     """
     folder.mkdir(0o700)
     folder.chmod(0o700)
@@ -69,7 +71,7 @@ def write_new_folder(
         if permissions.keys_gid is not None:
             os.fchown(descriptors[-1], -1, permissions.keys_gid)
         os.fchmod(descriptors[-1], permissions.key_folder)
-        syncs = [sync_pool.submit(os.fsync, descriptor) for descriptor in descriptors]
+        syncs = [sync_pool.submit(os.fsync, descriptor) for descriptor in descriptors] if sync_pool else []
         # All of them: no descriptor may be closed while its sync still runs.
         wait(syncs)
         for sync in syncs:
@@ -110,11 +112,11 @@ def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_d
     _put_in_place(fresh, path, is_durable=is_durable)
 
 
-def replace_link(link: Path, target: str, temporary: Path) -> None:
+def replace_link(link: Path, target: str, temporary: Path, *, is_durable: bool = True) -> None:
     """Make the symlink `link` lead to `target` by one rename, whether the link existed or not."""
     fresh = temporary_name(temporary)
     fresh.symlink_to(target)
-    _put_in_place(fresh, link, is_durable=True)
+    _put_in_place(fresh, link, is_durable=is_durable)
 
 
 def _put_in_place(fresh: Path, path: Path, *, is_durable: bool) -> None:
@@ -136,7 +138,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path, mode: int, gid: int | None = None) -> None:
+def sync_file_system(folder: Path) -> None:
+    """Make durable everything that was written to the file system of `folder`: for a thousand files, this is faster
+    than a sync of each. Raises OSError.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # The os module has no syncfs(2); `os.sync` would wait for all other disks of the machine too.
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, mode: int, gid: int | None = None, *, is_durable: bool = True) -> None:
     """Make a folder if there is none, and set its mode and group either way. A link to a folder counts as one."""
     if not folder.is_dir():
         if os.path.lexists(folder):
@@ -144,7 +160,8 @@ def make_folder(folder: Path, mode: int, gid: int | None = None) -> None:
                 errno.ENOTDIR, "it is neither a folder nor a link to one that is there", str(folder)
             )
         folder.mkdir(0o700)
-        sync_folder(folder.parent)
+        if is_durable:
+            sync_folder(folder.parent)
     if gid is not None and folder.stat().st_gid != gid:
         os.chown(folder, -1, gid)
     if folder.stat().st_mode & 0o7777 != mode:

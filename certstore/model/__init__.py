@@ -12,7 +12,9 @@
     unloadable        a live certificate that can't be loaded, and what is served in its place
     version           one version of a site, as meta.json describes it
     record            what one attempt did
+    duty              which of several nodes may order and warn
     renewal/          when to renew, how to order, what failures mean
+    cluster/          what nodes that share a store say to each other, and who wins
     notify/           which warnings are due, and their words
     console/          people, roles, sign-in, lists
     challenge         the ways to prove a name, and what a challenge's token and path look like

@@ -97,10 +97,6 @@ class Layout:
         """The TXT records of ours that are in DNS zones now."""
         self.worker_reports = self.state / "run"
         """What the service's other processes leave for control: the only files here that control does not write."""
-        self.service_report = self.worker_reports / "service.json"
-        """Which settings the service runs with, by its supervisor."""
-        self.ended_workers = self.worker_reports / "ended.json"
-        """The sum of the counters of all workers that have ended."""
         # What the console keeps
         self.admin = root / "admin"
         self.users = self.admin / "users.jsonl"
@@ -108,6 +104,36 @@ class Layout:
         self.invitations = self.admin / "invitations.jsonl"
         self.tokens = self.admin / "tokens.jsonl"
         """The tokens of programs that use the API."""
+
+    @property
+    def agreed(self) -> Path:
+        """What the nodes of a cluster have agreed on, as far as this one has seen."""
+        return self.state / "agreed.jsonl"
+
+    @property
+    def service_report(self) -> Path:
+        """Which settings the service runs with, by its supervisor."""
+        return self.worker_reports / "service.json"
+
+    @property
+    def cluster_standing(self) -> Path:
+        """How this node stands in its cluster, for commands that read."""
+        return self.worker_reports / "cluster.json"
+
+    @property
+    def ended_workers(self) -> Path:
+        """The sum of the counters of all workers that have ended."""
+        return self.worker_reports / "ended.json"
+
+    @property
+    def cluster_keys(self) -> Path:
+        """The keys of the cluster that this node belongs to."""
+        return self.root / "cluster" / "keys.json"
+
+    @property
+    def cluster_ordering(self) -> Path:
+        """By which settings this node last agreed to order."""
+        return self.root / "cluster" / "ordering.json"
 
     def drop_folder(self, site: str) -> Path:
         """The folder where a site's site.yaml and dropped files lie."""

@@ -98,6 +98,16 @@ _TABLE = (
            "Sites with a problem that warnings are sent about, by kind; each stands until it is solved.", ("kind",)),
     Family("certedge_service_problems", Kind.GAUGE, "Problems of the service itself, by code.", ("code",)),
     Family("certedge_site_problems", Kind.GAUGE, "Sites with a problem, by problem code.", ("code",)),
+    Family("certedge_cluster_attached", Kind.GAUGE, "1 while this node reaches the engine of its cluster, else 0."),
+    Family("certedge_cluster_nodes", Kind.GAUGE, "Nodes of the cluster, by how they stand.", ("state",)),
+    Family("certedge_cluster_behind", Kind.GAUGE, "Sites changed on other nodes that are not served here yet."),
+    Family("certedge_cluster_unpublished", Kind.GAUGE, "Sites changed here that the other nodes do not have yet."),
+    Family("certedge_cluster_caretaker", Kind.GAUGE, "1 on the node that renews and sends mail, else 0."),
+    Family("certedge_cluster_adoption_seconds", Kind.GAUGE,
+           "From the arrival of the last change of another node until it was served here."),
+    Family("certedge_cluster_refused_records_total", Kind.COUNTER, "Records that did not count, by reason.", ("why",)),
+    Family("certedge_cluster_conflicts_total", Kind.COUNTER, "Changes here that met a change on another node."),
+    Family("certedge_cluster_engine_db_bytes", Kind.GAUGE, "Size of the engine's database."),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _TABLE}

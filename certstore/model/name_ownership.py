@@ -133,6 +133,13 @@ class NameOwnership:
         self._numbers.pop(site, None)
         return self._resolve(touched)
 
+    def agree(self, site: str, numbers: Mapping[str, int]) -> frozenset[str]:
+        """Give the names of a site the numbers that several writers have agreed on, in place of this one's own."""
+        self._numbers[site] = dict(numbers)
+        self._next_number = max(self._next_number, *(number + 1 for number in numbers.values()), 1)
+        claims = self._claims.get(site)
+        return frozenset() if claims is None else self._resolve(_names(claims))
+
     def set_main_certificate_names(self, dns_names: Collection[str]) -> frozenset[str]:
         """The main certificate has changed: every implicit claim is decided again."""
         names = frozenset(dns_names)

@@ -19,6 +19,9 @@ from certstore.model.unloadable import Unloadable, main_first
 BEHIND_AFTER = timedelta(seconds=15)
 """Workers read the journal forty times a second and report once a second, so this leaves them ample time."""
 
+ADOPTED_WITHIN = timedelta(seconds=60)
+"""What other nodes changed is served here within a second, unless this node's disk or library refuses it."""
+
 NAMED = 5
 """How many unloadable certificates are named."""
 
@@ -35,6 +38,8 @@ class Unreadiness(StrEnum):
     LIVE_UNLOADABLE = "live_unloadable"
     MAINTENANCE_STALLED = "maintenance_stalled"
     ATTEMPT_OVERDUE = "attempt_overdue"
+    JOINING = "joining"
+    CLUSTER_BEHIND = "cluster_behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class WorkerView:
 class Observed:
     """The facts. `journal` is the journal's end after the last write, at `journal_changed`; both are None without a
     journal. `expects_workers` is true if edge.yaml has listeners. `overdue` are the sites whose attempts hang, and
-    since when.
+    since when. `is_joining`: this node has not seen all sites of its cluster yet; `behind_since`: from then on it
+    could not adopt something. Without an engine a node is ready: it serves what it has.
     """
 
     main: ServedCertificate | None
@@ -61,6 +67,8 @@ class Observed:
     expects_workers: bool
     is_maintenance_stalled: bool
     overdue: Mapping[str, datetime] = field(default_factory=dict)
+    is_joining: bool = False
+    behind_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,13 @@ class Readiness:
 
 def check_readiness(observed: Observed, now: datetime) -> Readiness:
     """Finds all problems, not only the first one."""
-    checks = (_main(observed.main, now), _workers(observed, now), _loading(observed), _maintenance(observed))
+    checks = (
+        _main(observed.main, now),
+        _workers(observed, now),
+        _loading(observed),
+        _maintenance(observed),
+        _cluster(observed, now),
+    )
     return Readiness(tuple(chain.from_iterable(checks)))
 
 
@@ -122,3 +136,12 @@ def _maintenance(observed: Observed) -> Iterator[tuple[Unreadiness, str]]:
         names = listed(sorted(observed.overdue))
         words = f"attempts to order for {names} have been running since {oldest:%Y-%m-%d %H:%M} UTC: they hang"
         yield Unreadiness.ATTEMPT_OVERDUE, words
+
+
+def _cluster(observed: Observed, now: datetime) -> Iterator[tuple[Unreadiness, str]]:
+    if observed.is_joining:
+        yield Unreadiness.JOINING, "this node is joining its cluster: not all sites are here yet"
+    since = observed.behind_since
+    if since is not None and now - since > ADOPTED_WITHIN:
+        words = f"what other nodes changed can't be taken over here since {since:%Y-%m-%d %H:%M} UTC: the log says why"
+        yield Unreadiness.CLUSTER_BEHIND, words

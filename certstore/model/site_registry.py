@@ -105,6 +105,12 @@ class SiteRegistry(Mapping[str, KnownSite]):
             changed |= self._ownership.set_main_certificate_names(main.served.dns_names)
         return changed & self._sites.keys()
 
+    def agree(self, site: str, numbers: Mapping[str, int]) -> set[str]:
+        """As `NameOwnership.agree`; returns what `put` does."""
+        if self._ownership.numbers_of(site) == dict(numbers):
+            return set()
+        return {site, *self._ownership.agree(site, numbers)} & self._sites.keys()
+
     def remove(self, site: str) -> set[str]:
         known = self._sites.pop(site, None)
         if known is None:

@@ -33,15 +33,16 @@ def render(
     events: Mapping[str, int] = MappingProxyType({}),
     warnings: Mapping[str, int] = MappingProxyType({}),
     problems: Sequence[Finding] = (),
+    more: Iterable[Sample] = (),
 ) -> bytes:
     """`events` are those of the control process, by cause; `warnings` the matters that stand now, by kind; `problems`
-    those of the service.
+    those of the service; `more` are its other numbers.
     """
     own = [Sample("certedge_events_total", (cause,), number) for cause, number in events.items()]
     own += [Sample("certedge_warnings", (kind,), number) for kind, number in warnings.items()]
     for code, number in Counter(str(each.code) for each in problems).items():
         own.append(Sample("certedge_service_problems", (code,), number))
-    return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now)])
+    return exposition([*workers.samples, *own, *_totals(sites), *_by_site(sites, now), *more])
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:

@@ -10,6 +10,7 @@ from certstore.model.layout import Layout
 from certstore.model.readiness import Observed, Position, Readiness, WorkerView, check_readiness
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
+from certstore.monitoring.cluster_standing import read_standing
 from certstore.monitoring.worker_reports import WorkerReport
 
 
@@ -25,6 +26,7 @@ def current_readiness(
 ) -> Readiness:
     """`main` is the main certificate being served, `workers` are the living ones (`Gathered.workers`)."""
     position, changed = _journal(layout)
+    standing = read_standing(layout, now) if settings.cluster is not None else None
     observed = Observed(
         main=main,
         journal=position,
@@ -33,6 +35,8 @@ def current_readiness(
         expects_workers=bool(settings.listeners),
         is_maintenance_stalled=is_maintenance_stalled,
         overdue=overdue,
+        is_joining=standing is not None and standing.is_joining,
+        behind_since=standing.behind_since if standing is not None else None,
     )
     return check_readiness(observed, now)
 

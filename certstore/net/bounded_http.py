@@ -221,16 +221,18 @@ class _Followed(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _SecureFollowed(_Followed, HTTPSConnection):
-    pass
+class FollowedConnection(_Followed, HTTPSConnection):
+    """A connection over TLS, for urllib3 without `requests`: a Deadline around each of its requests bounds them."""
 
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Followed
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureFollowed
+class FollowedPool(HTTPSConnectionPool):
+    """Kept connections over TLS, for urllib3 without `requests`; as `FollowedConnection`."""
+
+    ConnectionCls = FollowedConnection
 
 
-_POOLS = {"http": _Pool, "https": _SecurePool}
+_POOLS = {"http": _Pool, "https": FollowedPool}

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certstore.files.keyed_state import KeyedState, is_read_by
+from certstore.model.duty import Alone, Duty
 from certstore.model.layout import Layout
 from certstore.model.notify.due_notices import Told
 from certstore.model.notify.warnings import Matter
@@ -31,7 +32,8 @@ Matters = Callable[[datetime], Sequence[tuple[Matter, tuple[str, ...]]]]
 
 class Notifier:
     """`matters` returns what there is to warn about, each with the contacts of its site. `edge` names this install in
-    warnings; relative paths of the settings are relative to `base`.
+    warnings; relative paths of the settings are relative to `base`. While another node has the `duty`, nothing is sent
+    but tests.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Notifier:
         *,
         edge: str,
         clock: Callable[[], datetime],
+        duty: Duty | None = None,
     ) -> None:
+        self._duty = duty or Alone()
         self.channels: list[Channel] = []
         if settings.smtp is not None:
             self.channels.append(MailChannel(settings.smtp, settings, base, edge))
@@ -105,7 +109,9 @@ class Notifier:
             self.round()
 
     def round(self) -> None:
-        """Send over every channel what is due now."""
+        """Send over every channel what is due now, if it is this node that warns."""
+        if not self._duty.is_mine_to_warn():
+            return
         now = self._clock()
         for outbox in self._outboxes:
             try:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certstore.files.clock import Clock, utc_now
+from certstore.model.duty import Alone, Duty
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.decision import (
@@ -58,10 +59,15 @@ class Maintenance:
     """Made with the writer that control holds. Call `start` and `stop` once each; without `start` the other methods
     work all the same.
 
-    `last_round` is when the loop last finished everything that was due.
+    `last_round` is when the loop last finished everything that was due. While another node has the `duty`, the loop
+    looks at nothing; what a person asks for is done all the same.
     """
 
-    def __init__(self, writer: StoreWriter, settings: Settings, base: Path, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, writer: StoreWriter, settings: Settings, base: Path, *, clock: Clock = utc_now, duty: Duty | None = None
+    ) -> None:
+        self._duty = duty or Alone()
+        self._had_duty = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self.clock = clock
@@ -85,7 +91,6 @@ class Maintenance:
     def start(self) -> None:
         """Begin to look after all sites."""
         self.remove_stale()
-        self._lanes.submit(self.context.update_contacts)
         self._lanes.submit(self.context.tidy)
         self._thread.start()
 
@@ -200,8 +205,14 @@ class Maintenance:
             self._wake.clear()
 
     def round(self) -> None:
-        """Take over what changed, and check the sites that are due."""
+        """Take over what changed, and check the sites that are due; nothing while another node does so."""
         now = self.clock()
+        if not self._duty.is_mine():
+            self._had_duty, self.last_round = False, now
+            return
+        if not self._had_duty:
+            self._had_duty = True
+            self._lanes.submit(self.context.update_contacts)
         self._take_over_changes(now)
         while (site := self._next_due(now)) is not None:
             self._check(site, now)

@@ -7,6 +7,7 @@ Knows nothing of CAs, networks, the console or who asks.
     opening           opens the writer's state and repairs what a kill left
     writer_state      what the writer knows, and `commit`, the one way to change it
     activation        from checked bytes to what is served: version, `live`, commit
+    adoption          from what another node has to what is served here
     preview           uploaded files, read and checked but not installed
     versions          the archive of a site and its `live` link
     revocations       which versions were revoked, and which others could be served

@@ -136,7 +136,7 @@ def _switch_live(state: WriterState, attempt: Attempt, version: Version) -> Inta
     except OSError as error:
         return _fail(state, attempt, _while_writing(state, error), _undo(state, site, before))
     remember_tried(state, site, version.number)
-    _prune(state, site, version.number, attempt.at)
+    prune_archive(state, site, version.number, attempt.at)
     return _result(attempt, record, version, version.problems)
 
 
@@ -193,7 +193,7 @@ def _undo(state: WriterState, site: str, before: int | None) -> Problems:
     return {}
 
 
-def _prune(state: WriterState, site: str, live: int, now: datetime) -> None:
+def prune_archive(state: WriterState, site: str, live: int, now: datetime) -> None:
     """Remove old versions; where that fails, the activation still counts as done."""
     numbers = version_numbers(state.layout, site)
     if len(numbers) <= state.policy.keep:

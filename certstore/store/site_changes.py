@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -88,13 +89,16 @@ def remove_site(state: WriterState, site: str) -> None:
     known = state.known(site)
     if site == MAIN:
         raise InvalidSite("the main site can't be removed: every listener needs it")
-    # From here on the removal counts: after a kill, the next start finishes it.
-    state.tombstones.put(
-        site, {"at": state.clock().isoformat(), "host": known.host, "version": live_number(state.layout, site)}
-    )
-    remove_live(state.layout, site)
+    bury(state, known, state.clock())
     record = _record(state, "removed", "site removed; its versions stay in the archive, and main serves its names")
     state.commit(SiteChange(site, record, dict.fromkeys(SiteProblem), is_removed=True))
+
+
+def bury(state: WriterState, known: KnownSite, at: datetime) -> None:
+    """From here on the removal counts: after a kill, the next start finishes it. Raises OSError."""
+    version = live_number(state.layout, known.site)
+    state.tombstones.put(known.site, {"at": at.isoformat(), "host": known.host, "version": version})
+    remove_live(state.layout, known.site)
 
 
 def _record(state: WriterState, reason: str, message: str) -> Record:

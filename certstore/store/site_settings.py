@@ -159,6 +159,8 @@ def _without_file(state: WriterState, site: str, known: KnownSite | None) -> Set
                 f"{state.layout.drop_folder(site)} is not a site: {whose}, and others than {owners()} may write "
                 f"{state.layout.domains}; add it with `certedge site add {site}`"
             )
+    elif state.is_without_file(site):
+        return SettingsCheck()
     elif known.settings is not None:
         return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings still apply")
     elif site != MAIN and not _has_place(state.layout, site) and site not in state.drops:

@@ -106,16 +106,18 @@ def _read(path: Path) -> tuple[str, os.stat_result]:
     return written_text(content), status
 
 
-def write_site_file(path: Path, settings: SiteSettings) -> None:
-    """Write what differs from the defaults; comments in the old file are lost. Raises NotWritable."""
+def write_site_file(path: Path, settings: SiteSettings, *, is_durable: bool = True) -> None:
+    """Write what differs from the defaults; comments in the old file are lost. Without `is_durable`, the caller syncs
+    many of them at once. Raises NotWritable.
+    """
     folder = path.parent
     is_new = not folder.is_dir()
     try:
         if is_new:
-            make_folder(folder, 0o755)
+            make_folder(folder, 0o755, is_durable=is_durable)
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _write_in(opened, path, _to_yaml(settings))
+            _write_in(opened, path, _to_yaml(settings), is_durable=is_durable)
         finally:
             os.close(opened)
     except OSError as error:
@@ -125,7 +127,7 @@ def write_site_file(path: Path, settings: SiteSettings) -> None:
         raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
 
 
-def _write_in(folder: int, path: Path, content: bytes) -> None:
+def _write_in(folder: int, path: Path, content: bytes, *, is_durable: bool) -> None:
     """In the open folder, by names that lead nowhere else. Raises NotWritable, OSError."""
     old = _status_in(folder, _NAME)
     if old is not None and stat.S_ISLNK(old.st_mode):
@@ -142,7 +144,8 @@ def _write_in(folder: int, path: Path, content: bytes) -> None:
         if old is not None and os.geteuid() == 0:  # otherwise the service becomes the file's owner
             os.fchown(descriptor, old.st_uid, old.st_gid)
         os.fchmod(descriptor, old.st_mode & 0o666 if old is not None else 0o644)
-        os.fsync(descriptor)
+        if is_durable:
+            os.fsync(descriptor)
         os.rename(fresh, _NAME, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with contextlib.suppress(OSError):
@@ -150,7 +153,8 @@ def _write_in(folder: int, path: Path, content: bytes) -> None:
         raise
     finally:
         os.close(descriptor)
-    os.fsync(folder)
+    if is_durable:
+        os.fsync(folder)
 
 
 def _status_in(folder: int, name: str) -> os.stat_result | None:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from certstore.files.atomic import (
     KeyPermissions,
@@ -72,25 +73,51 @@ def write_version(
 ) -> Version:
     """Make the site's next version, complete and synced, but not live. Raises OSError, and then nothing is left."""
     files = files_of(bundle)
-    number = max(version_numbers(layout, site), default=0) + 1
+    number = next_number(layout, site)
     described = {name: getattr(bundle.primary, name) for name in KeyPair.__slots__ if name in Version.__slots__}
     version = Version(
         site=site, number=number, made_at=now, source=source, digest=digest_of(files), **described,
         chain_length=chain_length(bundle.primary), has_rsa_pair=bundle.rsa is not None, problems=bundle.problems,
     )  # fmt: skip
+    is_first = number == 1
+    archive_version(layout, permissions, version, stage_version(layout, permissions, version, files, sync_pool))
+    if is_first:
+        sync_folder(layout.archive)
+    sync_folder(layout.versions(site))
+    return version
+
+
+def stage_version(
+    layout: Layout, permissions: KeyPermissions, version: Version, files: dict[str, bytes], sync_pool: Executor | None
+) -> Path:
+    """Write a version under tmp/; `archive_version` gives it its place. It is durable where there is a `sync_pool`.
+    Raises OSError, and then nothing is left.
+    """
     fresh = temporary_name(layout.temporary)
+    described = json.dumps(version.to_json(), indent=1).encode() + b"\n"
     try:
-        files[names.META] = json.dumps(version.to_json(), indent=1).encode() + b"\n"
-        write_new_folder(fresh, files, permissions, sync_pool)
-        if not layout.versions(site).is_dir():
-            make_folder(layout.versions(site), permissions.key_folder, permissions.keys_gid)
-            sync_folder(layout.archive)
-        fresh.rename(layout.version(site, number))
+        write_new_folder(fresh, {**files, names.META: described}, permissions, sync_pool)
     except OSError:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    sync_folder(layout.versions(site))
-    return version
+    return fresh
+
+
+def archive_version(layout: Layout, permissions: KeyPermissions, version: Version, fresh: Path) -> None:
+    """Move a staged version to its place, which must be free; its name becomes durable with the next sync of the site's
+    folder. Raises OSError, and then nothing is left.
+    """
+    try:
+        if not layout.versions(version.site).is_dir():
+            make_folder(layout.versions(version.site), permissions.key_folder, permissions.keys_gid)
+        fresh.rename(layout.version(version.site, version.number))
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def next_number(layout: Layout, site: str) -> int:
+    return max(version_numbers(layout, site), default=0) + 1
 
 
 def version_numbers(layout: Layout, site: str) -> list[int]:
@@ -183,9 +210,9 @@ def live_exists(layout: Layout, site: str) -> bool:
     return os.path.isdir(f"{layout.live_folder}/{site}")  # noqa: PTH112  asked for every site at every start
 
 
-def make_live(layout: Layout, site: str, number: int) -> None:
+def make_live(layout: Layout, site: str, number: int, *, is_durable: bool = True) -> None:
     """The only step that changes what is served. Raises OSError."""
-    replace_link(layout.live(site), layout.live_target(site, number), layout.temporary)
+    replace_link(layout.live(site), layout.live_target(site, number), layout.temporary, is_durable=is_durable)
     write_stamp(layout, site, number)
 
 

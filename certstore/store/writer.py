@@ -13,7 +13,7 @@ import contextlib
 import grp
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,6 +34,17 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.model.unloadable import Unloadable
 from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
+from certstore.store.adoption import (
+    Adopted,
+    Declaration,
+    HeadAdoption,
+    Removed,
+    SiteAdoption,
+    adopt_declarations,
+    adopt_heads,
+    check_head,
+    declaration_of,
+)
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import (
     DropCheck,
@@ -316,6 +327,51 @@ class StoreWriter(Store):
         """The site that an entry of domains/ belongs to, perhaps a new one; None for an entry that can't be a site."""
         with self._lock:
             return site_of_place(self._state, name, is_folder=is_folder)
+
+    # Other nodes' changes
+
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """`listener` is called with every site that was changed, removed or recorded. It is called under the writer's
+        lock, on any thread, so it may only take note of the site.
+        """
+        with self._lock:
+            self._state.listeners.append(listener)
+
+    def declaration(self, site: str) -> Declaration | Removed | None:
+        """What the site declares, None where there never was such a site."""
+        with self._lock:
+            return declaration_of(self._state, site)
+
+    def predecessor(self, site: str) -> int:
+        """The version that `rollback` would make live. Raises UnknownVersion."""
+        with self._lock:
+            return self._predecessor(site)
+
+    def now(self) -> datetime:
+        return self._state.clock()
+
+    def removed_sites(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._state.tombstones)
+
+    def agree_numbers(self, site: str, numbers: Mapping[str, int]) -> None:
+        """The nodes have agreed on when the site's names were first declared. Raises OSError."""
+        with self._lock:
+            if site in self._state.registry:
+                self._state.commit(SiteChange(site, numbers=numbers))
+
+    def adopt_declarations(self, adoptions: Sequence[SiteAdoption]) -> tuple[Adopted, ...]:
+        """Settings and removals of other nodes, one of each site. Raises OSError when the store can't be written."""
+        with self._lock:
+            return adopt_declarations(self._state, adoptions)
+
+    def adopt_heads(self, adoptions: Sequence[HeadAdoption]) -> tuple[Adopted, ...]:
+        """Live versions of other nodes, one of each site. Reading and trying them needs no lock. Raises OSError when
+        the store can't be written.
+        """
+        checked = [check_head(self._state, each) for each in adoptions]
+        with self._lock:
+            return adopt_heads(self._state, checked, self._state.clock())
 
     # The reader's questions, answered from memory
 

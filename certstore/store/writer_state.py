@@ -7,8 +7,9 @@ nothing about certificates and never touches `live` or the archive.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 INTAKE = "intake"
 """What drops and uploads are called in records."""
+
+CLUSTER = "cluster"
+"""The origin of settings that another node has set and that no file here holds."""
 
 _LEVELS = {
     Outcome.DONE: logging.INFO,
@@ -57,6 +61,8 @@ class SiteProblem(StrEnum):
     ATTEMPT_OVERDUE = "attempt_overdue"
     CONTACT_REFUSED = "contact_refused"
     CLOCK_OFF = "clock_off"
+    NOT_ADOPTED_HERE = "not_adopted_here"
+    """Another node's change could not be made on this one."""
 
 
 type Problems = Mapping[SiteProblem, str | None]
@@ -69,6 +75,8 @@ class SiteChange:
 
     `known` is the site as it is from now on, None where that stays; `stamp` is that of the site.yaml from which its
     settings come, where they are new. `drop` is the drop that has been decided: only another digest is news after it.
+    `numbers` are those of the declared names where nodes have agreed on them; `is_without_file` says that settings came
+    from another node and could not be written down as a site.yaml.
     """
 
     site: str
@@ -78,6 +86,8 @@ class SiteChange:
     stamp: Stamp | None = None
     drop: LastDrop | None = None
     is_removed: bool = False
+    numbers: Mapping[str, int] | None = None
+    is_without_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ class WriterState:
     _logged: set[str] = field(default_factory=set)
     judged: dict[str, frozenset[str]] = field(default_factory=dict)
     """The sites whose drop was decided since this start, and for which names."""
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+    """Told of every site that was changed, under the writer's lock: they may only take note of it."""
 
     def commit(self, change: SiteChange) -> None:
         """Publish what workers have to know, then keep everything else, each file written at most once.
@@ -124,19 +136,33 @@ class WriterState:
         Raises OSError when the change can't be published, and then nothing has changed. What the disk does not take
         after that is kept in memory, or tried again with the next check.
         """
-        touched = self._publish(change) if change.known is not None or change.is_removed else set()
-        problems = dict(change.problems)
-        if change.site in touched:
-            problems[SiteProblem.NAME_CONFLICT] = self._conflict(change.site)
-        self._keep(change.site, change.record, problems)
-        self.report_conflicts(touched - {change.site})
-        # Last: until the drop counts as decided, a start after a kill decides it again and nothing goes unreported.
-        if change.drop is not None:
-            self._keep_drop(change.site, change.drop)
+        self.commit_all([change])
 
-    def declare(self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True) -> None:
+    def commit_all(self, changes: Sequence[SiteChange]) -> None:
+        """`commit` for changes of different sites that workers get to know at the same moment."""
+        moving = [each for each in changes if each.known is not None or each.is_removed or each.numbers is not None]
+        touched = self._publish(moving) if moving else set()
+        for change in changes:
+            problems = dict(change.problems)
+            if change.site in touched:
+                problems[SiteProblem.NAME_CONFLICT] = self._conflict(change.site)
+            self._keep(change.site, change.record, problems)
+        self.report_conflicts(touched - {change.site for change in changes})
+        # Last: until the drop counts as decided, a start after a kill decides it again and nothing goes unreported.
+        for change in changes:
+            if change.drop is not None:
+                self._keep_drop(change.site, change.drop)
+        for listener in self.listeners:
+            for change in changes:
+                listener(change.site)
+
+    def declare(
+        self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True, is_without_file: bool = False
+    ) -> None:
         """Keep what the site declares for the next start: its files may be gone by then. Raises OSError."""
         kept = self.declared.get(known.site)
+        if kept is not None and stamp is None:
+            is_without_file = is_without_file or self.is_without_file(known.site)
         settings = known.settings.model_dump(mode="json", exclude_defaults=True) if known.settings else None
         facts = {
             "host": known.host,
@@ -144,7 +170,14 @@ class WriterState:
             "stamp": list(stamp) if stamp else kept and kept["stamp"],
             "numbers": self.registry.numbers_of(known.site),
         }
+        if is_without_file:
+            facts["origin"] = CLUSTER
         self.declared.put(known.site, facts, is_durable=is_durable)
+
+    def is_without_file(self, site: str) -> bool:
+        """Whether its settings came from another node, and no file here holds them."""
+        kept = self.declared.get(site)
+        return kept is not None and kept.get("origin") == CLUSTER
 
     def publish(self, sites: Iterable[str], removed: Iterable[str] = ()) -> None:
         """Let workers read what differs from what was published last. Raises OSError."""
@@ -204,30 +237,56 @@ class WriterState:
         for each in (self.journal, self.declared, self.drops, self.tombstones, self.tried):
             each.close()
 
-    def _publish(self, change: SiteChange) -> set[str]:
-        """The sites whose names may have moved, this one included."""
-        site, known, before = change.site, change.known, self.registry.get(change.site)
-        touched = {site, *self.rivals(site)}
-        changed = self.registry.put(known) if known is not None else self.registry.remove(site)
+    def _publish(self, changes: Sequence[SiteChange]) -> set[str]:
+        """The sites whose names may have moved, those of the changes included."""
+        before = {each.site: (self.registry.get(each.site), self.registry.numbers_of(each.site)) for each in changes}
+        touched = set(before).union(*map(self.rivals, before))
+        changed = self._register(changes)
         try:
-            self.publish(changed, removed=[site] if known is None else [])
+            self.publish(changed, removed=[each.site for each in changes if each.is_removed])
         except OSError:
-            # Back to what workers know.
-            if before is None:
+            self._restore(before)
+            raise
+        is_durable = len(changes) == 1
+        for change in changes:
+            self._declare_change(change, is_durable=is_durable)
+        if not is_durable:
+            with contextlib.suppress(OSError):  # it is in the file, and only a power cut could lose it
+                self.declared.sync()
+        return touched | changed.union(*map(self.rivals, before))
+
+    def _register(self, changes: Sequence[SiteChange]) -> set[str]:
+        """The sites whose entries may differ from before."""
+        changed: set[str] = set()
+        for change in changes:
+            if change.is_removed:
+                changed |= self.registry.remove(change.site)
+            elif change.numbers is not None:
+                changed |= self.registry.agree(change.site, change.numbers)
+        fresh = [each.known for each in changes if each.known is not None and not each.is_removed]
+        fresh = [known for known in fresh if self.registry.get(known.site) != known]
+        changed |= self.registry.put_all(fresh) if fresh else set()
+        return changed & self.registry.keys()
+
+    def _restore(self, before: Mapping[str, tuple[KnownSite | None, Mapping[str, int]]]) -> None:
+        """Back to what workers know."""
+        for site, (known, numbers) in before.items():
+            if known is None:
                 self.registry.remove(site)
             else:
-                self.registry.put(before)
-            raise
+                self.registry.agree(site, numbers)
+                self.registry.put(known)
+
+    def _declare_change(self, change: SiteChange, *, is_durable: bool) -> None:
         try:
-            if known is not None:
-                self.declare(known, change.stamp)
-            else:
-                self.declared.drop(site)
+            if change.is_removed:
+                self.declared.drop(change.site, is_durable=is_durable)
+            elif (known := change.known or self.registry.get(change.site)) is not None:
+                self.declare(known, change.stamp, is_durable=is_durable, is_without_file=change.is_without_file)
         except OSError as error:
             # What is published stands. Without its stamp the site.yaml is read again, and this tried again; of a
             # removed site there is a tombstone, and the next start drops what is left.
-            logger.error("%s: what it declares could not be written down: %s", site, error.strerror)
-        return touched | changed | self.rivals(site)
+            logger.error("%s: what it declares could not be written down: %s", change.site, error.strerror)
 
     def _standing(self, site: str) -> tuple[Finding, ...]:
         if (found := self._problems.get(site)) is None:

@@ -43,6 +43,8 @@ PEERS = {
     "chromium": Peer("chromium", ("chromium",)),
     "curl": Peer("curl", ("curl",)),
     "debootstrap": Peer("debootstrap", ("debootstrap",)),
+    "etcd": Peer("etcd", ("etcd-server",)),
+    "etcdctl": Peer("etcdctl", ("etcd-client",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
     "named": Peer("named", ("bind9",)),

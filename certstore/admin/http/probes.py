@@ -18,6 +18,7 @@ from certstore.model.console.authorization import Action
 from certstore.model.notify.warnings import MatterKind
 from certstore.model.service_problems import UNREADY
 from certstore.model.snapshot import MAIN
+from certstore.monitoring.cluster_standing import read_standing
 from certstore.monitoring.metrics import CONTENT_TYPE, render
 from certstore.monitoring.readiness import current_readiness
 from certstore.monitoring.service_problems import current_service_problems
@@ -44,7 +45,9 @@ def probe_routes(actions: Actions) -> APIRouter:
         workers = reports.collect(now)
         problems = current_service_problems(context.writer.layout, now, workers.workers)
         warnings = _warnings(context.upkeep(), now)
-        page = render(status(context.writer, now), workers, now, _events(actions), warnings, problems)
+        standing = read_standing(context.writer.layout, now) if context.settings.cluster is not None else None
+        cluster = standing.samples() if standing is not None else ()
+        page = render(status(context.writer, now), workers, now, _events(actions), warnings, problems, cluster)
         return Response(page, headers={"Content-Type": CONTENT_TYPE})
 
     @router.get("/readyz")

@@ -241,3 +241,64 @@ class ListTokensRequest(CommandRequest[results.TokensResult]): ...
 @command("admin.token.remove")
 class RemoveTokenRequest(CommandRequest[results.TokenRemoved]):
     key: str
+
+
+# On the cluster
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerAddress:
+    """A listener of this node, for the other nodes."""
+
+    kind: str
+    host: str
+    port: int
+    has_proxy_protocol: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRequest[R: results.CommandResult](CommandRequest[R]):
+    """`section` holds the keys of `cluster:` in edge.yaml, unchecked; relative paths in it start at `base`."""
+
+    section: Mapping[str, Any]
+    base: str
+
+
+@command("cluster.init")
+class InitClusterRequest(ClusterRequest[results.MembershipResult]):
+    node: str
+    listeners: tuple[ListenerAddress, ...] = ()
+
+
+@command("cluster.invite")
+class InviteNodeRequest(ClusterRequest[results.InvitationResult]):
+    """`addresses` are those of a front, which can't say itself. `again`: a member's machine is set up anew. `client` is
+    a certificate with its key for the engine, in PEM; empty: this node's own.
+    """
+
+    node: str
+    is_front: bool = False
+    addresses: tuple[str, ...] = ()
+    again: bool = False
+    client: str = field(default="", repr=False)
+
+
+@command("cluster.join")
+class JoinClusterRequest(ClusterRequest[results.MembershipResult]):
+    """`merge`: sites of this node that the cluster does not have become the cluster's."""
+
+    invitation: str = field(repr=False)
+    merge: bool = False
+    listeners: tuple[ListenerAddress, ...] = ()
+
+
+@command("cluster.status")
+class ClusterStatusRequest(ClusterRequest[results.ClusterStatusResult]): ...
+
+
+@command("cluster.leave")
+class LeaveClusterRequest(ClusterRequest[results.MembershipResult]):
+    """`node` None: this one. `is_last`: it is known to be the last one, and the cluster ends."""
+
+    node: str | None = None
+    is_last: bool = False

@@ -289,3 +289,68 @@ class TokenRemoved(CommandResult):
     key: str
     name: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipResult(CommandResult):
+    """A node that founded a cluster, joined or left. `notes` are for people: what else to know or to do."""
+
+    cluster: str
+    node: str
+    message: str
+    sites: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationResult(CommandResult):
+    """`text` is the invitation, which is not stored."""
+
+    node: str
+    expires: datetime
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A member as the answering node sees it. Facts that a node that is gone can't tell are None."""
+
+    name: str
+    role: str
+    state: str
+    behind: int
+    sites: int | None
+    release: str | None
+    is_caretaker: bool
+    problems: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """One member of the engine. `problem` None: it answers and knows a leader."""
+
+    endpoint: str
+    version: str | None
+    is_leader: bool
+    used_bytes: int | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatusResult(CommandResult):
+    """`summary` is one line; `problems` belong to no node in particular."""
+
+    cluster: str
+    node: str
+    summary: str
+    nodes: tuple[NodeFacts, ...]
+    engine: tuple[EngineFacts, ...]
+    problems: tuple[Finding, ...]
+
+    @property
+    def has_problems(self) -> bool:
+        return (
+            bool(self.problems)
+            or any(each.problems for each in self.nodes)
+            or any(each.problem for each in self.engine)
+        )

@@ -11,9 +11,10 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from typing import Any
 
-from certstore.control.commands import on_network, on_people, on_revocation, on_store, requests
+from certstore.control.commands import on_cluster, on_network, on_people, on_revocation, on_store, requests
 from certstore.control.commands.requests import CommandRequest, SiteRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.protocol import Fault, Request, RequestFailed
@@ -42,10 +43,17 @@ class Runs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`."""
+    """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`.
+
+    `needs` are modules that it imports by itself when it runs.
+    """
 
     act: Callable[[Any, Any, Tell], CommandResult]
     runs: Runs
+    needs: tuple[str, ...] = ()
+
+
+_CLUSTER = tuple(f"certstore.cluster.{name}" for name in ("access", "joining", "membership", "replica"))
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
@@ -72,6 +80,11 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.AddTokenRequest: Command(on_people.add_token, Runs.PEOPLE),
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
     requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
+    requests.InitClusterRequest: Command(on_cluster.init, Runs.FILES, _CLUSTER),
+    requests.InviteNodeRequest: Command(on_cluster.invite, Runs.FILES, _CLUSTER),
+    requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, _CLUSTER),
+    requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, _CLUSTER),
+    requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, _CLUSTER),
 }
 _BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 
@@ -87,6 +100,12 @@ def parse(request: Request) -> CommandRequest[Any]:
 
 def runs(request: CommandRequest[Any]) -> Runs:
     return COMMANDS[type(request)].runs
+
+
+def load(request: CommandRequest[Any]) -> None:
+    """Import everything that the command needs, for a process that won't be able to read the installation."""
+    for module in COMMANDS[type(request)].needs:
+        import_module(module)
 
 
 def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:

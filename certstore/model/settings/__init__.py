@@ -4,8 +4,10 @@ Opens no file.
 
     models             all keys, what is allowed, and the defaults
     base               what every model is built on
+    cluster            the keys of `cluster:`
     dns                how the edge writes into your DNS zones (`acme.dns`)
     loading            text to models, with file and line of every fault
+    section            a section of edge.yaml added to its text, or taken out
     yaml_lines         strict YAML, with the line of every key
     tenant             what of a site.yaml counts that the tenant may write
     addresses          addresses, networks and names: the types of single values

@@ -25,6 +25,7 @@ from certstore.model.settings.addresses import (
     domain_name,
 )
 from certstore.model.settings.base import Model
+from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.dns import DnsSettings
 from certstore.model.settings.mail_address import check_contacts, parse_address, parse_sender
 from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
@@ -211,7 +212,7 @@ class HttpSettings(Model):
     redirect_to_https: bool = True
     http2: bool = True
     hsts: str | None = None
-    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    headers: dict[HeaderName, HeaderValue] = Field({})
     unknown_challenge: Literal["not_found", "upstream"] = "not_found"
 
     @field_validator("hsts")
@@ -383,6 +384,7 @@ class Settings(Model):
     keys_group: str | None = None
     sweep_seconds: float = Field(60, gt=0, le=LONGEST_SECONDS)
     access_log: AccessLogSettings = AccessLogSettings()
+    cluster: ClusterSettings | None = None
 
     @model_validator(mode="after")
     def _one_listener_per_address(self) -> Self:

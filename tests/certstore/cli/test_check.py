@@ -96,6 +96,15 @@ def test_wildcards_that_nothing_can_prove_are_noted(folder: Path, acme: str, sit
     assert ("note: a.test: *.a.test can't be ordered" in ran.out) is is_noted
 
 
+def test_missing_files_of_a_cluster_are_faults(folder: Path) -> None:
+    section = "engine: ['https://10.0.0.11'], ca_file: ca.pem, client_cert: c.pem, username: a, password_file: p"
+    (folder / "edge.yaml").write_text(f"cluster: {{{section}, key_file: k}}\n")
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 2
+    keys = ["cluster.ca_file", "cluster.client_cert", "cluster.password_file", "cluster.key_file"]
+    assert [each["key"] for each in ran.json["errors"]] == keys
+
+
 def test_a_missing_group_is_a_fault(folder: Path) -> None:
     (folder / "edge.yaml").write_text("store: store\nkeys_group: no-such-group\n")
     ran = certedge(folder, "check-config", "--json")

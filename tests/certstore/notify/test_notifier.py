@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from certstore.model.duty import Duty
 from certstore.model.layout import Layout
 from certstore.model.notify.warnings import Matter, WatchedSite, decide_matter, stalled
 from certstore.model.renewal.decision import LiveCertificate, Origin
@@ -38,12 +39,14 @@ class Office:
     contacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     extra: list[Matter] = field(default_factory=list)
 
-    def notifier(self, **changes: object) -> Notifier:
+    def notifier(self, duty: Duty | None = None, **changes: object) -> Notifier:
         settings = NotifySettings.model_validate({**self.server.settings(), **changes})
         layout = Layout(self.folder / "store")
         for each in (layout.state, layout.temporary):
             each.mkdir(parents=True, exist_ok=True)
-        return Notifier(settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now)
+        return Notifier(
+            settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now, duty=duty
+        )
 
     def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
         found = [(matter, ()) for matter in self.extra]
@@ -90,6 +93,32 @@ def parts(message: EmailMessage) -> tuple[str, str]:
     assert text is not None
     assert html is not None
     return text.get_content(), html.get_content()
+
+
+class Turn:
+    """A duty that the test gives and takes."""
+
+    is_ours = False
+
+    def is_mine(self) -> bool:
+        return self.is_ours
+
+    def is_mine_to_warn(self) -> bool:
+        return self.is_ours
+
+
+def test_only_the_node_that_has_the_duty_sends_anything(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    turn = Turn()
+    notifier = office.notifier(duty=turn)
+    office.pass_days(notifier, 1)
+    assert office.sent == []
+    notifier.test()  # a person asks
+    assert len(office.sent) == 1
+    turn.is_ours = True
+    office.pass_days(notifier, 1)
+    notifier.stop()
+    assert len(office.sent) == 2
 
 
 def test_five_days_are_five_mails_after_one_notice_and_then_it_is_resolved(office: Office) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from certstore.acme.challenge_kinds import challenge_kinds
 from certstore.acme.name_probe import Ports
 from certstore.control.upkeep import Upkeep
+from certstore.model.duty import Duty
 from certstore.model.record import Record
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import Settings, SiteSettings
@@ -45,8 +46,10 @@ class Scene:
     alpn: AlpnResponder
     clock: Clock
 
+    duty: Duty | None = None
+
     def upkeep(self) -> Upkeep:
-        return Upkeep(self.writer, self.settings, self.base, clock=self.clock)
+        return Upkeep(self.writer, self.settings, self.base, clock=self.clock, duty=self.duty)
 
     def probing_upkeep(self, **bounds: Any) -> Upkeep:
         """With preflights that ask where the scene's servers are, in place of ports 80 and 443."""

@@ -12,7 +12,7 @@ import pytest
 
 from certstore.acme.order_context import Interrupted
 from certstore.acme.renewal_info import RenewalInfoAnswer
-from certstore.control.commands.requests import RegisterAccountsRequest
+from certstore.control.commands.requests import OrderRequest, RegisterAccountsRequest
 from certstore.control.commands.table import perform
 from certstore.model.record import Outcome
 from certstore.model.renewal.ca import Ca
@@ -57,6 +57,38 @@ def test_site_that_says_acme_is_ordered_within_seconds(stage: Scene) -> None:
     (record,) = stage.attempts("a.test")
     assert (record.doing, record.outcome) == ("order", Outcome.DONE)
     assert list(stage.writer.layout.orders.iterdir()) == []
+
+
+class Turn:
+    """A duty that the test gives and takes."""
+
+    def __init__(self) -> None:
+        self.is_ours = False
+
+    def is_mine(self) -> bool:
+        return self.is_ours
+
+    def is_mine_to_warn(self) -> bool:
+        return self.is_ours
+
+
+def test_while_another_node_has_the_duty_nothing_is_ordered_and_what_waited_is_then(stage: Scene) -> None:
+    stage.duty = turn = Turn()
+    with stage.running() as upkeep:
+        stage.add("a.test")
+        began = upkeep.maintenance.last_round
+        wait_for(lambda: upkeep.maintenance.last_round > began + timedelta(seconds=2), "rounds go by")
+        assert stage.attempts("a.test") == []
+        assert not upkeep.maintenance.is_stalled(stage.clock())
+        turn.is_ours = True
+        wait_for(lambda: stage.version("a.test") == 1, "a certificate", seconds=60)
+        turn.is_ours = False
+        stage.add("b.test")
+        began = upkeep.maintenance.last_round
+        wait_for(lambda: upkeep.maintenance.last_round > began + timedelta(seconds=2), "rounds go by")
+        assert stage.attempts("b.test") == []
+        assert perform(upkeep, OrderRequest("b.test")).version == 1  # a person asks
+    assert stage.pebble.orders() == 2
 
 
 def test_window_that_can_not_be_asked_for_is_not_asked_for_without_end(
@@ -385,6 +417,24 @@ def test_contact_that_changed_reaches_the_ca_at_the_next_start(stage: Scene) -> 
             account = tools.accounts.load(tools.cas[0])
             return account.contact if account is not None else ()
 
+        wait_for(lambda: contact() == ("new@example.org",), "the new contact")
+
+
+def test_contact_is_changed_by_the_node_that_has_the_duty(stage: Scene) -> None:
+    perform(stage.upkeep(), RegisterAccountsRequest(agree_to_terms=True))
+    acme = stage.settings.acme.model_copy(update={"contact": ("new@example.org",)})
+    stage.settings = stage.settings.model_copy(update={"acme": acme})
+    stage.duty = turn = Turn()
+    with stage.running() as upkeep:
+
+        def contact() -> tuple[str, ...]:
+            account = upkeep.maintenance.context.accounts.load(upkeep.maintenance.context.cas[0])
+            return account.contact if account is not None else ()
+
+        began = upkeep.maintenance.last_round
+        wait_for(lambda: upkeep.maintenance.last_round > began + timedelta(seconds=2), "rounds go by")
+        assert contact() == ("admin@example.org",)
+        turn.is_ours = True
         wait_for(lambda: contact() == ("new@example.org",), "the new contact")
 
 

@@ -8,7 +8,12 @@ import pytest
 from certstore.control.commands.requests import (
     AddUserRequest,
     CommandRequest,
+    InitClusterRequest,
     InstallRequest,
+    InviteNodeRequest,
+    JoinClusterRequest,
+    LeaveClusterRequest,
+    ListenerAddress,
     RollbackRequest,
     SetSiteRequest,
     result_type,
@@ -33,6 +38,10 @@ FILES = (DroppedFile("k.pem", SECRET), DroppedFile("odd", bytes(range(256))), Dr
         RollbackRequest(HOST, 3),
         SetSiteRequest(HOST, {"certificate": None, "additional_names": ["a.test"]}, unset=("inspect",)),
         AddUserRequest("anna", Role.DOMAIN, "long enough", sites=(HOST,)),
+        InitClusterRequest({"engine": ["https://a"]}, "/etc", "edge-a", (ListenerAddress("https", "::", 443, True),)),
+        InviteNodeRequest({"engine": ["https://a"]}, "/etc", "edge-b", True, ("192.0.2.7",), client="-----BEGIN"),
+        JoinClusterRequest({"engine": ["https://a"]}, "/etc", "-----BEGIN", merge=True),
+        LeaveClusterRequest({"engine": ["https://a"]}, "/etc"),
     ],
     ids=repr,
 )

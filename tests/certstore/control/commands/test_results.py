@@ -9,8 +9,13 @@ import pytest
 from certstore.control.commands.results import (
     AccountFacts,
     AccountsResult,
+    ClusterStatusResult,
     CommandResult,
+    EngineFacts,
     InstallResult,
+    InvitationResult,
+    MembershipResult,
+    NodeFacts,
     NotDue,
     OrderOutcome,
     OrderResult,
@@ -197,6 +202,57 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
                     "made_by": "anna",
                 }
             ]
+        },
+    ),
+    (
+        MembershipResult("0badcafe0badcafe", "edge-b", "edge-b is a member", 3, ("a note",)),
+        {
+            "cluster": "0badcafe0badcafe",
+            "node": "edge-b",
+            "message": "edge-b is a member",
+            "sites": 3,
+            "notes": ["a note"],
+        },
+    ),
+    (
+        InvitationResult("edge-b", AT, "-----BEGIN"),
+        {"node": "edge-b", "expires": "2026-03-01T12:00:00+00:00", "text": "-----BEGIN"},
+    ),
+    (
+        ClusterStatusResult(
+            "0badcafe0badcafe",
+            "edge-a",
+            "1 node, edge-b 2 behind",
+            (NodeFacts("edge-b", "edge", "behind", 2, 3, "0.2", True, (Finding("node_behind", "2 behind"),)),),
+            (EngineFacts("https://10.0.0.11:2379", "3.4.23", True, 24576, None),),
+            (),
+        ),
+        {
+            "cluster": "0badcafe0badcafe",
+            "node": "edge-a",
+            "summary": "1 node, edge-b 2 behind",
+            "nodes": [
+                {
+                    "name": "edge-b",
+                    "role": "edge",
+                    "state": "behind",
+                    "behind": 2,
+                    "sites": 3,
+                    "release": "0.2",
+                    "is_caretaker": True,
+                    "problems": [{"code": "node_behind", "message": "2 behind"}],
+                }
+            ],
+            "engine": [
+                {
+                    "endpoint": "https://10.0.0.11:2379",
+                    "version": "3.4.23",
+                    "is_leader": True,
+                    "used_bytes": 24576,
+                    "problem": None,
+                }
+            ],
+            "problems": [],
         },
     ),
     (

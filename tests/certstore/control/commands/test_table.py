@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -94,3 +95,9 @@ def test_only_commands_on_the_network_leave_the_writers_thread_to_wait() -> None
         "account.rollover",
         "account.adopt",
     }
+
+
+@pytest.mark.parametrize("kind", COMMANDS, ids=lambda kind: kind.command)
+def test_what_a_command_imports_when_it_runs_is_there(kind: type[CommandRequest[Any]]) -> None:
+    table.load(kind.__new__(kind))
+    assert set(COMMANDS[kind].needs) <= sys.modules.keys()

@@ -1,0 +1,29 @@
+"""Several nodes that share sites and certificates over an engine, which carries sealed records between their stores.
+
+Imported only where edge.yaml has a `cluster:` section: a single node loads none of it.
+
+clustering     a node's part in its cluster, as one thing to start and stop
+opening        from edge.yaml and the key file to that one thing
+replica        the three steps of a node: compare all, take what comes, publish what changed
+publisher      what changed here, by conditional transactions
+follower       what others published, adopted or decided about
+first_sync     everything in the engine compared with what this node has seen
+agreed         what the nodes have agreed on, as far as this one has seen
+local_records  what this store holds, as records
+nodes          the nodes of the cluster as this one sees them
+presence       what this node says about itself
+duty           which node renews and warns: the holder of a lease
+membership     who belongs to a cluster: its first node, invitations, leaving
+invitation     what brings a new node into a cluster
+joining        what a store has that the cluster it joins does not
+keys           the cluster's keys and the node's own, and the file that they lie in
+sealing        values for the engine, sealed and signed, and back
+access         how this node reaches the engine, from edge.yaml
+session        one way to the engine over all its members
+engine         what a cluster needs of the store that its nodes share, as a Protocol
+etcd           one member of etcd as such an engine
+etcd_gateway   requests to its JSON gateway: TLS, sign-in, bounds
+etcd_feed      changes as they happen
+etcd_answers   its answers and errors in the engine's words
+engine_files   certificates and settings for the members of an engine
+"""

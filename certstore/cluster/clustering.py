@@ -1,0 +1,336 @@
+"""A node's part in its cluster, as one thing to start and stop beside the writer.
+
+One thread follows and publishes in turn, so that nothing overtakes anything; a second one only waits for the feed. What
+fails is tried again, and the store goes on serving and taking drops in the meantime. `state/run/cluster.json` says how
+it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from importlib import metadata
+from typing import Protocol
+
+from certstore.cluster.duty import ClusterDuty
+from certstore.cluster.engine import (
+    Batch,
+    Engine,
+    EngineFailed,
+    EngineFull,
+    EngineLost,
+    EngineRefused,
+    Following,
+    HistoryLost,
+)
+from certstore.cluster.first_sync import ForeignEngine, Synced
+from certstore.cluster.nodes import Nodes
+from certstore.cluster.presence import Announcer
+from certstore.cluster.replica import Replica
+from certstore.cluster.sealing import Sealer
+from certstore.cluster.session import Attachment
+from certstore.files.atomic import replace_file
+from certstore.files.clock import utc_now
+from certstore.model.cluster.health import ClusterProblem, problem_of, summary
+from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.records import Live
+from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
+from certstore.store.writer import StoreWriter
+
+logger = logging.getLogger(__name__)
+
+COMPARED_EVERY = timedelta(minutes=10)
+"""Everything is compared this often, whatever the feed has shown."""
+_RETRY_INCOMPLETE = timedelta(seconds=30)
+_PAUSE = 1.0
+WRITTEN_EVERY = timedelta(seconds=2)
+
+
+class AttachedEngine(Engine, Protocol):
+    """What of a session is needed here beyond an engine."""
+
+    @property
+    def attachment(self) -> Attachment: ...
+
+    @property
+    def lease(self) -> int: ...
+
+    def start(self) -> None: ...
+
+
+class Clustering:
+    """Call `start` and `stop` once each. `is_partial`: the node keeps only some sites."""
+
+    def __init__(
+        self,
+        session: AttachedEngine,
+        writer: StoreWriter,
+        replica: Replica,
+        sealer: Sealer,
+        paths: ClusterPaths,
+        node: str,
+        *,
+        is_partial: bool = False,
+        clock: Callable[[], datetime] = utc_now,
+        written_every: timedelta = WRITTEN_EVERY,
+    ) -> None:
+        self._session = session
+        self._writer = writer
+        self._replica = replica
+        self._paths = paths
+        self._node = node
+        self._is_partial = is_partial
+        self._clock = clock
+        self._written_every = written_every
+        self._nodes = Nodes(sealer, paths)
+        self._announcer = Announcer(session, lambda: session.lease, sealer, paths, node, clock)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
+        self._arrived: deque[tuple[Batch, float]] = deque()
+        self._broken: HistoryLost | EngineFailed | None = None
+        self._applied = 0
+        self._missing: tuple[str, ...] = ()
+        self._problems: dict[ClusterProblem, str] = {}
+        self._behind_since: datetime | None = None
+        self._adoption_seconds: float | None = None
+        self._used_bytes: int | None = None
+        self._written: tuple[datetime, ClusterStanding] | None = None
+        self._is_joining = replica.agreed.cluster != paths.cluster
+        self.duty: ClusterDuty | None = None
+        """Set before `start`; without one, this node never renews by itself."""
+
+    def start(self) -> None:
+        self._session.start()
+        self._thread.start()
+        if self.duty is not None:
+            self.duty.start()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the store has all that the engine has shown so far."""
+        is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
+        return is_known and not self._arrived and not self._replica.follower.is_incomplete
+
+    def stop(self) -> None:
+        """What was not published is found by the next start."""
+        self._stopping.set()
+        self._replica.wake()
+        if self.duty is not None:
+            self.duty.stop()
+        self._session.close()
+        self._thread.join()
+        self._replica.close()
+        with contextlib.suppress(OSError):
+            self._writer.layout.cluster_standing.unlink(missing_ok=True)
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                synced = self._sync()
+                self._problems.pop(ClusterProblem.ENGINE_FOREIGN, None)
+                self._stay(synced)
+            except ForeignEngine as error:
+                self._note(ClusterProblem.ENGINE_FOREIGN, str(error))
+                self._rest(10 * _PAUSE)
+            except EngineRefused as error:
+                self._note(ClusterProblem.DETACHED, f"the engine refuses this node: {error}")
+                self._rest(10 * _PAUSE)
+            except EngineFailed as error:
+                logger.debug("cluster: %s", error)
+                self._rest(_PAUSE)
+            except Exception as error:  # noqa: BLE001
+                # Serving and taking drops does not depend on this thread. The exception's text could quote a record.
+                where = "".join(traceback.format_tb(error.__traceback__))
+                logger.error("cluster: a fault of this program (%s); trying again\n%s", type(error).__name__, where)
+                self._rest(10 * _PAUSE)
+
+    def _sync(self) -> Synced:
+        synced = self._replica.sync(self._tell)
+        self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
+        self._missing = synced.missing
+        self._applied = synced.revision
+        if self._missing:
+            self._note(
+                ClusterProblem.ENGINE_LOST_KEYS,
+                f"the engine has lost {len(self._missing)} records that this node has: if it was emptied or restored, "
+                "write them again with `certedge cluster rebuild`",
+            )
+        else:
+            self._problems.pop(ClusterProblem.ENGINE_LOST_KEYS, None)
+        if not self._replica.follower.is_incomplete:
+            self._is_joining = False
+        return synced
+
+    def _stay(self, synced: Synced) -> None:
+        """Follow and publish until the feed breaks, or everything is to be compared again."""
+        until = time.monotonic() + COMPARED_EVERY.total_seconds()
+        self._arrived.clear()
+        self._broken = None
+        with self._session.follow(self._paths.prefix, synced.revision) as feed:
+            waiting = threading.Thread(target=self._wait_for, args=(feed,), name="cluster-feed", daemon=True)
+            waiting.start()
+            try:
+                while not self._stopping.is_set() and time.monotonic() < until:
+                    self._take()
+                    if self._broken is not None:
+                        raise self._broken
+                    self._publish()
+                    self._say()
+                    if self._replica.follower.is_incomplete:
+                        until = min(until, time.monotonic() + _RETRY_INCOMPLETE.total_seconds())
+                    if not self._arrived:
+                        self._replica.wait(_PAUSE)
+            finally:
+                feed.close()
+                waiting.join()
+
+    def _wait_for(self, feed: Following) -> None:
+        """On its own thread: what arrives wakes the other one."""
+        try:
+            while True:
+                if (batch := feed.next(_PAUSE)) is not None:
+                    self._arrived.append((batch, time.monotonic()))
+                    self._replica.wake()
+        except (HistoryLost, EngineFailed) as error:
+            self._broken = error
+            self._replica.wake()
+
+    def _take(self) -> None:
+        arrived: list[tuple[Batch, float]] = []
+        while self._arrived:
+            arrived.append(self._arrived.popleft())
+        if not arrived:
+            return
+        batches = [batch for batch, _ in arrived]
+        self._replica.take(batches)
+        for batch in batches:
+            self._nodes.take(batch)
+        self._applied = batches[-1].revision
+        if any(self._replica.follower.follows(item.key) for batch in batches for item in batch.put):
+            self._adoption_seconds = time.monotonic() - arrived[0][1]
+
+    def _publish(self) -> None:
+        if self._announcer.is_cloned or not self._replica.has_changes:
+            return
+        try:
+            self._replica.publish()
+        except EngineFull as error:
+            self._note(
+                ClusterProblem.ENGINE_FULL,
+                f"the engine takes no changes, as its quota is used up ({error}): run etcdctl compact, etcdctl defrag "
+                "and etcdctl alarm disarm on its members; until then changes are live on their own node only",
+            )
+        except EngineLost as error:
+            logger.debug("cluster: not published yet: %s", error)
+        else:
+            self._problems.pop(ClusterProblem.ENGINE_FULL, None)
+            self._problems.pop(ClusterProblem.DETACHED, None)
+
+    def _say(self) -> None:
+        heads, sites = self._replica.heads()
+        live = Live(
+            instance=self._announcer.instance,
+            applied=self._applied,
+            heads=heads,
+            sites=sites,
+            release=_release(),
+            clock=self._clock(),
+            is_partial=self._is_partial,
+        )
+        if self._announcer.is_due(live):
+            try:
+                self._announcer.say(live, lambda: self._nodes.instance(self._node))
+                self._used_bytes = self._session.status().used_bytes
+            except EngineFull:
+                pass  # `_publish` says so
+            except EngineLost as error:
+                logger.debug("cluster: could not say how this node is: %s", error)
+        self._write()
+
+    # What is said
+
+    def _tell(self, done: int, total: int) -> None:
+        logger.info("cluster: %d of %d records compared", done, total)
+        self._write()
+
+    def _note(self, problem: ClusterProblem, message: str) -> None:
+        if self._problems.get(problem) != message:
+            logger.warning("cluster: %s", message)
+        self._problems[problem] = message
+
+    def _rest(self, seconds: float) -> None:
+        self._write()
+        self._stopping.wait(seconds)
+
+    def standing(self) -> ClusterStanding:
+        now, attachment = self._clock(), self._session.attachment
+        since = now - timedelta(seconds=time.monotonic() - attachment.since)
+        nodes = self._nodes.standings(now)
+        follower = self._replica.follower
+        if not follower.is_incomplete:
+            self._behind_since = None
+        else:
+            self._behind_since = self._behind_since or now
+        unpublished = len(self._replica.unpublished())
+        found = [*self._problems.items(), *([self.duty.problem] if self.duty and self.duty.problem else [])]
+        problems = [(code.value, message) for code, message in found]
+        if not attachment.is_attached and (lost := detached(since, now, unpublished, attachment.reason)) is not None:
+            problems.append(lost)
+        if self._announcer.is_cloned:
+            problems.append((
+                ClusterProblem.CLONED.value,
+                f"another machine runs as {self._node}: stop one of the two, and let it join under a name of its own",
+            ))  # fmt: skip
+        problems += self._nodes.problems()
+        problems += [(code.value, message) for code, message in map(problem_of, follower.refused.values())]
+        return ClusterStanding(
+            node=self._node,
+            cluster=self._paths.cluster,
+            written_at=now,
+            is_attached=attachment.is_attached,
+            since=since,
+            summary=summary(nodes),
+            member=attachment.member,
+            reason=attachment.reason,
+            is_joining=self._is_joining,
+            behind_since=self._behind_since,
+            unpublished=unpublished,
+            applied=self._applied,
+            nodes=tuple(map(NodeFacts.of, nodes)),
+            caretaker=self._nodes.caretaker,
+            problems=tuple(problems),
+            refused=dict(follower.counts.refused),
+            conflicts=follower.counts.conflicts,
+            adoption_seconds=self._adoption_seconds,
+            used_bytes=self._used_bytes,
+        )
+
+    def _write(self) -> None:
+        """For commands, which read it without asking control."""
+        now, layout = self._clock(), self._writer.layout
+        if self._written is not None and timedelta() <= now - self._written[0] < self._written_every:
+            return
+        standing = self.standing()
+        self._written = (now, standing)
+        content = json.dumps(standing.to_json()).encode() + b"\n"
+        try:
+            layout.worker_reports.mkdir(0o700, exist_ok=True)
+            replace_file(layout.cluster_standing, content, 0o600, layout.temporary, is_durable=False)
+        except OSError as error:
+            logger.debug("cluster: %s: %s", layout.cluster_standing, error.strerror)
+
+
+def _release() -> str:
+    try:
+        return metadata.version("mitmproxy-edge")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,313 @@
+"""Publishes what changed on this node, after it went live here: a drop never waits for the engine.
+
+There is no queue: a site is to be published where the store differs from what was agreed, so nothing is forgotten by a
+kill and nothing can go stale. Every transaction holds only if nobody else has written since; where somebody has, the
+follower decides, and what is still ours is published again. An answer that did not come is read back, never repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from certstore.cluster.agreed import AgreedState, Agreement
+from certstore.cluster.engine import (
+    MOST_BYTES,
+    MOST_OPS,
+    Committed,
+    Compare,
+    Delete,
+    Engine,
+    Item,
+    ModifiedAt,
+    Op,
+    Put,
+    Unknown,
+)
+from certstore.cluster.follower import Follower
+from certstore.cluster.local_records import LocalRecords
+from certstore.cluster.sealing import Sealer
+from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.records import HeadRecord, SiteRecord, decode_seq, encode_seq
+from certstore.model.cluster.wire import VALUE_LIMIT, RecordClass
+from certstore.store.writer import StoreWriter
+
+logger = logging.getLogger(__name__)
+
+SITES_AT_ONCE = 30
+"""In one transaction: with four operations and two compares each, and `seq`, they stay below the engine's limit."""
+_BYTES_AT_ONCE = MOST_BYTES * 9 // 10
+_RECORD_BYTES = VALUE_LIMIT - 1024
+_ROUNDS = 8
+"""How often a site that others change at the same time is tried; the next change or sync tries it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What one site adds to a transaction. Paths begin below the cluster's prefix. `is_gone`: the site was removed."""
+
+    site: str
+    generation: int
+    record: SiteRecord | None
+    head: HeadRecord | None
+    previous: HeadRecord | None
+    size: int
+    is_gone: bool
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """The numbers of declarations. What this node counted beyond `base` while nobody else did stays as it is."""
+
+    base: int = 0
+    seq: int = 0
+    modified: int = -1
+
+    def seen(self, item: Item | None, at_least: int) -> None:
+        modified = item.modified if item is not None else 0
+        if modified != self.modified:
+            self.seq = max(decode_seq(item.value if item is not None else None), at_least)
+            self.base, self.modified = self.seq, modified
+
+    def of(self, local: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:
+        """The numbers of a site's names, of which `known` were agreed on before."""
+        return {name: known.get(name, max(number, self.base + 1)) for name, number in local.items()}
+
+
+class Publisher:
+    """Used by one thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: StoreWriter,
+        local: LocalRecords,
+        agreed: AgreedState,
+        sealer: Sealer,
+        paths: ClusterPaths,
+        follower: Follower,
+        keeps: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._local = local
+        self._agreed = agreed
+        self._sealer = sealer
+        self._paths = paths
+        self._follower = follower
+        self._keeps = keeps
+        self._numbers = _Numbers()
+
+    def is_dirty(self, site: str) -> bool:
+        """Whether the cluster has yet to know something of this site."""
+        return self._keeps(site) and any(self._dirty(site, self._local.site(site)))
+
+    def publish(self, sites: Iterable[str]) -> set[str]:
+        """Publish what differs from what was agreed. Returns the sites that are still to be published, because others
+        keep changing them or this node's disk fails. Raises EngineFailed; what was not published then is so later.
+        """
+        group: list[_Draft] = []
+        left: set[str] = set()
+        for site in sites:
+            draft = self._draft(site)
+            if draft is None:
+                continue
+            if group and (len(group) >= SITES_AT_ONCE or sum(one.size for one in group) + draft.size > _BYTES_AT_ONCE):
+                left |= self._publish_group(group)
+                group = []
+            group.append(draft)
+        if group:
+            left |= self._publish_group(group)
+        self._agreed.sync()
+        return left
+
+    # Inside
+
+    def _dirty(self, site: str, record: SiteRecord | None) -> tuple[bool, bool]:
+        """Whether its settings, and whether its live version, have to be published."""
+        if record is None:
+            return False, False
+        known = self._agreed.get(self._below(self._paths.site(site)))
+        is_site_dirty = known is None or known.needs(record.digest)
+        if record.removal is not None:
+            # What was removed everywhere before this node could know is no news.
+            return known is not None and is_site_dirty, False
+        digest, known = self._local.head_digest(site), self._agreed.get(self._below(self._paths.head(site)))
+        if digest is None or (known is not None and not known.needs(digest)):
+            return is_site_dirty, False
+        # What this node made do with must not replace on all nodes what they have.
+        return is_site_dirty, known is None or not known.digest or not self._local.is_repair(site)
+
+    def _draft(self, site: str) -> _Draft | None:
+        if not self._keeps(site):
+            return None
+        record = self._local.site(site)
+        is_site_dirty, is_head_dirty = self._dirty(site, record)
+        if record is None or not (is_site_dirty or is_head_dirty):
+            return None
+        head = previous = None
+        try:
+            if is_head_dirty:
+                head = self._local.head(site)
+                previous = self._previous(site)
+                if head is not None and len(head.encode()) > _RECORD_BYTES:
+                    logger.error("%s can't be published: its chain is too long for the engine", site)
+                    return None
+                if previous is not None and len(previous.encode()) > _RECORD_BYTES:
+                    previous = None
+        except OSError as error:
+            logger.error("%s can't be published now: its files can't be read: %s", site, error.strerror)
+            return None
+        generations = [known.generation for path in self._paths_of(site) if (known := self._agreed.get(path))]
+        return _Draft(
+            site,
+            max(generations, default=0) + 1,
+            record if is_site_dirty else None,
+            head,
+            previous if head is not None else None,
+            sum(len(one.encode()) for one in (record, head, previous) if one is not None) + 2048,
+            record.removal is not None,
+        )
+
+    def _previous(self, site: str) -> HeadRecord | None:
+        """What the cluster had until now; of a site that it gets to know, what a rollback would make live here."""
+        known = self._agreed.get(self._below(self._paths.head(site)))
+        if known is None or known.digest == self._local.head_digest(site):
+            return self._local.predecessor(site)
+        return self._local.archived(site, known.digest)
+
+    def _publish_group(self, group: Sequence[_Draft]) -> set[str]:
+        """All sites in one transaction; where somebody else has changed one of them, each by itself."""
+        if self._commit(group):
+            return set()
+        return {draft.site for draft in group if not self._publish_one(draft.site)}
+
+    def _publish_one(self, site: str) -> bool:
+        for _ in range(_ROUNDS):
+            draft = self._draft(site)
+            if draft is None or self._commit([draft]):
+                return True
+        return False
+
+    def _commit(self, group: Sequence[_Draft]) -> bool:
+        """Whether it was committed; if not, what the engine has instead has been taken in."""
+        transaction = self._transaction(group)
+        outcome = self._engine.commit(transaction.compares, transaction.ops)
+        if isinstance(outcome, Committed):
+            self._agree(transaction, dict.fromkeys(transaction.agreements, outcome.revision))
+            return True
+        wanted = [self._paths.prefix + path for draft in group for path in self._paths_of(draft.site)]
+        found = {item.key: item for item in self._read([self._paths.seq, *wanted])}
+        if isinstance(outcome, Unknown):
+            puts = {op.key: op.value for op in transaction.ops if isinstance(op, Put) and op.key != self._paths.seq}
+            if all(key in found and found[key].value == value for key, value in puts.items()):
+                self._agree(
+                    transaction, {path: found[self._paths.prefix + path].modified for path in transaction.agreements}
+                )
+                return True
+        for key in wanted:
+            known = self._agreed.get(self._below(key))
+            if known is not None and key not in found:
+                # Deleted, which is never a removal: what is ours is written as new.
+                self._agreed.put(self._below(key), replace(known, modified=0))
+        self._follower.take(found.values())
+        return False
+
+    def _read(self, keys: Sequence[str]) -> Iterator[Item]:
+        for start in range(0, len(keys), MOST_OPS):
+            yield from self._engine.get(keys[start : start + MOST_OPS]).items
+
+    def _transaction(self, group: Sequence[_Draft]) -> _Transaction:
+        transaction, is_counting = _Transaction(), any(self._has_new_names(draft) for draft in group)
+        if is_counting:
+            self._numbers.seen(next(self._read([self._paths.seq]), None), self._agreed.seq)
+            transaction.compares.append(ModifiedAt(self._paths.seq, self._numbers.modified))
+        for draft in group:
+            self._add_site(transaction, draft)
+            self._add_head(transaction, draft)
+        highest = max((number for one in transaction.numbers.values() for number in one.values()), default=0)
+        if is_counting and highest > self._numbers.seq:
+            transaction.ops.append(Put(self._paths.seq, encode_seq(highest)))
+            transaction.seq = highest
+        return transaction
+
+    def _has_new_names(self, draft: _Draft) -> bool:
+        if draft.record is None:
+            return False
+        known = self._agreed.get(self._below(self._paths.site(draft.site)))
+        return not set(draft.record.numbers) <= set(known.numbers if known is not None else ())
+
+    def _add_site(self, transaction: _Transaction, draft: _Draft) -> None:
+        path = self._paths.site(draft.site)
+        known = self._agreed.get(self._below(path))
+        transaction.compares.append(ModifiedAt(path, known.modified if known is not None else 0))
+        if draft.record is None:
+            return
+        numbers = self._numbers.of(draft.record.numbers, known.numbers if known is not None else {})
+        record = replace(draft.record, numbers=numbers)
+        transaction.ops.append(self._put(path, draft.generation, record.encode()))
+        agreement = Agreement(draft.generation, record.digest, 0, numbers=numbers)
+        transaction.agreements[self._below(path)] = agreement
+        transaction.numbers[draft.site] = numbers
+        if numbers != dict(draft.record.numbers):
+            transaction.renumbered.add(draft.site)
+        if draft.is_gone:
+            transaction.removed.append(draft.site)
+            transaction.ops += [Delete(self._paths.head(draft.site)), Delete(self._paths.prev(draft.site))]
+
+    def _add_head(self, transaction: _Transaction, draft: _Draft) -> None:
+        if draft.head is None:
+            return
+        for path, record in (
+            (self._paths.head(draft.site), draft.head),
+            (self._paths.prev(draft.site), draft.previous),
+        ):
+            if record is not None:
+                transaction.ops.append(self._put(path, draft.generation, record.encode()))
+                transaction.agreements[self._below(path)] = Agreement(draft.generation, record.digest, 0)
+        known = self._agreed.get(self._below(self._paths.head(draft.site)))
+        modified = known.modified if known is not None else 0
+        transaction.compares.append(ModifiedAt(self._paths.head(draft.site), modified))
+
+    def _put(self, path: str, generation: int, plaintext: bytes) -> Put:
+        return Put(path, self._sealer.seal(path, generation, RecordClass.SITES, plaintext))
+
+    def _agree(self, transaction: _Transaction, modified: Mapping[str, int]) -> None:
+        for path, agreement in transaction.agreements.items():
+            self._agreed.put(path, replace(agreement, modified=modified[path]))
+        for site in transaction.removed:
+            for path in (self._paths.head(site), self._paths.prev(site)):
+                self._agreed.forget_content(self._below(path))
+        if transaction.seq:
+            self._agreed.raise_seq(transaction.seq)
+            # Nobody else has counted since: what was counted here keeps its order.
+            self._numbers.seq, self._numbers.modified = transaction.seq, max(modified.values(), default=0)
+        for site in transaction.renumbered:
+            try:
+                self._writer.agree_numbers(site, transaction.numbers[site])
+            except OSError as error:
+                logger.error("%s: the numbers of its names could not be written down: %s", site, error.strerror)
+
+    def _paths_of(self, site: str) -> tuple[str, str, str]:
+        return (
+            self._below(self._paths.site(site)),
+            self._below(self._paths.prev(site)),
+            self._below(self._paths.head(site)),
+        )
+
+    def _below(self, key: str) -> str:
+        return key.removeprefix(self._paths.prefix)
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """`agreements` hold when it was committed, `numbers` are those of the sites in it."""
+
+    compares: list[Compare] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+    numbers: dict[str, dict[str, int]] = field(default_factory=dict)
+    renumbered: set[str] = field(default_factory=set)
+    removed: list[str] = field(default_factory=list)
+    seq: int = 0

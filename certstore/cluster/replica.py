@@ -1,0 +1,128 @@
+"""Keeps one store in step with the engine: compares all, takes what comes, publishes what changed here.
+
+The three steps of a node, for one thread to call; whoever calls them decides when, and what a failure means. Which site
+changed may be noted from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from certstore.cluster.agreed import AgreedState
+from certstore.cluster.engine import Batch, Engine
+from certstore.cluster.first_sync import FirstSync, Synced
+from certstore.cluster.follower import Follower
+from certstore.cluster.local_records import LocalRecords
+from certstore.cluster.publisher import Publisher
+from certstore.cluster.sealing import Sealer
+from certstore.files.clock import utc_now
+from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.records import heads_digest
+from certstore.store.writer import StoreWriter
+
+
+class Replica:
+    """`only` are the sites that this node keeps, empty: all. A front publishes nothing."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: StoreWriter,
+        sealer: Sealer,
+        paths: ClusterPaths,
+        node: str,
+        *,
+        only: tuple[str, ...] = (),
+        is_front: bool = False,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._keeps: Callable[[str], bool] = (lambda site: site in only) if only else (lambda _: True)
+        self._is_front = is_front
+        self._lock = threading.Lock()
+        self._changed: set[str] = set()
+        self._stale: set[str] = set()
+        self._heads: dict[str, str | None] = {}
+        """The digest of what each site serves, but for those in `_stale`."""
+        self._woken = threading.Event()
+        self.local = LocalRecords(writer, node, clock)
+        self.agreed = AgreedState(writer.layout)
+        self.follower = Follower(writer, self.local, self.agreed, sealer, paths, self._keeps)
+        self._publisher = Publisher(engine, writer, self.local, self.agreed, sealer, paths, self.follower, self._keeps)
+        self._sync = FirstSync(engine, self.local, self.agreed, sealer, paths, self.follower)
+        writer.subscribe(self.note)
+
+    def note(self, site: str) -> None:
+        """The site changed here. From any thread."""
+        with self._lock:
+            self._changed.add(site)
+            self._stale.add(site)
+        self._woken.set()
+
+    def wait(self, timeout: float) -> None:
+        """Until something changes here, or `wake`."""
+        self._woken.wait(timeout)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._changed)
+
+    def sync(self, tell: Callable[[int, int], None] = lambda _done, _all: None, *, is_rebuild: bool = False) -> Synced:
+        """Compare everything, and find what a kill or a lost engine left unpublished. Raises ForeignEngine,
+        EngineFailed.
+        """
+        synced = self._sync.run(tell, is_rebuild=is_rebuild)
+        self._note_all()
+        return synced
+
+    def take(self, batches: Iterable[Batch]) -> None:
+        """What a feed shows: of several batches, only what each key holds at the end."""
+        items = {item.key: item for batch in batches for item in batch.put}
+        self.follower.take(items.values(), is_feed=True)
+        for item in items.values():
+            if self.follower.follows(item.key):
+                self.note(item.key.rpartition("/")[2])
+
+    def publish(self) -> None:
+        """Publish what changed here. Raises EngineFailed; then it is published with the next call."""
+        with self._lock:
+            sites, self._changed = self._changed, set()
+        if self._is_front:
+            return
+        try:
+            left = self._publisher.publish(sorted(sites))
+        except BaseException:
+            with self._lock:
+                self._changed |= sites
+            raise
+        with self._lock:
+            self._changed |= left
+
+    def unpublished(self) -> list[str]:
+        """The sites of which the cluster has yet to know something."""
+        with self._lock:
+            sites = sorted(self._changed)
+        return [] if self._is_front else [site for site in sites if self._publisher.is_dirty(site)]
+
+    def heads(self) -> tuple[str, int]:
+        """One digest for all live versions that this node keeps, and how many sites it has."""
+        with self._lock:
+            stale, self._stale = self._stale, set()
+        for site in filter(self._keeps, stale):
+            self._heads[site] = self.local.head_digest(site)
+        served = {site: digest for site, digest in self._heads.items() if digest is not None}
+        return heads_digest(served), len(served)
+
+    def close(self) -> None:
+        self.agreed.close()
+
+    def _note_all(self) -> None:
+        with self._lock:
+            sites = {site for site in self.local.sites() if self._keeps(site)}
+            self._changed |= sites
+            self._stale |= sites

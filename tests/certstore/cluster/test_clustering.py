@@ -1,0 +1,250 @@
+"""A node's part in its cluster with its threads: over an engine in memory, whose members a test takes away."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certstore.cluster.clustering import Clustering
+from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.replica import Replica
+from certstore.cluster.sealing import KeyRingSealer
+from certstore.cluster.session import Session
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.cluster.records import Role
+from certstore.model.cluster.standing import ClusterStanding
+from certstore.model.settings.models import SiteSettings
+from certstore.monitoring.cluster_standing import read_standing
+from certstore.store.writer import StoreWriter
+from tests.certificates import CertificateAuthority
+from tests.certstore.cluster.memory_engine import MemoryEngine
+from tests.certstore.cluster.replicas import Nodes
+from tests.certstore.stores import acquire
+from tests.deadlines import wait_for
+
+SITE, OTHER = "one.test", "two.test"
+
+
+class Machine:
+    """One node as control runs it. `members` are its ways to the engine's members."""
+
+    def __init__(self, cluster: Nodes, name: str, ring: KeyRing, clock: "Clock") -> None:
+        self.members = [MemoryEngine(cluster.store, f"member-{number}") for number in (1, 2)]
+        self.session = Session(self.members, ping_seconds=0.02)
+        self.writer: StoreWriter = acquire(cluster.folder / name, main_host="main.test")
+        sealer = KeyRingSealer(ring)
+        replica = Replica(self.session, self.writer, sealer, cluster.paths, ring.node)
+        self.clustering = Clustering(
+            self.session, self.writer, replica, sealer, cluster.paths, ring.node, clock=clock, written_every=timedelta()
+        )
+        self.clustering.start()
+
+    def cut(self, is_cut: bool) -> None:
+        for member in self.members:
+            member.faults.is_cut = is_cut
+
+    def install(self, site: str, ca: CertificateAuthority) -> str:
+        issued = ca.issue(site)
+        files = [DroppedFile("fullchain.pem", issued.fullchain_pem), DroppedFile("privkey.pem", issued.privkey_pem)]
+        self.writer.install_files(site, files, source="/drop")
+        return issued.fingerprint
+
+    def serves(self, site: str) -> str | None:
+        certificate = self.writer.site(site).certificate if site in self.writer.sites() else None
+        return certificate.fingerprint if certificate is not None else None
+
+    def standing(self) -> ClusterStanding | None:
+        return read_standing(self.writer.layout, datetime.now(UTC))
+
+    def problems(self) -> set[str]:
+        found = self.standing()
+        return {code for code, _ in found.problems} if found is not None else set()
+
+    def stop(self) -> None:
+        self.clustering.stop()
+        self.writer.close()
+
+
+class Clock:
+    """Real time, or what a test adds to it."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Nodes:
+    return Nodes(tmp_path, "edge-a", is_running=False)
+
+
+@pytest.fixture
+def machines(cluster: Nodes) -> Iterator[list[Machine]]:
+    with ExitStack() as stack:
+        machines = []
+        for name in ("edge-a", "edge-b"):
+            ring = cluster.ring if name == "edge-a" else cluster.ring.for_member(name, Role.EDGE, NodeKeys.draw())
+            cluster.write_member(ring)
+            machines.append(Machine(cluster, name, ring, Clock()))
+            stack.callback(machines[-1].stop)
+        yield machines
+
+
+def test_a_change_is_everywhere_without_being_asked_for(machines: list[Machine], ca: CertificateAuthority) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    fingerprint = a.install(SITE, ca)
+    wait_for(lambda: b.serves(SITE) == fingerprint, "the other node serves it")
+    b.writer.remove_site(SITE)
+    wait_for(lambda: SITE not in a.writer.sites(), "the removal arrives too")
+
+
+def test_each_says_how_it_stands(machines: list[Machine], ca: CertificateAuthority) -> None:
+    a, _ = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    a.install(SITE, ca)
+
+    def are_in_step() -> bool:
+        found = a.standing()
+        return found is not None and found.line == "2 nodes, in step" and found.nodes[1].sites == 2
+
+    wait_for(are_in_step, "the first node sees that the second one has it")
+    found = a.standing()
+    assert found is not None
+    assert (found.node, found.is_attached, found.is_joining, found.unpublished) == ("edge-a", True, False, 0)
+    assert {(node.name, node.state) for node in found.nodes} == {("edge-a", "in_step"), ("edge-b", "in_step")}
+    assert not found.has_problems
+
+
+def test_without_the_engine_a_node_goes_on_and_says_so(machines: list[Machine], ca: CertificateAuthority) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    before = a.install(SITE, ca)
+    wait_for(lambda: b.serves(SITE) == before, "in step")
+    b.cut(is_cut=True)
+    fingerprint = b.install(SITE, ca)
+    assert b.serves(SITE) == fingerprint
+
+    def is_told() -> bool:
+        found = b.standing()
+        return found is not None and not found.is_attached and found.unpublished == 1
+
+    wait_for(is_told, "it says that a change waits")
+    assert a.serves(SITE) == before
+    b.cut(is_cut=False)
+    wait_for(lambda: a.serves(SITE) == fingerprint, "the change arrives")
+
+
+def test_one_member_of_the_engine_is_enough(machines: list[Machine], ca: CertificateAuthority) -> None:
+    a, b = machines
+    for machine in machines:
+        machine.members[0].faults.is_cut = True
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    fingerprint = a.install(SITE, ca)
+    wait_for(lambda: b.serves(SITE) == fingerprint, "through the other member")
+
+
+def test_history_that_is_gone_is_read_anew(cluster: Nodes, machines: list[Machine], ca: CertificateAuthority) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    wait_for(lambda: SITE in b.writer.sites(), "in step")
+    b.cut(is_cut=True)
+    fingerprint = a.install(SITE, ca)
+    wait_for(lambda: cluster.paths.head(SITE) in cluster.store.items, "published")
+    cluster.store.compact()
+    b.cut(is_cut=False)
+    wait_for(lambda: b.serves(SITE) == fingerprint, "read as a whole")
+
+
+def test_an_engine_that_went_back_is_filled_again(
+    cluster: Nodes, machines: list[Machine], ca: CertificateAuthority
+) -> None:
+    a, b = machines
+    for number in range(12):
+        a.writer.add_site(f"s{number}.test", SiteSettings(host=f"s{number}.test"))
+    wait_for(lambda: len(b.writer.sites()) == 13, "in step")
+    backup = cluster.store.snapshot()
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    wait_for(lambda: SITE in b.writer.sites(), "in step")
+    cluster.store.restore(backup)
+    wait_for(lambda: cluster.paths.site(SITE) in cluster.store.items, "what it had lost is there again")
+    assert SITE in a.writer.sites()
+    fingerprint = b.install(SITE, ca)
+    wait_for(lambda: a.serves(SITE) == fingerprint, "and all goes on")
+
+
+def test_an_emptied_engine_is_told_and_left_alone(cluster: Nodes, machines: list[Machine]) -> None:
+    a, _ = machines
+    wait_for(lambda: cluster.paths.site("main") in cluster.store.items, "published")
+    cluster.store.empty()
+    wait_for(lambda: "engine_foreign" in a.problems(), "the node says that this is not its engine")
+    assert not any(key.startswith(f"{cluster.paths.prefix}d/") for key in cluster.store.items)
+
+
+def test_a_full_engine_is_told(cluster: Nodes, machines: list[Machine], ca: CertificateAuthority) -> None:
+    a, b = machines
+    wait_for(lambda: (found := a.standing()) is not None and len(found.nodes) == 2, "attached")
+    cluster.store.is_full = True
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    wait_for(lambda: "engine_full" in a.problems(), "the node says that the engine is full")
+    fingerprint = a.install(SITE, ca)
+    cluster.store.is_full = False
+    wait_for(lambda: b.serves(SITE) == fingerprint, "published when there is room")
+    wait_for(lambda: "engine_full" not in a.problems(), "solved")
+
+
+def test_a_copy_of_a_machine_does_not_write(cluster: Nodes, machines: list[Machine]) -> None:
+    """It runs under the name of a node that is alive."""
+    clock = Clock()
+    wait_for(lambda: cluster.paths.live("edge-a") in cluster.store.items, "the original is there")
+    copy = Machine(cluster, "copy", cluster.ring, clock)
+    try:
+        wait_for(lambda: (found := copy.standing()) is not None and bool(found.nodes), "the copy is attached")
+        clock.ahead = timedelta(minutes=1)
+        wait_for(lambda: "cluster_cloned" in {code for code, _ in copy.clustering.standing().problems}, "it says so")
+        copy.writer.add_site(OTHER, SiteSettings(host=OTHER))
+        revision = cluster.store.revision
+        wait_for(lambda: cluster.store.revision > revision, "the original says that it lives")
+        assert cluster.paths.site(OTHER) not in cluster.store.items
+    finally:
+        copy.stop()
+
+
+def test_a_fault_of_this_program_does_not_end_it(
+    machines: list[Machine], ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    wait_for(lambda: SITE in b.writer.sites(), "in step")
+    happened, text = threading.Event(), "what could quote a record"
+
+    def fail(*_: object) -> None:
+        happened.set()
+        raise KeyError(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("certstore.cluster.clustering._PAUSE", 0.01)
+        patched.setattr(b.clustering._replica, "take", fail)
+        a.writer.set_site(SITE, {"inspect": True})
+        wait_for(happened.is_set, "the fault")
+    wait_for(lambda: b.writer.site(SITE).inspect, "the next attempt")
+    assert "KeyError" in caplog.text
+    assert text not in caplog.text
+
+
+def test_at_its_end_nobody_is_told_old_facts(cluster: Nodes, tmp_path: Path) -> None:
+    machine = Machine(cluster, "edge-a", cluster.ring, Clock())
+    cluster.write_member(cluster.ring)
+    wait_for(lambda: machine.standing() is not None, "it says how it stands")
+    text = machine.writer.layout.cluster_standing.read_text()
+    assert json.loads(text)["node"] == "edge-a"
+    assert machine.writer.layout.cluster_standing.stat().st_mode & 0o777 == 0o600
+    machine.stop()
+    assert machine.standing() is None
+    assert cluster.paths.live("edge-a") not in cluster.store.items, "its lease is given back"

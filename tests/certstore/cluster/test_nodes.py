@@ -1,0 +1,82 @@
+"""Who is in the cluster and how they stand: from their records, as far as these can be verified."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from certstore.cluster.engine import Batch, Item
+from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.nodes import Nodes
+from certstore.cluster.sealing import KeyRingSealer
+from certstore.model.cluster.health import NodeState
+from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.records import Live, Member, Role
+from certstore.model.cluster.wire import RecordClass
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+RING = KeyRing.draw("edge-a")
+OTHER = RING.for_member("edge-b", Role.EDGE, NodeKeys.draw())
+PATHS = ClusterPaths(RING.cluster)
+
+
+def member(ring: KeyRing) -> Item:
+    own, key = ring.own, PATHS.member(ring.node)
+    record = Member(ring.node, ring.role, own.exchange_public, own.sign_public, "edge-a", NOW)
+    return Item(key, KeyRingSealer(RING).seal(key, 1, RecordClass.SITES, record.encode()), 2, 2)
+
+
+def live(ring: KeyRing, applied: int, *, path: str | None = None) -> Item:
+    key = PATHS.live(ring.node)
+    value = KeyRingSealer(ring).seal_live(key, 1, Live(f"i-{ring.node}", applied, "heads", 4, "1.0", NOW).encode())
+    return Item(path or key, value, 3, 3, 7)
+
+
+@pytest.fixture
+def nodes() -> Nodes:
+    nodes = Nodes(KeyRingSealer(RING), PATHS)
+    nodes.read([live(RING, 9), live(OTHER, 9), member(RING), member(OTHER)], {"one.test": 5})
+    return nodes
+
+
+def states(nodes: Nodes) -> dict[str, NodeState]:
+    return {each.name: each.state for each in nodes.standings(NOW)}
+
+
+def test_those_that_have_everything_are_in_step(nodes: Nodes) -> None:
+    assert states(nodes) == {"edge-a": NodeState.IN_STEP, "edge-b": NodeState.IN_STEP}
+    assert nodes.instance("edge-b") == "i-edge-b"
+
+
+def test_a_change_leaves_them_behind_until_they_have_it(nodes: Nodes) -> None:
+    nodes.take(Batch(12, (Item(PATHS.site("two.test"), b"", 12, 12),)))
+    assert states(nodes) == {"edge-a": NodeState.BEHIND, "edge-b": NodeState.BEHIND}
+    nodes.take(Batch(13, (live(RING, 12),)))
+    assert states(nodes) == {"edge-a": NodeState.IN_STEP, "edge-b": NodeState.BEHIND}
+
+
+def test_one_whose_lease_ended_is_gone(nodes: Nodes) -> None:
+    nodes.take(Batch(14, (), (PATHS.live("edge-b"),)))
+    assert states(nodes)["edge-b"] is NodeState.GONE
+    assert nodes.instance("edge-b") is None
+
+
+def test_one_that_was_taken_out_does_not_count(nodes: Nodes) -> None:
+    nodes.take(Batch(14, (), (PATHS.member("edge-b"), PATHS.live("edge-b"))))
+    assert set(states(nodes)) == {"edge-a"}
+
+
+def test_nobody_speaks_for_another_node(nodes: Nodes) -> None:
+    """edge-b has the cluster's keys, and not those of edge-a."""
+    nodes.take(Batch(15, (live(OTHER, 1, path=PATHS.live("edge-a")),)))
+    assert states(nodes)["edge-a"] is NodeState.IN_STEP, "what it said itself stands"
+    assert [code for code, _ in nodes.problems()] == ["cluster_record_refused"]
+    nodes.take(Batch(16, (live(RING, 16),)))
+    assert nodes.problems() == []
+
+
+def test_the_caretaker_is_known(nodes: Nodes) -> None:
+    seen = [nodes.caretaker]
+    for batch in (Batch(17, (Item(PATHS.caretaker, b"edge-b", 17, 17, 7),)), Batch(18, (), (PATHS.caretaker,))):
+        nodes.take(batch)
+        seen.append(nodes.caretaker)
+    assert seen == [None, "edge-b", None]
