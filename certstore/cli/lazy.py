@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "authorization", "client", "cluster_standing", "counted_settings", "import_leftovers", "import_plan",
     "import_sources", "journal", "loading", "models", "names", "people", "plan", "preflight_facts", "reader",
-    "requests", "results", "revocation", "revocations", "selection", "service_problems", "service_report", "service_state",
+    "requests", "results", "revocation", "revocations", "selection", "service_problems", "service_report",
+    "service_state",
     "site_settings", "status",
 ]  # fmt: skip
 
