@@ -256,7 +256,7 @@ async def test_websockets_over_both_versions_survive_a_workers_replacement(tmp_p
     """1,000 messages each pass while the old worker drains: after its GOAWAY, open streams stay until the deadline."""
     tls = ssl.create_default_context(cadata=CA.root_pem.decode())
     async with web_server([]) as url:
-        with edge_before(tmp_path, url, limits={"drain_seconds": 120}) as edge:
+        with edge_before(tmp_path, url, limits={"drain_seconds": 3600}) as edge:
             port = edge.port("https")
             async with (
                 RawHttp2(port) as client,
