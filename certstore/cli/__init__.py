@@ -16,12 +16,14 @@ init            `certedge init`
 check           `certedge check-config`
 ignored         entries of domains/ that belong to no site, for check and status
 status          `certedge status`, and how facts about sites are shown
+watching        `--watch`: shows something again when it has changed
 explain         `certedge explain`
 verify          `certedge verify`
 sites           `certedge site …`
 certificates    `certedge cert …`
 export          the files of `certedge cert export`, swapped in at once
 orders          `certedge cert request`, `certedge renew`, `certedge preflight`
+cert_show       `certedge cert show`
 revoke          `certedge cert revoke`
 importing       `certedge import`
 import_plan     what an import does with each site, decided before anything changes

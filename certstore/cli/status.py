@@ -26,6 +26,7 @@ from certstore.cli.output import (
     remaining,
     utc,
 )
+from certstore.cli.watching import watch
 from certstore.files.clock import utc_now
 from certstore.model.certificate.findings import Finding
 from certstore.model.did_you_mean import site_advice
@@ -37,11 +38,20 @@ _STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid"
 
 def status(
     problems_only: Annotated[bool, typer.Option("--problems", help="Only show sites with problems.")] = False,
+    watches: Annotated[bool, typer.Option("--watch", help="Show it again when it changes, until Ctrl-C.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Show certificate, expiry, problems and last attempt of every site. The exit code is 3 if there are problems."""
     edge = open_edge(config)
+    if watches:
+        watch(lambda: _show(edge, problems_only=problems_only, as_json=as_json))
+    elif _show(edge, problems_only=problems_only, as_json=as_json):
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def _show(edge: Edge, *, problems_only: bool, as_json: bool) -> bool:
+    """Whether there are problems."""
     sites = read_all(edge, "read the status")
     shown = [facts for facts in sites if facts.problems] if problems_only else sites
     ignored = ignored_entries(edge.layout, {name for facts in sites for name in (facts.site, facts.host)})
@@ -53,8 +63,7 @@ def status(
         print_lines(control_line)
         _show_table(shown)
         print_lines(*ignored_lines(ignored), _summary(sites))
-    if any(facts.problems for facts in sites):
-        raise typer.Exit(Exit.PROBLEMS)
+    return any(facts.problems for facts in sites)
 
 
 def read_all(edge: Edge, attempted: str) -> list[site_status.SiteFacts]:
@@ -91,7 +100,7 @@ def _with_failed_order(store: reader.Store, facts: site_status.SiteFacts) -> sit
     if facts.source != "acme":
         return facts
     for record in reversed(store.records(facts.site)):
-        if record.outcome is Outcome.DONE and record.doing != "settings":
+        if record.outcome is Outcome.DONE and record.doing not in ("settings", "revoke"):
             break
         if record.outcome is Outcome.FAILED and record.doing in ("order", "renew"):
             when = f"next attempt {utc(record.next_attempt)}" if record.next_attempt else "next attempt at once"
