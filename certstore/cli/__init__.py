@@ -13,6 +13,7 @@ lazy            the modules that commands load only when they run
 completion      what the shell offers when you press the tab key
 
 init            `certedge init`
+samples         the settings that `init` starts from
 check           `certedge check-config`
 ignored         entries of domains/ that belong to no site, for check and status
 status          `certedge status`, and how facts about sites are shown

@@ -51,7 +51,7 @@ def certedge(
     """Options of every command."""
 
 
-app.command(epilog="Example: certedge init --host mail.example.com --dir /etc/certedge")(init.init)
+app.command(epilog="Example: certedge init --sample one-server --host mail.example.com --dir /etc/certedge")(init.init)
 app.command("check-config", epilog="Example: certedge check-config --config /etc/certedge/edge.yaml")(
     check.check_config
 )
