@@ -31,6 +31,7 @@ import_plan     what an import does with each site, decided before anything chan
 import_leftovers  what an import does not take over
 import_sources  reads what certbot, acme.sh and BlueMind left
 account         `certedge account …`
+man_pages       certedge(1) and edge.yaml(5), made from commands and settings
 notify          `certedge notify …`
 admin           `certedge admin …`
 """

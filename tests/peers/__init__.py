@@ -42,6 +42,7 @@ PEERS = {
     "postfix": Peer("postfix", ("postfix",)),
     "chromium": Peer("chromium", ("chromium",)),
     "curl": Peer("curl", ("curl",)),
+    "groff": Peer("groff", ("groff",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
     "npm": Peer("npm", ("npm",)),
