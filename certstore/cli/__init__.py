@@ -13,23 +13,27 @@ lazy            the modules that commands load only when they run
 completion      what the shell offers when you press the tab key
 
 init            `certedge init`
+samples         the settings that `init` starts from
 check           `certedge check-config`
 ignored         entries of domains/ that belong to no site, for check and status
 reload          `certedge reload`
 service         the service behind a store: whether it runs, and with which settings
 status          `certedge status`, and how facts about sites are shown
+watching        `--watch`: shows something again when it has changed
 explain         `certedge explain`
 verify          `certedge verify`
 sites           `certedge site …`
 certificates    `certedge cert …`
 export          the files of `certedge cert export`, swapped in at once
 orders          `certedge cert request`, `certedge renew`, `certedge preflight`
+cert_show       `certedge cert show`
 revoke          `certedge cert revoke`
 importing       `certedge import`
 import_plan     what an import does with each site, decided before anything changes
 import_leftovers  what an import does not take over
 import_sources  reads what certbot, acme.sh and BlueMind left
 account         `certedge account …`
+man_pages       certedge(1) and edge.yaml(5), made from commands and settings
 notify          `certedge notify …`
 admin           `certedge admin …`
 cluster         `certedge cluster …`

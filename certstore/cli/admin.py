@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from certstore.cli.asking import ask
-from certstore.cli.completion import site_keys, words
+from certstore.cli.completion import OF_SITES, words
 from certstore.cli.context import AsJson, Config, argument, group, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import authorization, people, requests, results
@@ -26,9 +26,7 @@ app.add_typer(token, name="token")
 _PASSWORD_LIMIT = 4096
 _ROLES, _SCOPES = ("admin", "domain"), ("read", "operate", "admin")
 
-Sites = Annotated[
-    list[str] | None, repeated_option("--site", "SITE", "Restrict to this site", autocompletion=site_keys)
-]
+Sites = Annotated[list[str] | None, repeated_option("--site", "SITE", "Restrict to this site", **OF_SITES)]
 
 
 def _choice(name: str, allowed: Sequence[str], what: str, **more: Any) -> Any:

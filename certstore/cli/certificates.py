@@ -77,7 +77,7 @@ def install(
 @app.command(epilog="Example: certedge cert history webmail.example.com")
 def history(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
     """List the site's versions, the live one marked, and the last attempts."""
-    store = reader.Store(_edge_with_site(site, config, f"read the history of {site}").layout)
+    store = reader.Store(edge_with_site(site, config, f"read the history of {site}").layout)
     versions, attempts = status.history(store, site), store.records(site)[::-1]
     if as_json:
         known = [each.to_json() for each in versions]
@@ -116,7 +116,7 @@ def export(
     from certstore.cli.export import ExportRefused, export_live
 
     attempted = f"export the certificate of {site} to {folder}"
-    edge = _edge_with_site(site, config, attempted)
+    edge = edge_with_site(site, config, attempted)
     try:
         done = export_live(edge.layout, site, folder)
     except ExportRefused as refused:
@@ -183,7 +183,7 @@ def _show_refusal(result: results.InstallResult, attempted: str, *, as_json: boo
     raise CommandFailed(attempted, found, remedy)
 
 
-def _edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
+def edge_with_site(site: str, config: Path | None, attempted: str) -> Edge:
     """For commands that only read: something about the site must be in the store."""
     check_site_key(site, attempted)
     edge = open_edge(config)

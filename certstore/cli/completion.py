@@ -6,11 +6,11 @@ The tab key never shows an error: if something can't be read, nothing is offered
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from certstore.cli.context import Edge, argument, chosen_config, given_config, open_edge
+from certstore.cli.context import Edge, argument, chosen_config, given_config, open_edge, typed_site, typed_sites
 from certstore.cli.failure import CommandFailed
 from certstore.cli.lazy import site_settings
 
@@ -64,4 +64,9 @@ def _starting(incomplete: str, found: Iterable[str]) -> list[str]:
     return sorted(each for each in found if each.startswith(incomplete))
 
 
-SiteKey = Annotated[str, argument("SITE", "The site's key: main, or the name of its folder.", autocompletion=site_keys)]
+OF_SITES: dict[str, Any] = {"autocompletion": site_keys, "callback": typed_sites}
+"""For an option or argument that takes several sites."""
+SiteKey = Annotated[
+    str,
+    argument("SITE", "The site's key: main, or the name of its folder.", autocompletion=site_keys, callback=typed_site),
+]

@@ -6,11 +6,13 @@ Anything that can be wrong with the settings ends here, as a failure with exit c
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import journal, loading, models, names, reader
@@ -49,9 +51,38 @@ class Edge:
             return None
 
 
-def group(what: str, example: str) -> typer.Typer:
+class _FlagsWithoutType:
+    """Help shows no type beside a flag, which takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class that this is mixed into
+        for each in params:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+        return params
+
+
+class _Command(_FlagsWithoutType, typer.core.TyperCommand):
+    pass
+
+
+class _Group(_FlagsWithoutType, typer.core.TyperGroup):
+    pass
+
+
+class App(typer.Typer):
+    """Commands, or groups of commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=_Group, no_args_is_help=True, **settings)
+
+    def command[F: Callable[..., Any]](self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+        return super().command(name, **{"cls": _Command, **settings})
+
+
+def group(what: str, example: str) -> App:
     """Commands that share the first word."""
-    return typer.Typer(no_args_is_help=True, help=what, epilog=f"Example: {example}")
+    return App(help=what, epilog=f"Example: {example}")
 
 
 def option(name: str, metavar: str | None, what: str, **more: Any) -> Any:
@@ -93,6 +124,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         "-c",
+        metavar="FILE",
         callback=_resolve_config,
         readable=False,  # open_edge checks it, with a better message
         show_default=False,
@@ -122,13 +154,30 @@ def open_edge(config: Path | None) -> Edge:
         raise CommandFailed(attempted, str(error), "", Exit.USAGE) from None
 
 
+def typed_site(text: str) -> str:
+    """The key of a site as people type it: with U-labels, capitals or a final dot. What is no host name stays as it is,
+    for `check_site_key` to explain."""
+    if names.is_site_key(text):
+        return text
+    try:
+        return names.DomainName.parse(text).value
+    except names.InvalidName:
+        return text
+
+
+def typed_sites(texts: list[str] | None) -> list[str] | None:
+    return [typed_site(each) for each in texts] if texts is not None else None
+
+
 def check_site_key(site: str, attempted: str) -> None:
     """Raises CommandFailed when the text is not a valid site key."""
     if names.is_site_key(site):
         return
+    reason = ""
     try:
-        advice = f"did you mean {names.DomainName.parse(site).value}?"
-    except names.InvalidName:
-        advice = "a key is a host name in lower case (xn-- form), or letters a-z, digits and hyphens."
-    found = f"{site!r:.100} is not a valid site key"
+        names.DomainName.parse(site)
+    except names.InvalidName as invalid:
+        reason = f": {invalid}" if "." in site else ""
+    found = f"{site!r:.100} is not a valid site key{reason}"
+    advice = "a key is a host name, or letters a-z, digits and hyphens."
     raise CommandFailed(attempted, found, f"{advice} To list the sites: certedge site list", Exit.USAGE)

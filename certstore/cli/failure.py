@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -21,6 +22,10 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     PROBLEMS = 3
+
+
+CLOSED_PIPE = 128 + signal.SIGPIPE
+"""As a shell shows a program that writes to a reader that is gone."""
 
 
 class CommandFailed(Exception):
@@ -63,11 +68,18 @@ def _indented(label: str, text: str) -> list[str]:
 def run_app(app: Callable[..., Any]) -> int:
     """Run a typer app. It always ends in an exit code, and no foreseeable failure shows a traceback."""
     _make_output_safe()
+    code = _run(app)
+    return code if _flushed() else CLOSED_PIPE
+
+
+def _run(app: Callable[..., Any]) -> int:
     try:
         app(prog_name="certedge")
     except CommandFailed as failure:
         show_failure(failure)
         return failure.exit_code
+    except BrokenPipeError:
+        return CLOSED_PIPE
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         remedy = ""
@@ -76,8 +88,23 @@ def run_app(app: Callable[..., Any]) -> int:
         show_failure(CommandFailed(f"run {' '.join(_words())}", what, remedy))
         return Exit.FAILED
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):
+            return CLOSED_PIPE  # the libraries that write make it an exit like any failure's
         return done.code if isinstance(done.code, int) else Exit.DONE if done.code is None else Exit.FAILED
     return Exit.DONE
+
+
+def _flushed() -> bool:
+    """Whether everything was written. What a reader that is gone did not take must not be tried again at exit, which
+    would show a traceback."""
+    is_whole = True
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except BrokenPipeError:
+            is_whole = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
+    return is_whole
 
 
 def _make_output_safe() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from certstore.cli.asking import ask_live, confirm, show_whether_served
-from certstore.cli.completion import site_keys
+from certstore.cli.completion import OF_SITES
 from certstore.cli.context import AsJson, Config, Edge, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import import_leftovers, import_plan, import_sources, loading, reader, requests, results
@@ -83,9 +83,7 @@ def import_(
     ] = None,
     overwrite: Annotated[
         list[str] | None,
-        repeated_option(
-            "--overwrite", "SITE", "Overwrite this site, which exists, main included", autocompletion=site_keys
-        ),
+        repeated_option("--overwrite", "SITE", "Overwrite this site, which exists, main included", **OF_SITES),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,

@@ -9,6 +9,7 @@ import typer
 from certstore.cli import (
     account,
     admin,
+    cert_show,
     certificates,
     check,
     cluster,
@@ -24,11 +25,10 @@ from certstore.cli import (
     status,
     verify,
 )
-from certstore.cli.context import Config
+from certstore.cli.context import App, Config
 
-app = typer.Typer(
+app = App(
     name="certedge",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An edge front for mail platforms: the right certificate for every server name, replaced without a restart.",
@@ -54,7 +54,7 @@ def certedge(
     """Options of every command."""
 
 
-app.command(epilog="Example: certedge init --host mail.example.com --dir /etc/certedge")(init.init)
+app.command(epilog="Example: certedge init --sample one-server --host mail.example.com --dir /etc/certedge")(init.init)
 app.command("check-config", epilog="Example: certedge check-config --config /etc/certedge/edge.yaml")(
     check.check_config
 )
@@ -67,6 +67,7 @@ app.command(epilog="Example: certedge renew webmail.example.com --force")(orders
 app.command("import", epilog="Example: certedge import --certbot /etc/letsencrypt --dry-run")(importing.import_)
 app.add_typer(sites.app, name="site")
 certificates.app.command(epilog="Example: certedge cert request webmail.example.com")(orders.request)
+certificates.app.command(epilog="Example: certedge cert show webmail.example.com")(cert_show.show)
 certificates.app.command(epilog="Example: certedge cert revoke webmail.example.com --reason key-compromise")(
     revoke.revoke
 )

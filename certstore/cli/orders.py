@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from certstore.cli.asking import ask_live, order_failure, show_findings, show_whether_served
-from certstore.cli.completion import SiteKey, site_keys
+from certstore.cli.completion import OF_SITES, SiteKey
 from certstore.cli.context import AsJson, Config, argument, check_site_key, open_edge
 from certstore.cli.failure import Exit
 from certstore.cli.lazy import requests, results
@@ -17,12 +17,12 @@ from certstore.cli.output import BAD, GOOD, QUIET, WARNING, Cell, print_json, pr
 
 _STYLES = {"done": GOOD, "failed": BAD, "held": WARNING, "not_due": QUIET}
 
+_IGNORE_LIMITS = "Order even if the CA's rate limits, as counted here, seem to be reached."
+
 
 def request(
     site: SiteKey,
-    force: Annotated[
-        bool, typer.Option("--force", help="Order even if the CA's rate limits, as counted here, seem to be reached.")
-    ] = False,
+    ignore_limits: Annotated[bool, typer.Option("--ignore-limits", "--force", help=_IGNORE_LIMITS)] = False,
     new_key: Annotated[
         bool, typer.Option("--new-key", help="Make a new key even if the site keeps its key (--reuse-key).")
     ] = False,
@@ -33,7 +33,7 @@ def request(
     attempted = f"order a certificate for {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    result = ask_live(edge, requests.OrderRequest(site, force, new_key), attempted)
+    result = ask_live(edge, requests.OrderRequest(site, ignore_limits, new_key), attempted)
     is_done = result.outcome is results.OrderOutcome.DONE
     if as_json:
         print_json(result.to_json())
@@ -53,10 +53,10 @@ def request(
 
 def renew(
     sites: Annotated[
-        list[str] | None,
-        argument("[SITE]...", "The sites to renew (default: all with `certificate: acme`).", autocompletion=site_keys),
+        list[str] | None, argument("SITE", "The sites to renew (default: all with `certificate: acme`).", **OF_SITES)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Renew even if not due, and ignore rate limits.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Renew even if not due.")] = False,
+    ignore_limits: Annotated[bool, typer.Option("--ignore-limits", help=_IGNORE_LIMITS)] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +65,7 @@ def renew(
     for site in sites or ():
         check_site_key(site, attempted)
     edge = open_edge(config)
-    result = ask_live(edge, requests.RenewRequest(tuple(sites or ()), force), attempted)
+    result = ask_live(edge, requests.RenewRequest(tuple(sites or ()), force, ignore_limits), attempted)
     if as_json:
         print_json(result.to_json())
     elif result.sites:

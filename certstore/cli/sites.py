@@ -12,7 +12,7 @@ from certstore.cli.completion import SiteKey, words
 from certstore.cli.context import AsJson, Config, Edge, check_site_key, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import models, requests, status
-from certstore.cli.output import print_json, print_lines, print_table
+from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines, print_table
 from certstore.cli.status import expiry_cell, read_all, read_one, show_site, state_cell
 
 app = group("List, show, add, change and remove sites.", "certedge site list")
@@ -55,9 +55,18 @@ Profile = Annotated[str | None, option("--profile", "NAME", "The CA's ACME profi
 
 
 @app.command("list", epilog="Example: certedge site list")
-def list_sites(config: Config = None, as_json: AsJson = False) -> None:
+def list_sites(
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Only list sites with problems; the exit code is 3 if there are any.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """List all sites, one per line."""
     sites = read_all(open_edge(config), "list the sites")
+    if problems:
+        _list_problems([each for each in sites if each.problems], as_json=as_json)
+        return
     if as_json:
         print_json({"sites": [_listed(each) for each in sites]})
         return
@@ -209,6 +218,25 @@ def _given(
         "profile": profile,
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _list_problems(troubled: list[status.SiteFacts], *, as_json: bool) -> None:
+    """One line per problem."""
+    if as_json:
+        found = [{**_listed(each), "problems": [one.to_json() for one in each.problems]} for each in troubled]
+        print_json({"sites": found})
+    elif troubled:
+        rows = [
+            (each.site, Cell(one.code, WARNING), state_cell(each), expiry_cell(each), one.message)
+            for each in troubled
+            for one in each.problems
+        ]
+        headers = ("site", "problem", "state", "valid until", "what")
+        print_table(headers, rows, gives_way=("valid until", "state"), wraps=("what",))
+    else:
+        print_lines(Cell("no problems", GOOD))
+    if troubled:
+        raise typer.Exit(Exit.PROBLEMS)
 
 
 def _listed(facts: status.SiteFacts) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from certstore.cli.output import (
     utc,
 )
 from certstore.cli.service import open_running_edge, service_of
+from certstore.cli.watching import watch
 from certstore.files.clock import utc_now
 from certstore.model.certificate.findings import Finding
 from certstore.model.did_you_mean import site_advice
@@ -38,10 +39,19 @@ _STATE_STYLES = {"ok": GOOD, "warning": WARNING, "expired": BAD, "not_yet_valid"
 
 def status(
     problems_only: Annotated[bool, typer.Option("--problems", help="Only show sites with problems.")] = False,
+    watches: Annotated[bool, typer.Option("--watch", help="Show it again when it changes, until Ctrl-C.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Show certificate, expiry, problems and last attempt of every site. The exit code is 3 if there are problems."""
+    if watches:
+        watch(lambda: _show(config, problems_only=problems_only, as_json=as_json))
+    elif _show(config, problems_only=problems_only, as_json=as_json):
+        raise typer.Exit(Exit.PROBLEMS)
+
+
+def _show(config: Path | None, *, problems_only: bool, as_json: bool) -> bool:
+    """Whether there are problems."""
     edge, fault = open_running_edge(config)
     sites = read_all(edge, "read the status")
     service = service_of(edge, fault)
@@ -62,9 +72,8 @@ def status(
         print_lines(*cluster_lines, control_line, *service.lines())
         _show_table(shown)
         print_lines(*ignored_lines(ignored), _summary(sites))
-    is_troubled = service.is_troubled or (cluster is not None and cluster["problems"])
-    if is_troubled or any(facts.problems for facts in sites):
-        raise typer.Exit(Exit.PROBLEMS)
+    is_troubled = service.is_troubled or bool(cluster is not None and cluster["problems"])
+    return is_troubled or any(facts.problems for facts in sites)
 
 
 def read_all(edge: Edge, attempted: str) -> list[site_status.SiteFacts]:
@@ -101,7 +110,7 @@ def _with_failed_order(store: reader.Store, facts: site_status.SiteFacts) -> sit
     if facts.source != "acme":
         return facts
     for record in reversed(store.records(facts.site)):
-        if record.outcome is Outcome.DONE and record.doing != "settings":
+        if record.outcome is Outcome.DONE and record.doing not in ("settings", "revoke"):
             break
         if record.outcome is Outcome.FAILED and record.doing in ("order", "renew"):
             when = f"next attempt {utc(record.next_attempt)}" if record.next_attempt else "next attempt at once"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from certstore.cli.asking import service_runs
-from certstore.cli.completion import site_keys
+from certstore.cli.completion import OF_SITES
 from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import plan
@@ -33,7 +33,7 @@ _AT_ONCE = 8
 
 def verify(
     site: Annotated[
-        list[str] | None, repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys)
+        list[str] | None, repeated_option("--site", "SITE", "Only check this site (and main)", **OF_SITES)
     ] = None,
     problems_only: Annotated[bool, typer.Option("--problems", help="Only show what is wrong.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,

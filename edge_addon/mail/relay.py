@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 
-from certstore.model.settings.models import ProxyProtocol, UpstreamTls
+from certstore.model.settings.models import ProxyProtocol
 from edge_addon.mail.dialogue import (
     LINE_TOO_LONG,
     TOO_MANY_REFUSALS,
@@ -285,7 +285,7 @@ class MailSession:
         self._opening = Opening(
             self._protocol.opening,
             self._host,
-            needs_starttls=listener.upstream_tls is UpstreamTls.STARTTLS,
+            needs_starttls=listener.upstream_tls.begins_starttls(is_client_secure=channel.secure),
             client_awaits_greeting=client_awaits_greeting,
         )
         header = b""

@@ -45,6 +45,7 @@ PEERS = {
     "debootstrap": Peer("debootstrap", ("debootstrap",)),
     "etcd": Peer("etcd", ("etcd-server",)),
     "etcdctl": Peer("etcdctl", ("etcd-client",)),
+    "groff": Peer("groff", ("groff",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
     "named": Peer("named", ("bind9",)),

@@ -117,9 +117,16 @@ class SettingsShape(BaseModel):
     contact: list[str] = []
 
 
+class RevocationShape(BaseModel):
+    at: datetime
+    reason: str = Field(examples=["superseded"])
+    ca: str
+
+
 class VersionShape(BaseModel):
     version: int
     is_live: bool
+    revoked: RevocationShape | None = Field(None, description="That its certificate was revoked at its CA.")
     made_at: datetime
     source: str
     fingerprint: str

@@ -69,7 +69,7 @@ def renew(upkeep: Upkeep, request: requests.RenewRequest, tell: Tell) -> results
             outcomes.append(results.NotDue(entry.site, results.Untouched.NOT_DUE, until, f"not due before {until}"))
             continue
         tell(f"{entry.site}:")
-        outcomes.append(_order(upkeep, entry, tell, force=request.force))
+        outcomes.append(_order(upkeep, entry, tell, force=request.ignores_limits))
     return results.RenewResult(tuple(outcomes))
 
 
@@ -106,7 +106,7 @@ def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool, new_key
             link=failure.link,
         )
     if (hold := attempted.hold) is not None:
-        remedy = "wait, or use --force"
+        remedy = "wait, or use --ignore-limits"
         return replace(result, outcome=results.OrderOutcome.HELD, message=hold.message, remedy=remedy)
     taken = attempted.result
     assert taken is not None, "an attempt ends in a certificate, a failure or a hold"  # noqa: S101

@@ -153,10 +153,12 @@ class RevokeRequest(SiteRequest[results.RevokeResult]):
 
 @command("cert.renew")
 class RenewRequest(CommandRequest[results.RenewResult]):
-    """No `sites`: all with `certificate: acme`. `force`: also those that are not due."""
+    """No `sites`: all with `certificate: acme`. `force`: also those that are not due. `ignores_limits`: even if the
+    CA's rate limits, as counted here, seem to be reached."""
 
     sites: tuple[str, ...] = ()
     force: bool = False
+    ignores_limits: bool = False
 
 
 @command("site.preflight")

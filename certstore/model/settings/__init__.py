@@ -12,5 +12,7 @@ Opens no file.
     tenant             what of a site.yaml counts that the tenant may write
     addresses          addresses, networks and names: the types of single values
     mail_address       addresses of people who get warnings
+    descriptions       what each setting means, in words
+    reference          every setting with its default and meaning: for the annotated file and the man page
     response_headers   header fields that may be added to every answer
 """

@@ -87,9 +87,15 @@ class ListenerKind(StrEnum):
 
 
 class UpstreamTls(StrEnum):
+    """`AS_CLIENT`: STARTTLS exactly where the client uses TLS, so that the mail server knows, logs and judges it."""
+
     NONE = "none"
     STARTTLS = "starttls"
     TLS = "tls"
+    AS_CLIENT = "as_client"
+
+    def begins_starttls(self, *, is_client_secure: bool) -> bool:
+        return self is UpstreamTls.STARTTLS or (self is UpstreamTls.AS_CLIENT and is_client_secure)
 
 
 class ProxyProtocol(StrEnum):

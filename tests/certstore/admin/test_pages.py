@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from certstore.model.certificate.contents import Unlocked
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.people import Role
+from certstore.model.renewal.revocation import Revocation, RevocationReason
+from certstore.store.revocations import note_revoked
 from certstore.store.unlocking import Unlocker
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import hidden, sign_in, submit, upload, upload_with
@@ -135,6 +138,23 @@ def test_rollback_from_the_history(anna: Client, ca: CertificateAuthority, tmp_p
     assert submit(anna, f"/sites/{SITE}/rollback", {"version": "1"}).status == 303
     assert served(tmp_path / "store", SITE) == first.fingerprint
     assert submit(anna, f"/sites/{SITE}/rollback", {"version": "77"}).status == 404
+
+
+def test_revoked_version_is_marked_and_not_offered_again(
+    console: RunningConsole, anna: Client, ca: CertificateAuthority
+) -> None:
+    add(anna, SITE)
+    for _ in range(2):
+        files = (DroppedFile("a.pem", ca.issue(SITE).combined_pem),)
+        console.writer.install_files(SITE, files, source="upload")
+    assert "Make live" in anna.get(f"/sites/{SITE}").text
+    first = console.writer.versions(SITE)[-1]
+    note = Revocation(console.clock(), RevocationReason.SUPERSEDED, "ca")
+    note_revoked(console.writer.layout, first, note)
+    page = anna.get(f"/sites/{SITE}").text
+    assert "revoked" in page
+    assert "Make live" not in page
+    assert submit(anna, f"/sites/{SITE}/rollback", {"version": "1"}).status == 404
 
 
 def test_the_later_of_two_editors_is_told_and_may_look_at_both(console: RunningConsole, anna: Client) -> None:

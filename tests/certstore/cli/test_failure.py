@@ -1,13 +1,15 @@
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from certstore.cli.failure import CommandFailed, Exit, run_app
+from certstore.cli.failure import CLOSED_PIPE, CommandFailed, Exit, run_app
 from certstore.cli.output import print_lines
 from certstore.control.protocol import Fault, RequestFailed
 from tests.certificates import CertificateAuthority
-from tests.certstore.cli.command import certedge, install, open_folder, write_edge
+from tests.certstore.cli.command import REPOSITORY, certedge, install, open_folder, write_edge
 
 
 def app_that(act: Callable[[], None]) -> Callable[..., None]:
@@ -93,3 +95,29 @@ def test_a_permission_that_is_missing_comes_with_who_has_it(capsys: pytest.Captu
 def test_settings_that_a_command_refused_are_wrong_usage_and_the_rest_is_failure() -> None:
     codes = {fault: CommandFailed.from_request("x", RequestFailed(fault, "y")).exit_code for fault in Fault}
     assert {fault for fault, code in codes.items() if code == Exit.USAGE} == {Fault.INVALID}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("status", "--json"), ("site", "list"), ("--help",), ("--version",), ("cert", "install", "--help"),
+     ("cert", "history", "main"), ("cert", "show", "main"), ("check-config",), ("site",)],
+    ids=" ".join,
+)  # fmt: skip
+def test_reader_that_is_gone_ends_a_command_like_any_other_program(words: tuple[str, ...]) -> None:
+    with open_folder() as folder:
+        write_edge(folder)
+        install(folder, "main", CertificateAuthority().issue("mail.edge.test"))
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_addon.cli", *words],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            timeout=60,
+            check=False,
+        )
+        os.close(writing)
+    assert done.stderr == b""
+    assert done.returncode == CLOSED_PIPE == 141

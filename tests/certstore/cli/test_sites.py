@@ -182,3 +182,24 @@ def test_a_narrow_terminal_breaks_no_name_of_a_site(folder: Path, columns: int) 
     assert max(map(len, shown.splitlines())) <= columns
     for name in names:
         assert name in shown
+
+
+@pytest.mark.parametrize("typed", ["bücher.test", "BÜCHER.test", "xn--bcher-kva.test", "Bücher.Test."])
+def test_international_name_is_taken_as_typed(folder: Path, typed: str) -> None:
+    added = certedge(folder, "site", "add", typed)
+    assert added.code == 0, added.err
+    assert "site xn--bcher-kva.test added" in added.out
+    for words in (("site", "show", typed), ("explain", typed), ("site", "set", typed, "--contact", "a@b.test")):
+        assert certedge(folder, *words).code == 0, words
+    assert certedge(folder, "verify", "--site", typed).code == 2, "there are no listeners, but the site is known"
+    assert certedge(folder, "site", "remove", typed, "--yes").code == 0
+
+
+def test_only_sites_with_problems_are_listed(folder: Path) -> None:
+    certedge(folder, "site", "add", "a.test")
+    listed = certedge(folder, "site", "list", "--problems")
+    assert listed.code == 3, "main is self-signed"
+    assert "self_signed" in listed.out
+    assert "a.test" not in listed.out
+    facts = certedge(folder, "site", "list", "--problems", "--json").json["sites"]
+    assert [(each["site"], [one["code"] for one in each["problems"]]) for each in facts] == [("main", ["self_signed"])]

@@ -73,6 +73,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             *(_listener(kind, port, {"proxy_protocol": version}) for kind, port, version in plain),
             *(_listener(kind, port, {"upstream_tls": how, **tls}) for kind, port, how in over_tls),
             _listener("imaps", imap, {"upstream_tls": "starttls", **distrusting}),
+            _listener("smtp", postfix.ports.smtp, {"upstream_tls": "as_client", **tls}),
+            _listener("smtp", postfix.ports.smtp, {"upstream_tls": "as_client", **distrusting}),
+            _listener("submission", postfix.ports.submission, {"upstream_tls": "as_client", **tls}),
         ]
         settings = {"listeners": listeners, "access_log": {"path": "access.log"}}
         with running_edge(folder, settings, {"main": MAIN, DOMAIN_HOST: DOMAIN}) as edge:
@@ -210,6 +213,57 @@ def test_a_mail_between_servers_is_delivered(platform: Platform, position: int, 
         text = arrived(reader, mail["Subject"])
         assert b".a line that begins with a dot\r\n" in text
         assert f"[{CLIENT_ADDRESS}]".encode() in text, "Postfix received it from the client's address"
+
+
+AS_CLIENT, AS_CLIENT_DISTRUSTING = 3, 4
+
+
+def received_by_postfix(platform: Platform, mail: EmailMessage) -> str:
+    """How Postfix got it from the edge: the last `with` of its own header."""
+    with logged_in(platform) as reader:
+        text = arrived(reader, mail["Subject"]).decode().replace("\r\n", "\n")
+    header = next(each for each in text.split("\nReceived: ") if "(Postfix)" in each)
+    return header.split(" with ")[1].split()[0]
+
+
+@pytest.mark.parametrize(
+    ("position", "with_tls", "expected"),
+    [(AS_CLIENT, True, "ESMTPS"), (AS_CLIENT, False, "ESMTP"), (0, True, "ESMTP"), (1, False, "ESMTPS")],
+    ids=["as_client over TLS", "as_client in the clear", "none says too little", "starttls says too much"],
+)
+def test_postfix_learns_whether_the_client_used_tls(
+    platform: Platform, position: int, with_tls: bool, expected: str
+) -> None:
+    mail = a_mail()
+    with Smtp(platform.edge.port("smtp", position)) as client:
+        client.ehlo()
+        if with_tls:
+            client.begin_tls(trusting(), MAIN_HOST)
+            client.ehlo()
+        client.send_message(mail)
+    assert received_by_postfix(platform, mail) == expected
+
+
+def test_mail_over_tls_never_falls_back_to_a_server_that_is_not_trusted(platform: Platform) -> None:
+    """In the clear nobody asks for the server's certificate; over TLS its name and chain are verified."""
+    mail = a_mail()
+    with Smtp(platform.edge.port("smtp", AS_CLIENT_DISTRUSTING)) as client:
+        client.send_message(mail)
+    assert received_by_postfix(platform, mail) == "ESMTP"
+    with Smtp(platform.edge.port("smtp", AS_CLIENT_DISTRUSTING)) as client:
+        client.ehlo()
+        client.begin_tls(trusting(), MAIN_HOST)
+        assert client.ehlo()[0] == 421
+
+
+def test_submission_as_client_is_always_over_tls(platform: Platform) -> None:
+    mail = a_mail()
+    with Smtp(platform.edge.port("submission", 2)) as client:
+        client.ehlo()
+        client.begin_tls(trusting(), MAIN_HOST)
+        client.login(USER, PASSWORD)
+        client.send_message(mail)
+    assert received_by_postfix(platform, mail) == "ESMTPSA"
 
 
 def test_smtp_passes_no_authentication_in_the_clear(platform: Platform) -> None:
