@@ -455,9 +455,11 @@ def test_two_sites_that_declare_one_name_both_report_it(tmp_path: Path, ca: Cert
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Mail.Client-A.test", "nor a host name in lower-case"),
+        ("Mail.Client-A.test", "rename it to mail.client-a.test"),
         ("client-a", "has no site.yaml"),
-        ("Upper.test.pem", "nor a host name in lower-case"),
+        ("Upper.test.pem", "rename it to upper.test.pem"),
+        ("bücher.test.pem", "rename it to xn--bcher-kva.test.pem"),
+        ("no_host_name.pem", "rename it to the host name, as in mail.example.com"),
     ],
 )
 def test_what_can_not_be_a_site_is_logged_once(
