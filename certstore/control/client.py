@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from certstore.control.commands.requests import CommandRequest, result_type
 from certstore.control.commands.results import CommandResult
 from certstore.control.local_socket import connect, peer_pid_and_uid
+from certstore.control.origin import unix_user
 from certstore.control.protocol import (
     ANSWER_LIMIT,
     Answer,
@@ -168,7 +169,7 @@ def _perform_here[R: CommandResult](
     if os.geteuid() == owner.uid:
         from certstore.control.dispatch import perform_under_lock
 
-        return perform_under_lock(settings, base, request, on_progress)
+        return perform_under_lock(settings, base, request, on_progress, unix_user(os.getuid(), os.getpid()))
     return result_type(request).from_json(_perform_as(owner, settings, base, request, on_progress))
 
 
@@ -202,8 +203,9 @@ def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest
         # Imported before the change of user, who may not be able to read the installation.
         from certstore.control.dispatch import perform_under_lock
 
+        who = unix_user(os.getuid(), os.getpid())
         owner.become()
-        result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))
+        result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)), who)
         tell(Result(result.to_json()))
     except RequestFailed as failure:
         tell(failure)

@@ -129,6 +129,10 @@ class StoreWriter(Store):
             raise
         return writer
 
+    def on_record(self, listener: Callable[[str, Record], None]) -> None:
+        """Tell `listener` of every attempt from now on, in the thread that makes it: it must neither wait nor raise."""
+        self._state.on_record = listener
+
     def close(self) -> None:
         """Release the lock; nothing has to be written for that."""
         with self._lock:

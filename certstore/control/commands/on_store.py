@@ -90,6 +90,10 @@ def remove_site(writer: StoreWriter, request: requests.RemoveSiteRequest, tell: 
     return results.RemoveResult(site, f"site {site} removed; its versions stay in the archive", _served(writer, host))
 
 
+def reloaded(writer: StoreWriter, request: requests.ReloadedRequest, tell: Tell) -> results.ReloadedResult:
+    return results.ReloadedResult("every process serves with the settings of edge.yaml")
+
+
 def install_result(writer: StoreWriter, result: IntakeResult) -> results.InstallResult:
     """The result of every command that installs a certificate, or tries to."""
     is_accepted = result.outcome in (Outcome.DONE, Outcome.NOTED)
