@@ -31,13 +31,13 @@ def install(writer: StoreWriter, request: requests.InstallRequest, tell: Tell) -
     """A refused certificate is a result, with its findings."""
     _discover(writer, request.site)
     result = writer.install_files(
-        request.site, request.files, source=UPLOAD, password=request.password, force=request.force
+        request.site, request.files, source=UPLOAD, password=request.password, force=request.force, needs_chain=True
     )
     return install_result(writer, result)
 
 
 def install_preview(writer: StoreWriter, request: requests.InstallPreviewRequest, tell: Tell) -> results.InstallResult:
-    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force))
+    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force, needs_chain=True))
 
 
 def rollback(writer: StoreWriter, request: requests.RollbackRequest, tell: Tell) -> results.InstallResult:

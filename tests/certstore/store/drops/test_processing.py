@@ -19,6 +19,7 @@ from certstore.store import site_settings
 from certstore.store.reader import Store
 from certstore.store.site_yaml import FoundSettings, read_site_file
 from certstore.store.unlocking import Effort
+from certstore.store.versions import read_live
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
@@ -300,12 +301,12 @@ def test_a_leaf_without_its_chain_waits_before_it_is_served(tmp_path: Path, ca: 
         check = writer.check(SITE)
         assert (check.result, check.again_in is not None) == (None, True)
         assert served(tmp_path, SITE) == old.fingerprint
-        # Nobody completes it: it was meant so, and the chain's absence is a problem of the version.
+        # Nobody completes it: it was meant so, and the version before has the chain.
         check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == new.fingerprint
         version = writer.live_version(SITE)
         assert version is not None
-        assert [str(problem.code) for problem in version.problems] == ["missing_intermediate"]
+        assert [str(problem.code) for problem in version.problems] == ["chain_completed"]
 
 
 def test_a_drop_that_never_settles_is_reported(
@@ -555,3 +556,30 @@ def test_a_site_yaml_that_changes_with_every_look_ends_the_check(
 
         monkeypatch.setattr("certstore.store.writer.read_settings", meanwhile_changed)
         assert writer.check(SITE).again_in is not None
+
+
+def test_a_dropped_leaf_without_its_chain_gets_that_of_an_earlier_version(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    with writing(tmp_path) as writer:
+        folder = drop_pair(writer, SITE, ca.issue(SITE))
+        check_until_decided(writer, SITE)
+        renewed = ca.issue(SITE)
+        (folder / "privkey.pem").write_bytes(renewed.privkey_pem)
+        (folder / "fullchain.pem").write_bytes(renewed.cert_pem)
+        check_until_decided(writer, SITE)
+        assert (writer.layout.live(SITE) / "fullchain.pem").read_bytes() == renewed.fullchain_pem
+        assert "missing_intermediate" not in problem_codes(writer, SITE)
+
+
+def test_a_dropped_leaf_whose_chain_nobody_has_is_served_with_a_problem(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    """Nobody is there who could be asked."""
+    issued = ca.issue(SITE)
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"leaf.pem": issued.privkey_pem + issued.cert_pem})
+        check_until_decided(writer, SITE)
+        live = read_live(writer.layout, SITE)
+    assert live is not None
+    assert [problem.code for problem in live.problems] == ["missing_intermediate"]
