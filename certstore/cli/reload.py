@@ -87,6 +87,8 @@ def _await_verdict(edge: Edge, before: ServiceState, attempted: str, timeout: fl
             return state
         if time.monotonic() > deadline:
             found = f"not every process serves with the new settings after {timeout:g} seconds"
+            if state.begun == before.begun:
+                found = f"the service (pid {state.pid}) has not reported within {timeout:g} seconds that it reads them"
             raise CommandFailed(attempted, found, "the log of the service says why; it goes on trying")
         time.sleep(_PAUSE)
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from certstore.control.commands.requests import CommandRequest, result_type
 from certstore.control.commands.results import CommandResult
 from certstore.control.local_socket import connect, peer_pid_and_uid
-from certstore.control.origin import unix_user
+from certstore.control.origin import own_login, unix_user
 from certstore.control.protocol import (
     ANSWER_LIMIT,
     Answer,
@@ -88,7 +88,7 @@ def call[R: CommandResult](
             f"the store {layout.root} belongs to {owner.name}, and you are neither that user nor root",
             f"run the same command with sudo, or as {owner.name}",
         )
-    wire = Request(request.command, request.to_args())
+    wire = Request(request.command, request.to_args(), own_login())
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -169,7 +169,7 @@ def _perform_here[R: CommandResult](
     if os.geteuid() == owner.uid:
         from certstore.control.dispatch import perform_under_lock
 
-        return perform_under_lock(settings, base, request, on_progress, unix_user(os.getuid(), os.getpid()))
+        return perform_under_lock(settings, base, request, on_progress, unix_user(os.getuid(), own_login()))
     return result_type(request).from_json(_perform_as(owner, settings, base, request, on_progress))
 
 
@@ -203,7 +203,7 @@ def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest
         # Imported before the change of user, who may not be able to read the installation.
         from certstore.control.dispatch import perform_under_lock
 
-        who = unix_user(os.getuid(), os.getpid())
+        who = unix_user(os.getuid(), own_login())
         owner.become()
         result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)), who)
         tell(Result(result.to_json()))

@@ -287,7 +287,7 @@ class _Control:
         task = _this_task()
         self._performing.add(task)
         try:
-            return await self._perform(request, writer, unix_user(uid, pid))
+            return await self._perform(request, writer, unix_user(uid, request.signed_in))
         except RequestFailed as failure:
             return failure
         finally:

@@ -2,27 +2,29 @@
 
 import os
 import pwd
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-from certstore.control import origin
+from certstore.control.origin import own_login, unix_user
+
+ME = os.getuid()
 
 
-def test_user_of_a_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin, "_login_uid", lambda pid: None)
-    assert origin.unix_user(os.getuid(), os.getpid()) == f"unix {pwd.getpwuid(os.getuid()).pw_name}"
-    assert origin.unix_user(4_000_000, os.getpid()) == "unix uid 4000000"
+@pytest.mark.parametrize(
+    ("uid", "signed_in", "who"),
+    [
+        (ME, None, f"unix {pwd.getpwuid(ME).pw_name}"),
+        (0, 0, "unix root"),
+        (0, 4_000_000, "unix root, signed in as uid 4000000"),
+        (4_000_000, 4_000_000, "unix uid 4000000"),
+    ],
+)
+def test_user_and_who_signed_in_are_named(uid: int, signed_in: int | None, who: str) -> None:
+    assert unix_user(uid, signed_in) == who
 
 
-def test_user_who_signed_in_is_named_beside_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin, "_login_uid", lambda pid: 4_000_000)
-    assert origin.unix_user(0, os.getpid()) == "unix root, signed in as uid 4000000"
-    assert origin.unix_user(4_000_000, os.getpid()) == "unix uid 4000000"
-
-
-def test_process_that_has_ended_has_its_user_all_the_same() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        ended.wait()
-    assert origin.unix_user(0, ended.pid) == "unix root"
+def test_who_signed_in_is_asked_of_the_system() -> None:
+    login = Path("/proc/self/loginuid")
+    said = int(login.read_text()) if login.exists() else 2**32 - 1
+    assert own_login() == (None if said == 2**32 - 1 else said)
