@@ -294,13 +294,14 @@ def test_an_unfinished_drop_waits_and_is_taken_when_it_is_whole(tmp_path: Path, 
 
 def test_a_leaf_without_its_chain_waits_before_it_is_served(tmp_path: Path, ca: CertificateAuthority) -> None:
     old, new = ca.issue(SITE), ca.issue(SITE)
-    with writing(tmp_path) as writer:
+    with writing(tmp_path, settle=timedelta(hours=1)) as writer:
         drop_pair(writer, SITE, old)
         check_until_decided(writer, SITE)
         drop(writer, SITE, {"privkey.pem": new.privkey_pem, "fullchain.pem": new.cert_pem})
         check = writer.check(SITE)
         assert (check.result, check.again_in is not None) == (None, True)
         assert served(tmp_path, SITE) == old.fingerprint
+    with writing(tmp_path) as writer:
         # Nobody completes it: it was meant so, and the version before has the chain.
         check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == new.fingerprint
