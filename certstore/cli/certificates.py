@@ -5,6 +5,7 @@ Files are read here, as the user who runs the command; only their bytes go to th
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -157,7 +158,13 @@ def _read(path: Path, limit: int, attempted: str) -> bytes:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise CommandFailed(attempted, f"{path}: {error.strerror}") from None
+        remedies = {
+            errno.ENOENT: f"check the name; a relative one counts from {Path.cwd()}",
+            errno.EACCES: "run the command as a user that may read the file, such as root",
+            errno.EISDIR: "name the file, not its folder",
+        }
+        remedy = remedies.get(error.errno or 0, "copy the file to a place where it can be read")
+        raise CommandFailed(attempted, f"{path}: {error.strerror}", remedy) from None
     if len(content) > limit:
         raise CommandFailed(attempted, f"{path} is larger than {limit} bytes", "check that it is the right file")
     return content

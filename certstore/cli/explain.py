@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from certstore.cli.completion import host_names, words
-from certstore.cli.context import AsJson, Config, argument, open_edge
+from certstore.cli.context import AsJson, Config, Edge, argument, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.lazy import models, names, selection
-from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
+from certstore.cli.lazy import models, names, reader, selection
+from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, print_lines, remaining, utc
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
+from certstore.model.record import Outcome, Record
+from certstore.model.snapshot import MAIN
 
 
 def _kinds() -> list[str]:
@@ -41,10 +43,24 @@ def explain(
     listener = _listener_kind(kind)
     snapshot = read_store(edge, f"explain {name!r}", lambda store: store.snapshot())
     choice = selection.select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
+    fault = _why_without(edge, choice)
     if as_json:
-        print_json(selection_facts(choice, name or None, listener.value))
+        facts = selection_facts(choice, name or None, listener.value)
+        print_json(facts if fault is None else facts | {"last_attempt": fault.to_json()})
     else:
         _show(choice, name or None, listener.value)
+        if fault is not None:
+            what = "the last drop was refused" if fault.outcome is Outcome.REFUSED else f"{fault.doing} failed"
+            print_lines(Cell(f"{choice.entry.site}: {what} at {utc(fault.at)}: {fault.message}", BAD))
+
+
+def _why_without(edge: Edge, choice: selection.Selection) -> Record | None:
+    """The attempt that left the site without a certificate; None if there was none, or it has one."""
+    if choice.entry.certificate is not None or choice.entry.site == MAIN:
+        return None
+    attempts = reader.Store(edge.layout).records(choice.entry.site)
+    last = attempts[-1] if attempts else None
+    return last if last is not None and last.outcome in (Outcome.REFUSED, Outcome.FAILED) else None
 
 
 def selection_facts(choice: selection.Selection, server_name: str | None, kind: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -12,8 +13,9 @@ import typer
 
 from certstore.cli.context import AsJson, Config, Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.lazy import service_report, service_state
+from certstore.cli.lazy import client, requests, service_report, service_state
 from certstore.cli.output import GOOD, WARNING, Cell, print_json, print_lines
+from certstore.control.protocol import RequestFailed
 
 if TYPE_CHECKING:
     from certstore.model.service_state import ServiceState
@@ -48,6 +50,8 @@ def reload(
     except ProcessLookupError:
         raise _ended(attempted) from None
     after = _await_verdict(edge, before, attempted, timeout)
+    if after.verdict is service_state.Verdict.SERVING:
+        _note(edge)
     _show(after, attempted, as_json=as_json)
 
 
@@ -83,8 +87,16 @@ def _await_verdict(edge: Edge, before: ServiceState, attempted: str, timeout: fl
             return state
         if time.monotonic() > deadline:
             found = f"not every process serves with the new settings after {timeout:g} seconds"
+            if state.begun == before.begun:
+                found = f"the service (pid {state.pid}) has not reported within {timeout:g} seconds that it reads them"
             raise CommandFailed(attempted, found, "the log of the service says why; it goes on trying")
         time.sleep(_PAUSE)
+
+
+def _note(edge: Edge) -> None:
+    """Put into the audit log who asked for it. The settings are applied all the same if that does not work."""
+    with contextlib.suppress(RequestFailed, OSError):
+        client.call(edge.settings, edge.base, requests.ReloadedRequest())
 
 
 def _ended(attempted: str) -> CommandFailed:

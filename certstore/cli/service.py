@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Service:
 
 
 def open_running_edge(config: Path | None) -> tuple[Edge, str | None]:
-    """As `open_edge`; an edge.yaml with faults opens too, with what is wrong, if there is a store where it says."""
+    """As `open_edge`; an edge.yaml with faults opens too, with what is wrong, if the store that it names was in use."""
     try:
         return open_edge(config), None
     except CommandFailed as failure:
@@ -68,7 +69,7 @@ def open_running_edge(config: Path | None) -> tuple[Edge, str | None]:
         except (OSError, UnicodeDecodeError):
             raise failure from None
         edge = Edge(path, models.Settings(store=Path(store)))
-        if not edge.layout.root.is_dir():
+        if not os.path.exists(edge.layout.snapshot_journal):  # noqa: PTH110  never raises, whoever asks
             raise
         return edge, failure.args[0]
 

@@ -6,6 +6,8 @@ process       the process: control socket, drop watcher, upkeep, users and token
 dispatch      becomes the writer, for the life of control or for one command
 client        has a command performed by control, or performs it under the lock if no control runs
 protocol      the lines of the control socket, one JSON object each, bounded
+origin        which Unix user gives a command
+audit_trail   what the audit log gets of commands, and of what the service does by itself
 local_socket  the control socket as a file: bind, connect, peer credentials
 upkeep        renewal and warnings as one thing to start and stop
 cluster       the node's part in its cluster, if it has one

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from certstore.control.commands.requests import CommandRequest, result_type
 from certstore.control.commands.results import CommandResult
 from certstore.control.local_socket import connect, peer_pid_and_uid
+from certstore.control.origin import own_login, unix_user
 from certstore.control.protocol import (
     ANSWER_LIMIT,
     Answer,
@@ -87,7 +88,7 @@ def call[R: CommandResult](
             f"the store {layout.root} belongs to {owner.name}, and you are neither that user nor root",
             f"run the same command with sudo, or as {owner.name}",
         )
-    wire = Request(request.command, request.to_args())
+    wire = Request(request.command, request.to_args(), own_login())
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -168,7 +169,7 @@ def _perform_here[R: CommandResult](
     if os.geteuid() == owner.uid:
         from certstore.control.dispatch import perform_under_lock
 
-        return perform_under_lock(settings, base, request, on_progress)
+        return perform_under_lock(settings, base, request, on_progress, unix_user(os.getuid(), own_login()))
     return result_type(request).from_json(_perform_as(owner, settings, base, request, on_progress))
 
 
@@ -204,8 +205,9 @@ def _child(owner: Owner, settings: Settings, base: Path, request: CommandRequest
         from certstore.control.dispatch import perform_under_lock
 
         load(request)
+        who = unix_user(os.getuid(), own_login())
         owner.become()
-        result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)))
+        result = perform_under_lock(settings, base, request, lambda message: tell(Progress(message)), who)
         tell(Result(result.to_json()))
     except RequestFailed as failure:
         tell(failure)

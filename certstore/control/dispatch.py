@@ -7,16 +7,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from certstore.control.audit_trail import entries_of_command, write
 from certstore.control.commands.on_network import opened_upkeep
 from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, perform, runs, storage_failure
 from certstore.control.protocol import Fault, RequestFailed
+from certstore.files.clock import utc_now
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell
 from certstore.model.settings.models import Settings
 from certstore.people.access import Access
+from certstore.people.audit import Audit
 from certstore.store.writer import InvalidSite, StoreBusy, StoreWriter
 
 
@@ -38,14 +41,25 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
         raise storage_failure(error) from None
 
 
-def perform_under_lock[R: CommandResult](settings: Settings, base: Path, request: CommandRequest[R], tell: Tell) -> R:
-    """Perform one command as the writer; raises RequestFailed."""
+def perform_under_lock[R: CommandResult](
+    settings: Settings, base: Path, request: CommandRequest[R], tell: Tell, who: str
+) -> R:
+    """Perform one command as the writer, with an entry in the audit log; raises RequestFailed."""
     with closing(acquire_writer(settings, base)) as writer:
+        audit = Audit(writer.layout, utc_now)
+        outcome: R | RequestFailed
         try:
             with _opened(writer, settings, base, request) as on:
-                return perform(on, request, tell)
+                outcome = perform(on, request, tell)
+        except RequestFailed as failure:
+            outcome = failure
         except OSError as error:
-            raise storage_failure(error) from None
+            outcome = storage_failure(error)
+        for entry in entries_of_command(who, request, outcome):
+            write(audit, entry)
+        if isinstance(outcome, RequestFailed):
+            raise outcome
+        return outcome
 
 
 @contextmanager

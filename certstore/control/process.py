@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certstore.control import protocol
+from certstore.control.audit_trail import AuditTrail, entries_of_command, settings_applied
 from certstore.control.cluster import taking_part
 from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import CommandRequest
@@ -27,7 +28,9 @@ from certstore.control.console import Console, ConsoleContext
 from certstore.control.dispatch import acquire_writer
 from certstore.control.fault import describe
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
+from certstore.control.origin import unix_user
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
+from certstore.files.clock import utc_now
 from certstore.model.duty import Duty
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell, tell_nobody
@@ -38,6 +41,7 @@ from certstore.watch.watcher import DropWatcher
 if TYPE_CHECKING:
     from certstore.control.upkeep import Upkeep
     from certstore.people.access import Access
+    from certstore.people.audit import Audit
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +65,23 @@ class CannotServe(Exception):
 
 
 def run_control(
-    settings: Settings, base: Path, *, console: Console | None = None, ready: Callable[[], None] = lambda: None
+    settings: Settings,
+    base: Path,
+    *,
+    console: Console | None = None,
+    ready: Callable[[], None] = lambda: None,
+    applied: str = "",
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once the store is open and the socket listens.
+
+    `applied` names edge.yaml for the audit log if this start applies a change of it.
 
     Raises CannotServe. Must run on the main thread, because it handles these signals.
     """
     if not logging.getLogger().handlers:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer_thread:
-        asyncio.run(_serve_until_stopped(settings, base, console, ready, writer_thread))
+        asyncio.run(_serve_until_stopped(settings, base, console, ready, writer_thread, applied))
 
 
 async def _serve_until_stopped(
@@ -79,6 +90,7 @@ async def _serve_until_stopped(
     console: Console | None,
     ready: Callable[[], None],
     writer_thread: ThreadPoolExecutor,
+    applied: str,
 ) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -89,8 +101,11 @@ async def _serve_until_stopped(
     # Checked before the store is opened, which creates it. On later starts workers serve what was live before.
     is_first_start = not Layout(base / settings.store).snapshot_journal.exists()
     writer = await loop.run_in_executor(writer_thread, _acquire, settings, base)
+    trail = AuditTrail()
+    if applied:
+        trail.note([settings_applied(applied)])
     try:
-        control = _Control(writer, writer_thread)
+        control = _Control(writer, writer_thread, trail)
         async with control.listening(), control.watching(settings.sweep_seconds) as watcher:
             if is_first_start:
                 await _first_check(watcher)
@@ -104,6 +119,7 @@ async def _serve_until_stopped(
                 await stopping.wait()
                 logger.info("control is stopping")
     finally:
+        await asyncio.to_thread(trail.close)
         await loop.run_in_executor(writer_thread, writer.close)
 
 
@@ -128,7 +144,7 @@ def _acquire(settings: Settings, base: Path) -> StoreWriter:
 class _Control:
     """All that uses the one writer: the requests of the socket, the drops of the watcher, upkeep and console."""
 
-    def __init__(self, writer: StoreWriter, writer_thread: ThreadPoolExecutor) -> None:
+    def __init__(self, writer: StoreWriter, writer_thread: ThreadPoolExecutor, trail: AuditTrail) -> None:
         self._writer = writer
         self._thread = writer_thread
         # Apart from the loop's own threads: commands that wait for somebody's servers must not delay all others.
@@ -139,6 +155,8 @@ class _Control:
         self._performing: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Future[Upkeep | None] = self._loop.create_future()
         self._people: asyncio.Future[People | None] = self._loop.create_future()
+        self._trail = trail
+        writer.on_record(trail.note_record)
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -228,6 +246,7 @@ class _Control:
                 access = stack.enter_context(await asyncio.to_thread(_open_access, self._writer))
             except Exception as error:  # noqa: BLE001  certificates are imported, renewed and served without users
                 logger.error("there is no console, as users and tokens can't be read: %s", describe(error))
+            self._trail.attach(access.audit if access is not None else _audit_alone(self._writer))
             self._people.set_result(People(access, self._writer) if access is not None else None)
             if access is not None and console is not None:
                 perform, upkeep = self._perform_from_thread, self._upkeep.result
@@ -274,22 +293,32 @@ class _Control:
         task = _this_task()
         self._performing.add(task)
         try:
-            return await self._perform(request, writer)
+            return await self._perform(request, writer, unix_user(uid, request.signed_in))
         except RequestFailed as failure:
             return failure
         finally:
             self._performing.discard(task)
 
-    async def _perform(self, request: Request, writer: asyncio.StreamWriter) -> Answer:
+    async def _perform(self, request: Request, writer: asyncio.StreamWriter, who: str) -> Answer:
         def tell(message: str) -> None:
             self._loop.call_soon_threadsafe(_tell, writer, Progress(message))
 
-        work = asyncio.ensure_future(self._performed(parse(request), tell))
+        work = asyncio.ensure_future(self._audited(who, parse(request), tell))
         while True:
             done, _ = await asyncio.wait([work], timeout=HEARTBEAT_SECONDS)
             if done:
                 return Result(work.result().to_json())
             _tell(writer, Progress("still working"))
+
+    async def _audited[R: CommandResult](self, who: str, request: CommandRequest[R], tell: Tell) -> R:
+        """A command of the command line, which the console's actions are not."""
+        try:
+            result = await self._performed(request, tell)
+        except RequestFailed as failure:
+            self._trail.note(entries_of_command(who, request, failure))
+            raise
+        self._trail.note(entries_of_command(who, request, result))
+        return result
 
     async def _performed[R: CommandResult](self, request: CommandRequest[R], tell: Tell) -> R:
         """Only commands that need no more than the writer run on its thread, which all of them share."""
@@ -318,6 +347,13 @@ def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Acces
     from certstore.people.access import Access
 
     return Access.opened(writer.layout)
+
+
+def _audit_alone(writer: StoreWriter) -> Audit:
+    """Where users and tokens can't be read, what changes is still on record."""
+    from certstore.people.audit import Audit
+
+    return Audit(writer.layout, utc_now)
 
 
 def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, duty: Duty) -> Upkeep:

@@ -52,8 +52,11 @@ class RequestFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """`signed_in` is the uid of who signed in for the client's process, as it says; None if nobody did."""
+
     command: str
     args: Mapping[str, Any] = field(repr=False)
+    signed_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ Answer = Progress | Result | RequestFailed
 
 def encode_request(request: Request) -> bytes:
     """Raises RequestFailed if the line would be longer than the other side reads."""
-    line = _line({"version": VERSION, "verb": request.command, "args": request.args})
+    line = _line({"version": VERSION, "verb": request.command, "args": request.args, "signed_in": request.signed_in})
     if len(line) > REQUEST_LIMIT:
         raise too_large()
     return line
@@ -91,7 +94,9 @@ def decode_request(line: bytes) -> Request:
     command, args = fields.get("verb"), fields.get("args", {})
     if not isinstance(command, str) or not isinstance(args, dict):
         raise RequestFailed(Fault.BAD_REQUEST, "a request needs `verb` (a text) and `args` (an object)")
-    return Request(command, args)
+    signed_in = fields.get("signed_in")
+    is_uid = isinstance(signed_in, int) and 0 <= signed_in < 2**32
+    return Request(command, args, signed_in if is_uid else None)
 
 
 def encode_answer(answer: Answer) -> bytes:

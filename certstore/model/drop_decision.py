@@ -123,7 +123,7 @@ def _may_be_unfinished(verdict: CertificateBundle | Refused, live: Version | Non
     """
     if isinstance(verdict, Refused):
         return True
-    unfinished = (Problem.MISSING_INTERMEDIATE, Problem.LEFT_OUT)
+    unfinished = (Problem.MISSING_INTERMEDIATE, Problem.CHAIN_COMPLETED, Problem.LEFT_OUT)
     return any(each.code in unfinished for each in verdict.problems) or _is_less(verdict, live)
 
 

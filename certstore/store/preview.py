@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from certstore.model.certificate.bundle import CertificateBundle, Refused, choose_bundle
+from certstore.model.certificate.bundle import Archive, CertificateBundle, Refused, choose_bundle, no_archive
 from certstore.model.certificate.contents import Contents, Unlock, read_contents
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.site_registry import KnownSite
@@ -43,13 +43,14 @@ def read_upload(
     live: Version | None,
     now: datetime,
     unlock: Unlock,
+    archive: Archive = no_archive,
 ) -> Preview:
-    """Never raises for what the files hold."""
+    """Never raises for what the files hold. A chain that is missing is asked for, unless `archive` has it."""
     contents = read_contents(files, password, unlock)
     names = known.expected_names
-    verdict = choose_bundle(contents, now=now, names=names)
+    verdict = choose_bundle(contents, now=now, names=names, archive=archive, needs_chain=True)
     forced = None
     if isinstance(verdict, Refused) and verdict.is_forcible:
-        overruled = choose_bundle(contents, now=now, names=names, force=True)
+        overruled = choose_bundle(contents, now=now, names=names, force=True, archive=archive)
         forced = overruled if isinstance(overruled, CertificateBundle) else None
     return Preview(known.site, names, verdict, forced, live, contents)

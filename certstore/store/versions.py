@@ -7,12 +7,13 @@ is not used again. Knows nothing of drops, settings or workers.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,10 @@ from certstore.files.atomic import (
 )
 from certstore.model import layout as names
 from certstore.model.certificate.bundle import CertificateBundle, KeyPair
+from certstore.model.certificate.library import Unreadable
+from certstore.model.certificate.x509_facts import CertificateFacts, read_pem
 from certstore.model.layout import Layout
+from certstore.model.snapshot import MAIN
 from certstore.model.version import Version, chain_length
 
 logger = logging.getLogger(__name__)
@@ -148,6 +152,23 @@ def read_files(layout: Layout, site: str, version: Version) -> dict[str, bytes]:
     """The PEM files of a version by name. Raises OSError."""
     needed = _FILES + (_RSA_FILES if version.has_rsa_pair else ())
     return {name: (layout.version(site, version.number) / name).read_bytes() for name in needed}
+
+
+def archived_intermediates(layout: Layout, site: str) -> Iterator[CertificateFacts]:
+    """The chains of the site's versions and of main's, the newest first, each certificate once.
+
+    Not those of other sites: somebody else could have put a certificate of the same name and key there. Never raises.
+    """
+    seen: set[bytes] = set()
+    for of in dict.fromkeys((site, MAIN)):
+        for number in reversed(version_numbers(layout, of)):
+            folder = layout.version(of, number)
+            for name in (names.FULLCHAIN, names.FULLCHAIN_RSA):
+                with contextlib.suppress(OSError, Unreadable):
+                    for each in read_pem((folder / name).read_bytes())[1:]:
+                        if each.der not in seen:
+                            seen.add(each.der)
+                            yield each
 
 
 def is_intact(layout: Layout, version: Version) -> bool:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,7 +67,15 @@ from certstore.store.site_settings import read_settings
 from certstore.store.site_yaml import read_site_file
 from certstore.store.turns import Turns
 from certstore.store.unlocking import Effort, Unlocker
-from certstore.store.versions import VersionUnusable, live_number, read_files, read_live, read_version, version_numbers
+from certstore.store.versions import (
+    VersionUnusable,
+    archived_intermediates,
+    live_number,
+    read_files,
+    read_live,
+    read_version,
+    version_numbers,
+)
 from certstore.store.writer_state import Policy, SiteChange, SiteProblem, WriterState
 
 __all__ = [
@@ -141,6 +150,10 @@ class StoreWriter(Store):
             raise
         return writer
 
+    def on_record(self, listener: Callable[[str, Record], None]) -> None:
+        """Tell `listener` of every attempt from now on, in the thread that makes it: it must neither wait nor raise."""
+        self._state.on_record = listener
+
     def close(self) -> None:
         """Release the lock; nothing has to be written for that."""
         with self._lock:
@@ -176,7 +189,8 @@ class StoreWriter(Store):
             known = self._state.known(site)
         live, now = self.live_version(site), self._state.clock()
         with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
-            preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker())
+            archive = partial(archived_intermediates, self.layout, site)
+            preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker(), archive=archive)
             forced = preview.forced and self._tried(preview.forced)
             forced = forced if isinstance(forced, CertificateBundle) else None
             return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
@@ -187,10 +201,18 @@ class StoreWriter(Store):
         return self._uploads.refused
 
     def install(
-        self, preview: Preview, *, source: str, force: bool = False, doing: str = "intake", now: datetime | None = None
+        self,
+        preview: Preview,
+        *,
+        source: str,
+        force: bool = False,
+        doing: str = "intake",
+        now: datetime | None = None,
+        needs_chain: bool = False,
     ) -> IntakeResult:
         """Make what was read the site's live version. `source` is where it came from, for the record; `force` overrules
-        the refusals that a person may overrule. A refusal is a result too, and recorded.
+        the refusals that a person may overrule. `needs_chain`: one of them is that no version has the chain either. A
+        refusal is a result too, and recorded.
 
         The site may have changed since the preview, and the certificate may have expired: both are checked again.
         Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
@@ -199,7 +221,11 @@ class StoreWriter(Store):
             with self._lock:
                 names = self._installable(preview.site).expected_names
             at = now or self._state.clock()
-            verdict = self._tried(choose_bundle(preview.contents, now=at, names=names, force=force))
+            archive = partial(archived_intermediates, self.layout, preview.site)
+            chosen = choose_bundle(
+                preview.contents, now=at, names=names, force=force, archive=archive, needs_chain=needs_chain
+            )
+            verdict = self._tried(chosen)
             with self._lock:
                 known = self._installable(preview.site)
                 if known.expected_names == names:
@@ -217,12 +243,13 @@ class StoreWriter(Store):
         force: bool = False,
         doing: str = "intake",
         now: datetime | None = None,
+        needs_chain: bool = False,
     ) -> IntakeResult:
         """`preview` and `install` in one, for uploads without a preview and for answers of a CA."""
         with self._lock:
             self._installable(site)  # before anything is opened
         preview = self.preview(site, files, password=password)
-        return self.install(preview, source=source, force=force, doing=doing, now=now)
+        return self.install(preview, source=source, force=force, doing=doing, now=now, needs_chain=needs_chain)
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a version from the archive live. Raises UnknownSite, UnknownVersion."""
@@ -299,7 +326,9 @@ class StoreWriter(Store):
                 return pending
             if pending is None:
                 continue
-            read = read_pending(pending, self._state.clock(), effort)
+            read = read_pending(
+                pending, self._state.clock(), effort, partial(archived_intermediates, self.layout, site)
+            )
             if read.verdict is not None:
                 read = replace(read, verdict=self._tried(read.verdict))
             with self._lock:

@@ -125,6 +125,8 @@ class WriterState:
     _problems: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     """The problems of the sites seen so far: checking a drop that has not changed opens no file."""
     _logged: set[str] = field(default_factory=set)
+    on_record: Callable[[str, Record], None] = lambda site, record: None
+    """Learns of every attempt, in the thread that makes it."""
     judged: dict[str, frozenset[str]] = field(default_factory=dict)
     """The sites whose drop was decided since this start, and for which names."""
     listeners: list[Callable[[str], None]] = field(default_factory=list)
@@ -310,6 +312,7 @@ class WriterState:
                 _LEVELS[record.outcome], "%s: %s %s (%s): %s",
                 site, record.doing, record.outcome.value, record.reason, record.message,
             )  # fmt: skip
+            self.on_record(site, record)
         elif same_findings(problems, before):
             return
         self._problems[site] = problems

@@ -17,12 +17,15 @@ from edge_addon.processes.forking import ParentLink
 log = logging.getLogger(__name__)
 
 
-def run(parent: ParentLink, settings: Settings, base: Path) -> int:
-    """Run until SIGTERM or the end of the supervisor. SIGQUIT ends it immediately, which the store survives."""
+def run(parent: ParentLink, settings: Settings, base: Path, applied: str = "") -> int:
+    """Run until SIGTERM or the end of the supervisor. SIGQUIT ends it immediately, which the store survives.
+
+    `applied` as for `run_control`.
+    """
     signal.signal(signal.SIGQUIT, lambda *_: os._exit(1))
     threading.Thread(target=_end_with_supervisor, args=(parent.lifeline,), name="lifeline", daemon=True).start()
     try:
-        run_control(settings, base, console=serve_console, ready=parent.announce_ready)
+        run_control(settings, base, console=serve_console, ready=parent.announce_ready, applied=applied)
     except CannotServe as error:
         log.error("%s", error)
         return 1

@@ -1,8 +1,8 @@
 """Logging of the service's processes: one line per event on stderr, for journald, a container's log or a terminal.
 
-Each line names its process. The journal learns each line's priority (sd-daemon(3)) and has the time itself. mitmproxy logs only warnings and errors: its notes at the start repeat ours. What strangers
-name (paths, names, other servers' words) may be in any message: nothing of it moves a terminal's cursor or looks like a
-line of its own.
+Each line names its process. The journal learns each line's priority (sd-daemon(3)), and has the time itself. mitmproxy
+logs only warnings and errors: its notes at the start repeat ours. What strangers name (paths, names, other servers'
+words) may be in any message: nothing of it moves a terminal's cursor or looks like a line of its own.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Reporting:
         """These settings run from now on; processes that serve with them are being started."""
         before, self._layout = self._layout, Layout(self._config.parent / settings.store)
         if before is not None and before.root != self._layout.root:
-            before.service_report.unlink(missing_ok=True)
+            _remove(before)
         self._digest, self._applied_at = settings_digest(settings), datetime.now(UTC)
         self._problems = tuple(problems)
         self._verdict, self._message = Verdict.PENDING, "starting processes with the new settings"
@@ -57,7 +58,7 @@ class Reporting:
     def close(self) -> None:
         """The service stops."""
         if self._layout is not None:
-            self._layout.service_report.unlink(missing_ok=True)
+            _remove(self._layout)
 
     def _write(self) -> None:
         # Until control has made a new store, there is nowhere to write to.
@@ -74,3 +75,9 @@ class Reporting:
             if not self._is_logged:
                 log.warning("can't report the state of the service: %s", error)
             self._is_logged = True
+
+
+def _remove(layout: Layout) -> None:
+    """One that stays does no harm: it counts only while its process lives."""
+    with contextlib.suppress(OSError):
+        layout.service_report.unlink(missing_ok=True)

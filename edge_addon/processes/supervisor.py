@@ -81,6 +81,8 @@ class Supervisor:
         self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
+        self._is_to_note = False
+        """Whether the next control process is to put a reload into the audit log."""
         self._is_refused = False
         """Whether edge.yaml could not be used at the last reload."""
         self._contexts = self._make_contexts()
@@ -136,6 +138,7 @@ class Supervisor:
     def _start(self, slot: Slot) -> None:
         settings, base, sockets = self._settings, self._config.parent, self._sockets.listening
         seconds = self._sockets.seconds
+        applied = str(self._config) if slot.role is Role.CONTROL and self._is_to_note else ""
         contexts = self._contexts
         if slot.role is Role.WORKER:
             contexts.warm(settings.tls.shared_sites)
@@ -145,7 +148,7 @@ class Supervisor:
             logs.configure(str(slot))
             if slot.role is Role.CONTROL:
                 self._sockets.close()
-                return control_process.run(parent, settings, base)
+                return control_process.run(parent, settings, base, applied)
             self._sockets.close_spares()
             return worker.run(parent, Inherited(settings, base, sockets, contexts, tally, seconds))
 
@@ -157,6 +160,8 @@ class Supervisor:
             self._connection_counts.free(tally)
             return
         self._tallies[child.pid] = tally
+        if applied:
+            self._is_to_note = False
         self._fleet.started(slot, child.pid, time.monotonic())
         self._selector.register(child.status_fd, selectors.EVENT_READ, self._on_status(child))
 
@@ -262,6 +267,7 @@ class Supervisor:
             return
         self._is_refused = False
         before, self._settings = self._settings, settings
+        self._is_to_note = before != settings
         if (before.tls, before.http, before.store) != (settings.tls, settings.http, settings.store):
             self._contexts = self._make_contexts()  # otherwise TLS sessions survive the reload
         self._reporting.applied(settings, self._sockets.problems)

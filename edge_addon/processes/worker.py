@@ -30,6 +30,13 @@ GC_THRESHOLDS = (20_000, 20, 100)
 """Connections are freed by reference counting; the collector only finds exceptions, so it can run rarely."""
 
 
+class NoLayers:
+    """Stands where mitmproxy looks for the addon that chooses its connections' layers, and warns if there is none. Ours
+    reach no layer."""
+
+    name = "nextlayer"
+
+
 class LeanMaster(master.Master):
     """A mitmproxy without the addons that cost a third of each connection, and without its task factory.
 
@@ -65,7 +72,7 @@ class _Worker:
         self._parent = parent
         self._drain_seconds = inherited.settings.limits.drain_seconds
         self._master = LeanMaster(options.Options())
-        self._master.addons.add(core.Core(), proxyserver.Proxyserver())
+        self._master.addons.add(core.Core(), NoLayers(), proxyserver.Proxyserver())
         self._master.options.update(mode=[])
         scripts = inherited.settings.inspection.scripts
         is_whole = not scripts or load_scripts(self._master, inherited.base, scripts)

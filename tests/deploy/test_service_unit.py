@@ -21,7 +21,8 @@ LISTENERS = [{"kind": "http", "listen": "[::]:80"}, {"kind": "https", "listen": 
 WITHOUT_CAPABILITY = "[Service]\nAmbientCapabilities=\nCapabilityBoundingSet=\n"
 # Where the tests' interpreter lies only root may look, and the unit hides /root.
 PROGRAM = f"""#!/bin/sh
-LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={REPOSITORY}:{sysconfig.get_path("purelib")} exec /opt/python/bin/{Path(sys.executable).resolve().name} \
+export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={REPOSITORY}:{sysconfig.get_path("purelib")}
+exec /opt/python/bin/{Path(sys.executable).resolve().name} \
 -m edge_addon.cli "$@"
 """
 ASK = """

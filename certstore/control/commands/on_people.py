@@ -1,7 +1,6 @@
 """The commands on the console's users and tokens that the command line has.
 
-Only root and the store's owner can give these commands, so nothing is authorized here. Every change goes into the audit
-log.
+Only root and the store's owner can give these commands, so nothing is authorized here.
 """
 
 from __future__ import annotations
@@ -58,7 +57,6 @@ def add_user(people: People, request: requests.AddUserRequest, tell: Tell) -> re
         access.sessions.end_all(name)
         access.invitations.withdraw(name)
         message = f"user {name} has a new password and is signed out everywhere"
-    access.audit.note(COMMAND, "local", "user.add", None, "done", message)
     return results.UserResult(name=name, role=request.role, sites=request.sites, message=message)
 
 
@@ -69,7 +67,6 @@ def remove_user(people: People, request: requests.RemoveUserRequest, tell: Tell)
     access.invitations.withdraw(name)
     access.sessions.end_all(name)
     message = f"user {name} removed and signed out everywhere"
-    access.audit.note(COMMAND, "local", "user.remove", None, "done", message)
     return results.UserResult(name=name, message=message)
 
 
@@ -81,13 +78,10 @@ def add_token(people: People, request: requests.AddTokenRequest, tell: Tell) -> 
     people.check_sites(request.sites)
     sites = request.sites or None
     token, text = people.access.tokens.add(request.name, request.scope, sites, COMMAND)
-    detail = f"{token.name} ({token.key}), scope {request.scope}"
-    people.access.audit.note(COMMAND, "local", "token.add", None, "done", detail)
     return results.TokenResult(token.key, token.name, request.scope, sites, text)
 
 
 def remove_token(people: People, request: requests.RemoveTokenRequest, tell: Tell) -> results.TokenRemoved:
     token = people.access.tokens.remove(request.key)
     message = f"token {token.name} ({token.key}) revoked"
-    people.access.audit.note(COMMAND, "local", "token.remove", None, "done", message)
     return results.TokenRemoved(token.key, token.name, message)

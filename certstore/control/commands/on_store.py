@@ -31,13 +31,13 @@ def install(writer: StoreWriter, request: requests.InstallRequest, tell: Tell) -
     """A refused certificate is a result, with its findings."""
     _discover(writer, request.site)
     result = writer.install_files(
-        request.site, request.files, source=UPLOAD, password=request.password, force=request.force
+        request.site, request.files, source=UPLOAD, password=request.password, force=request.force, needs_chain=True
     )
     return install_result(writer, result)
 
 
 def install_preview(writer: StoreWriter, request: requests.InstallPreviewRequest, tell: Tell) -> results.InstallResult:
-    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force))
+    return install_result(writer, writer.install(request.preview, source=UPLOAD, force=request.force, needs_chain=True))
 
 
 def rollback(writer: StoreWriter, request: requests.RollbackRequest, tell: Tell) -> results.InstallResult:
@@ -88,6 +88,10 @@ def remove_site(writer: StoreWriter, request: requests.RemoveSiteRequest, tell: 
     host = writer.site(site).host
     writer.remove_site(site)
     return results.RemoveResult(site, f"site {site} removed; its versions stay in the archive", served(writer, host))
+
+
+def reloaded(writer: StoreWriter, request: requests.ReloadedRequest, tell: Tell) -> results.ReloadedResult:
+    return results.ReloadedResult("every process serves with the settings of edge.yaml")
 
 
 def install_result(writer: StoreWriter, result: IntakeResult) -> results.InstallResult:

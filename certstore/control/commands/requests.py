@@ -130,6 +130,11 @@ class AdoptSiteRequest(SiteRequest[results.SiteResult]): ...
 class RemoveSiteRequest(SiteRequest[results.RemoveResult]): ...
 
 
+@command("service.reload")
+class ReloadedRequest(CommandRequest[results.ReloadedResult]):
+    """The service has applied its settings because somebody asked for it: only for the audit log."""
+
+
 # With the network
 
 

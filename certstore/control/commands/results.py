@@ -88,6 +88,11 @@ class RemoveResult(CommandResult):
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadedResult(CommandResult):
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreflightNote:
     """A finding of a preflight. `name` None: it is about the CA or the whole order."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,11 +46,13 @@ class Runs(Enum):
 class Command:
     """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`.
 
-    `needs` are modules that it imports by itself when it runs.
+    `action` is its name in the audit log; None for one that changes nothing, or that only the console gives. `needs`
+    are modules that it imports by itself when it runs.
     """
 
     act: Callable[[Any, Any, Tell], CommandResult]
     runs: Runs
+    action: str | None = None
     needs: tuple[str, ...] = ()
 
 
@@ -57,35 +60,37 @@ _CLUSTER = tuple(f"certstore.cluster.{name}" for name in ("access", "joining", "
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
-    requests.InstallRequest: Command(on_store.install, Runs.FILES),
+    requests.InstallRequest: Command(on_store.install, Runs.FILES, "cert.install"),
     requests.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER),
-    requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER),
-    requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER),
-    requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER),
-    requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER),
-    requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER),
-    requests.OrderRequest: Command(on_network.order, Runs.NETWORK),
-    requests.RevokeRequest: Command(on_revocation.revoke, Runs.NETWORK),
-    requests.RenewRequest: Command(on_network.renew, Runs.NETWORK),
+    requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER, "cert.activate"),
+    requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER, "site.add"),
+    requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER, "site.change"),
+    requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER, "site.adopt"),
+    requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER, "site.remove"),
+    requests.ReloadedRequest: Command(on_store.reloaded, Runs.FILES, "service.reload"),
+    requests.OrderRequest: Command(on_network.order, Runs.NETWORK, "cert.order"),
+    requests.RevokeRequest: Command(on_revocation.revoke, Runs.NETWORK, "cert.revoke"),
+    requests.RenewRequest: Command(on_network.renew, Runs.NETWORK, "cert.order"),
     requests.PreflightRequest: Command(on_network.preflight, Runs.NETWORK),
     requests.ShowAccountsRequest: Command(on_network.show_accounts, Runs.NETWORK),
-    requests.RegisterAccountsRequest: Command(on_network.register_accounts, Runs.NETWORK),
-    requests.RollOverAccountsRequest: Command(on_network.roll_over_accounts, Runs.NETWORK),
-    requests.TestMailRequest: Command(on_network.send_test_mail, Runs.NETWORK),
-    requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK),
-    requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK),
-    requests.AddUserRequest: Command(on_people.add_user, Runs.PEOPLE),
+    requests.RegisterAccountsRequest: Command(on_network.register_accounts, Runs.NETWORK, "account.register"),
+    requests.RollOverAccountsRequest: Command(on_network.roll_over_accounts, Runs.NETWORK, "account.rollover"),
+    requests.TestMailRequest: Command(on_network.send_test_mail, Runs.NETWORK, "notify.test"),
+    requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK, "cert.install"),
+    requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK, "account.adopt"),
+    requests.AddUserRequest: Command(on_people.add_user, Runs.PEOPLE, "user.add"),
     requests.ListUsersRequest: Command(on_people.list_users, Runs.PEOPLE),
-    requests.RemoveUserRequest: Command(on_people.remove_user, Runs.PEOPLE),
-    requests.AddTokenRequest: Command(on_people.add_token, Runs.PEOPLE),
+    requests.RemoveUserRequest: Command(on_people.remove_user, Runs.PEOPLE, "user.remove"),
+    requests.AddTokenRequest: Command(on_people.add_token, Runs.PEOPLE, "token.add"),
     requests.ListTokensRequest: Command(on_people.list_tokens, Runs.PEOPLE),
-    requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE),
-    requests.InitClusterRequest: Command(on_cluster.init, Runs.FILES, _CLUSTER),
-    requests.InviteNodeRequest: Command(on_cluster.invite, Runs.FILES, _CLUSTER),
-    requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, _CLUSTER),
-    requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, _CLUSTER),
-    requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, _CLUSTER),
+    requests.RemoveTokenRequest: Command(on_people.remove_token, Runs.PEOPLE, "token.remove"),
+    requests.InitClusterRequest: Command(on_cluster.init, Runs.FILES, "cluster.init", _CLUSTER),
+    requests.InviteNodeRequest: Command(on_cluster.invite, Runs.FILES, "cluster.invite", _CLUSTER),
+    requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, "cluster.join", _CLUSTER),
+    requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, needs=_CLUSTER),
+    requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, "cluster.leave", _CLUSTER),
 }
+_performing = threading.local()
 _BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 
 
@@ -110,6 +115,7 @@ def load(request: CommandRequest[Any]) -> None:
 
 def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell = tell_nobody) -> R:
     """Perform a command on what `runs` says. Raises RequestFailed and nothing else."""
+    _performing.depth = getattr(_performing, "depth", 0) + 1
     try:
         result: R = COMMANDS[type(request)].act(on, request, tell)  # type: ignore[assignment]  # by the table
         return result
@@ -117,6 +123,13 @@ def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell
         raise
     except Exception as error:  # noqa: BLE001  a fault in one command must not stop the writer for all others
         raise _failure(request, error) from None
+    finally:
+        _performing.depth -= 1
+
+
+def is_performing() -> bool:
+    """Whether this thread performs a command now: what it changes, the command changes."""
+    return bool(getattr(_performing, "depth", 0))
 
 
 def _failure(request: CommandRequest[Any], error: Exception) -> RequestFailed:

@@ -6,7 +6,7 @@ of the site and the time; it never raises, and never puts a private key into a m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -22,6 +22,14 @@ from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.text import listed, shown
 
 __all__ = ["CertificateBundle", "DroppedFile", "KeyPair", "Refused", "choose_bundle", "read_bundle"]
+
+
+type Archive = Callable[[], Iterable[CertificateFacts]]
+"""Certificates that were served before, for a leaf that comes without its chain. Asked only then."""
+
+
+def no_archive() -> Iterable[CertificateFacts]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ def read_bundle(
     force: bool = False,
     unlock: Unlock = unlock_here,
     unread: Collection[Finding] = (),
+    archive: Archive = no_archive,
 ) -> CertificateBundle | Refused:
     """The newest acceptable pair in the files with its chain, or every reason why there is none.
 
@@ -94,17 +103,23 @@ def read_bundle(
         raise
     except Exception as error:  # noqa: BLE001  a stranger's bytes: whatever happens is a reason, never silence
         return _fault(error)
-    return choose_bundle(contents, now=now, names=names, force=force)
+    return choose_bundle(contents, now=now, names=names, force=force, archive=archive)
 
 
 def choose_bundle(
-    contents: Contents, *, now: datetime, names: Collection[str] = (), force: bool = False
+    contents: Contents,
+    *,
+    now: datetime,
+    names: Collection[str] = (),
+    force: bool = False,
+    archive: Archive = no_archive,
+    needs_chain: bool = False,
 ) -> CertificateBundle | Refused:
     """The second half of `read_bundle`: decides about contents that were read before, perhaps again for other names or
-    with `force`.
+    with `force`. `needs_chain`: somebody is there who can be asked for the intermediate certificate if it is missing.
     """
     try:
-        return _chosen(contents, now, names, force=force)
+        return _chosen(contents, now, names, archive, force=force, needs_chain=needs_chain)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # noqa: BLE001  as above
@@ -119,7 +134,9 @@ def _fault(error: Exception) -> Refused:
     return Refused((refusal(Refusal.FAULT, message),))
 
 
-def _chosen(contents: Contents, now: datetime, names: Collection[str], *, force: bool) -> CertificateBundle | Refused:
+def _chosen(
+    contents: Contents, now: datetime, names: Collection[str], archive: Archive, *, force: bool, needs_chain: bool
+) -> CertificateBundle | Refused:
     if contents.faults:
         return Refused(contents.faults)
     candidates = _candidates(contents, now, names, force=force)
@@ -131,7 +148,7 @@ def _chosen(contents: Contents, now: datetime, names: Collection[str], *, force:
     pairs = [chosen]
     if (companion := _companion(chosen, candidates)) is not None:
         pairs.append(companion)
-    return _assembled(pairs, contents, now, force=force)
+    return _assembled(pairs, contents, now, archive, force=force, needs_chain=needs_chain)
 
 
 def _candidates(contents: Contents, now: datetime, names: Collection[str], *, force: bool) -> list[_Candidate]:
@@ -171,9 +188,12 @@ def _companion(chosen: _Candidate, candidates: list[_Candidate]) -> _Candidate |
 
 
 def _assembled(
-    pairs: list[_Candidate], contents: Contents, now: datetime, *, force: bool
+    pairs: list[_Candidate], contents: Contents, now: datetime, archive: Archive, *, force: bool, needs_chain: bool
 ) -> CertificateBundle | Refused:
     chains = [_chain(each.leaf, contents.certificates, now) for each in pairs]
+    completed: list[Finding] = []
+    if any(each.lacks_intermediate for each in chains):
+        chains, completed = _completed(pairs, chains, contents, archive, now)
     against = [found for pair, chain in zip(pairs, chains, strict=True) for found in check_chain(pair.leaf, chain)]
     against = [_forced(each) if force else each for each in dict.fromkeys(against)]
     if refused := tuple(each for each in against if isinstance(each.code, Refusal)):
@@ -184,10 +204,33 @@ def _assembled(
     if contents.pieces and any(each.code == Problem.MISSING_INTERMEDIATE for each in problems):
         # What can't be read may be the intermediate that is missing: the files may still be on their way.
         return Refused(tuple(each.as_refusal() for each in contents.pieces))
-    problems |= dict.fromkeys(each.as_note() for each in contents.pieces)
+    problems |= dict.fromkeys((*completed, *(each.as_note() for each in contents.pieces)))
+    missing = [each for each in problems if each.code == Problem.MISSING_INTERMEDIATE]
+    if missing and needs_chain and not force:
+        return Refused(tuple(refusal(Refusal.MISSING_INTERMEDIATE, each.message) for each in missing))
     made = {pair.leaf.key_kind: _key_pair(pair, chain) for pair, chain in zip(pairs, chains, strict=True)}
     primary = made.get("ec") or made["rsa"]
     return CertificateBundle(primary, made.get("rsa") if "ec" in made else None, tuple(problems))
+
+
+def _completed(
+    pairs: list[_Candidate], chains: list[Chain], contents: Contents, archive: Archive, now: datetime
+) -> tuple[list[Chain], list[Finding]]:
+    """The chains, with what the archive has for those that lack the first certificate; and a note about each."""
+    known = [*contents.certificates, *(each for each in archive() if each.not_before <= now < each.not_after)]
+    found: list[Finding] = []
+    whole = []
+    for pair, chain in zip(pairs, chains, strict=True):
+        better = _chain(pair.leaf, known, now) if chain.lacks_intermediate else chain
+        if better is not chain and better.intermediates and not any(check_chain(pair.leaf, better)):
+            labels = listed([shown(each.label) for each in better.intermediates])
+            message = (
+                f"the chain of {shown(pair.leaf.label)} was missing and is taken from an earlier version: {labels}"
+            )
+            found.append(Finding(Problem.CHAIN_COMPLETED, message))
+            chain = better
+        whole.append(chain)
+    return whole, found
 
 
 def _chain(leaf: CertificateFacts, certificates: Collection[CertificateFacts], now: datetime) -> Chain:

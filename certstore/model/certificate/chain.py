@@ -30,6 +30,11 @@ class Chain:
     is_self_signed: bool = False
     broken: CertificateFacts | None = None
 
+    @property
+    def lacks_intermediate(self) -> bool:
+        """Not even the certificate that signed the leaf is there."""
+        return not (self.intermediates or self.reaches_root or self.is_self_signed)
+
 
 def order_chain(leaf: CertificateFacts, others: Collection[CertificateFacts], now: datetime) -> Chain:
     """The chain of `leaf` out of `others`, which may be in any order."""

@@ -248,7 +248,7 @@ def chain_problems(leaf: CertificateFacts, chain: Chain, now: datetime) -> Itera
             Problem.SELF_SIGNED,
             f"the certificate of {label} is self-signed: clients trust it only if each of them is configured to",
         )
-    elif not chain.intermediates and not chain.reaches_root:
+    elif chain.lacks_intermediate:
         issuer = shown(leaf.issuer_text)
         yield Finding(
             Problem.MISSING_INTERMEDIATE,

@@ -25,6 +25,7 @@ class Problem(StrEnum):
     MANY_NAMES = "many_names"
     RARE_KEY = "rare_key"
     LEFT_OUT = "left_out"
+    CHAIN_COMPLETED = "chain_completed"
     UNUSABLE_NAME = "unusable_name"
 
 
@@ -51,6 +52,7 @@ class Refusal(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     WRONG_NAME = "wrong_name"
     CLIENTS_REFUSE = "clients_refuse"
+    MISSING_INTERMEDIATE = "missing_intermediate"
     FAULT = "fault"
     UNSERVABLE = "unservable"
 
@@ -60,6 +62,7 @@ FORCIBLE = {
     Refusal.NOT_YET_VALID: Problem.NOT_YET_VALID,
     Refusal.WRONG_NAME: Problem.NAME_NOT_COVERED,
     Refusal.CLIENTS_REFUSE: Problem.CLIENTS_REFUSE,
+    Refusal.MISSING_INTERMEDIATE: Problem.MISSING_INTERMEDIATE,
 }
 """The refusals that `force` overrules, and the problem that each one becomes."""
 

@@ -10,6 +10,7 @@ import os
 import stat
 
 from certstore.model.layout import DROP_SUFFIX, Layout
+from certstore.model.names import DomainName, InvalidName
 from certstore.model.text import shown
 from certstore.store.counted_settings import may_be_bare
 from certstore.store.site_settings import is_usable_key
@@ -24,13 +25,22 @@ def site_of_place(state: WriterState, name: str, *, is_folder: bool) -> str | No
     site = _site(state, name, is_folder=is_folder)
     path = f"{state.layout.domains}/{shown(name)}"  # people who may drop files must not write lines of the log
     if site is None and (is_folder or name.endswith(DROP_SUFFIX)):
-        state.log_once(
-            f"{path} is ignored: its name is neither the key of a site nor a host name in lower-case A-labels"
-        )
+        state.log_once(f"{path} is ignored: its name is neither the key of a site nor a host name; {_advice(name)}")
     elif site in state.tombstones:
         state.log_once(f"{path} is ignored: the site {site} was removed; add it again with `certedge site add {site}`")
         return None
     return site
+
+
+def _advice(name: str) -> str:
+    stem = name.removesuffix(DROP_SUFFIX)
+    try:
+        host = DomainName.parse(stem).value
+    except InvalidName:
+        host = stem
+    if host != stem:
+        return f"rename it to {host}{name[len(stem) :]}"
+    return "rename it to the host name, as in mail.example.com, or see `certedge check-config`"
 
 
 def _site(state: WriterState, name: str, *, is_folder: bool) -> str | None:

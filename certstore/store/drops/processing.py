@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from certstore.model.certificate.bundle import CertificateBundle, Refused, read_bundle
+from certstore.model.certificate.bundle import Archive, CertificateBundle, Refused, no_archive, read_bundle
 from certstore.model.certificate.contents import Unlocked
 from certstore.model.drop_decision import (
     Decided,
@@ -140,7 +140,7 @@ def apply_settings(
     return PendingCheck(known, state.last_drop(site), _places(state, known), settings, state.is_to_judge_again(known))
 
 
-def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDrop:
+def read_pending(pending: PendingCheck, now: datetime, effort: Effort, archive: Archive = no_archive) -> ReadDrop:
     """Read the drop and, where it is news, check what is in it. Never raises for what is in it."""
     drop, known = read_drop(pending.places), pending.known
     if not drop.is_absent:
@@ -159,7 +159,7 @@ def read_pending(pending: PendingCheck, now: datetime, effort: Effort) -> ReadDr
 
     try:
         verdict = read_bundle(
-            drop.files, now=now, names=known.expected_names, unlock=noting_faults, unread=drop.findings
+            drop.files, now=now, names=known.expected_names, unlock=noting_faults, unread=drop.findings, archive=archive
         )
     except NeedsEffort as error:
         return ReadDrop(drop, known, None, needs=error.effort)

@@ -114,6 +114,7 @@ def test_a_file_that_is_not_there_or_too_large_is_named(folder: Path) -> None:
     missing = certedge(folder, "cert", "install", HOST, "--pem", "missing.pem")
     assert missing.code == 1
     assert "missing.pem: No such file or directory" in missing.err
+    assert f"to do: check the name; a relative one counts from {folder}" in missing.err
     (folder / "large.pem").write_bytes(bytes(10_000_000))
     large = certedge(folder, "cert", "install", HOST, "--pem", "large.pem")
     assert large.code == 1

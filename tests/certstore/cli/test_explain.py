@@ -57,3 +57,16 @@ def test_a_kind_without_tls_is_wrong_usage(folder: Path, kind: str) -> None:
     ran = certedge(folder, "explain", HOST, "--kind", kind)
     assert ran.code == 2
     assert "allowed: https, imap, imaps" in ran.err
+
+
+def test_a_drop_that_was_refused_is_named_where_a_site_has_no_certificate(folder: Path) -> None:
+    site = "webmail.client-b.test"
+    add_site(folder, site, certificate="file")
+    assert "last_attempt" not in certedge(folder, "explain", site, "--json").json
+    (folder / "key.pem").write_bytes(CA.issue(site).privkey_pem)
+    assert certedge(folder, "cert", "install", site, "--pem", "key.pem").code == 1
+    ran = certedge(folder, "explain", site)
+    assert "the site has no certificate yet" in ran.out
+    assert f"{site}: the last drop was refused at " in ran.out
+    assert "key.pem is missing; add it" in ran.out.splitlines()[-1]
+    assert certedge(folder, "explain", site, "--json").json["last_attempt"]["outcome"] == "refused"

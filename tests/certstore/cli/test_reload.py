@@ -1,5 +1,7 @@
 """`certedge reload` with a running service."""
 
+import getpass
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import yaml
 
 from tests.certstore.cli.command import certedge, write_edge
+from tests.deadlines import wait_for
 from tests.edge_addon.clients import Client
 from tests.ports import listening_socket
 from tests.running import RunningEdge, running_edge
@@ -25,6 +28,12 @@ def test_new_settings_are_served_when_the_command_ends(tmp_path: Path) -> None:
         assert "with 2 workers" in ran.out
         assert len(set(edge.worker_pids()) - set(before)) == 2
         assert certedge(tmp_path, "reload", "--json").json["verdict"] == "serving"
+        log = edge.store / "admin" / "audit.jsonl"
+        wait_for(lambda: log.exists() and log.read_text().count("service.reload") == 2, "who asked for the reloads")
+        noted = [json.loads(line) for line in log.read_text().splitlines()]
+        # The second changed nothing.
+        assert [each["who"] for each in noted if each["action"] == "settings.apply"] == ["service"]
+        assert {each["who"] for each in noted if each["action"] == "service.reload"} == {f"unix {getpass.getuser()}"}
 
 
 def test_settings_with_faults_fail_before_the_service_is_asked(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_the_right_certificate_with_another_chain_is_found(copied: Path, edge: R
     version = Layout(edge.store).live(OWN)
     leaf_alone = (version / "privkey.pem").read_bytes() + (version / "cert.pem").read_bytes()
     (copied / "leaf.pem").write_bytes(leaf_alone)
-    assert certedge(copied, "cert", "install", OWN, "--pem", "leaf.pem").code == 0
+    assert certedge(copied, "cert", "install", OWN, "--pem", "leaf.pem", "--force").code == 0
     assert wrong(certedge(copied, "verify", "--json"))[OWN].startswith("the right certificate, but with 1 instead of 0")
 
 

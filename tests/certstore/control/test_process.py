@@ -16,6 +16,7 @@ import pytest
 
 from certstore.control import client, local_socket
 from certstore.control import process as control_module
+from certstore.control.audit_trail import AuditTrail
 from certstore.control.commands.requests import AddSiteRequest, CommandRequest, InstallRequest, ListUsersRequest
 from certstore.control.commands.results import InstallResult, Served, SiteResult
 from certstore.control.process import CONNECTIONS, REQUEST_SECONDS
@@ -312,7 +313,7 @@ def test_users_that_cannot_be_opened_stop_nothing_else(
 
     async def ask() -> tuple[SiteResult, RequestFailed]:
         with ThreadPoolExecutor(1) as thread, StoreWriter.acquire(tmp_path / "store") as writer:
-            control = control_module._Control(writer, thread)
+            control = control_module._Control(writer, thread, AuditTrail())
             async with control.receiving(settings, tmp_path, None):
                 added = await control._performed(AddSiteRequest(HOST, {"host": HOST}), tell_nobody)
                 with pytest.raises(RequestFailed) as caught:
@@ -335,7 +336,7 @@ def test_a_waiting_client_gets_a_sign_of_life(tmp_path: Path, monkeypatch: pytes
 
     async def ask() -> SiteResult:
         with ThreadPoolExecutor(1) as thread, StoreWriter.acquire(tmp_path / "store") as writer:
-            control = control_module._Control(writer, thread)
+            control = control_module._Control(writer, thread, AuditTrail())
             async with control.listening():
                 blocker = threading.Thread(target=hold, args=(writer,))
                 blocker.start()

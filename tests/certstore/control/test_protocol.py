@@ -102,3 +102,12 @@ def test_any_object_is_an_answer_or_refused(fields: dict[str, object]) -> None:
         assert decode_answer(json.dumps(fields).encode()) is not None
     except RequestFailed:
         pass
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [("1000", 1000), ("null", None), ("-1", None), ("4294967296", None), ('"root"', None), ("[]", None)],
+)
+def test_only_a_uid_says_who_signed_in(sent: str, taken: int | None) -> None:
+    line = f'{{"version": {VERSION}, "verb": "site.add", "args": {{}}, "signed_in": {sent}}}\n'
+    assert decode_request(line.encode()).signed_in == taken

@@ -41,6 +41,8 @@ def test_once_ready_it_serves_each_name_its_certificate(tmp_path: Path) -> None:
             client.wrap_socket(plain, server_hostname="unknown.test")
         assert edge.stop() == 0
         assert "STOPPING=1" in edge.notified()[-1]
+        assert " worker 1 WARNING " not in edge.stderr
+        assert "nextlayer" not in edge.stderr
 
 
 def test_without_any_certificate_it_serves_a_self_signed_one_and_reports_it(tmp_path: Path) -> None:

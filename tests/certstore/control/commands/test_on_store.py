@@ -68,6 +68,40 @@ def test_an_installed_certificate_is_what_its_host_gets(writer: StoreWriter, sit
     assert result.served == Served(HOST, HOST, 1, issued.fingerprint, Reason.EXACT_NAME)
 
 
+def leaf_alone(issued: Issued) -> tuple[DroppedFile, ...]:
+    return (DroppedFile("leaf.pem", issued.privkey_pem + issued.cert_pem),)
+
+
+def test_a_leaf_without_its_chain_asks_for_force(writer: StoreWriter, site: str) -> None:
+    issued = CertificateAuthority("Elsewhere").issue(HOST)
+    refused = perform(writer, InstallRequest(site, leaf_alone(issued)))
+    assert refused.outcome is Outcome.REFUSED
+    (finding,) = refused.findings
+    assert (finding.code, finding.is_forcible) == ("missing_intermediate", True)
+    preview = writer.preview(site, leaf_alone(issued))
+    assert preview.forced is not None
+    assert perform(writer, InstallPreviewRequest(preview)).outcome is Outcome.REFUSED
+    forced = perform(writer, InstallRequest(site, leaf_alone(issued), force=True))
+    assert forced.outcome is Outcome.DONE
+    assert [problem.code for problem in forced.problems] == ["missing_intermediate"]
+
+
+@pytest.mark.parametrize("of", ["site", "main"])
+def test_a_leaf_without_its_chain_gets_that_of_an_earlier_version(writer: StoreWriter, site: str, of: str) -> None:
+    install(writer, site if of == "site" else "main", CA.issue(HOST, "mail.edge.test"))
+    result = perform(writer, InstallRequest(site, leaf_alone(issued := CA.issue(HOST))))
+    assert (result.outcome, result.fingerprint) == (Outcome.DONE, issued.fingerprint)
+    assert "is taken from an earlier version" in result.message
+    assert (writer.layout.live(site) / "fullchain.pem").read_bytes() == issued.fullchain_pem
+
+
+def test_a_leaf_without_its_chain_gets_nothing_from_another_site(writer: StoreWriter, site: str) -> None:
+    """Somebody else could have put a certificate of the same name and key there."""
+    perform(writer, AddSiteRequest("other.test", {"host": "other.test"}))
+    install(writer, "other.test", CA.issue("other.test"))
+    assert perform(writer, InstallRequest(site, leaf_alone(CA.issue(HOST)))).outcome is Outcome.REFUSED
+
+
 def test_a_refused_certificate_is_a_result_with_every_reason(writer: StoreWriter, site: str) -> None:
     before = install(writer, site, CA.issue(HOST))
     certificate, key = CA.issue(HOST).fullchain_pem, CA.issue(HOST).privkey_pem

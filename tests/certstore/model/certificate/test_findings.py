@@ -10,7 +10,13 @@ EXPIRED, EARLY, WRONG_NAME, CA_LEAF = (
 
 @pytest.mark.parametrize("code", Refusal)
 def test_only_what_a_person_may_know_better_is_forcible(code: Refusal) -> None:
-    expected = code in {Refusal.EXPIRED, Refusal.NOT_YET_VALID, Refusal.WRONG_NAME, Refusal.CLIENTS_REFUSE}
+    expected = code in {
+        Refusal.EXPIRED,
+        Refusal.NOT_YET_VALID,
+        Refusal.WRONG_NAME,
+        Refusal.CLIENTS_REFUSE,
+        Refusal.MISSING_INTERMEDIATE,
+    }
     assert refusal(code, "why") == Finding(code, "why", is_forcible=expected)
 
 
@@ -37,4 +43,5 @@ def test_every_forced_refusal_becomes_a_problem_of_its_own() -> None:
         Refusal.NOT_YET_VALID: Problem.NOT_YET_VALID,
         Refusal.WRONG_NAME: Problem.NAME_NOT_COVERED,
         Refusal.CLIENTS_REFUSE: Problem.CLIENTS_REFUSE,
+        Refusal.MISSING_INTERMEDIATE: Problem.MISSING_INTERMEDIATE,
     }

@@ -19,6 +19,7 @@ from certstore.store import site_settings
 from certstore.store.reader import Store
 from certstore.store.site_yaml import FoundSettings, read_site_file
 from certstore.store.unlocking import Effort
+from certstore.store.versions import read_live
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
@@ -293,19 +294,20 @@ def test_an_unfinished_drop_waits_and_is_taken_when_it_is_whole(tmp_path: Path, 
 
 def test_a_leaf_without_its_chain_waits_before_it_is_served(tmp_path: Path, ca: CertificateAuthority) -> None:
     old, new = ca.issue(SITE), ca.issue(SITE)
-    with writing(tmp_path) as writer:
+    with writing(tmp_path, settle=timedelta(hours=1)) as writer:
         drop_pair(writer, SITE, old)
         check_until_decided(writer, SITE)
         drop(writer, SITE, {"privkey.pem": new.privkey_pem, "fullchain.pem": new.cert_pem})
         check = writer.check(SITE)
         assert (check.result, check.again_in is not None) == (None, True)
         assert served(tmp_path, SITE) == old.fingerprint
-        # Nobody completes it: it was meant so, and the chain's absence is a problem of the version.
+    with writing(tmp_path) as writer:
+        # Nobody completes it: it was meant so, and the version before has the chain.
         check_until_decided(writer, SITE)
         assert served(tmp_path, SITE) == new.fingerprint
         version = writer.live_version(SITE)
         assert version is not None
-        assert [str(problem.code) for problem in version.problems] == ["missing_intermediate"]
+        assert [str(problem.code) for problem in version.problems] == ["chain_completed"]
 
 
 def test_a_drop_that_never_settles_is_reported(
@@ -455,9 +457,11 @@ def test_two_sites_that_declare_one_name_both_report_it(tmp_path: Path, ca: Cert
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Mail.Client-A.test", "nor a host name in lower-case"),
+        ("Mail.Client-A.test", "rename it to mail.client-a.test"),
         ("client-a", "has no site.yaml"),
-        ("Upper.test.pem", "nor a host name in lower-case"),
+        ("Upper.test.pem", "rename it to upper.test.pem"),
+        ("bücher.test.pem", "rename it to xn--bcher-kva.test.pem"),
+        ("no_host_name.pem", "rename it to the host name, as in mail.example.com"),
     ],
 )
 def test_what_can_not_be_a_site_is_logged_once(
@@ -553,3 +557,30 @@ def test_a_site_yaml_that_changes_with_every_look_ends_the_check(
 
         monkeypatch.setattr("certstore.store.writer.read_settings", meanwhile_changed)
         assert writer.check(SITE).again_in is not None
+
+
+def test_a_dropped_leaf_without_its_chain_gets_that_of_an_earlier_version(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    with writing(tmp_path) as writer:
+        folder = drop_pair(writer, SITE, ca.issue(SITE))
+        check_until_decided(writer, SITE)
+        renewed = ca.issue(SITE)
+        (folder / "privkey.pem").write_bytes(renewed.privkey_pem)
+        (folder / "fullchain.pem").write_bytes(renewed.cert_pem)
+        check_until_decided(writer, SITE)
+        assert (writer.layout.live(SITE) / "fullchain.pem").read_bytes() == renewed.fullchain_pem
+        assert "missing_intermediate" not in problem_codes(writer, SITE)
+
+
+def test_a_dropped_leaf_whose_chain_nobody_has_is_served_with_a_problem(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    """Nobody is there who could be asked."""
+    issued = ca.issue(SITE)
+    with writing(tmp_path) as writer:
+        drop(writer, SITE, {"leaf.pem": issued.privkey_pem + issued.cert_pem})
+        check_until_decided(writer, SITE)
+        live = read_live(writer.layout, SITE)
+    assert live is not None
+    assert [problem.code for problem in live.problems] == ["missing_intermediate"]
