@@ -31,7 +31,12 @@ http {{
     default_type application/octet-stream;
     client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
     uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}/root; }}
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        root {folder}/root;
+        location /upload {{ alias {folder}/uploads/; dav_methods PUT; create_full_put_path on; }}
+    }}
 }}
 """
 

@@ -11,7 +11,6 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from edge_addon.http import responses
-from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
 from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
@@ -22,6 +21,7 @@ from edge_addon.http.responses import Answer
 from edge_addon.http.websocket_key import is_accepted
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
 from edge_addon.relay.http2.send_queue import SendQueue
+from edge_addon.relay.http2.upload import Credit, Upload
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
@@ -57,7 +57,7 @@ class _Stage(Enum):
 ASKED, ANSWERED, ENDING, OVER = _Stage  # used some ten times for each request: class attributes would cost 30 ns each
 
 
-class Frames(Protocol):
+class Frames(Credit, Protocol):
     """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
 
     logins: ClientLogins
@@ -71,9 +71,6 @@ class Frames(Protocol):
         """Send what the windows take, and return how much. With `is_end` the stream ends once all has gone."""
 
     def reset(self, stream_id: int, code: int) -> None: ...
-
-    def acknowledge(self, stream_id: int, size: int) -> None:
-        """Let the client send so many bytes more."""
 
     def queue_changed(self, difference: int) -> None:
         """Note that so many bytes more, or fewer, wait for the client's windows."""
@@ -101,29 +98,30 @@ class Stream:
     _report: Report
     stream_id: int
     _head: RequestHead
-    _body_left: int
     timer: Timer
     """Lent by the connection, which takes it back when the stream ends."""
     _is_request_complete: bool
     _: KW_ONLY
     _early: bytearray | None = None
     _exchange: RequestExchange | None = None
-    _is_body_paused: bool = False
     _is_stalling: bool = False
     """Bytes wait for the client's window, or for its connection."""
     _outcome: str | None = None
     _queue: SendQueue = field(init=False)
-    _rate: BodyRate = field(default_factory=BodyRate)
     _stage: _Stage = ASKED
     _trailers: bytes = b""
     _tunnel: Tunnel | None = None
-    _unacknowledged: int = 0
+    _upload: Upload | None = None
+    """The body, if there is one."""
     _upstream: str | None = None
     _websocket_key: bytes = b""
     """The key of a WebSocket while the upstream has not agreed."""
 
     def __post_init__(self) -> None:
         self._queue = SendQueue(self._frames.queue_changed)
+        if not self._is_request_complete:
+            length = CHUNKED if self._head.is_upgrade else self._head.length
+            self._upload = Upload(self._frames, self.stream_id, length)
 
     @property
     def logins(self) -> ClientLogins:
@@ -158,7 +156,9 @@ class Stream:
 
     def body(self, data: bytes, flow_size: int) -> None:
         """Send more of the request's body; its window opens again when the upstream keeps up."""
-        self._unacknowledged += flow_size
+        upload = self._upload
+        assert upload is not None  # noqa: S101  a request that is complete gets no body
+        is_within = upload.received(len(data), flow_size)
         self._report.bytes_in += len(data)
         if self._tunnel is not None:
             self._tunnel.client_data(data)
@@ -172,36 +172,32 @@ class Stream:
                 self._frames.reset(self.stream_id, ENHANCE_YOUR_CALM)
                 self._abandon(EARLY_DATA)
             return
-        elif self._takes_length(len(data)) and self._exchange is not None and data:
+        elif not is_within:
+            self.refuse(Cause.BAD_LENGTH)  # beyond the Content-Length, a request is malformed (RFC 9113 §8.1.1)
+            return
+        elif self._exchange is not None and data:
             self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
-        self._acknowledge()
-        waits_for_upstream = self._is_body_paused or self._stage is not ASKED
-        if waits_for_upstream or self._rate.has_stepped(self._report.bytes_in):
+        upload.taken()
+        waits_for_upstream = upload.is_paused or self._stage is not ASKED
+        if waits_for_upstream or upload.rate.has_stepped(self._report.bytes_in):
             self._progress()
 
     def body_ended(self, trailers: list[bytes]) -> None:
         """Complete the request."""
         self._is_request_complete = True
+        upload = self._upload
+        if upload is not None:
+            upload.complete()
         if self._tunnel is not None:
             self._tunnel.client_ended()
         elif self._exchange is not None and not self._websocket_key:
             if self._head.length == CHUNKED:
                 self._exchange.send(encode_last_chunk(trailers))
-            elif self._body_left:
+            elif upload is not None and upload.is_short:
                 self.refuse(Cause.BAD_LENGTH)
                 return
             self._exchange.finish()
             self._progress()
-
-    def _takes_length(self, size: int) -> bool:
-        """Whether DATA stays within the Content-Length; beyond, the request is malformed (RFC 9113 §8.1.1)."""
-        if self._head.length == CHUNKED:
-            return True
-        self._body_left -= size
-        if self._body_left >= 0:
-            return True
-        self.refuse(Cause.BAD_LENGTH)
-        return False
 
     def refuse(self, cause: str) -> None:
         """Reset a request whose body is malformed: the upstream sees it break off, never end."""
@@ -232,6 +228,11 @@ class Stream:
         """Send what the client's window takes now."""
         if self._is_stalling and self._stage is not OVER:
             self._send_queue()
+
+    def make_room(self) -> None:
+        """Let other uploads of the connection go on, if this one stands still."""
+        if self._upload is not None:
+            self._upload.borrow()
 
     def read_on(self) -> None:
         """Go on after a pause of all streams of the connection."""
@@ -290,7 +291,8 @@ class Stream:
         self._tunnel.start(rest, early)
         if self._is_request_complete and self._tunnel is not None:
             self._tunnel.client_ended()
-        self._acknowledge()
+        if self._upload is not None:
+            self._upload.taken()
 
     def exchange_failed(self, status: int, cause: str) -> None:
         self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
@@ -302,13 +304,16 @@ class Stream:
         self._send_answer(responses.page(status, cause), cause)
 
     def pause_body(self) -> None:
-        self._is_body_paused = True
+        if self._upload is not None:
+            self._upload.pause()
         self._progress()  # from now on it is the upstream that is late
 
     def resume_body(self) -> None:
-        self._is_body_paused = False
+        if self._upload is not None:
+            self._upload.resume()
         if self._stage is not OVER:
-            self._acknowledge()
+            if self._upload is not None:
+                self._upload.taken()
             self._progress()
 
     # The tunnel's client side.
@@ -399,11 +404,6 @@ class Stream:
             self._frames.hold_early(-len(early))
         return early
 
-    def _acknowledge(self) -> None:
-        if self._unacknowledged and not self._is_body_paused:
-            size, self._unacknowledged = self._unacknowledged, 0
-            self._frames.acknowledge(self.stream_id, size)
-
     # Ends and deadlines.
 
     def _progress(self) -> None:
@@ -411,7 +411,11 @@ class Stream:
             return
         if self._websocket_key and self._stage is ASKED:
             self.timer.set(min(UPGRADE_SECONDS, self._plane.settings.limits.idle_seconds), self._timed_out)
-        elif self._is_request_complete or self._is_body_paused or self._stage is not ASKED:
+        elif (
+            self._is_request_complete
+            or self._stage is not ASKED
+            or (self._upload is not None and self._upload.is_paused)
+        ):
             self.timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
         else:
             self.timer.set(STALL_SECONDS, self._stalled)
@@ -451,7 +455,6 @@ class Stream:
         self._exchange = None
         self._take_early()
         self._queue.drop()
-        if self._unacknowledged:
-            size, self._unacknowledged = self._unacknowledged, 0
-            self._frames.acknowledge(self.stream_id, size)
+        if self._upload is not None:
+            self._upload.close()
         self._frames.stream_ended(self, is_whole=is_whole)
