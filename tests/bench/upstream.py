@@ -1,4 +1,4 @@
-"""The web server behind every measured server: nginx on loopback with pages of 1 KB to 100 MB, and a folder for uploads."""
+"""The web server behind every measured server: nginx on loopback, with pages of 1 KB to 100 MB and room for uploads."""
 
 from __future__ import annotations
 
