@@ -119,7 +119,7 @@ http://127.0.0.1:{port} {{
         header_up Host {upstream}
         transport http {{
             tls_trusted_ca_certs {ca_file}
-            versions {version}
+            versions 2
         }}
     }}
 }}
@@ -130,7 +130,7 @@ def _caddy(transfer: Transfer) -> None:
     """A Caddy in front of the server, which it reaches over HTTP/2."""
     caddy, port = require_peer("caddy"), free_port()
     upstream, _, path = transfer.url.removeprefix("https://").partition("/")
-    text = _CADDYFILE.format(port=port, upstream=upstream, ca_file=transfer.ca_file, version="2")
+    text = _CADDYFILE.format(port=port, upstream=upstream, ca_file=transfer.ca_file)
     config = transfer.folder / "Caddyfile"
     config.write_text(text)
     with serving(port, caddy, "run", "--adapter", "caddyfile", "--config", config, folder=transfer.folder):
