@@ -6,6 +6,7 @@ the connection's window so that the other streams can go on. Knows nothing of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from edge_addon.http.body_rate import BodyRate
@@ -17,9 +18,6 @@ BORROWED_AT_A_TIME: Final = 16 * 1024
 
 class Credit(Protocol):
     """What an upload asks of its connection. Sizes in bytes; the client learns of a larger window when it is time."""
-
-    def now(self) -> float:
-        """The time in seconds."""
 
     def window(self, stream_id: int) -> Window:
         """The window of a stream whose body has not ended."""
@@ -41,16 +39,18 @@ class Upload:
     """From the head to the end of the body; a request without a body has none."""
 
     __slots__ = (
-        "_borrowed", "_credit", "_held", "_is_complete", "_lent", "_pace", "_stream_id", "_taken", "_window",
+        "_borrowed", "_credit", "_held", "_is_complete", "_lent", "_now", "_pace", "_stream_id", "_taken", "_window",
         "is_paused", "rate",
     )  # fmt: skip
 
-    def __init__(self, credit: Credit, stream_id: int, length: int) -> None:
+    def __init__(self, credit: Credit, now: Callable[[], float], stream_id: int, length: int) -> None:
+        """`now`: the time in seconds."""
         self._credit = credit
+        self._now = now
         self._stream_id = stream_id
         self._window = window = credit.window(stream_id)
         window.rest = UNKNOWN if length == CHUNKED else length
-        self._pace = Pace(credit.now())
+        self._pace = Pace(now())
         self._held = self._taken = 0
         self._borrowed = 0
         """What the connection's window has got for bytes that are held here."""
@@ -98,12 +98,14 @@ class Upload:
         """Wait: the upstream does not keep up."""
         if not self.is_paused:
             self.is_paused = True
-            self._pace.pause(self._credit.now())
+            self._pace.pause(self._now())
 
     def resume(self) -> None:
+        """Acknowledge what has waited."""
         if self.is_paused:
             self.is_paused = False
-            self._pace.resume(self._credit.now())
+            self._pace.resume(self._now())
+        self.taken()
 
     def borrow(self) -> None:
         """While the upstream is full, don't take the connection's window from the other streams."""
@@ -122,7 +124,7 @@ class Upload:
         self._taken = 0
         window = self._window
         size = window.max_window_size
-        match self._pace.next_window(self._credit.now()):
+        match self._pace.next_window(self._now()):
             case Verdict.GROW if size < LARGEST_STREAM_WINDOW and window.rest > window.current_window_size:
                 if self._credit.lend(size):
                     self._lent += size

@@ -37,6 +37,8 @@ from edge_addon.upstream.bounds import Share
 
 CLOSED_STREAMS: Final = 128
 """How many reset streams are remembered, to tell a frame that was on its way from a wrong one."""
+MAX_UNSENT: Final = 128 * 1024
+"""Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
 _RESETS = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
 _WRITABLE = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE))
 

@@ -37,7 +37,7 @@ class Line:
     def open(self, length: int) -> Upload:
         number = len(self.windows)
         self.windows[number] = Window(STREAM_WINDOW)
-        upload = Upload(self, number, length)
+        upload = Upload(self, self.now, number, length)
         self.uploads.append(upload)
         if self.inbound.is_low:
             for each in self.uploads:
