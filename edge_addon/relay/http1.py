@@ -8,69 +8,40 @@ framed anew and move only as fast as the slower side. A request creates no task,
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from certstore.model.settings.models import Limits
 from edge_addon.http import responses
 from edge_addon.http.body_rate import BodyRate
-from edge_addon.http.chunks import encode_chunk, encode_last_chunk
 from edge_addon.http.framing import RequestHead, ResponseHead
 from edge_addon.http.head_reader import HeadReader
 from edge_addon.http.limits import FRESH_SECONDS, HALF_CLOSED_SECONDS, PIPELINED_BYTES, STALL_SECONDS, UPGRADE_SECONDS
-from edge_addon.http.reframing import bare_head, request_bytes, response_bytes
+from edge_addon.http.reframing import bare_head, request_bytes
 from edge_addon.http.refusal import BadMessage
 from edge_addon.http.request_body import RequestBody
 from edge_addon.http.websocket_key import is_accepted, key_of
 from edge_addon.relay.admission import Admission
+from edge_addon.relay.http1_responses import Http1Responses, Phase
 from edge_addon.relay.read_pause import ReadPause, Reason
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
-from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
 from edge_addon.upstream.bounds import AddressUsage
 from edge_addon.upstream.connection import UpgradedConnection
-from edge_addon.upstream.interfaces import RequestExchange
 from edge_addon.upstream.login import ClientLogins
-
-if TYPE_CHECKING:
-    from edge_addon.plane.data_plane import DataPlane
-
-
-class _Phase(Enum):
-    HEAD = auto()  # between requests, or in the middle of a head
-    BODY = auto()  # reading a request's body; its response may have begun
-    WAIT = auto()  # the request is complete, its response is not
-    TUNNEL = auto()
-    CLOSED = auto()
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Http1Session:
+class Http1Session(Http1Responses):
     """HTTP/1 on one client connection: the channel's `Session`, the `ExchangeClient` of the current exchange."""
 
-    _channel: Channel
-    _plane: DataPlane
     _: KW_ONLY
     logins: ClientLogins = field(init=False)
     usage: AddressUsage = field(init=False)
-    _admission: Admission = field(init=False)
     _body: RequestBody | None = None
-    _buffer: bytes | bytearray = b""
-    """What waits until the answer before it is complete."""
-    _exchange: RequestExchange | None = None
-    _has_answered: bool = False
     _heads: HeadReader = field(init=False)
-    _is_chunked: bool = False
-    _is_closing: bool = False
-    _is_draining: bool = False
-    _is_eof: bool = False
-    _is_write_paused: bool = False
     _limits: Limits = field(init=False)
-    _phase: _Phase = _Phase.HEAD
     _rate: BodyRate = field(init=False)
     _read_pause: ReadPause = field(init=False)
-    _report: Report = field(init=False)
     _timer: Timer = field(init=False)
     _tunnel: Tunnel | None = None
 
@@ -89,27 +60,27 @@ class Http1Session:
 
     @property
     def is_idle(self) -> bool:
-        is_between = self._phase is _Phase.HEAD and not self._buffer and not self._heads.is_partial
-        return is_between or self._phase is _Phase.CLOSED
+        is_between = self._phase is Phase.HEAD and not self._buffer and not self._heads.is_partial
+        return is_between or self._phase is Phase.CLOSED
 
     @property
     def idle_since(self) -> float | None:
-        if not self.is_idle or self._phase is _Phase.CLOSED or self._is_write_paused:
+        if not self.is_idle or self._phase is Phase.CLOSED or self._is_write_paused:
             return None
         return self._timer.due - (self._limits.idle_seconds if self._report.status else self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _Phase.HEAD:
+        if phase is Phase.HEAD:
             if not self._buffer:
                 self._read_requests(data)
             elif self._is_write_paused:
                 self._keep(_joined(self._buffer, data))
             else:
                 self._read_requests(bytes(self._buffer) + data)
-        elif phase is _Phase.BODY:
+        elif phase is Phase.BODY:
             self._read_more_body(data)
-        elif phase is _Phase.WAIT:
+        elif phase is Phase.WAIT:
             self._keep(_joined(self._buffer, data) if self._buffer else data)
         elif self._tunnel is not None:
             self._tunnel.client_data(data)
@@ -117,11 +88,11 @@ class Http1Session:
     def eof_received(self) -> None:
         """Answer a half-closed client, but soon: nearly always it has gone."""
         self._is_eof = True
-        if self._phase is _Phase.HEAD and not self._is_write_paused:
+        if self._phase is Phase.HEAD and not self._is_write_paused:
             self._close()
-        elif self._phase is _Phase.BODY:
+        elif self._phase is Phase.BODY:
             self._end_early("client_gone")
-        elif self._phase is _Phase.WAIT:
+        elif self._phase is Phase.WAIT:
             self._progress()
         elif self._tunnel is not None:
             self._tunnel.client_ended()
@@ -134,7 +105,7 @@ class Http1Session:
             self._exchange.cancel()
             self._plane.count("client_gone")
             self._log("client_gone")
-        self._phase = _Phase.CLOSED
+        self._phase = Phase.CLOSED
         self._exchange = None
         self.logins.close()
         self._admission.gone()
@@ -146,7 +117,7 @@ class Http1Session:
             return
         if self._exchange is not None:
             self._exchange.pause_reading()
-        if self._phase is not _Phase.CLOSED:
+        if self._phase is not Phase.CLOSED:
             self._progress()
 
     def resume_writing(self) -> None:
@@ -156,9 +127,9 @@ class Http1Session:
             return
         if self._exchange is not None:
             self._exchange.resume_reading()
-        if self._phase is not _Phase.CLOSED:
+        if self._phase is not Phase.CLOSED:
             self._progress()
-        if self._phase is _Phase.HEAD:
+        if self._phase is Phase.HEAD:
             self._next()
 
     def tls_established(self) -> None:
@@ -176,13 +147,13 @@ class Http1Session:
     def login_ended(self) -> None:
         """End with the upstream connection that the client's login belonged to (`upstream.login`)."""
         self._is_draining = True
-        if self._phase is _Phase.HEAD and not self._is_write_paused:
+        if self._phase is Phase.HEAD and not self._is_write_paused:
             self._close()
 
     def _read_requests(self, data: bytes) -> None:
         """Read requests until one is under way or the rest is incomplete."""
         has_begun = self._heads.is_partial or bool(self._buffer)
-        while data and self._phase is _Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
+        while data and self._phase is Phase.HEAD and not self._is_write_paused:  # answers of our own would pile up
             try:
                 head, data = self._heads.read(data)
                 if head is not None:
@@ -195,7 +166,7 @@ class Http1Session:
                 # A head has this long from its first byte, even if it trickles in.
                 self._timer.set(self._limits.head_seconds, self._request_timed_out)
             break
-        if self._phase is not _Phase.CLOSED:
+        if self._phase is not Phase.CLOSED:
             self._keep(data)
 
     def _begin(self, head: RequestHead, rest: bytes) -> bytes:
@@ -212,7 +183,7 @@ class Http1Session:
             self._body, self._rate = RequestBody(head.length), BodyRate(head.method)
             body, left = self._body.read(rest)
             rest, is_complete = left or b"", left is not None
-        self._phase = _Phase.WAIT if is_complete else _Phase.BODY
+        self._phase = Phase.WAIT if is_complete else Phase.BODY
         self._exchange = exchange = self._admission.exchange(
             self, verdict, head.method, self._admission.response_fields, asks_upgrade=head.is_upgrade
         )
@@ -235,7 +206,7 @@ class Http1Session:
         if body:
             exchange.send(body)
         if rest is not None:
-            self._phase = _Phase.WAIT
+            self._phase = Phase.WAIT
             exchange.finish()
             self._keep(rest)
         elif not (self._read_pause.is_paused or self._has_answered or self._rate.has_stepped(self._body.size)):
@@ -245,7 +216,7 @@ class Http1Session:
     def _keep(self, data: bytes | bytearray) -> None:
         """Keep bytes that can't be read yet; stop reading from a client that sends too far ahead."""
         self._buffer = data
-        if len(data) > PIPELINED_BYTES and (self._phase is _Phase.WAIT or self._is_write_paused):
+        if len(data) > PIPELINED_BYTES and (self._phase is Phase.WAIT or self._is_write_paused):
             self._read_pause.add(Reason.PIPELINE)
 
     # Answers of the edge itself.
@@ -275,66 +246,7 @@ class Http1Session:
         self._log(error.cause)
         self._close()
 
-    def _write_answer(self, answer: responses.Answer, *, is_last: bool) -> None:
-        """Write an answer; after one with `is_last` the caller closes the connection."""
-        head = self._report.head
-        connection = b"close" if is_last else None if head is not None and head.minor else b"keep-alive"
-        is_head = head is not None and head.method == b"HEAD"
-        self._report.answered(answer.status)
-        self._report.bytes_out = 0 if is_head else len(answer.body)
-        self._has_answered = True
-        self._channel.write(
-            responses.encode_answer(
-                answer, self._plane.clock(), self._admission.own_fields, is_head=is_head, connection=connection
-            ),
-            more=is_last,
-        )
-
-    # Responses: called by the exchange.
-
-    def informational(self, head: ResponseHead) -> None:
-        """Pass on 1xx to HTTP/1.1 clients, and 100 only to one that waits for it."""
-        request = self._report.head
-        assert request is not None  # noqa: S101
-        if request.minor and (head.status != 100 or request.expects_continue):
-            self._channel.write(bare_head(head))
-        self._progress()
-
-    def response_started(self, head: ResponseHead, body: bytes, *, is_complete: bool) -> None:
-        request = self._report.head
-        assert request is not None  # noqa: S101
-        is_last = (
-            not request.keep_alive
-            or self._phase is _Phase.BODY  # the rest of the body may never come
-            or self._is_draining
-            or (self._is_eof and not self._buffer)
-        )
-        self._report.answered(head.status)
-        self._report.bytes_out = len(body)
-        self._has_answered = True
-        data, self._is_chunked, self._is_closing = response_bytes(
-            head, body, request.minor, self._admission.own_fields, is_complete=is_complete, is_last=is_last
-        )
-        self._channel.write(data, more=is_complete and self._is_closing)
-        if is_complete:
-            self._finish()
-            return
-        if self._is_write_paused and self._exchange is not None:
-            self._exchange.pause_reading()
-        self._progress()
-
-    def response_data(self, data: bytes) -> None:
-        self._report.bytes_out += len(data)
-        self._channel.write(encode_chunk(data) if self._is_chunked else data)
-        self._progress()
-
-    def response_ended(self, data: bytes, trailers: list[bytes]) -> None:
-        self._report.bytes_out += len(data)
-        if self._is_chunked:
-            data = encode_chunk(data) + encode_last_chunk(trailers)
-        if data:
-            self._channel.write(data, more=self._is_closing)
-        self._finish()
+    # Called by the exchange; the rest of it by `Http1Responses`.
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         request = self._report.head
@@ -344,7 +256,7 @@ class Http1Session:
             connection.tunnel_ended()
             self.exchange_failed(502, "upstream_bad_upgrade")
             return
-        self._phase = _Phase.TUNNEL
+        self._phase = Phase.TUNNEL
         self._report.answered(head.status)
         self._has_answered = True
         own = [field.line for field in self._admission.own_fields]
@@ -367,18 +279,18 @@ class Http1Session:
             return
         request = self._report.head
         assert request is not None  # noqa: S101
-        self._is_closing = not request.keep_alive or self._phase is _Phase.BODY or self._is_draining
+        self._is_closing = not request.keep_alive or self._phase is Phase.BODY or self._is_draining
         self._write_answer(responses.page(status, cause), is_last=self._is_closing)
         self._finish(cause)
 
     def pause_body(self) -> None:
         self._read_pause.add(Reason.UPSTREAM)
-        if self._phase is _Phase.BODY:
+        if self._phase is Phase.BODY:
             self._progress()  # from now on it is the upstream that is late
 
     def resume_body(self) -> None:
         self._read_pause.remove(Reason.UPSTREAM)
-        if self._phase is _Phase.BODY:
+        if self._phase is Phase.BODY:
             self._progress()
 
     def _finish(self, outcome: str | None = None) -> None:
@@ -388,7 +300,7 @@ class Http1Session:
         if self._is_closing or (self._is_draining and not self._buffer):
             self._close()
             return
-        self._phase = _Phase.HEAD
+        self._phase = Phase.HEAD
         self._read_pause.remove(Reason.UPSTREAM)
         self._progress()
         if self._buffer or self._read_pause.is_paused or self._is_eof:
@@ -398,7 +310,7 @@ class Http1Session:
         """Go on with the bytes that wait, to their end even if the client has closed its side."""
         data, self._buffer = bytes(self._buffer), b""
         self._read_requests(data)
-        if self._phase is _Phase.HEAD and self._is_eof and not self._is_write_paused:
+        if self._phase is Phase.HEAD and self._is_eof and not self._is_write_paused:
             self._close()
         elif len(self._buffer) <= PIPELINED_BYTES:
             self._read_pause.remove(Reason.PIPELINE)
@@ -411,7 +323,7 @@ class Http1Session:
         self._close(is_cut=is_cut)
 
     def _close(self, *, is_cut: bool = False) -> None:
-        self._phase = _Phase.CLOSED
+        self._phase = Phase.CLOSED
         self._exchange = None
         self._buffer = b""
         self._heads.drop()
@@ -423,7 +335,7 @@ class Http1Session:
         if tunnel is not None:
             self._report.bytes_in, self._report.bytes_out = tunnel.bytes_in, tunnel.bytes_out
         self._log(None if outcome == "done" else outcome)
-        self._phase = _Phase.CLOSED
+        self._phase = Phase.CLOSED
         self._exchange = None
 
     def _log(self, outcome: str | None) -> None:
@@ -436,9 +348,9 @@ class Http1Session:
         """Set the deadline for the next step, after something has moved."""
         if self._is_write_paused:
             self._timer.set(STALL_SECONDS, self._client_stalled)
-        elif self._phase is _Phase.HEAD:
+        elif self._phase is Phase.HEAD:
             self._timer.set(self._limits.idle_seconds, self._close)
-        elif self._phase is _Phase.BODY:
+        elif self._phase is Phase.BODY:
             # While the upstream takes no body, the client is not read from, and the edge can't notice that it has gone.
             late = (
                 self._upstream_timed_out
@@ -453,8 +365,8 @@ class Http1Session:
 
     def _request_timed_out(self) -> None:
         """End a connection whose client is too slow with a head or a body."""
-        cause = "request_head_timed_out" if self._phase is _Phase.HEAD else "request_body_timed_out"
-        if self._phase is _Phase.HEAD:
+        cause = "request_head_timed_out" if self._phase is Phase.HEAD else "request_body_timed_out"
+        if self._phase is Phase.HEAD:
             self._report.begin(None)
         self._plane.count(cause)
         self._write_answer(responses.page(408, cause), is_last=True)
@@ -467,7 +379,7 @@ class Http1Session:
 
     def _client_stalled(self) -> None:
         self._plane.count("client_stalled")
-        if self._phase is _Phase.HEAD:
+        if self._phase is Phase.HEAD:
             self._close(is_cut=True)  # everything has been answered and logged
         else:
             self._end_early("client_stalled", is_cut=True)

@@ -19,6 +19,11 @@ LINE_LENGTH: Final = 100
 LINE_SECONDS: Final = 5.0
 
 
+UPLOADS: Final = 64 * 1024 * 1024
+"""What a worker lends to uploads beyond the window that each connection has: 16 at full speed over long lines."""
+UPLOADS_PER_ADDRESS: Final = 16 * 1024 * 1024
+
+
 class Exceeded(StrEnum):
     """The bound that is reached, as counters and the access log name it."""
 
@@ -62,11 +67,21 @@ class IdleHolder(Protocol):
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Share:
+    """Bytes that are lent to uploads, `most` of them at a time. `cause` is counted when they do not suffice."""
+
+    most: int
+    cause: str
+    lent: int = 0
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class AddressUsage:
     """What the clients of one address have in use, over all pools of the worker."""
 
     active: int = 0
     waiting: Line = field(default_factory=dict)
+    uploads: Share = field(default_factory=lambda: Share(UPLOADS_PER_ADDRESS, "upload_memory_per_address_exceeded"))
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -84,6 +99,7 @@ class Bounds:
     holders: list[IdleHolder] = field(default_factory=list)
     waiting: Line = field(default_factory=dict)
     """Requests to any pool that wait for a file."""
+    uploads: Share = field(default_factory=lambda: Share(UPLOADS, "upload_memory_exceeded"))
 
     @classmethod
     def of(cls, limits: Limits, files: int) -> Bounds:

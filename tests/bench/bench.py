@@ -35,6 +35,8 @@ class Size:
     held_connections: int = 200
     start_seconds: float = 120.0
     """A start that takes longer is given up and reported."""
+    line_delays: tuple[int, ...] = ()
+    """Milliseconds; none: all of them."""
     warms_up: bool = True
     is_brief: bool = False
 
@@ -42,8 +44,9 @@ class Size:
 FULL = Size("full", 5, 3, (1_000, 10_000), (1_000,), (1, 1_000, 10_000, 50_000), 3, 9, 1_000, start_seconds=180.0)
 QUICK = Size("quick", 2, 1, (1_000, 10_000), (1_000,), (1, 10_000), 1, 3, 300, is_brief=True)
 TINY = Size(
-    "tiny", 1, 1, (20,), (20,), (1, 3), 1, 1, 10, large_bodies=1, held_connections=5, start_seconds=60.0, warms_up=False
-)
+    "tiny", 1, 1, (20,), (20,), (1, 3), 1, 1, 10, large_bodies=1, held_connections=5, start_seconds=60.0,
+    warms_up=False, line_delays=(20,),
+)  # fmt: skip
 
 
 @dataclass(slots=True)

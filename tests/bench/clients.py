@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.bench.material import MAIN_HOST
 from tests.bench.programs import find
@@ -89,10 +90,21 @@ def wrk(port: int, path: str, seconds: float, *, connections: int = 16) -> Load:
     return Load(int(found[1]), float(found[2]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[3]])
 
 
-def h2load(port: int, path: str, requests: int, *, http1: bool = False, connections: int = 4, streams: int = 1) -> Load:
-    """This many GETs, over HTTP/2 unless `http1`."""
+def h2load(
+    port: int,
+    path: str,
+    requests: int,
+    *,
+    http1: bool = False,
+    connections: int = 4,
+    streams: int = 1,
+    upload: Path | None = None,
+) -> Load:
+    """This many GETs, or PUTs of a file, over HTTP/2 unless `http1`."""
     connections = min(connections, requests)
     command = [find("h2load"), f"-n{requests}", f"-c{connections}", f"-m{streams}", *(["--h1"] if http1 else [])]
+    if upload is not None:
+        command += ["-d", str(upload), "-H", ":method: PUT"]
     command += [f"--connect-to=127.0.0.1:{port}", f"https://{MAIN_HOST}{path}"]
     (output,) = _run_all([command], 60 + TIMEOUT_SECONDS)
     protocol = re.search(r"Application protocol: (\S+)", output)
@@ -138,22 +150,27 @@ def _run_all(commands: Sequence[Sequence[str]], seconds: float) -> list[str]:
 # One connection, with a name.
 
 
-def _client_context() -> ssl.SSLContext:
+def _client_context(protocols: Sequence[str] = ()) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the fingerprint shows which certificate it is
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     return context
 
 
 _CONTEXT = _client_context()
 
 
-def connect(port: int, name: str | None, *, seconds: float = TIMEOUT_SECONDS) -> ssl.SSLSocket:
-    """A TLS connection with this name as SNI. Raises OSError."""
+def connect(
+    port: int, name: str | None, *, seconds: float = TIMEOUT_SECONDS, protocols: Sequence[str] = ()
+) -> ssl.SSLSocket:
+    """A TLS connection with this name as SNI, and these protocols as ALPN. Raises OSError."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=seconds)
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _CONTEXT.wrap_socket(plain, server_hostname=name)
+        context = _client_context(protocols) if protocols else _CONTEXT
+        return context.wrap_socket(plain, server_hostname=name)
     except BaseException:
         plain.close()
         raise

@@ -26,6 +26,10 @@ class Figure:
         """The same figure with this many sites."""
         return Figure(f"{self.key}@{size}", self.title, self.unit, self.digits, self.is_count)
 
+    def over_line(self, delay: int) -> Figure:
+        """The same figure with a round trip of so many milliseconds."""
+        return Figure(f"{self.key}@{delay}ms", f"{self.title}, {delay} ms", self.unit, self.digits, self.is_count)
+
 
 HANDSHAKE = Figure("handshake", "full handshake", "µs CPU")
 HANDSHAKE_GET = Figure("handshake_get", "full handshake and one GET", "µs CPU")
@@ -35,6 +39,13 @@ KEEP_ALIVE = Figure("keep_alive", "GET on a kept connection", "µs CPU")
 HTTP2 = Figure("http2", "GET over HTTP/2", "µs CPU")
 MEGABYTE = Figure("megabyte", "body of 1 MB", "µs CPU")
 LARGE = Figure("large", "body of 100 MB", "ms CPU", 1)
+LINE_MEGABYTES = 60
+LINE_DELAYS = (20, 60, 150)
+"""Round trips in milliseconds."""
+LINE_UPLOAD = Figure("line_upload", f"upload of {LINE_MEGABYTES} MB over HTTP/2", "s", 2)
+LINE_DOWNLOAD = Figure("line_download", f"download of {LINE_MEGABYTES} MB over HTTP/2", "s", 2)
+LINE_EAGER = Figure("line_eager", "the same, each frame acknowledged at once as by Go's client", "s", 2)
+LINES = (LINE_UPLOAD, LINE_DOWNLOAD, LINE_EAGER)
 PER_OPERATION = (HANDSHAKE, HANDSHAKE_GET, RESUMED, RESUMED_GET, KEEP_ALIVE, HTTP2, MEGABYTE, LARGE)
 
 IDLE = Figure("idle", "memory per idle TLS connection", "KB", 1)

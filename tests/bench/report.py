@@ -9,6 +9,8 @@ from typing import Any
 from tests.bench.figures import (
     EDGE,
     IDLE,
+    LINE_DELAYS,
+    LINES,
     PER_OPERATION,
     PER_STORE,
     SPEEDUP_HANDSHAKE,
@@ -44,11 +46,13 @@ class Table:
 
 
 def tables(results: Results, peers: Sequence[str]) -> list[Table]:
-    """One table for operations, one for memory and workers, one per size of store. Empty tables are left out."""
+    """Tables for operations, long lines, memory, workers, and each size of store. Empty ones are left out."""
     idle = [figure for key, figure in results.figures.items() if key.startswith(f"{IDLE.key}@")]
+    lines = [figure.over_line(delay) for figure in LINES for delay in LINE_DELAYS]
     sizes = sorted({int(key.partition("@")[2]) for key in results.figures if key.partition("@")[0] in _STORE_KEYS})
     made = [
         _table("CPU time per operation, one worker each", results, peers, PER_OPERATION),
+        _table("One large body, by the round trip of the line", results, peers, lines),
         _table("Idle connections", results, peers, idle, sized=True),
         _table("A second worker", results, (EDGE, "nginx"), (SPEEDUP_HANDSHAKE, SPEEDUP_KEEP_ALIVE)),
         *(

@@ -16,6 +16,7 @@ from tests.bench.figures import (
     IDLE,
     KEEP_ALIVE,
     LARGE,
+    LINES,
     LOST,
     MEGABYTE,
     RANDOM_NAMES,
@@ -54,6 +55,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         ("handshakes", (HANDSHAKE, HANDSHAKE_GET, RESUMED, RESUMED_GET)),
         ("requests", (KEEP_ALIVE, HTTP2)),
         ("bodies", (MEGABYTE, LARGE)),
+        ("lines", tuple(figure.over_line(20) for figure in LINES)),
     ],
 )
 def test_a_measurement_gives_a_figure_for_every_server(bench: Bench, measurement: str, figures: tuple) -> None:  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""The web server behind every measured server: nginx on loopback with a small page, 1 MB and 100 MB."""
+"""The web server behind every measured server: nginx on loopback, with pages of 1 KB to 100 MB and room for uploads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.bench.figures import LINE_MEGABYTES
 from tests.bench.programs import find
 from tests.deadlines import wait_for
 from tests.ports import free_port
 
-SMALL, MEGABYTE, LARGE = "/small", "/1m", "/100m"
+SMALL, MEGABYTE, LARGE, LINE = "/small", "/1m", "/100m", "/60m"
+UPLOAD = "/uploads/file"
 SMALL_BYTES = 1024
 LARGE_MEGABYTES = 100
 
@@ -31,7 +33,12 @@ http {{
     default_type application/octet-stream;
     client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
     uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}/root; }}
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        root {folder}/root;
+        location /uploads/ {{ alias {folder}/uploads/; dav_methods PUT; create_full_put_path on; }}
+    }}
 }}
 """
 
@@ -46,9 +53,10 @@ class Upstream:
         root.mkdir(parents=True)
         (root / SMALL[1:]).write_bytes(b"x" * SMALL_BYTES)
         (root / MEGABYTE[1:]).write_bytes(b"x" * 1024**2)
-        with (root / LARGE[1:]).open("wb") as large:
-            for _ in range(LARGE_MEGABYTES):
-                large.write(b"x" * 1024**2)
+        for path, megabytes in ((LARGE, LARGE_MEGABYTES), (LINE, LINE_MEGABYTES)):
+            with (root / path[1:]).open("wb") as large:
+                for _ in range(megabytes):
+                    large.write(b"x" * 1024**2)
         user = "user root;" if os.geteuid() == 0 else ""
         text = _CONFIGURATION.format(folder=folder, port=self.port, user=user)
         (folder / "upstream.conf").write_text(text)

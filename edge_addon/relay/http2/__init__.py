@@ -8,6 +8,11 @@ Knows no more of sites, admission and upstreams than HTTP/1 does, and shares its
 
     session     the connection: its streams, its budget, how much waits for it, its end
     stream      one request and its response under flow control
+    interfaces  what a stream asks of its connection
+    stage       how far a response has come
+    upgrade     a WebSocket that its upstream has not agreed to yet
+    upload      the body of a request: what its upstream has not taken yet, and how far the client may go on
+    windows     what a client may send of its bodies, and who lends what is beyond the usual
     send_queue  the bytes of a stream that wait for the client's windows
     framer      the reading side: frames, checked before the h2 library sees them
     writer      the sending side: header blocks, DATA, resets, GOAWAY

@@ -45,6 +45,8 @@ UPDATES_PER_DATA: Final = 4
 BYTES_PER_UPDATE: Final = 512
 """Bytes of DATA for each of which one more may come. Go's client sends two updates for every 4 KB that is read. The
 most that may be left covers what is on its way to a client with a window of 32 MB."""
+SMALL_PIECE: Final = 256
+"""Bytes of a DATA frame that was cut short by a window. Smaller ones renew no allowance: the client asked for them."""
 
 _TABLE = [ALLOWANCES[kind] for kind in Costly]
 

@@ -11,6 +11,7 @@ frame, in order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import h2.config
@@ -50,7 +51,9 @@ from edge_addon.relay.http2.frames import (
     strip,
 )
 from edge_addon.relay.http2.hpack import TABLE_SIZE, BadBlock, BlockTooLarge, Decoder, Fields
+from edge_addon.relay.http2.windows import STREAM_WINDOW, Window
 from edge_addon.relay.http2.writer import FrameWriter, takes_more
+from edge_addon.upstream.bounds import Share
 
 _SETTINGS_IN_USE = frozenset(int(code) for code in h2.settings.SettingCodes)
 
@@ -80,8 +83,8 @@ class Receiver(Protocol):
 class Framer(FrameWriter):
     """Created for each connection; `receive` takes bytes, `data_to_send` returns the bytes to write."""
 
-    def __init__(self, receiver: Receiver, header_bytes: int, max_streams: int) -> None:
-        super().__init__(header_bytes, max_streams)
+    def __init__(self, receiver: Receiver, header_bytes: int, max_streams: int, shares: Sequence[Share] = ()) -> None:
+        super().__init__(header_bytes, max_streams, shares)
         self._max_streams = max_streams
         self._receiver = receiver
         self._fields = Decoder(header_bytes)
@@ -137,6 +140,7 @@ class Framer(FrameWriter):
     def close(self) -> None:
         """Leave no cycle that would keep the connection's objects for the garbage collector. Nothing is read again."""
         self.is_over = True
+        self.inbound.close()
         self._frame_dispatch_table.clear()
         del self._receiver
 
@@ -248,6 +252,8 @@ class Framer(FrameWriter):
         stream.state_machine.process_input(StreamInputs.RECV_HEADERS)
         if is_end:
             stream.state_machine.process_input(StreamInputs.RECV_END_STREAM)
+        else:
+            stream._inbound_window_manager = Window(STREAM_WINDOW)
 
     def _trailers(self, stream: H2Stream, fields: Fields, *, is_end: bool) -> None:
         if not takes_more(stream):
@@ -263,7 +269,7 @@ class Framer(FrameWriter):
         if not stream_id:
             raise Fault(ErrorCodes.PROTOCOL_ERROR, "DATA on stream 0")
         size = len(payload)
-        self._inbound_flow_control_window_manager.window_consumed(size)
+        self.inbound.window_consumed(size)
         data = strip(flags & PADDED, stream_id, payload) if flags & PADDED else payload
         is_end = flags & END_STREAM != 0
         if not data and not is_end:

@@ -10,10 +10,6 @@ from h2.exceptions import ProtocolError
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_SIZE: Final = 16384
-STREAM_WINDOW: Final = 256 * 1024
-"""Bytes of a request's body that may be in flight: 5 MB/s at a round trip of 50 ms."""
-CONNECTION_WINDOW: Final = 16 * STREAM_WINDOW
-"""16 uploads must stand still before they block the others of their connection. It bounds what one holds, too."""
 MAX_WINDOW: Final = 2**31 - 1
 MAX_CONTINUATIONS: Final = 32
 """Frames of one header block. Its bytes are bounded too, but empty frames do not count there."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+
+MAX_QUEUED: Final = 2 * 1024 * 1024
+"""Bytes of responses that may wait for one client's windows; above, no stream is read from its upstream."""
 
 
 class SendQueue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
@@ -18,12 +18,15 @@ from edge_addon.http.refusal import BadMessage, Cause
 from edge_addon.http.responses import Answer
 from edge_addon.http.websocket_key import make_key
 from edge_addon.relay.admission import Admission
-from edge_addon.relay.http2.budget import Budget, Costly
+from edge_addon.relay.http2.budget import SMALL_PIECE, Budget, Costly
 from edge_addon.relay.http2.framer import Framer
 from edge_addon.relay.http2.frames import FRAME_SIZE, Calm
 from edge_addon.relay.http2.heads import answer_block, read_request, read_trailer_fields
 from edge_addon.relay.http2.hpack import Fields
+from edge_addon.relay.http2.send_queue import MAX_QUEUED
 from edge_addon.relay.http2.stream import Stream
+from edge_addon.relay.http2.windows import Window
+from edge_addon.relay.http2.writer import MAX_UNSENT
 from edge_addon.relay.report import Report
 from edge_addon.transport.channel import Channel
 from edge_addon.transport.timers import Timer
@@ -32,15 +35,6 @@ from edge_addon.upstream.login import ClientLogins
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
-
-MAX_QUEUED: Final = 2 * 1024 * 1024
-"""Bytes of responses that may wait for one client's windows; above, no stream is read from its upstream."""
-
-MAX_UNSENT: Final = 128 * 1024
-"""Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
-
-SMALL_PIECE: Final = 256
-"""Bytes of a DATA frame that was cut short by a window. Smaller ones renew no allowance: the client asked for them."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -82,7 +76,8 @@ class Http2Session:
         self._budget = Budget(self._idle_since)
         self._timer = plane.timers.timer()
         self._timer.set(plane.settings.limits.head_seconds, self._idled)
-        self._framer = Framer(self, plane.settings.limits.header_bytes, plane.settings.limits.http2_streams)
+        limits, shares = plane.settings.limits, (plane.bounds.uploads, self.usage.uploads)
+        self._framer = Framer(self, limits.header_bytes, limits.http2_streams, shares)
         self._flush()
 
     # The session, as its channel sees it.
@@ -171,9 +166,10 @@ class Http2Session:
         # A cancelled timer stays in its wheel for a while: a new one for each request would add up.
         timer = self._spare_timers.pop() if self._spare_timers else self._plane.timers.timer()
         report.begin(head)
-        stream = self._streams[stream_id] = Stream(
-            self, self._plane, report, stream_id, head, head.length, timer, is_end
-        )
+        stream = self._streams[stream_id] = Stream(self, self._plane, report, stream_id, head, timer, is_end)
+        if not is_end and self._framer.inbound.is_low:
+            for other in list(self._streams.values()):
+                other.make_room()
         if isinstance(verdict, Answer):
             stream.answer(verdict)
         elif head.is_login:
@@ -266,9 +262,27 @@ class Http2Session:
         self._framer.reset(stream_id, code)
         self._flush_soon()
 
-    def acknowledge(self, stream_id: int, size: int) -> None:
-        self._framer.acknowledge(stream_id, size)
+    def window(self, stream_id: int) -> Window:
+        return self._framer.window(stream_id)
+
+    def acknowledge(self, stream_id: int, size: int, borrowed: int = 0) -> None:
+        self._framer.acknowledge(stream_id, size, borrowed)
         self._flush_soon()
+
+    def lend(self, size: int) -> bool:
+        cause = self._framer.inbound.borrow(size)
+        if cause:
+            self._plane.count(cause)
+            return False
+        self._framer.give_back(0)
+        self._flush_soon()
+        return True
+
+    def relieve(self, size: int) -> bool:
+        return len(self._streams) > 1 and self._framer.inbound.is_low and self.lend(size)
+
+    def give_back(self, size: int) -> None:
+        self._framer.inbound.shrink(size)
 
     def queue_changed(self, difference: int) -> None:
         """Stop all streams when too much waits, and go on when half of it has gone."""
@@ -288,10 +302,10 @@ class Http2Session:
         self._early += difference
         return True
 
-    def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
-        self._streams.pop(stream.stream_id, None)
-        self._spare_timers.append(stream.timer)
-        self._framer.forget(stream.stream_id)
+    def stream_ended(self, stream_id: int, timer: Timer, *, is_whole: bool) -> None:
+        self._streams.pop(stream_id, None)
+        self._spare_timers.append(timer)
+        self._framer.forget(stream_id)
         if is_whole:
             self._budget.responses += 1
         self._rest()

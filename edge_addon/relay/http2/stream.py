@@ -7,21 +7,21 @@ the bytes that the client's window does not take yet. Meanwhile it does not read
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edge_addon.http import responses
-from edge_addon.http.body_rate import BodyRate
 from edge_addon.http.chunks import encode_chunk, encode_last_chunk
-from edge_addon.http.fields import Field, FieldTable
 from edge_addon.http.framing import CHUNKED, RequestHead, ResponseHead
 from edge_addon.http.limits import STALL_SECONDS, UPGRADE_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
-from edge_addon.http.websocket_key import is_accepted
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
+from edge_addon.relay.http2.interfaces import Frames
 from edge_addon.relay.http2.send_queue import SendQueue
+from edge_addon.relay.http2.stage import ANSWERED, ASKED, ENDING, OVER, Stage
+from edge_addon.relay.http2.upgrade import PendingUpgrade
+from edge_addon.relay.http2.upload import Upload
 from edge_addon.relay.report import Report
 from edge_addon.relay.tunnel import Tunnel
 from edge_addon.transport.timers import Timer
@@ -37,60 +37,6 @@ if TYPE_CHECKING:
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED = 0x0, 0x1, 0x2, 0x8, 0xB, 0xD
 """RFC 9113 §7."""
 
-EARLY_DATA = "http2_early_data"
-LOGIN_NEEDS_HTTP1 = "http2_login_needs_http1"
-
-
-class _Stage(Enum):
-    """How far the response has come."""
-
-    ASKED = auto()
-    """Nothing has been answered, or only 1xx."""
-    ANSWERED = auto()
-    """The head has been sent; the body or the bytes of a tunnel follow."""
-    ENDING = auto()
-    """The whole response has been sent or queued."""
-    OVER = auto()
-    """The response was sent whole, or the stream was given up."""
-
-
-ASKED, ANSWERED, ENDING, OVER = _Stage  # used some ten times for each request: class attributes would cost 30 ns each
-
-
-class Frames(Protocol):
-    """What a stream asks of its connection. Sizes in bytes. A call for a stream that is over has no effect."""
-
-    logins: ClientLogins
-    usage: AddressUsage
-    own_fields: tuple[Field, ...]
-    response_fields: FieldTable
-
-    def send_head(self, stream_id: int, block: bytes, *, is_end: bool, is_informational: bool = False) -> None: ...
-
-    def send_body(self, stream_id: int, data: bytes | memoryview, *, is_end: bool) -> int:
-        """Send what the windows take, and return how much. With `is_end` the stream ends once all has gone."""
-
-    def reset(self, stream_id: int, code: int) -> None: ...
-
-    def acknowledge(self, stream_id: int, size: int) -> None:
-        """Let the client send so many bytes more."""
-
-    def queue_changed(self, difference: int) -> None:
-        """Note that so many bytes more, or fewer, wait for the client's windows."""
-
-    def hold_early(self, difference: int) -> bool:
-        """Count bytes that wait for an upstream's consent; False, and not counted, if they are too many."""
-
-    def stream_ended(self, stream: Stream, *, is_whole: bool) -> None:
-        """Note that the stream is over. `is_whole`: its response was sent whole."""
-
-    @property
-    def is_write_paused(self) -> bool: ...
-
-    @property
-    def is_full(self) -> bool:
-        """Too much waits for this client: no stream reads from its upstream."""
-
 
 @dataclass(slots=True, eq=False, repr=False)
 class Stream:
@@ -101,29 +47,29 @@ class Stream:
     _report: Report
     stream_id: int
     _head: RequestHead
-    _body_left: int
     timer: Timer
     """Lent by the connection, which takes it back when the stream ends."""
     _is_request_complete: bool
     _: KW_ONLY
-    _early: bytearray | None = None
     _exchange: RequestExchange | None = None
-    _is_body_paused: bool = False
     _is_stalling: bool = False
     """Bytes wait for the client's window, or for its connection."""
     _outcome: str | None = None
     _queue: SendQueue = field(init=False)
-    _rate: BodyRate = field(default_factory=BodyRate)
-    _stage: _Stage = ASKED
+    _stage: Stage = ASKED
     _trailers: bytes = b""
     _tunnel: Tunnel | None = None
-    _unacknowledged: int = 0
+    _upgrade: PendingUpgrade | None = None
+    """A WebSocket while the upstream has not agreed."""
+    _upload: Upload | None = None
+    """The body, if there is one."""
     _upstream: str | None = None
-    _websocket_key: bytes = b""
-    """The key of a WebSocket while the upstream has not agreed."""
 
     def __post_init__(self) -> None:
         self._queue = SendQueue(self._frames.queue_changed)
+        if not self._is_request_complete:
+            length = CHUNKED if self._head.is_upgrade else self._head.length
+            self._upload = Upload(self._frames, self._plane.timers.time, self.stream_id, length)
 
     @property
     def logins(self) -> ClientLogins:
@@ -146,7 +92,8 @@ class Stream:
     ) -> None:
         """Send the request on; unless it is complete, `body` follows."""
         head, is_complete = self._head, self._is_request_complete
-        self._websocket_key = websocket_key
+        if websocket_key:
+            self._upgrade = PendingUpgrade(websocket_key, self._frames)
         exchange = self._exchange = make_exchange(
             self, pool, head.method, self._frames.response_fields, asks_upgrade=bool(websocket_key)
         )
@@ -158,63 +105,51 @@ class Stream:
 
     def body(self, data: bytes, flow_size: int) -> None:
         """Send more of the request's body; its window opens again when the upstream keeps up."""
-        self._unacknowledged += flow_size
+        upload = self._upload
+        assert upload is not None  # noqa: S101  a request that is complete gets no body
+        is_within = upload.received(len(data), flow_size)
         self._report.bytes_in += len(data)
         if self._tunnel is not None:
             self._tunnel.client_data(data)
-        elif self._websocket_key:
-            # The upstream has not agreed to the upgrade yet.
-            if self._frames.hold_early(len(data)):
-                self._early = self._early or bytearray()
-                self._early += data
-            else:
-                self._plane.count(EARLY_DATA)
-                self._frames.reset(self.stream_id, ENHANCE_YOUR_CALM)
-                self._abandon(EARLY_DATA)
+        elif self._upgrade is not None:
+            if not self._upgrade.hold(data):
+                self._give_up(ENHANCE_YOUR_CALM, "http2_early_data")
             return
-        elif self._takes_length(len(data)) and self._exchange is not None and data:
+        elif not is_within:
+            self.refuse(Cause.BAD_LENGTH)  # beyond the Content-Length, a request is malformed (RFC 9113 §8.1.1)
+            return
+        elif self._exchange is not None and data:
             self._exchange.send(encode_chunk(data) if self._head.length == CHUNKED else data)
-        self._acknowledge()
-        waits_for_upstream = self._is_body_paused or self._stage is not ASKED
-        if waits_for_upstream or self._rate.has_stepped(self._report.bytes_in):
+        upload.taken()
+        waits_for_upstream = upload.is_paused or self._stage is not ASKED
+        if waits_for_upstream or upload.rate.has_stepped(self._report.bytes_in):
             self._progress()
 
     def body_ended(self, trailers: list[bytes]) -> None:
         """Complete the request."""
         self._is_request_complete = True
+        upload = self._upload
+        if upload is not None:
+            upload.complete()
         if self._tunnel is not None:
             self._tunnel.client_ended()
-        elif self._exchange is not None and not self._websocket_key:
+        elif self._exchange is not None and self._upgrade is None:
             if self._head.length == CHUNKED:
                 self._exchange.send(encode_last_chunk(trailers))
-            elif self._body_left:
+            elif upload is not None and upload.is_short:
                 self.refuse(Cause.BAD_LENGTH)
                 return
             self._exchange.finish()
             self._progress()
 
-    def _takes_length(self, size: int) -> bool:
-        """Whether DATA stays within the Content-Length; beyond, the request is malformed (RFC 9113 §8.1.1)."""
-        if self._head.length == CHUNKED:
-            return True
-        self._body_left -= size
-        if self._body_left >= 0:
-            return True
-        self.refuse(Cause.BAD_LENGTH)
-        return False
-
     def refuse(self, cause: str) -> None:
         """Reset a request whose body is malformed: the upstream sees it break off, never end."""
         if self._stage is not OVER:
-            self._plane.count(f"request_{cause}")
-            self._frames.reset(self.stream_id, PROTOCOL_ERROR)
-            self._abandon(cause)
+            self._give_up(PROTOCOL_ERROR, cause, f"request_{cause}")
 
     def require_http1(self) -> None:
         """Send the client back over HTTP/1.1 (RFC 9113 §7): a login of a connection needs one of its own."""
-        self._plane.count(LOGIN_NEEDS_HTTP1)
-        self._frames.reset(self.stream_id, HTTP_1_1_REQUIRED)
-        self._abandon(LOGIN_NEEDS_HTTP1)
+        self._give_up(HTTP_1_1_REQUIRED, "http2_login_needs_http1")
 
     def client_reset(self) -> None:
         """Give up: the client has reset the stream."""
@@ -226,12 +161,15 @@ class Stream:
             self._plane.count("client_gone")
         self._abandon(cause or "client_gone")
 
-    # The windows.
-
     def window_opened(self) -> None:
         """Send what the client's window takes now."""
         if self._is_stalling and self._stage is not OVER:
             self._send_queue()
+
+    def make_room(self) -> None:
+        """Let other uploads of the connection go on, if this one stands still."""
+        if self._upload is not None:
+            self._upload.borrow()
 
     def read_on(self) -> None:
         """Go on after a pause of all streams of the connection."""
@@ -259,7 +197,7 @@ class Stream:
             return
         self._stage = ANSWERED
         is_end = is_complete and not body
-        self._take_early()
+        self._drop_upgrade()
         self._frames.send_head(self.stream_id, response_block(head, self._frames.own_fields), is_end=is_end)
         if is_end:
             self._finish(None)
@@ -275,13 +213,15 @@ class Stream:
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
-        early = self._take_early()
-        if not is_accepted(self._websocket_key, head):
+        upgrade = self._upgrade
+        assert upgrade is not None  # noqa: S101  it was asked for
+        early = upgrade.take_early()
+        if not upgrade.is_accepted(head):
             connection.transport.abort()
             connection.tunnel_ended()
             self.exchange_failed(502, "upstream_bad_upgrade")
             return
-        self._websocket_key = b""
+        self._upgrade = None
         self._report.answered(200)
         self._stage = ANSWERED
         block = response_block(head, self._frames.own_fields, is_tunnel=True)
@@ -290,7 +230,8 @@ class Stream:
         self._tunnel.start(rest, early)
         if self._is_request_complete and self._tunnel is not None:
             self._tunnel.client_ended()
-        self._acknowledge()
+        if self._upload is not None:
+            self._upload.taken()
 
     def exchange_failed(self, status: int, cause: str) -> None:
         self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
@@ -298,18 +239,18 @@ class Stream:
             self._frames.reset(self.stream_id, INTERNAL_ERROR)
             self._end(cause)
             return
-        self._take_early()
+        self._drop_upgrade()
         self._send_answer(responses.page(status, cause), cause)
 
     def pause_body(self) -> None:
-        self._is_body_paused = True
+        if self._upload is not None:
+            self._upload.pause()
         self._progress()  # from now on it is the upstream that is late
 
     def resume_body(self) -> None:
-        self._is_body_paused = False
-        if self._stage is not OVER:
-            self._acknowledge()
-            self._progress()
+        if self._upload is not None:
+            self._upload.resume()
+        self._progress()
 
     # The tunnel's client side.
 
@@ -393,25 +334,23 @@ class Stream:
             self._is_stalling = True
             self.timer.set(STALL_SECONDS, self._stalled)
 
-    def _take_early(self) -> bytes:
-        early, self._early = bytes(self._early or b""), None
-        if early:
-            self._frames.hold_early(-len(early))
-        return early
-
-    def _acknowledge(self) -> None:
-        if self._unacknowledged and not self._is_body_paused:
-            size, self._unacknowledged = self._unacknowledged, 0
-            self._frames.acknowledge(self.stream_id, size)
+    def _drop_upgrade(self) -> None:
+        """What came too early is not needed. The rest of the stream's bytes is still no body of the request."""
+        if self._upgrade is not None:
+            self._upgrade.take_early()
 
     # Ends and deadlines.
 
     def _progress(self) -> None:
         if self._tunnel is not None or self._is_stalling or self._stage is OVER:
             return
-        if self._websocket_key and self._stage is ASKED:
+        if self._upgrade is not None and self._stage is ASKED:
             self.timer.set(min(UPGRADE_SECONDS, self._plane.settings.limits.idle_seconds), self._timed_out)
-        elif self._is_request_complete or self._is_body_paused or self._stage is not ASKED:
+        elif (
+            self._is_request_complete
+            or self._stage is not ASKED
+            or (self._upload is not None and self._upload.is_paused)
+        ):
             self.timer.set(self._plane.settings.limits.idle_seconds, self._timed_out)
         else:
             self.timer.set(STALL_SECONDS, self._stalled)
@@ -423,9 +362,7 @@ class Stream:
 
     def _stalled(self) -> None:
         """Give up: the client keeps its window closed, or does not send the body that it announced."""
-        self._plane.count("client_stalled")
-        self._frames.reset(self.stream_id, CANCEL)
-        self._abandon("client_stalled")
+        self._give_up(CANCEL, "client_stalled")
 
     def _finish(self, outcome: str | None) -> None:
         """End after a complete response. The rest of the request's body is not needed (RFC 9113 §8.1)."""
@@ -434,6 +371,12 @@ class Stream:
                 self._exchange.cancel()
             self._frames.reset(self.stream_id, NO_ERROR)
         self._end(outcome, is_whole=True)
+
+    def _give_up(self, code: int, outcome: str, counted: str = "") -> None:
+        """Reset the stream. `counted`: the counter's name, where it is not that of the outcome."""
+        self._plane.count(counted or outcome)
+        self._frames.reset(self.stream_id, code)
+        self._abandon(outcome)
 
     def _abandon(self, outcome: str) -> None:
         if self._tunnel is not None:
@@ -449,9 +392,8 @@ class Stream:
         self.timer.cancel()
         self._report.write(outcome, self._upstream if self._exchange is None else self._exchange.upstream)
         self._exchange = None
-        self._take_early()
+        self._drop_upgrade()
         self._queue.drop()
-        if self._unacknowledged:
-            size, self._unacknowledged = self._unacknowledged, 0
-            self._frames.acknowledge(self.stream_id, size)
-        self._frames.stream_ended(self, is_whole=is_whole)
+        if self._upload is not None:
+            self._upload.close()
+        self._frames.stream_ended(self.stream_id, self.timer, is_whole=is_whole)

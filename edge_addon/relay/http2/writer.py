@@ -7,6 +7,7 @@ fail.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import h2.config
@@ -18,7 +19,6 @@ from h2.stream import H2Stream, StreamClosedBy, StreamInputs, StreamState
 from hyperframe.frame import GoAwayFrame
 
 from edge_addon.relay.http2.frames import (
-    CONNECTION_WINDOW,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -27,15 +27,18 @@ from edge_addon.relay.http2.frames import (
     HEADER,
     HEADERS,
     RST_STREAM,
-    STREAM_WINDOW,
     WINDOW_UPDATE,
     pack,
     pack_number,
 )
 from edge_addon.relay.http2.hpack import SHRINK_TABLE, TABLE_SIZE
+from edge_addon.relay.http2.windows import CONNECTION_WINDOW, STREAM_WINDOW, ConnectionWindow, Window
+from edge_addon.upstream.bounds import Share
 
 CLOSED_STREAMS: Final = 128
 """How many reset streams are remembered, to tell a frame that was on its way from a wrong one."""
+MAX_UNSENT: Final = 128 * 1024
+"""Bytes to gather within one turn of the loop. More would leave the processor's cache before encryption."""
 _RESETS = (StreamClosedBy.SEND_RST_STREAM, StreamClosedBy.RECV_RST_STREAM)
 _WRITABLE = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE))
 
@@ -65,7 +68,8 @@ class FrameWriter(h2.connection.H2Connection):
 
     MAX_CLOSED_STREAMS = CLOSED_STREAMS
 
-    def __init__(self, header_bytes: int, max_streams: int) -> None:
+    def __init__(self, header_bytes: int, max_streams: int, shares: Sequence[Share] = ()) -> None:
+        """`shares`: what bounds the windows beyond the one that every connection has."""
         super().__init__(
             h2.config.H2Configuration(
                 client_side=False,
@@ -95,6 +99,7 @@ class FrameWriter(h2.connection.H2Connection):
         _slim(self.remote_settings)
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
+        self.inbound = self._inbound_flow_control_window_manager = ConnectionWindow(shares)
 
     @property
     def unsent(self) -> int:
@@ -165,13 +170,27 @@ class FrameWriter(h2.connection.H2Connection):
         if stream is not None and not stream.closed:
             self.reset_stream(stream_id, code)
 
-    def acknowledge(self, stream_id: int, size: int) -> None:
-        """Let the client send so many bytes more on the connection, and on the stream while it is open."""
+    # The windows of requests' bodies.
+
+    def window(self, stream_id: int) -> Window:
+        """The window of a stream that the client has not ended."""
+        window = self.streams[stream_id]._inbound_window_manager
+        assert isinstance(window, Window)  # noqa: S101  since the stream was opened
+        return window
+
+    def acknowledge(self, stream_id: int, size: int, borrowed: int = 0) -> None:
+        """Let the client send so many bytes more on the stream while it is open, and on the connection.
+
+        `borrowed`: how many of them the connection's window has already got.
+        """
         stream = self.streams.get(stream_id)
         if stream is not None and takes_more(stream):
-            self.acknowledge_received_data(size, stream_id)
-        else:
-            self.give_back(size)
+            increment = stream._inbound_window_manager.process_bytes(size)
+            if increment:
+                self._data_to_send += pack_number(WINDOW_UPDATE, stream_id, increment)
+        if borrowed:
+            self.inbound.shrink(borrowed)
+        self.give_back(size)
 
     def forget(self, stream_id: int, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
         """Drop a stream; one that is not over is reset with this code."""
@@ -185,8 +204,8 @@ class FrameWriter(h2.connection.H2Connection):
             self._closed_streams[stream_id] = stream.closed_by
 
     def give_back(self, size: int) -> None:
-        """Open the connection's window again for bytes that no stream will acknowledge."""
-        increment = self._inbound_flow_control_window_manager.process_bytes(size)
+        """Open the connection's window again for bytes that have been taken."""
+        increment = self.inbound.process_bytes(size)
         if increment:
             self._data_to_send += pack_number(WINDOW_UPDATE, 0, increment)
 

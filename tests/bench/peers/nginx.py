@@ -29,6 +29,7 @@ http {{
     client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
     uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
     ssl_protocols TLSv1.2 TLSv1.3;
+    client_max_body_size 0;
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Host $host;

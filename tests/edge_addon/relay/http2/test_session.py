@@ -5,6 +5,9 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,13 @@ from hyperframe.frame import PingFrame
 
 from certstore.model.snapshot import SiteEntry
 from edge_addon.relay.http2 import stream as stream_module
+from edge_addon.relay.http2 import windows
 from edge_addon.relay.http2.session import Http2Session
+from tests.bench.delay import DelayingRelay
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay import edge as edge_module
-from tests.edge_addon.relay.edge import entry, relay_edge, stands_still
+from tests.edge_addon.relay.edge import Edge, entry, relay_edge, stands_still
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, answering, silent
@@ -543,3 +548,93 @@ async def test_a_connection_that_we_end_is_named_as_ended_by_us(
     told = [record.message for record in caplog.records if "http2_flood_control_frames" in record.message]
     assert len(told) == 1
     assert "127.0.0.1" in told[0]
+
+
+async def send_until(client: Http2Client, stream_id: int, is_enough: Callable[[], bool]) -> None:
+    """Send on a stream what its windows allow, until that is enough; then end it."""
+    while not is_enough():
+        size = client.h2.local_flow_control_window(stream_id)
+        if size:
+            for _ in range(0, size, 16384):
+                left = client.h2.local_flow_control_window(stream_id)
+                client.h2.send_data(stream_id, bytes(min(left, 16384)))
+            client.flush()
+        else:
+            await client.until(lambda: client.h2.local_flow_control_window(stream_id) > 0 or client.is_closed)
+    client.send_data(stream_id, b"", is_end=True)
+
+
+@in_loop
+async def test_the_window_of_an_upload_over_a_long_line_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 256 KB for each round trip, 60 MB over 60 ms took 17 seconds."""
+    monkeypatch.setattr(windows, "GROW_SECONDS", 60.0)  # the test must not depend on the pace of the machine
+    sizes: list[int] = []
+
+    async def take_all(connection: Connection) -> None:
+        await connection.read_head()
+        rest = b""
+        while not rest.endswith(b"0\r\n\r\n"):
+            rest = rest[-4:] + await connection.read()
+        await connection.write(OK)
+
+    with Recorder(take_all) as recorder:
+        async with edge_for(recorder, tmp_path) as edge:
+            with DelayingRelay(edge.port, seconds=0.02) as line:
+                async with Http2Client(replace(edge, port=line.port)) as client:
+                    stream_id = client.request(body=None, method="POST")
+
+                    def is_large() -> bool:
+                        sizes.append(client.h2.local_flow_control_window(stream_id))
+                        return sizes[-1] >= windows.LARGEST_STREAM_WINDOW // 2
+
+                    await send_until(client, stream_id, is_large)
+                    assert (await client.response(stream_id)).status == 200
+                    assert edge.plane.bounds.uploads.lent <= windows.LARGEST_STREAM_WINDOW
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
+            assert edge.plane.bounds.uploads.lent == 0
+    assert sizes[0] <= windows.STREAM_WINDOW
+
+
+@in_loop
+async def test_uploads_that_no_upstream_takes_hold_no_more_than_the_worker_lends(tmp_path: Path) -> None:
+    """Four connections with six streams each, which send all that they may."""
+    lendable = 2**19
+
+    async def take_nothing(connection: Connection) -> None:
+        await connection.read_head()
+        await asyncio.Event().wait()
+
+    def held(edge: Edge) -> int:
+        sessions = [each._session for each in connections_of(edge.plane)]
+        return sum(
+            stream._upload._held
+            for session in sessions
+            if isinstance(session, Http2Session)
+            for stream in session._streams.values()
+            if stream._upload is not None
+        )
+
+    async def send_all(client: Http2Client) -> None:
+        streams = [client.request(body=None, method="POST") for _ in range(6)]
+        while True:
+            for stream_id in streams:
+                while size := min(client.h2.local_flow_control_window(stream_id), 16384):
+                    client.h2.send_data(stream_id, bytes(size))
+            client.flush()
+            client._changed.clear()
+            await client._changed.wait()
+
+    with Recorder(take_nothing) as recorder:
+        async with edge_for(recorder, tmp_path) as edge, AsyncExitStack() as stack:
+            edge.plane.bounds.uploads.most = lendable
+            clients = [await stack.enter_async_context(Http2Client(edge)) for _ in range(4)]
+            tasks = [asyncio.create_task(send_all(client)) for client in clients]
+            try:
+                await edge.counted("upload_memory_exceeded")
+                await stands_still(lambda: held(edge), 1.0)
+                assert held(edge) <= 4 * windows.CONNECTION_WINDOW + lendable
+                assert edge.plane.bounds.uploads.lent <= lendable
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ from edge_addon.http import body_rate
 from edge_addon.http.limits import EARLY_BYTES
 from edge_addon.relay.http2 import session as http2_session
 from edge_addon.relay.http2 import stream
+from edge_addon.relay.http2.send_queue import MAX_QUEUED
 from tests.deadlines import wait_for_in_loop
 from tests.edge_addon.planes import connections_of
 from tests.edge_addon.relay.edge import Edge, relay_edge, stands_still
@@ -149,7 +150,7 @@ async def test_bytes_that_wait_for_one_client_are_bounded_over_all_streams(tmp_p
             assert session.is_full
             assert session._queued == sum(len(each._queue.data) for each in session._streams.values())
             # The bytes read in the turn of the loop that exceeded the bound come on top.
-            assert session._queued < http2_session.MAX_QUEUED + 40 * 65536
+            assert session._queued < MAX_QUEUED + 40 * 65536
             await wait_for_in_loop(lambda: session._queued == 0, "all of it given up", seconds=60)
             assert not session.is_full
 
@@ -178,9 +179,8 @@ async def test_data_before_an_agreed_upgrade_waits_within_its_bound(tmp_path: Pa
             await client.send(START + frame(HEADERS, opening, stream=1, flags=END_HEADERS))
             await client.send(frame(DATA, bytes(16384), stream=1) * 4)
             seen = await client.until_answered()
-            (stream,) = session_of(edge)._streams.values()
-
-            assert len(stream._early or b"") == EARLY_BYTES
+            assert len(session_of(edge)._streams) == 1
+            assert session_of(edge)._early == EARLY_BYTES
             assert seen.goaway is None
 
 
