@@ -155,7 +155,7 @@ class _NameChecks:
     addresses: Sequence[str] = ()
 
     def run(self, types: Sequence[str], probes: Mapping[str, WayProbe]) -> Iterator[CheckedWay]:
-        """Each type in turn; those behind the first that is open are not checked."""
+        """Each type in turn. Of those behind the first that is open, only the CAA records are known."""
         is_found = False
         for type_ in types:
             kind = self.preflight.kinds.find(type_)
@@ -164,7 +164,8 @@ class _NameChecks:
             if (cannot := kind.cannot_prove(self.name)) is not None:
                 yield CheckedWay(type_, cannot=cannot)
             elif is_found:
-                yield CheckedWay(type_, is_checked=False)
+                unasked = WayFacts(type_, needs_addresses=False)
+                yield CheckedWay(type_, tuple(self._mean(unasked)), is_checked=False)
             else:
                 way = CheckedWay(type_, tuple(self._findings(probes[type_], needs_addresses=kind.needs_addresses)))
                 is_found = way.is_open
@@ -174,10 +175,14 @@ class _NameChecks:
         if needs_addresses and self.lookups is None:
             self._look_up()
         way = probe(self.name, self.addresses if needs_addresses else (), self.budget)
+        return self._mean(
+            replace(way, needs_addresses=needs_addresses, is_whole=way.is_whole and not self.budget.is_over)
+        )
+
+    def _mean(self, way: WayFacts) -> list[PreflightFinding]:
         if self.caa is None:
             self.caa = self.context.resolver.caa(self.name.removeprefix("*."), self.budget)
         ipv4, ipv6 = self.lookups or (Lookup.NO_DATA, Lookup.NO_DATA)
-        way = replace(way, needs_addresses=needs_addresses, is_whole=way.is_whole and not self.budget.is_over)
         facts = NameFacts(self.name, ipv4, ipv6, self.caa)
         return way_findings(facts, way, identities=self.context.identities, account_url=self.context.account_url)
 

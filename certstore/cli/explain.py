@@ -12,7 +12,7 @@ import typer
 from certstore.cli.completion import host_names, words
 from certstore.cli.context import AsJson, Config, argument, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.lazy import models, names, selection
+from certstore.cli.lazy import models, names, reader, selection, ways
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, remaining, utc
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
@@ -39,12 +39,27 @@ def explain(
     """Show which certificate a client gets for NAME, and why."""
     edge = open_edge(config)
     listener = _listener_kind(kind)
-    snapshot = read_store(edge, f"explain {name!r}", lambda store: store.snapshot())
+    attempted = f"explain {name!r}"
+    snapshot = read_store(edge, attempted, lambda store: store.snapshot())
     choice = selection.select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
+    way = read_store(edge, attempted, lambda store: _way_of(store, choice, name or None))
     if as_json:
-        print_json(selection_facts(choice, name or None, listener.value))
+        facts = selection_facts(choice, name or None, listener.value)
+        print_json(facts if way is None else {**facts, "proven_by": way.way, "proven_because": way.why})
     else:
-        _show(choice, name or None, listener.value)
+        _show(choice, name or None, listener.value, way)
+
+
+def _way_of(store: reader.Store, choice: selection.Selection, server_name: str | None) -> ways.NameWay | None:
+    """How the name, or the wildcard that covers it, is proven to the CA; None where nothing is known of that."""
+    name = names.normalise_server_name(server_name)
+    if name is None or choice.entry.source is not models.Source.ACME:
+        return None
+    try:
+        known = {each.name: each for each in store.renewal(choice.entry.site).ways}
+    except OSError:
+        return None  # this user may not read it
+    return known.get(name) or known.get(names.wildcard_for(name) or "")
 
 
 def selection_facts(choice: selection.Selection, server_name: str | None, kind: str) -> dict[str, Any]:
@@ -67,7 +82,7 @@ def _listener_kind(kind: str) -> models.ListenerKind:
     return models.ListenerKind(kind)
 
 
-def _show(choice: selection.Selection, server_name: str | None, kind: str) -> None:
+def _show(choice: selection.Selection, server_name: str | None, kind: str, way: ways.NameWay | None) -> None:
     now, certificate = utc_now(), choice.certificate
     name = names.normalise_server_name(server_name)
     is_covered = name is not None and names.covers(certificate.dns_names, name)
@@ -83,6 +98,7 @@ def _show(choice: selection.Selection, server_name: str | None, kind: str) -> No
             ("fingerprint", certificate.fingerprint),
             ("names in it", " ".join(certificate.dns_names)),
             ("covers the name", "" if name is None else Cell("yes") if is_covered else Cell("no", WARNING)),
+            ("proven to the CA", "" if way is None else f"by {way.way or 'no way'}: {way.why}"),
             ("valid until", Cell(f"{utc(certificate.not_after)} ({left})", BAD if left == "expired" else "")),
         ]
     )

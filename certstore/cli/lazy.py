@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "authorization", "client", "counted_settings", "import_sources", "journal", "loading", "models", "names", "people",
     "plan", "preflight_facts", "reader", "requests", "results", "selection", "site_settings", "status",
+    "ways",
 ]  # fmt: skip
 
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from certstore.control.commands import requests, results
     from certstore.model import names, selection
     from certstore.model.console import authorization, people
-    from certstore.model.renewal import preflight_facts
+    from certstore.model.renewal import preflight_facts, ways
     from certstore.model.settings import loading, models
     from certstore.store import counted_settings, journal, reader, site_settings, status
     from certstore.verify import plan
@@ -42,6 +43,7 @@ else:
     authorization = _Lazy("certstore.model.console.authorization")
     people = _Lazy("certstore.model.console.people")
     preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")
+    ways = _Lazy("certstore.model.renewal.ways")
     loading = _Lazy("certstore.model.settings.loading")
     models = _Lazy("certstore.model.settings.models")
     journal = _Lazy("certstore.store.journal")

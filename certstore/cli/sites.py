@@ -19,7 +19,9 @@ from certstore.cli.status import expiry_cell, read_all, read_one, show_site, sta
 app = group("List, show, add, change and remove sites.", "certedge site list")
 
 _SOURCES = ("file", "acme", "main")
-CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type")
+CAN_BE_UNSET = (
+    "additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type", "challenges",
+)  # fmt: skip
 
 
 def _key_types() -> Iterable[str]:
@@ -46,6 +48,15 @@ KeyType = Annotated[
         "TYPE",
         "Key type of ordered certificates: ec256, rsa2048, ec256+rsa2048, …",
         autocompletion=words(_key_types),
+    ),
+]
+Challenges = Annotated[
+    list[str] | None,
+    repeated_option(
+        "--challenge",
+        "TYPE",
+        "A way to prove the site's names, in the order to try them",
+        autocompletion=words(lambda: list(models.ChallengeType)),
     ),
 ]
 Profile = Annotated[str | None, option("--profile", "NAME", "The CA's ACME profile.")]
@@ -92,6 +103,7 @@ def add(
     contact: Contacts = None,
     key_type: KeyType = None,
     profile: Profile = None,
+    challenges: Challenges = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +112,7 @@ def add(
     check_site_key(site, attempted)
     if host is None and "." not in site:
         raise CommandFailed(attempted, f"{site} is not a host name", "give the site's host with --host", Exit.USAGE)
-    given = _given(names, certificate, upstream, inspect, contact, key_type, profile)
+    given = _given(names, certificate, upstream, inspect, contact, key_type, profile, challenges)
     edge = open_edge(config)
     request = requests.AddSiteRequest(site, {"host": host or site, **given})
     show_change(edge, ask(edge, request, attempted), as_json=as_json)
@@ -120,6 +132,7 @@ def set_site(
     contact: Contacts = None,
     key_type: KeyType = None,
     profile: Profile = None,
+    challenges: Challenges = None,
     unset: Annotated[
         list[str] | None,
         option(
@@ -135,7 +148,7 @@ def set_site(
     """Change the settings of a site; all others stay. --name replaces the whole list of additional names."""
     attempted = f"change the site {site}"
     check_site_key(site, attempted)
-    changes = _given(names, certificate, upstream, inspect, contact, key_type, profile)
+    changes = _given(names, certificate, upstream, inspect, contact, key_type, profile, challenges)
     if host is not None:
         changes["host"] = host
     request = requests.SetSiteRequest(
@@ -198,6 +211,7 @@ def _given(
     contact: list[str] | None,
     key_type: str | None,
     profile: str | None,
+    challenges: list[str] | None,
 ) -> dict[str, Any]:
     """The given options, under their keys in site.yaml."""
     values = {
@@ -208,6 +222,7 @@ def _given(
         "contact": contact or None,
         "key_type": key_type,
         "profile": profile,
+        "challenges": challenges or None,
     }
     return {key: value for key, value in values.items() if value is not None}
 

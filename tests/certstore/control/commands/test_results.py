@@ -149,15 +149,13 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
         },
     ),
     (
-        PreflightResult(
-            "a.test", "https://ca.test/dir", ("a.test",), (), (NameWay("a.test", "http-01", "it is open"),)
-        ),
+        PreflightResult("a.test", "https://ca.test/dir", ("a.test",), (), (NameWay("a.test", "http-01", "open"),)),
         {
             "site": "a.test",
             "ca": "https://ca.test/dir",
             "names": ["a.test"],
             "findings": [],
-            "ways": [{"name": "a.test", "way": "http-01", "why": "it is open"}],
+            "ways": [{"name": "a.test", "way": "http-01", "why": "open"}],
         },
     ),
     (
