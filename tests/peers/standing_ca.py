@@ -41,6 +41,12 @@ def packed(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
+def thumbprint_of(jwk: dict[str, Any]) -> bytes:
+    key: Any = JWK.from_json(jwk)
+    thumbprint: bytes = key.thumbprint()
+    return thumbprint
+
+
 class StandingCa:
     """`orders` counts new orders, `refused` holds the names that failed."""
 
@@ -55,9 +61,8 @@ class StandingCa:
         server = authority.issue("localhost")
         self.ca_file = Path(self._folder.name) / "root.pem"
         self.ca_file.write_bytes(authority.root_pem)
-        files = [Path(self._folder.name) / name for name in ("cert.pem", "key.pem")]
-        for path, content in zip(files, (server.fullchain_pem, server.privkey_pem), strict=True):
-            path.write_bytes(content)
+        combined = Path(self._folder.name) / "server.pem"
+        combined.write_bytes(server.combined_pem)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Standing CA")])
         ca = self
@@ -95,7 +100,7 @@ class StandingCa:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*files)
+        context.load_cert_chain(combined)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -115,7 +120,7 @@ class StandingCa:
     def answer(self, path: str, head: dict[str, Any], payload: Any) -> tuple[int, Any, str | None]:
         kind, _, number = path.strip("/").partition("/")
         if kind == "account":
-            self._accounts.append(packed(JWK.from_json(head["jwk"]).thumbprint()))
+            self._accounts.append(packed(thumbprint_of(head["jwk"])))
             return 201, {"status": "valid"}, self.url(f"/acct/{len(self._accounts) - 1}")
         if kind == "order" and not number:
             names = [each["value"] for each in payload["identifiers"]]

@@ -56,7 +56,7 @@ class Shop:
 
     def probe(self, name: str) -> PreflightFinding | None:
         context = ProbeContext(
-            self.kind and zones_of(self.bind).resolver,
+            zones_of(self.bind).resolver,
             (ISSUER,),
             self.account.url,
             self.conversation.standing,

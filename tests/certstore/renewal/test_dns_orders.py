@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     )
     with bind, Pebble(1, dns_server=bind.address) as pebble:
         way = {"server": bind.address, "tsig_secret_file": str(bind.key_file)}
-        acme = {"resolver": bind.address, "dns": {"rfc2136": way}}
+        acme: dict[str, Any] = {"resolver": bind.address, "dns": {"rfc2136": way}}
         settings = make_settings(pebble, 0, **acme)
         settings |= {"listeners": [{"kind": "http"}, {"kind": "https"}], "workers": 1}
         bind.add_text(APEX, PLACE, "left behind")

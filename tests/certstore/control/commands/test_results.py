@@ -20,6 +20,7 @@ from certstore.control.commands.results import (
     RenewResult,
     Served,
     SiteResult,
+    StandingRecord,
     TokenFacts,
     TokenResult,
     TokensResult,
@@ -156,6 +157,23 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
             "names": ["a.test"],
             "findings": [],
             "ways": [{"name": "a.test", "way": "http-01", "why": "open"}],
+        },
+    ),
+    (
+        PreflightResult(
+            "a.test",
+            "https://ca.test/dir",
+            ("a.test",),
+            (),
+            (),
+            (StandingRecord("_validation-persist.a.test", "ca.test"),),
+        ),
+        {
+            "site": "a.test",
+            "ca": "https://ca.test/dir",
+            "names": ["a.test"],
+            "findings": [],
+            "standing_records": [{"name": "_validation-persist.a.test", "value": "ca.test"}],
         },
     ),
     (
