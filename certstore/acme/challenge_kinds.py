@@ -7,7 +7,7 @@ from pathlib import Path
 from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.acme.http01 import http01, http_listeners, probe_targets
 from certstore.acme.name_probe import USUAL_PORTS, Ports
-from certstore.acme.tls_alpn01 import https_listeners, tls_alpn01
+from certstore.acme.tls_alpn01 import tls_alpn01
 from certstore.model.layout import Layout
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import Settings
@@ -22,6 +22,5 @@ def challenge_kinds(
     """
     targets = targets or probe_targets(settings)
     return ChallengeKinds(
-        http01(layout, http_listeners(settings), ports, targets),
-        tls_alpn01(layout, https_listeners(settings), ports, targets),
+        http01(layout, http_listeners(settings), ports, targets), tls_alpn01(layout, settings, ports, targets)
     )
