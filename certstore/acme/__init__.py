@@ -10,6 +10,8 @@
     challenge_kinds  all types of this edge, made from its settings
     http01           the challenge type http-01: tokens where the edge's workers find them
     tls_alpn01       the challenge type tls-alpn-01: the same for names, from which workers make certificates
+    dns01            the challenge type dns-01: TXT records where the zone's servers show them
+    dns              writes TXT records into zones: RFC 2136, hosted DNS, a program of the administrator's
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve
     renewal_info     the window that the CA suggests for one certificate

@@ -51,6 +51,34 @@ class Resolver:
                 return CaaFacts(lookup, domain)
         return CaaFacts(Lookup.NO_DATA)
 
+    def zone_of(self, name: str, *, seconds: float = math.inf) -> tuple[Lookup, str | None]:
+        """The zone that contains the name, as its SOA record or a negative answer shows it (RFC 2308 §3)."""
+        if self._resolver is None or seconds <= 0:
+            return Lookup.TIMED_OUT, None
+        try:
+            zone = dns.resolver.zone_for_name(
+                f"{name}.", resolver=self._resolver, lifetime=min(self._lifetime, seconds)
+            )
+        except dns.resolver.NoNameservers as error:
+            return (Lookup.SERVER_FAILURE if _is_servfail(error) else Lookup.TIMED_OUT), None
+        except (dns.exception.DNSException, OSError):
+            return Lookup.TIMED_OUT, None
+        return Lookup.FOUND, zone.to_text(omit_final_dot=True).lower()
+
+    def name_servers(self, zone: str, *, seconds: float = math.inf) -> tuple[Lookup, tuple[str, ...]]:
+        lookup, answer = self._ask(zone, "NS", seconds)
+        return lookup, tuple(sorted({record.target.to_text(omit_final_dot=True).lower() for record in answer or ()}))
+
+    def cname(self, name: str, *, seconds: float = math.inf) -> tuple[Lookup, str | None]:
+        lookup, answer = self._ask(name, "CNAME", seconds)
+        targets = [record.target.to_text(omit_final_dot=True).lower() for record in answer or ()]
+        return lookup, targets[0] if targets else None
+
+    def texts(self, name: str, *, seconds: float = math.inf) -> tuple[Lookup, frozenset[str]]:
+        """The values of its TXT records, through any CNAME, as the resolver knows them."""
+        lookup, answer = self._ask(name, "TXT", seconds)
+        return lookup, frozenset(_text(b"".join(record.strings)) for record in answer or ())
+
     def _ask(self, name: str, kind: str, seconds: float) -> tuple[Lookup, dns.resolver.Answer | None]:
         if self._resolver is None or seconds <= 0:
             return Lookup.TIMED_OUT, None

@@ -24,7 +24,9 @@ from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RS
 from certstore.model.renewal.acme_problems import read_problem
 from certstore.model.renewal.failure import Cause, Failure
 
-_WORTH_RESUMING = frozenset({Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER})
+_WORTH_RESUMING = frozenset(
+    {Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER, Cause.DNS_PROVIDER}
+)
 
 
 class NewOrder(messages.NewOrder):

@@ -34,10 +34,11 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports to use in place of 80 and 443; others only in tests."""
+    """The ports to use in place of 80, 443 and 53; others only in tests."""
 
     http: int = 80
     https: int = 443
+    dns: int = 53
 
 
 USUAL_PORTS = Ports()

@@ -120,9 +120,9 @@ class Validation:
             ]
             for kind, own in by_kind:
                 failed += self._publish_by(kind, own) if own else []
+            if exhausted := [each for each in failed if not each.challenges]:
+                raise OrderFailed(_merged([_of_all_ways(each) for each in exhausted]))
             for each in failed:
-                if not each.challenges:
-                    raise OrderFailed(_of_all_ways(each))
                 self._context.tell(f"{each.name}: trying {each.challenges[0].kind.type}")
             waiting = failed
 

@@ -24,6 +24,7 @@ export          the files of `certedge cert export`, swapped in at once
 orders          `certedge cert request`, `certedge renew`, `certedge preflight`
 importing       `certedge import`
 import_sources  reads what certbot, acme.sh and BlueMind left
+import_dns      how certbot and acme.sh proved names over DNS, and what does the same here
 account         `certedge account …`
 notify          `certedge notify …`
 admin           `certedge admin …`

@@ -28,7 +28,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
     files, notes = [str(path)], list[str]()
     ignored: dict[Path, str] = {}
     if settings is not None:
-        faults += _missing_files(path, settings) + _unknown_group(path, settings)
+        faults += _missing_files(path, settings) + _unknown_group(path, settings) + _dns_faults(path, settings)
         layout = Edge(path, settings).layout
         if not layout.root.exists():  # this may be intended, but is often a mistake
             notes = [f"there is no store {layout.root} yet: certedge run creates an empty one"]
@@ -37,6 +37,7 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
             files.append(str(site_yaml))
             site, site_faults = _check(site_yaml, loading.parse_site)
             faults += site_faults
+            notes += _unproven_wildcards(settings, site) if site is not None else []
             hosts |= {site.host} if site is not None else set()
         ignored = ignored_entries(layout, hosts)
     if as_json:
@@ -86,6 +87,29 @@ def _unknown_group(config: Path, settings: models.Settings) -> list[loading.Sett
     except KeyError:
         reason = f"there is no group {group} on this machine"
         return [loading.SettingsFault(str(config), None, "keys_group", group, "an existing group", reason)]
+
+
+def _dns_faults(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:
+    if settings.acme.dns is None:
+        return []
+    from certstore.acme.dns.setup_faults import find_setup_faults
+
+    return [
+        loading.SettingsFault(str(config), None, each.key, None, None, f"{each.found}. {each.remedy}".rstrip(". "))
+        for each in find_setup_faults(settings.acme.dns, config.parent)
+    ]
+
+
+def _unproven_wildcards(settings: models.Settings, site: models.SiteSettings) -> list[str]:
+    """Names of a site that is ordered, which no challenge type of the settings can prove."""
+    if site.certificate is not models.Source.ACME:
+        return []
+    wildcards = [name for name in site.names if name.startswith("*.")]
+    types = site.challenges or settings.acme.challenges
+    is_set_up = settings.acme.dns is not None and (types is None or "dns-01" in types)
+    if not wildcards or is_set_up or (types is not None and "dns-persist-01" in types):
+        return []
+    return [f"{site.host}: {wildcards[0]} can't be ordered, as dns-01 is not set up for it (acme.dns, challenges)"]
 
 
 def _missing_files(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:

@@ -57,7 +57,7 @@ def import_(
     program, folder = chosen[0]
     edge = open_edge(config)
     try:
-        found = import_sources.READERS[program](folder)
+        found = import_sources.with_challenges(import_sources.READERS[program](folder), edge.settings.acme.dns)
     except OSError as error:
         raise CommandFailed(
             _ATTEMPTED, f"{error.filename}: {error.strerror}", "name the right folder, and run the command as root"
@@ -75,7 +75,9 @@ def import_(
 
 def _planned(site: import_sources.FoundSite) -> dict[str, Any]:
     names = [site.host, *site.additional_names]
-    return {"site": site.site, "names": names, "certificate": site.certificate.value, "from": site.path}
+    return {"site": site.site, "names": names, "certificate": site.certificate.value, "from": site.path} | (
+        {"challenges": list(site.challenges)} if site.challenges else {}
+    )
 
 
 def _show(found: import_sources.Found) -> None:
@@ -117,7 +119,8 @@ def _import_site(edge: Edge, program: str, site: import_sources.FoundSite, known
             changes = {"host": site.host} if key == "main" else {}
             ask_live(edge, requests.SetSiteRequest(key, changes | {"additional_names": names}), attempted)
         result = ask_live(edge, requests.ImportRequest(key, site.files, program), attempted)
-        ask_live(edge, requests.SetSiteRequest(key, {"certificate": site.certificate.value}), attempted)
+        chosen: dict[str, Any] = {"challenges": list(site.challenges)} if site.challenges else {}
+        ask_live(edge, requests.SetSiteRequest(key, chosen | {"certificate": site.certificate.value}), attempted)
     except CommandFailed as failure:
         return Imported(key, Outcome.FAILED, failure.found)
     return Imported(key, result.outcome, result.message, result.version)

@@ -91,6 +91,8 @@ class Layout:
         """What each recipient has been mailed."""
         self.orders = self.state / "orders"
         """Orders under way, so that the next start continues those that a kill interrupted."""
+        self.dns_records = self.state / "dns_records.jsonl"
+        """The TXT records of ours that are in DNS zones now."""
         self.worker_reports = self.state / "run"
         """The counters that workers leave for control: the only files here that workers write."""
         self.ended_workers = self.worker_reports / "ended.json"

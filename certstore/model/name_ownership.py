@@ -150,6 +150,10 @@ class NameOwnership:
             return ()
         return tuple(name for name in _names(claims) if self._owners.get(name) == site)
 
+    def is_declared(self, name: str) -> bool:
+        """Whether a site declares exactly this name, which may be a wildcard."""
+        return any(name in self._claims[site].explicit for site in self._claimants.get(name, ()))
+
     def conflicts(self, site: str) -> tuple[Conflict, ...]:
         """Every name that this site and another one both declare, no matter which of the two has it."""
         claims = self._claims.get(site)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from certstore.model.name_ownership import Conflict, NameOwnership, SiteClaims, implicit_names
+from certstore.model.names import wildcard_for
 from certstore.model.settings.models import NAMES_LIMIT, SiteSettings, Source
 from certstore.model.snapshot import MAIN, ServedCertificate, SiteEntry
 
@@ -136,6 +137,11 @@ class SiteRegistry(Mapping[str, KnownSite]):
         others = (each.site for each in self._sites.values() if each.host == known.host and each.site != known.site)
         if (other := next(others, None)) is not None:
             self._site_of_host[known.host] = other
+
+    def declared_wildcard(self, name: str) -> str | None:
+        """The wildcard that matches the name, where a site declares it."""
+        wildcard = wildcard_for(name)
+        return wildcard if wildcard is not None and self._ownership.is_declared(wildcard) else None
 
     def numbers_of(self, site: str) -> dict[str, int]:
         """As `NameOwnership.numbers_of`."""

@@ -51,7 +51,7 @@ class RenewalContext:
         self.sites = RenewalSites(writer, acme, self.cas)
         self.accounts = Accounts(layout)
         self.journal = OrderJournal(layout)
-        self.kinds = challenge_kinds(layout, settings, base)
+        self.kinds = challenge_kinds(layout, settings, base, wait=wait)
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
         self.preflight = Preflight(Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0))
@@ -124,6 +124,12 @@ class RenewalContext:
                         self.account(ca, conversation, asks_again=True)
             except (OrderFailed, OSError):
                 continue  # the next order tries again
+
+    def tidy(self) -> None:
+        """Have every challenge type remove what earlier processes left at servers of others. It may take a while."""
+        needed = self.journal.published()
+        for kind in self.kinds:
+            kind.tidy(needed)
 
     def remove_stale(self, live_fingerprint: Callable[[str], str | None]) -> tuple[int, int]:
         """Clear what a kill left behind, before the first order of this process; how many orders and tokens.

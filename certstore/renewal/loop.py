@@ -84,6 +84,7 @@ class Maintenance:
         """Begin to look after all sites."""
         self.remove_stale()
         self._lanes.submit(self.context.update_contacts)
+        self._lanes.submit(self.context.tidy)
         self._thread.start()
 
     def remove_stale(self) -> None:

@@ -50,8 +50,8 @@ class RenewalSites:
         return (own.challenges if own is not None else None) or self._acme.challenges or USUAL_CHALLENGES
 
     def to_renew(self, entry: SiteEntry) -> SiteToRenew | None:
-        """None where nothing can be ordered: the host belongs to another site, or the site owns only wildcards."""
-        names = tuple(name for name in entry.names if not name.startswith("*."))
+        """None where nothing can be ordered, because the host belongs to another site."""
+        names = entry.names
         if entry.host not in names:
             return None
         ordered = (entry.host, *(name for name in names if name != entry.host))
@@ -91,6 +91,7 @@ class RenewalSites:
             self.profile(entry.site) or "",
             *self._cas,
             *self.challenges(entry.site),
+            acme.dns.model_dump_json() if acme.dns is not None else "",
             *acme.contact,
             str(acme.agree_to_terms),
             acme.external_account.key_id if acme.external_account else "",

@@ -47,7 +47,7 @@ def count_settings(layout: Layout, site: str, known: KnownSite | None, found: Fo
     administered = administered or SiteSettings(host=known.host if known else site)
     try:
         settings, ignored = tenant_settings(declared, administered)
-    except ValueError:  # such as `certificate: acme` beside an adopted wildcard
+    except ValueError:  # such as `certificate: acme` beside an adopted wildcard of a public suffix
         settings, ignored = administered, tuple(sorted(declared.model_fields_set))
     return CountedSettings(settings, _not_adopted(layout, site, found.foreign, ignored) if ignored else None)
 
@@ -76,7 +76,8 @@ def path_into_store(layout: Layout, base: Path, settings: SiteSettings) -> str |
     return None
 
 
-def takes_from_main(layout: Layout, site: str, found: FoundSettings, main_names: Collection[str]) -> bool:
-    """Whether the folder's name alone would take a name of the main certificate's, and others may have given it."""
+def takes_from_others(layout: Layout, site: str, found: FoundSettings, reserved: Collection[str]) -> bool:
+    """Whether the folder's name alone would take a name of others, and others may have given it. `reserved` are the
+    names of the main certificate and the wildcards that sites declare."""
     is_by_name = found.is_absent or found.foreign is not None
-    return is_by_name and covers(main_names, site) and foreign_folder_writer(layout.domains) is not None
+    return is_by_name and covers(reserved, site) and foreign_folder_writer(layout.domains) is not None

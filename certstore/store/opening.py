@@ -213,7 +213,7 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
     """
     sites: list[KnownSite] = []
     fresh: dict[str, Stamp | None] = {}
-    main_names = served[MAIN].dns_names if MAIN in served else ()
+    reserved = set(served[MAIN].dns_names if MAIN in served else ()) | _declared_wildcards(state)
     known = set(state.declared) | set(served) | {MAIN}
     for site in sorted(known | set(_drop_names(state.layout))):
         if site in state.tombstones:
@@ -221,7 +221,7 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
         one, stamp = _as_declared(state, site), None
         is_new = one is None
         if one is None:
-            one, stamp = new_site(state.layout, state.policy.base, site, main_names)
+            one, stamp = new_site(state.layout, state.policy.base, site, reserved)
             if one is None and site in known:
                 one = KnownSite(site, state.policy.main_host if site == MAIN else site)
         if one is not None:
@@ -231,6 +231,12 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
                 fresh[site] = stamp
     state.registry.put_all(sites)
     return fresh
+
+
+def _declared_wildcards(state: WriterState) -> set[str]:
+    """As they were known last."""
+    names = (name for kept in state.declared.values() for name in (kept["settings"] or {}).get("additional_names", ()))
+    return {name for name in names if isinstance(name, str) and name.startswith("*.")}
 
 
 def _as_declared(state: WriterState, site: str) -> KnownSite | None:

@@ -26,7 +26,7 @@ from certstore.store.counted_settings import (
     count_settings,
     may_be_bare,
     path_into_store,
-    takes_from_main,
+    takes_from_others,
 )
 from certstore.store.site_yaml import FoundSettings, Stamp, read_site_file, stamp_of
 from certstore.store.writer_state import SiteChange, SiteProblem, WriterState
@@ -97,13 +97,13 @@ def check_settings(
 
 
 def new_site(
-    layout: Layout, base: Path, site: str, main_certificate_names: Collection[str] = ()
+    layout: Layout, base: Path, site: str, reserved: Collection[str] = ()
 ) -> tuple[KnownSite | None, Stamp | None]:
     """The site that an unknown key stands for, None when its files do not make a site (yet); and the stamp of the
-    site.yaml that counts in full.
+    site.yaml that counts in full. `reserved` as in `takes_from_others`.
     """
     found = read_site_file(layout.site_yaml(site), layout.root)
-    if takes_from_main(layout, site, found, main_certificate_names):
+    if takes_from_others(layout, site, found, reserved):
         return None, None
     counted = count_settings(layout, site, None, found)
     if counted.settings is not None:
@@ -149,13 +149,15 @@ def _is_there(path: Path) -> bool:
 
 def _without_file(state: WriterState, site: str, known: KnownSite | None) -> SettingsCheck:
     if known is None:
-        fresh, _ = new_site(state.layout, state.policy.base, site, _main_certificate_names(state))
+        fresh, _ = new_site(state.layout, state.policy.base, site, _reserved_names(state, site))
         if fresh is not None:
             state.commit(SiteChange(site, known=fresh))
-        elif covers(_main_certificate_names(state), site) and _has_place(state.layout, site):
+        elif covers(_reserved_names(state, site), site) and _has_place(state.layout, site):
+            wildcard = state.registry.declared_wildcard(site)
+            whose = f"a site declares {wildcard}" if wildcard else "the main certificate covers that name"
             state.log_once(
-                f"{state.layout.drop_folder(site)} is not a site: the main certificate covers that name, and others "
-                f"than {owners()} may write {state.layout.domains}; add it with `certedge site add {site}`"
+                f"{state.layout.drop_folder(site)} is not a site: {whose}, and others than {owners()} may write "
+                f"{state.layout.domains}; add it with `certedge site add {site}`"
             )
     elif known.settings is not None:
         return SettingsCheck(missing=f"{state.layout.site_yaml(site)} is gone; its last settings still apply")
@@ -164,9 +166,12 @@ def _without_file(state: WriterState, site: str, known: KnownSite | None) -> Set
     return SettingsCheck()
 
 
-def _main_certificate_names(state: WriterState) -> Collection[str]:
-    main = state.registry.get(MAIN)
-    return main.served.dns_names if main is not None and main.served is not None else ()
+def _reserved_names(state: WriterState, site: str) -> Collection[str]:
+    """What a folder's name alone must not take for the site: names of the main certificate, and a wildcard of another
+    site's that matches it."""
+    main, wildcard = state.registry.get(MAIN), state.registry.declared_wildcard(site)
+    names = main.served.dns_names if main is not None and main.served is not None else ()
+    return names if wildcard is None else (*names, wildcard)
 
 
 def _is_less(known: KnownSite | None, settings: SiteSettings | None) -> bool:
@@ -181,7 +186,7 @@ def _apply(
     if found.settings is None:
         _refuse(state, site, known, found.problem or "")
         return
-    if known is None and takes_from_main(layout, site, found, _main_certificate_names(state)):
+    if known is None and takes_from_others(layout, site, found, _reserved_names(state, site)):
         settings = None
     if settings is None:
         state.commit(SiteChange(site, problems={**_SOLVED, SiteProblem.NOT_ADOPTED: counted.problem}))

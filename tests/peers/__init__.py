@@ -44,6 +44,7 @@ PEERS = {
     "curl": Peer("curl", ("curl",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
+    "named": Peer("named", ("bind9",)),
     "npm": Peer("npm", ("npm",)),
     "openssl": Peer("openssl", ("openssl",)),
     "pebble": Peer("pebble", ("pebble",)),

@@ -15,12 +15,13 @@ import dns.rrset
 
 class DnsServer:
     """`records` maps (name, type) to texts; `codes` maps a name to a response code; names in `silent` get no
-    answer; every other name does not exist."""
+    answer; every other name does not exist. It calls itself a zone's own server with `is_authoritative`."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, is_authoritative: bool = False) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.codes: dict[str, dns.rcode.Rcode] = {}
         self.silent: set[str] = set()
+        self._flags = dns.flags.AA if is_authoritative else dns.flags.RA
         server = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -30,7 +31,7 @@ class DnsServer:
                 if answer is not None:
                     channel.sendto(answer, self.client_address)
 
-        self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler)
+        self._server = socketserver.ThreadingUDPServer((host, port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -46,7 +47,7 @@ class DnsServer:
         if name in self.silent:
             return None
         response: Any = dns.message.make_response(query)
-        response.flags |= dns.flags.RA
+        response.flags |= self._flags
         kind = dns.rdatatype.to_text(question.rdtype)
         if name in self.codes:
             response.set_rcode(self.codes[name])

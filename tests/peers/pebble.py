@@ -102,7 +102,8 @@ class MockDns:
 
 class Pebble:
     """`http_port` is where it validates http-01, and `tls_port` where tls-alpn-01; both may be set until the `with`
-    begins. `environment` are Pebble's own switches (PEBBLE_…)."""
+    begins. `environment` are Pebble's own switches (PEBBLE_…). `dns_server` (host:port) is asked in place of its own
+    DNS."""
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Pebble:
         *,
         environment: Mapping[str, str] | None = None,
         external_accounts: Mapping[str, str] | None = None,
+        dns_server: str | None = None,
     ) -> None:
         self._program = require_peer("pebble")
         self._folder = Path(tempfile.mkdtemp(prefix="pebble-"))
@@ -124,6 +126,7 @@ class Pebble:
             **(environment or {}),
         }
         self._external_accounts = external_accounts
+        self._dns_server = dns_server or self.dns.address
         self.ca_file = self._folder / "authority.pem"
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -153,7 +156,7 @@ class Pebble:
         """Start again after `stop`: Pebble has forgotten everything, its root too."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._program), "-config", str(self._folder / "config.json"), "-dnsserver", self.dns.address],
+                [str(self._program), "-config", str(self._folder / "config.json"), "-dnsserver", self._dns_server],
                 env={**os.environ, **self._environment},
                 stdout=log,
                 stderr=log,

@@ -168,5 +168,5 @@ def _choices(visit: Visit, site: str, message: str = "", status: int = 200) -> R
         needs_terms=not (acme.agree_to_terms or has_account),
         can_order=upkeep is not None,
         key_types=KEY_TYPES,
-        wildcards=[name for name in detail.facts.names if name.startswith("*.")],
+        wildcards=[name for name in detail.facts.names if name.startswith("*.")] if acme.dns is None else [],
     )

@@ -14,7 +14,7 @@ _KNOWN_TAGS = frozenset({"issue", "issuewild", "iodef", "contactemail", "contact
 
 @dataclass(frozen=True, slots=True)
 class _Obstacle:
-    """Why one `issue` record does not allow the order. `names_ca`: it does name our CA."""
+    """Why one record does not allow the order. `names_ca`: it does name our CA."""
 
     names_ca: bool
     rule: str
@@ -36,14 +36,14 @@ def caa_findings(
     if unknown:
         rule = f"contain the critical tag {unknown[0]!r}, which CAs do not know, so none may issue for {name}"
         return [_forbidden(name, facts, rule, "Remove that record, or clear its critical flag.")]
-    issue = [value for _, tag, value in facts.records if tag.lower() == "issue"]
+    tag, issue = _that_apply(name, facts)
     if not issue:
         return []
     if not identities:
         return [_unknown_ca(name, facts, issue)]
     obstacles = []
     for value in issue:
-        obstacle = _obstacle(name, value, method, identities, account_url)
+        obstacle = _obstacle(name, tag, value, method, identities, account_url)
         if obstacle is None:
             return []
         obstacles.append(obstacle)
@@ -52,13 +52,20 @@ def caa_findings(
     return [_forbidden(name, facts, nearest.rule, nearest.remedy)]
 
 
+def _that_apply(name: str, facts: CaaFacts) -> tuple[str, list[str]]:
+    """The tag and the values that decide: for a wildcard those of `issuewild`, if there are any (RFC 8659 §4.3)."""
+    values = {tag: [value for _, each, value in facts.records if each.lower() == tag] for tag in ("issuewild", "issue")}
+    tag = "issuewild" if name.startswith("*.") and values["issuewild"] else "issue"
+    return tag, values[tag]
+
+
 def _obstacle(
-    name: str, value: str, method: str, identities: Sequence[str], account_url: str | None
+    name: str, tag: str, value: str, method: str, identities: Sequence[str], account_url: str | None
 ) -> _Obstacle | None:
-    """None when this `issue` value allows the order (RFC 8659 §4.2, RFC 8657 §3 and §4)."""
+    """None when this value of `issue` or `issuewild` allows the order (RFC 8659 §4.2, RFC 8657 §3 and §4)."""
     issuer, *rest = (part.strip() for part in value.split(";"))
     if issuer.lower().rstrip(".") not in {identity.lower() for identity in identities}:
-        remedy = f'Add the record `CAA 0 issue "{identities[0]}"` there, or remove the CAA records.'
+        remedy = f'Add the record `CAA 0 {tag} "{identities[0]}"` there, or remove the CAA records.'
         return _Obstacle(False, f"allow {f'only {shown(issuer)}' if issuer else 'no CA'} to issue for {name}", remedy)
     for key, _, given in (part.partition("=") for part in rest if part):
         parameter, given = key.strip().lower(), given.strip()

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     REJECTED_NAME = "rejected_name"
     NO_SUCH_NAME = "no_such_name"
     DNS = "dns"
+    DNS_PROVIDER = "dns_provider"
     CAA = "caa"
     CONNECTION = "connection"
     WRONG_ANSWER = "wrong_answer"
@@ -56,6 +57,7 @@ REMEDIES: Mapping[Cause, str] = {
     Cause.REJECTED_NAME: "The CA does not issue for this name: remove it from the site, or use another CA.",
     Cause.NO_SUCH_NAME: "Create an A or AAAA record for the name, or remove the name from the site.",
     Cause.DNS: "Check the name's DNS servers and DNSSEC (dnsviz.net helps): the CA gets no valid answer from them.",
+    Cause.DNS_PROVIDER: "Check the DNS server, provider or program that acme.dns names: the record is not in the zone.",
     Cause.CAA: "Allow this CA in the zone's CAA records, and account and challenge type where they restrict them.",
     Cause.CONNECTION: "Make port 80 of this server, or 443, reachable from the internet at every address of the name.",
     Cause.WRONG_ANSWER: "Point every A and AAAA record of the name to this server: another one answered the CA.",

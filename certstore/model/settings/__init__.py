@@ -3,6 +3,8 @@
 Opens no file.
 
     models             all keys, what is allowed, and the defaults
+    base               what every model is built on
+    dns                how the edge writes into your DNS zones (`acme.dns`)
     loading            text to models, with file and line of every fault
     yaml_lines         strict YAML, with the line of every key
     tenant             what of a site.yaml counts that the tenant may write

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from certstore.model.challenge import ChallengeType
+from certstore.model.names import is_public_suffix
 from certstore.model.settings.addresses import (
     CertificateName,
     HostName,
@@ -22,6 +23,8 @@ from certstore.model.settings.addresses import (
     NetworkField,
     domain_name,
 )
+from certstore.model.settings.base import Model
+from certstore.model.settings.dns import DnsSettings
 from certstore.model.settings.mail_address import check_contacts, parse_address, parse_sender
 from certstore.model.settings.response_headers import check_headers, parse_header_name, parse_header_value
 
@@ -43,12 +46,6 @@ AddressField = Annotated[str, BeforeValidator(parse_address)]
 SenderField = Annotated[str, BeforeValidator(parse_sender)]
 HeaderName = Annotated[str, AfterValidator(parse_header_name)]
 HeaderValue = Annotated[str, AfterValidator(parse_header_value)]
-
-
-class Model(BaseModel):
-    """Frozen, and a misspelt key is an error rather than a setting that silently does nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ListenerKind(StrEnum):
@@ -213,7 +210,7 @@ class HttpSettings(Model):
     redirect_to_https: bool = True
     http2: bool = True
     hsts: str | None = None
-    headers: dict[HeaderName, HeaderValue] = {}
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     unknown_challenge: Literal["not_found", "upstream"] = "not_found"
 
     @field_validator("hsts")
@@ -294,6 +291,7 @@ class AcmeSettings(Model):
     second_directory: str | None = None
     resolver: HostPortField | None = None
     challenges: Challenges = None
+    dns: DnsSettings | None = None
     probe_private: bool = False
     """Whether preflights may ask private addresses too, because names have such addresses inside your network."""
 
@@ -424,11 +422,12 @@ class SiteSettings(Model):
         return tuple(dict.fromkeys(domain_name(item, wildcard=True) for item in value))
 
     @model_validator(mode="after")
-    def _no_wildcard_by_http01(self) -> Self:
+    def _no_wildcard_of_everybody(self) -> Self:
+        """CAs refuse them (CA/Browser Forum Baseline Requirements §3.2.2.6), and they would match names of anybody."""
         wildcards = [name for name in self.additional_names if name.startswith("*.")]
-        if self.certificate is Source.ACME and wildcards:
+        if self.certificate is Source.ACME and (found := [each for each in wildcards if is_public_suffix(each[2:])]):
             raise ValueError(
-                f"{wildcards[0]}: a wildcard can't be ordered, as HTTP-01 can't validate it; use `certificate: file`"
+                f"{found[0]}: this wildcard can't be ordered, as anybody may register names below {found[0][2:]}"
             )
         return self
 

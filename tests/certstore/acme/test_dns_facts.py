@@ -85,3 +85,25 @@ def test_cname_is_followed_to_its_addresses() -> None:
         mock.add_a("real.test", "192.0.2.7")
         found = Resolver(HostPort("127.0.0.1", mock.port)).addresses("alias.test", version=4)
     assert found == (Lookup.FOUND, ("192.0.2.7",))
+
+
+def test_zone_servers_cname_and_texts_are_found(server: DnsServer, resolver: Resolver) -> None:
+    server.records = {
+        ("a.test", "SOA"): ["ns1.a.test. hostmaster.a.test. 1 2 3 4 5"],
+        ("a.test", "NS"): ["NS2.a.test.", "ns1.a.test."],
+        ("www.a.test", "CNAME"): ["Web.B.test."],
+        ("a.test", "TXT"): ['"one" "two"', '"three"'],
+    }
+    assert resolver.zone_of("www.a.test") == (Lookup.FOUND, "a.test")
+    assert resolver.name_servers("a.test") == (Lookup.FOUND, ("ns1.a.test", "ns2.a.test"))
+    assert resolver.cname("www.a.test") == (Lookup.FOUND, "web.b.test")
+    assert resolver.cname("a.test") == (Lookup.NO_DATA, None)
+    assert resolver.texts("a.test") == (Lookup.FOUND, frozenset({"onetwo", "three"}))
+
+
+def test_a_zone_that_fails_is_told_from_silence(server: DnsServer, resolver: Resolver) -> None:
+    server.codes = {"broken.test": dns.rcode.SERVFAIL}
+    server.silent = {"silent.test"}
+    assert resolver.zone_of("broken.test") == (Lookup.SERVER_FAILURE, None)
+    assert resolver.zone_of("silent.test") == (Lookup.TIMED_OUT, None)
+    assert resolver.zone_of("silent.test", seconds=0) == (Lookup.TIMED_OUT, None)

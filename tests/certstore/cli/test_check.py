@@ -55,6 +55,47 @@ def test_missing_files_that_settings_name_are_faults(folder: Path) -> None:
     assert certedge(folder, "check-config").code == 0
 
 
+def test_files_and_programs_of_acme_dns_are_checked(folder: Path) -> None:
+    (folder / "tsig.key").write_text("hunter2 is no base64")
+    zones = {
+        "a.test": "{rfc2136: {server: 127.0.0.1, tsig_name: k, tsig_secret_file: tsig.key}}",
+        "b.test": "{rfc2136: {server: 127.0.0.1, tsig_name: k, tsig_secret_file: gone.key}}",
+        "c.test": "{exec: [/nowhere/hook]}",
+        "d.test": "{lexicon: {provider: cloudflair}}",
+    }
+    lines = "".join(f"      {zone}: {way}\n" for zone, way in zones.items())
+    (folder / "edge.yaml").write_text(f"store: store\nacme:\n  dns:\n    zones:\n{lines}")
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 2
+    assert {each["key"]: each["found"].partition(".")[0] for each in ran.json["errors"]}.keys() == {
+        "acme.dns.zones.a.test.rfc2136.tsig_secret_file",
+        "acme.dns.zones.b.test.rfc2136.tsig_secret_file",
+        "acme.dns.zones.c.test.exec",
+        "acme.dns.zones.d.test.lexicon.provider",
+    }
+    assert "hunter2" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("acme", "site", "is_noted"),
+    [
+        ("{}", "", True),
+        ("{dns: {exec: [/bin/true]}}", "", False),
+        ("{dns: {exec: [/bin/true]}, challenges: [http-01]}", "", True),
+        ("{dns: {exec: [/bin/true]}, challenges: [http-01]}", "challenges: [dns-01]\n", False),
+    ],
+    ids=["not set up", "set up", "not chosen", "chosen by the site"],
+)
+def test_wildcards_that_nothing_can_prove_are_noted(folder: Path, acme: str, site: str, is_noted: bool) -> None:
+    (folder / "edge.yaml").write_text(f"store: store\nacme: {acme}\n")
+    (folder / "store/domains/a.test").mkdir(parents=True)
+    text = f"host: a.test\nadditional_names: ['*.a.test']\ncertificate: acme\n{site}"
+    (folder / "store/domains/a.test/site.yaml").write_text(text)
+    ran = certedge(folder, "check-config")
+    assert ran.code == 0
+    assert ("note: a.test: *.a.test can't be ordered" in ran.out) is is_noted
+
+
 def test_a_missing_group_is_a_fault(folder: Path) -> None:
     (folder / "edge.yaml").write_text("store: store\nkeys_group: no-such-group\n")
     ran = certedge(folder, "check-config", "--json")

@@ -87,7 +87,7 @@ def test_set_changes_what_is_named_and_nothing_else(folder: Path) -> None:
         (("--unset", "host"), "--unset host: allowed:"),
         (("--certificate", "files"), "certificate: found 'files'; allowed:"),
         (("--name", "bad name"), "is not a host name"),
-        (("--certificate", "acme", "--name", "*.a.test"), "a wildcard can't be ordered"),
+        (("--certificate", "acme", "--name", "*.test"), "this wildcard can't be ordered"),
         (("--remove-name", "z.test"), "z.test is not an additional name of the site"),
     ],
     ids=["nothing", "unset host", "choice", "name", "wildcard by ACME", "name not there"],

@@ -84,13 +84,10 @@ class Scene:
         return [*layout.challenges.iterdir(), *layout.alpn_challenges.iterdir()]
 
 
-def make_settings(
-    ca: Pebble | Acme2certifier, http_port: int, https_port: int | None = None, **acme: Any
-) -> dict[str, Any]:
+def make_settings(ca: Pebble | Acme2certifier, http_port: int, **acme: Any) -> dict[str, Any]:
     """`edge.yaml` as a mapping, for a store beside it."""
-    https = [{"kind": "https", "listen": f"127.0.0.1:{https_port}"}] if https_port is not None else []
     return {
-        "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}, *https],
+        "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}],
         "acme": {
             "directory": ca.directory,
             "ca_file": str(ca.ca_file),
@@ -100,6 +97,11 @@ def make_settings(
             **acme,
         },
     }
+
+
+def with_https(facts: dict[str, Any], port: int) -> dict[str, Any]:
+    """The same with an https listener."""
+    return facts | {"listeners": [*facts["listeners"], {"kind": "https", "listen": f"127.0.0.1:{port}"}]}
 
 
 @contextlib.contextmanager
@@ -113,8 +115,8 @@ def scene(
         pebble = Pebble(responder.port)
         pebble.tls_port = alpn.port
         with responder.running(), alpn.running(), pebble:
-            https_port = alpn.port if has_https else None
-            facts = make_settings(pebble, responder.port, https_port, **acme) | ({"notify": notify} if notify else {})
+            facts = make_settings(pebble, responder.port, **acme) | ({"notify": notify} if notify else {})
+            facts = with_https(facts, alpn.port) if has_https else facts
             clock = Clock()
             yield Scene(writer, Settings.model_validate(facts), folder, pebble, responder, alpn, clock)
             assert not [each for each in threading.enumerate() if each.name == "maintenance" and each.is_alive()]

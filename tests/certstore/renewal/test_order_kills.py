@@ -23,7 +23,7 @@ from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.store.reader import Store
 from tests.certstore.acme.workshop import AlpnResponder, Responder
-from tests.certstore.renewal.scene import make_settings
+from tests.certstore.renewal.scene import make_settings, with_https
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
 
@@ -128,7 +128,7 @@ def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
     pebble = Pebble(responder.port)
     pebble.tls_port = alpn.port
     with responder.running(), alpn.running(), pebble, (tmp_path / "log").open("wb") as log:
-        facts: dict[str, Any] = make_settings(pebble, responder.port, alpn.port, challenges=[way])
+        facts: dict[str, Any] = with_https(make_settings(pebble, responder.port, challenges=[way]), alpn.port)
         nursery = subprocess.Popen(
             [sys.executable, "-c", _NURSERY, str(tmp_path), json.dumps(facts)],
             stdin=subprocess.PIPE,

@@ -249,6 +249,26 @@ def test_a_folder_of_anybody_takes_no_name_of_main(tmp_path: Path, ca: Certifica
         assert len(writer.sites()) == (1 if is_shared else 3)
 
 
+@pytest.mark.parametrize("is_shared", [True, False], ids=["domains/ for everybody", "domains/ of the administrator"])
+def test_a_folder_of_anybody_takes_no_name_of_a_wildcard(tmp_path: Path, is_shared: bool) -> None:
+    """The site with the wildcard is there already, and an administrator has declared its names."""
+    with writing(tmp_path / "store") as writer:
+        early = drop(writer, "early.client-a.test", {})
+        os.chown(early, TENANT, TENANT)
+        writer.check("early.client-a.test")
+        names = ("client-a.test", "*.client-a.test")
+        writer.add_site("client-a.test", SiteSettings(host=names[0], additional_names=names[1:]))
+        for name in ("shop.client-a.test", "deep.shop.client-a.test"):
+            os.chown(drop(writer, name, {}), TENANT, TENANT)
+        writer.layout.domains.chmod(0o777 if is_shared else 0o755)
+        for name in ("shop.client-a.test", "deep.shop.client-a.test"):
+            writer.check(name)
+        expected = {MAIN, "client-a.test", "early.client-a.test", "deep.shop.client-a.test"}
+        assert set(writer.sites()) == expected | (set() if is_shared else {"shop.client-a.test"})
+    with writing(tmp_path / "store") as writer:
+        assert set(writer.sites()) == expected | (set() if is_shared else {"shop.client-a.test"})
+
+
 # Paths and numbers
 
 

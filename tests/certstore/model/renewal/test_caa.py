@@ -43,6 +43,32 @@ def test_records_that_let_us(records: Records) -> None:
     assert verdict(records) is None
 
 
+WILD = (False, "issuewild", "letsencrypt.org")
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ((WILD, (False, "issue", "other.test")), None),
+        (((False, "issue", "letsencrypt.org"),), None),
+        (((False, "issue", "letsencrypt.org"), (False, "issuewild", ";")), "allow no CA"),
+        (((False, "issuewild", "letsencrypt.org; validationmethods=http-01"),), "only by http-01"),
+    ],
+    ids=["issuewild counts", "issue counts without it", "none for wildcards", "not our method"],
+)
+def test_wildcards_have_records_of_their_own(records: Records, words: str | None) -> None:
+    facts = CaaFacts(Lookup.FOUND, "example.test", records)
+    found = caa_findings("*.example.test", facts, method="dns-01", identities=OURS, account_url=ACCOUNT)
+    assert [words in each.message for each in found if words] == ([True] if words else [])
+    assert bool(found) is bool(words)
+
+
+def test_the_remedy_for_a_wildcard_names_its_record() -> None:
+    facts = CaaFacts(Lookup.FOUND, "example.test", ((False, "issuewild", "other.test"),))
+    [found] = caa_findings("*.example.test", facts, method="dns-01", identities=OURS, account_url=None)
+    assert 'CAA 0 issuewild "letsencrypt.org"' in found.remedy
+
+
 @pytest.mark.parametrize(
     ("records", "words"),
     [

@@ -6,7 +6,7 @@ from certstore.model.settings.models import SiteSettings, Source, Upstream
 from certstore.model.settings.tenant import TENANT_KEYS, tenant_settings
 
 ADMINISTERED = SiteSettings(
-    host="a.test", additional_names=("*.a.test",), upstream=(Upstream(url="http://10.0.0.5"),), contact=("old@a.test",)
+    host="a.test", additional_names=("*.test",), upstream=(Upstream(url="http://10.0.0.5"),), contact=("old@a.test",)
 )
 
 
