@@ -106,15 +106,22 @@ def with_https(facts: dict[str, Any], port: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def scene(
-    folder: Path, *, notify: dict[str, Any] | None = None, has_https: bool = False, **acme: Any
+    folder: Path,
+    *,
+    notify: dict[str, Any] | None = None,
+    has_https: bool = False,
+    dns_server: str | None = None,
+    **acme: Any,
 ) -> Iterator[Scene]:
-    """With `has_https` the edge has an https listener, so that names can be proven over TLS too."""
+    """With `has_https` the edge has an https listener, so that names can be proven over TLS too. `dns_server`
+    (host:port) is asked by all in place of Pebble's own DNS."""
     store = folder / "store"
     with StoreWriter.acquire(store, main_host="edge.test") as writer:
         responder, alpn = Responder(writer.layout), AlpnResponder(writer.layout)
-        pebble = Pebble(responder.port)
+        pebble = Pebble(responder.port, dns_server=dns_server)
         pebble.tls_port = alpn.port
         with responder.running(), alpn.running(), pebble:
+            acme |= {"resolver": dns_server} if dns_server is not None else {}
             facts = make_settings(pebble, responder.port, **acme) | ({"notify": notify} if notify else {})
             facts = with_https(facts, alpn.port) if has_https else facts
             clock = Clock()
