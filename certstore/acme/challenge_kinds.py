@@ -7,7 +7,8 @@ from pathlib import Path
 
 from certstore.acme.challenge_kind import ChallengeKinds
 from certstore.acme.dns.bounds import never
-from certstore.acme.dns01 import dns01
+from certstore.acme.dns01 import dns01, zones_of
+from certstore.acme.dns_persist01 import dns_persist01
 from certstore.acme.http01 import http01, http_listeners, probe_targets
 from certstore.acme.name_probe import USUAL_PORTS, Ports
 from certstore.acme.tls_alpn01 import tls_alpn01
@@ -35,4 +36,5 @@ def challenge_kinds(
         http01(layout, http_listeners(settings), ports, targets),
         tls_alpn01(layout, settings, ports, targets),
         dns01(layout, settings.acme, base, wait, ports.dns),
+        dns_persist01(zones_of(settings.acme, ports.dns), wait),
     )

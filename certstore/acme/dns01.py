@@ -42,8 +42,11 @@ def dns01(
     the zones' servers. `wait` returns True when the process is to stop."""
     if acme.dns is None:
         return _not_set_up()
-    zones = Zones(Resolver(acme.resolver), _allowed_servers(acme), port)
-    return make_kind(DnsRecords(acme.dns, base, zones, RecordJournal(layout), wait), wait)
+    return make_kind(DnsRecords(acme.dns, base, zones_of(acme, port), RecordJournal(layout), wait), wait)
+
+
+def zones_of(acme: AcmeSettings, port: int = DNS_PORT) -> Zones:
+    return Zones(Resolver(acme.resolver), _allowed_servers(acme), port)
 
 
 def make_kind(records: DnsRecords, wait: Callable[[float], bool] = never) -> ChallengeKind:

@@ -32,6 +32,7 @@ from certstore.model.renewal.preflight_facts import (
     WayFacts,
 )
 from certstore.model.renewal.preflight_findings import directory_findings, order_findings, way_findings
+from certstore.model.renewal.standing_record import StandingAccount, read_offer
 from certstore.net.bounded_http import bounded, reason_of
 from certstore.net.lanes import Budget, gather
 
@@ -75,6 +76,7 @@ class Preflight:
         *,
         profile: str | None = None,
         account_url: str | None = None,
+        account: StandingAccount | None = None,
         ways: Ways | None = None,
         tell: Tell = tell_nobody,
     ) -> Checked:
@@ -88,7 +90,7 @@ class Preflight:
 
         note(directory_findings(directory) + order_findings(names, profile))
         choices = []
-        context = ProbeContext(self.resolver, directory.identities, account_url)
+        context = ProbeContext(self.resolver, directory.identities, account_url, directory.standing, account)
         for choice in self.choose(names, context, ways or Ways(), tell=tell):
             note(choice.findings)
             tell(f"{choice.name}: {choice.why}")
@@ -215,14 +217,15 @@ def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:
         return DirectoryFacts(ca.url, DirectoryStep.HTTP, f"{response.status_code} {response.reason}")
     try:
         facts = response.json()
-        identities = tuple(map(str, (facts.get("meta") or {}).get("caaIdentities") or ()))
+        meta = facts.get("meta") or {}
+        identities, standing = tuple(map(str, meta.get("caaIdentities") or ())), read_offer(meta)
         is_directory = all(isinstance(facts.get(name), str) for name in ("newNonce", "newAccount", "newOrder"))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        is_directory, identities = False, ()
+        is_directory, identities, standing = False, (), None
     if not is_directory:
         kind = (response.headers.get("Content-Type") or "no type").partition(";")[0][:60]
         return DirectoryFacts(ca.url, DirectoryStep.CONTENT, f"{kind} from {urlsplit(response.url).netloc}")
-    return DirectoryFacts(ca.url, DirectoryStep.DONE, identities=identities)
+    return DirectoryFacts(ca.url, DirectoryStep.DONE, identities=identities, standing=standing)
 
 
 def _is_dns(error: BaseException) -> bool:

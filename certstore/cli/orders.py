@@ -100,5 +100,8 @@ def preflight(site: SiteKey, config: Config = None, as_json: AsJson = False) -> 
             print_lines(Cell(f"no obstacles to an order for {', '.join(result.names)}", GOOD))
         rows = [(each.name, Cell(each.way or "none", "" if each.way else BAD), each.why) for each in result.ways]
         print_table(("name", "proven by", "why"), rows, wraps=("why",))
+        if result.standing_records:
+            print_lines("This CA also offers dns-persist-01: these records prove the names for good (acme.challenges).")
+            print_lines(*(f'{each.name}. TXT "{each.value}"' for each in result.standing_records))
     if result.findings:
         raise typer.Exit(Exit.PROBLEMS)

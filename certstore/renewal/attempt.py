@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from certstore.acme.account import Account
+from certstore.acme.dns_persist01 import account_of
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
@@ -137,13 +138,14 @@ class Attempt:
         self._tell(f"{self._ca.host}: fetching the directory")
         with self._begin() as anonymous:
             account = context.account(self._ca, anonymous)
-            identities = tuple(anonymous.meta.caa_identities or ())
-        directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities)
+            identities, standing = tuple(anonymous.meta.caa_identities or ()), anonymous.standing
+        directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities, standing=standing)
         self._checked = context.preflight.check(
             site.names,
             directory,
             profile=context.sites.profile(site.site),
             account_url=account.url,
+            account=account_of(account),
             ways=self._ways.wanted,
             tell=self._tell,
         )
