@@ -36,6 +36,15 @@ def own_listener(listener: ListenerSettings, trusted_proxies: Iterable[Network])
     return OwnListener(address, listener.accept_proxy_protocol and is_trusted_proxy(address.host, trusted_proxies))
 
 
+def is_askable(listener: ListenerSettings, trusted_proxies: Iterable[Network]) -> bool:
+    """Whether a process on this machine can connect as a client does. Not where only other addresses may send the
+    PROXY header, nor to a port that the system chooses."""
+    if not listener.listen.port:
+        return False
+    host = reachable_address(listener.listen).host
+    return not listener.accept_proxy_protocol or is_trusted_proxy(host, trusted_proxies)
+
+
 def reachable_address(listen: HostPort) -> HostPort:
     """Where a client on this machine connects to reach `listen`: a wildcard address is not a destination."""
     try:

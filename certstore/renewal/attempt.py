@@ -107,7 +107,7 @@ class Attempt:
     @property
     def is_slow(self) -> bool:
         """Whether the order is likely to take long, by what the check found and how the last attempt ended."""
-        return self._state.failures > 0 or is_slow(self._checked.findings)
+        return self._state.failures > 0 or self._ways.is_slow or is_slow(self._checked.findings)
 
     def _settled(self, part: Callable[[], Attempted | None]) -> Attempted | None:
         try:

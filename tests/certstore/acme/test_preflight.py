@@ -40,10 +40,11 @@ from certstore.model.renewal.preflight_facts import (
 from certstore.model.renewal.preflight_findings import is_slow
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import Settings
 from certstore.net import bounded_http
 from certstore.net.bounded_http import ANSWER_BYTES
 from certstore.net.lanes import Budget
-from certstore.net.own_address import OwnListener, is_local
+from certstore.net.own_address import is_local
 from tests.certificates import CertificateAuthority
 from tests.certstore.acme.workshop import AlpnResponder, Responder, make_layout
 from tests.peers.dns import DnsServer
@@ -92,9 +93,10 @@ class Scene:
     def choose(self, name: str, *failed: str) -> NameChoice:
         """With both ways to reach this edge."""
         ports = Ports(self.responder.port, self.alpn.port)
-        listeners = (OwnListener(HostPort("127.0.0.1", self.alpn.port)),)
+        facts = {"listeners": [{"kind": "https", "listen": f"127.0.0.1:{self.alpn.port}"}]}
+        settings = Settings.model_validate(facts)
         kinds = ChallengeKinds(
-            http01(self.layout, (), ports, self.targets), tls_alpn01(self.layout, listeners, ports, self.targets)
+            http01(self.layout, (), ports, self.targets), tls_alpn01(self.layout, settings, ports, self.targets)
         )
         preflight = replace(self.preflight(), kinds=kinds)
         (choice,) = preflight.check([name], CA, ways=Ways(failed={name: failed})).choices
