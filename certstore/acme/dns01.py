@@ -115,12 +115,13 @@ class _Proofs:
 
     @contextmanager
     def probing(self, context: ProbeContext) -> Iterator[WayProbe]:
-        yield self._probe
+        yield lambda name, addresses, budget: self._probe(name, budget, may_write=context.may_write)
 
-    def _probe(self, name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
+    def _probe(self, name: str, budget: Budget, *, may_write: bool) -> WayFacts:
         """Write a harmless record where the real one will be, and remove it."""
         try:
-            trial = self._records.try_out(record_name(name), Bounds(budget.left, self._wait, budget))
+            bounds = Bounds(budget.left, self._wait, budget)
+            trial = self._records.try_out(record_name(name), bounds, may_write=may_write)
         except Interrupted:
             return WayFacts(TYPE, needs_addresses=False, is_whole=False)
         if budget.is_over:  # what failed then failed for want of time

@@ -78,6 +78,7 @@ class Preflight:
         account_url: str | None = None,
         account: StandingAccount | None = None,
         ways: Ways | None = None,
+        may_write: bool = True,
         tell: Tell = tell_nobody,
     ) -> Checked:
         """All findings about an order for these names. `directory` is the result of `check_directory`."""
@@ -90,7 +91,7 @@ class Preflight:
 
         note(directory_findings(directory) + order_findings(names, profile))
         choices = []
-        context = ProbeContext(self.resolver, directory.identities, account_url, directory.standing, account)
+        context = ProbeContext(self.resolver, directory.identities, account_url, directory.standing, account, may_write)
         for choice in self.choose(names, context, ways or Ways(), tell=tell):
             note(choice.findings)
             tell(f"{choice.name}: {choice.why}")

@@ -146,6 +146,7 @@ class Attempt:
             profile=context.sites.profile(site.site),
             account_url=account.url,
             account=account_of(account),
+            may_write=False,
             ways=self._ways.wanted,
             tell=self._tell,
         )
