@@ -179,6 +179,24 @@ def test_limit_of_failed_validations_stops_the_search_for_a_way(stage: Scene, up
     assert failed_validations(upkeep) <= 60
 
 
+def test_name_that_has_a_way_left_is_not_left_out(stage: Scene, upkeep: Upkeep) -> None:
+    other = f"b.{SITE}"
+    stage.add(SITE, other)
+    stage.responder.blocked.add(other)
+    context = upkeep.maintenance.context
+    with context.memory.ledger(context.cas[0]) as ledger:
+        for _ in range(59):
+            ledger.note_failed(other, stage.clock())
+    failed = attempt(upkeep)
+    assert failed.failure is not None
+    assert state_of(upkeep).failed_names == (other,), "it would be left out, were there no other way"
+    stage.clock.forward(hours=1, seconds=1)
+    renewed = attempt(upkeep)
+    assert renewed.order is not None
+    assert (renewed.order.names, renewed.order.left_out) == ((SITE, other), ())
+    assert taken(upkeep) == {SITE: "http-01", other: "tls-alpn-01"}
+
+
 def test_setting_of_a_site_keeps_other_ways_out(stage: Scene, upkeep: Upkeep) -> None:
     stage.add(SITE, challenges=["http-01"])
     stage.responder.blocked.add(SITE)
