@@ -12,6 +12,7 @@
     http01           the challenge type http-01: tokens where the edge's workers find them
     tls_alpn01       the challenge type tls-alpn-01: the same for names, from which workers make certificates
     dns01            the challenge type dns-01: TXT records where the zone's servers show them
+    dns_persist01    the challenge type dns-persist-01: a standing record that a person wrote
     dns              writes TXT records into zones: RFC 2136, hosted DNS, a program of the administrator's
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve

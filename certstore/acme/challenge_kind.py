@@ -16,6 +16,7 @@ from certstore.model.challenge import ChallengeType, is_token
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.renewal.failure import Failure
 from certstore.model.renewal.preflight_facts import CannotProve, WayFacts
+from certstore.model.renewal.standing_record import StandingAccount, StandingOffer
 from certstore.net.lanes import Budget
 
 
@@ -49,12 +50,16 @@ class Publishing:
 
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """What a preflight knows. `identities` are the CA's names in CAA records; `account_url` is None before the account
-    exists."""
+    """What a preflight knows. `identities` are the CA's names in CAA records, `standing` is what it says about
+    dns-persist-01; `account_url` and `account` are None before the account exists. `may_write` lets a check change
+    something at servers of others; an order that follows at once would find the same out."""
 
     resolver: Resolver
     identities: tuple[str, ...] = ()
     account_url: str | None = None
+    standing: StandingOffer | None = None
+    account: StandingAccount | None = None
+    may_write: bool = True
 
 
 WayProbe = Callable[[str, Sequence[str], Budget], WayFacts]

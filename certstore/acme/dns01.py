@@ -42,8 +42,11 @@ def dns01(
     the zones' servers. `wait` returns True when the process is to stop."""
     if acme.dns is None:
         return _not_set_up()
-    zones = Zones(Resolver(acme.resolver), _allowed_servers(acme), port)
-    return make_kind(DnsRecords(acme.dns, base, zones, RecordJournal(layout), wait), wait)
+    return make_kind(DnsRecords(acme.dns, base, zones_of(acme, port), RecordJournal(layout), wait), wait)
+
+
+def zones_of(acme: AcmeSettings, port: int = DNS_PORT) -> Zones:
+    return Zones(Resolver(acme.resolver), _allowed_servers(acme), port)
 
 
 def make_kind(records: DnsRecords, wait: Callable[[float], bool] = never) -> ChallengeKind:
@@ -112,12 +115,13 @@ class _Proofs:
 
     @contextmanager
     def probing(self, context: ProbeContext) -> Iterator[WayProbe]:
-        yield self._probe
+        yield lambda name, addresses, budget: self._probe(name, budget, may_write=context.may_write)
 
-    def _probe(self, name: str, addresses: Sequence[str], budget: Budget) -> WayFacts:
+    def _probe(self, name: str, budget: Budget, *, may_write: bool) -> WayFacts:
         """Write a harmless record where the real one will be, and remove it."""
         try:
-            trial = self._records.try_out(record_name(name), Bounds(budget.left, self._wait, budget))
+            bounds = Bounds(budget.left, self._wait, budget)
+            trial = self._records.try_out(record_name(name), bounds, may_write=may_write)
         except Interrupted:
             return WayFacts(TYPE, needs_addresses=False, is_whole=False)
         if budget.is_over:  # what failed then failed for want of time

@@ -23,7 +23,7 @@ from certstore.model.renewal.preflight_facts import CannotProve
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.net.bounded_http import BoundedStream, Deadline
-from certstore.net.own_address import OwnListener, is_local, own_listener
+from certstore.net.own_address import OwnListener, is_askable, is_local, own_listener
 
 _PREFLIGHT_MARK = "certedge-preflight."
 """How the content of a preflight's token begins. No key authorization begins like this, as its token is random."""
@@ -60,11 +60,15 @@ def no_wildcards(type_: ChallengeType) -> Callable[[str], CannotProve | None]:
 
 
 def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:
-    """The edge's http listeners. One on a port that the system chooses can't be found from here."""
+    """The edge's http listeners, as far as they answer this machine."""
+    return listeners_of(settings, ListenerKind.HTTP)
+
+
+def listeners_of(settings: Settings, kind: ListenerKind) -> tuple[OwnListener, ...]:
     return tuple(
         own_listener(listener, settings.trusted_proxies)
         for listener in settings.listeners
-        if listener.kind is ListenerKind.HTTP and listener.listen.port
+        if listener.kind is kind and is_askable(listener, settings.trusted_proxies)
     )
 
 

@@ -27,6 +27,7 @@ from josepy.jwk import JWK, JWKEC
 from certstore.files.clock import utc_now
 from certstore.model.renewal.acme_problems import Problem, read_problem
 from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.standing_record import StandingOffer, read_offer
 from certstore.net.bounded_http import bounded, reason_of
 
 logger = logging.getLogger(__name__)
@@ -77,12 +78,20 @@ class Network(client.ClientNetwork):
         return self._post_once(*args, **kwargs)
 
 
+def _read_standing(network: Network) -> StandingOffer | None:
+    response = network.last_response
+    meta = response.json().get("meta") if response is not None else None
+    return read_offer(meta) if isinstance(meta, dict) else None
+
+
 class Conversation:
     """A CA's directory, and requests to what it names. Raises OrderFailed from every method."""
 
-    def __init__(self, network: Network, directory: messages.Directory) -> None:
+    def __init__(self, network: Network, directory: messages.Directory, standing: StandingOffer | None = None) -> None:
+        """`standing` is what the directory says about dns-persist-01, which the library does not know."""
         self.network = network
         self.directory = directory
+        self.standing = standing
 
     @classmethod
     def begin(cls, url: str, *, ca_file: Path | None = None, key: JWK | None = None) -> Conversation:
@@ -96,16 +105,17 @@ class Conversation:
                 directory = client.ClientV2.get_directory(url, network)
                 for resource in _NEEDED:
                     directory[resource]
+                standing = _read_standing(network)
         except OrderFailed:
             network.session.close()
             raise
-        return cls(network, directory)
+        return cls(network, directory, standing)
 
     def with_key(self, key: JWK) -> Conversation:
         """Another conversation with the same CA, in the name of an account and over separate connections."""
         network = Network(key, alg=signature_algorithm(key), user_agent=USER_AGENT, timeout=TIMEOUT_SECONDS)
         network.verify_ssl = self.network.verify_ssl
-        return Conversation(network, self.directory)
+        return Conversation(network, self.directory, self.standing)
 
     @property
     def meta(self) -> messages.Directory.Meta:

@@ -32,6 +32,7 @@ from certstore.model.renewal.preflight_facts import (
     WayFacts,
 )
 from certstore.model.renewal.preflight_findings import directory_findings, order_findings, way_findings
+from certstore.model.renewal.standing_record import StandingAccount, read_offer
 from certstore.net.bounded_http import bounded, reason_of
 from certstore.net.lanes import Budget, gather
 
@@ -75,7 +76,9 @@ class Preflight:
         *,
         profile: str | None = None,
         account_url: str | None = None,
+        account: StandingAccount | None = None,
         ways: Ways | None = None,
+        may_write: bool = True,
         tell: Tell = tell_nobody,
     ) -> Checked:
         """All findings about an order for these names. `directory` is the result of `check_directory`."""
@@ -88,7 +91,7 @@ class Preflight:
 
         note(directory_findings(directory) + order_findings(names, profile))
         choices = []
-        context = ProbeContext(self.resolver, directory.identities, account_url)
+        context = ProbeContext(self.resolver, directory.identities, account_url, directory.standing, account, may_write)
         for choice in self.choose(names, context, ways or Ways(), tell=tell):
             note(choice.findings)
             tell(f"{choice.name}: {choice.why}")
@@ -155,7 +158,7 @@ class _NameChecks:
     addresses: Sequence[str] = ()
 
     def run(self, types: Sequence[str], probes: Mapping[str, WayProbe]) -> Iterator[CheckedWay]:
-        """Each type in turn; those behind the first that is open are not checked."""
+        """Each type in turn. Of those behind the first that is open, only the CAA records are known."""
         is_found = False
         for type_ in types:
             kind = self.preflight.kinds.find(type_)
@@ -164,7 +167,8 @@ class _NameChecks:
             if (cannot := kind.cannot_prove(self.name)) is not None:
                 yield CheckedWay(type_, cannot=cannot)
             elif is_found:
-                yield CheckedWay(type_, is_checked=False)
+                unasked = WayFacts(type_, needs_addresses=False)
+                yield CheckedWay(type_, tuple(self._mean(unasked)), is_checked=False)
             else:
                 way = CheckedWay(type_, tuple(self._findings(probes[type_], needs_addresses=kind.needs_addresses)))
                 is_found = way.is_open
@@ -174,10 +178,14 @@ class _NameChecks:
         if needs_addresses and self.lookups is None:
             self._look_up()
         way = probe(self.name, self.addresses if needs_addresses else (), self.budget)
+        return self._mean(
+            replace(way, needs_addresses=needs_addresses, is_whole=way.is_whole and not self.budget.is_over)
+        )
+
+    def _mean(self, way: WayFacts) -> list[PreflightFinding]:
         if self.caa is None:
             self.caa = self.context.resolver.caa(self.name.removeprefix("*."), self.budget)
         ipv4, ipv6 = self.lookups or (Lookup.NO_DATA, Lookup.NO_DATA)
-        way = replace(way, needs_addresses=needs_addresses, is_whole=way.is_whole and not self.budget.is_over)
         facts = NameFacts(self.name, ipv4, ipv6, self.caa)
         return way_findings(facts, way, identities=self.context.identities, account_url=self.context.account_url)
 
@@ -210,14 +218,15 @@ def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:
         return DirectoryFacts(ca.url, DirectoryStep.HTTP, f"{response.status_code} {response.reason}")
     try:
         facts = response.json()
-        identities = tuple(map(str, (facts.get("meta") or {}).get("caaIdentities") or ()))
+        meta = facts.get("meta") or {}
+        identities, standing = tuple(map(str, meta.get("caaIdentities") or ())), read_offer(meta)
         is_directory = all(isinstance(facts.get(name), str) for name in ("newNonce", "newAccount", "newOrder"))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        is_directory, identities = False, ()
+        is_directory, identities, standing = False, (), None
     if not is_directory:
         kind = (response.headers.get("Content-Type") or "no type").partition(";")[0][:60]
         return DirectoryFacts(ca.url, DirectoryStep.CONTENT, f"{kind} from {urlsplit(response.url).netloc}")
-    return DirectoryFacts(ca.url, DirectoryStep.DONE, identities=identities)
+    return DirectoryFacts(ca.url, DirectoryStep.DONE, identities=identities, standing=standing)
 
 
 def _is_dns(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from cryptography import x509
 
 from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, WayProbe
-from certstore.acme.http01 import no_wildcards
+from certstore.acme.http01 import listeners_of, no_wildcards
 from certstore.acme.name_probe import ADDRESS_SECONDS, NO_OTHERS, USUAL_PORTS, Ports, probe_each
 from certstore.files.atomic import replace_file
 from certstore.model.challenge import ACME_IDENTIFIER, ALPN_PROTOCOL, ChallengeType, acme_identifier
@@ -29,7 +29,7 @@ from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.net.bounded_http import Deadline
 from certstore.net.lanes import Budget
-from certstore.net.own_address import OwnListener, own_listener
+from certstore.net.own_address import OwnListener
 
 _PREFLIGHT_MARK = "certedge-preflight."
 _TIMEOUT_SECONDS = 5.0
@@ -37,15 +37,16 @@ _CONTENT_LIMIT = 4096
 
 
 def tls_alpn01(
-    layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
+    layout: Layout, settings: Settings, ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
 ) -> ChallengeKind:
-    """The kind for this store. Only the store's writer may use it. `listeners` are the edge's https listeners, and
-    `targets` are what a preflight may connect to."""
+    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to."""
+    has_listener = any(listener.kind is ListenerKind.HTTPS for listener in settings.listeners)
+    listeners = listeners_of(settings, ListenerKind.HTTPS)
     published = PublishedProofs(layout)
     unfit = no_wildcards(ChallengeType.TLS_ALPN_01)
 
     def cannot_prove(name: str) -> CannotProve | None:
-        return unfit(name) or (None if listeners else _NO_LISTENER)
+        return unfit(name) or (None if has_listener else _NO_LISTENER)
 
     return ChallengeKind(
         ChallengeType.TLS_ALPN_01,
@@ -63,15 +64,6 @@ _NO_LISTENER = CannotProve(
     "Add a listener of kind https that port 443 of the internet leads to, or take tls-alpn-01 out of the challenges.",
     is_missing=True,
 )
-
-
-def https_listeners(settings: Settings) -> tuple[OwnListener, ...]:
-    """The edge's https listeners. One on a port that the system chooses can't be found from here."""
-    return tuple(
-        own_listener(listener, settings.trusted_proxies)
-        for listener in settings.listeners
-        if listener.kind is ListenerKind.HTTPS and listener.listen.port
-    )
 
 
 class PublishedProofs:
@@ -135,7 +127,10 @@ def _read(path: Path) -> bytes | None:
 
 
 def self_check(listeners: Sequence[OwnListener], proof: Proof) -> Failure | None:
-    """Shake hands as the CA will, with the first listener that gives the right answer."""
+    """Shake hands as the CA will, with the first listener that gives the right answer.
+
+    Where none answers this machine, as behind a load balancer with the PROXY protocol, only the CA can tell.
+    """
     problems = []
     for listener in listeners:
         try:

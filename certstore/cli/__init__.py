@@ -32,6 +32,7 @@ importing       `certedge import`
 import_plan     what an import does with each site, decided before anything changes
 import_leftovers  what an import does not take over
 import_sources  reads what certbot, acme.sh and BlueMind left
+import_dns      how certbot and acme.sh proved names over DNS, and what does the same here
 account         `certedge account …`
 man_pages       certedge(1) and edge.yaml(5), made from commands and settings
 notify          `certedge notify …`

@@ -16,13 +16,16 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
+from certstore.cli.import_dns import DnsOrigin, acme_sh_origin, certbot_origin, unproven
 from certstore.files.clock import utc_now
 from certstore.model.certificate.contents import read_contents
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.pem import FILE_LIMIT
 from certstore.model.certificate.x509_facts import CertificateFacts
 from certstore.model.certificate.x509_names import attribute_texts
+from certstore.model.challenge import ChallengeType
 from certstore.model.names import is_host_name
+from certstore.model.settings.dns import DnsSettings
 from certstore.model.settings.models import Source
 from certstore.model.snapshot import MAIN
 from certstore.model.text import listed, written_text
@@ -34,7 +37,8 @@ _ORGANISATION = "2.5.4.10"
 @dataclass(frozen=True, slots=True)
 class FoundSite:
     """`site` is `main` or the host. `files` are checked on import as any upload; `path` is where they were found, and
-    `leaf` the certificate in them.
+    `leaf` the certificate in them. `dns` says how its names were proven over DNS, `challenges` how they are to be from
+    now on, as far as the site has a choice of its own.
     """
 
     site: str
@@ -44,6 +48,8 @@ class FoundSite:
     files: tuple[DroppedFile, ...]
     path: str
     leaf: CertificateFacts = field(repr=False)
+    dns: DnsOrigin | None = None
+    challenges: tuple[str, ...] = ()
 
     @property
     def names(self) -> set[str]:
@@ -81,7 +87,8 @@ def read_certbot(folder: Path) -> Found:
     notes: list[str] = []
     sites, used = [], Counter[str]()
     for lineage in _folders(folder / "live"):
-        site = _site(lineage, lineage.name, ("fullchain.pem", "privkey.pem"), notes)
+        origin = certbot_origin(folder / "renewal" / f"{lineage.name}.conf")
+        site = _site(lineage, lineage.name, ("fullchain.pem", "privkey.pem"), notes, origin)
         sites += [site] if site is not None else []
         used[_setting(folder / "renewal" / f"{lineage.name}.conf", "account")] += 1
     accounts = []
@@ -99,7 +106,8 @@ def read_acme_sh(folder: Path) -> Found:
     for each in _folders(folder):
         domain = each.name.removesuffix("_ecc")
         if (each / f"{domain}.conf").is_file():
-            site = _site(each, domain, ("fullchain.cer", f"{domain}.key"), notes)
+            origin = acme_sh_origin(each / f"{domain}.conf", folder / "account.conf")
+            site = _site(each, domain, ("fullchain.cer", f"{domain}.key"), notes, origin)
             sites += [site] if site is not None else []
     accounts = []
     for path in sorted((folder / "ca").glob("**/account.key")):
@@ -134,22 +142,59 @@ def read_bluemind(folder: Path) -> Found:
 READERS: dict[str, Reader] = {"certbot": read_certbot, "acme.sh": read_acme_sh, "bluemind": read_bluemind}
 
 
-def _site(folder: Path, name: str, files: Sequence[str], notes: list[str]) -> FoundSite | None:
-    return _from_files(folder, name, [folder / each for each in files], notes)
+def with_challenges(found: Found, dns: DnsSettings | None) -> Found:
+    """Sites whose names were proven over DNS, as `dns` (`acme.dns`) allows it here: proven the same way, or with a note
+    that says what is missing. A wildcard can't be ordered then, so its certificate stays a file."""
+    sites, notes = [], list(found.notes)
+    for each in found.sites:
+        if each.dns is None:
+            sites.append(each)
+            continue
+        missing = unproven((each.host, *each.additional_names), dns)
+        if not missing:
+            sites.append(replace(each, certificate=Source.ACME, challenges=(ChallengeType.DNS_01,)))
+            continue
+        is_file = any(name.startswith("*.") for name in each.names)
+        sites.append(replace(each, certificate=Source.FILE) if is_file else each)
+        notes.append(f"{each.path}: {_missing_way(each, missing, is_file=is_file)}")
+    return Found(tuple(sites), found.accounts, tuple(notes))
 
 
-def _from_files(place: Path, name: str, paths: Sequence[Path], notes: list[str]) -> FoundSite | None:
+def _missing_way(site: FoundSite, missing: Sequence[str], *, is_file: bool) -> str:
+    origin = site.dns
+    assert origin is not None, "only of sites that were proven over DNS"  # noqa: S101
+    way = origin.suggestion or "exec with a program of yours, as no other way is known for this plugin"
+    then = f"certedge site set {site.site} --certificate acme --challenge dns-01"
+    until = "until then the certificate stays a file" if is_file else "until then the names are proven in another way"
+    return (
+        f"{origin.plugin} proved its names by dns-01, and acme.dns in edge.yaml has no way for "
+        f"{listed(list(missing))}; {until}. Set in acme.dns: {way}. Then run: {then}"
+    )
+
+
+def _site(
+    folder: Path, name: str, files: Sequence[str], notes: list[str], dns: DnsOrigin | None = None
+) -> FoundSite | None:
+    found = _from_files(folder, name, [folder / each for each in files], notes, dns)
+    return replace(found, dns=dns) if found is not None else None
+
+
+def _from_files(
+    place: Path, name: str, paths: Sequence[Path], notes: list[str], dns: DnsOrigin | None = None
+) -> FoundSite | None:
     """The site for a certificate, or a note: whatever is wrong with one file never ends an import."""
     try:
         contents = [(path.name, _read(path, notes)) for path in paths]
         files = tuple(DroppedFile(each, content) for each, content in contents if content is not None)
-        return _from_contents(place, name, files, notes) if len(files) == len(paths) else None
+        return _from_contents(place, name, files, notes, dns) if len(files) == len(paths) else None
     except Exception as error:  # noqa: BLE001
         notes.append(f"{place}: it can't be read and is not imported ({type(error).__name__})")
         return None
 
 
-def _from_contents(place: Path, name: str, files: tuple[DroppedFile, ...], notes: list[str]) -> FoundSite | None:
+def _from_contents(
+    place: Path, name: str, files: tuple[DroppedFile, ...], notes: list[str], dns: DnsOrigin | None
+) -> FoundSite | None:
     """From the names in the certificate; `name` becomes the host if the certificate contains it."""
     leaf = _leaf(files)
     if leaf is None:
@@ -168,8 +213,11 @@ def _from_contents(place: Path, name: str, files: tuple[DroppedFile, ...], notes
         )
     host = wanted if wanted in hosts else hosts[0]
     wildcards = [each for each in leaf.dns_names if each.startswith("*.")]
-    if wildcards:
-        notes.append(f"{place}: {wildcards[0]} can't be ordered over http-01, so the site's certificate stays a file")
+    if wildcards and dns is None:
+        notes.append(
+            f"{place}: {wildcards[0]} can only be ordered by dns-01, and nothing says how it was; the site's "
+            "certificate stays a file"
+        )
     is_ordered = not wildcards and (place.is_dir() or _is_by_lets_encrypt(leaf))
     additional = tuple(each for each in leaf.dns_names if each != host)
     return FoundSite(host, host, additional, Source.ACME if is_ordered else Source.FILE, files, str(place), leaf)

@@ -102,7 +102,7 @@ def import_(
     program, folder = chosen[0]
     edge = open_edge(config)
     try:
-        found = import_sources.READERS[program](folder)
+        found = import_sources.with_challenges(import_sources.READERS[program](folder), edge.settings.acme.dns)
     except OSError as error:
         raise CommandFailed(
             _ATTEMPTED, f"{error.filename}: {error.strerror}", "name the right folder, and run the command as root"
@@ -211,7 +211,7 @@ def _account(edge: Edge, account: import_sources.FoundAccount) -> tuple[bool, st
 
 def _planned(site: import_plan.PlannedSite) -> dict[str, Any]:
     names = [site.host, *site.additional_names]
-    return {
+    facts = {
         "site": site.site,
         "action": site.action.value,
         "what": list(site.what),
@@ -219,6 +219,7 @@ def _planned(site: import_plan.PlannedSite) -> dict[str, Any]:
         "certificate": site.found.certificate.value,
         "from": site.found.path,
     }
+    return {**facts, "challenges": list(site.found.challenges)} if site.found.challenges else facts
 
 
 _ACTION_STYLES = {"add": GOOD, "fill": GOOD, "overwrite": WARNING, "keep": QUIET}
@@ -277,7 +278,8 @@ def _import_site(edge: Edge, program: str, planned: import_plan.PlannedSite) -> 
             changes = {"host": planned.host, "additional_names": names}
             ask_live(edge, requests.SetSiteRequest(key, changes), attempted)
         result = ask_live(edge, requests.ImportRequest(key, planned.found.files, program), attempted)
-        source = {"certificate": planned.found.certificate.value}
+        ways = {"challenges": list(planned.found.challenges)} if planned.found.challenges else {}
+        source = {"certificate": planned.found.certificate.value, **ways}
         ask_live(edge, requests.SetSiteRequest(key, source), attempted)
     except CommandFailed as failure:
         return Imported(key, Outcome.FAILED, failure.found)

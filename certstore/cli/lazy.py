@@ -13,8 +13,7 @@ __all__ = [
     "authorization", "client", "cluster_standing", "counted_settings", "import_leftovers", "import_plan",
     "import_sources", "journal", "loading", "models", "names", "people", "plan", "preflight_facts", "reader",
     "requests", "results", "revocation", "revocations", "selection", "service_problems", "service_report",
-    "service_state",
-    "site_settings", "status",
+    "service_state", "site_settings", "status", "ways",
 ]  # fmt: skip
 
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from certstore.control.commands import requests, results
     from certstore.model import names, selection, service_state
     from certstore.model.console import authorization, people
-    from certstore.model.renewal import preflight_facts, revocation
+    from certstore.model.renewal import preflight_facts, revocation, ways
     from certstore.model.settings import loading, models
     from certstore.monitoring import cluster_standing, service_problems, service_report
     from certstore.store import counted_settings, journal, reader, revocations, site_settings, status
@@ -52,6 +51,7 @@ else:
     people = _Lazy("certstore.model.console.people")
     preflight_facts = _Lazy("certstore.model.renewal.preflight_facts")
     revocation = _Lazy("certstore.model.renewal.revocation")
+    ways = _Lazy("certstore.model.renewal.ways")
     loading = _Lazy("certstore.model.settings.loading")
     models = _Lazy("certstore.model.settings.models")
     cluster_standing = _Lazy("certstore.monitoring.cluster_standing")

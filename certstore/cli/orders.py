@@ -90,15 +90,21 @@ def _what(result: results.OrderResult | results.NotDue) -> str:
 
 
 def preflight(site: SiteKey, config: Config = None, as_json: AsJson = False) -> None:
-    """Check what an order for SITE depends on: the CA's directory, and each name's DNS, port 80 and CAA records."""
+    """Check what an order for SITE depends on: the CA's directory, each name's DNS and CAA records, and the ways to
+    prove the name (acme.challenges)."""
     attempted = f"check whether a certificate for {site} can be ordered"
     check_site_key(site, attempted)
     result = ask_live(open_edge(config), requests.PreflightRequest(site), attempted)
     if as_json:
         print_json(result.to_json())
-    elif result.findings:
-        show_findings(result.findings)
     else:
-        print_lines(Cell(f"no obstacles to an order for {', '.join(result.names)}", GOOD))
+        show_findings(result.findings)
+        if not result.findings:
+            print_lines(Cell(f"no obstacles to an order for {', '.join(result.names)}", GOOD))
+        rows = [(each.name, Cell(each.way or "none", "" if each.way else BAD), each.why) for each in result.ways]
+        print_table(("name", "proven by", "why"), rows, wraps=("why",))
+        if result.standing_records:
+            print_lines("This CA also offers dns-persist-01: these records prove the names for good (acme.challenges).")
+            print_lines(*(f'{each.name}. TXT "{each.value}"' for each in result.standing_records))
     if result.findings:
         raise typer.Exit(Exit.PROBLEMS)

@@ -18,7 +18,10 @@ from certstore.cli.status import expiry_cell, read_all, read_one, show_site, sta
 app = group("List, show, add, change and remove sites.", "certedge site list")
 
 _SOURCES = ("file", "acme", "main")
-CAN_BE_UNSET = ("additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type", "reuse_key")
+CAN_BE_UNSET = (
+    "additional_names", "certificate", "upstream", "inspect", "contact", "profile", "key_type", "reuse_key",
+    "challenges",
+)  # fmt: skip
 
 
 def _key_types() -> Iterable[str]:
@@ -50,6 +53,15 @@ KeyType = Annotated[
 ReuseKey = Annotated[
     bool | None,
     option("--reuse-key/--new-key", None, "Whether renewals keep the key, for TLSA records of the form 3 1 1."),
+]
+Challenges = Annotated[
+    list[str] | None,
+    repeated_option(
+        "--challenge",
+        "TYPE",
+        "A way to prove the site's names, in the order to try them",
+        autocompletion=words(lambda: list(models.ChallengeType)),
+    ),
 ]
 Profile = Annotated[str | None, option("--profile", "NAME", "The CA's ACME profile.")]
 
@@ -105,6 +117,7 @@ def add(
     key_type: KeyType = None,
     reuse_key: ReuseKey = None,
     profile: Profile = None,
+    challenges: Challenges = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +126,7 @@ def add(
     check_site_key(site, attempted)
     if host is None and "." not in site:
         raise CommandFailed(attempted, f"{site} is not a host name", "give the site's host with --host", Exit.USAGE)
-    given = _given(names, certificate, upstream, inspect, contact, key_type, reuse_key, profile)
+    given = _given(names, certificate, upstream, inspect, contact, key_type, reuse_key, profile, challenges)
     edge = open_edge(config)
     request = requests.AddSiteRequest(site, {"host": host or site, **given})
     show_change(edge, ask(edge, request, attempted), as_json=as_json)
@@ -134,6 +147,7 @@ def set_site(
     key_type: KeyType = None,
     reuse_key: ReuseKey = None,
     profile: Profile = None,
+    challenges: Challenges = None,
     unset: Annotated[
         list[str] | None,
         option(
@@ -149,7 +163,7 @@ def set_site(
     """Change the settings of a site; all others stay. --name replaces the whole list of additional names."""
     attempted = f"change the site {site}"
     check_site_key(site, attempted)
-    changes = _given(names, certificate, upstream, inspect, contact, key_type, reuse_key, profile)
+    changes = _given(names, certificate, upstream, inspect, contact, key_type, reuse_key, profile, challenges)
     if host is not None:
         changes["host"] = host
     request = requests.SetSiteRequest(
@@ -205,6 +219,7 @@ def _given(
     key_type: str | None,
     reuse_key: bool | None,
     profile: str | None,
+    challenges: list[str] | None,
 ) -> dict[str, Any]:
     """The given options, under their keys in site.yaml."""
     values = {
@@ -216,6 +231,7 @@ def _given(
         "key_type": key_type,
         "reuse_key": reuse_key,
         "profile": profile,
+        "challenges": challenges or None,
     }
     return {key: value for key, value in values.items() if value is not None}
 

@@ -7,6 +7,7 @@ Knows nothing of what the values mean.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,27 @@ def is_read_by(read: Callable[[Any], object]) -> Callable[[Any], bool]:
         return True
 
     return is_valid
+
+
+def read_value(path: Path, key: str) -> Any:
+    """The key's value in the file of another process, None without one. Changes nothing. Raises OSError."""
+    value = None
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            match _decoded(line):
+                case [str(found), given] if found == key:
+                    value = given
+                case [str(found)] if found == key:
+                    value = None
+    return value
+
+
+def _decoded(line: bytes) -> Any:
+    """None for an unfinished or damaged line."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 class KeyedState(Mapping[str, Any]):

@@ -22,6 +22,9 @@ class ChallengeType(StrEnum):
 USUAL_CHALLENGES = (ChallengeType.HTTP_01, ChallengeType.TLS_ALPN_01, ChallengeType.DNS_01)
 """The order in which they are tried where no setting names any. A standing record is never used unasked."""
 
+SLOW_CHALLENGES = frozenset({ChallengeType.DNS_01})
+"""Other servers may take minutes to show what was published."""
+
 ALPN_PROTOCOL = "acme-tls/1"
 ACME_IDENTIFIER = "1.3.6.1.5.5.7.1.31"
 """The protocol and the certificate extension of tls-alpn-01 (RFC 8737 §6)."""

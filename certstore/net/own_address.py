@@ -35,6 +35,15 @@ def own_listener(listener: ListenerSettings, trusted_proxies: Iterable[Network])
     return own_listeners(listener, trusted_proxies)[0]
 
 
+def is_askable(listener: ListenerSettings, trusted_proxies: Iterable[Network]) -> bool:
+    """Whether a process on this machine can connect as a client does. Not where only other addresses may send the
+    PROXY header, nor to a port that the system chooses."""
+    if not listener.listen.port:
+        return False
+    host = reachable_addresses(listener.listen)[0].host
+    return not listener.accept_proxy_protocol or is_trusted_proxy(host, trusted_proxies)
+
+
 def own_listeners(
     listener: ListenerSettings, trusted_proxies: Iterable[Network], others: Collection[HostPort] = ()
 ) -> tuple[OwnListener, ...]:

@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from certstore.acme import keys
 from certstore.acme.account import Account
+from certstore.acme.dns_persist01 import account_of
 from certstore.acme.issue import Issuer
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
@@ -114,7 +115,7 @@ class Attempt:
     @property
     def is_slow(self) -> bool:
         """Whether the order is likely to take long, by what the check found and how the last attempt ended."""
-        return self._state.failures > 0 or is_slow(self._checked.findings)
+        return self._state.failures > 0 or self._ways.is_slow or is_slow(self._checked.findings)
 
     def _settled(self, part: Callable[[], Attempted | None]) -> Attempted | None:
         try:
@@ -145,13 +146,15 @@ class Attempt:
         self._tell(f"{self._ca.host}: fetching the directory")
         with self._begin() as anonymous:
             account = context.account(self._ca, anonymous)
-            identities = tuple(anonymous.meta.caa_identities or ())
-        directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities)
+            identities, standing = tuple(anonymous.meta.caa_identities or ()), anonymous.standing
+        directory = DirectoryFacts(self._ca.url, DirectoryStep.DONE, identities=identities, standing=standing)
         self._checked = context.preflight.check(
             site.names,
             directory,
             profile=context.sites.profile(site.site),
             account_url=account.url,
+            account=account_of(account),
+            may_write=False,
             ways=self._ways.wanted,
             tell=self._tell,
         )

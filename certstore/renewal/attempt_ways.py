@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from certstore.files.clock import Clock
+from certstore.model.challenge import SLOW_CHALLENGES
 from certstore.model.renewal.choice import NameChoice, Ways, order_of, way_of
 from certstore.model.renewal.state import RenewalState
 from certstore.model.renewal.ways import NameWay, WayFailure, failed_by_name, next_way, with_failure, without_failure
@@ -43,6 +44,11 @@ class AttemptWays:
             name: order_of(choice.ways or choice.last_resort, failed.get(name, ()) if name in self._failed_now else ())
             for name, choice in self._choices.items()
         }
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a proof is likely to take minutes."""
+        return any(choice.ways[0] in SLOW_CHALLENGES for choice in self._choices.values() if choice.ways)
 
     def note_failed(self, name: str, way: str) -> None:
         self._failures = with_failure(self._failures, WayFailure(name, way, self._clock()))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from certstore.files.keyed_state import read_value
 from certstore.model.certificate.findings import Finding
 from certstore.model.layout import Layout
 from certstore.model.record import Record
+from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.model.version import Version
 from certstore.store.errors import UnknownSite
@@ -43,6 +45,14 @@ class Store:
         if entry is None:
             raise UnknownSite(site)
         return entry
+
+    def renewal(self, site: str) -> RenewalState:
+        """What renewal remembers of the site. Raises OSError where this user may not read it."""
+        facts = read_value(self.layout.renewals, site)
+        try:
+            return RenewalState.from_json(facts) if isinstance(facts, dict) else FRESH
+        except ValueError:
+            return FRESH
 
     def versions(self, site: str) -> tuple[Version, ...]:
         """The complete versions, newest first."""

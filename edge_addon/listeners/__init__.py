@@ -9,4 +9,5 @@ Only `sessions` knows the protocols above TLS, which are those of `relay` and `m
     port_owner      which process listens on a port that is in use
     sessions        which session a connection gets
     sockets         matches sockets to listeners, binds those that are missing
+    tls_choice      what a ClientHello gets: a certificate's context, that of a validation, or a refusal
 """

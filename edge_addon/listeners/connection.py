@@ -17,16 +17,16 @@ from enum import Enum, auto
 from typing import cast
 
 from certstore.model.names import normalise_server_name
-from certstore.model.selection import Selection, fall_back_to_main
+from certstore.model.selection import Selection
 from certstore.model.settings.models import ListenerKind, ListenerSettings
+from edge_addon.listeners.tls_choice import Refused, choose_context
 from edge_addon.plane.addresses import Address as ClientAddress
 from edge_addon.plane.data_plane import DataPlane
-from edge_addon.transport import alpn, proxy_protocol
+from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address, Session
 from edge_addon.transport.tcp import CLOSE_SECONDS
 from edge_addon.transport.timers import Timer
-from edge_addon.transport.tls_contexts import NotLoaded, OutOfFiles
-from edge_addon.transport.tls_stage import INTERNAL_ERROR, RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
+from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
 
 LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
@@ -289,53 +289,18 @@ class ClientConnection(asyncio.Protocol):
             self._give_up("tls_junk", hello.alert)
 
     def _choose(self, hello: Hello) -> None:
-        plane = self._plane
-        if (validation := alpn.validation_offer(hello.received)) is not alpn.Validation.NOT_OFFERED:
-            is_for_ca = validation is alpn.Validation.OFFERED and self.listener.kind is ListenerKind.HTTPS
-            self._begin_validation(hello, is_for_ca=is_for_ca)
-            return
-        selection = plane.select(hello.server_name, self.listener)
-        if plane.refuses(selection, self.listener):
-            self._give_up("tls_unknown_name", hello.refusal)
-            return
-        if not alpn.is_for(self.listener.kind, hello.received):
-            self._give_up("tls_alpn_refused", alpn.NO_APPLICATION_PROTOCOL)
-            return
-        is_mail = self.listener.kind.is_mail
-        try:
-            context = plane.contexts.get(selection.certificate, is_mail=is_mail)
-            if context is None:
-                plane.count("certificate_unreadable")
-                selection = fall_back_to_main(plane.snapshot, selection)
-                context = plane.contexts.get(selection.certificate, is_mail=is_mail)
-        except OutOfFiles:
-            self._give_up("tls_out_of_files", INTERNAL_ERROR)
-            return
-        if context is None:
-            self._give_up("main_certificate_unreadable", b"")
+        chosen = choose_context(self._plane, self.listener, hello)
+        if isinstance(chosen, Refused):
+            self._give_up(chosen.cause, chosen.alert)
             return
         self.server_name = normalise_server_name(hello.server_name)
-        self.selection = selection
-        self._stage = TlsStage(context)
-        self._enter(Phase.HANDSHAKE, self._handshake)
-        self._handshake(hello.received)
-
-    def _begin_validation(self, hello: Hello, *, is_for_ca: bool) -> None:
-        """A CA looks for the proof of a name, or somebody acts as one (RFC 8737 §3). No site is involved."""
-        try:
-            context = self._plane.validation_context(hello.server_name) if is_for_ca else None
-        except (NotLoaded, OutOfFiles):
-            self._give_up("tls_validation_failed", INTERNAL_ERROR)
-            return
-        if context is None:
-            self._give_up("tls_alpn_refused", alpn.NO_APPLICATION_PROTOCOL)
-            return
-        self._stage = TlsStage(context)
-        self._enter(Phase.HANDSHAKE, self._validate)
-        self._validate(hello.received)
+        self.selection = chosen.selection
+        self._stage = TlsStage(chosen.context)
+        self._enter(Phase.HANDSHAKE, self._handshake if chosen.selection is not None else self._validate)
+        self._receive(hello.received)
 
     def _validate(self, data: bytes) -> None:
-        """The handshake is the whole conversation."""
+        """The handshake of a CA that validates a name is the whole conversation (RFC 8737 §3)."""
         if self._shake_hands(data) is not None:
             self._plane.count("tls_validations")
             self._plane.metrics.handshake(self.listener, self.tls_version, "validation")

@@ -7,7 +7,7 @@ from functools import cache
 
 from certstore.model.settings.models import ListenerKind
 from edge_addon.transport import proxy_protocol
-from edge_addon.transport.alpn import is_for, offered_protocols
+from edge_addon.transport.alpn import Validation, is_for, offered_protocols, validation_offer
 from edge_addon.transport.channel import Address
 from edge_addon.transport.client_hello import plain_server_name
 from edge_addon.transport.tls_stage import Hello, HelloContext, HelloReader, NotTls
@@ -34,7 +34,8 @@ def check_hello(data: bytes) -> None:
     data = _fixed(data)
     if not data:
         return
-    offered_protocols(data)
+    has_offer = b"acme-tls/1" in (offered_protocols(data) or ())
+    assert (validation_offer(data) is not Validation.NOT_OFFERED) is has_offer
     is_for(ListenerKind.IMAPS, data)
     ours = plain_server_name(data)
     theirs = HelloReader(_context(reads_plain=False)).feed(data)
@@ -84,6 +85,7 @@ TARGETS = {
             b"\x00\x00\x00\x0b\x00\x09\x00\x00\x06a.test",
             b"\x00\x10\x00\x07\x00\x05\x04imap",
             b"\x00\x10\x00\x05\x00\x03\x02h2",
+            b"\x00\x10\x00\x0d\x00\x0b\x0aacme-tls/1",
             b"\x16\x03\x01",
             b"\x03\x03",
             b"\x03\x04",

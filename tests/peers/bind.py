@@ -4,7 +4,8 @@
         bind.address, bind.key_file, bind.texts("_acme-challenge.client-a.test")
 
 Each zone has the name servers ns1 (127.0.0.1), and ns2 (127.0.0.2) with `has_second`. The key may change TXT records in
-all zones but those in `read_only`. `server_address` is what the zones say of ns1.
+all zones but those in `read_only`. `server_address` is what the zones say of ns1. There is an empty zone test too, so
+that questions about what is above the zones end here.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Bind:
     ) -> None:
         self._program = require_peer("named")
         self._folder = Path(tempfile.mkdtemp(prefix="bind-"))
-        self._zones = dict(zones)
-        self._read_only = read_only
+        self._zones = {**zones, "test": ()}
+        self._read_only = {*read_only, "test"}
         self._has_second = has_second
         self._server_address = server_address
         self.host = "127.0.0.1"

@@ -23,7 +23,7 @@ from certstore.acme.dns.zones import Place
 from certstore.model.settings.dns import LexiconSettings
 from certstore.model.text import shown
 
-INSTALL = 'Install it into the service\'s environment: pip install "mitmproxy-edge[dns]"'
+INSTALL = f'Install it into the service\'s environment: {sys.prefix}/bin/pip install "dns-lexicon>=3.21,<4"'
 _SHOWN_LIMIT = 400
 _ANSWER_LIMIT = 65_536
 

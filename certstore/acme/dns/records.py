@@ -123,11 +123,13 @@ class DnsRecords:
         """At a start, before any order: everything of earlier processes, except the needed values."""
         self._remove(self._journal.leftovers(needed))
 
-    def try_out(self, asked: str, bounds: Bounds) -> Trial:
-        """Raises Interrupted."""
+    def try_out(self, asked: str, bounds: Bounds, *, may_write: bool = True) -> Trial:
+        """Raises Interrupted. Without `may_write`, only whether there is a way to write at all."""
         value, place = f"{TRIAL_MARK}{secrets.token_hex(12)}", None
         try:
             place, key, way = self._find(asked, bounds)
+            if not may_write:
+                return Trial(place)
             try:
                 self._add(place, key, way, [value], bounds)
                 unseen = wait_until_visible(self._zones, place, [value], bounds.within(_TRIAL_SECONDS))

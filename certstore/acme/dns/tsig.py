@@ -1,4 +1,5 @@
-"""Reads the file of a TSIG key: the bare secret in base64, or a key as BIND's tsig-keygen or Knot's keymgr write it.
+"""Reads the file of a TSIG key: the bare secret in base64, or a key as BIND's tsig-keygen, Knot's keymgr or
+certbot's dns-rfc2136 have it.
 
 Messages never show what is in the file.
 """
@@ -22,6 +23,7 @@ from certstore.model.settings.dns import Rfc2136Settings
 _BIND_KEY = re.compile(r'\bkey\s+"?([^"\s{]+)"?\s*\{(.*?)\}', re.DOTALL)
 _BIND_FIELD = re.compile(r'\b(algorithm|secret)\s+"?([^";\s]+)"?\s*;')
 _KNOT_FIELD = re.compile(r"^[\s-]*(id|algorithm|secret)\s*:\s*[\"']?([^\"'\s]+)[\"']?\s*$", re.MULTILINE)
+_CERTBOT_FIELD = re.compile(r"^\s*dns_rfc2136_(name|algorithm|secret)\s*=\s*(\S+)\s*$", re.MULTILINE)
 USUAL_ALGORITHM = "hmac-sha256"
 _ALGORITHMS = {
     "hmac-md5.sig-alg.reg.int": dns.tsig.HMAC_MD5,
@@ -67,6 +69,9 @@ def _fields(text: str) -> dict[str, str]:
     """`name`, `algorithm` and `secret`, as far as the file has them."""
     if (bind := _BIND_KEY.search(text)) is not None:
         return {"name": bind[1], **dict(_BIND_FIELD.findall(bind[2]))}
+    certbot = dict(_CERTBOT_FIELD.findall(text))
+    if "secret" in certbot:
+        return certbot
     knot = dict(_KNOT_FIELD.findall(text))
     if "secret" in knot:
         return {("name" if key == "id" else key): value for key, value in knot.items()}

@@ -118,6 +118,18 @@ class Zones:
         except TimeoutError:
             return Lookup.TIMED_OUT, None
 
+    def texts(self, name: str, bounds: Bounds) -> frozenset[str]:
+        """The values of the TXT records at a name, or where a CNAME leads. Raises NotLocated, Interrupted."""
+        place = self.locate(name, bounds)
+        asked = place.servers[:_ASKED_FOR_CNAME]
+        for answer in bounds.run_all(
+            lambda each: self.ask(each, place.name, "TXT", ASK_SECONDS), asked, ASK_SECONDS + 1
+        ):
+            if answer is not None:
+                return texts_of(answer, place.name)
+        _, texts = self._look_up(partial(self.resolver.texts, name), bounds)
+        return texts or frozenset()
+
     def _cname(self, name: str, servers: Sequence[ZoneServer], bounds: Bounds) -> str | None:
         asked = servers[:_ASKED_FOR_CNAME]
         answers = bounds.run_all(lambda each: self.ask(each, name, "CNAME", ASK_SECONDS), asked, ASK_SECONDS + 1)

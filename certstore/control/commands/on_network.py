@@ -20,7 +20,8 @@ from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.choice import Ways, way_of
 from certstore.model.renewal.decision import Keep, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
-from certstore.model.renewal.preflight_facts import PreflightFinding, Severity
+from certstore.model.renewal.preflight_facts import DirectoryFacts, PreflightFinding, Severity
+from certstore.model.renewal.standing_record import record_name, record_value
 from certstore.model.renewal.ways import failed_by_name
 from certstore.model.settings.mail_address import parse_address
 from certstore.model.settings.models import Settings, Source
@@ -29,6 +30,7 @@ from certstore.renewal.sites import IMPORT_SOURCE
 from certstore.store.writer import StoreWriter, UnknownSite
 
 if TYPE_CHECKING:
+    from certstore.acme.account import Account
     from certstore.control.upkeep import Upkeep
 
 _ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT})
@@ -115,6 +117,8 @@ def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool, new_key
 
 def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) -> results.PreflightResult:
     """Checks and orders nothing, for any site, wherever its certificate comes from."""
+    from certstore.acme.dns_persist01 import account_of
+
     entry, context = _entry(upkeep, request.site), upkeep.maintenance.context
     target = _target(upkeep, entry)
     ca = context.cas[0]
@@ -127,11 +131,30 @@ def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) ->
         directory,
         profile=context.sites.profile(entry.site),
         account_url=account.url if account is not None else None,
+        account=account_of(account) if account is not None else None,
         ways=Ways(context.sites.challenges(entry.site), failed_by_name(state.failed_ways)),
         tell=tell,
     )
     ways = tuple(map(way_of, checked.choices))
-    return results.PreflightResult(entry.site, ca.url, target.names, _notes(checked.findings), ways)
+    records = _standing_records(target.names, directory, account)
+    return results.PreflightResult(entry.site, ca.url, target.names, _notes(checked.findings), ways, records)
+
+
+def _standing_records(
+    names: Iterable[str], directory: DirectoryFacts, account: Account | None
+) -> tuple[results.StandingRecord, ...]:
+    """Those that would prove the names for good, where the CA offers that. A wildcard's covers its domain too."""
+    from certstore.acme.dns_persist01 import account_of
+
+    offer, names = directory.standing, tuple(names)
+    if offer is None or account is None:
+        return ()
+    own, covered = account_of(account), {name[2:] for name in names if name.startswith("*.")}
+    return tuple(
+        results.StandingRecord(record_name(name), record_value(name, offer, own))
+        for name in names
+        if name not in covered
+    )
 
 
 def _notes(findings: Iterable[PreflightFinding]) -> tuple[results.PreflightNote, ...]:

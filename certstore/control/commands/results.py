@@ -108,14 +108,24 @@ class PreflightNote:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingRecord:
+    """A TXT record that proves a name to the CA for good."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreflightResult(CommandResult):
-    """The more severe findings come first. `ways` says how each name would be proven to the CA, and why."""
+    """The more severe findings come first. `ways` says how each name would be proven to the CA, and why;
+    `standing_records` are the records of dns-persist-01 where the CA offers it."""
 
     site: str
     ca: str
     names: tuple[str, ...]
     findings: tuple[PreflightNote, ...]
     ways: tuple[NameWay, ...] = ()
+    standing_records: tuple[StandingRecord, ...] = ()
 
 
 class OrderOutcome(StrEnum):

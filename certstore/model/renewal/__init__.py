@@ -11,6 +11,7 @@ failure              causes of failures, and what you can do about them
 acme_problems        a CA's problem documents as failures
 preflight_facts      what a preflight gathers, and the form of its findings
 preflight_findings   what the gathered facts mean, for people
+standing_record      the standing TXT record of dns-persist-01: its value, and what one allows
 ways                 how each name was proven, and what failed at the CA
 choice               which way each name is proven, and why
 probe_targets        which addresses may be asked on behalf of a name

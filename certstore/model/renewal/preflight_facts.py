@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from certstore.model.renewal.failure import Cause
+from certstore.model.renewal.standing_record import StandingOffer
 
 
 class Severity(StrEnum):
@@ -110,12 +111,14 @@ class DirectoryStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DirectoryFacts:
-    """`seen` is the error in words, `identities` the CA's names in CAA records (empty if it does not publish them)."""
+    """`seen` is the error in words, `identities` the CA's names in CAA records (empty if it does not publish them),
+    `standing` what it says about dns-persist-01."""
 
     url: str
     step: DirectoryStep
     seen: str = ""
     identities: tuple[str, ...] = ()
+    standing: StandingOffer | None = None
 
 
 @dataclass(frozen=True, slots=True)

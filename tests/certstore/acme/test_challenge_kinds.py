@@ -39,7 +39,9 @@ def test_proofs_are_withdrawn_by_their_own_type_even_where_one_fails(tmp_path: P
     def note(proofs: Iterable[Proof]) -> None:
         withdrawn.extend(proofs)
 
-    kinds = ChallengeKinds(replace(http01(layout, ()), withdraw=fail), replace(tls_alpn01(layout, ()), withdraw=note))
+    kinds = ChallengeKinds(
+        replace(http01(layout, ()), withdraw=fail), replace(tls_alpn01(layout, Settings()), withdraw=note)
+    )
     over_tls = Proof("a.test", "t", "t.k", "tls-alpn-01")
     with pytest.raises(OSError, match="disk"):
         kinds.withdraw([Proof("a.test", "t", "t.k"), over_tls, Proof("a.test", "t", "t.k", "made-up-01")])

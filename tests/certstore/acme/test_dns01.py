@@ -174,6 +174,16 @@ def test_a_preflight_writes_and_removes_a_harmless_record(tmp_path: Path, bind: 
     assert scene.journal.leftovers(needed=()) == []
 
 
+def test_a_check_right_before_an_order_writes_nothing(tmp_path: Path, bind: Bind) -> None:
+    hook = program(tmp_path, "open(os.path.dirname(__file__) + '/ran', 'w')")
+    scene = ZoneScene(tmp_path, bind, {"zones": {APEX: {"exec": [str(hook)]}}})
+    with scene.kind.probing(ProbeContext(scene.zones.resolver, may_write=False)) as asked:
+        assert asked(WILDCARD, (), Budget(20)).findings == ()
+        [finding] = asked("closed.test", (), Budget(20)).findings
+    assert "acme.dns has no way to write into the zone closed.test" in finding.message
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_preflight_shows_credentials_that_do_not_work(tmp_path: Path, bind: Bind) -> None:
     key = tmp_path / "tsig.key"
     key.write_text("c2VjcmV0IG9mIGFub3RoZXIga2V5")

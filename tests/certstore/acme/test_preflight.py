@@ -25,8 +25,10 @@ from certstore.acme.http01 import http01
 from certstore.acme.name_probe import Ports
 from certstore.acme.order_context import Interrupted
 from certstore.acme.preflight import Preflight
+from certstore.acme.tls_alpn01 import tls_alpn01
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import find_ca
+from certstore.model.renewal.choice import NameChoice, Ways
 from certstore.model.renewal.preflight_facts import (
     Answer,
     DirectoryFacts,
@@ -38,12 +40,13 @@ from certstore.model.renewal.preflight_facts import (
 from certstore.model.renewal.preflight_findings import is_slow
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.addresses import HostPort
+from certstore.model.settings.models import Settings
 from certstore.net import bounded_http
 from certstore.net.bounded_http import ANSWER_BYTES
 from certstore.net.lanes import Budget
 from certstore.net.own_address import is_local
 from tests.certificates import CertificateAuthority
-from tests.certstore.acme.workshop import Responder, make_layout
+from tests.certstore.acme.workshop import AlpnResponder, Responder, make_layout
 from tests.peers.dns import DnsServer
 from tests.peers.tarpit import tarpit
 from tests.ports import free_port, listening_socket
@@ -59,6 +62,7 @@ class Scene:
     dns: DnsServer
     responder: Responder
     stranger: ThreadingHTTPServer
+    alpn: AlpnResponder
     redirects: dict[str, str] = field(default_factory=dict)
     probed: dict[str, WayFacts] = field(default_factory=dict)
     targets: ProbeTargets = field(default_factory=lambda: ProbeTargets(allows_private=True))
@@ -85,6 +89,18 @@ class Scene:
         self, *names: str, directory: DirectoryFacts = CA, account_url: str | None = None
     ) -> list[PreflightFinding]:
         return list(self.preflight().check(names, directory, account_url=account_url).findings)
+
+    def choose(self, name: str, *failed: str) -> NameChoice:
+        """With both ways to reach this edge."""
+        ports = Ports(self.responder.port, self.alpn.port)
+        facts = {"listeners": [{"kind": "https", "listen": f"127.0.0.1:{self.alpn.port}"}]}
+        settings = Settings.model_validate(facts)
+        kinds = ChallengeKinds(
+            http01(self.layout, (), ports, self.targets), tls_alpn01(self.layout, settings, ports, self.targets)
+        )
+        preflight = replace(self.preflight(), kinds=kinds)
+        (choice,) = preflight.check([name], CA, ways=Ways(failed={name: failed})).choices
+        return choice
 
     def answers(self, name: str) -> list[Answer]:
         """How each address of the name answered, before it is put into words."""
@@ -133,9 +149,16 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     layout = make_layout(tmp_path / "store")
     responder = Responder(layout)
     redirects: dict[str, str] = {}
-    with responder.running(), DnsServer() as server, stranger_at("127.0.0.2", responder.port, redirects) as stranger:
-        yield Scene(layout, server, responder, stranger, redirects)
+    alpn = AlpnResponder(layout)
+    with (
+        responder.running(),
+        alpn.running(),
+        DnsServer() as server,
+        stranger_at("127.0.0.2", responder.port, redirects) as stranger,
+    ):
+        yield Scene(layout, server, responder, stranger, alpn, redirects)
         assert list(layout.challenges.iterdir()) == [], "the probe's token is gone"
+        assert list(layout.alpn_challenges.iterdir()) == []
 
 
 def codes(findings: list[PreflightFinding]) -> list[tuple[str | None, str]]:
@@ -202,6 +225,62 @@ def test_caa_for_another_account_or_method_is_fatal(scene: Scene) -> None:
     assert codes(scene.check("a.test", account_url="https://ca.test/acct/2")) == [("a.test", "caa_forbids")]
     scene.dns.records["a.test", "CAA"] = ['0 issue "ca.test; validationmethods=dns-01"']
     assert codes(scene.check("a.test")) == [("a.test", "caa_forbids")]
+
+
+# Which way a name takes
+
+
+def test_first_way_that_is_open_is_taken_and_the_next_is_not_looked_at(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1")
+    choice = scene.choose("a.test")
+    assert choice.ways == ("http-01", "tls-alpn-01")
+    assert scene.alpn.asked == []
+
+
+def test_closed_port_80_leads_to_port_443(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1")
+    scene.responder.unhelpful.add("a.test")
+    choice = scene.choose("a.test")
+    assert (choice.ways, choice.findings) == (("tls-alpn-01", "http-01"), ())
+    assert "not http-01 (a.test has the address 127.0.0.1, where another server answers on port" in choice.why
+
+
+def test_both_closed_leave_doubts_about_the_first(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.3")
+    choice = scene.choose("a.test")
+    assert choice.ways == ("http-01", "tls-alpn-01")
+    assert codes(list(choice.findings)) == [("a.test", "address_refused")]
+
+
+def test_way_that_failed_at_the_ca_is_looked_at_last(scene: Scene) -> None:
+    scene.point("a.test", "127.0.0.1")
+    choice = scene.choose("a.test", "http-01")
+    assert choice.ways == ("tls-alpn-01", "http-01")
+    assert scene.responder.asked == []
+
+
+@pytest.mark.parametrize(
+    ("methods", "ways"),
+    [
+        ("tls-alpn-01", ("tls-alpn-01",)),
+        ("http-01", ("http-01",)),
+        ("dns-01,tls-alpn-01", ("tls-alpn-01",)),
+        ("dns-01", ()),
+    ],
+)
+def test_caa_methods_are_judged_by_each_way(scene: Scene, methods: str, ways: tuple[str, ...]) -> None:
+    scene.point("a.test", "127.0.0.1")
+    scene.dns.records["a.test", "CAA"] = [f'0 issue "ca.test; validationmethods={methods}"']
+    choice = scene.choose("a.test")
+    assert choice.ways == ways
+    if not ways:
+        assert {finding.code for finding in choice.findings} == {"caa_forbids"}
+        assert "this edge proves names by tls-alpn-01" in choice.findings[1].message
+
+
+def test_name_without_addresses_can_be_proven_by_neither(scene: Scene) -> None:
+    choice = scene.choose("gone.test")
+    assert (choice.ways, codes(list(choice.findings))) == ((), [("gone.test", "no_such_name")])
 
 
 @pytest.mark.parametrize(

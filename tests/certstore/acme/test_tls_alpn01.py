@@ -16,7 +16,7 @@ import pytest
 from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, Publishing
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import Ports
-from certstore.acme.tls_alpn01 import PublishedProofs, https_listeners, self_check, tls_alpn01
+from certstore.acme.tls_alpn01 import PublishedProofs, self_check, tls_alpn01
 from certstore.model.layout import Layout
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import Answer
@@ -31,6 +31,7 @@ from tests.ports import free_port, listening_socket
 
 PUBLISHING = Publishing(lambda seconds: False)
 PROOF = Proof("a.test", "t" * 43, f"{'t' * 43}.{'k' * 43}", "tls-alpn-01")
+WITH_HTTPS = Settings.model_validate({"listeners": [{"kind": "https", "listen": "127.0.0.1:443"}]})
 LATER = Proof("a.test", "u" * 43, f"{'u' * 43}.{'k' * 43}", "tls-alpn-01")
 
 
@@ -54,7 +55,7 @@ def files(layout: Layout) -> list[str]:
 
 
 def test_proof_is_a_file_of_the_name_that_workers_may_read_until_it_is_withdrawn(layout: Layout) -> None:
-    kind = tls_alpn01(layout, ())
+    kind = tls_alpn01(layout, Settings())
     kind.publish([PROOF], PUBLISHING)
     path = layout.alpn_challenges / "a.test"
     assert path.read_text() == PROOF.key_authorization
@@ -65,7 +66,7 @@ def test_proof_is_a_file_of_the_name_that_workers_may_read_until_it_is_withdrawn
 
 
 def test_newer_proof_of_a_name_outlives_the_withdrawal_of_the_older(layout: Layout) -> None:
-    kind = tls_alpn01(layout, ())
+    kind = tls_alpn01(layout, Settings())
     kind.publish([PROOF], PUBLISHING)
     kind.publish([LATER], PUBLISHING)
     kind.withdraw([PROOF])
@@ -76,7 +77,7 @@ def test_newer_proof_of_a_name_outlives_the_withdrawal_of_the_older(layout: Layo
 
 @pytest.mark.parametrize("name", ["../a.test", "a.test/b", "*.a.test", "", "127.0.0.1", "a" * 300])
 def test_text_that_is_no_host_name_becomes_no_path(layout: Layout, name: str) -> None:
-    kind = tls_alpn01(layout, ())
+    kind = tls_alpn01(layout, Settings())
     proof = Proof(name, "t" * 43, "x", "tls-alpn-01")
     with pytest.raises(ValueError, match="host name"):
         kind.publish([proof], PUBLISHING)
@@ -92,41 +93,35 @@ def test_one_listener_that_shows_the_proof_is_enough(layout: Layout, responder: 
     assert "refused" in failure.detail
     assert "expected certificate" in failure.detail
     assert "https" in failure.remedy
-    tls_alpn01(layout, ()).publish([PROOF], PUBLISHING)
+    tls_alpn01(layout, Settings()).publish([PROOF], PUBLISHING)
     assert self_check([dead, alive], PROOF) is None
     assert self_check([alive], LATER) is not None, "the proof of another token"
 
 
 def test_wildcards_and_edges_without_https_are_told_what_to_do(layout: Layout) -> None:
-    with_listener = tls_alpn01(layout, (listener(443),))
+    with_listener = tls_alpn01(layout, WITH_HTTPS)
     assert with_listener.cannot_prove("a.test") is None
     cannot = with_listener.cannot_prove("*.a.test")
     assert cannot is not None
     assert not cannot.is_missing
     assert "dns-01" in cannot.remedy
-    missing = tls_alpn01(layout, ()).cannot_prove("a.test")
+    missing = tls_alpn01(layout, Settings()).cannot_prove("a.test")
     assert missing is not None
     assert missing.is_missing
     assert "https" in missing.remedy
 
 
-def test_https_listeners_are_where_this_machine_reaches_them() -> None:
-    settings = Settings.model_validate(
-        {
-            "listeners": [
-                {"kind": "https", "listen": "0.0.0.0:443"},
-                {"kind": "https", "listen": "127.0.0.1:8443", "accept_proxy_protocol": True},
-                {"kind": "https", "listen": "127.0.0.1:0"},
-                {"kind": "http", "listen": "0.0.0.0:80"},
-            ],
-            "trusted_proxies": ["127.0.0.0/8"],
-        }
-    )
-    found = https_listeners(settings)
-    assert found == (
-        OwnListener(HostPort("127.0.0.1", 443)),
-        OwnListener(HostPort("127.0.0.1", 8443), wants_proxy_header=True),
-    )
+def test_listener_that_only_a_load_balancer_may_reach_is_not_asked(layout: Layout) -> None:
+    """A connection of ours would be refused, so only the CA can tell."""
+    facts = {
+        "listeners": [{"kind": "https", "listen": f"127.0.0.1:{free_port()}", "accept_proxy_protocol": True}],
+        "trusted_proxies": ["203.0.113.0/24"],
+    }
+    kind = tls_alpn01(layout, Settings.model_validate(facts))
+    assert kind.cannot_prove("a.test") is None
+    assert kind.self_check(PROOF) is None
+    asked = tls_alpn01(layout, Settings.model_validate(facts | {"trusted_proxies": ["127.0.0.0/8"]}))
+    assert asked.self_check(PROOF) is not None, "nobody listens there"
 
 
 # Preflight
@@ -139,7 +134,7 @@ def probed(kind: ChallengeKind, name: str, address: str = "127.0.0.1", seconds: 
 
 
 def kind_at(layout: Layout, port: int, *, allows_private: bool = True) -> ChallengeKind:
-    return tls_alpn01(layout, (), Ports(https=port), ProbeTargets(allows_private=allows_private))
+    return tls_alpn01(layout, Settings(), Ports(https=port), ProbeTargets(allows_private=allows_private))
 
 
 def test_address_that_leads_here_shows_the_mark_of_the_preflight(layout: Layout, responder: AlpnResponder) -> None:

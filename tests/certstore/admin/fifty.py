@@ -15,6 +15,7 @@ from certstore.model.console.people import Role
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.state import RenewalInfo, RenewalState, SuggestedWindow
+from certstore.model.renewal.ways import NameWay
 from certstore.model.settings.models import Settings, SiteSettings
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
@@ -190,4 +191,5 @@ def _suggest(upkeep: Upkeep, writer: StoreWriter, clock: Clock) -> None:
     start = clock() + timedelta(days=9)
     window = SuggestedWindow(start, start + timedelta(days=2), "https://ca.example/why-now")
     info = RenewalInfo(entry.certificate.fingerprint, clock() + timedelta(hours=6), window)
-    upkeep.maintenance.memory.put(host, RenewalState(info=info))
+    ways = tuple(NameWay(name, "http-01", "http-01 is open") for name in entry.names)
+    upkeep.maintenance.memory.put(host, RenewalState(info=info, ways=ways))

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from certstore.control.upkeep import Upkeep
 from certstore.model.certificate.contents import Unlocked
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.console.people import Role
 from certstore.model.renewal.revocation import Revocation, RevocationReason
+from certstore.model.renewal.state import RenewalState
+from certstore.model.renewal.ways import NameWay
+from certstore.model.settings.models import Settings
 from certstore.store.revocations import note_revoked
 from certstore.store.unlocking import Unlocker
+from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.admin.browser import hidden, sign_in, submit, upload, upload_with
 from tests.certstore.admin.console import Answer, Client, RunningConsole, running_console
@@ -49,6 +54,30 @@ def test_site_is_added_shown_and_removed_only_when_its_name_is_typed(console: Ru
     assert SITE in console.writer.sites()
     assert submit(anna, f"/sites/{SITE}/remove", {"typed": SITE}).status == 303
     assert SITE not in console.writer.sites()
+
+
+def test_site_s_page_says_how_its_names_are_proven_and_why(tmp_path: Path) -> None:
+    upkeeps: list[Upkeep] = []
+
+    def make(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
+        upkeeps.append(Upkeep(writer, settings, base))
+        return upkeeps[0]
+
+    with running_console(tmp_path / "store", upkeep=make) as console:
+        console.add_user("anna")
+        anna = sign_in(console)
+        add(anna, SITE, "acme")
+        why = f"tls-alpn-01 is open; not http-01 ({HOSTILE})"
+        ways = (
+            NameWay(SITE, "tls-alpn-01", why),
+            *(NameWay(f"n{number}.{SITE}", "", "no way") for number in range(30)),
+        )
+        upkeeps[0].maintenance.memory.put(SITE, RenewalState(ways=ways))
+        page = anna.get(f"/sites/{SITE}").text
+    assert "Proven to the CA" in page
+    assert "tls-alpn-01 is open; not http-01" in page
+    assert HOSTILE not in page
+    assert "and 11 more" in page
 
 
 def test_upload_is_previewed_first_and_served_when_confirmed(

@@ -10,9 +10,18 @@ from josepy.jwk import JWKEC, JWKRSA
 
 from certstore.acme.account import load_key
 from certstore.cli import import_sources
-from certstore.cli.import_sources import Found, FoundSite, Reader, read_acme_sh, read_bluemind, read_certbot
+from certstore.cli.import_sources import (
+    Found,
+    FoundSite,
+    Reader,
+    read_acme_sh,
+    read_bluemind,
+    read_certbot,
+    with_challenges,
+)
 from certstore.model.certificate.contents import read_contents
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.settings.dns import DnsSettings
 from certstore.model.settings.models import Source
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.model.bundles import DAY, NOW
@@ -191,6 +200,51 @@ def test_wildcard_stays_a_file_and_says_so(tmp_path: Path) -> None:
     found = read_certbot(tmp_path)
     assert [(each.site, each.certificate) for each in found.sites] == [("a.test", Source.FILE)]
     assert len(found.notes) == 2
+
+
+CERTBOT_DNS = "authenticator = dns-rfc2136\ndns_rfc2136_credentials = {folder}/rfc2136.ini\n"
+IN_ZONE = DnsSettings.model_validate({"zones": {"a.test": {"exec": ["/bin/hook"]}}})
+
+
+def dns_lineage(folder: Path, *names: str, proof: str = CERTBOT_DNS) -> Found:
+    certbot_lineage(folder, names[0], CA.issue(*names))
+    with (folder / "renewal" / f"{names[0]}.conf").open("a") as file:
+        file.write(proof.format(folder=folder))
+    (folder / "rfc2136.ini").write_text("dns_rfc2136_server = 192.0.2.1\ndns_rfc2136_secret = aHVudGVyMg==\n")
+    return read_certbot(folder)
+
+
+def test_a_wildcard_of_dns_01_stays_one_where_its_zone_is_set_up(tmp_path: Path) -> None:
+    found = with_challenges(dns_lineage(tmp_path, "a.test", "*.a.test"), IN_ZONE)
+    [site] = found.sites
+    assert (site.certificate, site.challenges, found.notes) == (Source.ACME, ("dns-01",), ())
+
+
+@pytest.mark.parametrize(
+    ("names", "certificate", "said"),
+    [
+        (("b.test", "*.b.test"), Source.FILE, "until then the certificate stays a file"),
+        (("b.test", "www.b.test"), Source.ACME, "until then the names are proven in another way"),
+        (("a.test", "*.c.test"), Source.FILE, "acme.dns in edge.yaml has no way for *.c.test;"),
+    ],
+    ids=["wildcard", "hosts", "one name of another zone"],
+)
+def test_where_the_zone_is_not_set_up_a_note_says_what_to_set(
+    tmp_path: Path, names: tuple[str, ...], certificate: Source, said: str
+) -> None:
+    found = with_challenges(dns_lineage(tmp_path, *names), IN_ZONE)
+    [site], [note] = found.sites, found.notes
+    assert (site.certificate, site.challenges) == (certificate, ())
+    assert said in note
+    assert f"rfc2136: {{server: 192.0.2.1:53, tsig_secret_file: {tmp_path}/rfc2136.ini}}" in note
+    assert f"certedge site set {names[0]} --certificate acme --challenge dns-01" in note
+    assert "aHVudGVyMg" not in note
+
+
+def test_a_plugin_that_nobody_knows_is_said(tmp_path: Path) -> None:
+    found = with_challenges(dns_lineage(tmp_path, "a.test", "*.a.test", proof="authenticator = dns-homemade\n"), None)
+    assert "dns-homemade proved its names by dns-01" in found.notes[0]
+    assert "exec with a program of yours" in found.notes[0]
 
 
 @pytest.mark.parametrize("damage", ["fullchain", "privkey", "account"])

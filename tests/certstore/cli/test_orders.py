@@ -145,6 +145,39 @@ def test_preflight_orders_nothing_and_ends_with_three_where_it_finds_something(a
     assert actions.pebble.orders() == 0
 
 
+def test_preflight_and_explain_say_how_a_name_is_proven_and_why(actions: Actions) -> None:
+    add(actions, "a.test", "gone.a.test")
+    actions.pebble.dns.set_servfail("gone.a.test")
+    facts = actions.run("preflight", "a.test", "--json").json
+    ways = {each["name"]: (each["way"], each["why"]) for each in facts["ways"]}
+    assert ways["a.test"][0] == "http-01"
+    assert "no CA on the internet can reach" in ways["a.test"][1]
+    assert ways["gone.a.test"][0] == ""
+    shown = " ".join(actions.run("preflight", "a.test").out.split())
+    assert "name proven by why" in shown
+    assert re.search(r"gone\.a\.test none no way: http-01", shown)
+    assert "proven_by" not in actions.run("explain", "a.test", "--json").json, "nothing was ordered yet"
+    actions.pebble.dns.clear_servfail("gone.a.test")
+    ran = actions.run("cert", "request", "a.test")
+    assert ran.code == 0, ran.err
+    explained = actions.run("explain", "gone.a.test", "--json").json
+    assert explained["proven_by"] == "http-01"
+    assert re.search(r"proven to the CA: +by http-01: ", actions.run("explain", "a.test").out)
+
+
+def test_ways_to_prove_a_site_s_names_are_set_and_unset_by_command(actions: Actions) -> None:
+    add(actions, "a.test")
+    ran = actions.run("site", "set", "a.test", "--challenge", "tls-alpn-01", "--challenge", "http-01")
+    assert ran.code == 0, ran.err
+    path = Layout(actions.folder / "store").site_yaml("a.test")
+    assert yaml.safe_load(path.read_text())["challenges"] == ["tls-alpn-01", "http-01"]
+    refused = actions.run("site", "set", "a.test", "--challenge", "smoke-01")
+    assert refused.code != 0
+    assert "dns-01" in refused.err
+    assert actions.run("site", "set", "a.test", "--unset", "challenges").code == 0
+    assert "challenges" not in yaml.safe_load(path.read_text())
+
+
 def test_preflight_says_which_step_towards_the_ca_fails(actions: Actions) -> None:
     add(actions, "a.test")
     actions.pebble.stop()

@@ -6,7 +6,14 @@ import pytest
 
 from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.models import ListenerSettings
-from certstore.net.own_address import PROXY_V2_LOCAL, OwnListener, is_local, own_listener, reachable_addresses
+from certstore.net.own_address import (
+    PROXY_V2_LOCAL,
+    OwnListener,
+    is_askable,
+    is_local,
+    own_listener,
+    reachable_addresses,
+)
 from tests.ports import listening_socket
 
 
@@ -63,3 +70,18 @@ def test_header_comes_before_anything_else(wants_header: bool) -> None:
 )
 def test_only_this_machines_addresses_are_local(address: str, expected: bool) -> None:
     assert is_local(address) is expected
+
+
+@pytest.mark.parametrize(
+    ("listen", "accepts", "trusted", "expected"),
+    [
+        ("0.0.0.0:80", False, "203.0.113.0/24", True),
+        ("0.0.0.0:80", True, "203.0.113.0/24", False),
+        ("0.0.0.0:80", True, "127.0.0.0/8", True),
+        ("127.0.0.1:0", False, "127.0.0.0/8", False),
+    ],
+    ids=["no PROXY header", "another's PROXY header", "our PROXY header", "a port that the system chooses"],
+)
+def test_listener_is_asked_only_where_it_answers_us(listen: str, accepts: bool, trusted: str, expected: bool) -> None:
+    facts = {"kind": "https", "listen": listen, "accept_proxy_protocol": accepts}
+    assert is_askable(ListenerSettings.model_validate(facts), [ip_network(trusted)]) is expected

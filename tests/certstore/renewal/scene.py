@@ -87,13 +87,10 @@ class Scene:
         return [*layout.challenges.iterdir(), *layout.alpn_challenges.iterdir()]
 
 
-def make_settings(
-    ca: Pebble | Acme2certifier, http_port: int, https_port: int | None = None, **acme: Any
-) -> dict[str, Any]:
+def make_settings(ca: Pebble | Acme2certifier, http_port: int, **acme: Any) -> dict[str, Any]:
     """`edge.yaml` as a mapping, for a store beside it."""
-    https = [{"kind": "https", "listen": f"127.0.0.1:{https_port}"}] if https_port is not None else []
     return {
-        "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}, *https],
+        "listeners": [{"kind": "http", "listen": f"127.0.0.1:{http_port}"}],
         "acme": {
             "directory": ca.directory,
             "ca_file": str(ca.ca_file),
@@ -105,19 +102,31 @@ def make_settings(
     }
 
 
+def with_https(facts: dict[str, Any], port: int) -> dict[str, Any]:
+    """The same with an https listener."""
+    return facts | {"listeners": [*facts["listeners"], {"kind": "https", "listen": f"127.0.0.1:{port}"}]}
+
+
 @contextlib.contextmanager
 def scene(
-    folder: Path, *, notify: dict[str, Any] | None = None, has_https: bool = False, **acme: Any
+    folder: Path,
+    *,
+    notify: dict[str, Any] | None = None,
+    has_https: bool = False,
+    dns_server: str | None = None,
+    **acme: Any,
 ) -> Iterator[Scene]:
-    """With `has_https` the edge has an https listener, so that names can be proven over TLS too."""
+    """With `has_https` the edge has an https listener, so that names can be proven over TLS too. `dns_server`
+    (host:port) is asked by all in place of Pebble's own DNS."""
     store = folder / "store"
     with StoreWriter.acquire(store, main_host="edge.test") as writer:
         responder, alpn = Responder(writer.layout), AlpnResponder(writer.layout)
-        pebble = Pebble(responder.port)
+        pebble = Pebble(responder.port, dns_server=dns_server)
         pebble.tls_port = alpn.port
         with responder.running(), alpn.running(), pebble:
-            https_port = alpn.port if has_https else None
-            facts = make_settings(pebble, responder.port, https_port, **acme) | ({"notify": notify} if notify else {})
+            acme |= {"resolver": dns_server} if dns_server is not None else {}
+            facts = make_settings(pebble, responder.port, **acme) | ({"notify": notify} if notify else {})
+            facts = with_https(facts, alpn.port) if has_https else facts
             clock = Clock()
             yield Scene(writer, Settings.model_validate(facts), folder, pebble, responder, alpn, clock)
             assert not [each for each in threading.enumerate() if each.name == "maintenance" and each.is_alive()]

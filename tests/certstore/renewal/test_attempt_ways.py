@@ -67,6 +67,12 @@ def test_failure_that_is_no_failed_validation_is_no_reason_to_go_on() -> None:
     assert not ways.may_go_on(["a.test"]), "the CA refused the name, and not a proof"
 
 
+def test_order_whose_proof_takes_minutes_is_slow() -> None:
+    by_dns = NameChoice("*.a.test", (DNS,), "")
+    assert ways_of(FRESH, NameChoice("a.test", (HTTP, DNS), ""), by_dns).is_slow
+    assert not ways_of(FRESH, NameChoice("a.test", (HTTP, DNS), ""), NameChoice("b.test", (), "")).is_slow
+
+
 def test_preflight_is_told_what_failed_the_latest_last() -> None:
     marks = (WayFailure("a.test", TLS, NOW), WayFailure("a.test", HTTP, NOW - HOUR))
     ways = ways_of(RenewalState(failed_ways=marks))

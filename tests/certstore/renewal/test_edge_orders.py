@@ -39,17 +39,19 @@ class Stage:
 
 @contextmanager
 def edge_and_pebble(
-    folder: Path, *, open_ports: Collection[int] = (80, 443), is_behind_proxy: bool = False, **acme: Any
+    folder: Path, *, open_ports: Collection[int] = (80, 443), behind: str | None = None, **acme: Any
 ) -> Iterator[Stage]:
-    """Pebble finds the edge's listeners at those of its ports 80 and 443 that are open, and nobody at a closed one."""
+    """`behind`: what the edge trusts, if a load balancer stands before its https listener.
+
+    Pebble finds the edge's listeners at those of its ports 80 and 443 that are open, and nobody at a closed one."""
     pebble = Pebble(0)
-    https = {"kind": "https", "accept_proxy_protocol": is_behind_proxy}
+    https = {"kind": "https", "accept_proxy_protocol": behind is not None}
     settings = make_settings(pebble, 0, **acme) | {"listeners": [{"kind": "http"}, https], "workers": 2}
-    if is_behind_proxy:
-        settings["trusted_proxies"] = ["127.0.0.1/32"]
+    if behind is not None:
+        settings["trusted_proxies"] = [behind]
     with running_edge(folder, settings) as edge, ExitStack() as stack:
         https_port = edge.port("https")
-        if is_behind_proxy:
+        if behind is not None:
             https_port = stack.enter_context(proxy_v1_in_front_of(https_port))
         pebble.http_port = edge.port("http") if 80 in open_ports else free_port()
         pebble.tls_port = https_port if 443 in open_ports else free_port()
@@ -163,8 +165,9 @@ def test_both_ports_closed_are_a_failure_that_names_both_ways(tmp_path: Path) ->
         assert any(each["code"] == "order_failed" for each in shown.json["problems"])
 
 
-def test_name_is_proven_over_tls_behind_a_proxy(tmp_path: Path) -> None:
-    with edge_and_pebble(tmp_path, open_ports=(443,), is_behind_proxy=True, challenges=["tls-alpn-01"]) as stage:
+@pytest.mark.parametrize("trusted", ["127.0.0.0/8", "127.0.0.2/32"], ids=["with a self-check", "only the proxy"])
+def test_name_is_proven_over_tls_behind_a_proxy(tmp_path: Path, trusted: str) -> None:
+    with edge_and_pebble(tmp_path, open_ports=(443,), behind=trusted, challenges=["tls-alpn-01"]) as stage:
         add(stage)
         wait_for(lambda: stage.layout.live("a.test").is_symlink(), "a certificate of Pebble's", seconds=60, pause=0.2)
         assert ways(stage) == {"a.test": "tls-alpn-01"}
@@ -172,7 +175,7 @@ def test_name_is_proven_over_tls_behind_a_proxy(tmp_path: Path) -> None:
 
 @contextmanager
 def proxy_v1_in_front_of(port: int) -> Iterator[int]:
-    """A load balancer that passes bytes on behind a PROXY header."""
+    """A load balancer at 127.0.0.2 that passes bytes on behind a PROXY header."""
     listening = listening_socket()
 
     def pass_on(source: socket.socket, target: socket.socket) -> None:
@@ -188,7 +191,7 @@ def proxy_v1_in_front_of(port: int) -> Iterator[int]:
                 client, address = listening.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", port), 20)
+            server = socket.create_connection(("127.0.0.1", port), 20, ("127.0.0.2", 0))
             client.settimeout(20)
             server.settimeout(20)
             with client, server:

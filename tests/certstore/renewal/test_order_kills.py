@@ -22,8 +22,8 @@ from certstore.acme.order_journal import OrderJournal, OrderUnderWay
 from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.store.reader import Store
-from tests.certstore.acme.workshop import Responder
-from tests.certstore.renewal.scene import make_settings
+from tests.certstore.acme.workshop import AlpnResponder, Responder
+from tests.certstore.renewal.scene import make_settings, with_https
 from tests.deadlines import wait_for
 from tests.peers.pebble import Pebble
 
@@ -83,8 +83,11 @@ class Nursery:
 
 @dataclass
 class Stage:
+    """`kills`: how often control is killed. `proofs` is the folder where the way that is tested publishes."""
+
+    kills: int
     layout: Layout
-    responder: Responder
+    proofs: Path
     pebble: Pebble
     nursery: Nursery
 
@@ -116,12 +119,16 @@ class Stage:
         return served
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    layout = Layout(tmp_path / "store")
-    responder = Responder(layout)
-    with responder.running(), Pebble(responder.port) as pebble, (tmp_path / "log").open("wb") as log:
-        facts: dict[str, Any] = make_settings(pebble, responder.port)
+@pytest.fixture(params=["http-01", "tls-alpn-01"])
+def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    layout, way = Layout(tmp_path / "store"), str(request.param)
+    kills = KILLS if way == "http-01" else max(KILLS // 3, 10)
+    proofs = layout.challenges if way == "http-01" else layout.alpn_challenges
+    responder, alpn = Responder(layout), AlpnResponder(layout)
+    pebble = Pebble(responder.port)
+    pebble.tls_port = alpn.port
+    with responder.running(), alpn.running(), pebble, (tmp_path / "log").open("wb") as log:
+        facts: dict[str, Any] = with_https(make_settings(pebble, responder.port, challenges=[way]), alpn.port)
         nursery = subprocess.Popen(
             [sys.executable, "-c", _NURSERY, str(tmp_path), json.dumps(facts)],
             stdin=subprocess.PIPE,
@@ -130,7 +137,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         )
-        made = Stage(layout, responder, pebble, Nursery(nursery))
+        made = Stage(kills, layout, proofs, pebble, Nursery(nursery))
         try:
             yield made
         finally:
@@ -143,11 +150,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_kills_of_control_cost_nothing(stage: Stage) -> None:
+    kills = stage.kills
     chance = random.Random(8555)
     hosts = []
     most_tokens = untold = 0
     urls: dict[str, set[str]] = {}
-    for number in range(KILLS):
+    for number in range(kills):
         hosts.append(f"site{number}.test")
         stage.declare(hosts[-1])
         stage.nursery.bear()
@@ -156,7 +164,7 @@ def test_kills_of_control_cost_nothing(stage: Stage) -> None:
         threading.Event().wait(pause)
         stage.nursery.end(signal.SIGKILL)
         stage.check_served()
-        most_tokens = max(most_tokens, len(list(stage.layout.challenges.iterdir())) if number else 0)
+        most_tokens = max(most_tokens, len(list(stage.proofs.iterdir())) if number else 0)
         for order in stage.orders_under_way():
             url = order.parts[0].url
             if url is None:
@@ -167,19 +175,19 @@ def test_kills_of_control_cost_nothing(stage: Stage) -> None:
     store = Store(stage.layout)
     wait_for(lambda: all(store.live_version(host) for host in hosts), "every site is served", seconds=120, pause=0.2)
     stage.nursery.end(signal.SIGTERM)
-    assert stage.check_served() == KILLS + 1
+    assert stage.check_served() == kills + 1
     assert most_tokens > 0, "kills hit orders in the middle of their proof"
-    assert list(stage.layout.challenges.iterdir()) == []
+    assert list(stage.proofs.iterdir()) == []
     assert list(stage.layout.orders.iterdir()) == []
     assert stage.pebble.accounts() == 1
-    again = stage.pebble.orders() - KILLS
+    again = stage.pebble.orders() - kills
     # Only a kill between the request for an order and our writing its URL down can cost an order. How often kills hit
     # that moment is the machine's affair, that nothing else costs one is ours.
-    assert again <= untold + KILLS // 20, f"{again} orders made again, {untold} kills before their URL was known"
+    assert again <= untold + kills // 20, f"{again} orders made again, {untold} kills before their URL was known"
     made_again = [site for site, known in urls.items() if len(known) > 1]
     spoilt = stage.pebble.log.count(" set INVALID by completed challenge ")
     assert len(made_again) <= spoilt, f"{made_again}: orders whose URL was known and whose proof was good"
-    assert spoilt <= KILLS // 20, "kills spoil the proofs of orders that they interrupt"
+    assert spoilt <= kills // 20, "kills spoil the proofs of orders that they interrupt"
     for host in hosts:
         # Two, where a kill came between archiving the certificate and making it live.
         versions = store.versions(host)

@@ -11,10 +11,12 @@ import pytest
 
 from certstore.control.upkeep import Upkeep
 from certstore.model.renewal.failure import Cause
+from certstore.model.renewal.preflight_facts import Severity
 from certstore.model.renewal.state import RenewalState
 from certstore.renewal.attempt import Attempted
 from tests.certstore.renewal.scene import Scene, scene
 from tests.deadlines import wait_for
+from tests.peers.bind import Bind
 
 pytestmark = pytest.mark.peer
 
@@ -177,6 +179,24 @@ def test_limit_of_failed_validations_stops_the_search_for_a_way(stage: Scene, up
     assert failed_validations(upkeep) <= 60
 
 
+def test_name_that_has_a_way_left_is_not_left_out(stage: Scene, upkeep: Upkeep) -> None:
+    other = f"b.{SITE}"
+    stage.add(SITE, other)
+    stage.responder.blocked.add(other)
+    context = upkeep.maintenance.context
+    with context.memory.ledger(context.cas[0]) as ledger:
+        for _ in range(59):
+            ledger.note_failed(other, stage.clock())
+    failed = attempt(upkeep)
+    assert failed.failure is not None
+    assert state_of(upkeep).failed_names == (other,), "it would be left out, were there no other way"
+    stage.clock.forward(hours=1, seconds=1)
+    renewed = attempt(upkeep)
+    assert renewed.order is not None
+    assert (renewed.order.names, renewed.order.left_out) == ((SITE, other), ())
+    assert taken(upkeep) == {SITE: "http-01", other: "tls-alpn-01"}
+
+
 def test_setting_of_a_site_keeps_other_ways_out(stage: Scene, upkeep: Upkeep) -> None:
     stage.add(SITE, challenges=["http-01"])
     stage.responder.blocked.add(SITE)
@@ -200,3 +220,84 @@ def test_edge_without_https_says_what_tls_alpn_01_needs(tmp_path: Path) -> None:
         assert "no https listener" in failure.detail
         assert "https" in failure.remedy
         assert stage.pebble.orders() == 0
+
+
+# With a zone that takes updates: three ways
+
+
+@pytest.fixture
+def bind() -> Iterator[Bind]:
+    """Its zone says of itself that it is served where nobody is asked, so what the resolver says of it counts."""
+    addresses = ["@ A 127.0.0.1", "www A 127.0.0.1"]
+    # The zone above is asked for CAA records.
+    with Bind({SITE: addresses, "test": []}, server_address="10.255.255.1") as running:
+        yield running
+
+
+@pytest.fixture
+def zoned(tmp_path: Path, bind: Bind) -> Iterator[Scene]:
+    dns = {"rfc2136": {"server": bind.address, "tsig_secret_file": str(bind.key_file)}}
+    with scene(tmp_path, has_https=True, dns_server=bind.address, dns=dns) as made:
+        yield made
+        assert made.tokens() == []
+        assert bind.texts(f"_acme-challenge.{SITE}") == set()
+
+
+@pytest.fixture
+def zoned_upkeep(zoned: Scene) -> Iterator[Upkeep]:
+    upkeep = zoned.probing_upkeep()
+    try:
+        yield upkeep
+    finally:
+        upkeep.stop()
+
+
+def test_way_dies_after_way_between_renewals(zoned: Scene, zoned_upkeep: Upkeep) -> None:
+    zoned.add(SITE)
+    course = []
+    for dead in ([], ["http-01"], ["http-01", "tls-alpn-01"], ["tls-alpn-01"]):
+        zoned.responder.unhelpful = {SITE} if "http-01" in dead else set()
+        zoned.alpn.unhelpful = {SITE} if "tls-alpn-01" in dead else set()
+        assert attempt(zoned_upkeep).result is not None
+        course.append(taken(zoned_upkeep)[SITE])
+    assert course == ["http-01", "tls-alpn-01", "dns-01", "http-01"]
+    assert failed_validations(zoned_upkeep) == 0
+
+
+def test_two_ways_that_only_the_ca_finds_dead_lead_to_the_third_in_one_attempt(
+    zoned: Scene, zoned_upkeep: Upkeep
+) -> None:
+    zoned.add(SITE)
+    zoned.responder.blocked.add(SITE)
+    zoned.alpn.blocked.add(SITE)
+    assert attempt(zoned_upkeep).result is not None
+    assert taken(zoned_upkeep) == {SITE: "dns-01"}
+    assert (zoned.pebble.orders(), failed_validations(zoned_upkeep)) == (3, 2)
+    assert attempt(zoned_upkeep).result is not None
+    assert (zoned.pebble.orders(), failed_validations(zoned_upkeep)) == (4, 2)
+
+
+def test_wildcard_takes_dns_while_its_neighbours_take_the_first_way(zoned: Scene, zoned_upkeep: Upkeep) -> None:
+    zoned.add(SITE, f"*.{SITE}")
+    assert attempt(zoned_upkeep).result is not None
+    assert taken(zoned_upkeep) == {SITE: "http-01", f"*.{SITE}": "dns-01"}
+    live = zoned.writer.live_version(SITE)
+    assert live is not None
+    assert set(live.dns_names) == {SITE, f"*.{SITE}"}
+    # The host's port closes: both are proven by two records of one name.
+    zoned.responder.unhelpful.add(SITE)
+    zoned.alpn.unhelpful.add(SITE)
+    assert attempt(zoned_upkeep).result is not None
+    assert set(taken(zoned_upkeep).values()) == {"dns-01"}
+
+
+def test_wildcard_without_dns_is_left_out_and_the_state_says_what_is_missing(stage: Scene, upkeep: Upkeep) -> None:
+    stage.add(SITE, f"*.{SITE}")
+    attempted = attempt(upkeep)
+    assert attempted.result is not None
+    assert attempted.order is not None
+    assert attempted.order.left_out == (f"*.{SITE}",)
+    (finding,) = (each for each in attempted.findings if each.name == f"*.{SITE}")
+    assert (finding.code, finding.severity) == ("challenge_not_set_up", Severity.FATAL)
+    assert "acme.dns" in finding.remedy
+    assert taken(upkeep) == {SITE: "http-01", f"*.{SITE}": ""}

@@ -1,6 +1,7 @@
 """Hosted DNS through the real dns-lexicon, whose driver for PowerDNS speaks to a server of the tests."""
 
 import importlib.util
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,4 +108,4 @@ def test_without_the_library_it_says_how_to_install_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CannotWrite, match="dns-lexicon is not installed") as failed:
         writer(tmp_path, hosted).add(AT, ["one"], Bounds(60))
-    assert 'pip install "mitmproxy-edge[dns]"' in failed.value.remedy
+    assert f'{sys.prefix}/bin/pip install "dns-lexicon' in failed.value.remedy

@@ -57,7 +57,7 @@ def test_the_zone_is_the_one_that_the_server_has(bind: Bind) -> None:
     ("at", "settings", "said", "needs_person"),
     [
         ("_acme-challenge.closed.test", {}, "refuses the update: the key may not change this name", True),
-        ("_acme-challenge.elsewhere.test", {}, "has no zone that contains _acme-challenge.elsewhere.test", True),
+        ("_acme-challenge.elsewhere.example", {}, "has no zone that contains _acme-challenge.elsewhere.example", True),
         (AT.name, {"tsig_name": "unknown"}, "does not know the TSIG key (unknown)", True),
         (AT.name, {"tsig_algorithm": "hmac-sha512"}, "does not know the TSIG key", True),
         (AT.name, {"tsig_secret_file": "/nowhere/key"}, "tsig_secret_file /nowhere/key can't be read", True),

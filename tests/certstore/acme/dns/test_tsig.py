@@ -11,6 +11,10 @@ from certstore.model.settings.dns import Rfc2136Settings
 SECRET = "c2VjcmV0IG9mIHRoZSB6b25l"
 BIND = f'key "certedge" {{\n\talgorithm hmac-sha512;\n\tsecret "{SECRET}";\n}};\n'
 KNOT = f"# hmac-sha512:certedge:{SECRET}\nkey:\n- id: certedge\n  algorithm: hmac-sha512\n  secret: {SECRET}\n"
+CERTBOT = (
+    "# Target DNS server\ndns_rfc2136_server = 192.0.2.1\ndns_rfc2136_port = 53\ndns_rfc2136_name = certedge.\n"
+    f"dns_rfc2136_secret = {SECRET}\ndns_rfc2136_algorithm = HMAC-SHA512\n"
+)
 
 
 def settings(path: Path, **given: str) -> Rfc2136Settings:
@@ -23,10 +27,11 @@ def settings(path: Path, **given: str) -> Rfc2136Settings:
         (BIND, {}, "certedge.", "hmac-sha512."),
         (BIND, {"tsig_name": "other", "tsig_algorithm": "hmac-sha256"}, "other.", "hmac-sha256."),
         (KNOT, {}, "certedge.", "hmac-sha512."),
+        (CERTBOT, {}, "certedge.", "hmac-sha512."),
         (f"{SECRET}\n", {"tsig_name": "certedge."}, "certedge.", "hmac-sha256."),
         (f"\ufeff{SECRET}\r\n", {"tsig_name": "certedge"}, "certedge.", "hmac-sha256."),
     ],
-    ids=["tsig-keygen", "settings come first", "keymgr", "secret alone", "editor of Windows"],
+    ids=["tsig-keygen", "settings come first", "keymgr", "certbot", "secret alone", "editor of Windows"],
 )
 def test_a_key_is_read(tmp_path: Path, content: str, given: dict[str, str], name: str, algorithm: str) -> None:
     path = tmp_path / "key"

@@ -18,7 +18,7 @@ LONG = [f"c{position} CNAME c{position + 1}" for position in range(CNAMES_MOST +
 ZONE = [
     "_acme-challenge.inside CNAME here",
     "_acme-challenge.outside CNAME target.acme.test.",
-    "_acme-challenge.lost CNAME target.nowhere.test.",
+    "_acme-challenge.lost CNAME target.nowhere.example.",
     "_acme-challenge.long CNAME c0",
     "_acme-challenge.circle CNAME circle2",
     "circle2 CNAME _acme-challenge.circle",
@@ -56,7 +56,7 @@ def test_where_a_record_has_to_be(bind: Bind, asked: str, name: str, zone: str, 
     [
         ("_acme-challenge.circle.a.test", "lead in a circle"),
         ("_acme-challenge.long.a.test", "there are more than 8 CNAME records"),
-        ("_acme-challenge.lost.a.test", "could not find out which zone target.nowhere.test is in"),
+        ("_acme-challenge.lost.a.test", "could not find out which zone target.nowhere.example is in"),
     ],
     ids=["circle", "endless", "into nothing"],
 )

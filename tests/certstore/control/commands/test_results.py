@@ -25,6 +25,7 @@ from certstore.control.commands.results import (
     RenewResult,
     Served,
     SiteResult,
+    StandingRecord,
     TokenFacts,
     TokenResult,
     TokensResult,
@@ -154,15 +155,30 @@ PINNED: list[tuple[CommandResult, dict[str, Any]]] = [
         },
     ),
     (
+        PreflightResult("a.test", "https://ca.test/dir", ("a.test",), (), (NameWay("a.test", "http-01", "open"),)),
+        {
+            "site": "a.test",
+            "ca": "https://ca.test/dir",
+            "names": ["a.test"],
+            "findings": [],
+            "ways": [{"name": "a.test", "way": "http-01", "why": "open"}],
+        },
+    ),
+    (
         PreflightResult(
-            "a.test", "https://ca.test/dir", ("a.test",), (), (NameWay("a.test", "http-01", "it is open"),)
+            "a.test",
+            "https://ca.test/dir",
+            ("a.test",),
+            (),
+            (),
+            (StandingRecord("_validation-persist.a.test", "ca.test"),),
         ),
         {
             "site": "a.test",
             "ca": "https://ca.test/dir",
             "names": ["a.test"],
             "findings": [],
-            "ways": [{"name": "a.test", "way": "http-01", "why": "it is open"}],
+            "standing_records": [{"name": "_validation-persist.a.test", "value": "ca.test"}],
         },
     ),
     (
