@@ -12,6 +12,7 @@ agreed         what the nodes have agreed on, as far as this one has seen
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
 presence       what this node says about itself
+duty           which node renews and warns: the holder of a lease
 membership     who belongs to a cluster: its first node, invitations, leaving
 invitation     what brings a new node into a cluster
 joining        what a store has that the cluster it joins does not

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Protocol
 
+from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import (
     Batch,
     Engine,
@@ -102,15 +103,27 @@ class Clustering:
         self._used_bytes: int | None = None
         self._written: tuple[datetime, ClusterStanding] | None = None
         self._is_joining = replica.agreed.cluster != paths.cluster
+        self.duty: ClusterDuty | None = None
+        """Set before `start`; without one, this node never renews by itself."""
 
     def start(self) -> None:
         self._session.start()
         self._thread.start()
+        if self.duty is not None:
+            self.duty.start()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the store has all that the engine has shown so far."""
+        is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
+        return is_known and not self._arrived and not self._replica.follower.is_incomplete
 
     def stop(self) -> None:
         """What was not published is found by the next start."""
         self._stopping.set()
         self._replica.wake()
+        if self.duty is not None:
+            self.duty.stop()
         self._session.close()
         self._thread.join()
         self._replica.close()
@@ -268,7 +281,8 @@ class Clustering:
         else:
             self._behind_since = self._behind_since or now
         unpublished = len(self._replica.unpublished())
-        problems = [(code.value, message) for code, message in self._problems.items()]
+        found = [*self._problems.items(), *([self.duty.problem] if self.duty and self.duty.problem else [])]
+        problems = [(code.value, message) for code, message in found]
         if not attachment.is_attached and (lost := detached(since, now, unpublished, attachment.reason)) is not None:
             problems.append(lost)
         if self._announcer.is_cloned:

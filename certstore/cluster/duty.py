@@ -41,6 +41,8 @@ from certstore.model.layout import Layout
 from certstore.model.text import listed
 
 ROUND_SECONDS = 1.0
+SETTLE_SECONDS = 5.0
+"""A node that has just come back to the engine waits this long: it may not have seen yet what others renewed."""
 WARNS_ALONE_AFTER = timedelta(hours=1)
 """A node that has been cut off for so long sends warnings too: perhaps nobody has the duty."""
 
@@ -66,8 +68,8 @@ class _Held:
 class ClusterDuty:
     """A `Duty`. Call `start` and `stop` once each; without `start`, `round` does one step.
 
-    `may_take` is False for a node that could not order: a front, one that keeps only some sites, or one on which no
-    challenge could be answered.
+    `could_order` is False for a front, for a node that keeps only some sites, and for one that answers no challenges.
+    `is_current` says whether the store has everything that the engine has: else it could renew what is renewed.
     """
 
     def __init__(
@@ -79,13 +81,18 @@ class ClusterDuty:
         ours: OrderingFacts,
         layout: Layout,
         *,
-        may_take: bool = True,
+        could_order: bool = True,
+        is_current: Callable[[], bool] = lambda: True,
+        settle_seconds: float = SETTLE_SECONDS,
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session, self._sealer = session, sealer
         self._caretaker, self._acme = paths.caretaker, paths.of(Shelf.ACME)
-        self._node, self._ours, self._may_take = node, ours, may_take
+        self._node, self._ours = node, ours
+        self._could_order, self._is_current, self._settle_seconds = could_order, is_current, settle_seconds
+        self._leased = (0, 0.0)
+        """The latest lease, and since when it is this one."""
         self._agreed = _AgreedFacts(layout)
         self._clock, self._monotonic = clock, monotonic
         self._held: _Held | None = None
@@ -137,22 +144,25 @@ class ClusterDuty:
             self._stopping.wait(ROUND_SECONDS)
 
     def round(self) -> None:
-        """Take the duty if it is free and this node may; notice when it is lost. Raises EngineFailed."""
+        """Take the duty if it is free and this node may have it; notice when it is lost. Raises EngineFailed."""
         lease = self._session.lease
         if not lease:
             self._lose("the engine has not answered for as long as the lease lasts")
             return
+        if lease != self._leased[0]:
+            self._leased = (lease, self._monotonic())
         found = self._session.get([self._caretaker, self._acme]).by_key()
         there = found.get(self._caretaker)
         self.holder = there.value.decode("ascii", "replace")[:63] if there is not None else ""
-        may_take = self._may_take and self._agrees(found.get(self._acme))
+        may_have = self._could_order and self._agrees(found.get(self._acme))
         if there is not None and there.lease == lease:
             self._take(_Held(lease, there.created))
-            if not may_take:
+            if not may_have:
                 self._give_back(there)
             return
         self._lose(f"{self.holder or 'nobody'} has it")
-        if there is None and may_take:
+        is_settled = self._monotonic() - self._leased[1] >= self._settle_seconds
+        if there is None and may_have and is_settled and self._is_current():
             compares: list[Compare] = [ModifiedAt(self._caretaker, 0)]
             outcome = self._session.commit(compares, [Put(self._caretaker, self._node.encode(), lease)])
             if isinstance(outcome, Committed):
@@ -189,7 +199,7 @@ class ClusterDuty:
             case Agreement.AGREES:
                 self._agreed.write(self._ours)
             case Agreement.SETS:
-                if not self._may_take or not self._set(item, generation + 1):
+                if not self._set(item, generation + 1):
                     return False
             case Agreement.DIFFERS:
                 self.problem = ClusterProblem.ACME_DIFFERS, self._difference(theirs)

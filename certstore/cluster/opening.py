@@ -6,18 +6,23 @@ from pathlib import Path
 
 from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
+from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.keys import KeysUnusable, read_keys
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
+from certstore.model.cluster.ordering import ordering_facts
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import Role
-from certstore.model.settings.cluster import ClusterSettings
+from certstore.model.settings.models import ListenerKind, Settings
 from certstore.store.writer import StoreWriter
 
 
-def open_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) -> Clustering:
-    """Raises KeysUnusable, AccessUnusable, OSError."""
+def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clustering:
+    """`edge` has a section `cluster:`. Raises KeysUnusable, AccessUnusable, OSError."""
+    settings = edge.cluster
+    if settings is None:
+        raise KeysUnusable("edge.yaml has no section `cluster:`")
     path = base / settings.key_file if settings.key_file is not None else writer.layout.cluster_keys
     ring = read_keys(path)
     if settings.node is not None and settings.node != ring.node:
@@ -28,4 +33,17 @@ def open_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) 
     session = Session(all_members(settings, base))
     paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
     replica = Replica(session, writer, sealer, paths, ring.node, only=settings.only, is_front=ring.role is Role.FRONT)
-    return Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=bool(settings.only))
+    is_front, is_partial = ring.role is Role.FRONT, bool(settings.only)
+    answers = any(listener.kind is ListenerKind.HTTP for listener in edge.listeners)
+    clustering = Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=is_partial)
+    clustering.duty = ClusterDuty(
+        session,
+        sealer,
+        paths,
+        ring.node,
+        ordering_facts(edge),
+        writer.layout,
+        could_order=answers and not is_front and not is_partial,
+        is_current=lambda: clustering.is_current,
+    )
+    return clustering

@@ -91,6 +91,8 @@ class Session:
         self._lease: _Lease | None = None
         self._highest = 0
         """The highest revision that an answer has shown."""
+        self._left_because = ""
+        """Why the member was left that answered last."""
         self._restores = 0
         """How often the engine was seen to have gone back."""
         self._feeds: set[SessionFollowing] = set()
@@ -194,9 +196,8 @@ class Session:
             if member is not self.member:
                 return
             self._place = (self._place + 1) % len(self._members)
+            self._left_because = self._left_because or reason
             feeds = list(self._feeds)
-        if len(self._members) > 1 and self._attachment.is_attached:
-            logger.warning("cluster: moved to %s: %s", self.member.endpoint, reason)
         for feed in feeds:
             feed.leave(member)
 
@@ -274,9 +275,12 @@ class Session:
         return ""
 
     def _attach(self, member: Engine, reason: str) -> None:
-        was = self._attachment
+        was, left_because = self._attachment, self._left_because
+        self._left_because = ""
         if not was.is_attached:
             logger.info("cluster: attached to the engine at %s", member.endpoint)
+        elif was.member != member.endpoint:
+            logger.warning("cluster: moved to the engine's member %s: %s", member.endpoint, left_because)
         if (was.is_attached, was.member, was.reason) != (True, member.endpoint, reason):
             since = was.since if was.is_attached else self._monotonic()
             self._attachment = Attachment(True, member.endpoint, since, reason)

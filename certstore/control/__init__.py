@@ -8,6 +8,8 @@ client        has a command performed by control, or performs it under the lock 
 protocol      the lines of the control socket, one JSON object each, bounded
 local_socket  the control socket as a file: bind, connect, peer credentials
 upkeep        renewal and warnings as one thing to start and stop
+cluster       the node's part in its cluster, if it has one
+fault         unforeseen exceptions in words that may be logged
 console       what control gives the console, and how it starts one
 commands/     every command: its request, its result, what performs it
 """

@@ -12,30 +12,30 @@ import contextlib
 import logging
 import signal
 import sys
-import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certstore.control import protocol
+from certstore.control.cluster import taking_part
 from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, parse, perform, runs
 from certstore.control.console import Console, ConsoleContext
 from certstore.control.dispatch import acquire_writer
+from certstore.control.fault import describe
 from certstore.control.local_socket import bind_private, peer_pid_and_uid
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
+from certstore.model.duty import Duty
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell, tell_nobody
-from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from certstore.watch.watcher import DropWatcher
 
 if TYPE_CHECKING:
-    from certstore.cluster.clustering import Clustering
     from certstore.control.upkeep import Upkeep
     from certstore.people.access import Access
 
@@ -97,8 +97,8 @@ async def _serve_until_stopped(
             logger.info("control is ready on %s", writer.layout.root)
             ready()
             async with (
-                control.clustering(settings, base),
-                control.caring(settings, base),
+                taking_part(writer, settings, base) as duty,
+                control.caring(settings, base, duty),
                 control.receiving(settings, base, console),
             ):
                 await stopping.wait()
@@ -201,32 +201,15 @@ class _Control:
             await asyncio.to_thread(watcher.stop)
 
     @contextlib.asynccontextmanager
-    async def clustering(self, settings: Settings, base: Path) -> AsyncIterator[None]:
-        """The node's part in its cluster, if edge.yaml names one. If it can't start, everything else goes on."""
-        if settings.cluster is None:
-            yield
-            return
-        try:
-            clustering = await asyncio.to_thread(_start_clustering, self._writer, settings.cluster, base)
-        except Exception as error:  # noqa: BLE001  drops must be imported in any case
-            logger.error("this node takes no part in its cluster: %s", _describe_known(error))
-            yield
-            return
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(clustering.stop)
-
-    @contextlib.asynccontextmanager
-    async def caring(self, settings: Settings, base: Path) -> AsyncIterator[None]:
+    async def caring(self, settings: Settings, base: Path, duty: Duty) -> AsyncIterator[None]:
         """Orders, renewal and warnings. Started last, because their imports take as long as all else.
 
         If they can't start, certificates are still imported and served.
         """
         try:
-            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base)
+            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base, duty)
         except Exception as error:  # noqa: BLE001  drops must be imported in any case
-            logger.error("certificates are not ordered or renewed: %s", _describe(error))
+            logger.error("certificates are not ordered or renewed: %s", describe(error))
             self._upkeep.set_result(None)
             yield
             return
@@ -244,7 +227,7 @@ class _Control:
             try:
                 access = stack.enter_context(await asyncio.to_thread(_open_access, self._writer))
             except Exception as error:  # noqa: BLE001  certificates are imported, renewed and served without users
-                logger.error("there is no console, as users and tokens can't be read: %s", _describe(error))
+                logger.error("there is no console, as users and tokens can't be read: %s", describe(error))
             self._people.set_result(People(access, self._writer) if access is not None else None)
             if access is not None and console is not None:
                 perform, upkeep = self._perform_from_thread, self._upkeep.result
@@ -331,41 +314,16 @@ class _Control:
         return asyncio.run_coroutine_threadsafe(self._performed(request, tell), self._loop).result()
 
 
-def _describe(error: Exception) -> str:
-    """For the log. The message of an exception that is not an OSError could quote what must not be logged."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    where = "".join(traceback.format_tb(error.__traceback__))
-    return f"{type(error).__name__} at\n{where}"
-
-
-def _describe_known(error: Exception) -> str:
-    """What the cluster's own exceptions say is for people, and quotes no secret."""
-    from certstore.cluster.access import AccessUnusable
-    from certstore.cluster.keys import KeysUnusable
-
-    return str(error) if isinstance(error, (AccessUnusable, KeysUnusable)) else _describe(error)
-
-
 def _open_access(writer: StoreWriter) -> contextlib.AbstractContextManager[Access]:
     from certstore.people.access import Access
 
     return Access.opened(writer.layout)
 
 
-def _start_clustering(writer: StoreWriter, settings: ClusterSettings, base: Path) -> Clustering:
-    """Imported here, so that a node without a cluster loads none of it."""
-    from certstore.cluster.opening import open_clustering
-
-    clustering = open_clustering(writer, settings, base)
-    clustering.start()
-    return clustering
-
-
-def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Upkeep:
+def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, duty: Duty) -> Upkeep:
     from certstore.control.upkeep import Upkeep
 
-    upkeep = Upkeep(writer, settings, base)
+    upkeep = Upkeep(writer, settings, base, duty=duty)
     upkeep.start()
     return upkeep
 

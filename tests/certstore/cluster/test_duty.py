@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,14 +74,15 @@ class Cluster:
         self.engines: dict[str, LeasedMemory] = {}
         self.duties: dict[str, ClusterDuty] = {}
 
-    def node(self, name: str, facts: dict[str, str] | None = None, *, may_take: bool = True) -> ClusterDuty:
+    def node(self, name: str, facts: dict[str, str] | None = None, **changes: Any) -> ClusterDuty:
         """A node that starts, perhaps anew with other settings."""
         layout = Layout(self.folder / name)
         layout.temporary.mkdir(parents=True, exist_ok=True)
         engine = self.engines.setdefault(name, LeasedMemory(self.store, name, self.clock))
+        given: dict[str, Any] = {"settle_seconds": 0, "monotonic": self.clock} | changes
         duty = ClusterDuty(
             engine, SEALER, PATHS, name, FACTS if facts is None else facts, layout,
-            may_take=may_take, monotonic=self.clock,
+            **given,
         )  # fmt: skip
         self.duties[name] = duty
         return duty
@@ -195,13 +197,41 @@ def test_a_key_that_somebody_deleted_is_noticed(cluster: Cluster) -> None:
 
 
 def test_a_node_that_could_not_order_never_takes_the_duty(cluster: Cluster) -> None:
-    cluster.node("mail-1", may_take=False)
+    cluster.node("mail-1", could_order=False)
     cluster.pass_time(5)
     assert cluster.holders == []
     cluster.node("edge-a")
     cluster.pass_time(5)
     assert cluster.holders == ["edge-a"]
     assert cluster.duties["mail-1"].problem is None
+
+
+def test_a_node_that_is_not_current_waits_and_one_that_has_the_duty_keeps_it(cluster: Cluster) -> None:
+    state = {"is_current": False}
+    cluster.node("edge-a", is_current=lambda: state["is_current"])
+    cluster.pass_time(5)
+    assert cluster.holders == []
+    state["is_current"] = True
+    cluster.pass_time(2)
+    assert cluster.holders == ["edge-a"]
+    state["is_current"] = False
+    cluster.pass_time(5)
+    assert cluster.holders == ["edge-a"]
+
+
+def test_a_node_that_comes_back_waits_until_it_has_seen_what_others_did(cluster: Cluster) -> None:
+    cluster.node("edge-a", settle_seconds=5)
+    cluster.pass_time(5)
+    assert cluster.holders == []
+    cluster.pass_time(2)
+    assert cluster.holders == ["edge-a"]
+    cluster.engines["edge-a"].faults.is_cut = True
+    cluster.pass_time(20)
+    cluster.engines["edge-a"].faults.is_cut = False
+    cluster.pass_time(5)
+    assert cluster.holders == []
+    cluster.pass_time(2)
+    assert cluster.holders == ["edge-a"]
 
 
 # --- the settings -----------------------------------------------------------------------------------------------------
@@ -270,7 +300,7 @@ def session_and_duty(store: MemoryStore, name: str, folder: Path) -> tuple[Sessi
     session = Session([MemoryEngine(store, name)], ping_seconds=0.01)
     layout = Layout(folder / name)
     layout.temporary.mkdir(parents=True)
-    return session, ClusterDuty(session, SEALER, PATHS, name, FACTS, layout)
+    return session, ClusterDuty(session, SEALER, PATHS, name, FACTS, layout, settle_seconds=0)
 
 
 def test_a_node_that_stops_hands_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

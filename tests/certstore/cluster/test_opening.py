@@ -1,7 +1,5 @@
 """From edge.yaml to a node's part in its cluster, and what stands in the way of it."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from certstore.cluster.access import AccessUnusable
 from certstore.cluster.engine_files import AUTHORITY, CLIENT, Member, engine_files
 from certstore.cluster.keys import KeyRing, KeysUnusable, write_keys
 from certstore.cluster.opening import open_clustering
-from certstore.model.settings.cluster import ClusterSettings
+from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 from tests.certstore.stores import writing
 from tests.ports import free_port
@@ -35,36 +33,31 @@ def section(tmp_path: Path, writer: StoreWriter) -> dict[str, Any]:
     return {"engine": [members[0].endpoint], "ca_file": AUTHORITY, "client_cert": client}
 
 
+def edge(section: dict[str, Any]) -> Settings:
+    return Settings.model_validate({"cluster": section})
+
+
 def test_a_node_starts_though_its_engine_is_away(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:
     write_keys(writer.layout.cluster_keys, KeyRing.draw("edge-a"))
-    clustering = open_clustering(writer, ClusterSettings.model_validate(section), tmp_path)
+    clustering = open_clustering(writer, edge(section), tmp_path)
     clustering.start()
     clustering.stop()
 
 
 def test_without_keys_it_takes_no_part(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(KeysUnusable, match=r"keys\.json"):
-        open_clustering(writer, ClusterSettings.model_validate(section), tmp_path)
+        open_clustering(writer, edge(section), tmp_path)
 
 
 def test_keys_of_another_node_are_refused(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:
     write_keys(writer.layout.cluster_keys, KeyRing.draw("edge-b"))
-    settings = ClusterSettings.model_validate({**section, "node": "edge-a"})
+    settings = edge({**section, "node": "edge-a"})
     with pytest.raises(KeysUnusable, match="edge-b's"):
         open_clustering(writer, settings, tmp_path)
 
 
 def test_a_certificate_that_is_missing_is_named(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:
     write_keys(writer.layout.cluster_keys, KeyRing.draw("edge-a"))
-    settings = ClusterSettings.model_validate({**section, "client_cert": "gone.pem"})
+    settings = edge({**section, "client_cert": "gone.pem"})
     with pytest.raises(AccessUnusable, match=r"gone\.pem"):
         open_clustering(writer, settings, tmp_path)
-
-
-def test_a_node_alone_loads_nothing_of_the_cluster() -> None:
-    program = (
-        "import sys, certstore.control.process, certstore.control.upkeep, certstore.admin.app, certstore.cli.main; "
-        "print([name for name in sys.modules if name.startswith('certstore.cluster')])"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert ran.stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -232,6 +233,30 @@ def test_the_lease_survives_a_move(session: Session, members: list[MemoryEngine]
     wait_for(lambda: session.attachment.member != "member-0", "moved")
     assert session.lease == lease
     assert [item.key for item in outside.read("/").items] == ["/node"]
+
+
+def test_a_move_is_logged_once_and_an_outage_once(
+    session: Session, members: list[MemoryEngine], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "certstore.cluster.session")
+    session.start()
+    wait_for(lambda: attached(session), "attached")
+    members[0].faults.is_cut = True
+    wait_for(lambda: session.attachment.member == "member-1", "moved")
+    for member in members:
+        member.faults.is_cut = True
+    wait_for(lambda: not attached(session), "detached")
+    for _ in range(5):
+        with pytest.raises(EngineLost):
+            session.read("/")
+    members[2].faults.is_cut = False
+    wait_for(lambda: attached(session), "attached again")
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "moved" in line] == [
+        "cluster: moved to the engine's member member-1: member-0: can't be reached"
+    ]
+    assert len([line for line in said if "no member" in line]) == 1
+    assert len([line for line in said if "attached" in line]) == 2
 
 
 def test_without_an_answer_the_lease_is_not_counted_on_after_its_time(

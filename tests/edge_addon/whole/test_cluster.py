@@ -75,7 +75,7 @@ def wait_served(edges: list[RunningEdge], site: str, issued: Issued) -> None:
 @pytest.fixture
 def edges(tmp_path: Path, ca: CertificateAuthority, etcd: Etcd) -> Iterator[list[RunningEdge]]:
     """Three nodes; the first one had a site before there was a cluster."""
-    settings = {"listeners": [{"kind": "https"}]}
+    settings = {"listeners": [{"kind": "http"}, {"kind": "https"}]}
     with ExitStack() as stack:
         edges = []
         for name in ("edge-a", "edge-b", "edge-c"):
@@ -110,6 +110,8 @@ def test_a_drop_anywhere_is_served_everywhere_with_and_without_the_engine(
     wait_served(edges, SECOND, dropped)
     wait_in_step(edges)
     assert standing(edges[2])["line"] == "3 nodes, in step"
+    holders = {wait_for(lambda edge=edge: standing(edge)["caretaker"], "somebody renews") for edge in edges}  # type: ignore[misc]
+    assert len(holders) == 1, "one node renews for all"
 
     etcd.stop()
     alone = ca.issue(THIRD)
