@@ -140,12 +140,13 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
 def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: Tell) -> results.MembershipResult:
     """Write again what the engine has lost. Where the service runs, it does so, as only one thread may."""
     from certstore.cluster.membership import Membership
-    from certstore.files.atomic import replace_file
+    from certstore.files.atomic import make_folder, replace_file
 
     settings, layout = _settings(request), writer.layout
     with _told(), _engine(request, settings) as engine:
         ring = _keys(writer, request)
         was_empty = Membership(engine, ring).refound(_place(settings, request.listeners), utc_now())
+        make_folder(layout.cluster_rebuild.parent, 0o700)
         replace_file(layout.cluster_rebuild, b"", 0o600, layout.temporary)
         outcome, notes = _brought_in_step(writer, engine, ring, settings, tell, is_rebuild=True)
     if was_empty:
@@ -184,6 +185,8 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
             )
         if node == ring.node:
             remove_keys(_key_file(writer, request))
+            for path in (writer.layout.cluster_ordering, writer.layout.cluster_rebuild):
+                path.unlink(missing_ok=True)
     message = f"{node} has left the cluster {ring.cluster}"
     return results.MembershipResult(ring.cluster, node, message, len(writer.sites()), tuple(notes))
 
