@@ -91,7 +91,7 @@ def engine_files(edge: Edge, invitation: Invitation, attempted: str) -> Iterator
         files["password_file"] = ("engine-password", access.password or "")
     made: list[Path] = []
     try:
-        owner = edge.layout.root.stat()
+        owner = (edge.layout.root if edge.layout.root.exists() else edge.base).stat()
         if not folder.is_dir():
             folder.mkdir(0o755)
         for key, (name, content) in files.items():
