@@ -153,19 +153,6 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
         raise typer.Exit(Exit.PROBLEMS)
 
 
-@app.command(epilog="Example: certedge cluster rebuild")
-def rebuild(config: Config = None, as_json: AsJson = False) -> None:
-    """Write again what the engine has lost: after it was emptied, or restored without a snapshot.
-
-    Look first whether it is the right engine (`cluster.engine` in edge.yaml).
-    """
-    attempted = "rebuild the cluster in the engine"
-    edge = open_edge(config)
-    section = _needed_section(edge, attempted)
-    request = requests.RebuildClusterRequest(section, str(edge.base.absolute()), _listeners(edge))
-    _show(edge, ask(edge, request, attempted), None, as_json=as_json)
-
-
 @app.command(epilog="Example: certedge cluster leave")
 def leave(
     last: Annotated[

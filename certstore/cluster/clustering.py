@@ -42,7 +42,6 @@ from certstore.model.cluster.health import ClusterProblem, problem_of, summary
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import Live
 from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
-from certstore.model.cluster.wire import Refused
 from certstore.store.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -106,8 +105,6 @@ class Clustering:
         self._is_joining = replica.agreed.cluster != paths.cluster
         self.duty: ClusterDuty | None = None
         """Set before `start`; without one, this node never renews by itself."""
-        self.keep_member: Callable[[], str | None] = lambda: None
-        """Set before `start`; keeps this node's member record, and says what speaks against that."""
 
     def start(self) -> None:
         self._session.start()
@@ -157,19 +154,7 @@ class Clustering:
                 self._rest(10 * _PAUSE)
 
     def _sync(self) -> Synced:
-        wish = self._writer.layout.cluster_rebuild
-        is_rebuild = wish.exists()
-        synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
-        if is_rebuild:
-            wish.unlink(missing_ok=True)
-        try:
-            against = self.keep_member()
-        except Refused as error:
-            against = problem_of(error)[1]
-        if against is not None:
-            self._note(ClusterProblem.KEY_MISSING, against)
-        else:
-            self._problems.pop(ClusterProblem.KEY_MISSING, None)
+        synced = self._replica.sync(self._tell)
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
         self._missing = synced.missing
         self._applied = synced.revision
@@ -200,7 +185,7 @@ class Clustering:
                         raise self._broken
                     self._publish()
                     self._say()
-                    if self._replica.follower.is_incomplete or self._missing:
+                    if self._replica.follower.is_incomplete:
                         until = min(until, time.monotonic() + _RETRY_INCOMPLETE.total_seconds())
                     if not self._arrived:
                         self._replica.wait(_PAUSE)

@@ -83,44 +83,6 @@ class Membership:
         if not _commit(self._engine, compares, puts):
             raise MembershipRefused(f"the engine already holds a cluster {ring.cluster}")
 
-    def refound(self, place: Place, now: datetime) -> bool:
-        """After the engine was emptied: say again what the cluster is, and that this node belongs to it. Whether that
-        was missing. Raises MembershipRefused, Refused, EngineFailed.
-        """
-        if self._ring.role is Role.FRONT:
-            raise MembershipRefused(f"{self._ring.node} is a front and can't rebuild", "do it on a full node")
-        ring, path = self._ring, self._paths.meta
-        if is_missing := not self._engine.get([path]).items:
-            meta = Meta(ring.cluster, now, tuple(ring.keys), ring.retired)
-            value = self._sealer.seal(path, 1, RecordClass.SITES, meta.encode())
-            if not _commit(self._engine, [ModifiedAt(path, 0)], [Put(path, value)]):
-                is_missing = False  # another node was faster
-        if (problem := self.keep_own(place, now)) is not None:
-            raise MembershipRefused(problem)
-        return is_missing
-
-    def keep_own(self, place: Place, now: datetime) -> str | None:
-        """Put this node's member record back where the engine has lost it, and bring it up to date. What speaks
-        against that, or None. A front can't. Raises Refused, EngineFailed.
-        """
-        ring, path = self._ring, self._paths.member(self._ring.node)
-        there = self._engine.get([path]).by_key().get(path)
-        if there is None:
-            member, generation = None, 0
-        else:
-            member, generation = self._member(there)
-            if member.has_left:
-                return f"{ring.node} was taken out of the cluster by {member.by}: join it anew, or let it leave"
-            if member.signing_key != ring.own.sign_public:
-                return f"another machine has become {ring.node}: join this one under a name of its own"
-        if ring.role is Role.FRONT:
-            return None if member is not None else f"the engine has lost {ring.node}: invite it again, on a full node"
-        fresh = self._own(place, member.by if member else ring.node, member.at if member else now)
-        if fresh != member:
-            compares = [ModifiedAt(path, there.modified if there else 0)]
-            _commit(self._engine, compares, [Put(path, self._sealed(fresh, generation + 1))])  # else: the next time
-        return None
-
     def view(self) -> ClusterView:
         """Raises EngineFailed."""
         paths = self._paths

@@ -8,14 +8,12 @@ from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.keys import KeysUnusable, read_keys
-from certstore.cluster.membership import Membership, Place
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
-from certstore.files.clock import utc_now
 from certstore.model.cluster.ordering import ordering_facts
 from certstore.model.cluster.paths import ClusterPaths
-from certstore.model.cluster.records import NodeListener, Role
+from certstore.model.cluster.records import Role
 from certstore.model.settings.models import ListenerKind, Settings
 from certstore.store.writer import StoreWriter
 
@@ -38,15 +36,6 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     is_front, is_partial = ring.role is Role.FRONT, bool(settings.only)
     answers = any(listener.kind is ListenerKind.HTTP for listener in edge.listeners)
     clustering = Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=is_partial)
-    membership = Membership(session, ring)
-    place = Place(
-        settings.addresses,
-        tuple(
-            NodeListener(each.kind.value, each.listen.host, each.listen.port, each.accept_proxy_protocol)
-            for each in edge.listeners
-        ),
-    )
-    clustering.keep_member = lambda: membership.keep_own(place, utc_now())
     clustering.duty = ClusterDuty(
         session,
         sealer,

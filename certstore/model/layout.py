@@ -96,6 +96,10 @@ class Layout:
         """How this node stands in its cluster, for commands that read."""
         self.ended_workers = self.worker_reports / "ended.json"
         """The sum of the counters of all workers that have ended."""
+        self.cluster_keys = root / "cluster" / "keys.json"
+        """The keys of the cluster that this node belongs to."""
+        self.cluster_ordering = root / "cluster" / "ordering.json"
+        """By which settings this node last agreed to order."""
         # What the console keeps
         self.admin = root / "admin"
         self.users = self.admin / "users.jsonl"
@@ -103,21 +107,6 @@ class Layout:
         self.invitations = self.admin / "invitations.jsonl"
         self.tokens = self.admin / "tokens.jsonl"
         """The tokens of programs that use the API."""
-
-    @property
-    def cluster_keys(self) -> Path:
-        """The keys of the cluster that this node belongs to."""
-        return self.root / "cluster" / "keys.json"
-
-    @property
-    def cluster_ordering(self) -> Path:
-        """By which settings this node last agreed to order."""
-        return self.root / "cluster" / "ordering.json"
-
-    @property
-    def cluster_rebuild(self) -> Path:
-        """There while a person wants the service to write again what the engine has lost."""
-        return self.root / "cluster" / "rebuild"
 
     def drop_folder(self, site: str) -> Path:
         """The folder where a site's site.yaml and dropped files lie."""

@@ -137,24 +137,6 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
     return results.ClusterStatusResult(ring.cluster, ring.node, summary(nodes), facts, members, problems)
 
 
-def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: Tell) -> results.MembershipResult:
-    """Write again what the engine has lost. Where the service runs, it does so, as only one thread may."""
-    from certstore.cluster.membership import Membership
-    from certstore.files.atomic import make_folder, replace_file
-
-    settings, layout = _settings(request), writer.layout
-    with _told(), _engine(request, settings) as engine:
-        ring = _keys(writer, request)
-        was_empty = Membership(engine, ring).refound(_place(settings, request.listeners), utc_now())
-        make_folder(layout.cluster_rebuild.parent, 0o700)
-        replace_file(layout.cluster_rebuild, b"", 0o600, layout.temporary)
-        outcome, notes = _brought_in_step(writer, engine, ring, settings, tell, is_rebuild=True)
-    if was_empty:
-        notes += ("the other nodes come back by themselves; a front has to be invited again: --again",)
-    message = f"cluster {ring.cluster}: {outcome}"
-    return results.MembershipResult(ring.cluster, ring.node, message, len(writer.sites()), notes)
-
-
 def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell) -> results.MembershipResult:
     """This node, or another one. What this node's store holds stays as it is."""
     from certstore.cluster.keys import remove_keys
@@ -185,8 +167,7 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
             )
         if node == ring.node:
             remove_keys(_key_file(writer, request))
-            for path in (writer.layout.cluster_ordering, writer.layout.cluster_rebuild):
-                path.unlink(missing_ok=True)
+            writer.layout.cluster_ordering.unlink(missing_ok=True)
     message = f"{node} has left the cluster {ring.cluster}"
     return results.MembershipResult(ring.cluster, node, message, len(writer.sites()), tuple(notes))
 
@@ -291,13 +272,7 @@ def _refuse_other_sites(writer: StoreWriter, engine: Engine, ring: KeyRing, *, m
 
 
 def _brought_in_step(
-    writer: StoreWriter,
-    engine: Engine,
-    ring: KeyRing,
-    settings: ClusterSettings,
-    tell: Tell,
-    *,
-    is_rebuild: bool = False,
+    writer: StoreWriter, engine: Engine, ring: KeyRing, settings: ClusterSettings, tell: Tell
 ) -> tuple[str, tuple[str, ...]]:
     """What is there so far, in words, and notes. What fails here the service does once it runs."""
     from certstore.cluster.engine import EngineFailed
@@ -309,15 +284,13 @@ def _brought_in_step(
     from certstore.monitoring.cluster_standing import read_standing
 
     if read_standing(writer.layout, utc_now()) is not None:
-        # Only one thread may: it writes down what was agreed.
-        return "the service does it within a minute" if is_rebuild else "the service follows already", ()
+        return "the service follows already", ()  # only one thread may: it writes down what was agreed
     replica = Replica(
         engine, writer, KeyRingSealer(ring), ClusterPaths(ring.cluster), ring.node,
         only=settings.only, is_front=ring.role is Role.FRONT,
     )  # fmt: skip
     try:
-        replica.sync(lambda done, total: tell(f"{done} of {total} records taken over"), is_rebuild=is_rebuild)
-        writer.layout.cluster_rebuild.unlink(missing_ok=True)
+        replica.sync(lambda done, total: tell(f"{done} of {total} records taken over"))
         tell("publishing what only this node has")
         replica.publish()
         unpublished, incomplete = len(replica.unpublished()), replica.follower.is_incomplete

@@ -280,13 +280,6 @@ class JoinClusterRequest(ClusterRequest[results.MembershipResult]):
 class ClusterStatusRequest(ClusterRequest[results.ClusterStatusResult]): ...
 
 
-@command("cluster.rebuild")
-class RebuildClusterRequest(ClusterRequest[results.MembershipResult]):
-    """A person has looked: what the engine has lost is to be written again from this node's store."""
-
-    listeners: tuple[ListenerAddress, ...] = ()
-
-
 @command("cluster.leave")
 class LeaveClusterRequest(ClusterRequest[results.MembershipResult]):
     """`node` None: this one. `is_last`: it is known to be the last one, and the cluster ends."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore.cluster.engine import Compare, Delete, EngineLost, ModifiedAt, Op, Outcome, Put
+from certstore.cluster.engine import Compare, EngineLost, ModifiedAt, Op, Outcome, Put
 from certstore.cluster.invitation import EngineAccess, Invitation, InvitationUnusable
 from certstore.cluster.keys import ClusterKey, KeyRing, NodeKeys
 from certstore.cluster.membership import Membership, MembershipRefused, Place, accept, complete, is_member
@@ -372,55 +372,3 @@ def test_the_lifetime_of_an_invitation_is_the_lease_of_its_bundle(
     monkeypatch.setattr(cluster.engine, "grant", note)
     cluster.invite()
     assert asked == [timedelta(hours=1)]
-
-
-# What a node says about itself again
-
-
-def test_a_lost_member_record_is_put_back_by_its_node(cluster: Cluster) -> None:
-    ring, path = cluster.join(cluster.invite()), cluster.paths.member("edge-b")
-    [item] = cluster.engine.get([path]).items
-    cluster.engine.commit([ModifiedAt(path, item.modified)], [Delete(path)])
-    assert cluster.first.view().nodes == ["edge-a"]
-    assert Membership(cluster.engine, ring).keep_own(THERE, NOW) is None
-    assert cluster.first.view().nodes == ["edge-a", "edge-b"]
-    assert is_member(cluster.engine, ring)
-
-
-def test_a_node_says_where_it_is_reached_once_that_changes(cluster: Cluster) -> None:
-    revision = cluster.store.revision
-    assert cluster.first.keep_own(HERE, NOW) is None
-    assert cluster.store.revision == revision, "nothing has changed"
-    cluster.first.keep_own(THERE, NOW)
-    assert cluster.first.view().members["edge-a"].addresses == THERE.addresses
-
-
-def test_a_node_that_was_taken_out_or_replaced_is_told_so(cluster: Cluster) -> None:
-    before = cluster.join(cluster.invite())
-    cluster.first.leave("edge-b", NOW)
-    assert "taken out of the cluster by edge-a" in str(Membership(cluster.engine, before).keep_own(THERE, NOW))
-    cluster.join(cluster.invite())
-    assert "another machine has become edge-b" in str(Membership(cluster.engine, before).keep_own(THERE, NOW))
-    assert not is_member(cluster.engine, before)
-
-
-def test_a_front_whose_record_is_lost_has_to_be_invited_again(cluster: Cluster) -> None:
-    front = Membership(cluster.engine, cluster.join(cluster.invite("edge-f", Role.FRONT)))
-    assert front.keep_own(THERE, NOW) is None
-    path = cluster.paths.member("edge-f")
-    [item] = cluster.engine.get([path]).items
-    cluster.engine.commit([ModifiedAt(path, item.modified)], [Delete(path)])
-    assert "invite it again" in str(front.keep_own(THERE, NOW))
-    with refused("can't rebuild"):
-        front.refound(THERE, NOW)
-
-
-def test_an_emptied_engine_is_founded_again_with_the_same_keys(cluster: Cluster) -> None:
-    ring = cluster.join(cluster.invite())
-    cluster.store.empty()
-    assert cluster.first.refound(HERE, NOW)
-    assert not Membership(cluster.engine, ring).refound(THERE, NOW), "the second one finds it there"
-    view = Membership(cluster.engine, ring).view()
-    assert view.nodes == ["edge-a", "edge-b"]
-    assert view.meta is not None
-    assert view.meta.cluster == cluster.ring.cluster

@@ -22,7 +22,6 @@ from certstore.control.commands.requests import (
     JoinClusterRequest,
     LeaveClusterRequest,
     ListenerAddress,
-    RebuildClusterRequest,
 )
 from certstore.control.commands.results import CommandResult, InvitationResult, MembershipResult
 from certstore.control.commands.table import perform
@@ -30,7 +29,6 @@ from certstore.control.protocol import Fault, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import SiteSettings
-from certstore.monitoring import cluster_standing
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.memory_engine import MemoryEngine, MemoryStore
@@ -408,29 +406,6 @@ def test_a_front_leaves_for_itself_alone(nodes: Nodes) -> None:
 
 
 # Engines in trouble
-
-
-def test_an_emptied_engine_is_filled_again_from_a_store(nodes: Nodes) -> None:
-    certificate = install(nodes, "edge-a", SITE)
-    cluster = nodes.init().cluster
-    nodes.join("edge-b", nodes.invite("edge-b").text)
-    nodes.store.empty()
-    rebuilt = nodes.perform("edge-a", RebuildClusterRequest(SECTION, str(nodes.folder)))
-    assert rebuilt.message == f"cluster {cluster}: 2 sites, in step"
-    assert "come back by themselves" in rebuilt.notes[0]
-    assert not nodes.writer("edge-a").layout.cluster_rebuild.exists()
-    nodes.perform("edge-b", RebuildClusterRequest(SECTION, str(nodes.folder)))
-    nodes.join("edge-c", nodes.invite("edge-c", by="edge-b").text)
-    assert served(nodes, "edge-c", SITE) == certificate
-    assert nodes.names("edge-c") == ["edge-a", "edge-b", "edge-c"]
-
-
-def test_where_the_service_runs_it_is_asked_to_rebuild(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes.init()
-    monkeypatch.setattr(cluster_standing, "read_standing", lambda *_: object())
-    rebuilt = nodes.perform("edge-a", RebuildClusterRequest(SECTION, str(nodes.folder)))
-    assert rebuilt.message.endswith("the service does it within a minute")
-    assert nodes.writer("edge-a").layout.cluster_rebuild.exists()
 
 
 def test_status_says_so_when_the_engine_is_away(nodes: Nodes) -> None:
