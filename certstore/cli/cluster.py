@@ -14,6 +14,7 @@ import typer
 
 from certstore.cli import cluster_files
 from certstore.cli.asking import ask, service_runs
+from certstore.cli.completion import node_names
 from certstore.cli.context import AsJson, Config, Edge, argument, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import requests, results
@@ -110,7 +111,7 @@ def join(
     merge: Annotated[
         bool, typer.Option("--merge", help="Give this node's own sites and certificates to the cluster.")
     ] = False,
-    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site; default: all")] = None,
+    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site (default: all)")] = None,
     address: _Addresses = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -172,7 +173,9 @@ def leave(
 
 @app.command(epilog="Example: certedge cluster remove edge-b")
 def remove(
-    node: Annotated[str, argument("NODE", "The member to take out.")], config: Config = None, as_json: AsJson = False
+    node: Annotated[str, argument("NODE", "The member to take out.", autocompletion=node_names)],
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a member out whose machine is gone. A machine that runs should leave by itself: cluster leave."""
     attempted = f"take {node} out of the cluster"
