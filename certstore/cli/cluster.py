@@ -14,6 +14,7 @@ import typer
 
 from certstore.cli import cluster_files
 from certstore.cli.asking import ask, service_runs
+from certstore.cli.completion import node_names
 from certstore.cli.context import AsJson, Config, Edge, argument, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import requests, results
@@ -110,7 +111,7 @@ def join(
     merge: Annotated[
         bool, typer.Option("--merge", help="Give this node's own sites and certificates to the cluster.")
     ] = False,
-    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site; default: all")] = None,
+    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site (default: all)")] = None,
     address: _Addresses = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -172,7 +173,9 @@ def leave(
 
 @app.command(epilog="Example: certedge cluster remove edge-b")
 def remove(
-    node: Annotated[str, argument("NODE", "The member to take out.")], config: Config = None, as_json: AsJson = False
+    node: Annotated[str, argument("NODE", "The member to take out.", autocompletion=node_names)],
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a member out whose machine is gone. A machine that runs should leave by itself: cluster leave."""
     attempted = f"take {node} out of the cluster"
@@ -180,6 +183,18 @@ def remove(
     section = _needed_section(edge, attempted)
     result = ask(edge, requests.LeaveClusterRequest(section, str(edge.base.absolute()), node), attempted)
     _show(edge, result, None, as_json=as_json)
+
+
+@app.command(epilog="Example: certedge cluster rebuild")
+def rebuild(config: Config = None, as_json: AsJson = False) -> None:
+    """Fill an engine that was emptied, or lost much, from this node's store. What the engine has stays."""
+    attempted = "fill the engine again"
+    edge = open_edge(config)
+    section = _needed_section(edge, attempted)
+    result = ask(edge, requests.RebuildClusterRequest(section, str(edge.base.absolute())), attempted)
+    _show(edge, result, None, as_json=as_json)
+    if not service_runs(edge) and not as_json:
+        print_lines("next: start the service, which does it")
 
 
 def _section(edge: Edge) -> dict[str, Any] | None:

@@ -132,9 +132,9 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
             )
     nodes = node_standings(view.members.values(), view.lives, view.changed, utc_now())
     facts = tuple(_node_facts(each, view.caretaker) for each in nodes)
-    return results.ClusterStatusResult(
-        ring.cluster, ring.node, summary(nodes), facts, members, _problems(view, ring, members)
-    )
+    problems = _problems(view, ring, members)
+    problems += _told_by_service(writer, {each.code for each in problems})
+    return results.ClusterStatusResult(ring.cluster, ring.node, summary(nodes), facts, members, problems)
 
 
 def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell) -> results.MembershipResult:
@@ -167,11 +167,33 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
             )
         if node == ring.node:
             remove_keys(_key_file(writer, request))
+            writer.layout.cluster_ordering.unlink(missing_ok=True)
     message = f"{node} has left the cluster {ring.cluster}"
     return results.MembershipResult(ring.cluster, node, message, len(writer.sites()), tuple(notes))
 
 
+def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: Tell) -> results.MembershipResult:
+    """The node's part in the cluster does it, as it alone knows what the engine had: here it is only asked to."""
+    from certstore.model.cluster.records import Role
+
+    settings = _settings(request)
+    with _told(), _engine(request, settings):
+        ring = _keys(writer, request)
+    if ring.role is Role.FRONT:
+        raise RequestFailed(Fault.REFUSED, f"{ring.node} is a front: it can't write", "do it on a full node")
+    write_mark(writer.layout.cluster_rebuild)
+    sites = len(writer.sites())
+    message = f"{ring.node} fills the engine again: with what the engine lacks of its {sites} sites"
+    notes = ("every other node adds what it alone has, as soon as it reaches the engine",)
+    return results.MembershipResult(ring.cluster, ring.node, message, sites, notes)
+
+
 # Inside
+
+
+def write_mark(path: Path) -> None:
+    """A file that says something by being there. Raises OSError."""
+    path.touch(0o600)
 
 
 @contextmanager
@@ -333,6 +355,18 @@ def _problems(view: ClusterView, ring: KeyRing, engine: tuple[results.EngineFact
     if full := [each.endpoint for each in engine if each.problem and "NOSPACE" in each.problem]:
         found.append(Finding(ClusterProblem.ENGINE_FULL, f"the engine is full: {listed(full)}; see deploy/cluster"))
     return tuple(found)
+
+
+def _told_by_service(writer: StoreWriter, known: set[str]) -> tuple[Finding, ...]:
+    """What only the running service knows: conflicts, records that the engine has lost …"""
+    from certstore.model.cluster.health import ClusterProblem
+    from certstore.monitoring.cluster_standing import read_standing
+
+    standing = read_standing(writer.layout, utc_now())
+    if standing is None:
+        return ()
+    skipped = known | {ClusterProblem.DETACHED}  # this command has just reached the engine
+    return tuple(Finding(code, message) for code, message in standing.problems if code not in skipped)
 
 
 def _engine_members(

@@ -124,6 +124,8 @@ def last_changes(paths: ClusterPaths, modified: Iterable[tuple[str, int]]) -> di
 
 def summary(nodes: Sequence[NodeStanding]) -> str:
     """One line: "3 nodes, in step", or who is not."""
+    if not nodes:
+        return "no members"
     count = f"{len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}"
     gone = [each.name for each in nodes if each.state is NodeState.GONE]
     apart = [f"{each.name} {each.behind} behind" for each in nodes if each.state is NodeState.BEHIND]

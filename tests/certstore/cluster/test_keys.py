@@ -92,6 +92,29 @@ def test_keys_that_others_may_use_are_refused(tmp_path: Path, mode: int) -> None
         read_keys(path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of root")
+@pytest.mark.parametrize(
+    ("gid", "mode", "is_usable"),
+    [
+        pytest.param(0, 0o440, True, id="as systemd passes a credential"),
+        pytest.param(0, 0o400, True, id="for root alone"),
+        pytest.param(0, 0o640, False, id="a file that root's group may read"),
+        pytest.param(0, 0o444, False, id="for everybody"),
+        pytest.param(1, 0o440, False, id="for another group"),
+    ],
+)
+def test_a_credential_of_systemd_is_used(tmp_path: Path, gid: int, mode: int, is_usable: bool) -> None:
+    path = tmp_path / "keys.json"
+    write_keys(path, RING)
+    os.chown(path, 0, gid)
+    path.chmod(mode)
+    if is_usable:
+        assert read_keys(path) == RING
+    else:
+        with pytest.raises(KeysUnusable, match="chmod 600"):
+            read_keys(path)
+
+
 def _without(*names: str) -> Callable[[dict[str, Any]], None]:
     def change(facts: dict[str, Any]) -> None:
         at = facts
