@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from urllib3 import Timeout
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
@@ -66,6 +68,12 @@ def engine_context(ca_file: Path, client_cert: Path | None) -> ssl.SSLContext:
         # With a password a locked key is refused; without one OpenSSL would ask on the terminal and wait.
         context.load_cert_chain(client_cert, password="")
     return context
+
+
+def has_common_name(client_cert: Path) -> bool:
+    """Of the first certificate in the file. Raises OSError, and ValueError for a file without one."""
+    certificate = x509.load_pem_x509_certificates(client_cert.read_bytes())[0]
+    return bool(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 class Gateway:
