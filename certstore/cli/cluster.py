@@ -185,6 +185,18 @@ def remove(
     _show(edge, result, None, as_json=as_json)
 
 
+@app.command(epilog="Example: certedge cluster rebuild")
+def rebuild(config: Config = None, as_json: AsJson = False) -> None:
+    """Fill an engine that was emptied, or lost much, from this node's store. What the engine has stays."""
+    attempted = "fill the engine again"
+    edge = open_edge(config)
+    section = _needed_section(edge, attempted)
+    result = ask(edge, requests.RebuildClusterRequest(section, str(edge.base.absolute())), attempted)
+    _show(edge, result, None, as_json=as_json)
+    if not service_runs(edge) and not as_json:
+        print_lines("next: start the service, which does it")
+
+
 def _section(edge: Edge) -> dict[str, Any] | None:
     settings = edge.settings.cluster
     return settings.model_dump(mode="json", exclude_defaults=True) if settings is not None else None

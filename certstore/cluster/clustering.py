@@ -102,11 +102,14 @@ class Clustering:
         self._adoption_seconds: float | None = None
         self._used_bytes: int | None = None
         self._written: tuple[datetime, ClusterStanding] | None = None
-        self._is_joining = replica.agreed.cluster != paths.cluster
+        self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
+        self.put_back: Callable[[bool], None] = lambda _has_meta: None
+        """Writes again what the engine has lost of this node. Set before `start`."""
         self.duty: ClusterDuty | None = None
         """Set before `start`; without one, this node never renews by itself."""
 
     def start(self) -> None:
+        self._mark_joining()
         self._session.start()
         self._thread.start()
         if self.duty is not None:
@@ -154,8 +157,18 @@ class Clustering:
                 self._rest(10 * _PAUSE)
 
     def _sync(self) -> Synced:
-        synced = self._replica.sync(self._tell)
+        is_rebuild = self._is_rebuild_wanted()
+        if is_rebuild:
+            self.put_back(False)
+        self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, {})
+        self._check_membership()
+        synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
+        if self._nodes.is_missing(self._node):
+            self.put_back(True)
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
+        if is_rebuild:
+            self._replica.publish()
+            self._writer.layout.cluster_rebuild.unlink(missing_ok=True)
         self._missing = synced.missing
         self._applied = synced.revision
         if self._missing:
@@ -168,7 +181,31 @@ class Clustering:
             self._problems.pop(ClusterProblem.ENGINE_LOST_KEYS, None)
         if not self._replica.follower.is_incomplete:
             self._is_joining = False
+            self._replica.agreed.note_synced()
+            self._mark_joining()
         return synced
+
+    def _check_membership(self) -> None:
+        if self._nodes.has_left(self._node):
+            raise ForeignEngine(
+                f"{self._node} was taken out of the cluster: it goes on serving what it has. To leave for good: "
+                f"certedge cluster leave; to come back: certedge cluster invite {self._node} on a member"
+            )
+
+    def _is_rebuild_wanted(self) -> bool:
+        return self._writer.layout.cluster_rebuild.exists()
+
+    def _mark_joining(self) -> None:
+        """For workers' health listeners."""
+        path = self._writer.layout.joining
+        try:
+            if self._is_joining:
+                path.parent.mkdir(0o700, exist_ok=True)
+                path.touch(0o600)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("cluster: %s: %s", path, error.strerror)
 
     def _stay(self, synced: Synced) -> None:
         """Follow and publish until the feed breaks, or everything is to be compared again."""
@@ -179,8 +216,9 @@ class Clustering:
             waiting = threading.Thread(target=self._wait_for, args=(feed,), name="cluster-feed", daemon=True)
             waiting.start()
             try:
-                while not self._stopping.is_set() and time.monotonic() < until:
+                while not self._stopping.is_set() and time.monotonic() < until and not self._is_rebuild_wanted():
                     self._take()
+                    self._check_membership()
                     if self._broken is not None:
                         raise self._broken
                     self._publish()
@@ -327,6 +365,12 @@ class Clustering:
             replace_file(layout.cluster_standing, content, 0o600, layout.temporary, is_durable=False)
         except OSError as error:
             logger.debug("cluster: %s: %s", layout.cluster_standing, error.strerror)
+
+
+def _has_certificates(writer: StoreWriter) -> bool:
+    """Whether the store served anybody before: a node that founds a cluster goes on with that at once."""
+    entries = writer.snapshot().sites.values()
+    return any(entry.certificate is not None and not entry.certificate.is_self_signed for entry in entries)
 
 
 def _release() -> str:

@@ -83,6 +83,26 @@ class Membership:
         if not _commit(self._engine, compares, puts):
             raise MembershipRefused(f"the engine already holds a cluster {ring.cluster}")
 
+    def put_back(self, place: Place, now: datetime, *, has_meta: bool = True) -> None:
+        """Write again what the engine has lost of this node: its own record and, where a person wants the engine filled
+        again (`has_meta` False), what the cluster is. What is there stays. Raises EngineFailed, Refused.
+        """
+        ring, paths = self._ring, self._paths
+        found = self._engine.get([paths.meta, paths.member(ring.node)]).by_key()
+        if ring.role is Role.FRONT:
+            return
+        if not has_meta and paths.meta not in found:
+            meta = Meta(ring.cluster, now, tuple(ring.keys), ring.retired)
+            value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
+            self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
+        if paths.member(ring.node) not in found:
+            member = Member(
+                ring.node, ring.role, ring.own.exchange_public, ring.own.sign_public, ring.node, now,
+                place.addresses, place.listeners,
+            )  # fmt: skip
+            compares = [ModifiedAt(paths.member(ring.node), 0)]
+            self._engine.commit(compares, [Put(paths.member(ring.node), self._sealed(member, 1))])
+
     def view(self) -> ClusterView:
         """Raises EngineFailed."""
         paths = self._paths

@@ -122,7 +122,8 @@ class Replica:
         self.agreed.close()
 
     def _note_all(self) -> None:
+        # The writer calls `note` under its own lock, so nothing may be asked of it under this one.
+        sites = {site for site in self.local.sites() if self._keeps(site)}
         with self._lock:
-            sites = {site for site in self.local.sites() if self._keeps(site)}
             self._changed |= sites
             self._stale |= sites

@@ -79,8 +79,6 @@ class Layout:
         """How drop places looked when nothing was left to do there."""
         self.declarations = self.state / "declarations.jsonl"
         self.tombstones = self.state / "removed.jsonl"
-        self.agreed = self.state / "agreed.jsonl"
-        """What the nodes of a cluster have agreed on, as far as this one has seen."""
         self.tried = self.state / "tried.jsonl"
         """Which live versions the TLS library is known to serve."""
         self.renewals = self.state / "renewals.jsonl"
@@ -92,8 +90,6 @@ class Layout:
         """Orders under way, so that the next start continues those that a kill interrupted."""
         self.worker_reports = self.state / "run"
         """The counters that workers leave for control: the only files here that workers write."""
-        self.cluster_standing = self.worker_reports / "cluster.json"
-        """How this node stands in its cluster, for commands that read."""
         self.ended_workers = self.worker_reports / "ended.json"
         """The sum of the counters of all workers that have ended."""
         self.cluster_keys = root / "cluster" / "keys.json"
@@ -107,6 +103,30 @@ class Layout:
         self.invitations = self.admin / "invitations.jsonl"
         self.tokens = self.admin / "tokens.jsonl"
         """The tokens of programs that use the API."""
+
+    # Of a node in a cluster
+
+    @property
+    def agreed(self) -> Path:
+        """What the nodes of a cluster have agreed on, as far as this one has seen."""
+        return self.state / "agreed.jsonl"
+
+    @property
+    def cluster_standing(self) -> Path:
+        """How this node stands in its cluster, for commands that read."""
+        return self.worker_reports / "cluster.json"
+
+    @property
+    def joining(self) -> Path:
+        """There while this node has not seen all sites of the cluster that it joined: balancers send it nobody."""
+        return self.worker_reports / "joining"
+
+    @property
+    def cluster_rebuild(self) -> Path:
+        """There while a person wants the engine to be filled again from this store."""
+        return self.state / "rebuild"
+
+    # Of a site, a version, an account
 
     def drop_folder(self, site: str) -> Path:
         """The folder where a site's site.yaml and dropped files lie."""

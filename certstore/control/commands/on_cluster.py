@@ -172,7 +172,28 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
     return results.MembershipResult(ring.cluster, node, message, len(writer.sites()), tuple(notes))
 
 
+def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: Tell) -> results.MembershipResult:
+    """The node's part in the cluster does it, as it alone knows what the engine had: here it is only asked to."""
+    from certstore.model.cluster.records import Role
+
+    settings = _settings(request)
+    with _told(), _engine(request, settings):
+        ring = _keys(writer, request)
+    if ring.role is Role.FRONT:
+        raise RequestFailed(Fault.REFUSED, f"{ring.node} is a front: it can't write", "do it on a full node")
+    write_mark(writer.layout.cluster_rebuild)
+    sites = len(writer.sites())
+    message = f"{ring.node} fills the engine again: with what the engine lacks of its {sites} sites"
+    notes = ("every other node adds what it alone has, as soon as it reaches the engine",)
+    return results.MembershipResult(ring.cluster, ring.node, message, sites, notes)
+
+
 # Inside
+
+
+def write_mark(path: Path) -> None:
+    """A file that says something by being there. Raises OSError."""
+    path.touch(0o600)
 
 
 @contextmanager

@@ -286,3 +286,8 @@ class LeaveClusterRequest(ClusterRequest[results.MembershipResult]):
 
     node: str | None = None
     is_last: bool = False
+
+
+@command("cluster.rebuild")
+class RebuildClusterRequest(ClusterRequest[results.MembershipResult]):
+    """Fill the engine again from this node's store."""

@@ -83,6 +83,7 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, _CLUSTER),
     requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, _CLUSTER),
     requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, _CLUSTER),
+    requests.RebuildClusterRequest: Command(on_cluster.rebuild, Runs.FILES, _CLUSTER),
 }
 _BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}
 

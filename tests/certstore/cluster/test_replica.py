@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,6 +138,23 @@ def test_the_first_declaration_that_the_cluster_saw_owns_the_name(nodes: Nodes) 
     nodes.settle()
     assert_equal(nodes)
     assert SHARED in nodes["edge-a"].writer.site(SITES[1]).names
+
+
+def test_a_change_is_noted_while_everything_is_compared(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tells of changes under its lock, and the comparison asks the writer."""
+    replica = nodes["edge-a"].replica
+    sites, noted = replica.local.sites(), list[bool]()
+
+    def while_a_drop_comes() -> list[str]:
+        dropping = threading.Thread(target=replica.note, args=(SITES[0],))
+        dropping.start()
+        dropping.join(30)
+        noted.append(not dropping.is_alive())
+        return sites
+
+    monkeypatch.setattr(replica.local, "sites", while_a_drop_comes)
+    nodes["edge-a"].attach()
+    assert noted == [True]
 
 
 def test_many_changes_at_once_arrive(nodes: Nodes) -> None:
