@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import typer
 
+import edge_addon.cli  # noqa: F401  adds commands of its own
+from certstore.cli.main import app
 from certstore.model.cluster.health import ClusterProblem
-from edge_addon.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "deploy/cluster/README.md", ROOT / "deploy/other-servers/README.md"]
