@@ -169,6 +169,8 @@ def leave(
     result = ask(edge, request, attempted)
     removed = cluster_files.remove_section(edge)
     _show(edge, result, removed, as_json=as_json)
+    if not as_json and (left := cluster_files.left_files(edge)):
+        print_lines(f"no longer needed, unless this node joins again: {', '.join(map(str, left))}")
 
 
 @app.command(epilog="Example: certedge cluster remove edge-b")

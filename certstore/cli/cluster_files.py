@@ -154,6 +154,13 @@ def remove_section(edge: Edge) -> Changed:
     return Changed(is_done=True, message=f"{edge.config}: section `cluster:` taken out")
 
 
+def left_files(edge: Edge) -> list[Path]:
+    """The files that led to the engine, for a node that has left. They may be the administrator's own, so they stay."""
+    cluster = edge.settings.cluster
+    named = (cluster.ca_file, cluster.client_cert, cluster.password_file) if cluster is not None else ()
+    return [path for path in (edge.base / each for each in named if each is not None) if path.exists()]
+
+
 def _replace(edge: Edge, text: str) -> None:
     """By one rename, with the owner and mode that it had. Raises ValueError where anything else would change."""
     path = edge.config

@@ -224,7 +224,8 @@ def _is_shared(status: os.stat_result) -> bool:
 
 def write_keys(path: Path, ring: KeyRing) -> None:
     """By one rename; readable for its owner alone from its first byte on. Raises OSError."""
-    make_folder(path.parent, 0o700)
+    if not path.parent.is_dir():  # one that is there keeps its mode: it may be edge.yaml's
+        make_folder(path.parent, 0o700)
     replace_file(path, json.dumps(ring.to_json(), indent=1).encode() + b"\n", 0o600, path.parent)
 
 

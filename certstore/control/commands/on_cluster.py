@@ -352,6 +352,9 @@ def _problems(view: ClusterView, ring: KeyRing, engine: tuple[results.EngineFact
         found.append(Finding(ClusterProblem.ENGINE_FOREIGN, str(foreign_engine(ring.cluster))))
     elif ring.node not in view.nodes and not found:
         found.append(Finding(ClusterProblem.KEY_MISSING, f"{ring.node} is not a member any more; join it anew"))
+    elif (member := view.members.get(ring.node)) is not None and member.signing_key != ring.own.sign_public:
+        message = f"another machine has become {ring.node}: let this one join under a name of its own"
+        found.append(Finding(ClusterProblem.KEY_MISSING, message))
     if full := [each.endpoint for each in engine if each.problem and "NOSPACE" in each.problem]:
         found.append(Finding(ClusterProblem.ENGINE_FULL, f"the engine is full: {listed(full)}; see deploy/cluster"))
     return tuple(found)

@@ -163,7 +163,7 @@ def presence(there: str | None, mine: str, waited: timedelta) -> Presence:
 
 
 def _rough(skew: timedelta) -> str:
-    seconds = abs(skew) // timedelta(seconds=1)
+    seconds = round(abs(skew).total_seconds())
     if seconds < 120:
         return f"{seconds} seconds"
-    return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
+    return f"{round(seconds / 60)} minutes" if seconds < 7200 else f"{round(seconds / 3600)} hours"

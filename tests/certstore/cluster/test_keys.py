@@ -37,6 +37,14 @@ def test_only_the_owner_may_read_the_keys_whatever_the_umask(tmp_path: Path) -> 
     assert [each.name for each in path.parent.iterdir()] == ["keys.json"], "nothing else is left"
 
 
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir(0o755)
+    write_keys(folder / "cluster.json", RING)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((folder / "cluster.json").stat().st_mode) == 0o600
+
+
 def test_keys_are_replaced_by_one_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cluster" / "keys.json"
     write_keys(path, RING)
