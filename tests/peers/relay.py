@@ -16,10 +16,10 @@ from typing import Self
 
 
 class Relay:
-    """To 127.0.0.1:`target`."""
+    """To 127.0.0.1:`target`, which may be changed for later connections."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
         self._waiting: set[int] = set()
@@ -71,7 +71,7 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
                 self._connections += [client, server]
                 self._start(self._pass_on, client, server, self._requests)
                 self._start(self._pass_on, server, client, self._answers)
