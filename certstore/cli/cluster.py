@@ -143,8 +143,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     """Show the nodes, whether they are in step, and the engine. Exit code 3 if there are problems."""
     attempted = "show the cluster"
     edge = open_edge(config)
-    section = _needed_section(edge, attempted)
-    result = ask(edge, requests.ClusterStatusRequest(section, str(edge.base.absolute())), attempted)
+    result = ask_status(edge, attempted)
     if as_json:
         print_json(result.to_json())
     else:
@@ -199,6 +198,12 @@ def rebuild(config: Config = None, as_json: AsJson = False) -> None:
         print_lines("next: start the service, which does it")
 
 
+def ask_status(edge: Edge, attempted: str) -> results.ClusterStatusResult:
+    """For other commands that want to know the nodes. Raises CommandFailed."""
+    section = _needed_section(edge, attempted)
+    return ask(edge, requests.ClusterStatusRequest(section, str(edge.base.absolute())), attempted)
+
+
 def _section(edge: Edge) -> dict[str, Any] | None:
     settings = edge.settings.cluster
     return settings.model_dump(mode="json", exclude_defaults=True) if settings is not None else None
@@ -217,9 +222,9 @@ def _node_name(name: str | None) -> str:
     return name or socket.gethostname().partition(".")[0].lower()
 
 
-def _listeners(edge: Edge) -> tuple[requests.ListenerAddress, ...]:
+def _listeners(edge: Edge) -> tuple[results.ListenerAddress, ...]:
     return tuple(
-        requests.ListenerAddress(each.kind.value, each.listen.host, each.listen.port, each.accept_proxy_protocol)
+        results.ListenerAddress(each.kind.value, each.listen.host, each.listen.port, each.accept_proxy_protocol)
         for each in edge.settings.listeners
     )
 

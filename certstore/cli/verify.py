@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from certstore.cli.asking import service_runs
+from certstore.cli.cluster import ask_status
 from certstore.cli.completion import site_keys
 from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import plan
-from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
+from certstore.cli.output import BAD, GOOD, STRONG, WARNING, Cell, print_json, print_lines, print_table
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 from certstore.model.did_you_mean import site_advice
@@ -33,13 +35,14 @@ def verify(
         list[str] | None, repeated_option("--site", "SITE", "Only check this site (and main)", autocompletion=site_keys)
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,
+    nodes: Annotated[bool, typer.Option("--nodes", help="Check the other nodes of the cluster too.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Connect to every listener and compare the whole chain that it serves with the store."""
     edge = open_edge(config)
     attempted = "verify what the listeners serve"
-    if not edge.settings.listeners:
+    if not edge.settings.listeners and not nodes:
         raise CommandFailed(
             attempted, f"{edge.config} has no listeners", "add listeners under `listeners:`", Exit.USAGE
         )
@@ -47,10 +50,11 @@ def verify(
     entries = _chosen(snapshot, site, attempted)
     checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, utc_now()))
     verdicts = _run(edge, checks, timeout)
-    _report(verdicts, as_json=as_json)
+    others = _other_nodes(edge, snapshot, entries, timeout, attempted) if nodes else []
+    _report(verdicts, others, as_json=as_json)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
         print_lines(Cell("note: no service runs on this store (start it with certedge run)", WARNING))
-    if any(verdict.problem for verdict in verdicts):
+    if any(verdict.problem for verdict in (*verdicts, *(each for node in others for each in node.verdicts))):
         raise typer.Exit(Exit.PROBLEMS)
 
 
@@ -77,6 +81,33 @@ def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float) -> list[plan.
         return verdicts
 
 
+@dataclass(frozen=True, slots=True)
+class _OtherNode:
+    """What another node serves, and which of its listeners could not be asked."""
+
+    name: str
+    verdicts: list[plan.CheckResult]
+    unchecked: tuple[str, ...]
+
+
+def _other_nodes(
+    edge: Edge, snapshot: Snapshot, entries: Sequence[SiteEntry], timeout: float, attempted: str
+) -> list[_OtherNode]:
+    """Each should serve what this one does."""
+    from certstore.model.cluster.records import NodeListener
+    from certstore.verify.other_nodes import reachable_listeners
+
+    status, found = ask_status(edge, attempted), []
+    for node in status.nodes:
+        if node.name == status.node:
+            continue
+        told = [NodeListener(each.kind, each.host, each.port, each.has_proxy_protocol) for each in node.listeners]
+        reachable = reachable_listeners(node.addresses, told)
+        checks = list(plan.plan(reachable.listeners, snapshot, entries, (), utc_now()))
+        found.append(_OtherNode(node.name, _run(edge, checks, timeout), reachable.unchecked))
+    return found
+
+
 def _service_may_run(edge: Edge) -> bool:
     """True also if this user may not ask."""
     try:
@@ -85,11 +116,31 @@ def _service_may_run(edge: Edge) -> bool:
         return True
 
 
-def _report(verdicts: Sequence[plan.CheckResult], *, as_json: bool) -> None:
-    bad = [verdict for verdict in verdicts if verdict.problem]
+def _report(verdicts: Sequence[plan.CheckResult], others: Sequence[_OtherNode], *, as_json: bool) -> None:
     if as_json:
-        print_json({"checks": [verdict.to_json() for verdict in verdicts]})
+        nodes = [
+            {
+                "node": node.name,
+                "checks": [verdict.to_json() for verdict in node.verdicts],
+                "unchecked": list(node.unchecked),
+            }
+            for node in others
+        ]
+        print_json({"checks": [verdict.to_json() for verdict in verdicts], **({"nodes": nodes} if nodes else {})})
         return
+    if verdicts:
+        _show_table(verdicts)
+    for node in others:
+        print_lines("", Cell(node.name, STRONG))
+        if node.verdicts:
+            _show_table(node.verdicts)
+        print_lines(*(Cell(f"not checked: {each}", WARNING) for each in node.unchecked))
+        if not node.verdicts and not node.unchecked:
+            print_lines("no listeners that others can reach")
+
+
+def _show_table(verdicts: Sequence[plan.CheckResult]) -> None:
+    bad = [verdict for verdict in verdicts if verdict.problem]
     rows = []
     for verdict in verdicts:
         check = verdict.check

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from certstore.cluster.keys import KeyRing
     from certstore.cluster.membership import ClusterView, Place
     from certstore.model.cluster.health import NodeStanding
+    from certstore.model.cluster.records import Member
 
 _SITES_SHOWN = 20
 _STATUS = "to see who belongs to it: certedge cluster status"
@@ -131,7 +132,7 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
                 ring.cluster, ring.node, "the engine can't be used; what is served stays", (), members, (problem,)
             )
     nodes = node_standings(view.members.values(), view.lives, view.changed, utc_now())
-    facts = tuple(_node_facts(each, view.caretaker) for each in nodes)
+    facts = tuple(_node_facts(each, view.members[each.name], view.caretaker) for each in nodes)
     problems = _problems(view, ring, members)
     problems += _told_by_service(writer, {each.code for each in problems})
     return results.ClusterStatusResult(ring.cluster, ring.node, summary(nodes), facts, members, problems)
@@ -268,7 +269,7 @@ def _has_meta(engine: Engine, ring: KeyRing) -> bool:
     return bool(engine.get([ClusterPaths(ring.cluster).meta]).items)
 
 
-def _place(settings: ClusterSettings, listeners: tuple[requests.ListenerAddress, ...]) -> Place:
+def _place(settings: ClusterSettings, listeners: tuple[results.ListenerAddress, ...]) -> Place:
     from certstore.cluster.membership import Place
     from certstore.model.cluster.records import NodeListener
 
@@ -330,7 +331,7 @@ def _backup_note(path: Path) -> str:
     return f"the cluster's keys are in {path}: any backup of the store has to include it"
 
 
-def _node_facts(node: NodeStanding, caretaker: str | None) -> results.NodeFacts:
+def _node_facts(node: NodeStanding, member: Member, caretaker: str | None) -> results.NodeFacts:
     return results.NodeFacts(
         name=node.name,
         role=node.role.value,
@@ -340,6 +341,11 @@ def _node_facts(node: NodeStanding, caretaker: str | None) -> results.NodeFacts:
         release=node.release,
         is_caretaker=node.name == caretaker,
         problems=tuple(Finding(code, message) for code, message in node.problems),
+        addresses=member.addresses,
+        listeners=tuple(
+            results.ListenerAddress(each.kind, each.host, each.port, each.has_proxy_protocol)
+            for each in member.listeners
+        ),
     )
 
 

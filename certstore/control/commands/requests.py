@@ -231,16 +231,6 @@ class RemoveTokenRequest(CommandRequest[results.TokenRemoved]):
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerAddress:
-    """A listener of this node, for the other nodes."""
-
-    kind: str
-    host: str
-    port: int
-    has_proxy_protocol: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterRequest[R: results.CommandResult](CommandRequest[R]):
     """`section` holds the keys of `cluster:` in edge.yaml, unchecked; relative paths in it start at `base`."""
 
@@ -251,7 +241,7 @@ class ClusterRequest[R: results.CommandResult](CommandRequest[R]):
 @command("cluster.init")
 class InitClusterRequest(ClusterRequest[results.MembershipResult]):
     node: str
-    listeners: tuple[ListenerAddress, ...] = ()
+    listeners: tuple[results.ListenerAddress, ...] = ()
 
 
 @command("cluster.invite")
@@ -273,7 +263,7 @@ class JoinClusterRequest(ClusterRequest[results.MembershipResult]):
 
     invitation: str = field(repr=False)
     merge: bool = False
-    listeners: tuple[ListenerAddress, ...] = ()
+    listeners: tuple[results.ListenerAddress, ...] = ()
 
 
 @command("cluster.status")

@@ -24,9 +24,8 @@ from certstore.control.commands.requests import (
     InviteNodeRequest,
     JoinClusterRequest,
     LeaveClusterRequest,
-    ListenerAddress,
 )
-from certstore.control.commands.results import CommandResult, InvitationResult, MembershipResult
+from certstore.control.commands.results import CommandResult, InvitationResult, ListenerAddress, MembershipResult
 from certstore.control.commands.table import perform
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.files.clock import utc_now
