@@ -8,6 +8,7 @@
     validation       how an order's names are proven to the CA
     challenge_kind   what a challenge type is: publish, withdraw, check, probe
     http01           the challenge type http-01: tokens where the edge's workers find them
+    token_sharing    who besides this edge has to know a token
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve
     renewal_info     the window that the CA suggests for one certificate

@@ -10,12 +10,15 @@ import contextlib
 import http.client
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from certstore.acme.challenge_kind import AddressProbe, ChallengeKind, Proof
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import USUAL_PORTS, NameProbe, Ports
+from certstore.acme.network import OrderFailed
+from certstore.acme.token_sharing import OneEdge, TokenSharing
 from certstore.files.atomic import replace_file
 from certstore.model.challenge import CHALLENGE_PATH, is_token
 from certstore.model.layout import Layout
@@ -35,16 +38,40 @@ _CONTENT_LIMIT = 4096
 
 
 def http01(
-    layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
+    layout: Layout,
+    listeners: Sequence[OwnListener],
+    ports: Ports = USUAL_PORTS,
+    targets: ProbeTargets = NO_OTHERS,
+    sharing: TokenSharing | None = None,
 ) -> ChallengeKind:
-    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to."""
+    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to;
+    `sharing` gives tokens to the other edges that have addresses of the same names.
+    """
+    shown = _Shown(layout, sharing or OneEdge())
     return ChallengeKind(
         "http-01",
-        publish=partial(publish, layout),
-        withdraw=partial(withdraw, layout),
+        publish=shown.publish,
+        withdraw=shown.withdraw,
         self_check=partial(self_check, listeners),
-        probing=partial(_probing, layout, ports, targets),
+        probing=partial(_probing, shown, ports, targets),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Proofs in this store's folder and on the other edges."""
+
+    layout: Layout
+    sharing: TokenSharing
+
+    def publish(self, proofs: Sequence[Proof]) -> None:
+        publish(self.layout, proofs)
+        self.sharing.share({proof.token: proof.key_authorization for proof in proofs})
+
+    def withdraw(self, proofs: Iterable[Proof]) -> None:
+        gone = list(proofs)
+        self.sharing.recall([proof.token for proof in gone])
+        withdraw(self.layout, gone)
 
 
 def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:
@@ -110,14 +137,15 @@ def _fetch(listener: OwnListener, proof: Proof) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, resolver: Resolver) -> Iterator[AddressProbe]:
+def _probing(shown: _Shown, ports: Ports, targets: ProbeTargets, resolver: Resolver) -> Iterator[AddressProbe]:
     proof = Proof("", secrets.token_urlsafe(32), _PREFLIGHT_MARK + secrets.token_urlsafe(24))
     try:
-        publish(layout, [proof])
+        with contextlib.suppress(OrderFailed):  # an edge without the token is what the probe finds
+            shown.publish([proof])
         content = proof.key_authorization.encode("ascii")
         yield NameProbe(resolver, proof.token, content, targets.allow, ports).probe
     finally:
-        withdraw(layout, [proof])
+        shown.withdraw([proof])
 
 
 def remove_stale_tokens(layout: Layout, thumbprints: Collection[str], needed: Collection[Proof] = ()) -> int:

@@ -36,10 +36,11 @@ from certstore.cluster.presence import Announcer
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
+from certstore.cluster.tokens import ClusterTokens
 from certstore.files.atomic import replace_file
 from certstore.files.clock import utc_now
 from certstore.model.cluster.health import ClusterProblem, problem_of, summary
-from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live
 from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
 from certstore.store.writer import StoreWriter
@@ -103,6 +104,8 @@ class Clustering:
         self._used_bytes: int | None = None
         self._written: tuple[datetime, ClusterStanding] | None = None
         self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
+        self.tokens: ClusterTokens | None = None
+        """Set before `start`; without one, challenge tokens stay on their node."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
         """Writes again what the engine has lost of this node. Set before `start`."""
         self.duty: ClusterDuty | None = None
@@ -132,6 +135,10 @@ class Clustering:
         self._replica.close()
         with contextlib.suppress(OSError):
             self._writer.layout.cluster_standing.unlink(missing_ok=True)
+
+    def lacking(self, revision: int) -> list[str]:
+        """The other nodes that live and have not applied this revision. From any thread."""
+        return self._nodes.lacking(revision, but=self._node)
 
     # The thread
 
@@ -166,6 +173,8 @@ class Clustering:
         if self._nodes.is_missing(self._node):
             self.put_back(True)
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
+        if self.tokens is not None:
+            self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)
         if is_rebuild:
             self._replica.publish()
             self._writer.layout.cluster_rebuild.unlink(missing_ok=True)
@@ -249,6 +258,8 @@ class Clustering:
         if not arrived:
             return
         batches = [batch for batch, _ in arrived]
+        if self.tokens is not None and sum(self.tokens.take(batch) for batch in batches):
+            self._announcer.hurry()  # an order waits until this is applied and said
         self._replica.take(batches)
         for batch in batches:
             self._nodes.take(batch)

@@ -66,6 +66,10 @@ class Nodes:
         live = self._lives.get(node)
         return live.instance if live is not None else None
 
+    def lacking(self, revision: int, *, but: str) -> list[str]:
+        """The other nodes that live and have not applied this revision. From any thread."""
+        return sorted(name for name, live in dict(self._lives).items() if name != but and live.applied < revision)
+
     def has_left(self, node: str) -> bool:
         """Whether it was taken out of the cluster: that stays on record."""
         member = self._members.get(node)

@@ -12,6 +12,7 @@ from certstore.cluster.membership import Membership, Place
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
+from certstore.cluster.tokens import ClusterTokens
 from certstore.files.clock import utc_now
 from certstore.model.cluster.ordering import ordering_facts
 from certstore.model.cluster.paths import ClusterPaths
@@ -40,6 +41,7 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     answers = any(listener.kind is ListenerKind.HTTP for listener in edge.listeners)
     clustering = Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=is_partial)
     clustering.put_back = lambda has_meta: Membership(session, ring).put_back(place, utc_now(), has_meta=has_meta)
+    clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
     clustering.duty = ClusterDuty(
         session,
         sealer,
