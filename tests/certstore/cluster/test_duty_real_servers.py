@@ -99,6 +99,21 @@ def test_one_node_orders_for_both_and_another_takes_over_from_one_that_is_paused
     assert "this node no longer renews certificates" in holder.stderr
 
 
+def test_the_ca_may_ask_a_node_that_did_not_order(stage: Stage) -> None:
+    """A name has the addresses of several edges, and the CA takes any of them."""
+    holder = wait_for(stage.caretaker, "one node has the duty", pause=0.2)
+    assert holder is not None
+    other = next(node for node in stage.nodes if node is not holder)
+    stage.http.target = other.port("http")
+    assert certedge(holder.folder, "site", "add", "a.test", "--certificate", "acme").code == 0
+    wait_for(lambda: stage.served("a.test"), "the other one answered the challenge", pause=0.2)
+    assert stage.pebble.orders() == 1
+    assert accounts_of(other) == 0
+    for node in stage.nodes:
+        challenges = Layout(node.store).challenges
+        wait_for(lambda folder=challenges: not list(folder.iterdir()), "no token is left")  # type: ignore[misc]
+
+
 def accounts_of(node: RunningEdge) -> int:
     accounts = Layout(node.store).accounts
     return len(list(accounts.iterdir())) if accounts.exists() else 0

@@ -157,6 +157,22 @@ def test_a_change_is_noted_while_everything_is_compared(nodes: Nodes, monkeypatc
     assert noted == [True]
 
 
+def test_nodes_that_serve_the_same_have_one_digest_for_it(nodes: Nodes) -> None:
+    a, b = nodes["edge-a"].replica, nodes["edge-b"].replica
+    nodes["edge-a"].add(SITES[0])
+    nodes["edge-a"].install(SITES[0], certificates(SITES[0])[0])
+    nodes.settle()
+    before = a.heads()
+    assert before == b.heads()
+    assert before[1] == 2
+    nodes["edge-b"].install(SITES[0], certificates(SITES[0])[1])
+    assert b.heads() != before
+    nodes.settle()
+    assert a.heads() == b.heads() != before
+    nodes["edge-a"].writer.remove_site(SITES[0])
+    assert a.heads()[1] == 1
+
+
 def test_many_changes_at_once_arrive(nodes: Nodes) -> None:
     issued = CA.issue("*.many.test")
     sites = [f"s{number}.many.test" for number in range(75)]
