@@ -107,7 +107,8 @@ class Clustering:
         self.tokens: ClusterTokens | None = None
         """Set before `start`; without one, challenge tokens stay on their node."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
-        """Writes again what the engine has lost of this node. Set before `start`."""
+        """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
+        self._is_introduced = False
         self.duty: ClusterDuty | None = None
         """Set before `start`; without one, this node never renews by itself."""
 
@@ -170,8 +171,9 @@ class Clustering:
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, {})
         self._check_membership()
         synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
-        if self._nodes.is_missing(self._node):
+        if self._nodes.is_missing(self._node) or not self._is_introduced:
             self.put_back(True)
+            self._is_introduced = True
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
         if self.tokens is not None:
             self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)

@@ -85,7 +85,8 @@ class Membership:
 
     def put_back(self, place: Place, now: datetime, *, has_meta: bool = True) -> None:
         """Write again what the engine has lost of this node: its own record and, where a person wants the engine filled
-        again (`has_meta` False), what the cluster is. What is there stays. Raises EngineFailed, Refused.
+        again (`has_meta` False), what the cluster is. A record that is there is brought up to date, unless the node was
+        taken out or replaced. Raises EngineFailed.
         """
         ring, paths = self._ring, self._paths
         found = self._engine.get([paths.meta, paths.member(ring.node)]).by_key()
@@ -95,13 +96,19 @@ class Membership:
             meta = Meta(ring.cluster, now, tuple(ring.keys), ring.retired)
             value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
             self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
-        if paths.member(ring.node) not in found:
-            member = Member(
-                ring.node, ring.role, ring.own.exchange_public, ring.own.sign_public, ring.node, now,
-                place.addresses, place.listeners,
-            )  # fmt: skip
-            compares = [ModifiedAt(paths.member(ring.node), 0)]
-            self._engine.commit(compares, [Put(paths.member(ring.node), self._sealed(member, 1))])
+        there, before, generation = found.get(paths.member(ring.node)), None, 0
+        if there is not None:
+            try:
+                before, generation = self._member(there)
+            except Refused:
+                pass  # not authentic: as good as lost
+        if before is not None and (before.has_left or before.signing_key != ring.own.sign_public):
+            return
+        by, at = (before.by, before.at) if before is not None else (ring.node, now)
+        member = self._own(place, by, at)
+        if member != before:
+            compares = [ModifiedAt(paths.member(ring.node), there.modified if there is not None else 0)]
+            self._engine.commit(compares, [Put(paths.member(ring.node), self._sealed(member, generation + 1))])
 
     def view(self) -> ClusterView:
         """Raises EngineFailed."""

@@ -41,7 +41,7 @@ def reachable_listeners(addresses: Sequence[str], listeners: Iterable[NodeListen
         elif listener.port == 0:
             unchecked.append(f"{what}: the system chooses its port at each start")
         elif not (hosts := _hosts(addresses, listener.host)):
-            unchecked.append(f"{what}: its addresses are not known; set `cluster.addresses` there, and join anew")
+            unchecked.append(f"{what}: its addresses are not known; set `cluster.addresses` there, and reload")
         else:
             found += [_at(listener, host) for host in hosts]
     return Reachable(tuple(found), tuple(unchecked))
