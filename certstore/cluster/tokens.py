@@ -20,6 +20,7 @@ from certstore.acme.http01 import publish, withdraw
 from certstore.acme.network import OrderFailed
 from certstore.cluster.engine import Batch, Committed, Delete, Engine, EngineFailed, Item, ModifiedAt, Op, Put
 from certstore.cluster.sealing import Sealer
+from certstore.files.atomic import replace_file
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.wire import RecordClass, Refused
 from certstore.model.layout import Layout
@@ -57,7 +58,7 @@ class ClusterTokens:
         self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
         self._ours: set[str] = set()
-        self._theirs: set[str] = set()
+        self._theirs = _remembered(layout)
 
     # Orders of this node
 
@@ -65,6 +66,8 @@ class ClusterTokens:
         """Without the engine the order goes on alone: the preflight has asked all addresses of the names. Raises
         OrderFailed where a node that lives does not take them.
         """
+        if not tokens:  # the CA knows all names already
+            return
         try:
             revision = self._publish(tokens)
         except (EngineFailed, Refused) as error:
@@ -136,6 +139,7 @@ class ClusterTokens:
             authorization = json.loads(opened.plaintext)["authorization"]
             if not isinstance(authorization, str) or not authorization.isascii() or len(authorization) > _LIMIT:
                 raise ValueError("not a key authorization")
+            self._remember({*self._theirs, token})  # first: what is written has to go some day
             publish(self._layout, [Proof("", token, authorization)])
         except Refused as error:
             logger.warning("cluster: a token does not count: %s", error)
@@ -143,14 +147,21 @@ class ClusterTokens:
             logger.warning("cluster: a token does not count: %s", item.key)
         except OSError as error:
             logger.error("cluster: a token could not be written: %s", error.strerror)
-        else:
-            self._theirs.add(token)
 
     def _remove(self, tokens: Collection[str]) -> None:
         for token in tokens:
             with suppress(OSError):
                 withdraw(self._layout, [Proof("", token, "")])
-        self._theirs.difference_update(tokens)
+        with suppress(OSError):
+            self._remember(self._theirs.difference(tokens))
+
+    def _remember(self, tokens: set[str]) -> None:
+        """Beyond the end of this process, which may come before they are taken back. Raises OSError."""
+        if tokens != self._theirs:
+            path, content = self._layout.cluster_tokens, json.dumps(sorted(tokens)).encode()
+            path.parent.mkdir(0o700, exist_ok=True)
+            replace_file(path, content, 0o600, self._layout.temporary, is_durable=False)
+            self._theirs = tokens
 
     def _key(self, token: str) -> str:
         return self._paths.of(Shelf.TOKEN, token)
@@ -158,3 +169,11 @@ class ClusterTokens:
     def _token(self, key: str) -> str | None:
         where = self._paths.parse(key)
         return where.name if where is not None and where.shelf is Shelf.TOKEN else None
+
+
+def _remembered(layout: Layout) -> set[str]:
+    try:
+        tokens = json.loads(layout.cluster_tokens.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return {token for token in tokens if isinstance(token, str)} if isinstance(tokens, list) else set()

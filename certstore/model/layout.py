@@ -96,6 +96,8 @@ class Layout:
         """The keys of the cluster that this node belongs to."""
         self.cluster_ordering = root / "cluster" / "ordering.json"
         """By which settings this node last agreed to order."""
+        self.cluster_tokens = root / "cluster" / "tokens.json"
+        """The challenge tokens that are shown here for other nodes."""
         # What the console keeps
         self.admin = root / "admin"
         self.users = self.admin / "users.jsonl"

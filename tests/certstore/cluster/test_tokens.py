@@ -35,10 +35,14 @@ class Edge:
             each.mkdir(parents=True)
         self.engine, self.applied = MemoryEngine(store), 0
         self.others: list[Edge] = []
-        self.tokens = ClusterTokens(
-            self.engine, KeyRingSealer(ring), PATHS, self.layout, self.lacking, wait_seconds=0.2
-        )
+        self.ring = ring
+        self.start()
         self.feed = self.engine.follow(PATHS.prefix, store.revision)
+
+    def start(self) -> None:
+        """As a new process of the node."""
+        sealer = KeyRingSealer(self.ring)
+        self.tokens = ClusterTokens(self.engine, sealer, PATHS, self.layout, self.lacking, wait_seconds=0.2)
 
     def lacking(self, revision: int) -> list[str]:
         return [other.layout.root.name for other in self.others if other.applied < revision]
@@ -178,3 +182,21 @@ def test_a_front_shares_nothing(edges: list[Edge]) -> None:
     front.tokens.share({TOKEN: AUTHORIZATION})
     edges[0].follow()
     assert edges[0].shown() is None
+
+
+def test_an_order_whose_names_are_all_valid_already_has_no_tokens(edges: list[Edge]) -> None:
+    edges[0].tokens.share({})
+    edges[0].tokens.recall([])
+    assert edges[0].engine.read(PATHS.prefix).items == ()
+
+
+@pytest.mark.usefixtures("following")
+def test_what_was_recalled_while_a_node_was_stopped_is_gone_after_its_start(edges: list[Edge]) -> None:
+    one, front = edges
+    (front.layout.challenges / OTHER).write_text("of another ACME client")
+    one.tokens.share({TOKEN: AUTHORIZATION})
+    assert front.shown() == AUTHORIZATION
+    front.start()
+    front.tokens.read(())
+    assert front.shown() is None
+    assert front.shown(OTHER) == "of another ACME client"
