@@ -6,6 +6,7 @@ Only these two import mitmproxy; every other command starts without it.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,18 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Exit after the checks instead of serving until Ctrl-C.")
     ] = False,
+    nodes: Annotated[
+        int, typer.Option("--nodes", min=1, max=5, help="Show a cluster of so many nodes instead; needs etcd.")
+    ] = 1,
 ) -> None:
     """Try everything on free high ports with a demo CA and demo servers; needs no root and no network."""
     from edge_addon.demo.show import run_demo
 
-    raise typer.Exit(run_demo(folder, once=once))
+    if nodes == 1:
+        raise typer.Exit(run_demo(folder, once=once))
+    from edge_addon.demo.cluster import run_cluster
+
+    raise typer.Exit(run_demo(folder, once=once, run=partial(run_cluster, count=nodes, once=once)))
 
 
 def main() -> int:

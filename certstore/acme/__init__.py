@@ -14,6 +14,7 @@
     dns01            the challenge type dns-01: TXT records where the zone's servers show them
     dns_persist01    the challenge type dns-persist-01: a standing record that a person wrote
     dns              writes TXT records into zones: RFC 2136, hosted DNS, a program of the administrator's
+    token_sharing    who besides this edge has to know a token
     keys             private keys and certificate requests
     chains           which of the CA's chains to serve
     revoke           revokes a certificate

@@ -12,6 +12,7 @@ from certstore.acme.dns_persist01 import dns_persist01
 from certstore.acme.http01 import http01, http_listeners, probe_targets
 from certstore.acme.name_probe import USUAL_PORTS, Ports
 from certstore.acme.tls_alpn01 import tls_alpn01
+from certstore.acme.token_sharing import TokenSharing
 from certstore.model.layout import Layout
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.models import Settings
@@ -25,15 +26,16 @@ def challenge_kinds(
     targets: ProbeTargets | None = None,
     *,
     wait: Callable[[float], bool] = never,
+    sharing: TokenSharing | None = None,
 ) -> ChallengeKinds:
     """`base` is the folder that relative paths of the settings start from. Only the store's writer may use them.
 
     `targets` are what a preflight may connect to, by default what the settings allow. `wait` takes seconds and returns
-    True when the process is to stop.
+    True when the process is to stop. `sharing` gives the tokens of http-01 to the other edges of a cluster.
     """
     targets = targets or probe_targets(settings)
     return ChallengeKinds(
-        http01(layout, http_listeners(settings), ports, targets),
+        http01(layout, http_listeners(settings), ports, targets, sharing),
         tls_alpn01(layout, settings, ports, targets),
         dns01(layout, settings.acme, base, wait, ports.dns),
         dns_persist01(zones_of(settings.acme, ports.dns), wait),

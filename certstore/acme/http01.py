@@ -10,11 +10,14 @@ import contextlib
 import http.client
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, WayProbe
 from certstore.acme.name_probe import NO_OTHERS, USUAL_PORTS, NameProbe, Ports, probe_each
+from certstore.acme.network import OrderFailed
+from certstore.acme.token_sharing import OneEdge, TokenSharing
 from certstore.files.atomic import replace_file
 from certstore.model.challenge import CHALLENGE_PATH, ChallengeType, is_token
 from certstore.model.layout import Layout
@@ -33,15 +36,22 @@ _CONTENT_LIMIT = 4096
 
 
 def http01(
-    layout: Layout, listeners: Sequence[OwnListener], ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
+    layout: Layout,
+    listeners: Sequence[OwnListener],
+    ports: Ports = USUAL_PORTS,
+    targets: ProbeTargets = NO_OTHERS,
+    sharing: TokenSharing | None = None,
 ) -> ChallengeKind:
-    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to."""
+    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to;
+    `sharing` gives tokens to the other edges that have addresses of the same names.
+    """
+    shown = _Shown(layout, sharing or OneEdge())
     return ChallengeKind(
         ChallengeType.HTTP_01,
-        publish=lambda proofs, publishing: publish(layout, proofs),
-        withdraw=partial(withdraw, layout),
+        publish=lambda proofs, publishing: shown.publish(proofs),
+        withdraw=shown.withdraw,
         self_check=partial(self_check, listeners),
-        probing=partial(_probing, layout, ports, targets),
+        probing=partial(_probing, shown, ports, targets),
         cannot_prove=no_wildcards(ChallengeType.HTTP_01),
         remove_stale=partial(remove_stale_tokens, layout),
     )
@@ -57,6 +67,23 @@ def no_wildcards(type_: ChallengeType) -> Callable[[str], CannotProve | None]:
         return CannotProve(reason, "Add dns-01 to the challenges, or list the hosts in place of the wildcard.")
 
     return cannot_prove
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Proofs in this store's folder and on the other edges."""
+
+    layout: Layout
+    sharing: TokenSharing
+
+    def publish(self, proofs: Sequence[Proof]) -> None:
+        publish(self.layout, proofs)
+        self.sharing.share({proof.token: proof.key_authorization for proof in proofs})
+
+    def withdraw(self, proofs: Iterable[Proof]) -> None:
+        gone = list(proofs)
+        self.sharing.recall([proof.token for proof in gone])
+        withdraw(self.layout, gone)
 
 
 def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:
@@ -126,16 +153,17 @@ def _fetch(listener: OwnListener, proof: Proof) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def _probing(layout: Layout, ports: Ports, targets: ProbeTargets, context: ProbeContext) -> Iterator[WayProbe]:
+def _probing(shown: _Shown, ports: Ports, targets: ProbeTargets, context: ProbeContext) -> Iterator[WayProbe]:
     proof = Proof("", secrets.token_urlsafe(32), _PREFLIGHT_MARK + secrets.token_urlsafe(24))
     try:
-        publish(layout, [proof])
+        with contextlib.suppress(OrderFailed):  # an edge without the token is what the probe finds
+            shown.publish([proof])
         content = proof.key_authorization.encode("ascii")
         allow, is_own = targets.allow, targets.is_local
         probe = NameProbe(context.resolver, proof.token, content, allow, ports, is_own=is_own).probe
         yield probe_each(ChallengeType.HTTP_01, probe)
     finally:
-        withdraw(layout, [proof])
+        shown.withdraw([proof])
 
 
 def remove_stale_tokens(layout: Layout, thumbprints: Collection[str], needed: Collection[Proof] = ()) -> int:

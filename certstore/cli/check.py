@@ -28,7 +28,8 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
     files, notes = [str(path)], list[str]()
     ignored: dict[Path, str] = {}
     if settings is not None:
-        faults += _missing_files(path, settings) + _unknown_group(path, settings) + _dns_faults(path, settings)
+        faults += _missing_files(path, settings) + _unknown_group(path, settings)
+        faults += _dns_faults(path, settings) + _cluster_files(path, settings)
         layout = Edge(path, settings).layout
         if not layout.root.exists():  # this may be intended, but is often a mistake
             notes = [f"there is no store {layout.root} yet: certedge run creates an empty one"]
@@ -110,6 +111,32 @@ def _unproven_wildcards(settings: models.Settings, site: models.SiteSettings) ->
     if not wildcards or is_set_up or (types is not None and "dns-persist-01" in types):
         return []
     return [f"{site.host}: {wildcards[0]} can't be ordered, as dns-01 is not set up for it (acme.dns, challenges)"]
+
+
+def _cluster_files(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:
+    """Certificates for the engine that exist and can't be used. Who may not read them can't check them."""
+    cluster = settings.cluster
+    if cluster is None:
+        return []
+    from certstore.cluster.etcd_gateway import engine_context, has_common_name
+
+    ca_file, client = config.parent / cluster.ca_file, cluster.client_cert
+    client_path = config.parent / client if client is not None else None
+    key, value = ("cluster.ca_file", cluster.ca_file)
+    try:
+        engine_context(ca_file, None)
+        if client_path is not None:
+            key, value = ("cluster.client_cert", client or value)
+            engine_context(ca_file, client_path)
+            if cluster.username is not None and has_common_name(client_path):
+                reason = "it has a CommonName, which etcd's gateway refuses where users sign in: issue one without"
+                return [loading.SettingsFault(str(config), None, key, str(value), None, reason)]
+    except (FileNotFoundError, PermissionError):
+        pass  # `_missing_files` names what is missing
+    except OSError as error:
+        reason = f"it can't be used: {error.strerror or type(error).__name__}"
+        return [loading.SettingsFault(str(config), None, key, str(value), "a PEM file", reason)]
+    return []
 
 
 def _missing_files(config: Path, settings: models.Settings) -> list[loading.SettingsFault]:

@@ -14,6 +14,7 @@ import typer
 
 from certstore.cli import cluster_files
 from certstore.cli.asking import ask, service_runs
+from certstore.cli.completion import node_names
 from certstore.cli.context import AsJson, Config, Edge, argument, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import requests, results
@@ -110,7 +111,7 @@ def join(
     merge: Annotated[
         bool, typer.Option("--merge", help="Give this node's own sites and certificates to the cluster.")
     ] = False,
-    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site; default: all")] = None,
+    only: Annotated[list[str] | None, repeated_option("--only", "SITE", "Keep only this site (default: all)")] = None,
     address: _Addresses = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -142,8 +143,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     """Show the nodes, whether they are in step, and the engine. Exit code 3 if there are problems."""
     attempted = "show the cluster"
     edge = open_edge(config)
-    section = _needed_section(edge, attempted)
-    result = ask(edge, requests.ClusterStatusRequest(section, str(edge.base.absolute())), attempted)
+    result = ask_status(edge, attempted)
     if as_json:
         print_json(result.to_json())
     else:
@@ -168,11 +168,15 @@ def leave(
     result = ask(edge, request, attempted)
     removed = cluster_files.remove_section(edge)
     _show(edge, result, removed, as_json=as_json)
+    if not as_json and (left := cluster_files.left_files(edge)):
+        print_lines(f"no longer needed, unless this node joins again: {', '.join(map(str, left))}")
 
 
 @app.command(epilog="Example: certedge cluster remove edge-b")
 def remove(
-    node: Annotated[str, argument("NODE", "The member to take out.")], config: Config = None, as_json: AsJson = False
+    node: Annotated[str, argument("NODE", "The member to take out.", autocompletion=node_names)],
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a member out whose machine is gone. A machine that runs should leave by itself: cluster leave."""
     attempted = f"take {node} out of the cluster"
@@ -180,6 +184,24 @@ def remove(
     section = _needed_section(edge, attempted)
     result = ask(edge, requests.LeaveClusterRequest(section, str(edge.base.absolute()), node), attempted)
     _show(edge, result, None, as_json=as_json)
+
+
+@app.command(epilog="Example: certedge cluster rebuild")
+def rebuild(config: Config = None, as_json: AsJson = False) -> None:
+    """Fill an engine that was emptied, or lost much, from this node's store. What the engine has stays."""
+    attempted = "fill the engine again"
+    edge = open_edge(config)
+    section = _needed_section(edge, attempted)
+    result = ask(edge, requests.RebuildClusterRequest(section, str(edge.base.absolute())), attempted)
+    _show(edge, result, None, as_json=as_json)
+    if not service_runs(edge) and not as_json:
+        print_lines("next: start the service, which does it")
+
+
+def ask_status(edge: Edge, attempted: str) -> results.ClusterStatusResult:
+    """For other commands that want to know the nodes. Raises CommandFailed."""
+    section = _needed_section(edge, attempted)
+    return ask(edge, requests.ClusterStatusRequest(section, str(edge.base.absolute())), attempted)
 
 
 def _section(edge: Edge) -> dict[str, Any] | None:
@@ -200,9 +222,9 @@ def _node_name(name: str | None) -> str:
     return name or socket.gethostname().partition(".")[0].lower()
 
 
-def _listeners(edge: Edge) -> tuple[requests.ListenerAddress, ...]:
+def _listeners(edge: Edge) -> tuple[results.ListenerAddress, ...]:
     return tuple(
-        requests.ListenerAddress(each.kind.value, each.listen.host, each.listen.port, each.accept_proxy_protocol)
+        results.ListenerAddress(each.kind.value, each.listen.host, each.listen.port, each.accept_proxy_protocol)
         for each in edge.settings.listeners
     )
 

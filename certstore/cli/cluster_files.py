@@ -91,7 +91,7 @@ def engine_files(edge: Edge, invitation: Invitation, attempted: str) -> Iterator
         files["password_file"] = ("engine-password", access.password or "")
     made: list[Path] = []
     try:
-        owner = edge.layout.root.stat()
+        owner = (edge.layout.root if edge.layout.root.exists() else edge.base).stat()
         if not folder.is_dir():
             folder.mkdir(0o755)
         for key, (name, content) in files.items():
@@ -152,6 +152,13 @@ def remove_section(edge: Edge) -> Changed:
         message = f"{edge.config} can't be changed ({_reason(error)}): take its section `cluster:` out"
         return Changed(is_done=False, message=message)
     return Changed(is_done=True, message=f"{edge.config}: section `cluster:` taken out")
+
+
+def left_files(edge: Edge) -> list[Path]:
+    """The files that led to the engine, for a node that has left. They may be the administrator's own, so they stay."""
+    cluster = edge.settings.cluster
+    named = (cluster.ca_file, cluster.client_cert, cluster.password_file) if cluster is not None else ()
+    return [path for path in (edge.base / each for each in named if each is not None) if path.exists()]
 
 
 def _replace(edge: Edge, text: str) -> None:

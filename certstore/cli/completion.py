@@ -12,7 +12,8 @@ import typer
 
 from certstore.cli.context import Edge, argument, chosen_config, given_config, open_edge, typed_site, typed_sites
 from certstore.cli.failure import CommandFailed
-from certstore.cli.lazy import site_settings
+from certstore.cli.lazy import cluster_standing, site_settings
+from certstore.files.clock import utc_now
 
 Completer = Callable[[str], list[str]]
 
@@ -34,6 +35,13 @@ def host_names(context: typer.Context, incomplete: str) -> list[str]:
         return []
     names = {name for entry in snapshot.sites.values() for name in (entry.host, *entry.names)}
     return _starting(incomplete, {name for name in names if not name.startswith("*")})
+
+
+def node_names(context: typer.Context, incomplete: str) -> list[str]:
+    """The members of the cluster, as the running service knows them."""
+    edge = _edge(context)
+    standing = cluster_standing.read_standing(edge.layout, utc_now()) if edge is not None else None
+    return _starting(incomplete, [node.name for node in standing.nodes]) if standing is not None else []
 
 
 def words(allowed: Callable[[], Iterable[str]]) -> Completer:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from certstore.cli.asking import service_runs
+from certstore.cli.cluster import ask_status
 from certstore.cli.completion import OF_SITES
 from certstore.cli.context import AsJson, Config, Edge, open_edge, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import plan
-from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_json, print_lines, print_table
+from certstore.cli.output import BAD, GOOD, STRONG, WARNING, Cell, print_json, print_lines, print_table
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 from certstore.model.did_you_mean import site_advice
@@ -37,13 +39,14 @@ def verify(
     ] = None,
     problems_only: Annotated[bool, typer.Option("--problems", help="Only show what is wrong.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = TIMEOUT_SECONDS,
+    nodes: Annotated[bool, typer.Option("--nodes", help="Check the other nodes of the cluster too.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Connect to every listener and compare the whole chain that it serves with the store."""
     edge = open_edge(config)
     attempted = "verify what the listeners serve"
-    if not edge.settings.listeners:
+    if not edge.settings.listeners and not nodes:
         raise CommandFailed(
             attempted, f"{edge.config} has no listeners", "add listeners under `listeners:`", Exit.USAGE
         )
@@ -53,10 +56,11 @@ def verify(
     checks = list(plan.plan(edge.settings.listeners, snapshot, entries, edge.settings.trusted_proxies, now))
     begun = time.monotonic()
     verdicts = _run(edge, checks, timeout, now)
-    _report(verdicts, time.monotonic() - begun, as_json=as_json, problems_only=problems_only)
+    others = _other_nodes(edge, snapshot, entries, timeout, now) if nodes else []
+    _report(verdicts, others, time.monotonic() - begun, as_json=as_json, problems_only=problems_only)
     if not as_json and all(verdict.problem for verdict in verdicts) and not _service_may_run(edge):
         print_lines(Cell("note: no service runs on this store (start it with certedge run)", WARNING))
-    if any(verdict.problem for verdict in verdicts):
+    if any(verdict.problem for verdict in (*verdicts, *(each for node in others for each in node.verdicts))):
         raise typer.Exit(Exit.PROBLEMS)
 
 
@@ -85,6 +89,33 @@ def _run(edge: Edge, checks: Sequence[plan.Check], timeout: float, now: datetime
         return verdicts
 
 
+@dataclass(frozen=True, slots=True)
+class _OtherNode:
+    """What another node serves, and which of its listeners could not be asked."""
+
+    name: str
+    verdicts: list[plan.CheckResult]
+    unchecked: tuple[str, ...]
+
+
+def _other_nodes(
+    edge: Edge, snapshot: Snapshot, entries: Sequence[SiteEntry], timeout: float, now: datetime
+) -> list[_OtherNode]:
+    """Each should serve what this one does."""
+    from certstore.model.cluster.records import NodeListener
+    from certstore.verify.other_nodes import reachable_listeners
+
+    status, found = ask_status(edge, "verify what the nodes serve"), []
+    for node in status.nodes:
+        if node.name == status.node:
+            continue
+        told = [NodeListener(each.kind, each.host, each.port, each.has_proxy_protocol) for each in node.listeners]
+        reachable = reachable_listeners(node.addresses, told)
+        checks = list(plan.plan(reachable.listeners, snapshot, entries, (), now))
+        found.append(_OtherNode(node.name, _run(edge, checks, timeout, now), reachable.unchecked))
+    return found
+
+
 def _service_may_run(edge: Edge) -> bool:
     """True also if this user may not ask."""
     try:
@@ -93,15 +124,51 @@ def _service_may_run(edge: Edge) -> bool:
         return True
 
 
-def _report(verdicts: Sequence[plan.CheckResult], seconds: float, *, as_json: bool, problems_only: bool) -> None:
-    bad = [verdict for verdict in verdicts if verdict.problem]
-    shown = bad if problems_only else verdicts
+def _report(
+    verdicts: Sequence[plan.CheckResult],
+    others: Sequence[_OtherNode],
+    seconds: float,
+    *,
+    as_json: bool,
+    problems_only: bool,
+) -> None:
     if as_json:
-        checks = [verdict.to_json() for verdict in shown]
-        print_json({"checks": checks, "checked": len(verdicts), "wrong": len(bad), "seconds": round(seconds, 3)})
+        nodes = [
+            {
+                "node": node.name,
+                "checks": [verdict.to_json() for verdict in _chosen_ones(node.verdicts, problems_only=problems_only)],
+                "unchecked": list(node.unchecked),
+            }
+            for node in others
+        ]
+        print_json({
+            "checks": [verdict.to_json() for verdict in _chosen_ones(verdicts, problems_only=problems_only)],
+            "checked": len(verdicts),
+            "wrong": sum(bool(verdict.problem) for verdict in verdicts),
+            "seconds": round(seconds, 3),
+            **({"nodes": nodes} if nodes else {}),
+        })  # fmt: skip
         return
+    _show_table(verdicts, problems_only=problems_only)
+    for node in others:
+        print_lines("", Cell(node.name, STRONG))
+        _show_table(node.verdicts, problems_only=problems_only)
+        print_lines(*(Cell(f"not checked: {each}", WARNING) for each in node.unchecked))
+        if not node.verdicts and not node.unchecked:
+            print_lines("no listeners that others can reach")
+    everything = [*verdicts, *(each for node in others for each in node.verdicts)]
+    bad = sum(bool(each.problem) for each in everything)
+    checked = f"{len(everything)} checked in {seconds:.1f} s"
+    print_lines(Cell(f"{checked}, {bad} wrong" if bad else f"{checked}, all as in the store", BAD if bad else GOOD))
+
+
+def _chosen_ones(verdicts: Sequence[plan.CheckResult], *, problems_only: bool) -> list[plan.CheckResult]:
+    return [verdict for verdict in verdicts if verdict.problem or not problems_only]
+
+
+def _show_table(verdicts: Sequence[plan.CheckResult], *, problems_only: bool) -> None:
     rows = []
-    for verdict in shown:
+    for verdict in _chosen_ones(verdicts, problems_only=problems_only):
         check = verdict.check
         kind = f"{check.listener.kind}{' (RSA)' if check.probe.rsa_only else ''}"
         want = f"{check.expected.site} {check.expected.version}" if check.expected else "an answer"
@@ -110,6 +177,3 @@ def _report(verdicts: Sequence[plan.CheckResult], seconds: float, *, as_json: bo
     headers = ("listener", "address", "server name", "expected", "result")
     if rows:
         print_table(headers, rows, gives_way=("expected", "address"), wraps=("result",))
-    checked = f"{len(verdicts)} checked in {seconds:.1f} s"
-    summary = f"{checked}, {len(bad)} wrong" if bad else f"{checked}, all as in the store"
-    print_lines(Cell(summary, BAD if bad else GOOD))

@@ -11,6 +11,7 @@ first_sync     everything in the engine compared with what this node has seen
 agreed         what the nodes have agreed on, as far as this one has seen
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
+tokens         challenge tokens on every node
 presence       what this node says about itself
 duty           which node renews and warns: the holder of a lease
 membership     who belongs to a cluster: its first node, invitations, leaving

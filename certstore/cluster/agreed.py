@@ -15,6 +15,7 @@ from certstore.model.layout import Layout
 
 _CLUSTER = "cluster"
 _SEQ = "seq"
+_SYNCED = "synced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,14 @@ class AgreedState:
         for path in list(self._kept):
             self._kept.drop(path, is_durable=False)
         self._kept.put(_CLUSTER, cluster)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether this node has once seen everything that the cluster had."""
+        return self._kept.get(_SYNCED) == 1
+
+    def note_synced(self) -> None:
+        self._kept.put(_SYNCED, 1)
 
     @property
     def seq(self) -> int:

@@ -36,10 +36,11 @@ from certstore.cluster.presence import Announcer
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
+from certstore.cluster.tokens import ClusterTokens
 from certstore.files.atomic import replace_file
 from certstore.files.clock import utc_now
 from certstore.model.cluster.health import ClusterProblem, problem_of, summary
-from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live
 from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
 from certstore.store.writer import StoreWriter
@@ -102,11 +103,17 @@ class Clustering:
         self._adoption_seconds: float | None = None
         self._used_bytes: int | None = None
         self._written: tuple[datetime, ClusterStanding] | None = None
-        self._is_joining = replica.agreed.cluster != paths.cluster
+        self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
+        self.tokens: ClusterTokens | None = None
+        """Set before `start`; without one, challenge tokens stay on their node."""
+        self.put_back: Callable[[bool], None] = lambda _has_meta: None
+        """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
+        self._is_introduced = False
         self.duty: ClusterDuty | None = None
         """Set before `start`; without one, this node never renews by itself."""
 
     def start(self) -> None:
+        self._mark_joining()
         self._session.start()
         self._thread.start()
         if self.duty is not None:
@@ -129,6 +136,10 @@ class Clustering:
         self._replica.close()
         with contextlib.suppress(OSError):
             self._writer.layout.cluster_standing.unlink(missing_ok=True)
+
+    def lacking(self, revision: int) -> list[str]:
+        """The other nodes that live and have not applied this revision. From any thread."""
+        return self._nodes.lacking(revision, but=self._node)
 
     # The thread
 
@@ -154,8 +165,21 @@ class Clustering:
                 self._rest(10 * _PAUSE)
 
     def _sync(self) -> Synced:
-        synced = self._replica.sync(self._tell)
+        is_rebuild = self._is_rebuild_wanted()
+        if is_rebuild:
+            self.put_back(False)
+        self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, {})
+        self._check_membership()
+        synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
+        if self._nodes.is_missing(self._node) or not self._is_introduced:
+            self.put_back(True)
+            self._is_introduced = True
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
+        if self.tokens is not None:
+            self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)
+        if is_rebuild:
+            self._replica.publish()
+            self._writer.layout.cluster_rebuild.unlink(missing_ok=True)
         self._missing = synced.missing
         self._applied = synced.revision
         if self._missing:
@@ -168,7 +192,31 @@ class Clustering:
             self._problems.pop(ClusterProblem.ENGINE_LOST_KEYS, None)
         if not self._replica.follower.is_incomplete:
             self._is_joining = False
+            self._replica.agreed.note_synced()
+            self._mark_joining()
         return synced
+
+    def _check_membership(self) -> None:
+        if self._nodes.has_left(self._node):
+            raise ForeignEngine(
+                f"{self._node} was taken out of the cluster: it goes on serving what it has. To leave for good: "
+                f"certedge cluster leave; to come back: certedge cluster invite {self._node} on a member"
+            )
+
+    def _is_rebuild_wanted(self) -> bool:
+        return self._writer.layout.cluster_rebuild.exists()
+
+    def _mark_joining(self) -> None:
+        """For workers' health listeners."""
+        path = self._writer.layout.joining
+        try:
+            if self._is_joining:
+                path.parent.mkdir(0o700, exist_ok=True)
+                path.touch(0o600)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("cluster: %s: %s", path, error.strerror)
 
     def _stay(self, synced: Synced) -> None:
         """Follow and publish until the feed breaks, or everything is to be compared again."""
@@ -179,8 +227,9 @@ class Clustering:
             waiting = threading.Thread(target=self._wait_for, args=(feed,), name="cluster-feed", daemon=True)
             waiting.start()
             try:
-                while not self._stopping.is_set() and time.monotonic() < until:
+                while not self._stopping.is_set() and time.monotonic() < until and not self._is_rebuild_wanted():
                     self._take()
+                    self._check_membership()
                     if self._broken is not None:
                         raise self._broken
                     self._publish()
@@ -211,6 +260,8 @@ class Clustering:
         if not arrived:
             return
         batches = [batch for batch, _ in arrived]
+        if self.tokens is not None and sum(self.tokens.take(batch) for batch in batches):
+            self._announcer.hurry()  # an order waits until this is applied and said
         self._replica.take(batches)
         for batch in batches:
             self._nodes.take(batch)
@@ -327,6 +378,12 @@ class Clustering:
             replace_file(layout.cluster_standing, content, 0o600, layout.temporary, is_durable=False)
         except OSError as error:
             logger.debug("cluster: %s: %s", layout.cluster_standing, error.strerror)
+
+
+def _has_certificates(writer: StoreWriter) -> bool:
+    """Whether the store served anybody before: a node that founds a cluster goes on with that at once."""
+    entries = writer.snapshot().sites.values()
+    return any(entry.certificate is not None and not entry.certificate.is_self_signed for entry in entries)
 
 
 def _release() -> str:

@@ -244,5 +244,8 @@ class Engine(Protocol):
     def status(self) -> EngineStatus:
         """Ask the member, without a quorum. Raises EngineLost, EngineRefused."""
 
+    def abandon(self) -> None:
+        """End the requests that are under way, from another thread: they raise EngineLost, or are Unknown, soon."""
+
     def close(self) -> None:
         """Close connections and feeds. Nothing else may be called afterwards."""

@@ -38,7 +38,8 @@ from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unansw
 
 PING_SECONDS = 2.0
 """For what a working member answers at once."""
-WRITE_SECONDS = 5.0
+WRITE_SECONDS = 3.0
+"""A proposal that went to a leader that died is never answered; what is slow is found when it is read back."""
 READ_SECONDS = 10.0
 """For one page."""
 _SHORT_BYTES = 1 << 20
@@ -128,6 +129,9 @@ class EtcdMember:
             used_bytes=whole(answer, "dbSize"),
             alarms=tuple(_ALARM.findall(" ".join(map(str, errors)))) if isinstance(errors, list) else (),
         )
+
+    def abandon(self) -> None:
+        self._gateway.abandon()
 
     def close(self) -> None:
         feeds, self._feeds = self._feeds, set()

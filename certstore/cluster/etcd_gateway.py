@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from urllib3 import Timeout
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
@@ -68,6 +70,12 @@ def engine_context(ca_file: Path, client_cert: Path | None) -> ssl.SSLContext:
     return context
 
 
+def has_common_name(client_cert: Path) -> bool:
+    """Of the first certificate in the file. Raises OSError, and ValueError for a file without one."""
+    certificate = x509.load_pem_x509_certificates(client_cert.read_bytes())[0]
+    return bool(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+
 class Gateway:
     """Thread-safe. `endpoint` is https://host:port."""
 
@@ -79,6 +87,7 @@ class Gateway:
         self._login = login
         self._token = ""
         self._signing_in = threading.Lock()
+        self._under_way: set[Deadline] = set()
         self._pool = FollowedPool(self._host, self._port, maxsize=4, retries=False, ssl_context=context)
 
     def ask(self, path: str, body: Mapping[str, Any], seconds: float, most: int = ANSWER_BYTES) -> dict[str, Any]:
@@ -99,6 +108,11 @@ class Gateway:
     def connection(self) -> HTTPSConnection:
         """A connection outside the pool, for an answer without an end."""
         return FollowedConnection(self._host, self._port, timeout=CONNECT_SECONDS, ssl_context=self._context)
+
+    def abandon(self) -> None:
+        """End the requests that are under way: they raise Unanswered now rather than when their time is over."""
+        for deadline in self._under_way.copy():
+            deadline.end_now()
 
     def close(self) -> None:
         self._pool.close()
@@ -139,6 +153,7 @@ class Gateway:
         self, path: str, content: bytes, headers: Mapping[str, str], seconds: float, most: int
     ) -> tuple[int, bytes]:
         with Deadline(seconds) as deadline:
+            self._under_way.add(deadline)
             try:
                 response = self._pool.urlopen(
                     "POST",
@@ -153,6 +168,8 @@ class Gateway:
                 answer = _whole_body(response, most)
             except FAILURES as error:
                 raise named_failure(self.endpoint, error, seconds, is_slow=deadline.is_over) from None
+            finally:
+                self._under_way.discard(deadline)
             if deadline.is_over:  # cut off, which an answer without a length does not show
                 raise named_failure(self.endpoint, TimeoutError(), seconds, is_slow=True)
         if answer is None:

@@ -1,8 +1,9 @@
 """What brings a new node into a cluster: a text for the machine that joins, and a sealed bundle in the engine for it.
 
 The text holds how to reach the engine and a one-time key; the cluster's keys lie in the bundle, which that key opens.
-Neither is of use without the other, the bundle is gone after an hour or with the first use, and whoever has the text
-before the right machine does becomes the member: it goes through a pipe or a file of root's, never into an argument.
+Neither is of use without the other, and the bundle is gone after an hour or with the first use. Whoever has the text
+before the right machine does becomes the member, and whoever ever has it beside a copy of the engine from that hour has
+the cluster's keys: it goes through a pipe or a file of root's, never into an argument.
 """
 
 from __future__ import annotations

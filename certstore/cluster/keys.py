@@ -188,7 +188,7 @@ def read_keys(path: Path) -> KeyRing:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise KeysUnusable(f"{path} is not a regular file")
-        if status.st_mode & 0o077:
+        if _is_shared(status):
             raise KeysUnusable(
                 f"{path} holds the cluster's keys, and others than its owner may use it: run `chmod 600 {path}`, and "
                 "if somebody may have read it, make a new cluster"
@@ -214,9 +214,18 @@ def read_keys(path: Path) -> KeyRing:
         ) from None
 
 
+def _is_shared(status: os.stat_result) -> bool:
+    """Whether others than the owner may use the file. A credential that systemd passes to a service belongs to root,
+    and its mode shows the rights that an ACL gives the service's user as those of the group.
+    """
+    is_credential = status.st_uid == status.st_gid == 0 and stat.S_IMODE(status.st_mode) == 0o440
+    return bool(status.st_mode & 0o077) and not is_credential
+
+
 def write_keys(path: Path, ring: KeyRing) -> None:
     """By one rename; readable for its owner alone from its first byte on. Raises OSError."""
-    make_folder(path.parent, 0o700)
+    if not path.parent.is_dir():  # one that is there keeps its mode: it may be edge.yaml's
+        make_folder(path.parent, 0o700)
     replace_file(path, json.dumps(ring.to_json(), indent=1).encode() + b"\n", 0o600, path.parent)
 
 

@@ -74,10 +74,7 @@ class Membership:
         """Begin the cluster with this node. Raises MembershipRefused, EngineFailed."""
         ring, paths = self._ring, self._paths
         meta = Meta(ring.cluster, now, tuple(ring.keys))
-        member = Member(
-            ring.node, ring.role, ring.own.exchange_public, ring.own.sign_public, ring.node, now,
-            place.addresses, place.listeners,
-        )  # fmt: skip
+        member = self._own(place, ring.node, now)
         compares = [ModifiedAt(paths.meta, 0), ModifiedAt(paths.member(ring.node), 0)]
         puts = [
             Put(paths.meta, self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())),
@@ -85,6 +82,33 @@ class Membership:
         ]
         if not _commit(self._engine, compares, puts):
             raise MembershipRefused(f"the engine already holds a cluster {ring.cluster}")
+
+    def put_back(self, place: Place, now: datetime, *, has_meta: bool = True) -> None:
+        """Write again what the engine has lost of this node: its own record and, where a person wants the engine filled
+        again (`has_meta` False), what the cluster is. A record that is there is brought up to date, unless the node was
+        taken out or replaced. Raises EngineFailed.
+        """
+        ring, paths = self._ring, self._paths
+        found = self._engine.get([paths.meta, paths.member(ring.node)]).by_key()
+        if ring.role is Role.FRONT:
+            return
+        if not has_meta and paths.meta not in found:
+            meta = Meta(ring.cluster, now, tuple(ring.keys), ring.retired)
+            value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
+            self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
+        there, before, generation = found.get(paths.member(ring.node)), None, 0
+        if there is not None:
+            try:
+                before, generation = self._member(there)
+            except Refused:
+                pass  # not authentic: as good as lost
+        if before is not None and (before.has_left or before.signing_key != ring.own.sign_public):
+            return
+        by, at = (before.by, before.at) if before is not None else (ring.node, now)
+        member = self._own(place, by, at)
+        if member != before:
+            compares = [ModifiedAt(paths.member(ring.node), there.modified if there is not None else 0)]
+            self._engine.commit(compares, [Put(paths.member(ring.node), self._sealed(member, generation + 1))])
 
     def view(self) -> ClusterView:
         """Raises EngineFailed."""
@@ -197,6 +221,13 @@ class Membership:
 
     # Inside
 
+    def _own(self, place: Place, by: str, at: datetime) -> Member:
+        ring = self._ring
+        return Member(
+            ring.node, ring.role, ring.own.exchange_public, ring.own.sign_public, by, at,
+            place.addresses, place.listeners,
+        )  # fmt: skip
+
     def _sealed(self, member: Member, generation: int) -> bytes:
         return self._sealer.seal(self._paths.member(member.name), generation, RecordClass.SITES, member.encode())
 
@@ -274,7 +305,7 @@ def is_member(engine: Engine, ring: KeyRing) -> bool:
 def foreign_engine(cluster: str) -> MembershipRefused:
     return MembershipRefused(
         f"this engine does not hold the cluster {cluster}: it is another one, or was emptied",
-        "check `cluster.engine` in edge.yaml, or restore the engine from its backup",
+        "check `cluster.engine` in edge.yaml; if it is the right engine: certedge cluster rebuild",
     )
 
 

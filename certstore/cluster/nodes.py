@@ -66,6 +66,19 @@ class Nodes:
         live = self._lives.get(node)
         return live.instance if live is not None else None
 
+    def lacking(self, revision: int, *, but: str) -> list[str]:
+        """The other nodes that live and have not applied this revision. From any thread."""
+        return sorted(name for name, live in dict(self._lives).items() if name != but and live.applied < revision)
+
+    def has_left(self, node: str) -> bool:
+        """Whether it was taken out of the cluster: that stays on record."""
+        member = self._members.get(node)
+        return member is not None and member.has_left
+
+    def is_missing(self, node: str) -> bool:
+        """Whether the engine has no record of this member."""
+        return node not in self._members and self._paths.member(node) not in self._refused
+
     def _take(self, items: Iterable[Item]) -> None:
         found = [(where, item) for item in items if (where := self._paths.parse(item.key)) is not None]
         for where, item in sorted(found, key=lambda pair: pair[0].shelf is not Shelf.MEMBER):  # they verify the others

@@ -8,13 +8,16 @@ from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.keys import KeysUnusable, read_keys
+from certstore.cluster.membership import Membership, Place
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
+from certstore.cluster.tokens import ClusterTokens
+from certstore.files.clock import utc_now
 from certstore.model.cluster.ordering import ordering_facts
 from certstore.model.cluster.paths import ClusterPaths
-from certstore.model.cluster.records import Role
-from certstore.model.settings.models import ListenerKind, Settings
+from certstore.model.cluster.records import NodeListener, Role
+from certstore.model.settings.models import ListenerKind, ListenerSettings, Settings
 from certstore.store.writer import StoreWriter
 
 
@@ -33,9 +36,12 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     session = Session(all_members(settings, base))
     paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
     replica = Replica(session, writer, sealer, paths, ring.node, only=settings.only, is_front=ring.role is Role.FRONT)
+    place = Place(settings.addresses, tuple(map(_listener, edge.listeners)))
     is_front, is_partial = ring.role is Role.FRONT, bool(settings.only)
     answers = any(listener.kind is ListenerKind.HTTP for listener in edge.listeners)
     clustering = Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=is_partial)
+    clustering.put_back = lambda has_meta: Membership(session, ring).put_back(place, utc_now(), has_meta=has_meta)
+    clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
     clustering.duty = ClusterDuty(
         session,
         sealer,
@@ -47,3 +53,7 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         is_current=lambda: clustering.is_current,
     )
     return clustering
+
+
+def _listener(settings: ListenerSettings) -> NodeListener:
+    return NodeListener(settings.kind.value, settings.listen.host, settings.listen.port, settings.accept_proxy_protocol)

@@ -45,10 +45,15 @@ class Announcer:
         self._said: tuple[Live, datetime] | None = None
         self._under = 0
         self._modified = 0
+        self._is_hurried = False
+
+    def hurry(self) -> None:
+        """Somebody waits for what comes next: it is said at once."""
+        self._is_hurried = True
 
     def is_due(self, live: Live) -> bool:
         """Whether there is something to say. `live.clock` does not count."""
-        if self._said is None or self._under != self._lease():
+        if self._said is None or self._under != self._lease() or self._is_hurried:
             return True
         said, at = self._said
         waited = self._clock() - at
@@ -76,6 +81,7 @@ class Announcer:
             return  # the session takes a new one
         if isinstance(outcome, Committed):
             self._said, self._under, self._modified = (live, now), lease, outcome.revision
+            self._is_hurried = False
 
     def _may_take(self, item: Item | None, there: Callable[[], str | None], waited: timedelta) -> bool:
         if item is None or item.modified == self._modified:

@@ -45,6 +45,7 @@ class Replica:
         self._stale: set[str] = set()
         self._heads: dict[str, str | None] = {}
         """The digest of what each site serves, but for those in `_stale`."""
+        self._said: tuple[str, int] | None = None
         self._woken = threading.Event()
         self.local = LocalRecords(writer, node, clock)
         self.agreed = AgreedState(writer.layout)
@@ -115,14 +116,17 @@ class Replica:
             stale, self._stale = self._stale, set()
         for site in filter(self._keeps, stale):
             self._heads[site] = self.local.head_digest(site)
-        served = {site: digest for site, digest in self._heads.items() if digest is not None}
-        return heads_digest(served), len(served)
+        if stale or self._said is None:
+            served = {site: digest for site, digest in self._heads.items() if digest is not None}
+            self._said = heads_digest(served), len(served)
+        return self._said
 
     def close(self) -> None:
         self.agreed.close()
 
     def _note_all(self) -> None:
+        # The writer calls `note` under its own lock, so nothing may be asked of it under this one.
+        sites = {site for site in self.local.sites() if self._keeps(site)}
         with self._lock:
-            sites = {site for site in self.local.sites() if self._keeps(site)}
             self._changed |= sites
             self._stale |= sites

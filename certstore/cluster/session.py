@@ -131,6 +131,9 @@ class Session:
         self._thread = threading.Thread(target=self._keep_asking, name="engine-session", daemon=True)
         self._thread.start()
 
+    def abandon(self) -> None:
+        self.member.abandon()
+
     def close(self) -> None:
         self._stop.set()
         if self._thread is not None:
@@ -198,6 +201,7 @@ class Session:
             self._place = (self._place + 1) % len(self._members)
             self._left_because = self._left_because or reason
             feeds = list(self._feeds)
+        member.abandon()  # who waits for it there would wait longer than the next member needs
         for feed in feeds:
             feed.leave(member)
 

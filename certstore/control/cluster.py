@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,27 +16,36 @@ from certstore.model.settings.models import Settings
 from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
+    from certstore.acme.token_sharing import TokenSharing
     from certstore.cluster.clustering import Clustering
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Whether this node renews and warns, and who gives challenge tokens to the other nodes."""
+
+    duty: Duty
+    sharing: TokenSharing | None = None
+
+
 @contextlib.asynccontextmanager
-async def taking_part(writer: StoreWriter, settings: Settings, base: Path) -> AsyncIterator[Duty]:
-    """Gives whether this node renews and warns. If it can't take part, drops are imported and served all the same, and
-    nothing is ordered: another node may be at it.
+async def taking_part(writer: StoreWriter, settings: Settings, base: Path) -> AsyncIterator[Part]:
+    """If the node can't take part, drops are imported and served all the same, and nothing is ordered: another node may
+    be at it.
     """
     if settings.cluster is None:
-        yield Alone()
+        yield Part(Alone())
         return
     try:
         clustering = await asyncio.to_thread(_start, writer, settings, base)
     except Exception as error:  # noqa: BLE001  drops must be imported in any case
         logger.error("this node takes no part in its cluster, and renews nothing: %s", _words(error))
-        yield Nobody()
+        yield Part(Nobody())
         return
     try:
-        yield clustering.duty or Nobody()
+        yield Part(clustering.duty or Nobody(), clustering.tokens)
     finally:
         await asyncio.to_thread(clustering.stop)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from certstore.control import protocol
 from certstore.control.audit_trail import AuditTrail, entries_of_command, settings_applied
-from certstore.control.cluster import taking_part
+from certstore.control.cluster import Part, taking_part
 from certstore.control.commands.on_people import People
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
@@ -31,7 +31,6 @@ from certstore.control.local_socket import bind_private, peer_pid_and_uid
 from certstore.control.origin import unix_user
 from certstore.control.protocol import Answer, Fault, Progress, Request, RequestFailed, Result
 from certstore.files.clock import utc_now
-from certstore.model.duty import Duty
 from certstore.model.layout import Layout
 from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.models import Settings
@@ -112,8 +111,8 @@ async def _serve_until_stopped(
             logger.info("control is ready on %s", writer.layout.root)
             ready()
             async with (
-                taking_part(writer, settings, base) as duty,
-                control.caring(settings, base, duty),
+                taking_part(writer, settings, base) as part,
+                control.caring(settings, base, part),
                 control.receiving(settings, base, console),
             ):
                 await stopping.wait()
@@ -219,13 +218,13 @@ class _Control:
             await asyncio.to_thread(watcher.stop)
 
     @contextlib.asynccontextmanager
-    async def caring(self, settings: Settings, base: Path, duty: Duty) -> AsyncIterator[None]:
+    async def caring(self, settings: Settings, base: Path, part: Part) -> AsyncIterator[None]:
         """Orders, renewal and warnings. Started last, because their imports take as long as all else.
 
         If they can't start, certificates are still imported and served.
         """
         try:
-            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base, duty)
+            upkeep = await asyncio.to_thread(_start_upkeep, self._writer, settings, base, part)
         except Exception as error:  # noqa: BLE001  drops must be imported in any case
             logger.error("certificates are not ordered or renewed: %s", describe(error))
             self._upkeep.set_result(None)
@@ -356,10 +355,10 @@ def _audit_alone(writer: StoreWriter) -> Audit:
     return Audit(writer.layout, utc_now)
 
 
-def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, duty: Duty) -> Upkeep:
+def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, part: Part) -> Upkeep:
     from certstore.control.upkeep import Upkeep
 
-    upkeep = Upkeep(writer, settings, base, duty=duty)
+    upkeep = Upkeep(writer, settings, base, duty=part.duty, sharing=part.sharing)
     upkeep.start()
     return upkeep
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from certstore.acme.token_sharing import TokenSharing
 from certstore.files.clock import utc_now
 from certstore.model.duty import Duty
 from certstore.model.settings.models import Settings
@@ -21,7 +22,8 @@ from certstore.store.writer import StoreWriter
 
 class Upkeep:
     """Call `start` and `stop` once each. Without `start` it only does what commands ask for. `duty` says whether this
-    node is the one of its cluster that renews and warns; without one, it is.
+    node is the one of its cluster that renews and warns; without one, it is. `sharing` gives challenge tokens to the
+    other nodes.
     """
 
     def __init__(
@@ -32,11 +34,12 @@ class Upkeep:
         *,
         clock: Callable[[], datetime] = utc_now,
         duty: Duty | None = None,
+        sharing: TokenSharing | None = None,
     ) -> None:
         self.writer = writer
         self.settings = settings
         self.base = base
-        self.maintenance = Maintenance(writer, settings, base, clock=clock, duty=duty)
+        self.maintenance = Maintenance(writer, settings, base, clock=clock, duty=duty, sharing=sharing)
         self.notifier = Notifier(
             settings.notify,
             base,

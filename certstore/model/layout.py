@@ -106,14 +106,21 @@ class Layout:
         """The tokens of programs that use the API."""
 
     @property
-    def agreed(self) -> Path:
-        """What the nodes of a cluster have agreed on, as far as this one has seen."""
-        return self.state / "agreed.jsonl"
-
-    @property
     def service_report(self) -> Path:
         """Which settings the service runs with, by its supervisor."""
         return self.worker_reports / "service.json"
+
+    @property
+    def ended_workers(self) -> Path:
+        """The sum of the counters of all workers that have ended."""
+        return self.worker_reports / "ended.json"
+
+    # Of a node in a cluster
+
+    @property
+    def agreed(self) -> Path:
+        """What the nodes of a cluster have agreed on, as far as this one has seen."""
+        return self.state / "agreed.jsonl"
 
     @property
     def cluster_standing(self) -> Path:
@@ -121,10 +128,6 @@ class Layout:
         return self.worker_reports / "cluster.json"
 
     @property
-    def ended_workers(self) -> Path:
-        """The sum of the counters of all workers that have ended."""
-        return self.worker_reports / "ended.json"
-
     @property
     def cluster_keys(self) -> Path:
         """The keys of the cluster that this node belongs to."""
@@ -134,6 +137,23 @@ class Layout:
     def cluster_ordering(self) -> Path:
         """By which settings this node last agreed to order."""
         return self.root / "cluster" / "ordering.json"
+
+    @property
+    def cluster_tokens(self) -> Path:
+        """The challenge tokens that are shown here for other nodes."""
+        return self.root / "cluster" / "tokens.json"
+
+    @property
+    def joining(self) -> Path:
+        """There while this node has not seen all sites of the cluster that it joined: balancers send it nobody."""
+        return self.worker_reports / "joining"
+
+    @property
+    def cluster_rebuild(self) -> Path:
+        """There while a person wants the engine to be filled again from this store."""
+        return self.state / "rebuild"
+
+    # Of a site, a version, an account
 
     def drop_folder(self, site: str) -> Path:
         """The folder where a site's site.yaml and dropped files lie."""

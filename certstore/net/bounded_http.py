@@ -122,6 +122,7 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._is_done = threading.Event()
+        self._wake = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self.is_over = False
@@ -134,6 +135,7 @@ class Deadline:
 
     def __exit__(self, *exc: object) -> None:
         self._is_done.set()
+        self._wake.set()
         self._thread.join()
         _DEADLINE.reset(self._token)
         self._replace(None)
@@ -142,6 +144,10 @@ class Deadline:
         """Keep a second descriptor of the connection, as TLS and the HTTP library pass the first one on."""
         self._replace(socket.socket(fileno=os.dup(connected.fileno())))
 
+    def end_now(self) -> None:
+        """Give up before the time is over, from another thread: nobody waits for this answer any longer."""
+        self._wake.set()
+
     def _replace(self, other: socket.socket | None) -> None:
         with self._lock:
             if self._socket is not None:
@@ -149,7 +155,8 @@ class Deadline:
             self._socket = other
 
     def _wait(self) -> None:
-        if self._is_done.wait(self._seconds):
+        self._wake.wait(self._seconds)
+        if self._is_done.is_set():
             return
         self.is_over = True
         while True:

@@ -15,6 +15,7 @@ from certstore.acme.dns_facts import Resolver
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_journal import OrderJournal
 from certstore.acme.preflight import Preflight
+from certstore.acme.token_sharing import TokenSharing
 from certstore.files.clock import Clock, utc_now
 from certstore.model.renewal.ca import Ca, configured_cas
 from certstore.model.renewal.failure import Cause, Failure
@@ -40,6 +41,7 @@ class RenewalContext:
         memory: RenewalMemory,
         wait: Callable[[float], bool],
         clock: Clock = utc_now,
+        sharing: TokenSharing | None = None,
     ) -> None:
         acme, layout = settings.acme, writer.layout
         self.writer = writer
@@ -51,7 +53,7 @@ class RenewalContext:
         self.sites = RenewalSites(writer, acme, self.cas)
         self.accounts = Accounts(layout)
         self.journal = OrderJournal(layout)
-        self.kinds = challenge_kinds(layout, settings, base, wait=wait)
+        self.kinds = challenge_kinds(layout, settings, base, wait=wait, sharing=sharing)
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
         self.preflight = Preflight(Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0))

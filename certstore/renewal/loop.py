@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from certstore.acme.token_sharing import TokenSharing
 from certstore.files.clock import Clock, utc_now
 from certstore.model.duty import Alone, Duty
 from certstore.model.notify.warnings import Matter, decide_matter, stalled
@@ -64,7 +65,14 @@ class Maintenance:
     """
 
     def __init__(
-        self, writer: StoreWriter, settings: Settings, base: Path, *, clock: Clock = utc_now, duty: Duty | None = None
+        self,
+        writer: StoreWriter,
+        settings: Settings,
+        base: Path,
+        *,
+        clock: Clock = utc_now,
+        duty: Duty | None = None,
+        sharing: TokenSharing | None = None,
     ) -> None:
         self._duty = duty or Alone()
         self._had_duty = False
@@ -72,7 +80,7 @@ class Maintenance:
         self._wake = threading.Event()
         self.clock = clock
         self.memory = RenewalMemory(writer.layout, clock())
-        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock)
+        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock, sharing)
         self.last_round = clock()
         self._writer = writer
         self._reader = JournalReader(writer.layout)

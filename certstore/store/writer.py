@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import logging
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,17 +34,6 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.model.unloadable import Unloadable
 from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
-from certstore.store.adoption import (
-    Adopted,
-    Declaration,
-    HeadAdoption,
-    Removed,
-    SiteAdoption,
-    adopt_declarations,
-    adopt_heads,
-    check_head,
-    declaration_of,
-)
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import (
     DropCheck,
@@ -60,6 +48,7 @@ from certstore.store.live_check import keep_verdict, try_live, untried
 from certstore.store.opening import empty_temporary, open_state, prepare_folders
 from certstore.store.preview import Preview, read_upload
 from certstore.store.reader import Store
+from certstore.store.replicated import ReplicatedStore
 from certstore.store.revocations import read_revocation
 from certstore.store.self_signed import make_self_signed
 from certstore.store.site_changes import add_site, adopt_site, remove_site, set_site
@@ -70,7 +59,6 @@ from certstore.store.unlocking import Effort, Unlocker
 from certstore.store.versions import (
     VersionUnusable,
     archived_intermediates,
-    live_number,
     read_files,
     read_live,
     read_version,
@@ -107,15 +95,13 @@ _WHILE_UNLOADABLE = timedelta(seconds=60)
 """A live version that can't be loaded is tried again this often: somebody may mend its files."""
 
 
-class StoreWriter(Store):
+class StoreWriter(ReplicatedStore):
     """The one writer. `acquire` makes it; `close` it, or use it as a context manager."""
 
     def __init__(self, layout: Layout, lock: WriterLock, state: WriterState) -> None:
-        super().__init__(layout)
+        super().__init__(layout, state)
         self._writer_lock = lock
-        self._state = state
         self._settle_timer = SettleTimer()
-        self._lock = threading.RLock()
         self._uploads = Turns(UPLOADS_AT_ONCE)
 
     @classmethod
@@ -357,51 +343,6 @@ class StoreWriter(Store):
         with self._lock:
             return site_of_place(self._state, name, is_folder=is_folder)
 
-    # Other nodes' changes
-
-    def subscribe(self, listener: Callable[[str], None]) -> None:
-        """`listener` is called with every site that was changed, removed or recorded. It is called under the writer's
-        lock, on any thread, so it may only take note of the site.
-        """
-        with self._lock:
-            self._state.listeners.append(listener)
-
-    def declaration(self, site: str) -> Declaration | Removed | None:
-        """What the site declares, None where there never was such a site."""
-        with self._lock:
-            return declaration_of(self._state, site)
-
-    def predecessor(self, site: str) -> int:
-        """The version that `rollback` would make live. Raises UnknownVersion."""
-        with self._lock:
-            return self._predecessor(site)
-
-    def now(self) -> datetime:
-        return self._state.clock()
-
-    def removed_sites(self) -> tuple[str, ...]:
-        with self._lock:
-            return tuple(self._state.tombstones)
-
-    def agree_numbers(self, site: str, numbers: Mapping[str, int]) -> None:
-        """The nodes have agreed on when the site's names were first declared. Raises OSError."""
-        with self._lock:
-            if site in self._state.registry:
-                self._state.commit(SiteChange(site, numbers=numbers))
-
-    def adopt_declarations(self, adoptions: Sequence[SiteAdoption]) -> tuple[Adopted, ...]:
-        """Settings and removals of other nodes, one of each site. Raises OSError when the store can't be written."""
-        with self._lock:
-            return adopt_declarations(self._state, adoptions)
-
-    def adopt_heads(self, adoptions: Sequence[HeadAdoption]) -> tuple[Adopted, ...]:
-        """Live versions of other nodes, one of each site. Reading and trying them needs no lock. Raises OSError when
-        the store can't be written.
-        """
-        checked = [check_head(self._state, each) for each in adoptions]
-        with self._lock:
-            return adopt_heads(self._state, checked, self._state.clock())
-
     # The reader's questions, answered from memory
 
     def snapshot(self) -> Snapshot:
@@ -466,17 +407,6 @@ class StoreWriter(Store):
                 f"`certedge site set {site} --certificate file`"
             )
         return known
-
-    def _predecessor(self, site: str) -> int:
-        live = live_number(self.layout, site)
-        numbers = version_numbers(self.layout, site)
-        before = self._state.records(site).predecessor_of(live) if live is not None else None
-        if before in numbers:
-            return before
-        older = [number for number in numbers if live is None or number < live]
-        if not older:
-            raise UnknownVersion(f"{site} has no version before the live one")
-        return older[-1]
 
     def _ensure_main(self) -> None:
         """Listeners can't open without a main certificate: take the drop that is there, else make a self-signed one."""

@@ -58,11 +58,13 @@ def run_demo(
     once: bool,
     output: TextIO | None = None,
     disturb: Callable[[Arrangement], None] = lambda arrangement: None,
+    run: Callable[[Path, Printer], int] | None = None,
 ) -> int:
     """Run `certedge demo` and return its exit code: 0 if every check passed, 1 if one failed or the edge did not start.
 
     Creates a folder if none is given, and removes it if `once` is set and every check passed. `disturb` may change the
-    arrangement before the edge starts: this is how tests make checks fail.
+    arrangement before the edge starts: this is how tests make checks fail. `run` is another demo to run in the folder;
+    it returns how many checks failed.
     """
     printer = Printer(output or sys.stdout)
     place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="certedge-demo-"))
@@ -71,7 +73,7 @@ def run_demo(
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         claim_folder(place)
-        failed = _run(place, printer, disturb, once=once)
+        failed = run(place, printer) if run is not None else _run(place, printer, disturb, once=once)
     except (NotOurFolder, EdgeFailed) as error:
         printer.say(str(error))
         return 1

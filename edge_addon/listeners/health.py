@@ -1,9 +1,9 @@
 """The health listener: tells a load balancer whether it may send clients here.
 
 Workers answer it themselves, so the answer is about the processes that serve: 200 while they serve, 503 while the
-service drains or where no main certificate can be loaded. Live certificates that can't be loaded are named, and don't
-stop a worker that serves other versions in their place. Any method and path will do, because balancers differ in what
-they send.
+service drains, while the node lacks sites of the cluster that it joined, or where no main certificate can be loaded.
+Live certificates that can't be loaded are named, and don't stop a worker that serves other versions in their place. Any
+method and path will do, because balancers differ in what they send.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class HealthSession:
         """Whether clients may come, and a line of text; further lines name what is not served as it should be."""
         if self._plane.is_service_ending:
             return False, b"draining\n"
+        if self._plane.settings.cluster is not None and self._plane.layout.joining.exists():
+            return False, b"joining the cluster\n"
         unloadable = self._plane.unloadable()
         is_lost = any(each.site == MAIN and each.served is None for each in unloadable)
         lines = ["no main certificate" if is_lost else "serving"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from certstore.cluster.keys import KeyRing
     from certstore.cluster.membership import ClusterView, Place
     from certstore.model.cluster.health import NodeStanding
+    from certstore.model.cluster.records import Member
 
 _SITES_SHOWN = 20
 _STATUS = "to see who belongs to it: certedge cluster status"
@@ -131,10 +132,10 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
                 ring.cluster, ring.node, "the engine can't be used; what is served stays", (), members, (problem,)
             )
     nodes = node_standings(view.members.values(), view.lives, view.changed, utc_now())
-    facts = tuple(_node_facts(each, view.caretaker) for each in nodes)
-    return results.ClusterStatusResult(
-        ring.cluster, ring.node, summary(nodes), facts, members, _problems(view, ring, members)
-    )
+    facts = tuple(_node_facts(each, view.members[each.name], view.caretaker) for each in nodes)
+    problems = _problems(view, ring, members)
+    problems += _told_by_service(writer, {each.code for each in problems})
+    return results.ClusterStatusResult(ring.cluster, ring.node, summary(nodes), facts, members, problems)
 
 
 def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell) -> results.MembershipResult:
@@ -167,11 +168,33 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
             )
         if node == ring.node:
             remove_keys(_key_file(writer, request))
+            writer.layout.cluster_ordering.unlink(missing_ok=True)
     message = f"{node} has left the cluster {ring.cluster}"
     return results.MembershipResult(ring.cluster, node, message, len(writer.sites()), tuple(notes))
 
 
+def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: Tell) -> results.MembershipResult:
+    """The node's part in the cluster does it, as it alone knows what the engine had: here it is only asked to."""
+    from certstore.model.cluster.records import Role
+
+    settings = _settings(request)
+    with _told(), _engine(request, settings):
+        ring = _keys(writer, request)
+    if ring.role is Role.FRONT:
+        raise RequestFailed(Fault.REFUSED, f"{ring.node} is a front: it can't write", "do it on a full node")
+    write_mark(writer.layout.cluster_rebuild)
+    sites = len(writer.sites())
+    message = f"{ring.node} fills the engine again: with what the engine lacks of its {sites} sites"
+    notes = ("every other node adds what it alone has, as soon as it reaches the engine",)
+    return results.MembershipResult(ring.cluster, ring.node, message, sites, notes)
+
+
 # Inside
+
+
+def write_mark(path: Path) -> None:
+    """A file that says something by being there. Raises OSError."""
+    path.touch(0o600)
 
 
 @contextmanager
@@ -246,7 +269,7 @@ def _has_meta(engine: Engine, ring: KeyRing) -> bool:
     return bool(engine.get([ClusterPaths(ring.cluster).meta]).items)
 
 
-def _place(settings: ClusterSettings, listeners: tuple[requests.ListenerAddress, ...]) -> Place:
+def _place(settings: ClusterSettings, listeners: tuple[results.ListenerAddress, ...]) -> Place:
     from certstore.cluster.membership import Place
     from certstore.model.cluster.records import NodeListener
 
@@ -308,7 +331,7 @@ def _backup_note(path: Path) -> str:
     return f"the cluster's keys are in {path}: any backup of the store has to include it"
 
 
-def _node_facts(node: NodeStanding, caretaker: str | None) -> results.NodeFacts:
+def _node_facts(node: NodeStanding, member: Member, caretaker: str | None) -> results.NodeFacts:
     return results.NodeFacts(
         name=node.name,
         role=node.role.value,
@@ -318,6 +341,11 @@ def _node_facts(node: NodeStanding, caretaker: str | None) -> results.NodeFacts:
         release=node.release,
         is_caretaker=node.name == caretaker,
         problems=tuple(Finding(code, message) for code, message in node.problems),
+        addresses=member.addresses,
+        listeners=tuple(
+            results.ListenerAddress(each.kind, each.host, each.port, each.has_proxy_protocol)
+            for each in member.listeners
+        ),
     )
 
 
@@ -330,9 +358,24 @@ def _problems(view: ClusterView, ring: KeyRing, engine: tuple[results.EngineFact
         found.append(Finding(ClusterProblem.ENGINE_FOREIGN, str(foreign_engine(ring.cluster))))
     elif ring.node not in view.nodes and not found:
         found.append(Finding(ClusterProblem.KEY_MISSING, f"{ring.node} is not a member any more; join it anew"))
+    elif (member := view.members.get(ring.node)) is not None and member.signing_key != ring.own.sign_public:
+        message = f"another machine has become {ring.node}: let this one join under a name of its own"
+        found.append(Finding(ClusterProblem.KEY_MISSING, message))
     if full := [each.endpoint for each in engine if each.problem and "NOSPACE" in each.problem]:
         found.append(Finding(ClusterProblem.ENGINE_FULL, f"the engine is full: {listed(full)}; see deploy/cluster"))
     return tuple(found)
+
+
+def _told_by_service(writer: StoreWriter, known: set[str]) -> tuple[Finding, ...]:
+    """What only the running service knows: conflicts, records that the engine has lost …"""
+    from certstore.model.cluster.health import ClusterProblem
+    from certstore.monitoring.cluster_standing import read_standing
+
+    standing = read_standing(writer.layout, utc_now())
+    if standing is None:
+        return ()
+    skipped = known | {ClusterProblem.DETACHED}  # this command has just reached the engine
+    return tuple(Finding(code, message) for code, message in standing.problems if code not in skipped)
 
 
 def _engine_members(

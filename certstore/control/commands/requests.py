@@ -254,16 +254,6 @@ class RemoveTokenRequest(CommandRequest[results.TokenRemoved]):
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerAddress:
-    """A listener of this node, for the other nodes."""
-
-    kind: str
-    host: str
-    port: int
-    has_proxy_protocol: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterRequest[R: results.CommandResult](CommandRequest[R]):
     """`section` holds the keys of `cluster:` in edge.yaml, unchecked; relative paths in it start at `base`."""
 
@@ -274,7 +264,7 @@ class ClusterRequest[R: results.CommandResult](CommandRequest[R]):
 @command("cluster.init")
 class InitClusterRequest(ClusterRequest[results.MembershipResult]):
     node: str
-    listeners: tuple[ListenerAddress, ...] = ()
+    listeners: tuple[results.ListenerAddress, ...] = ()
 
 
 @command("cluster.invite")
@@ -296,7 +286,7 @@ class JoinClusterRequest(ClusterRequest[results.MembershipResult]):
 
     invitation: str = field(repr=False)
     merge: bool = False
-    listeners: tuple[ListenerAddress, ...] = ()
+    listeners: tuple[results.ListenerAddress, ...] = ()
 
 
 @command("cluster.status")
@@ -309,3 +299,8 @@ class LeaveClusterRequest(ClusterRequest[results.MembershipResult]):
 
     node: str | None = None
     is_last: bool = False
+
+
+@command("cluster.rebuild")
+class RebuildClusterRequest(ClusterRequest[results.MembershipResult]):
+    """Fill the engine again from this node's store."""

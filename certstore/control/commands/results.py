@@ -327,8 +327,20 @@ class InvitationResult(CommandResult):
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerAddress:
+    """A listener of a node, for the other nodes."""
+
+    kind: str
+    host: str
+    port: int
+    has_proxy_protocol: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A member as the answering node sees it. Facts that a node that is gone can't tell are None."""
+    """A member as the answering node sees it. Facts that a node that is gone can't tell are None. `addresses` are where
+    clients reach it, if not at its listeners' own.
+    """
 
     name: str
     role: str
@@ -338,6 +350,8 @@ class NodeFacts:
     release: str | None
     is_caretaker: bool
     problems: tuple[Finding, ...]
+    addresses: tuple[str, ...] = ()
+    listeners: tuple[ListenerAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, "cluster.join", _CLUSTER),
     requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, needs=_CLUSTER),
     requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, "cluster.leave", _CLUSTER),
+    requests.RebuildClusterRequest: Command(on_cluster.rebuild, Runs.FILES, "cluster.rebuild", _CLUSTER),
 }
 _performing = threading.local()
 _BY_NAME = {kind.command: kind for kind in COMMANDS if kind.is_remote}

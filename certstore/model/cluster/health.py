@@ -124,6 +124,8 @@ def last_changes(paths: ClusterPaths, modified: Iterable[tuple[str, int]]) -> di
 
 def summary(nodes: Sequence[NodeStanding]) -> str:
     """One line: "3 nodes, in step", or who is not."""
+    if not nodes:
+        return "no members"
     count = f"{len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}"
     gone = [each.name for each in nodes if each.state is NodeState.GONE]
     apart = [f"{each.name} {each.behind} behind" for each in nodes if each.state is NodeState.BEHIND]
@@ -161,7 +163,7 @@ def presence(there: str | None, mine: str, waited: timedelta) -> Presence:
 
 
 def _rough(skew: timedelta) -> str:
-    seconds = abs(skew) // timedelta(seconds=1)
+    seconds = round(abs(skew).total_seconds())
     if seconds < 120:
         return f"{seconds} seconds"
-    return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
+    return f"{round(seconds / 60)} minutes" if seconds < 7200 else f"{round(seconds / 3600)} hours"

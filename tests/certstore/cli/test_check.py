@@ -1,8 +1,11 @@
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from certstore.cluster.engine_files import Authority
+from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import certedge, open_folder, write_edge
 
 
@@ -103,6 +106,32 @@ def test_missing_files_of_a_cluster_are_faults(folder: Path) -> None:
     assert ran.code == 2
     keys = ["cluster.ca_file", "cluster.client_cert", "cluster.password_file", "cluster.key_file"]
     assert [each["key"] for each in ran.json["errors"]] == keys
+
+
+@pytest.mark.parametrize(
+    ("changed", "content", "said"),
+    [
+        ("ca.pem", b"no certificate", "cluster.ca_file: it can't be used"),
+        ("client.pem", b"no certificate", "cluster.client_cert: it can't be used"),
+        ("client.pem", CertificateAuthority().issue("edge-a").combined_pem, "it has a CommonName"),
+    ],
+    ids=["an authority", "a credential", "a name"],
+)
+def test_certificates_for_the_engine_that_can_not_be_used_are_faults(
+    folder: Path, changed: str, content: bytes, said: str
+) -> None:
+    authority = Authority(datetime.now(UTC))
+    certificate, key = authority.issue_client("edge-a")
+    (folder / "ca.pem").write_bytes(authority.certificate_pem)
+    (folder / "client.pem").write_bytes(key + certificate)
+    (folder / "password").write_text("x")
+    section = "engine: ['https://10.0.0.11'], ca_file: ca.pem, client_cert: client.pem"
+    (folder / "edge.yaml").write_text(f"cluster: {{{section}, username: edge-a, password_file: password}}\n")
+    assert certedge(folder, "check-config").code == 0
+    (folder / changed).write_bytes(content)
+    ran = certedge(folder, "check-config")
+    assert ran.code == 2
+    assert said in ran.err
 
 
 def test_a_missing_group_is_a_fault(folder: Path) -> None:

@@ -154,13 +154,24 @@ def test_options_that_can_not_be_used_change_nothing(first: Path, options: tuple
 
 
 @pytest.mark.parametrize(
-    "words", [("invite", "edge-b"), ("status",), ("leave",), ("remove", "edge-b")], ids=lambda words: words[0]
+    "words",
+    [("invite", "edge-b"), ("status",), ("leave",), ("remove", "edge-b"), ("rebuild",)],
+    ids=lambda words: words[0],
 )
 def test_a_node_that_is_alone_is_told_how_a_cluster_begins(first: Path, words: tuple[str, ...]) -> None:
     ran = certedge(first, "cluster", *words)
     assert ran.code == 2
     assert "this node is alone" in ran.err
     assert "certedge cluster init" in ran.err
+
+
+def test_a_person_asks_for_an_emptied_engine_to_be_filled_again(first: Path, etcd: Etcd) -> None:
+    """The service does it, as soon as it runs."""
+    init(first, etcd)
+    ran = certedge(first, "cluster", "rebuild")
+    assert ran.code == 0, ran.err
+    assert "edge-a fills the engine again" in ran.out
+    assert Layout(first / "store").cluster_rebuild.exists()
 
 
 def test_a_joiner_with_other_sites_is_refused_and_stays_as_it_was(first: Path, second: Path, etcd: Etcd) -> None:

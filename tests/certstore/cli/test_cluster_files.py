@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.cli.cluster_files import add_section, checked, engine_files, relative, remove_section
+from certstore.cli.cluster_files import add_section, checked, engine_files, left_files, relative, remove_section
 from certstore.cli.context import Edge, open_edge
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cluster.invitation import EngineAccess, Invitation
@@ -138,3 +138,11 @@ def test_nothing_is_left_in_the_folder_where_edge_yaml_can_not_be_written(
     change = add_section(edge, FACTS)
     assert (change.is_done, "No space left" in change.message) == (False, True)
     assert sorted(path.name for path in edge.base.iterdir()) == before
+
+
+def test_what_a_node_that_left_no_longer_needs_is_named(edge: Edge) -> None:
+    assert left_files(edge) == []
+    with engine_files(edge, BY_PASSWORD, "join") as section:
+        add_section(edge, checked({"node": "edge-b", **section}, "join"))
+    named = left_files(open_edge(edge.config))
+    assert [path.name for path in named] == ["engine-ca.pem", "engine-password"]

@@ -1,9 +1,13 @@
 """What the shell offers: typer's scripts ask the program itself, as these tests do."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from certstore.model.cluster.standing import ClusterStanding, NodeFacts
+from certstore.model.layout import Layout
 from tests.certstore.cli.command import add_site, certedge, write_edge
 
 HOST = "webmail.client-a.test"
@@ -86,3 +90,14 @@ def test_other_shells_are_offered_the_same(folder: Path, asked: str, start: str)
     assert ran.out.startswith(start + ('"' if start else HOST))
     assert HOST in ran.out
     assert "weird" not in ran.out
+
+
+def test_members_of_the_cluster_are_offered(folder: Path) -> None:
+    nodes = tuple(NodeFacts(name, "edge", "in_step") for name in ("edge-a", "edge-b", "witness"))
+    now = datetime.now(UTC)
+    standing = ClusterStanding("edge-a", "0" * 16, now, is_attached=True, since=now, summary="", nodes=nodes)
+    path = Layout(folder / "store").cluster_standing
+    assert offered(folder, "cluster remove ") == [], "while no service says who they are"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(standing.to_json()))
+    assert offered(folder, "cluster remove ed") == ["edge-a", "edge-b"]

@@ -1,10 +1,14 @@
 import datetime as dt
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from certstore.model.cluster.standing import ClusterStanding
+from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority
 from tests.certstore.cli.command import add_site, certedge, install, on_terminal, write_edge
 from tests.certstore.control.control_process import running_control
@@ -42,6 +46,33 @@ def test_the_facts_have_the_agreed_shape(folder: Path) -> None:
     }  # fmt: skip
     assert (by_site[HOST]["state"], by_site[HOST]["problems"]) == ("ok", [])
     assert by_site[HOST]["last_attempt"]["outcome"] == "done"
+
+
+CLUSTER = {"engine": ["https://127.0.0.1:2379"], "ca_file": "ca.pem", "client_cert": "client.pem"}
+
+
+@pytest.mark.parametrize(
+    ("problems", "code", "words"),
+    [
+        pytest.param((), 0, "cluster: 2 nodes, in step", id="in step"),
+        pytest.param((("engine_full", "the engine is full"),), 3, "cluster: the engine is full", id="a problem"),
+    ],
+)
+def test_a_node_of_a_cluster_says_how_it_stands(
+    problems: tuple[tuple[str, str], ...], code: int, words: str, folder: Path
+) -> None:
+    install_for(folder, 80)
+    edge = yaml.safe_load((folder / "edge.yaml").read_text())
+    (folder / "edge.yaml").write_text(yaml.safe_dump(edge | {"cluster": CLUSTER}))
+    silent = certedge(folder, "status", "--json")
+    assert (silent.code, silent.json["cluster"]) == (0, None), "no control process says anything"
+    now, layout = dt.datetime.now(dt.UTC), Layout(folder / "store")
+    standing = ClusterStanding("edge-a", "c" * 16, now, True, now, "2 nodes, in step", problems=problems)
+    layout.worker_reports.mkdir(exist_ok=True)
+    layout.cluster_standing.write_text(json.dumps(standing.to_json()))
+    ran = certedge(folder, "status", "--json")
+    assert (ran.code, ran.json["cluster"]["line"]) == (code, "2 nodes, in step")
+    assert words in certedge(folder, "status").out
 
 
 @pytest.mark.parametrize(("days", "state"), [(80, "ok"), (3, "warning"), (-1, "expired")], ids=str)

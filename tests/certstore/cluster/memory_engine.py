@@ -275,6 +275,9 @@ class MemoryEngine:
         alarms = ("NOSPACE",) if self.store.is_full else ()
         return EngineStatus("cafe", self.name, self.name, "3.4", self.store.revision, used, alarms)
 
+    def abandon(self) -> None:
+        """No request here waits."""
+
     def close(self) -> None:
         self._is_closed = True
         with self.store.changed:

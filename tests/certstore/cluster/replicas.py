@@ -8,13 +8,14 @@ nodes.settle()
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from certstore.cluster.engine import EngineFailed, EngineLost, ModifiedAt, Put
 from certstore.cluster.first_sync import ForeignEngine, Synced
 from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.membership import Membership, Place
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.certificate.dropped_file import DroppedFile
@@ -130,6 +131,10 @@ class Nodes(dict[str, Node]):
         member = Member(ring.node, ring.role, own.exchange_public, own.sign_public, self.ring.node, datetime.now(UTC))
         value = KeyRingSealer(self.ring).seal(path, 1, RecordClass.SITES, member.encode())
         MemoryEngine(self.store).commit([ModifiedAt(path, 0)], [Put(path, value)])
+
+    def put_back_of(self, ring: KeyRing) -> Callable[[bool], None]:
+        membership = Membership(MemoryEngine(self.store), ring)
+        return lambda has_meta: membership.put_back(Place(), datetime.now(UTC), has_meta=has_meta)
 
     def join(self, name: str, role: Role = Role.EDGE, *, only: tuple[str, ...] = ()) -> Node:
         ring = self.ring if name == self.ring.node else self.ring.for_member(name, role, NodeKeys.draw())

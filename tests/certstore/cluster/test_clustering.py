@@ -11,6 +11,7 @@ import pytest
 
 from certstore.cluster.clustering import Clustering
 from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.membership import Membership
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
@@ -32,8 +33,10 @@ SITE, OTHER = "one.test", "two.test"
 class Machine:
     """One node as control runs it. `members` are its ways to the engine's members."""
 
-    def __init__(self, cluster: Nodes, name: str, ring: KeyRing, clock: "Clock") -> None:
+    def __init__(self, cluster: Nodes, name: str, ring: KeyRing, clock: "Clock", *, is_cut: bool = False) -> None:
+        self.ring = ring
         self.members = [MemoryEngine(cluster.store, f"member-{number}") for number in (1, 2)]
+        self.cut(is_cut=is_cut)
         self.session = Session(self.members, ping_seconds=0.02)
         self.writer: StoreWriter = acquire(cluster.folder / name, main_host="main.test")
         sealer = KeyRingSealer(ring)
@@ -43,7 +46,7 @@ class Machine:
         )
         self.clustering.start()
 
-    def cut(self, is_cut: bool) -> None:
+    def cut(self, *, is_cut: bool) -> None:
         for member in self.members:
             member.faults.is_cut = is_cut
 
@@ -197,6 +200,79 @@ def test_a_full_engine_is_told(cluster: Nodes, machines: list[Machine], ca: Cert
     cluster.store.is_full = False
     wait_for(lambda: b.serves(SITE) == fingerprint, "published when there is room")
     wait_for(lambda: "engine_full" not in a.problems(), "solved")
+
+
+def test_a_person_has_an_emptied_engine_filled_again(
+    cluster: Nodes, machines: list[Machine], ca: CertificateAuthority
+) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    fingerprint = a.install(SITE, ca)
+    wait_for(lambda: b.serves(SITE) == fingerprint, "in step")
+    for machine, ring in ((a, cluster.ring), (b, machines[1].ring)):
+        machine.clustering.put_back = cluster.put_back_of(ring)
+    cluster.store.empty()
+    wait_for(lambda: "engine_foreign" in a.problems(), "the node says that this is not its engine")
+    a.writer.layout.cluster_rebuild.touch()
+    wait_for(lambda: cluster.paths.head(SITE) in cluster.store.items, "the engine has it again")
+    wait_for(lambda: not a.writer.layout.cluster_rebuild.exists(), "done once")
+    wait_for(lambda: (found := b.standing()) is not None and found.line == "2 nodes, in step", "all are members again")
+    other = b.install(SITE, ca)
+    wait_for(lambda: a.serves(SITE) == other, "and all goes on")
+
+
+def test_a_node_that_was_taken_out_goes_on_alone(
+    cluster: Nodes, machines: list[Machine], ca: CertificateAuthority
+) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    before = a.install(SITE, ca)
+    wait_for(lambda: b.serves(SITE) == before, "in step")
+    Membership(MemoryEngine(cluster.store), cluster.ring).leave("edge-b", datetime.now(UTC))
+    wait_for(lambda: "engine_foreign" in b.problems(), "it says that it was taken out")
+    b.install(SITE, ca)
+    after = a.install(SITE, ca)
+    wait_for(lambda: "edge-b" not in (a.standing() or a.clustering.standing()).line, "the others go on")
+    assert a.serves(SITE) == after, "nothing that it does counts"
+    assert b.serves(SITE) != after
+
+
+def test_a_node_that_joins_says_so_until_it_has_everything(cluster: Nodes, ca: CertificateAuthority) -> None:
+    """A balancer sends it nobody until then."""
+    first = Machine(cluster, "edge-a", cluster.ring, Clock())
+    try:
+        cluster.write_member(cluster.ring)
+        first.writer.add_site(SITE, SiteSettings(host=SITE))
+        fingerprint = first.install(SITE, ca)
+        wait_for(lambda: cluster.paths.head(SITE) in cluster.store.items, "published")
+        ring = cluster.ring.for_member("edge-b", Role.EDGE, NodeKeys.draw())
+        cluster.write_member(ring)
+        joiner = Machine(cluster, "edge-b", ring, Clock(), is_cut=True)
+        try:
+            assert joiner.writer.layout.joining.exists()
+            wait_for(lambda: (found := joiner.standing()) is not None and found.is_joining, "it says that it joins")
+            joiner.cut(is_cut=False)
+            wait_for(lambda: not joiner.writer.layout.joining.exists(), "it has everything")
+            assert joiner.serves(SITE) == fingerprint
+        finally:
+            joiner.stop()
+    finally:
+        first.stop()
+
+
+def test_a_node_that_served_before_founds_a_cluster_without_a_break(
+    cluster: Nodes, ca: CertificateAuthority, tmp_path: Path
+) -> None:
+    with acquire(cluster.folder / "edge-a", main_host="main.test") as writer:
+        writer.add_site(SITE, SiteSettings(host=SITE))
+        issued = ca.issue(SITE)
+        files = [DroppedFile("a.pem", issued.fullchain_pem + issued.privkey_pem)]
+        writer.install_files(SITE, files, source="/drop")
+    machine = Machine(cluster, "edge-a", cluster.ring, Clock(), is_cut=True)
+    try:
+        assert not machine.writer.layout.joining.exists()
+    finally:
+        machine.stop()
 
 
 def test_a_copy_of_a_machine_does_not_write(cluster: Nodes, machines: list[Machine]) -> None:

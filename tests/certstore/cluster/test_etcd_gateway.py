@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -47,7 +48,9 @@ def served(ca_file: Path, server_context: ssl.SSLContext) -> Iterator[Served]:
 
         def serve(answer: Callable[[ssl.SSLSocket], None]) -> Gateway:
             def answer_request(connection: ssl.SSLSocket) -> None:
-                connection.recv(65536)
+                request = b""
+                while b"}" not in request:  # closing with a part unread would reset the connection
+                    request += connection.recv(65536)
                 answer(connection)
 
             port = running.enter_context(serving(answer_request, context=server_context))  # type: ignore[arg-type]
@@ -90,6 +93,30 @@ def test_an_answer_that_takes_too_long_is_given_up(served: Served, first: bytes)
 def read_on(connection: ssl.SSLSocket) -> None:
     while connection.recv(65536):
         pass
+
+
+def test_a_request_can_be_abandoned_from_another_thread(served: Served) -> None:
+    asked = threading.Event()
+
+    def answer(connection: ssl.SSLSocket) -> None:
+        asked.set()
+        read_on(connection)
+
+    gateway = served(answer)
+    raised: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            gateway.ask("/v3/kv/range", {}, 3600)
+        except Unanswered as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert asked.wait(15)
+    gateway.abandon()
+    thread.join(15)
+    assert len(raised) == 1
 
 
 def test_a_silent_server_is_given_up(served: Served) -> None:

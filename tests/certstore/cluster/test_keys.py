@@ -37,6 +37,14 @@ def test_only_the_owner_may_read_the_keys_whatever_the_umask(tmp_path: Path) -> 
     assert [each.name for each in path.parent.iterdir()] == ["keys.json"], "nothing else is left"
 
 
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir(0o755)
+    write_keys(folder / "cluster.json", RING)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((folder / "cluster.json").stat().st_mode) == 0o600
+
+
 def test_keys_are_replaced_by_one_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cluster" / "keys.json"
     write_keys(path, RING)
@@ -90,6 +98,29 @@ def test_keys_that_others_may_use_are_refused(tmp_path: Path, mode: int) -> None
     path.chmod(mode)
     with pytest.raises(KeysUnusable, match="chmod 600"):
         read_keys(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of root")
+@pytest.mark.parametrize(
+    ("gid", "mode", "is_usable"),
+    [
+        pytest.param(0, 0o440, True, id="as systemd passes a credential"),
+        pytest.param(0, 0o400, True, id="for root alone"),
+        pytest.param(0, 0o640, False, id="a file that root's group may read"),
+        pytest.param(0, 0o444, False, id="for everybody"),
+        pytest.param(1, 0o440, False, id="for another group"),
+    ],
+)
+def test_a_credential_of_systemd_is_used(tmp_path: Path, gid: int, mode: int, is_usable: bool) -> None:
+    path = tmp_path / "keys.json"
+    write_keys(path, RING)
+    os.chown(path, 0, gid)
+    path.chmod(mode)
+    if is_usable:
+        assert read_keys(path) == RING
+    else:
+        with pytest.raises(KeysUnusable, match="chmod 600"):
+            read_keys(path)
 
 
 def _without(*names: str) -> Callable[[dict[str, Any]], None]:

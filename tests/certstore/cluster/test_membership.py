@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certstore.cluster.engine import Compare, EngineLost, ModifiedAt, Op, Outcome, Put
+from certstore.cluster.engine import Compare, Delete, EngineLost, ModifiedAt, Op, Outcome, Put
 from certstore.cluster.invitation import EngineAccess, Invitation, InvitationUnusable
 from certstore.cluster.keys import ClusterKey, KeyRing, NodeKeys
 from certstore.cluster.membership import Membership, MembershipRefused, Place, accept, complete, is_member
@@ -372,3 +372,62 @@ def test_the_lifetime_of_an_invitation_is_the_lease_of_its_bundle(
     monkeypatch.setattr(cluster.engine, "grant", note)
     cluster.invite()
     assert asked == [timedelta(hours=1)]
+
+
+# What a node says about itself again
+
+
+def test_a_lost_member_record_is_put_back_by_its_node(cluster: Cluster) -> None:
+    ring, path = cluster.join(cluster.invite()), cluster.paths.member("edge-b")
+    [item] = cluster.engine.get([path]).items
+    cluster.engine.commit([ModifiedAt(path, item.modified)], [Delete(path)])
+    assert cluster.first.view().nodes == ["edge-a"]
+    Membership(cluster.engine, ring).put_back(THERE, NOW)
+    assert cluster.first.view().nodes == ["edge-a", "edge-b"]
+    assert is_member(cluster.engine, ring)
+
+
+def test_a_member_record_that_is_not_authentic_is_written_again(cluster: Cluster) -> None:
+    ring, path = cluster.join(cluster.invite()), cluster.paths.member("edge-b")
+    [item] = cluster.engine.get([path]).items
+    cluster.engine.commit([ModifiedAt(path, item.modified)], [Put(path, item.value[:-1] + b"x")])
+    Membership(cluster.engine, ring).put_back(THERE, NOW)
+    assert is_member(cluster.engine, ring)
+
+
+def test_a_node_says_where_it_is_reached_once_that_changes(cluster: Cluster) -> None:
+    revision, before = cluster.store.revision, cluster.first.view().members["edge-a"]
+    cluster.first.put_back(HERE, NOW + timedelta(days=1))
+    assert cluster.store.revision == revision, "nothing has changed"
+    cluster.first.put_back(THERE, NOW + timedelta(days=1))
+    assert cluster.first.view().members["edge-a"] == replace(before, addresses=THERE.addresses, listeners=())
+
+
+def test_a_node_that_was_taken_out_or_replaced_does_not_come_back_by_itself(cluster: Cluster) -> None:
+    before = cluster.join(cluster.invite())
+    cluster.first.leave("edge-b", NOW)
+    Membership(cluster.engine, before).put_back(THERE, NOW)
+    assert cluster.first.view().nodes == ["edge-a"]
+    after = cluster.join(cluster.invite())
+    Membership(cluster.engine, before).put_back(HERE, NOW)
+    assert is_member(cluster.engine, after)
+
+
+def test_a_front_writes_nothing_about_itself(cluster: Cluster) -> None:
+    front = Membership(cluster.engine, cluster.join(cluster.invite("edge-f", Role.FRONT)))
+    revision = cluster.store.revision
+    front.put_back(HERE, NOW, has_meta=False)
+    assert cluster.store.revision == revision
+
+
+def test_an_emptied_engine_is_founded_again_with_the_same_keys(cluster: Cluster) -> None:
+    ring = cluster.join(cluster.invite())
+    cluster.store.empty()
+    cluster.first.put_back(HERE, NOW)
+    assert cluster.first.view().meta is None, "only where a person wants so"
+    cluster.first.put_back(HERE, NOW, has_meta=False)
+    Membership(cluster.engine, ring).put_back(THERE, NOW)
+    view = Membership(cluster.engine, ring).view()
+    assert view.nodes == ["edge-a", "edge-b"]
+    assert view.meta is not None
+    assert view.meta.cluster == cluster.ring.cluster

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,6 +138,39 @@ def test_the_first_declaration_that_the_cluster_saw_owns_the_name(nodes: Nodes) 
     nodes.settle()
     assert_equal(nodes)
     assert SHARED in nodes["edge-a"].writer.site(SITES[1]).names
+
+
+def test_a_change_is_noted_while_everything_is_compared(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tells of changes under its lock, and the comparison asks the writer."""
+    replica = nodes["edge-a"].replica
+    sites, noted = replica.local.sites(), list[bool]()
+
+    def while_a_drop_comes() -> list[str]:
+        dropping = threading.Thread(target=replica.note, args=(SITES[0],))
+        dropping.start()
+        dropping.join(30)
+        noted.append(not dropping.is_alive())
+        return sites
+
+    monkeypatch.setattr(replica.local, "sites", while_a_drop_comes)
+    nodes["edge-a"].attach()
+    assert noted == [True]
+
+
+def test_nodes_that_serve_the_same_have_one_digest_for_it(nodes: Nodes) -> None:
+    a, b = nodes["edge-a"].replica, nodes["edge-b"].replica
+    nodes["edge-a"].add(SITES[0])
+    nodes["edge-a"].install(SITES[0], certificates(SITES[0])[0])
+    nodes.settle()
+    before = a.heads()
+    assert before == b.heads()
+    assert before[1] == 2
+    nodes["edge-b"].install(SITES[0], certificates(SITES[0])[1])
+    assert b.heads() != before
+    nodes.settle()
+    assert a.heads() == b.heads() != before
+    nodes["edge-a"].writer.remove_site(SITES[0])
+    assert a.heads()[1] == 1
 
 
 def test_many_changes_at_once_arrive(nodes: Nodes) -> None:

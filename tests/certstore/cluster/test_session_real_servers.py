@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,12 +20,16 @@ from certstore.cluster.engine import (
     Lost,
     ModifiedAt,
     Put,
+    Unknown,
     WentBack,
 )
+from certstore.cluster.etcd import EtcdMember as EtcdMemberEngine
+from certstore.cluster.etcd_gateway import engine_context
 from certstore.cluster.session import Session
 from certstore.model.settings.cluster import ClusterSettings
 from tests.deadlines import wait_for
 from tests.peers.etcd import Etcd, EtcdMember
+from tests.peers.relay import Relay
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +52,11 @@ def session_at(etcd: Etcd, first: EtcdMember) -> Session:
         engine=(first.endpoint, *others), ca_file=etcd.ca_file, client_cert=etcd.client_cert, node="edge-a"
     )
     return Session(all_members(settings, Path("/")))
+
+
+def session_members(etcd: Etcd) -> list[EtcdMemberEngine]:
+    settings = ClusterSettings(engine=etcd.endpoints, ca_file=etcd.ca_file, client_cert=etcd.client_cert)
+    return all_members(settings, Path("/"))
 
 
 class Writer:
@@ -158,6 +168,76 @@ def test_a_member_that_stops_costs_no_change(etcd: Etcd, victim: str, harm: str)
     assert len(written) >= 3 * ENOUGH
     revisions = [batch.revision for batch in reader.batches]
     assert sorted(set(revisions)) == revisions
+
+
+# --- what a network does ----------------------------------------------------------------------------------------------
+
+
+def through(etcd: Etcd, relay: Relay) -> EtcdMemberEngine:
+    return EtcdMemberEngine(f"https://127.0.0.1:{relay.port}", engine_context(etcd.ca_file, etcd.client_cert))
+
+
+def port_of(member: EtcdMember) -> int:
+    return urlsplit(member.endpoint).port or 0
+
+
+def test_a_commit_whose_answer_is_lost_is_unknown_and_there(etcd: Etcd) -> None:
+    with Relay(port_of(etcd.members[0])) as relay, session_at(etcd, etcd.members[1]) as other:
+        erase(other)
+        engine = through(etcd, relay)
+        engine.read(PREFIX)  # a connection that is open
+        relay.hold_answers()
+        assert isinstance(engine.commit([ModifiedAt(PREFIX + "a", 0)], [Put(PREFIX + "a", b"x")]), Unknown)
+        assert [item.value for item in other.read(PREFIX).items] == [b"x"]
+        relay.release()
+        assert isinstance(engine.commit([ModifiedAt(PREFIX + "a", 0)], [Put(PREFIX + "a", b"x")]), Lost)
+        engine.close()
+
+
+@pytest.mark.parametrize("is_overtaken", [True, False], ids=["another was faster", "nobody was faster"])
+def test_a_commit_that_arrives_late_changes_nothing_newer(etcd: Etcd, is_overtaken: bool) -> None:
+    key = PREFIX + "late"
+    with Relay(port_of(etcd.members[0])) as relay, session_at(etcd, etcd.members[1]) as other:
+        erase(other)
+        engine = through(etcd, relay)
+        engine.read(PREFIX)
+        relay.hold_requests()
+        assert isinstance(engine.commit([ModifiedAt(key, 0)], [Put(key, b"late")]), Unknown)
+        assert other.read(PREFIX).items == ()
+        if is_overtaken:
+            assert isinstance(other.commit([ModifiedAt(key, 0)], [Put(key, b"newer")]), Committed)
+        assert relay.is_holding
+        relay.release()
+        wait_for(lambda: not relay.is_holding, "what was held is delivered")
+        if is_overtaken:
+            assert [item.value for item in other.read(PREFIX).items] == [b"newer"]
+        else:
+            wait_for(
+                lambda: [item.value for item in other.read(PREFIX).items] == [b"late"], "it is applied", seconds=10
+            )
+        engine.close()
+
+
+def test_a_connection_that_is_cut_without_a_word_costs_no_change(etcd: Etcd) -> None:
+    with Relay(port_of(etcd.members[0])) as relay, session_at(etcd, etcd.members[1]) as other:
+        start = erase(other)
+        members = [through(etcd, relay), *(m for m in session_members(etcd) if m.endpoint == etcd.endpoints[1])]
+        with Session(members) as session:
+            session.start()
+            lease = wait_for(lambda: session.lease, "a lease")
+            assert session.member is members[0]
+            with Reader(session.follow(PREFIX, start)) as reader, Writer(other) as writer:
+                writer.write_more()
+                wait_for(lambda: reader.keys, "the feed runs")
+                relay.hold_requests()
+                relay.hold_answers()
+                writer.write_more()
+                wait_for(lambda: session.attachment.member == members[1].endpoint, "moved")
+                until = writer.count
+                wait_for(lambda: len(reader.keys) >= until, "all changes follow")
+                assert reader.raised is None
+            assert session.lease == lease
+        assert reader.keys == sorted(set(reader.keys))
 
 
 def test_without_a_quorum_the_session_says_so_and_loses_nothing(etcd: Etcd) -> None:

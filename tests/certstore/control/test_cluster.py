@@ -25,8 +25,8 @@ def writer(tmp_path: Path) -> Iterator[StoreWriter]:
 
 def duty(writer: StoreWriter, settings: Settings, base: Path) -> Duty:
     async def take_part() -> Duty:
-        async with taking_part(writer, settings, base) as duty:
-            return duty
+        async with taking_part(writer, settings, base) as part:
+            return part.duty
 
     return asyncio.run(take_part())
 

@@ -18,6 +18,7 @@ from certstore.files.atomic import (
     make_folder,
     replace_file,
     replace_link,
+    sync_file_system,
     temporary_name,
     write_all,
     write_new_file,
@@ -125,6 +126,17 @@ def test_new_folder_is_made_with_its_modes(tmp_path: Path) -> None:
         write_new_folder(folder, {"a": b"1", "b": b"2"}, KeyPermissions(os.getgid()), pool)
     assert {name: (folder / name).read_bytes() for name in names_in(folder)} == {"a": b"1", "b": b"2"}
     assert [mode_of(each) for each in (folder, folder / "a", folder / "b")] == [0o750, 0o640, 0o640]
+
+
+def test_a_folder_without_syncs_of_its_own_is_synced_with_the_file_system(tmp_path: Path) -> None:
+    write_new_folder(tmp_path / "new", {"a": b"1"}, KeyPermissions(), None)
+    sync_file_system(tmp_path)
+    assert (tmp_path / "new" / "a").read_bytes() == b"1"
+
+
+def test_a_file_system_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        sync_file_system(tmp_path / "gone")
 
 
 def test_new_folder_reports_a_failed_sync_and_closes_every_file(

@@ -122,6 +122,25 @@ def test_name_given_up_and_declared_again_is_the_latest() -> None:
     assert "shared.test" in index.owned("b")
 
 
+def test_numbers_that_writers_agreed_on_decide_anew() -> None:
+    index = NameOwnership()
+    for site in ("a", "b"):
+        index.put(claims(site, "x.test"))
+    assert index.owned("a") == ("x.test",)
+    assert index.agree("a", {"x.test": 9}) == {"a", "b"}
+    assert (index.owned("a"), index.owned("b")) == ((), ("x.test",))
+    index.put(claims("c", "y.test"))
+    assert index.numbers_of("c")["y.test"] > 9, "what is new comes after everything agreed on"
+
+
+def test_numbers_of_a_site_that_is_not_there_yet_count_when_it_comes() -> None:
+    index = NameOwnership()
+    index.put(claims("a", "x.test"))
+    assert index.agree("b", {"x.test": 0}) == frozenset()
+    index.put(claims("b", "x.test"))
+    assert index.owned("b") == ("x.test",)
+
+
 def test_removed_site_leaves_its_names_to_the_next() -> None:
     index = NameOwnership()
     index.put(claims("a", "a.test", "shared.test"))

@@ -71,6 +71,15 @@ WELL = Observed(MAIN, END, NOW - DAY, (WORKER,), expects_workers=True, is_mainte
         pytest.param(
             replace(WELL, overdue={"a.test": NOW - DAY}), {Unreadiness.ATTEMPT_OVERDUE}, id="an attempt hangs"
         ),
+        pytest.param(replace(WELL, is_joining=True), {Unreadiness.JOINING}, id="not all sites of the cluster are here"),
+        pytest.param(
+            replace(WELL, behind_since=NOW - timedelta(seconds=30)), set(), id="behind the other nodes for a moment"
+        ),
+        pytest.param(
+            replace(WELL, behind_since=NOW - timedelta(seconds=90)),
+            {Unreadiness.CLUSTER_BEHIND},
+            id="behind the other nodes",
+        ),
         pytest.param(
             replace(WELL, main=None, workers=(), is_maintenance_stalled=True),
             {Unreadiness.NO_MAIN, Unreadiness.NO_WORKERS, Unreadiness.MAINTENANCE_STALLED},

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from certstore.model.certificate.expiry import CertificateState
+from certstore.model.cluster.standing import ClusterStanding
 from certstore.model.metrics import FAMILIES, LATENCY_BOUNDS, Kind, Sample
 from certstore.model.snapshot import ServedCertificate
 from certstore.monitoring.metrics import SITES, exposition, render
@@ -53,6 +54,17 @@ def test_certificates_attempts_and_problems_of_a_store(tmp_path: Path, ca: Certi
 def test_the_numbers_of_workers_are_on_the_same_page() -> None:
     page = render((), Gathered((), (Sample("certedge_requests_total", ("a.test", "2xx"), 7),)), datetime.now(UTC))
     assert parsed(page) == {("certedge_requests_total", ("2xx", "a.test")): 7}
+
+
+def test_how_a_node_stands_in_its_cluster_is_on_the_same_page() -> None:
+    now = datetime.now(UTC)
+    standing = ClusterStanding(
+        "edge-a", "c" * 16, now, True, now, "1 node, in step", unpublished=3, refused={"stale": 2}
+    )
+    page = parsed(render([], NONE, now, more=standing.samples()))
+    assert page["certedge_cluster_attached", ()] == 1
+    assert page["certedge_cluster_unpublished", ()] == 3
+    assert page["certedge_cluster_refused_records_total", ("stale",)] == 2
 
 
 def test_of_many_sites_main_and_those_that_expire_first_are_shown() -> None:

@@ -372,15 +372,6 @@ def test_old_versions_go_as_after_a_drop(there: StoreWriter, tmp_path: Path, ca:
         assert len(small.versions(SITE)) == 2
 
 
-def test_every_change_is_told(here: StoreWriter, there: StoreWriter) -> None:
-    told: list[str] = []
-    here.subscribe(told.append)
-    follow(there, here, SITE)
-    here.set_site(SITE, {"inspect": True})
-    here.remove_site(SITE)
-    assert told == [SITE] * 4
-
-
 def test_a_store_moved_without_its_journal_still_serves_it(
     there: StoreWriter, here: StoreWriter, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.unloadable import Unloadable
 from edge_addon.listeners.health import HealthSession
 from edge_addon.transport.channel import Channel
@@ -70,6 +71,25 @@ def test_a_check_of_the_port_alone_is_accepted(edge: RunningEdge) -> None:
     for _ in range(3):
         socket.create_connection(("127.0.0.1", edge.port("health")), timeout=60).close()
     assert _exchange(edge, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+@in_loop
+async def test_a_node_that_joins_a_cluster_wants_nobody_yet(is_member: bool, tmp_path: Path) -> None:
+    """Of a node alone, what an earlier cluster left does not count."""
+    cluster = {"engine": ["https://127.0.0.1:2379"], "ca_file": "ca.pem", "client_cert": "client.pem"}
+    async with relay_edge(tmp_path, "http://127.0.0.1:1") as edge:
+        if is_member:
+            settings = edge.plane.settings.model_copy(update={"cluster": ClusterSettings.model_validate(cluster)})
+            edge.plane.settings = settings
+        edge.plane.layout.worker_reports.mkdir(parents=True, exist_ok=True)
+        edge.plane.layout.joining.touch()
+        written: list[bytes] = []
+        channel = SimpleNamespace(write=written.append, close=lambda: None, abort=lambda: None)
+        HealthSession(cast(Channel, channel), edge.plane).data_received(b"GET / HTTP/1.1\r\n\r\n")
+    status, words = (b"503", b"joining the cluster\n") if is_member else (b"200", b"serving\n")
+    assert b"".join(written).startswith(b"HTTP/1.1 " + status)
+    assert b"".join(written).endswith(words)
 
 
 @pytest.mark.parametrize(

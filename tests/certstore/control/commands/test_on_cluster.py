@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certstore.cluster import access, keys, membership
-from certstore.cluster.engine import EngineFull, EngineRefused, EngineStatus
+from certstore.cluster.engine import EngineFull, EngineRefused, EngineStatus, ModifiedAt, Put
 from certstore.cluster.keys import KeyRing, read_keys
+from certstore.cluster.sealing import KeyRingSealer
 from certstore.control.commands.requests import (
     ClusterStatusRequest,
     CommandRequest,
@@ -21,12 +24,15 @@ from certstore.control.commands.requests import (
     InviteNodeRequest,
     JoinClusterRequest,
     LeaveClusterRequest,
-    ListenerAddress,
 )
-from certstore.control.commands.results import CommandResult, InvitationResult, MembershipResult
+from certstore.control.commands.results import CommandResult, InvitationResult, ListenerAddress, MembershipResult
 from certstore.control.commands.table import perform
 from certstore.control.protocol import Fault, RequestFailed
+from certstore.files.clock import utc_now
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.cluster.records import NEWEST_SCHEMA, Live
+from certstore.model.cluster.wire import RecordClass
 from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import SiteSettings
 from certstore.store.writer import StoreWriter
@@ -479,3 +485,41 @@ def test_a_key_that_is_missing_is_named(nodes: Nodes) -> None:
     problems = nodes.status().problems
     assert {each.code for each in problems} == {"cluster_key"}
     assert all(ring.current in each.message for each in problems)
+
+
+def test_a_machine_that_was_replaced_is_told_so(nodes: Nodes) -> None:
+    nodes.init()
+    nodes.join("edge-b", nodes.invite("edge-b").text)
+    text = nodes.invite("edge-b", again=True).text
+    nodes.perform("edge-b-new", JoinClusterRequest(SECTION, str(nodes.folder), text))
+    assert [each.message for each in nodes.status("edge-b").problems] == [
+        "another machine has become edge-b: let this one join under a name of its own"
+    ]
+    assert nodes.status("edge-b-new").problems == ()
+
+
+def test_a_record_of_a_newer_release_is_named_and_skipped(nodes: Nodes) -> None:
+    nodes.init()
+    ring = read_keys(nodes.keys("edge-a"))
+    path = ClusterPaths(ring.cluster).member("edge-z")
+    facts = {"schema": NEWEST_SCHEMA + 1, "name": "edge-z", "colour": "red"}
+    value = KeyRingSealer(ring).seal(path, 1, RecordClass.SITES, json.dumps(facts).encode())
+    nodes.engine.commit([ModifiedAt(path, 0)], [Put(path, value)])
+    found = nodes.status()
+    assert [each.code for each in found.problems] == ["newer_release"]
+    assert "update certedge on this node" in found.problems[0].message
+    assert [each.name for each in found.nodes] == ["edge-a"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"), [(3, "3 hours ahead of ours"), (-3, "3 hours behind ours")], ids=["ahead", "behind"]
+)
+def test_a_clock_that_is_hours_off_is_named(nodes: Nodes, hours: int, words: str) -> None:
+    nodes.init()
+    ring = read_keys(nodes.keys("edge-a"))
+    path = ClusterPaths(ring.cluster).live("edge-a")
+    live = Live("0f" * 8, 1 << 40, "heads", 1, "0.2", utc_now() + timedelta(hours=hours))
+    nodes.engine.commit([ModifiedAt(path, 0)], [Put(path, KeyRingSealer(ring).seal_live(path, 1, live.encode()))])
+    [node] = nodes.status().nodes
+    assert [each.code for each in node.problems] == ["clock_skew"]
+    assert words in node.problems[0].message

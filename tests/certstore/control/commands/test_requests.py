@@ -13,12 +13,11 @@ from certstore.control.commands.requests import (
     InviteNodeRequest,
     JoinClusterRequest,
     LeaveClusterRequest,
-    ListenerAddress,
     RollbackRequest,
     SetSiteRequest,
     result_type,
 )
-from certstore.control.commands.results import InstallResult
+from certstore.control.commands.results import InstallResult, ListenerAddress
 from certstore.control.commands.table import COMMANDS, parse
 from certstore.control.protocol import Fault, Request, RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile

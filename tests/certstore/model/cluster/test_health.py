@@ -93,6 +93,7 @@ def test_a_member_that_has_left_is_not_missed() -> None:
     found = node_standings(members, LIVES, CHANGED, AT)
     assert [each.name for each in found] == ["edge-a", "edge-c"]
     assert summary(found[:1]) == "1 node, in step"
+    assert summary([]) == "no members"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""Challenge tokens on every node: the CA may ask any of them, and is told to ask once all have the token.
+
+A token is a sealed record under a lease of its own, so it goes by itself if its node dies. A node has it when it has
+applied the revision that brought it: its workers read the file with the next request. Every node writes what it is
+shown and removes what is gone; the tokens of its own orders are none of its business here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from certstore.acme.challenge_kind import Proof
+from certstore.acme.http01 import publish, withdraw
+from certstore.acme.network import OrderFailed
+from certstore.cluster.engine import Batch, Committed, Delete, Engine, EngineFailed, Item, ModifiedAt, Op, Put
+from certstore.cluster.sealing import Sealer
+from certstore.files.atomic import replace_file
+from certstore.model.cluster.paths import ClusterPaths, Shelf
+from certstore.model.cluster.wire import RecordClass, Refused
+from certstore.model.layout import Layout
+from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.text import listed
+
+LIFETIME = timedelta(hours=1)
+"""Longer than any order: a token that its node forgets to take back goes then."""
+WAIT_SECONDS = 5.0
+_LIMIT = 4096
+"""Bytes of a record: a key authorization has fewer than 200."""
+
+logger = logging.getLogger(__name__)
+
+
+class ClusterTokens:
+    """`share` and `recall` may be called from any thread, the rest by one. `lacking` gives the other live nodes that
+    have not applied a revision.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sealer: Sealer,
+        paths: ClusterPaths,
+        layout: Layout,
+        lacking: Callable[[int], list[str]],
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._sealer = sealer
+        self._paths = paths
+        self._layout = layout
+        self._lacking = lacking
+        self._wait_seconds = wait_seconds
+        self._lock = threading.Lock()
+        self._ours: set[str] = set()
+        self._theirs = _remembered(layout)
+
+    # Orders of this node
+
+    def share(self, tokens: Mapping[str, str]) -> None:
+        """Without the engine the order goes on alone: the preflight has asked all addresses of the names. Raises
+        OrderFailed where a node that lives does not take them.
+        """
+        if not tokens:  # the CA knows all names already
+            return
+        try:
+            revision = self._publish(tokens)
+        except (EngineFailed, Refused) as error:
+            logger.warning("cluster: the other nodes don't get the tokens of an order: %s", error)
+            return
+        deadline = time.monotonic() + self._wait_seconds
+        while lacking := self._lacking(revision):
+            if time.monotonic() > deadline:
+                detail = f"{listed(lacking)} did not take the challenge's token within {self._wait_seconds:g} s"
+                raise OrderFailed(Failure(Cause.OWN_LISTENER, detail))
+            time.sleep(0.02)
+
+    def recall(self, tokens: Collection[str]) -> None:
+        with self._lock:
+            ours = sorted(self._ours.intersection(tokens))
+            self._ours.difference_update(ours)
+        with suppress(EngineFailed):  # they go with their lease
+            for item in self._engine.get([self._key(token) for token in ours]).items if ours else ():
+                self._engine.commit([ModifiedAt(item.key, item.modified)], [Delete(item.key)])
+
+    # What the other nodes show
+
+    def read(self, items: Iterable[Item]) -> None:
+        """All tokens that there are."""
+        there = {token: item for item in items if (token := self._token(item.key)) is not None}
+        for token, item in there.items():
+            self._write(token, item)
+        self._remove(self._theirs - there.keys())
+
+    def take(self, batch: Batch) -> bool:
+        """Whether the batch brought or took tokens."""
+        put = [(token, item) for item in batch.put if (token := self._token(item.key)) is not None]
+        for token, item in put:
+            self._write(token, item)
+        deleted = {token for key in batch.deleted if (token := self._token(key)) is not None}
+        self._remove(deleted & self._theirs)
+        return bool(put or deleted)
+
+    # Inside
+
+    def _publish(self, tokens: Mapping[str, str]) -> int:
+        """The revision with which they are in the engine."""
+        with self._lock:
+            self._ours.update(tokens)
+        lease = self._engine.grant(LIFETIME)
+        there = {item.key: item.modified for item in self._engine.get([self._key(token) for token in tokens]).items}
+        ops: list[Op] = []
+        for token, authorization in tokens.items():
+            plaintext = json.dumps({"authorization": authorization}).encode()
+            value = self._sealer.seal(self._key(token), 1, RecordClass.SITES, plaintext)
+            ops.append(Put(self._key(token), value, lease))
+        compares = [ModifiedAt(op.key, there.get(op.key, 0)) for op in ops]
+        outcome = self._engine.commit(compares, ops)
+        if isinstance(outcome, Committed):
+            return outcome.revision
+        # Tokens are drawn by the CA for this order, so whatever is there now is ours.
+        found = self._engine.get([op.key for op in ops])
+        if len(found.items) < len(ops):
+            outcome = self._engine.commit(compares, ops)
+            found = self._engine.get([op.key for op in ops])
+        return max((item.modified for item in found.items), default=found.revision)
+
+    def _write(self, token: str, item: Item) -> None:
+        with self._lock:
+            if token in self._ours:
+                return
+        try:
+            opened = self._sealer.open(item.key, item.value)
+            authorization = json.loads(opened.plaintext)["authorization"]
+            if not isinstance(authorization, str) or not authorization.isascii() or len(authorization) > _LIMIT:
+                raise ValueError("not a key authorization")
+            self._remember({*self._theirs, token})  # first: what is written has to go some day
+            publish(self._layout, [Proof("", token, authorization)])
+        except Refused as error:
+            logger.warning("cluster: a token does not count: %s", error)
+        except (KeyError, TypeError, ValueError):
+            logger.warning("cluster: a token does not count: %s", item.key)
+        except OSError as error:
+            logger.error("cluster: a token could not be written: %s", error.strerror)
+
+    def _remove(self, tokens: Collection[str]) -> None:
+        for token in tokens:
+            with suppress(OSError):
+                withdraw(self._layout, [Proof("", token, "")])
+        with suppress(OSError):
+            self._remember(self._theirs.difference(tokens))
+
+    def _remember(self, tokens: set[str]) -> None:
+        """Beyond the end of this process, which may come before they are taken back. Raises OSError."""
+        if tokens != self._theirs:
+            path, content = self._layout.cluster_tokens, json.dumps(sorted(tokens)).encode()
+            path.parent.mkdir(0o700, exist_ok=True)
+            replace_file(path, content, 0o600, self._layout.temporary, is_durable=False)
+            self._theirs = tokens
+
+    def _key(self, token: str) -> str:
+        return self._paths.of(Shelf.TOKEN, token)
+
+    def _token(self, key: str) -> str | None:
+        where = self._paths.parse(key)
+        return where.name if where is not None and where.shelf is Shelf.TOKEN else None
+
+
+def _remembered(layout: Layout) -> set[str]:
+    try:
+        tokens = json.loads(layout.cluster_tokens.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return {token for token in tokens if isinstance(token, str)} if isinstance(tokens, list) else set()
