@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def booted_systemd(folder: Path, tree: Path = Path("/")) -> Iterator[Machine]:
     with _copied_root(folder, tree) as root:
         command = [
             str(nspawn), "--boot", f"--directory={root}", "--private-network", "--register=no", "--keep-unit",
-            "--console=pipe", "--link-journal=no", f"--machine=test-{os.getpid()}", "--", "--unit=basic.target",
+            "--console=pipe", "--link-journal=no", f"--machine=test-{secrets.token_hex(6)}", "--", "--unit=basic.target",
         ]  # fmt: skip
         log = (folder / "console.log").open("wb")
         with log, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as started:
@@ -73,7 +74,10 @@ def booted_systemd(folder: Path, tree: Path = Path("/")) -> Iterator[Machine]:
                 machine.run("systemctl", "is-system-running", "--wait")
                 yield machine
             finally:
-                started.kill()  # its systemd is killed with it
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    for child in psutil.Process(started.pid).children():
+                        child.kill()  # number 1 inside, and so everything there: nspawn's own end would leave it running
+                started.kill()
 
 
 @contextlib.contextmanager

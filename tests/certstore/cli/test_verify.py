@@ -152,6 +152,10 @@ def test_the_right_certificate_with_another_chain_is_found(copied: Path, edge: R
     version = Layout(edge.store).live(OWN)
     leaf_alone = (version / "privkey.pem").read_bytes() + (version / "cert.pem").read_bytes()
     (copied / "leaf.pem").write_bytes(leaf_alone)
+    for path in (copied / "store/main", copied / "store/archive/main", copied / "store/archive" / OWN):
+        shutil.rmtree(path)  # or the chain is completed from there
+    (copied / "store/live" / OWN).unlink()
+    (copied / "store/live/main").unlink()
     assert certedge(copied, "cert", "install", OWN, "--pem", "leaf.pem", "--force").code == 0
     assert wrong(certedge(copied, "verify", "--json"))[OWN].startswith("the right certificate, but with 1 instead of 0")
 
