@@ -63,9 +63,10 @@ def booted_systemd(folder: Path, tree: Path = Path("/")) -> Iterator[Machine]:
     """Boot up to basic.target; services start only when a test starts them."""
     nspawn = require_peer("systemd-nspawn")
     with _copied_root(folder, tree) as root:
+        name = f"test-{secrets.token_hex(6)}"
         command = [
             str(nspawn), "--boot", f"--directory={root}", "--private-network", "--register=no", "--keep-unit",
-            "--console=pipe", "--link-journal=no", f"--machine=test-{secrets.token_hex(6)}", "--", "--unit=basic.target",
+            "--console=pipe", "--link-journal=no", f"--machine={name}", "--", "--unit=basic.target",
         ]  # fmt: skip
         log = (folder / "console.log").open("wb")
         with log, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as started:
@@ -76,7 +77,7 @@ def booted_systemd(folder: Path, tree: Path = Path("/")) -> Iterator[Machine]:
             finally:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     for child in psutil.Process(started.pid).children():
-                        child.kill()  # number 1 inside, and so everything there: nspawn's own end would leave it running
+                        child.kill()  # number 1 inside, and so all of it: nspawn's own end leaves it running
                 started.kill()
 
 

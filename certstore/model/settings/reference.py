@@ -123,7 +123,7 @@ class _Anything(dict[str, str]):
 
 def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     """In one line of YAML, which JSON is."""
-    default = field.default
+    default = field.get_default(call_default_factory=True)
     if default is PydanticUndefined or default is None or isinstance(default, BaseModel):
         return ""
     if isinstance(default, HostPort):
@@ -143,7 +143,7 @@ def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, Nature]:
         return None, Nature.VALUE
     if tuple in kinds:
         return inner, Nature.ENTRIES
-    return inner, Nature.GROUP if isinstance(field.default, BaseModel) else Nature.BLOCK
+    return inner, Nature.GROUP if isinstance(field.get_default(call_default_factory=True), BaseModel) else Nature.BLOCK
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

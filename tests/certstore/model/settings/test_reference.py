@@ -57,10 +57,11 @@ class Outer(BaseModel):
     group: Inner = Inner()
     block: Inner | None = None
     entries: tuple[Inner, ...] = ()
+    made: dict[str, str] = Field(default_factory=dict)
 
 
 def test_nature_default_and_bounds_of_each_kind_of_setting() -> None:
-    words = dict.fromkeys(("mode", "group", "block", "entries"), "x")
+    words = dict.fromkeys(("mode", "group", "block", "entries", "made"), "x")
     found = {each.key: each for each in settings_of(Outer, words)}
     assert [(key, each.nature, each.default) for key, each in found.items()] == [
         ("mode", Nature.VALUE, "a"),
@@ -70,6 +71,7 @@ def test_nature_default_and_bounds_of_each_kind_of_setting() -> None:
         ("block.size", Nature.VALUE, "5"),
         ("entries", Nature.ENTRIES, "[]"),
         ("entries[].size", Nature.VALUE, "5"),
+        ("made", Nature.VALUE, "{}"),
     ]
     assert found["mode"].allowed == "a or b"
     assert found["group.size"].allowed == "a whole number from 1 up to 9"
