@@ -165,7 +165,7 @@ class _Requests:
     def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None:
         self.framer.acknowledge(stream_id, flow_size)
 
-    def stream_over(self, stream_id: int) -> None:
+    def stream_over(self, stream_id: int, cause: str | None = None) -> None:
         self.framer.forget(stream_id)
 
     def window_opened(self, stream_id: int) -> None: ...

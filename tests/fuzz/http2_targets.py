@@ -47,7 +47,7 @@ class _Receiver:
         self.bodies[stream_id] = self.bodies.get(stream_id, b"") + data
         self.framer.acknowledge(stream_id, flow_size)
 
-    def stream_over(self, stream_id: int) -> None:
+    def stream_over(self, stream_id: int, cause: str | None = None) -> None:
         self.framer.forget(stream_id)
 
     def window_opened(self, stream_id: int) -> None: ...

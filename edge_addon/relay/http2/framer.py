@@ -67,8 +67,8 @@ class Receiver(Protocol):
 
     def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None: ...
 
-    def stream_over(self, stream_id: int) -> None:
-        """A stream was reset, by the client or because of what the client did."""
+    def stream_over(self, stream_id: int, cause: str | None = None) -> None:
+        """A stream was reset. `cause`: why we did that; None where the client did."""
 
     def window_opened(self, stream_id: int) -> None:
         """A window grew; `stream_id` 0: that of the connection, or those of all streams."""
@@ -380,10 +380,11 @@ class Framer(FrameWriter):
         """Reset a stream because of the client's fault: counts as the client's reset (CVE-2025-8671)."""
         self._pay(Costly.RESET, "provoked_resets")
         self.reset(stream_id, code)
-        self._receiver.stream_over(stream_id)
+        self._receiver.stream_over(stream_id, f"http2_{code.name.lower()}")
 
     def refuse(self, stream_id: int, code: ErrorCodes) -> None:
         """Reset a stream that was never opened here or is over."""
         self._pay(Costly.RESET, "provoked_resets")
         self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
         self._data_to_send += pack_number(RST_STREAM, stream_id, int(code))
+        self._receiver.stream_over(stream_id, f"http2_{code.name.lower()}")

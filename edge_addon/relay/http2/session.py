@@ -213,9 +213,11 @@ class Http2Session:
             return
         stream.body_ended(lines)
 
-    def stream_over(self, stream_id: int) -> None:
+    def stream_over(self, stream_id: int, cause: str | None = None) -> None:
+        if cause is not None:
+            self._plane.count_and_tell(cause, f"an HTTP/2 request of {self._channel.client.host} was reset")
         if (stream := self._streams.get(stream_id)) is not None:
-            stream.client_reset()
+            stream.was_reset(cause)
         else:
             self._framer.forget(stream_id)
 
@@ -384,8 +386,6 @@ class Http2Session:
         self._timer.cancel()
         if self._head_timer is not None:
             self._head_timer.cancel()
-
-    # Writing.
 
     def _flush_soon(self) -> None:
         """Write at the end of this read, or of this turn of the loop."""

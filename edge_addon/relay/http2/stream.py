@@ -16,6 +16,7 @@ from edge_addon.http.limits import STALL_SECONDS, UPGRADE_SECONDS
 from edge_addon.http.reframing import request_bytes
 from edge_addon.http.refusal import Cause
 from edge_addon.http.responses import Answer
+from edge_addon.relay.http2 import frames as wire
 from edge_addon.relay.http2.heads import answer_block, response_block, trailer_block
 from edge_addon.relay.http2.interfaces import Frames
 from edge_addon.relay.http2.send_queue import SendQueue
@@ -33,9 +34,6 @@ from edge_addon.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from edge_addon.plane.data_plane import DataPlane
-
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED = 0x0, 0x1, 0x2, 0x8, 0xB, 0xD
-"""RFC 9113 §7."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -113,7 +111,7 @@ class Stream:
             self._tunnel.client_data(data)
         elif self._upgrade is not None:
             if not self._upgrade.hold(data):
-                self._give_up(ENHANCE_YOUR_CALM, "http2_early_data")
+                self._give_up(wire.ENHANCE_YOUR_CALM, "http2_early_data")
             return
         elif not is_within:
             self.refuse(Cause.BAD_LENGTH)  # beyond the Content-Length, a request is malformed (RFC 9113 §8.1.1)
@@ -145,15 +143,18 @@ class Stream:
     def refuse(self, cause: str) -> None:
         """Reset a request whose body is malformed: the upstream sees it break off, never end."""
         if self._stage is not OVER:
-            self._give_up(PROTOCOL_ERROR, cause, f"request_{cause}")
+            self._give_up(wire.PROTOCOL_ERROR, cause, f"request_{cause}")
 
     def require_http1(self) -> None:
         """Send the client back over HTTP/1.1 (RFC 9113 §7): a login of a connection needs one of its own."""
-        self._give_up(HTTP_1_1_REQUIRED, "http2_login_needs_http1")
+        cause = "http2_login_needs_http1"
+        self._plane.count(cause)  # it is nobody's fault, so the journal does not name it
+        self._frames.reset(self.stream_id, wire.HTTP_1_1_REQUIRED)
+        self._abandon(cause)
 
-    def client_reset(self) -> None:
-        """Give up: the client has reset the stream."""
-        self._abandon("client_gone")
+    def was_reset(self, cause: str | None) -> None:
+        """Give up. `cause`: why we reset the stream, which has been counted; None where the client did."""
+        self._abandon(cause or "client_gone")
 
     def connection_lost(self, cause: str | None = None) -> None:
         """`cause`: why we ended the connection, which has been counted; None where the client did."""
@@ -213,7 +214,7 @@ class Stream:
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: UpgradedConnection) -> None:
         """Start a tunnel: 101 becomes 200, and DATA carries the tunnel's bytes (RFC 8441 §5)."""
-        upgrade = self._upgrade
+        upgrade, self._upgrade = self._upgrade, None
         assert upgrade is not None  # noqa: S101  it was asked for
         early = upgrade.take_early()
         if not upgrade.is_accepted(head):
@@ -221,7 +222,6 @@ class Stream:
             connection.tunnel_ended()
             self.exchange_failed(502, "upstream_bad_upgrade")
             return
-        self._upgrade = None
         self._report.answered(200)
         self._stage = ANSWERED
         block = response_block(head, self._frames.own_fields, is_tunnel=True)
@@ -236,7 +236,7 @@ class Stream:
     def exchange_failed(self, status: int, cause: str) -> None:
         self._plane.count(cause if cause.startswith(("upstream_", "inspection_")) else f"upstream_{cause}")
         if self._stage is not ASKED or not status:
-            self._frames.reset(self.stream_id, INTERNAL_ERROR)
+            self._frames.reset(self.stream_id, wire.INTERNAL_ERROR)
             self._end(cause)
             return
         self._drop_upgrade()
@@ -362,19 +362,19 @@ class Stream:
 
     def _stalled(self) -> None:
         """Give up: the client keeps its window closed, or does not send the body that it announced."""
-        self._give_up(CANCEL, "client_stalled")
+        self._give_up(wire.CANCEL, "client_stalled")
 
     def _finish(self, outcome: str | None) -> None:
         """End after a complete response. The rest of the request's body is not needed (RFC 9113 §8.1)."""
         if not self._is_request_complete:
             if self._exchange is not None:
                 self._exchange.cancel()
-            self._frames.reset(self.stream_id, NO_ERROR)
+            self._frames.reset(self.stream_id, wire.NO_ERROR)
         self._end(outcome, is_whole=True)
 
     def _give_up(self, code: int, outcome: str, counted: str = "") -> None:
         """Reset the stream. `counted`: the counter's name, where it is not that of the outcome."""
-        self._plane.count(counted or outcome)
+        self._plane.count_and_tell(counted or outcome, "an HTTP/2 request was reset")
         self._frames.reset(self.stream_id, code)
         self._abandon(outcome)
 

@@ -220,7 +220,7 @@ class Told:
     def body(self, stream_id: int, data: bytes, flow_size: int, *, is_end: bool) -> None:
         self.told.append(("body", stream_id, data, flow_size, is_end))
 
-    def stream_over(self, stream_id: int) -> None:
+    def stream_over(self, stream_id: int, cause: str | None = None) -> None:
         self.told.append(("over", stream_id))
 
     def window_opened(self, stream_id: int) -> None:

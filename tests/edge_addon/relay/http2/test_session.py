@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
-from hyperframe.frame import PingFrame
+from hyperframe.frame import DataFrame, Frame, PingFrame, WindowUpdateFrame
 
 from certstore.model.snapshot import SiteEntry
 from edge_addon.relay.http2 import stream as stream_module
@@ -548,6 +548,35 @@ async def test_a_connection_that_we_end_is_named_as_ended_by_us(
     told = [record.message for record in caplog.records if "http2_flood_control_frames" in record.message]
     assert len(told) == 1
     assert "127.0.0.1" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("frame", "cause"),
+    [
+        pytest.param(
+            WindowUpdateFrame(1, window_increment=2**31 - 1), "http2_flow_control_error", id="a window too large"
+        ),
+        pytest.param(DataFrame(1, b"more"), "http2_stream_closed", id="a body after its end"),
+    ],
+)
+@in_loop
+async def test_a_stream_that_we_reset_is_named_as_reset_by_us(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, frame: Frame, cause: str
+) -> None:
+    log = tmp_path / "access.log"
+    with Recorder(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhalf")) as recorder:
+        async with edge_for(recorder, tmp_path, access_log={"path": str(log), "format": "json"}) as edge:
+            for _ in range(2):
+                async with Http2Client(edge) as client:
+                    stream_id = client.request()
+                    await client.until(lambda: client.responses[stream_id].body == b"half")  # noqa: B023
+                    client.send_frames(frame)
+                    assert (await client.response(stream_id)).reset_code is not None
+            edge.plane.access_log.flush()
+            assert edge.plane.counters[cause] == 2
+            assert edge.plane.counters["client_gone"] == 0
+    assert [json.loads(line)["outcome"] for line in log.read_text().splitlines()] == [cause] * 2
+    assert len([record for record in caplog.records if cause in record.message]) == 1
 
 
 async def send_until(client: Http2Client, stream_id: int, is_enough: Callable[[], bool]) -> None:
