@@ -152,9 +152,11 @@ def test_a_stop_during_the_wait_leaves_the_record_to_the_next_start(tmp_path: Pa
     kept = ordering.journal.published()
     assert {each.name for each in kept} == {APEX}
     ordering.scene.stopping.clear()
-    ordering.scene.kind.tidy(kept)
+    assert ordering.scene.kind.remove_stale((), kept) == 0
+    ordering.scene.kind.tidy()
     assert (tmp_path / "ran").read_text() == "add\n", "the order will be resumed with it"
-    ordering.scene.kind.tidy(())
+    assert ordering.scene.kind.remove_stale((), ()) == 1
+    ordering.scene.kind.tidy()
     assert (tmp_path / "ran").read_text() == "add\nremove\n"
 
 

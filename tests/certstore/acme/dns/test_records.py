@@ -66,7 +66,7 @@ def test_what_could_not_be_removed_for_days_is_left_to_a_person(
     scene = ZoneScene(tmp_path, bind, {"exec": [str(program(tmp_path, "sys.exit(1)"))]})
     old = utc_now() - FORGET_AFTER - timedelta(hours=1)
     scene.journal.put(Placed("one", NAME, NAME, "a.test", old, is_leftover=True))
-    scene.records.remove_leftovers(())
+    scene.records.remove_leftovers()
     assert scene.journal.leftovers(needed=()) == []
     assert f"the TXT record {NAME} with the value one could not be removed for days" in caplog.text
 
