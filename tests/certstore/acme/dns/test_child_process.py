@@ -51,7 +51,8 @@ def test_what_it_started_ends_with_it(tmp_path: Path, then: str) -> None:
     noted = tmp_path / "pid"
     code = (
         "import os, subprocess, sys, time; each = subprocess.Popen(['sleep', '600']); "
-        f"place = {str(noted)!r}; open(place + '.new', 'w').write(str(each.pid)); os.rename(place + '.new', place); {then}"
+        f"place = {str(noted)!r}; open(place + '.new', 'w').write(str(each.pid)); "
+        f"os.rename(place + '.new', place); {then}"
     )
     with suppress(Interrupted):
         run([sys.executable, "-c", code], {}, Bounds(600, lambda seconds: noted.exists() and "sleep" in then))
