@@ -96,8 +96,8 @@ class ChallengeKind:
     `cannot_prove` says why the type can't prove a name: by its nature, or as it is not set up. It asks no network.
     `probing` publishes something harmless while it lasts, and gives a preflight the means to check one name.
     `needs_addresses`: the CA connects to the name's addresses. `remove_stale` removes what a killed process left, by
-    the thumbprints of our accounts and the proofs that are still needed, and returns how much. `tidy` does the same at
-    servers of others, where it may take a while. `read` makes the proof of a challenge as the CA offers it; it raises
+    the thumbprints of our accounts and the proofs that are still needed, and returns how much. `tidy` does after
+    that what takes a while, at servers of others. `read` makes the proof of a challenge as the CA offers it; it raises
     ValueError.
     """
 
@@ -110,7 +110,7 @@ class ChallengeKind:
     needs_addresses: bool = True
     remove_stale: Callable[[Collection[str], Collection[Proof]], int] = nothing_left
     read: Callable[[str, Mapping[str, Any], Prover], Proof] = read_token
-    tidy: Callable[[Collection[Proof]], None] = lambda needed: None
+    tidy: Callable[[], None] = lambda: None
 
 
 class ChallengeKinds:

@@ -58,6 +58,7 @@ def make_kind(records: DnsRecords, wait: Callable[[float], bool] = never) -> Cha
         self_check=proofs.self_check,
         probing=proofs.probing,
         needs_addresses=False,
+        remove_stale=proofs.mark_stale,
         tidy=proofs.tidy,
     )
 
@@ -104,8 +105,14 @@ class _Proofs:
                 self._faults.pop(value, None)
         self._records.remove(values)
 
-    def tidy(self, needed: Collection[Proof]) -> None:
-        self._records.remove_leftovers({record_value(each.key_authorization) for each in needed if each.type == TYPE})
+    def mark_stale(self, thumbprints: Collection[str], needed: Collection[Proof]) -> int:
+        """Before any order of this process, as later ones may not be told from these. `tidy` removes them."""
+        return self._records.mark_leftovers(
+            {record_value(each.key_authorization) for each in needed if each.type == TYPE}
+        )
+
+    def tidy(self) -> None:
+        self._records.remove_leftovers()
 
     def self_check(self, proof: Proof) -> Failure | None:
         """The zone's servers have been asked already, when the record was put there."""

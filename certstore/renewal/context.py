@@ -129,9 +129,8 @@ class RenewalContext:
 
     def tidy(self) -> None:
         """Have every challenge type remove what earlier processes left at servers of others. It may take a while."""
-        needed = self.journal.published()
         for kind in self.kinds:
-            kind.tidy(needed)
+            kind.tidy()
 
     def remove_stale(self, live_fingerprint: Callable[[str], str | None]) -> tuple[int, int]:
         """Clear what a kill left behind, before the first order of this process; how many orders and tokens.

@@ -36,7 +36,7 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, str]:
     try:
         import tldextract
         from lexicon.client import Client
-        from lexicon.config import ConfigResolver
+        from lexicon.config import ConfigResolver, DictConfigSource
         from lexicon.exceptions import AuthenticationError, ProviderNotAvailableError
     except ImportError as error:
         return _trouble(Trouble.NOT_USABLE, error)
@@ -45,7 +45,10 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, str]:
     setattr(tldextract, "TLDExtract", without_net)  # noqa: B010  the name is a class, as type checkers see it
     config: Any = ConfigResolver
     try:
-        with Client(config().with_dict(_settings(order))) as operations:
+        client = Client(config().with_dict(_settings(order)))
+        # The library guesses the zone by its list of suffixes, and wrongly below a name that the list lacks.
+        client.config.add_config_source(DictConfigSource({"domain": order["zone"]}), 0)
+        with client as operations:
             for value in order["values"]:
                 if order["action"] == "add":
                     operations.create_record("TXT", order["name"], value)
@@ -66,7 +69,7 @@ def _settings(order: Mapping[str, Any]) -> dict[str, Any]:
     provider, zone, options = order["provider"], order["zone"], order["options"]
     general = {key: value for key, value in options.items() if key in _OF_ALL_PROVIDERS}
     own = {key: value for key, value in options.items() if key not in _OF_ALL_PROVIDERS}
-    return {"provider_name": provider, "domain": zone, "delegated": zone, **general, provider: own}
+    return {"provider_name": provider, "domain": zone, **general, provider: own}
 
 
 def _trouble(trouble: Trouble, error: Exception) -> dict[str, str]:

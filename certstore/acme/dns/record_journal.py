@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,6 +57,13 @@ class RecordJournal:
         with self._lock:
             placed = [_decoded(each) for each in self._state.values()]
         return [each for each in placed if each.is_leftover or (needed is not None and each.value not in needed)]
+
+    def mark_leftovers(self, needed: Collection[str]) -> int:
+        """At a start, before anything is published: all but the needed values are left over. Returns how many are."""
+        found = self.leftovers(needed)
+        for each in found:
+            self.put(replace(each, is_leftover=True))
+        return len(found)
 
     def close(self) -> None:
         self._state.close()

@@ -119,9 +119,13 @@ class DnsRecords:
         if placed and self._remove(placed):
             self._remove(self._journal.leftovers()[:_LEFTOVERS_AT_ONCE])
 
-    def remove_leftovers(self, needed: Collection[str]) -> None:
-        """At a start, before any order: everything of earlier processes, except the needed values."""
-        self._remove(self._journal.leftovers(needed))
+    def mark_leftovers(self, needed: Collection[str]) -> int:
+        """As `RecordJournal.mark_leftovers`."""
+        return self._journal.mark_leftovers(needed)
+
+    def remove_leftovers(self) -> None:
+        """What was marked, and what could not be removed before."""
+        self._remove(self._journal.leftovers())
 
     def try_out(self, asked: str, bounds: Bounds, *, may_write: bool = True) -> Trial:
         """Raises Interrupted. Without `may_write`, only whether there is a way to write at all."""

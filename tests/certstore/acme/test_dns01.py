@@ -129,7 +129,7 @@ def test_a_circle_of_cnames_is_found_out(tmp_path: Path, bind: Bind, pebble: Peb
 
 def test_a_hook_that_lies_is_found_out_before_the_ca_is_asked(tmp_path: Path, bind: Bind, pebble: Pebble) -> None:
     hook = program(tmp_path, "print('done')")
-    ordering = shop(tmp_path, bind, pebble, {"exec": [str(hook)], "propagation_seconds": 0.5})
+    ordering = shop(tmp_path, bind, pebble, {"exec": [str(hook)], "propagation_seconds": 4})
     with pytest.raises(OrderFailed) as failed:
         ordering.order(APEX)
     assert failed.value.failure.cause is Cause.DNS_PROVIDER
@@ -152,9 +152,11 @@ def test_a_stop_during_the_wait_leaves_the_record_to_the_next_start(tmp_path: Pa
     kept = ordering.journal.published()
     assert {each.name for each in kept} == {APEX}
     ordering.scene.stopping.clear()
-    ordering.scene.kind.tidy(kept)
+    assert ordering.scene.kind.remove_stale((), kept) == 0
+    ordering.scene.kind.tidy()
     assert (tmp_path / "ran").read_text() == "add\n", "the order will be resumed with it"
-    ordering.scene.kind.tidy(())
+    assert ordering.scene.kind.remove_stale((), ()) == 1
+    ordering.scene.kind.tidy()
     assert (tmp_path / "ran").read_text() == "add\nremove\n"
 
 
@@ -196,7 +198,7 @@ def test_a_preflight_shows_credentials_that_do_not_work(tmp_path: Path, bind: Bi
 def test_a_preflight_doubts_a_record_that_does_not_appear(
     tmp_path: Path, bind: Bind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("certstore.acme.dns.records._TRIAL_SECONDS", 0.3)
+    monkeypatch.setattr("certstore.acme.dns.records._TRIAL_SECONDS", 4)
     scene = ZoneScene(tmp_path, bind, {"exec": [str(program(tmp_path, ""))]})
     [(message, severity)] = probe(scene, APEX)
     assert severity is Severity.DOUBTFUL

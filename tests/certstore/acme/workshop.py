@@ -113,12 +113,11 @@ class AlpnResponder:
     def _choose(self, tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         self.asked.append(name or "")
         path = self._layout.alpn_challenge(name or "")
-        if (
-            path is not None
-            and path.is_file()
-            and name not in self.unhelpful | (self.blocked if self._is_ca else set())
-        ):
-            tls.context = self._contexts.make(name or "", path.read_bytes())
+        is_blocked = name in self.unhelpful or (self._is_ca and name in self.blocked)
+        # An error here would be nobody's, and the file may be withdrawn at any moment.
+        with suppress(OSError):
+            if path is not None and not is_blocked:
+                tls.context = self._contexts.make(name or "", path.read_bytes())
 
     def _serve(self) -> None:
         while True:

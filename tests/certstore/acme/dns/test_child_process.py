@@ -4,6 +4,8 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -45,12 +47,16 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("then", ["time.sleep(600)", "sys.exit(0)"], ids=["hangs itself", "ends itself"])
-def test_what_it_started_ends_with_it(then: str) -> None:
+def test_what_it_started_ends_with_it(tmp_path: Path, then: str) -> None:
+    noted = tmp_path / "pid"
     code = (
-        f"import subprocess, sys, time; each = subprocess.Popen(['sleep', '600']); print(each.pid, flush=True); {then}"
+        "import os, subprocess, sys, time; each = subprocess.Popen(['sleep', '600']); "
+        f"place = {str(noted)!r}; open(place + '.new', 'w').write(str(each.pid)); "
+        f"os.rename(place + '.new', place); {then}"
     )
-    ended = python(code, seconds=3)
-    pid = int(ended.output)
+    with suppress(Interrupted):
+        run([sys.executable, "-c", code], {}, Bounds(600, lambda seconds: noted.exists() and "sleep" in then))
+    pid = int(noted.read_text())
     wait_for(lambda: not is_running(pid), "the grandchild has ended")
 
 

@@ -68,7 +68,7 @@ def test_what_a_success_printed_is_logged_without_secrets(tmp_path: Path, caplog
 
 
 def test_one_that_hangs_is_stopped_after_its_time(tmp_path: Path) -> None:
-    with pytest.raises(CannotWrite, match="did not end within 1 seconds and was stopped: here"):
+    with pytest.raises(CannotWrite, match="did not end within 1 seconds and was stopped"):
         writer(tmp_path, "print('here', flush=True); time.sleep(600)", seconds=1).add(AT, ["one"], Bounds(300))
 
 

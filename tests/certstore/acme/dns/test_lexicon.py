@@ -43,6 +43,14 @@ def writer(folder: Path, hosted: HostedDns, token: str = TOKEN, **settings: Any)
     return LexiconWriter(LexiconSettings.model_validate(given | settings), folder)
 
 
+@pytest.mark.parametrize("zone", ["acme.client-a.co.uk", "client-a.com", "a.internal-name", "deep.in.client-a.com"])
+def test_the_zone_is_the_one_that_was_given(tmp_path: Path, hosted: HostedDns, zone: str) -> None:
+    """The library would guess another one for some of these."""
+    hosted.zone = zone
+    writer(tmp_path, hosted).add(place(f"_acme-challenge.www.{zone}", zone), ["one"], Bounds(60))
+    assert hosted.texts(f"_acme-challenge.www.{zone}") == {"one"}
+
+
 def test_values_are_added_beside_others_and_only_ours_removed(tmp_path: Path, hosted: HostedDns) -> None:
     hosted.records[f"{AT.name}.", "TXT"] = ['"somebody else\'s"']
     hosted.records[f"www.{ZONE}.", "A"] = ["192.0.2.1"]

@@ -27,6 +27,10 @@ def test_a_restart_knows_what_is_where(tmp_path: Path) -> None:
     assert second.leftovers() == [placed("three", is_leftover=True)]
     assert second.leftovers(needed=["two"]) == [placed("three", is_leftover=True)]
     assert len(second.leftovers(needed=[])) == 2
+    assert second.mark_leftovers(needed=["two"]) == 1
+    assert second.mark_leftovers(needed=[]) == 2
+    second.put(placed("new"))
+    assert {each.value for each in second.leftovers()} == {"two", "three"}, "and none of this process"
     second.close()
 
 
