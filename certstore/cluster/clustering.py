@@ -310,6 +310,8 @@ class Clustering:
     # What is said
 
     def _tell(self, done: int, total: int) -> None:
+        if self._stopping.is_set():
+            raise EngineLost("this node is stopping: the next start goes on from here")
         logger.info("cluster: %d of %d records compared", done, total)
         self._write()
 
