@@ -44,6 +44,7 @@ from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live
 from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
 from certstore.store.writer import StoreWriter
+from certstore.store.writer_state import SiteProblem
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ COMPARED_EVERY = timedelta(minutes=10)
 """Everything is compared this often, whatever the feed has shown."""
 _RETRY_INCOMPLETE = timedelta(seconds=30)
 _PAUSE = 1.0
+_NAMED, _SHOWN = 10, 300
+"""Sites with a problem that the other nodes are told, and characters of each."""
 WRITTEN_EVERY = timedelta(seconds=2)
 
 
@@ -296,6 +299,7 @@ class Clustering:
             release=_release(),
             clock=self._clock(),
             is_partial=self._is_partial,
+            problems=self._own_problems(),
         )
         if self._announcer.is_due(live):
             try:
@@ -307,9 +311,19 @@ class Clustering:
                 logger.debug("cluster: could not say how this node is: %s", error)
         self._write()
 
+    def _own_problems(self) -> tuple[tuple[str, str], ...]:
+        """What the others should know: they show it with this node's name."""
+        lacking = sorted(self._replica.follower.not_adopted.items())
+        found = [(SiteProblem.NOT_ADOPTED_HERE.value, f"{site}: {why[:_SHOWN]}") for site, why in lacking[:_NAMED]]
+        if len(lacking) > _NAMED:
+            found.append((SiteProblem.NOT_ADOPTED_HERE.value, f"and {len(lacking) - _NAMED} more sites"))
+        return tuple(found)
+
     # What is said
 
     def _tell(self, done: int, total: int) -> None:
+        if self._stopping.is_set():
+            raise EngineLost("this node is stopping: the next start goes on from here")
         logger.info("cluster: %d of %d records compared", done, total)
         self._write()
 

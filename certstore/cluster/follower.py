@@ -84,6 +84,8 @@ class Follower:
         self.counts = FollowerCounts()
         self.refused: dict[str, Refused] = {}
         """The records that do not count now, and why, by path."""
+        self.not_adopted: dict[str, str] = {}
+        """By site: why this node does not have what the others have."""
         self.is_incomplete = False
         """Something could not be adopted that may succeed with the next sync."""
 
@@ -281,6 +283,10 @@ class Follower:
         """Remember what was adopted; returns what has changed meanwhile and has to be decided again."""
         again = []
         for answer, (each, before) in zip(answers, adopted, strict=True):
+            if answer.outcome in (Outcome.REFUSED, Outcome.FAILED):
+                self.not_adopted[each.site] = answer.message
+            elif not answer.is_outdated:
+                self.not_adopted.pop(each.site, None)
             if answer.is_outdated:
                 again.append(each)
             elif answer.outcome in (Outcome.DONE, Outcome.NOTED):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from certstore.cluster.clustering import Clustering
+from certstore.cluster.engine import EngineLost
 from certstore.cluster.keys import KeyRing, NodeKeys
 from certstore.cluster.membership import Membership
 from certstore.cluster.replica import Replica
@@ -312,6 +313,33 @@ def test_a_fault_of_this_program_does_not_end_it(
     wait_for(lambda: b.writer.site(SITE).inspect, "the next attempt")
     assert "KeyError" in caplog.text
     assert text not in caplog.text
+
+
+def test_what_one_node_cannot_serve_is_told_to_all(
+    machines: list[Machine], ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    before = a.install(SITE, ca)
+    wait_for(lambda: b.serves(SITE) == before, "in step")
+    monkeypatch.setattr(b.writer._state, "trial", lambda _: "its key is too unusual")
+    fingerprint = a.install(SITE, ca)
+
+    def is_told() -> bool:
+        nodes = a.clustering.standing().nodes
+        return any(node.name == "edge-b" and "too unusual" in words for node in nodes for _, words in node.problems)
+
+    wait_for(is_told, "the other node says why")
+    assert (a.serves(SITE), b.serves(SITE)) == (fingerprint, before)
+
+
+def test_a_long_comparison_ends_with_its_node(cluster: Nodes) -> None:
+    """Ten thousand sites take a while, and a stop does not wait for them."""
+    machine = Machine(cluster, "edge-a", cluster.ring, Clock())
+    machine.clustering._tell(500, 10_000)
+    machine.stop()
+    with pytest.raises(EngineLost, match="stopping"):
+        machine.clustering._tell(1000, 10_000)
 
 
 def test_at_its_end_nobody_is_told_old_facts(cluster: Nodes, tmp_path: Path) -> None:
