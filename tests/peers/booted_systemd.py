@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +55,12 @@ class Machine:
         assert run.returncode == 0, f"{command}: {run.stdout}{run.stderr}"
         return run.stdout
 
+    def has_booted(self) -> bool:
+        inside = ["nsenter", "--target", str(self.pid), "--all", "systemctl", "is-system-running"]
+        state = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
+        assert state not in {"degraded", "maintenance"}, self.run("systemctl", "--failed", "--no-pager")
+        return state == "running"
+
     def journal(self, unit: str) -> str:
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
 
@@ -70,14 +77,18 @@ def booted_systemd(folder: Path, tree: Path = Path("/")) -> Iterator[Machine]:
         ]  # fmt: skip
         log = (folder / "console.log").open("wb")
         with log, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as started:
+            booted: list[int] = []
             try:
                 machine = Machine(root, _systemd_of(started, Path(log.name)))
-                machine.run("systemctl", "is-system-running", "--wait")
+                booted.append(machine.pid)
+                # Asked again and again: `--wait` can miss the moment, and waits on.
+                wait_for(machine.has_booted, "systemd to start all of basic.target", pause=0.1)
                 yield machine
             finally:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    for child in psutil.Process(started.pid).children():
-                        child.kill()  # number 1 inside, and so all of it: nspawn's own end leaves it running
+                # Number 1 of the namespace takes everything in it along; it would outlive nspawn.
+                for pid in booted:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 started.kill()
 
 
