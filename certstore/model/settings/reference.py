@@ -139,7 +139,7 @@ def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
 def _inner(field: FieldInfo) -> tuple[type[BaseModel] | None, Nature]:
     kinds = list(_kinds(field.annotation))
     inner = next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
-    if inner is None:
+    if inner is None or dict in kinds:  # the keys of a mapping to blocks are the user's
         return None, Nature.VALUE
     if tuple in kinds:
         return inner, Nature.ENTRIES
