@@ -27,7 +27,7 @@ from certstore.model.cluster.wire import (
     take_apart,
 )
 
-RING = KeyRing.draw("edge-a")
+RING = replace(KeyRing.draw("edge-a"), cluster="0123456789abcdef")  # paths are in the names of tests
 PATHS = ClusterPaths(RING.cluster)
 EDGE = KeyRingSealer(RING)
 OTHER_EDGE = KeyRingSealer(RING.for_member("edge-b", Role.EDGE, NodeKeys.draw()))
