@@ -31,12 +31,12 @@ def challenge_kinds(
     """`base` is the folder that relative paths of the settings start from. Only the store's writer may use them.
 
     `targets` are what a preflight may connect to, by default what the settings allow. `wait` takes seconds and returns
-    True when the process is to stop. `sharing` gives the tokens of http-01 to the other edges of a cluster.
+    True when the process is to stop. `sharing` gives proofs to the other edges of a cluster.
     """
     targets = targets or probe_targets(settings)
     return ChallengeKinds(
         http01(layout, http_listeners(settings), ports, targets, sharing),
-        tls_alpn01(layout, settings, ports, targets),
+        tls_alpn01(layout, settings, ports, targets, sharing),
         dns01(layout, settings.acme, base, wait, ports.dns),
         dns_persist01(zones_of(settings.acme, ports.dns), wait),
     )

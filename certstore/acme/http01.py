@@ -78,11 +78,11 @@ class _Shown:
 
     def publish(self, proofs: Sequence[Proof]) -> None:
         publish(self.layout, proofs)
-        self.sharing.share({proof.token: proof.key_authorization for proof in proofs})
+        self.sharing.share(proofs)
 
     def withdraw(self, proofs: Iterable[Proof]) -> None:
         gone = list(proofs)
-        self.sharing.recall([proof.token for proof in gone])
+        self.sharing.recall(gone)
         withdraw(self.layout, gone)
 
 

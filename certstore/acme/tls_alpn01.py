@@ -20,6 +20,8 @@ from cryptography import x509
 from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, WayProbe
 from certstore.acme.http01 import listeners_of, no_wildcards
 from certstore.acme.name_probe import ADDRESS_SECONDS, NO_OTHERS, USUAL_PORTS, Ports, probe_each
+from certstore.acme.network import OrderFailed
+from certstore.acme.token_sharing import OneEdge, TokenSharing
 from certstore.files.atomic import replace_file
 from certstore.model.challenge import ACME_IDENTIFIER, ALPN_PROTOCOL, ChallengeType, acme_identifier
 from certstore.model.layout import Layout
@@ -37,12 +39,18 @@ _CONTENT_LIMIT = 4096
 
 
 def tls_alpn01(
-    layout: Layout, settings: Settings, ports: Ports = USUAL_PORTS, targets: ProbeTargets = NO_OTHERS
+    layout: Layout,
+    settings: Settings,
+    ports: Ports = USUAL_PORTS,
+    targets: ProbeTargets = NO_OTHERS,
+    sharing: TokenSharing | None = None,
 ) -> ChallengeKind:
-    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to."""
+    """The kind for this store. Only the store's writer may use it. `targets` are what a preflight may connect to;
+    `sharing` gives proofs to the other edges that have addresses of the same names.
+    """
     has_listener = any(listener.kind is ListenerKind.HTTPS for listener in settings.listeners)
     listeners = listeners_of(settings, ListenerKind.HTTPS)
-    published = PublishedProofs(layout)
+    published = PublishedProofs(layout, sharing or OneEdge())
     unfit = no_wildcards(ChallengeType.TLS_ALPN_01)
 
     def cannot_prove(name: str) -> CannotProve | None:
@@ -69,40 +77,49 @@ _NO_LISTENER = CannotProve(
 class PublishedProofs:
     """The files. Several orders and preflights may use it at once. Methods raise OSError."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, sharing: TokenSharing) -> None:
         self._layout = layout
+        self._sharing = sharing
         self._lock = threading.Lock()
 
-    def publish(self, proofs: Iterable[Proof]) -> None:
+    def publish(self, proofs: Sequence[Proof]) -> None:
+        """Return once every edge shows them. Raises OrderFailed too."""
         with self._lock:
             for proof in proofs:
                 self._write(self._path(proof.name), proof.key_authorization)
+        self._sharing.share(proofs)
 
     def withdraw(self, proofs: Iterable[Proof]) -> None:
         """Another order's proof of the same name stays."""
+        gone = list(proofs)
+        self._sharing.recall(gone)
         with self._lock:
-            for proof in proofs:
+            for proof in gone:
                 path = self._layout.alpn_challenge(proof.name)
                 if path is not None and _read(path) == proof.key_authorization.encode("ascii"):
                     path.unlink(missing_ok=True)
 
     def mark(self, name: str) -> Proof:
         """Publish a preflight's mark; what an order has published stays, and does as well."""
-        mark = _PREFLIGHT_MARK + secrets.token_urlsafe(24)
+        token = secrets.token_urlsafe(24)
+        mark = Proof(name, token, _PREFLIGHT_MARK + token, ChallengeType.TLS_ALPN_01)
         with self._lock:
             path = self._path(name)
             if (content := _read(path)) is not None:
                 return Proof(name, "", content.decode("ascii", "replace"), ChallengeType.TLS_ALPN_01)
-            self._write(path, mark)
-        return Proof(name, "", mark, ChallengeType.TLS_ALPN_01)
+            self._write(path, mark.key_authorization)
+        with contextlib.suppress(OrderFailed):  # an edge without it is what the probe finds
+            self._sharing.share([mark])
+        return mark
 
     def remove_stale(self, thumbprints: Collection[str], needed: Collection[Proof]) -> int:
-        """Remove what a killed process left behind; the folder is ours alone. Returns how many files."""
+        """Remove what a killed process left behind, but not what other edges prove. Returns how many files."""
         kept = {proof.name for proof in needed if proof.type == ChallengeType.TLS_ALPN_01}
         with self._lock:
             if not self._layout.alpn_challenges.is_dir():
                 return 0
-            stale = [path for path in self._layout.alpn_challenges.iterdir() if path.name not in kept]
+            found = [path for path in self._layout.alpn_challenges.iterdir() if path.name not in kept]
+            stale = [path for path in found if _is_ours(_read(path) or b"", thumbprints)]
             for path in stale:
                 path.unlink(missing_ok=True)
         return len(stale)
@@ -124,6 +141,11 @@ def _read(path: Path) -> bytes | None:
             return file.read(_CONTENT_LIMIT)
     except FileNotFoundError:
         return None
+
+
+def _is_ours(content: bytes, thumbprints: Collection[str]) -> bool:
+    text = content.decode("ascii", "replace")
+    return text.startswith(_PREFLIGHT_MARK) or text.partition(".")[2] in thumbprints
 
 
 def self_check(listeners: Sequence[OwnListener], proof: Proof) -> Failure | None:
@@ -178,7 +200,9 @@ def _probing(
         mark = published.mark(name)
         marks.append(mark)
         facts = _probe(mark, address, ports.https, targets, Budget(ADDRESS_SECONDS, budget))
-        if facts.answer is not Answer.WRONG or (now := published.mark(name)) == mark:
+        if facts.answer is not Answer.WRONG:
+            return facts
+        if (now := published.mark(name)).key_authorization == mark.key_authorization:
             return facts
         # An order has published its proof meanwhile.
         return _probe(now, address, ports.https, targets, Budget(ADDRESS_SECONDS, budget))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+from certstore.acme.challenge_kind import Proof
 
 
 class TokenSharing(Protocol):
     """Thread-safe."""
 
-    def share(self, tokens: Mapping[str, str]) -> None:
-        """Return once every edge answers these tokens with their key authorizations. Raises OrderFailed."""
+    def share(self, proofs: Sequence[Proof]) -> None:
+        """Return once every edge shows these proofs. Raises OrderFailed."""
         ...
 
-    def recall(self, tokens: Collection[str]) -> None:
+    def recall(self, proofs: Iterable[Proof]) -> None:
         """Nobody has to know them any longer. Never raises."""
         ...
 
@@ -21,8 +23,8 @@ class TokenSharing(Protocol):
 class OneEdge:
     """There is no other."""
 
-    def share(self, tokens: Mapping[str, str]) -> None:
+    def share(self, proofs: Sequence[Proof]) -> None:
         """Workers read the file with the next request."""
 
-    def recall(self, tokens: Collection[str]) -> None:
+    def recall(self, proofs: Iterable[Proof]) -> None:
         """The file is gone."""

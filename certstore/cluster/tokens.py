@@ -1,5 +1,7 @@
 """Challenge tokens on every node: the CA may ask any of them, and is told to ask once all have the token.
 
+Those of http-01 lie in files under the token, those of tls-alpn-01 under the name.
+
 A token is a sealed record under a lease of its own, so it goes by itself if its node dies. A node has it when it has
 applied the revision that brought it: its workers read the file with the next request. Every node writes what it is
 shown and removes what is gone; the tokens of its own orders are none of its business here.
@@ -11,16 +13,20 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from certstore.acme.challenge_kind import Proof
 from certstore.acme.http01 import publish, withdraw
 from certstore.acme.network import OrderFailed
+from certstore.acme.tls_alpn01 import PublishedProofs
+from certstore.acme.token_sharing import OneEdge
 from certstore.cluster.engine import Batch, Committed, Delete, Engine, EngineFailed, Item, ModifiedAt, Op, Put
 from certstore.cluster.sealing import Sealer
 from certstore.files.atomic import replace_file
+from certstore.model.challenge import ChallengeType
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.wire import RecordClass, Refused
 from certstore.model.layout import Layout
@@ -59,17 +65,18 @@ class ClusterTokens:
         self._lock = threading.Lock()
         self._ours: set[str] = set()
         self._theirs = _remembered(layout)
+        self._over_tls = PublishedProofs(layout, OneEdge())
 
     # Orders of this node
 
-    def share(self, tokens: Mapping[str, str]) -> None:
+    def share(self, proofs: Sequence[Proof]) -> None:
         """Without the engine the order goes on alone: the preflight has asked all addresses of the names. Raises
         OrderFailed where a node that lives does not take them.
         """
-        if not tokens:  # the CA knows all names already
+        if not proofs:  # the CA knows all names already
             return
         try:
-            revision = self._publish(tokens)
+            revision = self._publish({proof.token: proof for proof in proofs})
         except (EngineFailed, Refused) as error:
             logger.warning("cluster: the other nodes don't get the tokens of an order: %s", error)
             return
@@ -80,9 +87,9 @@ class ClusterTokens:
                 raise OrderFailed(Failure(Cause.OWN_LISTENER, detail))
             time.sleep(0.02)
 
-    def recall(self, tokens: Collection[str]) -> None:
+    def recall(self, proofs: Iterable[Proof]) -> None:
         with self._lock:
-            ours = sorted(self._ours.intersection(tokens))
+            ours = sorted(self._ours.intersection(proof.token for proof in proofs))
             self._ours.difference_update(ours)
         with suppress(EngineFailed):  # they go with their lease
             for item in self._engine.get([self._key(token) for token in ours]).items if ours else ():
@@ -95,7 +102,7 @@ class ClusterTokens:
         there = {token: item for item in items if (token := self._token(item.key)) is not None}
         for token, item in there.items():
             self._write(token, item)
-        self._remove(self._theirs - there.keys())
+        self._remove(self._theirs.keys() - there.keys())
 
     def take(self, batch: Batch) -> bool:
         """Whether the batch brought or took tokens."""
@@ -103,21 +110,20 @@ class ClusterTokens:
         for token, item in put:
             self._write(token, item)
         deleted = {token for key in batch.deleted if (token := self._token(key)) is not None}
-        self._remove(deleted & self._theirs)
+        self._remove(deleted & self._theirs.keys())
         return bool(put or deleted)
 
     # Inside
 
-    def _publish(self, tokens: Mapping[str, str]) -> int:
+    def _publish(self, tokens: Mapping[str, Proof]) -> int:
         """The revision with which they are in the engine."""
         with self._lock:
             self._ours.update(tokens)
         lease = self._engine.grant(LIFETIME)
         there = {item.key: item.modified for item in self._engine.get([self._key(token) for token in tokens]).items}
         ops: list[Op] = []
-        for token, authorization in tokens.items():
-            plaintext = json.dumps({"authorization": authorization}).encode()
-            value = self._sealer.seal(self._key(token), 1, RecordClass.SITES, plaintext)
+        for token, proof in tokens.items():
+            value = self._sealer.seal(self._key(token), 1, RecordClass.SITES, json.dumps(_facts(proof)).encode())
             ops.append(Put(self._key(token), value, lease))
         compares = [ModifiedAt(op.key, there.get(op.key, 0)) for op in ops]
         outcome = self._engine.commit(compares, ops)
@@ -136,11 +142,12 @@ class ClusterTokens:
                 return
         try:
             opened = self._sealer.open(item.key, item.value)
-            authorization = json.loads(opened.plaintext)["authorization"]
-            if not isinstance(authorization, str) or not authorization.isascii() or len(authorization) > _LIMIT:
-                raise ValueError("not a key authorization")
-            self._remember({*self._theirs, token})  # first: what is written has to go some day
-            publish(self._layout, [Proof("", token, authorization)])
+            proof = _proof(token, json.loads(opened.plaintext))
+            self._remember({**self._theirs, token: proof})  # first: what is written has to go some day
+            if proof.type == ChallengeType.TLS_ALPN_01:
+                self._over_tls.publish([proof])
+            else:
+                publish(self._layout, [proof])
         except Refused as error:
             logger.warning("cluster: a token does not count: %s", error)
         except (KeyError, TypeError, ValueError):
@@ -149,19 +156,24 @@ class ClusterTokens:
             logger.error("cluster: a token could not be written: %s", error.strerror)
 
     def _remove(self, tokens: Collection[str]) -> None:
-        for token in tokens:
+        for token in tokens & self._theirs.keys():
+            proof = self._theirs[token]
             with suppress(OSError):
-                withdraw(self._layout, [Proof("", token, "")])
+                if proof.type == ChallengeType.TLS_ALPN_01:
+                    self._over_tls.withdraw([proof])
+                else:
+                    withdraw(self._layout, [proof])
         with suppress(OSError):
-            self._remember(self._theirs.difference(tokens))
+            self._remember({token: proof for token, proof in self._theirs.items() if token not in tokens})
 
-    def _remember(self, tokens: set[str]) -> None:
+    def _remember(self, tokens: Mapping[str, Proof]) -> None:
         """Beyond the end of this process, which may come before they are taken back. Raises OSError."""
         if tokens != self._theirs:
-            path, content = self._layout.cluster_tokens, json.dumps(sorted(tokens)).encode()
+            path = self._layout.cluster_tokens
+            content = json.dumps({token: _facts(proof) for token, proof in sorted(tokens.items())}).encode()
             path.parent.mkdir(0o700, exist_ok=True)
             replace_file(path, content, 0o600, self._layout.temporary, is_durable=False)
-            self._theirs = tokens
+            self._theirs = dict(tokens)
 
     def _key(self, token: str) -> str:
         return self._paths.of(Shelf.TOKEN, token)
@@ -171,9 +183,22 @@ class ClusterTokens:
         return where.name if where is not None and where.shelf is Shelf.TOKEN else None
 
 
-def _remembered(layout: Layout) -> set[str]:
+def _facts(proof: Proof) -> dict[str, str]:
+    return {"type": proof.type, "name": proof.name, "authorization": proof.key_authorization}
+
+
+def _proof(token: str, facts: Any) -> Proof:
+    """Raises KeyError, TypeError, ValueError."""
+    kind, name, authorization = facts["type"], facts["name"], facts["authorization"]
+    if kind not in (ChallengeType.HTTP_01, ChallengeType.TLS_ALPN_01) or not isinstance(name, str):
+        raise ValueError("not a proof that an edge shows")
+    if not isinstance(authorization, str) or not authorization.isascii() or len(authorization) > _LIMIT:
+        raise ValueError("not a key authorization")
+    return Proof(name, token, authorization, kind)
+
+
+def _remembered(layout: Layout) -> dict[str, Proof]:
     try:
-        tokens = json.loads(layout.cluster_tokens.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return set()
-    return {token for token in tokens if isinstance(token, str)} if isinstance(tokens, list) else set()
+        return {token: _proof(token, facts) for token, facts in json.loads(layout.cluster_tokens.read_bytes()).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}

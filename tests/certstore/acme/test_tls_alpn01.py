@@ -17,6 +17,7 @@ from certstore.acme.challenge_kind import ChallengeKind, ProbeContext, Proof, Pu
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.name_probe import Ports
 from certstore.acme.tls_alpn01 import PublishedProofs, self_check, tls_alpn01
+from certstore.acme.token_sharing import OneEdge
 from certstore.model.layout import Layout
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import Answer
@@ -217,11 +218,12 @@ def test_closed_silent_and_forbidden_addresses_have_their_own_answers(layout: La
 
 
 def test_files_that_a_killed_process_left_are_removed_but_needed_ones_stay(layout: Layout) -> None:
-    published = PublishedProofs(layout)
+    published = PublishedProofs(layout, OneEdge())
     needed = Proof("needed.test", "n" * 43, f"{'n' * 43}.{'k' * 43}", "tls-alpn-01")
     by_http = Proof("http.test", "h" * 43, f"{'h' * 43}.{'k' * 43}")
     published.publish([PROOF, needed])
     published.mark("marked.test")
-    published.publish([Proof("http.test", "t" * 43, "x.y", "tls-alpn-01")])
-    assert published.remove_stale([], [needed, by_http]) == 3
-    assert files(layout) == ["needed.test"]
+    published.publish([Proof("http.test", "t" * 43, f"{'t' * 43}.{'k' * 43}", "tls-alpn-01")])
+    published.publish([Proof("theirs.test", "o" * 43, f"{'o' * 43}.{'a' * 43}", "tls-alpn-01")])
+    assert published.remove_stale(["k" * 43], [needed, by_http]) == 3
+    assert files(layout) == ["needed.test", "theirs.test"], "of another edge, with another account"

@@ -1,6 +1,6 @@
 """The other edges have a token before the CA is told, and are told when nobody needs it any longer."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,15 +25,15 @@ class Others:
         self.known: dict[str, str] = {}
         self.seen: list[bool] = []
 
-    def share(self, tokens: Mapping[str, str]) -> None:
-        self.seen += [(self.layout.challenges / token).exists() for token in tokens]
+    def share(self, proofs: Sequence[Proof]) -> None:
+        self.seen += [(self.layout.challenges / proof.token).exists() for proof in proofs]
         if self.are_deaf:
             raise OrderFailed(Failure(Cause.OWN_LISTENER, "edge-b is deaf"))
-        self.known.update(tokens)
+        self.known.update({proof.token: proof.key_authorization for proof in proofs})
 
-    def recall(self, tokens: Collection[str]) -> None:
-        for token in tokens:
-            self.known.pop(token, None)
+    def recall(self, proofs: Iterable[Proof]) -> None:
+        for proof in proofs:
+            self.known.pop(proof.token, None)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,18 +10,22 @@ import pytest
 from certstore.acme.challenge_kind import Proof, Publishing
 from certstore.acme.http01 import http01
 from certstore.acme.network import OrderFailed
+from certstore.acme.tls_alpn01 import tls_alpn01
 from certstore.cluster.engine import ModifiedAt, Put
 from certstore.cluster.keys import KeyRing, NodeKeys
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.tokens import ClusterTokens
+from certstore.model.challenge import ChallengeType
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Role
 from certstore.model.cluster.wire import RecordClass
 from certstore.model.layout import Layout
+from certstore.model.settings.models import Settings
 from tests.certstore.cluster.memory_engine import MemoryEngine, MemoryStore
 from tests.deadlines import wait_for
 
 TOKEN, AUTHORIZATION = "t" * 43, "t" * 43 + "." + "p" * 43
+PROOF = Proof("a.test", TOKEN, AUTHORIZATION)
 PUBLISHING = Publishing(lambda seconds: False)
 OTHER = "u" * 43
 RING = KeyRing.draw("edge-a")
@@ -32,7 +37,7 @@ class Edge:
 
     def __init__(self, store: MemoryStore, folder: Path, ring: KeyRing) -> None:
         self.layout = Layout(folder)
-        for each in (self.layout.challenges, self.layout.temporary):
+        for each in (self.layout.challenges, self.layout.alpn_challenges, self.layout.temporary):
             each.mkdir(parents=True)
         self.engine, self.applied = MemoryEngine(store), 0
         self.others: list[Edge] = []
@@ -88,12 +93,44 @@ def following(edges: list[Edge]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("following")
+def test_a_name_is_proven_over_tls_by_every_node(edges: list[Edge]) -> None:
+    one, front = edges
+    kind = tls_alpn01(one.layout, Settings(), sharing=one.tokens)
+    proof = replace(PROOF, type=ChallengeType.TLS_ALPN_01)
+
+    def shown() -> list[str | None]:
+        paths = [edge.layout.alpn_challenge("a.test") for edge in (one, front)]
+        return [path.read_text() if path is not None and path.exists() else None for path in paths]
+
+    kind.publish([proof], PUBLISHING)
+    assert shown() == [AUTHORIZATION, AUTHORIZATION]
+    assert front.shown() is None, "not over http"
+    kind.withdraw([proof])
+    wait_for(lambda: shown() == [None, None], "it is gone everywhere")
+
+
+def test_a_proof_over_tls_is_taken_back_by_the_next_process(edges: list[Edge]) -> None:
+    one, front = edges
+    one.others = []
+    proof = replace(PROOF, type=ChallengeType.TLS_ALPN_01)
+    one.tokens.share([proof])
+    front.follow()
+    path = front.layout.alpn_challenge("a.test")
+    assert path is not None
+    assert path.read_text() == AUTHORIZATION
+    one.tokens.recall([proof])
+    front.start()
+    front.tokens.read([])
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("following")
 def test_the_order_goes_on_once_every_node_has_the_token(edges: list[Edge]) -> None:
     one, front = edges
     kind = http01(one.layout, (), sharing=one.tokens)
-    kind.publish([Proof("a.test", TOKEN, AUTHORIZATION)], PUBLISHING)
+    kind.publish([PROOF], PUBLISHING)
     assert (one.shown(), front.shown()) == (AUTHORIZATION, AUTHORIZATION)
-    kind.withdraw([Proof("a.test", TOKEN, AUTHORIZATION)])
+    kind.withdraw([PROOF])
     assert one.shown() is None
     wait_for(lambda: front.shown() is None, "it is gone everywhere")
 
@@ -101,16 +138,16 @@ def test_the_order_goes_on_once_every_node_has_the_token(edges: list[Edge]) -> N
 def test_a_node_that_does_not_take_it_stops_the_order(edges: list[Edge]) -> None:
     one, _ = edges
     with pytest.raises(OrderFailed, match="edge-b did not take"):
-        http01(one.layout, (), sharing=one.tokens).publish([Proof("a.test", TOKEN, AUTHORIZATION)], PUBLISHING)
+        http01(one.layout, (), sharing=one.tokens).publish([PROOF], PUBLISHING)
 
 
 def test_without_the_engine_the_order_goes_on_alone(edges: list[Edge]) -> None:
     one, _ = edges
     one.engine.faults.is_cut = True
     kind = http01(one.layout, (), sharing=one.tokens)
-    kind.publish([Proof("a.test", TOKEN, AUTHORIZATION)], PUBLISHING)
+    kind.publish([PROOF], PUBLISHING)
     assert one.shown() == AUTHORIZATION
-    kind.withdraw([Proof("a.test", TOKEN, AUTHORIZATION)])
+    kind.withdraw([PROOF])
     assert one.shown() is None
 
 
@@ -119,10 +156,10 @@ def test_without_the_engine_the_order_goes_on_alone(edges: list[Edge]) -> None:
 def test_a_lost_answer_changes_nothing(fault: str, edges: list[Edge], store: MemoryStore) -> None:
     one, front = edges
     setattr(one.engine.faults, fault, 1)
-    one.tokens.share({TOKEN: AUTHORIZATION})
+    one.tokens.share([PROOF])
     store.deliver_late()
     assert front.shown() == AUTHORIZATION
-    one.tokens.recall([TOKEN])
+    one.tokens.recall([PROOF])
     wait_for(lambda: front.shown() is None, "it is gone")
 
 
@@ -132,7 +169,7 @@ def test_a_token_goes_with_its_lease(edges: list[Edge], store: MemoryStore) -> N
     now = 0.0
     store.clock = lambda: now
     one.others = []
-    one.tokens.share({TOKEN: AUTHORIZATION})
+    one.tokens.share([PROOF])
     front.follow()
     assert front.shown() == AUTHORIZATION
     now = 3601.0
@@ -144,11 +181,11 @@ def test_a_token_goes_with_its_lease(edges: list[Edge], store: MemoryStore) -> N
 def test_a_node_that_was_away_reads_all_and_forgets_what_is_gone(edges: list[Edge]) -> None:
     one, front = edges
     one.others = []
-    one.tokens.share({TOKEN: AUTHORIZATION})
+    one.tokens.share([PROOF])
     front.tokens.read(front.engine.read(PATHS.shelf(Shelf.TOKEN)).items)
     assert front.shown() == AUTHORIZATION
     (front.layout.challenges / OTHER).write_text("of certbot on this machine")
-    one.tokens.recall([TOKEN])
+    one.tokens.recall([PROOF])
     front.tokens.read(front.engine.read(PATHS.shelf(Shelf.TOKEN)).items)
     assert front.shown() is None
     assert front.shown(OTHER) is not None, "what others put there stays"
@@ -180,13 +217,13 @@ def test_nobody_plants_a_token(value: bytes, edges: list[Edge]) -> None:
 
 def test_a_front_shares_nothing(edges: list[Edge]) -> None:
     _, front = edges
-    front.tokens.share({TOKEN: AUTHORIZATION})
+    front.tokens.share([PROOF])
     edges[0].follow()
     assert edges[0].shown() is None
 
 
 def test_an_order_whose_names_are_all_valid_already_has_no_tokens(edges: list[Edge]) -> None:
-    edges[0].tokens.share({})
+    edges[0].tokens.share([])
     edges[0].tokens.recall([])
     assert edges[0].engine.read(PATHS.prefix).items == ()
 
@@ -195,7 +232,7 @@ def test_an_order_whose_names_are_all_valid_already_has_no_tokens(edges: list[Ed
 def test_what_was_recalled_while_a_node_was_stopped_is_gone_after_its_start(edges: list[Edge]) -> None:
     one, front = edges
     (front.layout.challenges / OTHER).write_text("of another ACME client")
-    one.tokens.share({TOKEN: AUTHORIZATION})
+    one.tokens.share([PROOF])
     assert front.shown() == AUTHORIZATION
     front.start()
     front.tokens.read(())
