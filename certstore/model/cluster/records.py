@@ -323,7 +323,13 @@ class Live(json_facts.Kept):
 
     @classmethod
     def decode(cls, plaintext: bytes) -> Self:
-        return _decoded(plaintext, cls.from_json)
+        return _decoded(plaintext, cls._of_facts)
+
+    @classmethod
+    def _of_facts(cls, facts: Mapping[str, Any]) -> Self:
+        live = cls.from_json(facts)
+        _need(live.clock.tzinfo is not None, "a time zone")  # else no comparison with our clock is possible
+        return live
 
 
 @dataclass(frozen=True, slots=True)

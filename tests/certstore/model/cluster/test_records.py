@@ -211,6 +211,13 @@ def test_a_member_that_can_not_be_one_is_refused(record: Member) -> None:
     assert refusal_of(lambda each: Member.decode("edge-b", each), record.encode()) is Refusal.MALFORMED
 
 
+def test_a_node_whose_clock_has_no_zone_is_refused() -> None:
+    """Comparing it with ours would fail wherever nodes are listed."""
+    facts = json.loads(LIVE.encode()) | {"clock": "2026-11-30T20:00:00"}
+    with pytest.raises(Refused):
+        Live.decode(json.dumps(facts).encode())
+
+
 def test_neither_keys_nor_certificates_are_shown() -> None:
     assert "PRIVATE" not in repr(WITH_RSA)
     assert "BEGIN" not in repr(WITH_RSA)
