@@ -131,6 +131,11 @@ class Clustering:
         is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
         return is_known and not self._arrived and not self._replica.follower.is_incomplete
 
+    @property
+    def may_publish(self) -> bool:
+        """Whether what this node does can reach the others."""
+        return not self._nodes.has_left(self._node) and not self._announcer.is_cloned
+
     def stop(self) -> None:
         """What was not published is found by the next start."""
         self._stopping.set()

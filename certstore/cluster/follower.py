@@ -192,7 +192,9 @@ class Follower:
                 site = self._local.site(each.site)
                 digest = self._local.head_digest(each.site)
                 if site is not None and site.removal is not None:
-                    self._agree(each)
+                    known = self._agreed.get(each.path)
+                    if known is None or each.generation >= known.generation:  # a floor never falls
+                        self._agree(each)
                     continue
                 choice = self._choose(each, digest, lambda: self._decide_head(each, site))  # noqa: B023
                 if choice is _Choice.ADOPT:

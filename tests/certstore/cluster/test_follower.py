@@ -88,6 +88,29 @@ def test_an_old_record_does_not_come_back(nodes: Nodes, ca: CertificateAuthority
     assert any(node.replica.follower.counts.went_back for node in nodes.values())
 
 
+def test_an_old_certificate_of_a_removed_site_does_not_lower_what_is_known(
+    nodes: Nodes, ca: CertificateAuthority
+) -> None:
+    """Else a site that is added again could be given the certificate that it had when it was removed."""
+    key, old = nodes.paths.head(SITE), []
+    for _ in range(3):
+        old.append(nodes.store.items[key].value)
+        nodes["edge-a"].install(SITE, ca.issue(SITE))
+        nodes.settle()
+    nodes["edge-a"].writer.remove_site(SITE)
+    nodes.settle()
+    floors = nodes["edge-b"].floors()
+    nodes["edge-a"].engine.commit([ModifiedAt(key, 0)], [Put(key, old[0])])
+    nodes.settle()
+    assert nodes["edge-b"].floors() == floors
+    nodes["edge-a"].add(SITE)
+    nodes.settle()
+    write(nodes, key, old[1])
+    nodes.settle()
+    for node in nodes.values():
+        assert node.served()[SITE][0] is None, "the old one is not live again"
+
+
 def test_a_record_of_a_newer_release_is_skipped_and_not_lost(nodes: Nodes) -> None:
     key = nodes.paths.site(SITE)
     sealer = KeyRingSealer(nodes.ring)
