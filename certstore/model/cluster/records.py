@@ -375,7 +375,8 @@ def _settings_facts(settings: SiteSettings | None) -> dict[str, Any] | None:
 
 
 def _encode(facts: Mapping[str, Any]) -> bytes:
-    return json.dumps({"schema": SCHEMA, **facts}, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps({"schema": SCHEMA, **facts}, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace")  # a path in `source` may hold what is no character
 
 
 def _decoded[T](plaintext: bytes, read: Callable[[Mapping[str, Any]], T]) -> T:

@@ -277,3 +277,9 @@ def test_the_digest_of_all_heads_knows_sites_and_versions_but_no_order() -> None
 )
 def test_the_number_of_declarations_is_0_where_it_is_none(value: bytes | None, number: int) -> None:
     assert decode_seq(value) == number
+
+
+def test_a_folder_whose_name_is_no_text_does_not_keep_a_version_from_the_others() -> None:
+    """Names of files that are not UTF-8 come as lone surrogates (PEP 383)."""
+    record = head_record(source="/var/drop/caf\udce9")
+    assert HeadRecord.decode(SITE, record.encode()).source == "/var/drop/caf?"
