@@ -303,7 +303,7 @@ class Clustering:
         heads, sites = self._replica.heads()
         live = Live(
             instance=self._announcer.instance,
-            applied=self._applied,
+            applied=self._applied if self.tokens is None else self.tokens.applied(self._applied),
             heads=heads,
             sites=sites,
             release=_release(),

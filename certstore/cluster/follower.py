@@ -163,7 +163,7 @@ class Follower:
             try:
                 answers = self._writer.adopt_declarations([adoption for adoption, _, _ in plan])
             except OSError as error:
-                self._cannot_write(error)
+                self._cannot_write(error, [each.site for _, each, _ in plan])
                 return
             found = self._note(answers, [(each, digest) for _, each, digest in plan])
             if not found:
@@ -205,7 +205,7 @@ class Follower:
             try:
                 answers = self._writer.adopt_heads([adoption for adoption, _, _ in plan])
             except OSError as error:
-                self._cannot_write(error)
+                self._cannot_write(error, [each.site for _, each, _ in plan])
                 return
             found = self._note(answers, [(each, digest) for _, each, digest in plan])
             if not found:
@@ -237,11 +237,12 @@ class Follower:
         try:
             verdict = decide()
         except OSError as error:
-            self._cannot_write(error)
+            self._cannot_write(error, [each.site])
             return _Choice.NOTHING
         self._tell_conflict(each, verdict)
         if verdict.winner is Winner.OURS:
             self._agree(each)
+            self.not_adopted.pop(each.site, None)
             return _Choice.OURS
         return _Choice.ADOPT
 
@@ -308,8 +309,9 @@ class Follower:
                 self._agreed.forget_content(path.removeprefix(self._paths.prefix))
         self._agreed.raise_seq(max(numbers.values(), default=0))
 
-    def _cannot_write(self, error: OSError) -> None:
+    def _cannot_write(self, error: OSError, sites: Iterable[str] = ()) -> None:
         logger.error("changes of other nodes can't be made here now: %s", error.strerror)
+        self.not_adopted |= dict.fromkeys(sites, f"{error.strerror or error}; it is tried again soon")
         self.is_incomplete = True
 
 

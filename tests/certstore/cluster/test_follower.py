@@ -162,10 +162,12 @@ def test_a_full_disk_here_is_tried_again(
         patched.setattr(JournalWriter, "publish", full)
         b.step()
         seen = [b.replica.follower.is_incomplete]
+        assert "No space left" in b.replica.follower.not_adopted[SITE], "the other nodes are told"
     assert b.served()[SITE] == before[SITE]
     nodes.settle()
     seen.append(b.replica.follower.is_incomplete)
     assert seen == [True, False]
+    assert b.replica.follower.not_adopted == {}
     assert b.served() == a.served()
 
 
