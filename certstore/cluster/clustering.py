@@ -20,15 +20,7 @@ from importlib import metadata
 from typing import Protocol
 
 from certstore.cluster.duty import ClusterDuty
-from certstore.cluster.engine import (
-    Batch,
-    Engine,
-    EngineFailed,
-    EngineFull,
-    EngineLost,
-    EngineRefused,
-    Following,
-)
+from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.presence import Announcer
