@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from certstore.cluster.agreed import AgreedState, Agreement
 from certstore.cluster.engine import (
+    GET_AT_ONCE,
     MOST_BYTES,
-    MOST_OPS,
     Committed,
     Compare,
     Delete,
@@ -224,8 +224,8 @@ class Publisher:
         return False
 
     def _read(self, keys: Sequence[str]) -> Iterator[Item]:
-        for start in range(0, len(keys), MOST_OPS):
-            yield from self._engine.get(keys[start : start + MOST_OPS]).items
+        for start in range(0, len(keys), GET_AT_ONCE):
+            yield from self._engine.get(keys[start : start + GET_AT_ONCE]).items
 
     def _transaction(self, group: Sequence[_Draft]) -> _Transaction:
         transaction, is_counting = _Transaction(), any(self._has_new_names(draft) for draft in group)

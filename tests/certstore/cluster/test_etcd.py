@@ -63,7 +63,10 @@ class TestThreeMembers(OnEtcd):
         written(engine, Put(plain, b"y"))
         assert {item.key for item in engine.read(prefix).items} == {odd, plain}
         with engine.follow(prefix, before) as feed:
-            assert [item.key for batch in collected(feed, lambda found: len(found) == 2) for item in batch.put] == [odd, plain]
+            assert [item.key for batch in collected(feed, lambda found: len(found) == 2) for item in batch.put] == [
+                odd,
+                plain,
+            ]
         written(engine, Delete(odd))
         assert [item.key for item in engine.read(prefix).items] == [plain]
 

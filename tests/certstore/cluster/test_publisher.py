@@ -136,6 +136,33 @@ def test_an_engine_that_is_away_keeps_the_change_for_later(nodes: Nodes) -> None
     assert nodes.paths.site(SITE) in nodes.store.items
 
 
+def test_a_node_that_is_cut_off_looks_only_at_what_it_has_to_publish(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says every few seconds how many that are."""
+    a = nodes["edge-a"]
+    a.add(OTHER)
+    nodes.settle()
+    a.attach()
+    a.engine.faults.is_cut = True
+    a.add(SITE)
+    asked, own = list[str](), a.replica._publisher.is_dirty
+
+    def is_dirty(site: str) -> bool:
+        asked.append(site)
+        return own(site)
+
+    monkeypatch.setattr(a.replica._publisher, "is_dirty", is_dirty)
+    assert a.replica.unpublished() == [SITE]
+    assert len(asked) > 1, "after a comparison it is not known which"
+    asked.clear()
+    assert a.replica.unpublished() == [SITE]
+    assert asked == [SITE]
+    a.engine.faults.is_cut = False
+    a.replica.publish()
+    assert nodes.paths.site(SITE) in nodes.store.items
+
+
 def test_nobody_else_can_have_what_is_only_known_here(nodes: Nodes, ca: CertificateAuthority) -> None:
     """Only sites, versions, their count and what the cluster is; keys and addresses are in no value as they are."""
     a = nodes["edge-a"]
