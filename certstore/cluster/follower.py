@@ -177,13 +177,18 @@ class Follower:
             known = self._agreed.get(each.path)
             if known is None and self._local.archived(each.site, each.record.digest) is None:
                 wanted.append(HeadAdoption(each.record.version, each.record.by, None, each.record.files, is_live=False))
-            if known is None or each.generation >= known.generation:
-                self._agree(each)
+        failed = set()
         if wanted:
             try:
-                self._writer.adopt_heads(wanted)
+                failed = {each.site for each in self._writer.adopt_heads(wanted) if each.outcome is Outcome.FAILED}
             except OSError as error:
                 self._cannot_write(error)
+                return
+        self.is_incomplete |= bool(failed)
+        for each in found:
+            known = self._agreed.get(each.path)
+            if each.site not in failed and (known is None or each.generation >= known.generation):
+                self._agree(each)
 
     def _take_heads(self, found: Sequence[_Found[HeadRecord]]) -> None:
         for _ in range(_ROUNDS):

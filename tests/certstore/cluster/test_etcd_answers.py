@@ -70,7 +70,7 @@ def test_a_number_that_is_none_is_no_answer(number: object) -> None:
 
 
 def test_a_key_that_is_no_text_is_an_item_like_others() -> None:
-    """Whoever shares the engine may have written it; it stands for nothing of ours, and can be asked for and deleted."""
+    """Whoever shares the engine may have written it; it stands for nothing of ours, and can be asked for."""
     raw = b"/certedge/0123456789abcdef/d/site/\xff"
     item = item_of({"key": base64.b64encode(raw).decode(), "mod_revision": "7"})
     assert key_bytes(item.key) == raw

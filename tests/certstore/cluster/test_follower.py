@@ -171,6 +171,25 @@ def test_a_full_disk_here_is_tried_again(
     assert b.served() == a.served()
 
 
+def test_a_full_disk_does_not_cost_a_new_node_the_version_to_go_back_to(
+    nodes: Nodes, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    nodes["edge-a"].install(SITE, ca.issue(SITE))
+    nodes.settle()
+    joiner = nodes.join("edge-c")
+    with monkeypatch.context() as patched:
+        patched.setattr("certstore.store.adoption.stage_version", full)
+        joiner.attach()
+        assert joiner.replica.follower.is_incomplete
+    nodes.settle()
+    assert joiner.served() == nodes["edge-a"].served()
+    assert len(joiner.writer.versions(SITE)) == 2
+    assert joiner.writer.predecessor(SITE)
+
+
 def test_what_a_node_made_do_with_does_not_replace_what_the_others_have(nodes: Nodes, ca: CertificateAuthority) -> None:
     """Its live version was lost, and its start went back to an older one: it gets the right one again."""
     for _ in range(2):
