@@ -20,16 +20,7 @@ from importlib import metadata
 from typing import Protocol
 
 from certstore.cluster.duty import ClusterDuty
-from certstore.cluster.engine import (
-    Batch,
-    Engine,
-    EngineFailed,
-    EngineFull,
-    EngineLost,
-    EngineRefused,
-    Following,
-    HistoryLost,
-)
+from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.presence import Announcer
@@ -52,6 +43,9 @@ COMPARED_EVERY = timedelta(minutes=10)
 """Everything is compared this often, whatever the feed has shown."""
 _RETRY_INCOMPLETE = timedelta(seconds=30)
 _PAUSE = 1.0
+_FEED_PAUSE = 0.05
+_MOST_ARRIVED = 64
+"""Batches in memory, of up to a megabyte each, while the other thread is busy with what came before."""
 _NAMED, _SHOWN = 10, 300
 """Sites with a problem that the other nodes are told, and characters of each."""
 WRITTEN_EVERY = timedelta(seconds=2)
@@ -98,7 +92,8 @@ class Clustering:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
         self._arrived: deque[tuple[Batch, float]] = deque()
-        self._broken: HistoryLost | EngineFailed | None = None
+        self._broken: Exception | None = None
+        self._is_leaving_feed = threading.Event()
         self._applied = 0
         self._missing: tuple[str, ...] = ()
         self._problems: dict[ClusterProblem, str] = {}
@@ -127,6 +122,11 @@ class Clustering:
         """Whether the store has all that the engine has shown so far."""
         is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
         return is_known and not self._arrived and not self._replica.follower.is_incomplete
+
+    @property
+    def may_publish(self) -> bool:
+        """Whether what this node does can reach the others."""
+        return not self._nodes.has_left(self._node) and not self._announcer.is_cloned
 
     def stop(self) -> None:
         """What was not published is found by the next start."""
@@ -162,9 +162,7 @@ class Clustering:
                 logger.debug("cluster: %s", error)
                 self._rest(_PAUSE)
             except Exception as error:  # noqa: BLE001
-                # Serving and taking drops does not depend on this thread. The exception's text could quote a record.
-                where = "".join(traceback.format_tb(error.__traceback__))
-                logger.error("cluster: a fault of this program (%s); trying again\n%s", type(error).__name__, where)
+                _log_fault(error)
                 self._rest(10 * _PAUSE)
 
     def _sync(self) -> Synced:
@@ -226,6 +224,7 @@ class Clustering:
         until = time.monotonic() + COMPARED_EVERY.total_seconds()
         self._arrived.clear()
         self._broken = None
+        self._is_leaving_feed.clear()
         with self._session.follow(self._paths.prefix, synced.revision) as feed:
             waiting = threading.Thread(target=self._wait_for, args=(feed,), name="cluster-feed", daemon=True)
             waiting.start()
@@ -242,17 +241,20 @@ class Clustering:
                     if not self._arrived:
                         self._replica.wait(_PAUSE)
             finally:
+                self._is_leaving_feed.set()
                 feed.close()
                 waiting.join()
 
     def _wait_for(self, feed: Following) -> None:
-        """On its own thread: what arrives wakes the other one."""
+        """On its own thread: what arrives wakes the other one. Whatever ends it, the other one has to know."""
         try:
             while True:
+                if len(self._arrived) >= _MOST_ARRIVED and not self._is_leaving_feed.wait(_FEED_PAUSE):
+                    continue  # the engine keeps the rest until the other thread has made room
                 if (batch := feed.next(_PAUSE)) is not None:
                     self._arrived.append((batch, time.monotonic()))
                     self._replica.wake()
-        except (HistoryLost, EngineFailed) as error:
+        except Exception as error:  # noqa: BLE001
             self._broken = error
             self._replica.wake()
 
@@ -293,7 +295,7 @@ class Clustering:
         heads, sites = self._replica.heads()
         live = Live(
             instance=self._announcer.instance,
-            applied=self._applied,
+            applied=self._applied if self.tokens is None else self.tokens.applied(self._applied),
             heads=heads,
             sites=sites,
             release=_release(),
@@ -333,7 +335,10 @@ class Clustering:
         self._problems[problem] = message
 
     def _rest(self, seconds: float) -> None:
-        self._write()
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001  it would end the thread
+            _log_fault(error)
         self._stopping.wait(seconds)
 
     def standing(self) -> ClusterStanding:
@@ -392,6 +397,12 @@ class Clustering:
             replace_file(layout.cluster_standing, content, 0o600, layout.temporary, is_durable=False)
         except OSError as error:
             logger.debug("cluster: %s: %s", layout.cluster_standing, error.strerror)
+
+
+def _log_fault(error: Exception) -> None:
+    """Serving and taking drops goes on. The exception's text could quote a record, so it is not logged."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("cluster: a fault of this program (%s); trying again\n%s", type(error).__name__, where)
 
 
 def _has_certificates(writer: StoreWriter) -> bool:

@@ -70,6 +70,8 @@ class ClusterDuty:
 
     `could_order` is False for a front, for a node that keeps only some sites, and for one that answers no challenges.
     `is_current` says whether the store has everything that the engine has: else it could renew what is renewed.
+    `may_publish` is False for a node that was taken out, or whose name another machine has: what it renewed would reach
+    nobody.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class ClusterDuty:
         *,
         could_order: bool = True,
         is_current: Callable[[], bool] = lambda: True,
+        may_publish: Callable[[], bool] = lambda: True,
         settle_seconds: float = SETTLE_SECONDS,
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
@@ -91,6 +94,7 @@ class ClusterDuty:
         self._caretaker, self._acme = paths.caretaker, paths.of(Shelf.ACME)
         self._node, self._ours = node, ours
         self._could_order, self._is_current, self._settle_seconds = could_order, is_current, settle_seconds
+        self._may_publish = may_publish
         self._leased = (0, 0.0)
         """The latest lease, and since when it is this one."""
         self._agreed = _AgreedFacts(layout)
@@ -154,7 +158,7 @@ class ClusterDuty:
         found = self._session.get([self._caretaker, self._acme]).by_key()
         there = found.get(self._caretaker)
         self.holder = there.value.decode("ascii", "replace")[:63] if there is not None else ""
-        may_have = self._could_order and self._agrees(found.get(self._acme))
+        may_have = self._could_order and self._may_publish() and self._agrees(found.get(self._acme))
         if there is not None and there.lease == lease:
             self._take(_Held(lease, there.created))
             if not may_have:
@@ -179,8 +183,9 @@ class ClusterDuty:
         self._held = None
 
     def _give_back(self, there: Item) -> None:
-        """Somebody else, whose settings agree, can have it at once."""
-        self._lose("its settings differ from those that the cluster agreed on")
+        """Somebody else, who may have it, can have it at once."""
+        differ = "its settings differ from those that the cluster agreed on"
+        self._lose(differ if self._may_publish() else "what it renews would reach no other node")
         self._session.commit([ModifiedAt(self._caretaker, there.modified)], [Delete(self._caretaker)])
 
     # What is agreed on

@@ -16,6 +16,8 @@ from typing import Protocol, Self
 
 MOST_OPS = 128
 """In one commit, and as many compares: etcd's own limit (`--max-txn-ops`)."""
+GET_AT_ONCE = 64
+"""Keys in one `get` of records: even if each has the longest value, the answer stays below what a gateway may send."""
 MOST_BYTES = 1_000_000
 """Keys and values of one commit. etcd accepts 1.5 MiB with its own framing (`--max-request-bytes`)."""
 

@@ -32,7 +32,7 @@ from certstore.cluster.engine import (
     WentBack,
     check_commit,
 )
-from certstore.cluster.etcd_answers import item_of, objects, revision_of, whole
+from certstore.cluster.etcd_answers import item_of, key_bytes, objects, revision_of, whole
 from certstore.cluster.etcd_feed import EtcdFollowing
 from certstore.cluster.etcd_gateway import AnswerTooLong, Gateway, Login, Unanswered
 
@@ -69,7 +69,7 @@ class EtcdMember:
     def get(self, keys: Sequence[str]) -> Reading:
         if not 0 < len(keys) <= MOST_OPS:
             raise ValueError(f"{len(keys)} keys in one request: from 1 to {MOST_OPS} are possible")
-        ranges = [{"request_range": {"key": _coded(key.encode())}} for key in keys]
+        ranges = [{"request_range": {"key": _coded(key_bytes(key))}} for key in keys]
         answer = self._gateway.ask("/v3/kv/txn", {"success": ranges}, READ_SECONDS)
         found = [objects(each.get("response_range", {}), "kvs") for each in objects(answer, "responses")]
         return Reading(tuple(item_of(kv) for kvs in found for kv in kvs), revision_of(answer))
@@ -156,7 +156,7 @@ class EtcdMember:
             items += page
             if not answer.get("more") or not page:
                 return Reading(tuple(items), revision)
-            start = _coded(page[-1].key.encode() + b"\0")
+            start = _coded(key_bytes(page[-1].key) + b"\0")
 
 
 def _coded(content: bytes) -> str:
@@ -172,11 +172,11 @@ def _range(prefix: str) -> tuple[str, str]:
 def _compare(compare: Compare) -> dict[str, Any]:
     is_created = isinstance(compare, CreatedAt)
     target, field = ("CREATE", "create_revision") if is_created else ("MOD", "mod_revision")
-    return {"key": _coded(compare.key.encode()), "target": target, "result": "EQUAL", field: str(compare.revision)}
+    return {"key": _coded(key_bytes(compare.key)), "target": target, "result": "EQUAL", field: str(compare.revision)}
 
 
 def _op(op: Op) -> dict[str, Any]:
-    key = _coded(op.key.encode())
+    key = _coded(key_bytes(op.key))
     if isinstance(op, Put):
         return {"request_put": {"key": key, "value": _coded(op.value), "lease": str(op.lease)}}
     return {"request_delete_range": {"key": key}}

@@ -23,7 +23,7 @@ def whole(answer: Any, field: str) -> int:
     """A number of the answer; 0 if it is left out."""
     try:
         return int(answer.get(field, 0))
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         raise Unanswered(f"the engine's answer has no number as {field}") from None
 
 
@@ -42,9 +42,16 @@ def revision_of(answer: dict[str, Any]) -> int:
     return revision
 
 
+def key_bytes(key: str) -> bytes:
+    """The inverse of what `item_of` makes of a key: whoever shares the engine may have written one that is no UTF-8,
+    which is none of ours and must not keep the others from being read.
+    """
+    return key.encode(errors="surrogateescape")
+
+
 def item_of(kv: Any) -> Item:
     try:
-        key = base64.b64decode(kv["key"], validate=True).decode()
+        key = base64.b64decode(kv["key"], validate=True).decode(errors="surrogateescape")
         value = base64.b64decode(kv.get("value", ""), validate=True)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise Unanswered("the engine's answer has a key that can't be read") from None

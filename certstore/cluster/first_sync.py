@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import batched
 
 from certstore.cluster.agreed import AgreedState
-from certstore.cluster.engine import MOST_OPS, Engine, Item, Reading
+from certstore.cluster.engine import GET_AT_ONCE, Engine, Item, Reading
 from certstore.cluster.follower import AT_ONCE, Follower
 from certstore.cluster.local_records import LocalRecords
 from certstore.cluster.sealing import Sealer
@@ -115,7 +115,7 @@ class FirstSync:
 
     def _read(self, keys: Sequence[str]) -> list[Item]:
         items: list[Item] = []
-        for some in batched(keys, MOST_OPS):
+        for some in batched(keys, GET_AT_ONCE):
             items += self._engine.get(some).items
         return items
 

@@ -163,7 +163,7 @@ class Follower:
             try:
                 answers = self._writer.adopt_declarations([adoption for adoption, _, _ in plan])
             except OSError as error:
-                self._cannot_write(error)
+                self._cannot_write(error, [each.site for _, each, _ in plan])
                 return
             found = self._note(answers, [(each, digest) for _, each, digest in plan])
             if not found:
@@ -177,13 +177,18 @@ class Follower:
             known = self._agreed.get(each.path)
             if known is None and self._local.archived(each.site, each.record.digest) is None:
                 wanted.append(HeadAdoption(each.record.version, each.record.by, None, each.record.files, is_live=False))
-            if known is None or each.generation >= known.generation:
-                self._agree(each)
+        failed = set()
         if wanted:
             try:
-                self._writer.adopt_heads(wanted)
+                failed = {each.site for each in self._writer.adopt_heads(wanted) if each.outcome is Outcome.FAILED}
             except OSError as error:
                 self._cannot_write(error)
+                return
+        self.is_incomplete |= bool(failed)
+        for each in found:
+            known = self._agreed.get(each.path)
+            if each.site not in failed and (known is None or each.generation >= known.generation):
+                self._agree(each)
 
     def _take_heads(self, found: Sequence[_Found[HeadRecord]]) -> None:
         for _ in range(_ROUNDS):
@@ -192,7 +197,9 @@ class Follower:
                 site = self._local.site(each.site)
                 digest = self._local.head_digest(each.site)
                 if site is not None and site.removal is not None:
-                    self._agree(each)
+                    known = self._agreed.get(each.path)
+                    if known is None or each.generation >= known.generation:  # a floor never falls
+                        self._agree(each)
                     continue
                 choice = self._choose(each, digest, lambda: self._decide_head(each, site))  # noqa: B023
                 if choice is _Choice.ADOPT:
@@ -203,7 +210,7 @@ class Follower:
             try:
                 answers = self._writer.adopt_heads([adoption for adoption, _, _ in plan])
             except OSError as error:
-                self._cannot_write(error)
+                self._cannot_write(error, [each.site for _, each, _ in plan])
                 return
             found = self._note(answers, [(each, digest) for _, each, digest in plan])
             if not found:
@@ -235,11 +242,12 @@ class Follower:
         try:
             verdict = decide()
         except OSError as error:
-            self._cannot_write(error)
+            self._cannot_write(error, [each.site])
             return _Choice.NOTHING
         self._tell_conflict(each, verdict)
         if verdict.winner is Winner.OURS:
             self._agree(each)
+            self.not_adopted.pop(each.site, None)
             return _Choice.OURS
         return _Choice.ADOPT
 
@@ -306,8 +314,9 @@ class Follower:
                 self._agreed.forget_content(path.removeprefix(self._paths.prefix))
         self._agreed.raise_seq(max(numbers.values(), default=0))
 
-    def _cannot_write(self, error: OSError) -> None:
+    def _cannot_write(self, error: OSError, sites: Iterable[str] = ()) -> None:
         logger.error("changes of other nodes can't be made here now: %s", error.strerror)
+        self.not_adopted |= dict.fromkeys(sites, f"{error.strerror or error}; it is tried again soon")
         self.is_incomplete = True
 
 

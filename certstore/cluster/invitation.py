@@ -130,6 +130,8 @@ class Invitation:
             expires=datetime.fromisoformat(facts["expires"]),
         )
         is_usable = is_cluster_id(invitation.cluster) and is_invitation_id(invitation.identity)
+        if invitation.expires.tzinfo is None:
+            raise ValueError("a time zone is missing")
         if not is_usable or not is_node_name(invitation.node) or len(invitation.key) != _KEY_SIZE or not endpoints:
             raise ValueError("a part is missing")
         return invitation
@@ -191,6 +193,7 @@ def _associated(invitation: Invitation) -> bytes:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a text is expected")
+    value.encode()  # ValueError for what no file can hold
     return value
 
 

@@ -30,12 +30,11 @@ class Nodes:
 
     def read(self, items: Iterable[Item], changed: dict[str, int]) -> None:
         """Everything below `n/`, and for each site the revision of its last change."""
-        self._members.clear()
-        self._lives.clear()
-        self._refused.clear()
-        self.caretaker = None
-        self._changed = changed
-        self._take(items)
+        fresh = Nodes(self._sealer, self._paths)
+        fresh._take(items)
+        # At once: an order that asks meanwhile who lacks its token must not hear that nobody does.
+        self._members, self._lives, self._refused = fresh._members, fresh._lives, fresh._refused
+        self.caretaker, self._changed = fresh.caretaker, changed
 
     def take(self, batch: Batch) -> None:
         """What the feed shows."""

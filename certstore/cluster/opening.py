@@ -51,6 +51,7 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         writer.layout,
         could_order=answers and not is_front and not is_partial,
         is_current=lambda: clustering.is_current,
+        may_publish=lambda: clustering.may_publish,
     )
     return clustering
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from certstore.cluster.agreed import AgreedState, Agreement
 from certstore.cluster.engine import (
+    GET_AT_ONCE,
     MOST_BYTES,
-    MOST_OPS,
     Committed,
     Compare,
     Delete,
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 SITES_AT_ONCE = 30
 """In one transaction: with four operations and two compares each, and `seq`, they stay below the engine's limit."""
 _BYTES_AT_ONCE = MOST_BYTES * 9 // 10
+_FRAMING = 2048
+"""Keys and seals of one site's records."""
 _RECORD_BYTES = VALUE_LIMIT - 1024
 _ROUNDS = 8
 """How often a site that others change at the same time is tried; the next change or sync tries it again."""
@@ -148,25 +150,32 @@ class Publisher:
             return None
         head = previous = None
         try:
+            settings_size, head_size, previous_size = len(record.encode()), 0, 0
             if is_head_dirty:
                 head = self._local.head(site)
-                previous = self._previous(site)
-                if head is not None and len(head.encode()) > _RECORD_BYTES:
-                    logger.error("%s can't be published: its chain is too long for the engine", site)
-                    return None
-                if previous is not None and len(previous.encode()) > _RECORD_BYTES:
-                    previous = None
+                previous = self._previous(site) if head is not None else None
+                head_size = len(head.encode()) if head is not None else 0
+                previous_size = len(previous.encode()) if previous is not None else 0
         except OSError as error:
             logger.error("%s can't be published now: its files can't be read: %s", site, error.strerror)
             return None
+        except ValueError as error:  # it must not keep the others from being published; the text may quote a file
+            logger.error("%s can't be published: its files have no form for the engine: %s", site, type(error).__name__)
+            return None
+        if max(settings_size, head_size) > _RECORD_BYTES or settings_size + head_size > _BYTES_AT_ONCE - _FRAMING:
+            what = "settings are" if settings_size > head_size else "chain is"
+            logger.error("%s can't be published: its %s too large for the engine", site, what)
+            return None
+        if previous_size > _RECORD_BYTES or settings_size + head_size + previous_size > _BYTES_AT_ONCE - _FRAMING:
+            previous, previous_size = None, 0
         generations = [known.generation for path in self._paths_of(site) if (known := self._agreed.get(path))]
         return _Draft(
             site,
             max(generations, default=0) + 1,
             record if is_site_dirty else None,
             head,
-            previous if head is not None else None,
-            sum(len(one.encode()) for one in (record, head, previous) if one is not None) + 2048,
+            previous,
+            settings_size + head_size + previous_size + _FRAMING,
             record.removal is not None,
         )
 
@@ -215,8 +224,8 @@ class Publisher:
         return False
 
     def _read(self, keys: Sequence[str]) -> Iterator[Item]:
-        for start in range(0, len(keys), MOST_OPS):
-            yield from self._engine.get(keys[start : start + MOST_OPS]).items
+        for start in range(0, len(keys), GET_AT_ONCE):
+            yield from self._engine.get(keys[start : start + GET_AT_ONCE]).items
 
     def _transaction(self, group: Sequence[_Draft]) -> _Transaction:
         transaction, is_counting = _Transaction(), any(self._has_new_names(draft) for draft in group)

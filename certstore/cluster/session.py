@@ -242,7 +242,12 @@ class Session:
 
     def _keep_asking(self) -> None:
         while not self._stop.is_set():
-            self._ping_all()
+            try:
+                self._ping_all()
+            except Exception as error:
+                # Without this thread the lease would end, and nobody would notice that the engine is away.
+                logger.exception("cluster: the engine could not be asked")
+                self._detach(f"a fault of this program ({type(error).__name__})")
             self._stop.wait(self._ping_seconds)
 
     def _ping_all(self) -> None:

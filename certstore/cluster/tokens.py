@@ -66,6 +66,7 @@ class ClusterTokens:
         self._ours: set[str] = set()
         self._theirs = _remembered(layout)
         self._over_tls = PublishedProofs(layout, OneEdge())
+        self._unwritten: dict[str, Item] = {}
 
     # Orders of this node
 
@@ -100,6 +101,7 @@ class ClusterTokens:
     def read(self, items: Iterable[Item]) -> None:
         """All tokens that there are."""
         there = {token: item for item in items if (token := self._token(item.key)) is not None}
+        self._unwritten.clear()
         for token, item in there.items():
             self._write(token, item)
         self._remove(self._theirs.keys() - there.keys())
@@ -110,8 +112,18 @@ class ClusterTokens:
         for token, item in put:
             self._write(token, item)
         deleted = {token for key in batch.deleted if (token := self._token(key)) is not None}
+        for token in deleted:
+            self._unwritten.pop(token, None)
         self._remove(deleted & self._theirs.keys())
         return bool(put or deleted)
+
+    def applied(self, revision: int) -> int:
+        """The revision up to which this node answers all tokens, where it has taken `revision`. What could not be
+        written is tried again: a node that says that it has a token which it has not lets the CA fail the order.
+        """
+        for token, item in list(self._unwritten.items()):
+            self._write(token, item)
+        return min([revision, *(item.modified - 1 for item in self._unwritten.values())])
 
     # Inside
 
@@ -148,12 +160,15 @@ class ClusterTokens:
                 self._over_tls.publish([proof])
             else:
                 publish(self._layout, [proof])
+            self._unwritten.pop(token, None)
         except Refused as error:
             logger.warning("cluster: a token does not count: %s", error)
         except (KeyError, TypeError, ValueError):
             logger.warning("cluster: a token does not count: %s", item.key)
         except OSError as error:
-            logger.error("cluster: a token could not be written: %s", error.strerror)
+            if token not in self._unwritten:
+                logger.error("cluster: a token could not be written: %s", error.strerror)
+            self._unwritten[token] = item
 
     def _remove(self, tokens: Collection[str]) -> None:
         for token in tokens & self._theirs.keys():

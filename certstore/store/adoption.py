@@ -398,4 +398,6 @@ def _note_refusal(state: WriterState, answer: Adopted, what: str) -> None:
     """It stands until a later change of the site can be made here."""
     if answer.outcome in (Outcome.REFUSED, Outcome.FAILED) and answer.site in state.registry:
         message = f"the {what} that the other nodes have could not be taken over: {answer.message}"
-        state.commit(SiteChange(answer.site, problems={SiteProblem.NOT_ADOPTED_HERE: message}))
+        # A full disk refuses this too; the answer says it all the same.
+        with contextlib.suppress(OSError):
+            state.commit(SiteChange(answer.site, problems={SiteProblem.NOT_ADOPTED_HERE: message}))

@@ -323,7 +323,13 @@ class Live(json_facts.Kept):
 
     @classmethod
     def decode(cls, plaintext: bytes) -> Self:
-        return _decoded(plaintext, cls.from_json)
+        return _decoded(plaintext, cls._of_facts)
+
+    @classmethod
+    def _of_facts(cls, facts: Mapping[str, Any]) -> Self:
+        live = cls.from_json(facts)
+        _need(live.clock.tzinfo is not None, "a time zone")  # else no comparison with our clock is possible
+        return live
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +375,8 @@ def _settings_facts(settings: SiteSettings | None) -> dict[str, Any] | None:
 
 
 def _encode(facts: Mapping[str, Any]) -> bytes:
-    return json.dumps({"schema": SCHEMA, **facts}, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps({"schema": SCHEMA, **facts}, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace")  # a path in `source` may hold what is no character
 
 
 def _decoded[T](plaintext: bytes, read: Callable[[Mapping[str, Any]], T]) -> T:

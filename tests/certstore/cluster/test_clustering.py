@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from certstore.cluster.clustering import Clustering
-from certstore.cluster.engine import EngineLost
+from certstore.cluster.engine import Batch, EngineLost, ModifiedAt, Put
 from certstore.cluster.keys import KeyRing, NodeKeys
 from certstore.cluster.membership import Membership
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
-from certstore.cluster.session import Session
+from certstore.cluster.session import Session, SessionFollowing
 from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.cluster.paths import Shelf
 from certstore.model.cluster.records import Role
 from certstore.model.cluster.standing import ClusterStanding
 from certstore.model.settings.models import SiteSettings
@@ -313,6 +314,74 @@ def test_a_fault_of_this_program_does_not_end_it(
     wait_for(lambda: b.writer.site(SITE).inspect, "the next attempt")
     assert "KeyError" in caplog.text
     assert text not in caplog.text
+
+
+def test_a_fault_of_the_thread_that_waits_for_the_feed_does_not_leave_the_node_deaf(
+    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = machines
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    wait_for(lambda: SITE in b.writer.sites(), "in step")
+    happened = threading.Event()
+
+    def fail(*_: object) -> None:
+        happened.set()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("certstore.cluster.clustering._PAUSE", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(SessionFollowing, "next", fail)
+        wait_for(happened.is_set, "the fault")
+    a.writer.set_site(SITE, {"inspect": True})
+    wait_for(lambda: b.writer.site(SITE).inspect, "it follows again")
+
+
+def test_a_fault_in_what_is_said_does_not_end_it(machines: list[Machine], monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = machines
+    happened = threading.Event()
+
+    def fail(*_: object) -> None:
+        happened.set()
+        raise TypeError("a node said what can't be")
+
+    monkeypatch.setattr("certstore.cluster.clustering._PAUSE", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(b.clustering, "standing", fail)
+        wait_for(happened.is_set, "the fault")
+    a.writer.add_site(SITE, SiteSettings(host=SITE))
+    wait_for(lambda: SITE in b.writer.sites(), "it follows again")
+
+
+def test_a_feed_that_is_faster_than_the_store_waits(cluster: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives takes no more memory than a few batches."""
+    monkeypatch.setattr("certstore.cluster.clustering._MOST_ARRIVED", 2)
+    a = Machine(cluster, "edge-a", cluster.ring, Clock())
+    cluster.write_member(cluster.ring)
+    try:
+        wait_for(lambda: a.clustering.is_current, "it follows")
+        busy, go_on = threading.Event(), threading.Event()
+        own, most = a.clustering._replica.take, list[int]()
+
+        def take(batches: list[Batch]) -> None:
+            busy.set()
+            go_on.wait()
+            most.append(len(batches))
+            own(batches)
+
+        monkeypatch.setattr(a.clustering._replica, "take", take)
+        outside = MemoryEngine(cluster.store)
+        for number in range(20):
+            key = cluster.paths.of(Shelf.TOKEN, f"{number:043}")
+            outside.commit([ModifiedAt(key, 0)], [Put(key, b"rubbish")])
+            if number == 0:
+                wait_for(busy.is_set, "it is busy")
+        wait_for(lambda: len(a.clustering._arrived) == 2, "the feed has filled what there is room for")
+        go_on.set()
+        wait_for(lambda: a.clustering._applied >= cluster.store.items[key].modified, "everything arrives")
+        assert max(most) <= 3
+    finally:
+        go_on.set()
+        a.stop()
 
 
 def test_what_one_node_cannot_serve_is_told_to_all(

@@ -109,6 +109,18 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path)
 
 
+def test_a_node_that_was_taken_out_gives_the_duty_back(cluster: Cluster) -> None:
+    """Its service may run on for days: what it renews would reach nobody, and nobody else would renew."""
+    is_member = True
+    cluster.node("edge-a", may_publish=lambda: is_member)
+    cluster.pass_time(3)
+    assert cluster.holders == ["edge-a"]
+    cluster.node("edge-b")
+    is_member = False
+    cluster.pass_time(3)
+    assert cluster.holders == ["edge-b"]
+
+
 def three(cluster: Cluster) -> None:
     for name in ("edge-a", "edge-b", "edge-c"):
         cluster.node(name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from certstore.cluster.engine import (
+    GET_AT_ONCE,
     Committed,
     Delete,
     Engine,
@@ -19,6 +20,8 @@ from certstore.cluster.engine import (
     Unknown,
     WentBack,
 )
+from certstore.cluster.etcd_gateway import ANSWER_BYTES
+from certstore.model.cluster.wire import VALUE_LIMIT
 from tests.certstore.cluster.engine_contract import LONG, TTL, EngineContract, collected, written
 from tests.certstore.cluster.memory_engine import MemoryEngine, MemoryStore
 
@@ -167,3 +170,8 @@ def test_a_restored_engine_breaks_feeds_and_has_gone_back(store: MemoryStore) ->
     reading = engine.read("/")
     assert [item.value for item in reading.items] == [b"old"]
     assert reading.revision < latest
+
+
+def test_the_longest_records_fit_into_the_answer_that_is_read() -> None:
+    """In JSON, where four characters stand for three bytes; else one customer's long chains would end every sync."""
+    assert GET_AT_ONCE * (VALUE_LIMIT * 4 // 3 + 1024) < ANSWER_BYTES

@@ -55,6 +55,21 @@ class TestThreeMembers(OnEtcd):
         etcd.compact()
         assert len(engine.read(prefix).items) == 600
 
+    def test_a_key_that_is_no_text_keeps_nobody_from_the_others(self, engine: Engine, prefix: str) -> None:
+        """Whoever shares the engine may write one."""
+        odd, plain = f"{prefix}\udcff", f"{prefix}plain"
+        before = engine.read(prefix).revision
+        written(engine, Put(odd, b"x"))
+        written(engine, Put(plain, b"y"))
+        assert {item.key for item in engine.read(prefix).items} == {odd, plain}
+        with engine.follow(prefix, before) as feed:
+            assert [item.key for batch in collected(feed, lambda found: len(found) == 2) for item in batch.put] == [
+                odd,
+                plain,
+            ]
+        written(engine, Delete(odd))
+        assert [item.key for item in engine.read(prefix).items] == [plain]
+
 
 # --- sign-in ----------------------------------------------------------------------------------------------------------
 

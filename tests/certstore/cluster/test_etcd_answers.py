@@ -20,8 +20,18 @@ from certstore.cluster.engine import (
     Item,
     LeaseGone,
 )
-from certstore.cluster.etcd_answers import Revisions, item_of, lines_of, message_of, objects, revision_of, whole
+from certstore.cluster.etcd_answers import (
+    Revisions,
+    item_of,
+    key_bytes,
+    lines_of,
+    message_of,
+    objects,
+    revision_of,
+    whole,
+)
 from certstore.cluster.etcd_gateway import Unanswered, named, understood
+from certstore.model.cluster.paths import ClusterPaths
 
 
 def coded(text: str) -> str:
@@ -44,13 +54,27 @@ def test_what_is_zero_or_empty_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "kv",
-    [None, [], "x", {}, {"key": 1}, {"key": "%"}, {"key": coded("a"), "value": "%"}, {"key": "/w=="}, {"key": None}],
-    ids=str,
+    "kv", [None, [], "x", {}, {"key": 1}, {"key": "%"}, {"key": coded("a"), "value": "%"}, {"key": None}], ids=str
 )
 def test_an_item_that_can_not_be_read_is_no_answer(kv: object) -> None:
     with pytest.raises(Unanswered):
         item_of(kv)
+
+
+@pytest.mark.parametrize(
+    "number", [float("inf"), float("nan"), "9" * 5000, [], "x"], ids=["inf", "nan", "long", "list", "text"]
+)
+def test_a_number_that_is_none_is_no_answer(number: object) -> None:
+    with pytest.raises(Unanswered):
+        whole({"TTL": number}, "TTL")
+
+
+def test_a_key_that_is_no_text_is_an_item_like_others() -> None:
+    """Whoever shares the engine may have written it; it stands for nothing of ours, and can be asked for."""
+    raw = b"/certedge/0123456789abcdef/d/site/\xff"
+    item = item_of({"key": base64.b64encode(raw).decode(), "mod_revision": "7"})
+    assert key_bytes(item.key) == raw
+    assert ClusterPaths("0123456789abcdef").parse(item.key) is None
 
 
 @pytest.mark.parametrize("answer", [{}, {"header": {}}, {"header": {"revision": "x"}}, {"header": []}, {"header": 1}])

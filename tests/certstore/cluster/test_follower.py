@@ -88,6 +88,29 @@ def test_an_old_record_does_not_come_back(nodes: Nodes, ca: CertificateAuthority
     assert any(node.replica.follower.counts.went_back for node in nodes.values())
 
 
+def test_an_old_certificate_of_a_removed_site_does_not_lower_what_is_known(
+    nodes: Nodes, ca: CertificateAuthority
+) -> None:
+    """Else a site that is added again could be given the certificate that it had when it was removed."""
+    key, old = nodes.paths.head(SITE), []
+    for _ in range(3):
+        old.append(nodes.store.items[key].value)
+        nodes["edge-a"].install(SITE, ca.issue(SITE))
+        nodes.settle()
+    nodes["edge-a"].writer.remove_site(SITE)
+    nodes.settle()
+    floors = nodes["edge-b"].floors()
+    nodes["edge-a"].engine.commit([ModifiedAt(key, 0)], [Put(key, old[0])])
+    nodes.settle()
+    assert nodes["edge-b"].floors() == floors
+    nodes["edge-a"].add(SITE)
+    nodes.settle()
+    write(nodes, key, old[1])
+    nodes.settle()
+    for node in nodes.values():
+        assert node.served()[SITE][0] is None, "the old one is not live again"
+
+
 def test_a_record_of_a_newer_release_is_skipped_and_not_lost(nodes: Nodes) -> None:
     key = nodes.paths.site(SITE)
     sealer = KeyRingSealer(nodes.ring)
@@ -139,11 +162,32 @@ def test_a_full_disk_here_is_tried_again(
         patched.setattr(JournalWriter, "publish", full)
         b.step()
         seen = [b.replica.follower.is_incomplete]
+        assert "No space left" in b.replica.follower.not_adopted[SITE], "the other nodes are told"
     assert b.served()[SITE] == before[SITE]
     nodes.settle()
     seen.append(b.replica.follower.is_incomplete)
     assert seen == [True, False]
+    assert b.replica.follower.not_adopted == {}
     assert b.served() == a.served()
+
+
+def test_a_full_disk_does_not_cost_a_new_node_the_version_to_go_back_to(
+    nodes: Nodes, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    nodes["edge-a"].install(SITE, ca.issue(SITE))
+    nodes.settle()
+    joiner = nodes.join("edge-c")
+    with monkeypatch.context() as patched:
+        patched.setattr("certstore.store.adoption.stage_version", full)
+        joiner.attach()
+        assert joiner.replica.follower.is_incomplete
+    nodes.settle()
+    assert joiner.served() == nodes["edge-a"].served()
+    assert len(joiner.writer.versions(SITE)) == 2
+    assert joiner.writer.predecessor(SITE)
 
 
 def test_what_a_node_made_do_with_does_not_replace_what_the_others_have(nodes: Nodes, ca: CertificateAuthority) -> None:

@@ -87,6 +87,8 @@ def text_of(facts: Any) -> str:
         pytest.param(text_of(facts_of(TEXT) | {"identity": "../meta"}), id="a bundle elsewhere"),
         pytest.param(text_of(facts_of(TEXT) | {"key": "00"}), id="a short key"),
         pytest.param(text_of(facts_of(TEXT) | {"endpoints": []}), id="no endpoint"),
+        pytest.param(text_of(facts_of(TEXT) | {"ca": "caf\ud8e9"}), id="what no file can hold"),
+        pytest.param(text_of(facts_of(TEXT) | {"expires": "2026-11-30T20:00:00"}), id="no time zone"),
     ],
 )
 def test_what_is_not_an_invitation_is_refused_without_quoting_it(text: str) -> None:

@@ -1,5 +1,6 @@
 """Who is in the cluster and how they stand: from their records, as far as these can be verified."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -36,6 +37,20 @@ def nodes() -> Nodes:
     nodes = Nodes(KeyRingSealer(RING), PATHS)
     nodes.read([live(RING, 9), live(OTHER, 9), member(RING), member(OTHER)], {"one.test": 5})
     return nodes
+
+
+def test_who_lacks_a_revision_is_known_while_all_are_read_again(nodes: Nodes) -> None:
+    """An order on another thread waits until nobody lacks its token."""
+    seen = []
+
+    def items() -> Iterator[Item]:
+        for item in (member(RING), member(OTHER), live(RING, 9), live(OTHER, 9)):
+            seen.append(nodes.lacking(10, but="edge-a"))
+            yield item
+        seen.append(nodes.lacking(10, but="edge-a"))
+
+    nodes.read(items(), {})
+    assert seen == [["edge-b"]] * 5
 
 
 def states(nodes: Nodes) -> dict[str, NodeState]:

@@ -7,7 +7,7 @@ import pytest
 
 from certstore.cluster.engine import EngineFull, EngineLost
 from certstore.model.cluster.paths import Shelf
-from certstore.model.cluster.records import decode_seq
+from certstore.model.cluster.records import HeadRecord, decode_seq
 from certstore.store.adoption import Declaration
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.replicas import Node, Nodes
@@ -136,6 +136,33 @@ def test_an_engine_that_is_away_keeps_the_change_for_later(nodes: Nodes) -> None
     assert nodes.paths.site(SITE) in nodes.store.items
 
 
+def test_a_node_that_is_cut_off_looks_only_at_what_it_has_to_publish(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says every few seconds how many that are."""
+    a = nodes["edge-a"]
+    a.add(OTHER)
+    nodes.settle()
+    a.attach()
+    a.engine.faults.is_cut = True
+    a.add(SITE)
+    asked, own = list[str](), a.replica._publisher.is_dirty
+
+    def is_dirty(site: str) -> bool:
+        asked.append(site)
+        return own(site)
+
+    monkeypatch.setattr(a.replica._publisher, "is_dirty", is_dirty)
+    assert a.replica.unpublished() == [SITE]
+    assert len(asked) > 1, "after a comparison it is not known which"
+    asked.clear()
+    assert a.replica.unpublished() == [SITE]
+    assert asked == [SITE]
+    a.engine.faults.is_cut = False
+    a.replica.publish()
+    assert nodes.paths.site(SITE) in nodes.store.items
+
+
 def test_nobody_else_can_have_what_is_only_known_here(nodes: Nodes, ca: CertificateAuthority) -> None:
     """Only sites, versions, their count and what the cluster is; keys and addresses are in no value as they are."""
     a = nodes["edge-a"]
@@ -148,3 +175,56 @@ def test_nobody_else_can_have_what_is_only_known_here(nodes: Nodes, ca: Certific
     values = b"".join(item.value for item in nodes.store.items.values())
     for secret in (issued.privkey_pem[40:80], b"PRIVATE KEY", b"admin@one.test", issued.cert_pem[40:80]):
         assert secret not in values
+
+
+def test_a_site_that_cannot_be_published_holds_up_no_other(
+    nodes: Nodes, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The engine takes a million bytes at once; one tenant's odd files must not stop all others."""
+    nodes.settle()
+    a = nodes["edge-a"]
+    for site in (SITE, OTHER):
+        a.add(site)
+        a.install(site, ca.issue(site))
+    own = HeadRecord.encode
+
+    def encode(record: HeadRecord) -> bytes:
+        if record.version.site == SITE:
+            raise UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed")
+        return own(record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadRecord, "encode", encode)
+        a.replica.publish()
+    assert nodes.paths.head(OTHER) in nodes.store.items
+    assert nodes.paths.head(SITE) not in nodes.store.items
+    assert SITE in caplog.text
+
+
+def test_a_version_and_its_predecessor_that_are_too_large_together_go_up_without_it(
+    nodes: Nodes, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes.settle()
+    a = nodes["edge-a"]
+    a.add(SITE)
+    for _ in range(2):
+        a.install(SITE, ca.issue(SITE))
+    head = len(a.replica.local.head(SITE).encode())  # type: ignore[union-attr]
+    monkeypatch.setattr("certstore.cluster.publisher._BYTES_AT_ONCE", head + 4096)
+    a.replica.publish()
+    assert nodes.paths.head(SITE) in nodes.store.items
+    assert nodes.paths.prev(SITE) not in nodes.store.items
+
+
+def test_settings_that_the_engine_cannot_take_hold_up_no_other(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes.settle()
+    a = nodes["edge-a"]
+    a.add(SITE, *(f"{'n' * 60}{number}.{SITE}" for number in range(90)))
+    a.add(OTHER)
+    monkeypatch.setattr("certstore.cluster.publisher._RECORD_BYTES", 4096)
+    a.replica.publish()
+    assert nodes.paths.site(OTHER) in nodes.store.items
+    assert nodes.paths.site(SITE) not in nodes.store.items
+    assert "too large" in caplog.text

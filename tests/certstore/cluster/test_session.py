@@ -303,6 +303,26 @@ def test_a_full_engine_gives_no_lease_and_the_session_says_why(session: Session,
     wait_for(lambda: not session.attachment.reason, "no complaint")
 
 
+def test_a_fault_of_this_program_does_not_end_the_lease_for_good(
+    session: Session, members: list[MemoryEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an answer whose number no duration can be, or no room for another thread."""
+    session.start()
+    wait_for(lambda: session.lease != 0, "a lease")
+    happened = threading.Event()
+
+    def fail(*_: object) -> timedelta:
+        happened.set()
+        raise OverflowError("days=10000000000; must have magnitude <= 999999999")
+
+    with monkeypatch.context() as patched:
+        for member in members:
+            patched.setattr(member, "keep", fail)
+        wait_for(happened.is_set, "the fault")
+        wait_for(lambda: not attached(session), "it says so")
+    wait_for(lambda: attached(session), "it goes on")
+
+
 def test_closing_gives_the_lease_back_at_once(session: Session, outside: MemoryEngine) -> None:
     session.start()
     lease = wait_for(lambda: session.lease, "a lease")

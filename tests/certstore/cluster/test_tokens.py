@@ -39,7 +39,7 @@ class Edge:
         self.layout = Layout(folder)
         for each in (self.layout.challenges, self.layout.alpn_challenges, self.layout.temporary):
             each.mkdir(parents=True)
-        self.engine, self.applied = MemoryEngine(store), 0
+        self.engine, self.applied, self.taken = MemoryEngine(store), 0, 0
         self.others: list[Edge] = []
         self.ring = ring
         self.start()
@@ -56,7 +56,8 @@ class Edge:
     def follow(self) -> None:
         while (batch := self.feed.next(0)) is not None:
             self.tokens.take(batch)
-            self.applied = batch.revision
+            self.taken = batch.revision
+        self.applied = self.tokens.applied(self.taken)
 
     def shown(self, token: str = TOKEN) -> str | None:
         path = self.layout.challenges / token
@@ -139,6 +140,24 @@ def test_a_node_that_does_not_take_it_stops_the_order(edges: list[Edge]) -> None
     one, _ = edges
     with pytest.raises(OrderFailed, match="edge-b did not take"):
         http01(one.layout, (), sharing=one.tokens).publish([PROOF], PUBLISHING)
+
+
+@pytest.mark.usefixtures("following")
+def test_a_node_whose_disk_is_full_does_not_say_that_it_has_the_token(
+    edges: list[Edge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CA would ask it, and count a failure."""
+    one, front = edges
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("certstore.cluster.tokens.publish", full)
+        with pytest.raises(OrderFailed, match="edge-b did not take"):
+            one.tokens.share({TOKEN: AUTHORIZATION})
+    wait_for(lambda: front.shown() == AUTHORIZATION, "it has it as soon as there is room")
+    one.tokens.share({OTHER: AUTHORIZATION})
 
 
 def test_without_the_engine_the_order_goes_on_alone(edges: list[Edge]) -> None:

@@ -211,6 +211,13 @@ def test_a_member_that_can_not_be_one_is_refused(record: Member) -> None:
     assert refusal_of(lambda each: Member.decode("edge-b", each), record.encode()) is Refusal.MALFORMED
 
 
+def test_a_node_whose_clock_has_no_zone_is_refused() -> None:
+    """Comparing it with ours would fail wherever nodes are listed."""
+    facts = json.loads(LIVE.encode()) | {"clock": "2026-11-30T20:00:00"}
+    with pytest.raises(Refused):
+        Live.decode(json.dumps(facts).encode())
+
+
 def test_neither_keys_nor_certificates_are_shown() -> None:
     assert "PRIVATE" not in repr(WITH_RSA)
     assert "BEGIN" not in repr(WITH_RSA)
@@ -270,3 +277,9 @@ def test_the_digest_of_all_heads_knows_sites_and_versions_but_no_order() -> None
 )
 def test_the_number_of_declarations_is_0_where_it_is_none(value: bytes | None, number: int) -> None:
     assert decode_seq(value) == number
+
+
+def test_a_folder_whose_name_is_no_text_does_not_keep_a_version_from_the_others() -> None:
+    """Names of files that are not UTF-8 come as lone surrogates (PEP 383)."""
+    record = head_record(source="/var/drop/caf\udce9")
+    assert HeadRecord.decode(SITE, record.encode()).source == "/var/drop/caf?"
