@@ -24,6 +24,7 @@ from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.choice import CheckedWay, NameChoice, Ways, choose_way
 from certstore.model.renewal.preflight_facts import (
     CaaFacts,
+    CannotProve,
     DirectoryFacts,
     DirectoryStep,
     Lookup,
@@ -113,7 +114,7 @@ class Preflight:
             def check_name(name: str) -> NameChoice:
                 tell(f"{name}: checking DNS, addresses and CAA")
                 checks = _NameChecks(self, context, name, Budget(self.name_seconds, budget))
-                return choose_way(name, list(checks.run(ways.of(name), probes)), ways.failed.get(name, ()))
+                return choose_way(name, list(checks.run(ways.of(name), probes, ways.barred)), ways.failed.get(name, ()))
 
             found = gather(check_name, names, at_once=_AT_ONCE, budget=budget, check=self._check_stop)
             for name, choice in zip(names, found, strict=True):
@@ -157,14 +158,16 @@ class _NameChecks:
     lookups: tuple[Lookup, Lookup] | None = None
     addresses: Sequence[str] = ()
 
-    def run(self, types: Sequence[str], probes: Mapping[str, WayProbe]) -> Iterator[CheckedWay]:
+    def run(
+        self, types: Sequence[str], probes: Mapping[str, WayProbe], barred: Mapping[str, CannotProve]
+    ) -> Iterator[CheckedWay]:
         """Each type in turn. Of those behind the first that is open, only the CAA records are known."""
         is_found = False
         for type_ in types:
             kind = self.preflight.kinds.find(type_)
             if kind is None:
                 continue
-            if (cannot := kind.cannot_prove(self.name)) is not None:
+            if (cannot := barred.get(type_) or kind.cannot_prove(self.name)) is not None:
                 yield CheckedWay(type_, cannot=cannot)
             elif is_found:
                 unasked = WayFacts(type_, needs_addresses=False)
@@ -201,7 +204,10 @@ def _unknown(name: str, ways: Ways) -> NameChoice:
     """Nothing is known of the name yet, and the time for all names is over."""
     facts = NameFacts(name, Lookup.TIMED_OUT, Lookup.TIMED_OUT, CaaFacts(Lookup.TIMED_OUT))
     checked = [
-        CheckedWay(type_, tuple(way_findings(facts, WayFacts(type_, is_whole=False)))) for type_ in ways.of(name)
+        CheckedWay(type_, cannot=ways.barred[type_])
+        if type_ in ways.barred
+        else CheckedWay(type_, tuple(way_findings(facts, WayFacts(type_, is_whole=False))))
+        for type_ in ways.of(name)
     ]
     return choose_way(name, checked, ways.failed.get(name, ()))
 

@@ -169,7 +169,7 @@ class Validation:
         Raises OrderFailed where the CA offers none.
         """
         name = _name_of(authorization)
-        ways = self._context.ways.get(name) or [kind.type for kind in self._context.kinds]
+        ways = self._context.ways.get(name, [kind.type for kind in self._context.kinds])
         found: dict[str, _Challenge] = {}
         for body in authorization.challenges:
             offered: dict[str, Any] = body.chall.to_json()  # the library knows some types only as their JSON
@@ -185,7 +185,8 @@ class Validation:
             if is_looked_at:
                 return [found[kind.type]]
         if not found:
-            detail = f"the CA offers no {listed(tuple(ways))} challenge for {name}"
+            offers = f"the CA offers no {listed(tuple(ways))} challenge for {name}"
+            detail = offers if ways else f"{name} has no challenge type that may prove it"
             raise OrderFailed(Failure(Cause.REQUEST_REFUSED, detail, (name,)))
         return [found[way] for way in ways if way in found]
 

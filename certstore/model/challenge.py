@@ -25,6 +25,9 @@ USUAL_CHALLENGES = (ChallengeType.HTTP_01, ChallengeType.TLS_ALPN_01, ChallengeT
 SLOW_CHALLENGES = frozenset({ChallengeType.DNS_01})
 """Other servers may take minutes to show what was published."""
 
+BY_ZONE = frozenset({ChallengeType.DNS_01, ChallengeType.DNS_PERSIST_01})
+"""They prove that somebody may write the name's zone, and not that the name leads to this edge."""
+
 ALPN_PROTOCOL = "acme-tls/1"
 ACME_IDENTIFIER = "1.3.6.1.5.5.7.1.31"
 """The protocol and the certificate extension of tls-alpn-01 (RFC 8737 §6)."""

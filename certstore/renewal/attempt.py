@@ -91,7 +91,9 @@ class Attempt:
         self._state = context.memory.state(site.site)
         self._ca = context.ca(select_ca(self._state, [ca.key for ca in context.cas]))
         self._order: OrderFor | None = None
-        self._ways = AttemptWays(context.sites.challenges(site.site), self._state, context.clock)
+        self._ways = AttemptWays(
+            context.sites.challenges(site.site), self._state, context.clock, context.sites.barred(site.site)
+        )
         self._checked = Checked((), ())
 
     @property

@@ -12,15 +12,19 @@ from dataclasses import replace
 from certstore.files.clock import Clock
 from certstore.model.challenge import SLOW_CHALLENGES
 from certstore.model.renewal.choice import NameChoice, Ways, order_of, way_of
+from certstore.model.renewal.preflight_facts import CannotProve
 from certstore.model.renewal.state import RenewalState
 from certstore.model.renewal.ways import NameWay, WayFailure, failed_by_name, next_way, with_failure, without_failure
 
 
 class AttemptWays:
-    """`types` are the challenge types that the site may use, in their order."""
+    """`types` are the challenge types of the site's settings, in their order; `barred` those it must not use."""
 
-    def __init__(self, types: Sequence[str], state: RenewalState, clock: Clock) -> None:
+    def __init__(
+        self, types: Sequence[str], state: RenewalState, clock: Clock, barred: Mapping[str, CannotProve] | None = None
+    ) -> None:
         self._types = tuple(types)
+        self._barred = barred or {}
         self._clock = clock
         self._failures = state.failed_ways
         self._choices: dict[str, NameChoice] = {}
@@ -30,7 +34,7 @@ class AttemptWays:
     @property
     def wanted(self) -> Ways:
         """What the preflight is to look at."""
-        return Ways(self._types, failed_by_name(self._failures))
+        return Ways(self._types, failed_by_name(self._failures), self._barred)
 
     def choose(self, choices: Iterable[NameChoice]) -> None:
         """What the preflight chose."""

@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 
-from certstore.model.challenge import USUAL_CHALLENGES, ChallengeType
+from certstore.model.challenge import BY_ZONE, USUAL_CHALLENGES, ChallengeType
 from certstore.model.notify.warnings import WatchedSite
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.decision import LiveCertificate, Origin, SiteToRenew
+from certstore.model.renewal.preflight_facts import CannotProve
 from certstore.model.renewal.rate_limits import registered_domain
 from certstore.model.renewal.state import RenewalState
 from certstore.model.settings.models import AcmeSettings, KeyType, SiteSettings, Source
@@ -50,6 +51,18 @@ class RenewalSites:
         """The ways to prove the site's names, in the order to try them."""
         own = self.settings(site)
         return (own.challenges if own is not None else None) or self._acme.challenges or USUAL_CHALLENGES
+
+    def barred(self, site: str) -> dict[str, CannotProve]:
+        """The ways that are not for the site, as its name may be one that a tenant made up: the edge may write zones of
+        others, and would prove any name in them. The ways are left for which the name has to lead here."""
+        if (why := self._writer.doubt_of_name(site)) is None:
+            return {}
+        cannot = CannotProve(
+            f"no administrator has named the site {site}, and {why}, so no DNS record may prove its name",
+            f"If the name belongs to whoever made the site, adopt it: certedge site adopt {site}",
+            is_missing=True,
+        )
+        return dict.fromkeys(BY_ZONE, cannot)
 
     def to_renew(self, entry: SiteEntry) -> SiteToRenew | None:
         """None where nothing can be ordered, because the host belongs to another site."""

@@ -17,8 +17,9 @@ from certstore.model.names import covers, is_host_name
 from certstore.model.settings.models import SiteSettings
 from certstore.model.settings.tenant import TENANT_KEYS, tenant_settings
 from certstore.model.site_registry import KnownSite
+from certstore.model.snapshot import MAIN
 from certstore.model.text import shown
-from certstore.store.site_yaml import FoundSettings
+from certstore.store.site_yaml import FoundSettings, read_site_file
 
 
 def may_be_bare(site: str) -> bool:
@@ -81,3 +82,12 @@ def takes_from_others(layout: Layout, site: str, found: FoundSettings, reserved:
     names of the main certificate and the wildcards that sites declare."""
     is_by_name = found.is_absent or found.foreign is not None
     return is_by_name and covers(reserved, site) and foreign_folder_writer(layout.domains) is not None
+
+
+def doubt_of_name(layout: Layout, site: str) -> str | None:
+    """What lets others than an administrator have made a site of this name, in words; None when nothing does."""
+    why = foreign_folder_writer(layout.domains) if site != MAIN else None
+    if why is None:
+        return None
+    found = read_site_file(layout.site_yaml(site), layout.root)
+    return why if found.settings is None or found.foreign is not None else None

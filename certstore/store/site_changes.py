@@ -42,7 +42,8 @@ def add_site(state: WriterState, site: str, settings: SiteSettings) -> SiteEntry
     state.tombstones.drop(site)
     state.drops.drop(site)
     record = _record(state, "added", f"site added: {', '.join(settings.names)}")
-    state.commit(SiteChange(site, record, known=KnownSite(site, settings.host, settings), stamp=stamp_of(path)))
+    known = KnownSite(site, settings.host, settings)
+    state.commit(SiteChange(site, record, known=known, stamp=stamp_of(path), is_given=True))
     return state.registry.entry(site)
 
 
@@ -78,7 +79,7 @@ def adopt_site(state: WriterState, site: str, found: FoundSettings) -> SiteEntry
     if known is not None:
         fresh = replace(known, host=found.settings.host, settings=found.settings)
     record = _record(state, "adopted", f"settings adopted: {_described(found.settings)}")
-    state.commit(SiteChange(site, record, dict.fromkeys(_OF_SETTINGS), fresh, found.stamp))
+    state.commit(SiteChange(site, record, dict.fromkeys(_OF_SETTINGS), fresh, found.stamp, is_given=True))
     return state.registry.entry(site)
 
 

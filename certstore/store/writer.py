@@ -34,6 +34,7 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.model.unloadable import Unloadable
 from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
+from certstore.store.counted_settings import doubt_of_name
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import (
     DropCheck,
@@ -292,6 +293,12 @@ class StoreWriter(ReplicatedStore):
         """The settings of its site.yaml, None for a bare site. Raises UnknownSite."""
         with self._lock:
             return self._state.known(site).settings
+
+    def doubt_of_name(self, site: str) -> str | None:
+        """Why the site's name may be one that others than an administrator chose, in words; None where it is not."""
+        with self._lock:
+            is_given = self._state.is_given(site)
+        return None if is_given else doubt_of_name(self.layout, site)
 
     # Drops
 

@@ -76,7 +76,7 @@ class SiteChange:
     `known` is the site as it is from now on, None where that stays; `stamp` is that of the site.yaml from which its
     settings come, where they are new. `drop` is the drop that has been decided: only another digest is news after it.
     `numbers` are those of the declared names where nodes have agreed on them; `is_without_file` says that settings came
-    from another node and could not be written down as a site.yaml.
+    from another node and could not be written down as a site.yaml; `is_given` that an administrator named the site.
     """
 
     site: str
@@ -88,6 +88,7 @@ class SiteChange:
     is_removed: bool = False
     numbers: Mapping[str, int] | None = None
     is_without_file: bool = False
+    is_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,13 @@ class WriterState:
                 listener(change.site)
 
     def declare(
-        self, known: KnownSite, stamp: Stamp | None = None, *, is_durable: bool = True, is_without_file: bool = False
+        self,
+        known: KnownSite,
+        stamp: Stamp | None = None,
+        *,
+        is_durable: bool = True,
+        is_without_file: bool = False,
+        is_given: bool = False,
     ) -> None:
         """Keep what the site declares for the next start: its files may be gone by then. Raises OSError."""
         kept = self.declared.get(known.site)
@@ -174,12 +181,19 @@ class WriterState:
         }
         if is_without_file:
             facts["origin"] = CLUSTER
+        if is_given or self.is_given(known.site):
+            facts["given"] = True
         self.declared.put(known.site, facts, is_durable=is_durable)
 
     def is_without_file(self, site: str) -> bool:
         """Whether its settings came from another node, and no file here holds them."""
         kept = self.declared.get(site)
         return kept is not None and kept.get("origin") == CLUSTER
+
+    def is_given(self, site: str) -> bool:
+        """Whether an administrator has added or adopted it."""
+        kept = self.declared.get(site)
+        return kept is not None and kept.get("given") is True
 
     def publish(self, sites: Iterable[str], removed: Iterable[str] = ()) -> None:
         """Let workers read what differs from what was published last. Raises OSError."""
@@ -284,7 +298,13 @@ class WriterState:
             if change.is_removed:
                 self.declared.drop(change.site, is_durable=is_durable)
             elif (known := change.known or self.registry.get(change.site)) is not None:
-                self.declare(known, change.stamp, is_durable=is_durable, is_without_file=change.is_without_file)
+                self.declare(
+                    known,
+                    change.stamp,
+                    is_durable=is_durable,
+                    is_without_file=change.is_without_file,
+                    is_given=change.is_given,
+                )
         except OSError as error:
             # What is published stands. Without its stamp the site.yaml is read again, and this tried again; of a
             # removed site there is a tombstone, and the next start drops what is left.

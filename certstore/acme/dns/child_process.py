@@ -1,4 +1,4 @@
-"""Runs a program that works on a zone: bounded in time and output, and ended with everything that it started.
+"""Runs a program that works on a zone: bounded in time and output, and ended with what it started in its session.
 
 The program leads a process group. Before its end is collected the group is killed, so its number can't have gone to
 others yet.

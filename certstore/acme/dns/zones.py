@@ -7,6 +7,7 @@ names are asked. Where none of them answers, as behind a firewall that lets no D
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,8 @@ from certstore.model.text import shown
 SERVERS_MOST, ADDRESSES_MOST = 13, 16
 CNAMES_MOST = 8
 _ASKED_FOR_CNAME = 4
+_USUAL_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
+"""A stranger chooses where a CNAME leads: to no wildcard, and to nothing that a hook or a provider might misread."""
 ASK_SECONDS = 3.0
 LOOK_UP_SECONDS = 8.0
 
@@ -83,6 +86,8 @@ class Zones:
             target = self._cname(at, servers, bounds)
             if target is None:
                 return Place(name, at, zone, first_zone, servers)
+            if not _USUAL_NAME.fullmatch(target):
+                raise NotLocated(f"{shown(at)} leads to {shown(target)}, which is not the name of a record for this")
             if target in seen:
                 raise NotLocated(f"the CNAME records that begin at {name} lead in a circle")
             if len(seen) > CNAMES_MOST:

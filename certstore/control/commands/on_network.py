@@ -132,7 +132,9 @@ def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) ->
         profile=context.sites.profile(entry.site),
         account_url=account.url if account is not None else None,
         account=account_of(account) if account is not None else None,
-        ways=Ways(context.sites.challenges(entry.site), failed_by_name(state.failed_ways)),
+        ways=Ways(
+            context.sites.challenges(entry.site), failed_by_name(state.failed_ways), context.sites.barred(entry.site)
+        ),
         tell=tell,
     )
     ways = tuple(map(way_of, checked.choices))

@@ -87,7 +87,9 @@ def _find(upkeep: Upkeep, request: requests.RevokeRequest) -> _Issued:
         version = read_version(writer.layout, site, number)
     except VersionUnusable:
         raise UnknownVersion(f"{site} has no version {number}") from None
-    if (known := read_revocation(writer.layout, site, number)) is not None:
+    # One that is live still may have been cut short by a kill: what was to follow is made up for.
+    is_live = live is not None and live.number == number
+    if (known := read_revocation(writer.layout, site, number)) is not None and not is_live:
         raise RequestFailed(Fault.INVALID, f"version {number} was revoked on {known.at:%Y-%m-%d} ({known.reason})")
     if version.is_self_signed:
         raise RequestFailed(Fault.INVALID, f"version {number} is self-signed: there is no CA that could revoke it")

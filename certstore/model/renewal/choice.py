@@ -61,10 +61,11 @@ def order_of(types: Sequence[str], failed: Sequence[str] = ()) -> tuple[str, ...
 @dataclass(frozen=True, slots=True)
 class Ways:
     """The challenge types that may be used, in the order to try them, and for each name those that failed at the CA,
-    the latest last."""
+    the latest last. `barred` are those of the types that the site must not use."""
 
     types: Sequence[str] = USUAL_CHALLENGES
     failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    barred: Mapping[str, CannotProve] = field(default_factory=dict)
 
     def of(self, name: str) -> tuple[str, ...]:
         return order_of(self.types, self.failed.get(name, ()))

@@ -31,6 +31,7 @@ from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.choice import NameChoice, Ways
 from certstore.model.renewal.preflight_facts import (
     Answer,
+    CannotProve,
     DirectoryFacts,
     DirectoryStep,
     PreflightFinding,
@@ -276,6 +277,16 @@ def test_caa_methods_are_judged_by_each_way(scene: Scene, methods: str, ways: tu
     if not ways:
         assert {finding.code for finding in choice.findings} == {"caa_forbids"}
         assert "this edge proves names by tls-alpn-01" in choice.findings[1].message
+
+
+@pytest.mark.parametrize("seconds", [30.0, 0.0], ids=["checked", "no time is left"])
+def test_type_that_the_site_must_not_use_is_never_chosen_and_never_asked(scene: Scene, seconds: float) -> None:
+    scene.point("a.test", "127.0.0.1")
+    ways = Ways(("http-01",), barred={"http-01": CannotProve("nobody named the site", "adopt it")})
+    (choice,) = scene.preflight(seconds=seconds).check(["a.test"], CA, ways=ways).choices
+    assert (choice.ways, choice.last_resort) == ((), ())
+    assert [(each.message, each.remedy) for each in choice.findings] == [("nobody named the site", "adopt it")]
+    assert scene.probed == {}
 
 
 def test_name_without_addresses_can_be_proven_by_neither(scene: Scene) -> None:

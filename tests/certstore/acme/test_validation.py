@@ -240,6 +240,16 @@ def test_way_that_the_name_may_not_take_is_not_taken(tmp_path: Path) -> None:
         bench.prove(next_kind="dns-01")
 
 
+def test_name_without_any_way_takes_none(tmp_path: Path) -> None:
+    """Such as a wildcard without dns-01 in the one order with every name before the old certificate expires."""
+    bench = Bench(tmp_path, authorization("pending", PENDING, OTHER))
+    bench.ways = {"a.test": ()}
+    with pytest.raises(OrderFailed) as failed:
+        bench.prove(next_kind="dns-01")
+    assert failed.value.failure.detail == "a.test has no challenge type that may prove it"
+    assert bench.course == []
+
+
 def test_challenge_that_the_ca_is_looking_at_is_stuck_to(tmp_path: Path) -> None:
     looked_at = PENDING | {"status": "processing"}
     bench = Bench(tmp_path, authorization("pending", OTHER, looked_at), authorization("valid", PENDING))

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from certstore.model.renewal.choice import NameChoice
+from certstore.model.renewal.preflight_facts import CannotProve
 from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.renewal.ways import NameWay, WayFailure
 from certstore.renewal.attempt_ways import AttemptWays
@@ -122,3 +123,9 @@ def test_proof_by_a_way_ends_its_failure_and_gone_names_are_forgotten() -> None:
 def test_attempt_that_ends_before_its_preflight_changes_nothing() -> None:
     state = failing(HTTP)
     assert AttemptWays(TYPES, state, lambda: NOW).settle(state) is state
+
+
+def test_ways_that_a_site_must_not_use_are_told_to_the_preflight() -> None:
+    barred = {DNS: CannotProve("no administrator has named the site", "adopt it")}
+    ways = AttemptWays(TYPES, FRESH, lambda: NOW, barred)
+    assert (ways.wanted.types, ways.wanted.barred) == (TYPES, barred)

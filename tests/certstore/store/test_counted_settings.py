@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from certstore.model.settings.models import NAMES_LIMIT, SiteSettings
+from certstore.model.renewal.preflight_facts import CannotProve
+from certstore.model.settings.models import NAMES_LIMIT, AcmeSettings, SiteSettings, Source
 from certstore.model.snapshot import MAIN
+from certstore.renewal.sites import RenewalSites
 from certstore.store.errors import InvalidSite
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
@@ -267,6 +269,33 @@ def test_a_folder_of_anybody_takes_no_name_of_a_wildcard(tmp_path: Path, is_shar
         assert set(writer.sites()) == expected | (set() if is_shared else {"shop.client-a.test"})
     with writing(tmp_path / "store") as writer:
         assert set(writer.sites()) == expected | (set() if is_shared else {"shop.client-a.test"})
+
+
+@pytest.mark.parametrize("is_shared", [True, False], ids=["domains/ for everybody", "domains/ of the administrator"])
+def test_no_dns_record_proves_a_name_that_a_tenant_made_up(tmp_path: Path, is_shared: bool) -> None:
+    """The edge may write the zones of all clients: by a folder's name, one could have another's proven."""
+    made_up, given = "www.client-b.test", "www.client-a.test"
+    with writing(tmp_path / "store") as writer:
+        writer.layout.domains.chmod(0o777 if is_shared else 0o755)
+        for name in (made_up, given):
+            os.chown(drop(writer, name, {"site.yaml": f"host: {name}\ncertificate: acme\n".encode()}), TENANT, TENANT)
+            writer.check(name)
+        writer.add_site("www.client-c.test", SiteSettings(host="www.client-c.test", certificate=Source.ACME))
+        writer.adopt_site(given)
+        assert set(barred_ways(writer, made_up)) == ({"dns-01", "dns-persist-01"} if is_shared else set())
+    with writing(tmp_path / "store") as writer:
+        assert bool(barred_ways(writer, made_up)) is is_shared, "not even after a restart"
+        assert not barred_ways(writer, given), "an administrator adopted it"
+        writer.set_site(given, {"key_type": "ec384"})
+        assert not barred_ways(writer, given)
+        assert not barred_ways(writer, "www.client-c.test"), "an administrator added it"
+        assert not barred_ways(writer, MAIN)
+        writer.remove_site(given)
+        assert bool(barred_ways(writer, given)) is is_shared, "whoever makes it again has not been named"
+
+
+def barred_ways(writer: StoreWriter, site: str) -> dict[str, CannotProve]:
+    return RenewalSites(writer, AcmeSettings(), ()).barred(site)
 
 
 # Paths and numbers

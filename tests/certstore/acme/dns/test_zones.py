@@ -22,6 +22,9 @@ ZONE = [
     "_acme-challenge.long CNAME c0",
     "_acme-challenge.circle CNAME circle2",
     "circle2 CNAME _acme-challenge.circle",
+    "_acme-challenge.star CNAME *.acme.test.",
+    "_acme-challenge.path CNAME records/1.acme.test.",
+    "_acme-challenge.odd CNAME b\\032`id`\\010x.acme.test.",
     *LONG,
     "sub NS ns1.sub",
     "ns1.sub A 127.0.0.1",
@@ -57,8 +60,11 @@ def test_where_a_record_has_to_be(bind: Bind, asked: str, name: str, zone: str, 
         ("_acme-challenge.circle.a.test", "lead in a circle"),
         ("_acme-challenge.long.a.test", "there are more than 8 CNAME records"),
         ("_acme-challenge.lost.a.test", "could not find out which zone target.nowhere.example is in"),
+        ("_acme-challenge.star.a.test", r"leads to \*.acme.test, which is not the name of a record for this"),
+        ("_acme-challenge.path.a.test", "is not the name of a record for this"),
+        ("_acme-challenge.odd.a.test", "is not the name of a record for this"),
     ],
-    ids=["circle", "endless", "into nothing"],
+    ids=["circle", "endless", "into nothing", "a wildcard", "a path", "what a shell might read"],
 )
 def test_cnames_that_lead_nowhere(bind: Bind, asked: str, said: str) -> None:
     with pytest.raises(NotLocated, match=said):

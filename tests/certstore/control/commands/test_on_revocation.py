@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from certstore.control.commands import requests, results
+from certstore.control.commands import on_revocation, requests, results
 from certstore.control.commands.table import perform
 from certstore.control.protocol import RequestFailed
 from certstore.control.upkeep import Upkeep
@@ -105,6 +105,31 @@ def test_revoked_certificate_that_stays_live_is_a_problem_until_another_one_come
     second = order(upkeep)
     assert certificate(stage, second).public_key() != before, "the spent key is not reused"
     assert stage.writer.problems(SITE) == ()
+
+
+@pytest.mark.parametrize("has_earlier", [True, False], ids=["an earlier version", "no other version"])
+def test_revocation_that_a_kill_cut_short_is_brought_to_its_end(
+    stage: Scene, upkeep: Upkeep, has_earlier: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CA and the note know of it, and the certificate is live still."""
+    stage.add(SITE, reuse_key=True)
+    order(upkeep)
+    second = order(upkeep) if has_earlier else 1
+    reason = RevocationReason.SUPERSEDED if has_earlier else RevocationReason.KEY_COMPROMISE
+    request = requests.RevokeRequest(SITE, reason=reason, orders=False)
+    with monkeypatch.context() as killed:
+        killed.setattr(on_revocation, "_let_follow", stop_here)
+        with pytest.raises(KeyboardInterrupt):
+            perform(upkeep, request)
+    assert read_revocation(stage.writer.layout, SITE, second) is not None
+    assert stage.version(SITE) == second
+    assert perform(upkeep, request).served.version == 1
+    assert {each.code for each in stage.writer.problems(SITE)} == (set() if has_earlier else {"live_revoked"})
+    assert upkeep.maintenance.memory.state(SITE).key_is_spent is not has_earlier
+
+
+def stop_here(*args: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_version_that_is_not_live_is_revoked_and_nothing_else_changes(stage: Scene, upkeep: Upkeep) -> None:
