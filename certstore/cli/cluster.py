@@ -268,7 +268,7 @@ def _show(edge: Edge, result: results.MembershipResult, change: cluster_files.Ch
         return
     print_lines(change.message)
     sys.stdout.write(change.to_write)
-    todo = "apply it with systemctl reload certedge, or SIGHUP to certedge run" if is_running else "start: certedge run"
+    todo = "apply it with certedge reload" if is_running else "start: certedge run"
     print_lines(f"next: {todo}")
 
 

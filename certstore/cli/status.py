@@ -114,8 +114,11 @@ def _with_failed_order(store: reader.Store, facts: site_status.SiteFacts) -> sit
         if record.outcome is Outcome.DONE and record.doing not in ("settings", "revoke"):
             break
         if record.outcome is Outcome.FAILED and record.doing in ("order", "renew"):
+            from certstore.model.renewal.failure import what_only_you_can_do
+
             when = f"next attempt {utc(record.next_attempt)}" if record.next_attempt else "next attempt at once"
-            failed = Finding("order_failed", f"the order failed ({record.reason}; {when}): {record.message}")
+            todo = f"; to do: {remedy}" if (remedy := what_only_you_can_do(record.reason)) else ""
+            failed = Finding("order_failed", f"the order failed ({record.reason}; {when}): {record.message}{todo}")
             return dataclasses.replace(facts, problems=(*facts.problems, failed))
     return facts
 

@@ -159,7 +159,10 @@ def _report(
     everything = [*verdicts, *(each for node in others for each in node.verdicts)]
     bad = sum(bool(each.problem) for each in everything)
     checked = f"{len(everything)} checked in {seconds:.1f} s"
-    print_lines(Cell(f"{checked}, {bad} wrong" if bad else f"{checked}, all as in the store", BAD if bad else GOOD))
+    unchecked = sum(len(node.unchecked) for node in others)
+    rest = f"; {unchecked} not checked" if unchecked else ""
+    outcome = f"{bad} wrong" if bad else "all as in the store"
+    print_lines(Cell(f"{checked}, {outcome}{rest}", BAD if bad else WARNING if unchecked else GOOD))
 
 
 def _chosen_ones(verdicts: Sequence[plan.CheckResult], *, problems_only: bool) -> list[plan.CheckResult]:

@@ -71,6 +71,11 @@ REMEDIES: Mapping[Cause, str] = {
 }
 
 
+def what_only_you_can_do(reason: str) -> str | None:
+    """The remedy for a kept attempt's reason; None where waiting may help, or the reason is of another kind."""
+    return REMEDIES[Cause(reason)] if reason in _ONLY_A_PERSON else None
+
+
 @dataclass(frozen=True, slots=True)
 class Failure(Kept):
     """One failed attempt. `names` are those at fault, and empty where names are not the reason; `detail` is for people.

@@ -193,6 +193,9 @@ def test_account_is_registered_shown_and_made_once(actions: Actions) -> None:
     refused = actions.run("account", "register")
     assert refused.code == 1
     assert "terms of service" in refused.err
+    add(actions, "b.test")
+    assert actions.run("cert", "request", "b.test").code == 1
+    assert "; to do: Read the CA's terms of service, then run: certedge account register" in actions.run("status").out
     agreed = actions.run("account", "register", "--agree-to-terms", "--json")
     assert agreed.code == 0, agreed.err
     shown = actions.run("account", "show", "--json")
@@ -219,13 +222,14 @@ def test_test_mail_reaches_the_mailbox_or_says_why_not(actions: Actions, tmp_pat
         assert "expected one plain mail address" in odd.err
     down = actions.run("notify", "test")
     assert down.code == 1
-    assert "to do: correct notify.smtp" in down.err
+    assert "to do: correct `notify`" in down.err
 
 
 def test_notify_without_a_mail_server_says_what_to_set(actions: Actions) -> None:
     ran = actions.run("notify", "test", "--to", "a@example.org")
     assert ran.code == 1
     assert "neither notify.smtp nor notify.webhook is set" in ran.err
+    assert "to do: correct `notify` in edge.yaml: deploy/acme" in ran.err
 
 
 def test_certbot_is_imported_and_nothing_is_ordered_before_it_is_due(actions: Actions, tmp_path: Path) -> None:
