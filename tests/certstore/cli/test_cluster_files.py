@@ -134,7 +134,7 @@ def test_nothing_is_left_in_the_folder_where_edge_yaml_can_not_be_written(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("certstore.cli.cluster_files.write_all", fail)
+    monkeypatch.setattr("certstore.files.atomic.write_all", fail)
     change = add_section(edge, FACTS)
     assert (change.is_done, "No space left" in change.message) == (False, True)
     assert sorted(path.name for path in edge.base.iterdir()) == before
