@@ -169,21 +169,9 @@ def _replace(edge: Edge, text: str) -> None:
     after = loading.parse_settings(text, str(path))
     if after.model_copy(update={"cluster": None}) != edge.settings.model_copy(update={"cluster": None}):
         raise sections.NotEditable("other settings would change with it")
-    fresh = atomic.temporary_name(path.absolute().parent)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        atomic.write_all(descriptor, text.encode())
-        if os.geteuid() == 0:
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-        os.fsync(descriptor)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    atomic.sync_folder(path.absolute().parent)
+    owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+    path = path.absolute()
+    atomic.replace_file(path, text.encode(), stat.S_IMODE(status.st_mode), path.parent, owner=owner)
 
 
 def _reason(error: OSError | ValueError) -> str:

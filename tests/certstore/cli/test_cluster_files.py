@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -114,6 +115,14 @@ def test_edge_yaml_keeps_its_mode(edge: Edge) -> None:
     assert edge.config.stat().st_mode & 0o777 == 0o640
     assert remove_section(open_edge(edge.config)).is_done
     assert edge.config.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_edge_yaml_keeps_its_owner_and_group(edge: Edge) -> None:
+    os.chown(edge.config, 65534, 12)
+    assert add_section(edge, FACTS).is_done
+    status = edge.config.stat()
+    assert (status.st_uid, status.st_gid) == (65534, 12)
 
 
 def test_an_edge_yaml_that_would_mean_something_else_is_not_written(edge: Edge) -> None:
