@@ -48,6 +48,8 @@ def write_new_file(
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except FileExistsError:
+        raise  # that file is not ours to remove
     except OSError:
         with contextlib.suppress(OSError):
             path.unlink()
