@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.lazy import loading
-from certstore.files.atomic import sync_folder, temporary_name, write_all
-from certstore.model.settings import section as sections
+from certstore.cli.lazy import atomic, loading
+from certstore.cli.lazy import section as sections
 from certstore.model.text import written_text
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def engine_files(edge: Edge, invitation: Invitation, attempted: str) -> Iterator
             if _write_new(folder / name, content.encode(), owner.st_uid, owner.st_gid, attempted):
                 made.append(folder / name)
             section[key] = f"{_FOLDER}/{name}"
-        sync_folder(folder)
+        atomic.sync_folder(folder)
         yield section
     except BaseException:
         for path in made:
@@ -119,7 +118,7 @@ def _write_new(path: Path, content: bytes, uid: int, gid: int, attempted: str) -
         remedy = "move it away, or name your own files in a section `cluster:` of edge.yaml"
         raise CommandFailed(attempted, f"{path} is there already, with another content", remedy) from None
     try:
-        write_all(descriptor, content)
+        atomic.write_all(descriptor, content)
         os.fchmod(descriptor, 0o600)
         if os.geteuid() == 0:
             os.fchown(descriptor, uid, gid)
@@ -170,21 +169,9 @@ def _replace(edge: Edge, text: str) -> None:
     after = loading.parse_settings(text, str(path))
     if after.model_copy(update={"cluster": None}) != edge.settings.model_copy(update={"cluster": None}):
         raise sections.NotEditable("other settings would change with it")
-    fresh = temporary_name(path.absolute().parent)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(descriptor, text.encode())
-        if os.geteuid() == 0:
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-        os.fsync(descriptor)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    sync_folder(path.absolute().parent)
+    owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+    path = path.absolute()
+    atomic.replace_file(path, text.encode(), stat.S_IMODE(status.st_mode), path.parent, owner=owner)
 
 
 def _reason(error: OSError | ValueError) -> str:

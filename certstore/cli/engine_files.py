@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +10,9 @@ import typer
 
 from certstore.cli.context import AsJson, option
 from certstore.cli.failure import CommandFailed, Exit
+from certstore.cli.lazy import atomic
 from certstore.cli.output import print_json, print_lines
-from certstore.files.atomic import sync_folder, write_new_file
 from certstore.files.clock import utc_now
-from certstore.model.settings.cluster import NODE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +35,10 @@ def engine_files(
     as_json: AsJson = False,
 ) -> None:
     """Write certificates and settings for an etcd, and how to put them in place. Nothing is started."""
+    import secrets
+
     from certstore.cluster import engine_files as files
+    from certstore.model.settings.cluster import NODE_NAME
 
     attempted = f"write the engine's files to {out}"
     try:
@@ -70,9 +71,9 @@ def _write(out: Path, made: Mapping[str, bytes], attempted: str) -> None:
     for folder in sorted(folders):
         (out / folder).mkdir(0o700, exist_ok=True)
     for name, content in made.items():
-        write_new_file(out / name, content, 0o600)
+        atomic.write_new_file(out / name, content, 0o600)
     for folder in folders:
-        sync_folder(out / folder)
+        atomic.sync_folder(out / folder)
 
 
 def _next_steps(out: Path, members: Sequence[Member], names: Sequence[str]) -> list[str]:

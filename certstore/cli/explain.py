@@ -12,12 +12,11 @@ import typer
 from certstore.cli.completion import host_names, words
 from certstore.cli.context import AsJson, Config, Edge, argument, open_edge
 from certstore.cli.failure import CommandFailed, Exit
-from certstore.cli.lazy import models, names, reader, selection, ways
+from certstore.cli.lazy import models, names, reader, selection, snapshot, ways
 from certstore.cli.output import BAD, GOOD, WARNING, Cell, print_facts, print_json, print_lines, remaining, utc
 from certstore.cli.status import read_store
 from certstore.files.clock import utc_now
 from certstore.model.record import Outcome, Record
-from certstore.model.snapshot import MAIN
 
 
 def _kinds() -> list[str]:
@@ -42,8 +41,8 @@ def explain(
     edge = open_edge(config)
     listener = _listener_kind(kind)
     attempted = f"explain {name!r}"
-    snapshot = read_store(edge, attempted, lambda store: store.snapshot())
-    choice = selection.select(snapshot, name or None, is_mail=listener.is_mail, now=utc_now())
+    served = read_store(edge, attempted, lambda store: store.snapshot())
+    choice = selection.select(served, name or None, is_mail=listener.is_mail, now=utc_now())
     fault = _why_without(edge, choice)
     way = read_store(edge, attempted, lambda store: _way_of(store, choice, name or None))
     if as_json:
@@ -60,7 +59,7 @@ def explain(
 
 def _why_without(edge: Edge, choice: selection.Selection) -> Record | None:
     """The attempt that left the site without a certificate; None if there was none, or it has one."""
-    if choice.entry.certificate is not None or choice.entry.site == MAIN:
+    if choice.entry.certificate is not None or choice.entry.site == snapshot.MAIN:
         return None
     attempts = reader.Store(edge.layout).records(choice.entry.site)
     last = attempts[-1] if attempts else None

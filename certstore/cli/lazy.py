@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "authorization", "client", "cluster_standing", "counted_settings", "import_leftovers", "import_plan",
+    "atomic", "authorization", "client", "cluster_standing", "counted_settings", "import_leftovers", "import_plan",
     "import_sources", "journal", "loading", "models", "names", "people", "plan", "preflight_facts", "reader",
-    "requests", "results", "revocation", "revocations", "selection", "service_problems", "service_report",
-    "service_state", "site_settings", "status", "ways",
+    "requests", "results", "revocation", "revocations", "section", "selection", "service_problems", "service_report",
+    "service_state", "site_settings", "snapshot", "status", "ways",
 ]  # fmt: skip
 
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from certstore.cli import import_leftovers, import_plan, import_sources
     from certstore.control import client
     from certstore.control.commands import requests, results
-    from certstore.model import names, selection, service_state
+    from certstore.files import atomic
+    from certstore.model import names, selection, service_state, snapshot
     from certstore.model.console import authorization, people
     from certstore.model.renewal import preflight_facts, revocation, ways
-    from certstore.model.settings import loading, models
+    from certstore.model.settings import loading, models, section
     from certstore.monitoring import cluster_standing, service_problems, service_report
     from certstore.store import counted_settings, journal, reader, revocations, site_settings, status
     from certstore.verify import plan
@@ -42,9 +43,11 @@ else:
     client = _Lazy("certstore.control.client")
     requests = _Lazy("certstore.control.commands.requests")
     results = _Lazy("certstore.control.commands.results")
+    atomic = _Lazy("certstore.files.atomic")
     names = _Lazy("certstore.model.names")
     selection = _Lazy("certstore.model.selection")
     service_state = _Lazy("certstore.model.service_state")
+    snapshot = _Lazy("certstore.model.snapshot")
     service_problems = _Lazy("certstore.monitoring.service_problems")
     service_report = _Lazy("certstore.monitoring.service_report")
     authorization = _Lazy("certstore.model.console.authorization")
@@ -54,6 +57,7 @@ else:
     ways = _Lazy("certstore.model.renewal.ways")
     loading = _Lazy("certstore.model.settings.loading")
     models = _Lazy("certstore.model.settings.models")
+    section = _Lazy("certstore.model.settings.section")
     cluster_standing = _Lazy("certstore.monitoring.cluster_standing")
     journal = _Lazy("certstore.store.journal")
     reader = _Lazy("certstore.store.reader")

@@ -56,15 +56,6 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberReport:
-    """What a member says of itself, or why it doesn't."""
-
-    endpoint: str
-    status: EngineStatus | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Lease:
     number: int
     until: float
@@ -115,16 +106,6 @@ class Session:
     @property
     def highest(self) -> int:
         return self._highest
-
-    def survey(self) -> list[MemberReport]:
-        """Ask every member, one after the other."""
-        reports = []
-        for member in self._members:
-            try:
-                reports.append(MemberReport(member.endpoint, member.status()))
-            except EngineFailed as error:
-                reports.append(MemberReport(member.endpoint, None, str(error)))
-        return reports
 
     def start(self) -> None:
         """Hold a lease and ask the member once a second, until `close`."""

@@ -37,15 +37,19 @@ def temporary_name(folder: Path) -> Path:
     return folder / secrets.token_hex(12)
 
 
-def write_new_file(path: Path, content: bytes, mode: int, gid: int | None = None, *, is_durable: bool = True) -> None:
+def write_new_file(
+    path: Path, content: bytes, mode: int, gid: int | None = None, *, uid: int | None = None, is_durable: bool = True
+) -> None:
     """Make a file that did not exist. On an error nothing is left behind. Raises OSError."""
     try:
-        descriptor = _write_new(path, content, mode, gid)
+        descriptor = _write_new(path, content, mode, gid, uid)
         try:
             if is_durable:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except FileExistsError:
+        raise  # that file is not ours to remove
     except OSError:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -81,12 +85,12 @@ def write_new_folder(
             os.close(descriptor)
 
 
-def _write_new(path: Path, content: bytes, mode: int, gid: int | None) -> int:
+def _write_new(path: Path, content: bytes, mode: int, gid: int | None, uid: int | None = None) -> int:
     """An open descriptor of the new file, which is written but not yet synced."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        if gid is not None:
-            os.fchown(descriptor, -1, gid)
+        if gid is not None or uid is not None:
+            os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
         os.fchmod(descriptor, mode)
         write_all(descriptor, content)
     except OSError:
@@ -102,13 +106,22 @@ def write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def replace_file(path: Path, content: bytes, mode: int, temporary: Path, *, is_durable: bool = True) -> None:
-    """Give `path` new content by one rename. `temporary` is a folder on the same file system.
+def replace_file(
+    path: Path,
+    content: bytes,
+    mode: int,
+    temporary: Path,
+    *,
+    owner: tuple[int, int] | None = None,
+    is_durable: bool = True,
+) -> None:
+    """Give `path` new content by one rename. `temporary` is a folder on the same file system, `owner` a uid and a gid.
 
     Without `is_durable` the new content survives a kill, but a power cut may bring back the old one, or lose both.
     """
     fresh = temporary_name(temporary)
-    write_new_file(fresh, content, mode, is_durable=is_durable)
+    uid, gid = owner or (None, None)
+    write_new_file(fresh, content, mode, gid, uid=uid, is_durable=is_durable)
     _put_in_place(fresh, path, is_durable=is_durable)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from certstore.model.challenge import is_token
-from certstore.model.names import is_host_name
 
 FULLCHAIN = "fullchain.pem"
 PRIVKEY = "privkey.pem"
@@ -194,6 +193,9 @@ class Layout:
 
     def alpn_challenge(self, name: str) -> Path | None:
         """Where the key authorization for a name lies, or None when the text is not a host name."""
+        # Imported here because most commands need a layout, and few of them what names bring along.
+        from certstore.model.names import is_host_name
+
         return self.alpn_challenges / name if is_host_name(name) else None
 
     def order(self, site: str) -> Path:

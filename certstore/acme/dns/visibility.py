@@ -54,13 +54,6 @@ def wait_until_visible(zones: Zones, place: Place, values: Collection[str], boun
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
-def is_visible(zones: Zones, place: Place, values: Collection[str], bounds: Bounds) -> bool:
-    """As far as one look shows: no server that answers lacks a value. Raises Interrupted."""
-    seen = _Seen(place, values)
-    _ask_all(zones, seen, bounds)
-    return bool(seen.shows) and not seen.lacks
-
-
 def _ask_all(zones: Zones, seen: _Seen, bounds: Bounds) -> None:
     """A server that shows everything is not asked again."""
     name = seen.place.name

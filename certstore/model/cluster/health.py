@@ -87,7 +87,7 @@ def node_standings(
 def _standing(member: Member, live: Live | None, behind: int, is_odd: bool, now: datetime) -> NodeStanding:
     name = member.name
     if live is None:
-        message = f"{name} is not heard: it is stopped, can't reach the engine, or was not reloaded after it joined"
+        message = f"{name} does not report: it is stopped, can't reach the engine, or was not reloaded after it joined"
         return NodeStanding(name, member.role, NodeState.GONE, problems=((ClusterProblem.NODE_GONE, message),))
     state, problems = NodeState.IN_STEP, list[tuple[ClusterProblem | str, str]]()
     if behind:

@@ -6,7 +6,7 @@ certificates are the CA's, and `at` in a record is for people. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,15 +93,6 @@ def decide_site(theirs: SiteRecord | None, ours: SiteRecord) -> Verdict:
     if theirs.removal is not None or ours.removal is not None:
         return _either(Because.SITE_REMOVED, is_ours=theirs.removal is None)
     return Verdict(Winner.THEIRS, Because.WAS_COMMITTED_FIRST)
-
-
-def agreed_numbers(names: Iterable[str], known: Mapping[str, int], seq: int) -> tuple[dict[str, int], int]:
-    """The numbers of a site's declared names, and `seq` afterwards: a name that the cluster knows keeps its number, all
-    new ones get the next.
-    """
-    names = list(names)
-    following = seq + 1 if any(name not in known for name in names) else seq
-    return {name: known.get(name, following) for name in names}, following
 
 
 class Freshness(StrEnum):

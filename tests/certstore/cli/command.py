@@ -28,7 +28,7 @@ from tests.certificates import Issued
 # Everything is imported first: the interpreter may lie where only root can read.
 _AS_USER = """
 import importlib, os, pkgutil, sys
-import encodings.idna, encodings.utf_8_sig, rich.text, typer.rich_utils
+import encodings.ascii, encodings.idna, encodings.utf_8_sig, rich.text, typer.rich_utils
 import certstore.cluster.access, certstore.cluster.joining, certstore.cluster.membership, certstore.cluster.replica
 import certstore.cli, certstore.store.status, certstore.control.client, certstore.control.dispatch, edge_addon.cli
 for module in pkgutil.iter_modules(certstore.cli.__path__, "certstore.cli."):

@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,6 +117,14 @@ def test_edge_yaml_keeps_its_mode(edge: Edge) -> None:
     assert edge.config.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_edge_yaml_keeps_its_owner_and_group(edge: Edge) -> None:
+    os.chown(edge.config, 65534, 12)
+    assert add_section(edge, FACTS).is_done
+    status = edge.config.stat()
+    assert (status.st_uid, status.st_gid) == (65534, 12)
+
+
 def test_an_edge_yaml_that_would_mean_something_else_is_not_written(edge: Edge) -> None:
     """It changed since it was read."""
     edge.config.write_text("store: elsewhere\n")
@@ -134,7 +143,7 @@ def test_nothing_is_left_in_the_folder_where_edge_yaml_can_not_be_written(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("certstore.cli.cluster_files.write_all", fail)
+    monkeypatch.setattr("certstore.files.atomic.write_all", fail)
     change = add_section(edge, FACTS)
     assert (change.is_done, "No space left" in change.message) == (False, True)
     assert sorted(path.name for path in edge.base.iterdir()) == before

@@ -114,17 +114,6 @@ def test_a_refusal_is_the_answer_and_no_member_is_asked_again(session: Session, 
     assert asked == ["/a"]
 
 
-def test_every_member_is_surveyed(session: Session, members: list[MemoryEngine]) -> None:
-    members[1].faults.is_cut = True
-    reports = session.survey()
-    assert [(report.endpoint, report.status is not None) for report in reports] == [
-        ("member-0", True),
-        ("member-1", False),
-        ("member-2", True),
-    ]
-    assert reports[1].reason == "member-1: can't be reached"
-
-
 # --- feeds ------------------------------------------------------------------------------------------------------------
 
 

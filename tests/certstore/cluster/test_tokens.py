@@ -155,9 +155,9 @@ def test_a_node_whose_disk_is_full_does_not_say_that_it_has_the_token(
     with monkeypatch.context() as patched:
         patched.setattr("certstore.cluster.tokens.publish", full)
         with pytest.raises(OrderFailed, match="edge-b did not take"):
-            one.tokens.share({TOKEN: AUTHORIZATION})
+            one.tokens.share([PROOF])
     wait_for(lambda: front.shown() == AUTHORIZATION, "it has it as soon as there is room")
-    one.tokens.share({OTHER: AUTHORIZATION})
+    one.tokens.share([Proof("a.test", OTHER, AUTHORIZATION)])
 
 
 def test_without_the_engine_the_order_goes_on_alone(edges: list[Edge]) -> None:

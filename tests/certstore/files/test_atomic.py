@@ -182,3 +182,10 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, kind: str) -> None:
         path.symlink_to("nowhere")
     with pytest.raises(NotADirectoryError):
         make_folder(path, 0o700)
+
+
+def test_a_new_file_never_takes_the_place_of_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(b"somebody's")
+    with pytest.raises(FileExistsError):
+        write_new_file(tmp_path / "key.pem", b"ours", 0o600)
+    assert (tmp_path / "key.pem").read_bytes() == b"somebody's"

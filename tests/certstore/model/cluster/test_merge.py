@@ -8,14 +8,13 @@ from certstore.model.cluster.merge import (
     Because,
     Freshness,
     Winner,
-    agreed_numbers,
     decide_head,
     decide_site,
     freshness,
     may_put_back,
 )
 from certstore.model.cluster.records import HeadRecord, Removal, SiteRecord
-from tests.certstore.model.cluster.examples import AT, DAY, SITE, head_record, site_record
+from tests.certstore.model.cluster.examples import AT, DAY, head_record, site_record
 
 BASE = head_record()
 THERE = site_record()
@@ -124,22 +123,6 @@ def test_the_records_alone_decide_which_settings_count(
 
 def test_every_rule_has_words() -> None:
     assert EXPLANATIONS.keys() == set(Because)
-
-
-@pytest.mark.parametrize(
-    ("names", "known", "seq", "numbers", "after"),
-    [
-        pytest.param([SITE], {}, 0, {SITE: 1}, 1, id="the first site"),
-        pytest.param(["a", "b"], {}, 7, {"a": 8, "b": 8}, 8, id="new names share a number"),
-        pytest.param(["a", "b"], {"a": 3}, 7, {"a": 3, "b": 8}, 8, id="a known name keeps its own"),
-        pytest.param(["a"], {"a": 3, "b": 4}, 7, {"a": 3}, 7, id="nothing is new, and one name is gone"),
-        pytest.param(["a"], {"a": 30}, 7, {"a": 30}, 7, id="a number above the counter"),
-    ],
-)
-def test_names_are_numbered_in_the_order_in_which_the_cluster_saw_them(
-    names: list[str], known: dict[str, int], seq: int, numbers: dict[str, int], after: int
-) -> None:
-    assert agreed_numbers(iter(names), known, seq) == (numbers, after)
 
 
 @pytest.mark.parametrize(
