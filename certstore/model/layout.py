@@ -128,7 +128,6 @@ class Layout:
         return self.worker_reports / "cluster.json"
 
     @property
-    @property
     def cluster_keys(self) -> Path:
         """The keys of the cluster that this node belongs to."""
         return self.root / "cluster" / "keys.json"
