@@ -70,8 +70,8 @@ EDGE: Mapping[str, str] = {
     "acme.external_account.key_id": "The key ID.",
     "acme.external_account.hmac_key_file": "The file with the HMAC key in base64url.",
     "acme.second_directory": "Another CA, tried in turn after the first has failed three times in a row.",
-    "acme.challenges": "The ways to prove names, in the order to try them: http-01, tls-alpn-01, dns-01, dns-persist-01."
-    " Unset: whichever of the first three the preflight finds open.",
+    "acme.challenges": "The ways to prove names, in the order to try them: http-01, tls-alpn-01, dns-01, "
+    "dns-persist-01. Unset: whichever of the first three the preflight finds open.",
     "acme.dns": "How dns-01 writes into your zones: rfc2136, lexicon or exec.",
     "acme.dns.rfc2136": "Dynamic updates to your DNS server, signed with TSIG.",
     "acme.dns.rfc2136.server": "The primary server of the zones: host or host:port.",
