@@ -1,4 +1,4 @@
-from certstore.model.renewal.failure import REMEDIES, Cause, Failure
+from certstore.model.renewal.failure import REMEDIES, Cause, Failure, what_only_you_can_do
 
 
 def test_every_cause_says_what_to_do() -> None:
@@ -21,3 +21,9 @@ def test_advice_of_the_finding_comes_before_that_of_the_cause_and_is_kept() -> N
     assert failure.remedy == "Set acme.ca_file."
     assert Failure.from_json(failure.to_json()) == failure
     assert "advice" not in Failure(Cause.CA_UNREACHABLE, "down").to_json()
+
+
+def test_only_a_cause_that_waits_for_a_person_has_something_to_do() -> None:
+    assert what_only_you_can_do(Cause.TERMS) == REMEDIES[Cause.TERMS]
+    assert what_only_you_can_do(Cause.CA_UNREACHABLE) is None
+    assert what_only_you_can_do("added") is None
