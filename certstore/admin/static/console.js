@@ -117,12 +117,14 @@
     const zone = input.closest(".drop");
     const message = zone.querySelector(".chosen");
     const largest = Number(input.dataset.largest);
-    input.addEventListener("change", () => {
+    const show = () => {
       const big = [...input.files].find((file) => file.size > largest);
       message.textContent = big ? `${big.name} is larger than 1 MB: it can't be a certificate.` : [...input.files].map((file) => file.name).join(", ");
       message.classList.toggle("bad", Boolean(big));
       input.setCustomValidity(big ? message.textContent : "");
-    });
+    };
+    input.addEventListener("change", show);
+    show();  // files may have been chosen before this ran, or kept by the browser
     for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, () => zone.classList.add("over"));
     for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.remove("over"));
   }

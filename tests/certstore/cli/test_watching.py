@@ -13,6 +13,8 @@ from certstore.cli.watching import watch
 from tests.certstore.cli.command import REPOSITORY, add_site, open_folder, write_edge
 from tests.deadlines import wait_for
 
+EDGE = (sys.executable, "-m", "edge_addon.cli")
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -26,7 +28,8 @@ def test_status_is_shown_again_when_it_changes_until_it_is_interrupted(folder: P
     shown = tmp_path / "shown"
     with shown.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "edge_addon.cli", "--config", str(folder / "edge.yaml"), "status", "--watch"],
+            # Shells start what they put into the background with the signal ignored.
+            ["env", "--default-signal=INT", *EDGE, "--config", str(folder / "edge.yaml"), "status", "--watch"],
             stdout=out,
             stderr=subprocess.PIPE,
             cwd=folder,
