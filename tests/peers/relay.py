@@ -71,8 +71,9 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._connections.append(client)
                 server = socket.create_connection(("127.0.0.1", self.target))
-                self._connections += [client, server]
+                self._connections.append(server)
                 self._start(self._pass_on, client, server, self._requests)
                 self._start(self._pass_on, server, client, self._answers)
 
