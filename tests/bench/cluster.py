@@ -116,6 +116,12 @@ class Bench:
         first.edge.reload()
         with self.figures.timed(f"init: {self.sites} sites published, from the start of the node"):
             self.wait_in_step()
+        used = wait_for(self._used_bytes, "the engine's size")
+        self.figures.say("the engine's database then", f"{used / 1e6:.0f} MB, {used / self.sites / 1000:.1f} KB a site")
+
+    def _used_bytes(self) -> int:
+        standing = self.nodes[0].standing
+        return (standing.used_bytes or 0) if standing is not None else 0
 
     def join(self, name: str) -> None:
         node = self._node(name)
