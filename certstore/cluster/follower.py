@@ -158,14 +158,7 @@ class Follower:
                 if choice is _Choice.ADOPT:
                     adoption = SiteAdoption(each.site, each.record.by, before, _declared(each.record))
                     plan.append((adoption, each, digest))
-            if not plan:
-                return
-            try:
-                answers = self._writer.adopt_declarations([adoption for adoption, _, _ in plan])
-            except OSError as error:
-                self._cannot_write(error, [each.site for _, each, _ in plan])
-                return
-            found = self._note(answers, [(each, digest) for _, each, digest in plan])
+            found = self._adopt(plan, self._writer.adopt_declarations) if plan else []
             if not found:
                 return
         self.is_incomplete = True
@@ -205,17 +198,21 @@ class Follower:
                 if choice is _Choice.ADOPT:
                     record = each.record
                     plan.append((HeadAdoption(record.version, record.by, digest, record.files), each, digest))
-            if not plan:
-                return
-            try:
-                answers = self._writer.adopt_heads([adoption for adoption, _, _ in plan])
-            except OSError as error:
-                self._cannot_write(error, [each.site for _, each, _ in plan])
-                return
-            found = self._note(answers, [(each, digest) for _, each, digest in plan])
+            found = self._adopt(plan, self._writer.adopt_heads) if plan else []
             if not found:
                 return
         self.is_incomplete = True
+
+    def _adopt[A, R: SiteRecord | HeadRecord](
+        self, plan: Sequence[tuple[A, _Found[R], str | None]], adopt: Callable[[Sequence[A]], Sequence[Adopted]]
+    ) -> list[_Found[R]]:
+        """Returns those that changed here meanwhile, for another round."""
+        try:
+            answers = adopt([adoption for adoption, _, _ in plan])
+        except OSError as error:
+            self._cannot_write(error, [each.site for _, each, _ in plan])
+            return []
+        return self._note(answers, [(each, digest) for _, each, digest in plan])
 
     def _decide_head(self, each: _Found[HeadRecord], site: SiteRecord | None) -> Verdict:
         return decide_head(each.record, _there(self._local.head(each.site)), _there(site))
