@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from certstore.cli.context import AsJson, Config, Edge, chosen_config
+from certstore.cli.context import WITHOUT_SETTINGS, AsJson, Config, Edge, chosen_config
 from certstore.cli.failure import CommandFailed, Exit, show_failure
 from certstore.cli.ignored import ignored_entries, ignored_facts, ignored_lines
 from certstore.cli.lazy import loading, models
@@ -52,7 +52,8 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
             print_lines(*(Cell(f"note: {each}", WARNING) for each in notes))
     if faults:
         found = "\n".join(map(str, faults))
-        show_failure(CommandFailed(f"accept the settings of {path}", found))
+        remedy = "" if path.exists() else WITHOUT_SETTINGS
+        show_failure(CommandFailed(f"accept the settings of {path}", found, remedy))
         raise typer.Exit(Exit.USAGE)
 
 

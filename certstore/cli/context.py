@@ -134,6 +134,9 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+WITHOUT_SETTINGS = "name the file with --config, or create one with: certedge init --host YOUR.HOST.NAME"
+
+
 def open_edge(config: Path | None) -> Edge:
     """Read and check edge.yaml; raises CommandFailed."""
     path = chosen_config(config)
@@ -141,9 +144,7 @@ def open_edge(config: Path | None) -> Edge:
     try:
         text = written_text(path.read_bytes())
     except FileNotFoundError:
-        found = "there is no such file"
-        remedy = "name the file with --config, or create one with: certedge init --host YOUR.HOST.NAME"
-        raise CommandFailed(attempted, found, remedy, Exit.USAGE) from None
+        raise CommandFailed(attempted, "there is no such file", WITHOUT_SETTINGS, Exit.USAGE) from None
     except OSError as error:
         raise CommandFailed(attempted, error.strerror or str(error), "", Exit.USAGE) from None
     except UnicodeDecodeError as error:

@@ -236,3 +236,9 @@ def test_a_rename_is_not_advised_if_the_right_name_exists_already(folder: Path) 
         (domains / name).mkdir(parents=True)
     ran = certedge(folder, "check-config")
     assert f"{domains / 'A.test'} is ignored: a.test exists already; move its contents there" in ran.out
+
+
+def test_without_a_file_it_says_how_to_make_one(tmp_path: Path) -> None:
+    ran = certedge(tmp_path, "check-config")
+    assert ran.code == 2
+    assert "to do: name the file with --config, or create one with: certedge init" in ran.err
