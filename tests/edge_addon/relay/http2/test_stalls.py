@@ -138,19 +138,24 @@ async def test_a_slow_upstream_may_take_longer(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_bytes_that_wait_for_one_client_are_bounded_over_all_streams(tmp_path: Path) -> None:
+async def test_bytes_that_wait_for_one_client_are_bounded_over_all_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "STALL_SECONDS", 300.0)  # a busy machine takes a while to fill 100 streams
     with Recorder(large) as recorder:
         async with edge_for(recorder, tmp_path) as edge, RawHttp2(edge.port) as client:
             await client.send(START + b"".join(get(each) for each in range(1, 201, 2)))  # as many connections are open
             await wait_for_in_loop(lambda: len(client.seen.ended) == 100, "100 answers")
             await client.send(settings((4, 0)) + b"".join(get(each, b"/large") for each in range(201, 401, 2)))
             session = session_of(edge)
+            await wait_for_in_loop(lambda: session.is_full, "a full connection")
             await stands_still(lambda: session._queued)
 
-            assert session.is_full
             assert session._queued == sum(len(each._queue.data) for each in session._streams.values())
             # The bytes read in the turn of the loop that exceeded the bound come on top.
             assert session._queued < MAX_QUEUED + 40 * 65536
+            monkeypatch.setattr(stream, "STALL_SECONDS", 1.0)
+            await client.send(settings((4, 1)))  # each stream sends a byte, and waits anew
             await wait_for_in_loop(lambda: session._queued == 0, "all of it given up", seconds=60)
             assert not session.is_full
 
