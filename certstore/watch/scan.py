@@ -79,40 +79,50 @@ def take_view(layout: Layout, sites: Iterable[str] = ()) -> View:
     """
     looks: dict[Place, Look] = {}
     folders = 0
-    for entry in _entries(layout.domains):
+    domains = str(layout.domains)
+    for entry in _entries(domains):
         if entry.name.startswith("."):
             continue
-        is_folder = _is_folder(entry)
-        if is_folder or entry.name.endswith(DROP_SUFFIX):
-            place = Place(Kind.FOLDER if is_folder else Kind.FILE, entry.name)
-            looks[place] = look_at(layout, place)
-            folders += is_folder and not entry.is_symlink()
-    for site in (MAIN, *sites):
+        if _is_folder(entry):
+            is_link = entry.is_symlink()
+            looks[Place(Kind.FOLDER, entry.name)] = _look_at_folder(entry.path, is_link=is_link)
+            folders += not is_link
+        elif entry.name.endswith(DROP_SUFFIX):
+            looks[Place(Kind.FILE, entry.name)] = _look_at_file(entry.path)
+    for site in sites:
         if Place(Kind.FOLDER, site) not in looks and Place(Kind.FILE, f"{site}{DROP_SUFFIX}") not in looks:
-            place = Place(Kind.SITE, site)
-            looks[place] = look_at(layout, place)
+            looks[Place(Kind.SITE, site)] = look_at(layout, Place(Kind.SITE, site))
+    looks[MAIN_PLACE] = look_at(layout, MAIN_PLACE)
     return View(looks, folders)
 
 
 def look_at(layout: Layout, place: Place) -> Look:
     """Never raises."""
-    if place.kind is Kind.FILE:
-        path = str(layout.domains / place.name)
-        return _look([_stamp_of(path)], is_linked=os.path.islink(path))  # noqa: PTH114  as for all that is looked at
     if place == MAIN_PLACE:
-        beside = str(layout.drop_file(MAIN))
-        parts, has_links = _folder_parts(str(layout.drop_folder(MAIN)))
-        return _look([*parts, _stamp_of(beside)], is_linked=has_links or os.path.islink(beside))  # noqa: PTH114
-    folder = str(layout.domains / place.name)
-    parts, has_links = _folder_parts(folder)
-    return _look(parts, is_linked=has_links or os.path.islink(folder))  # noqa: PTH114
+        folder = str(layout.drop_folder(MAIN))
+        return _look_at_folder(folder, is_link=_is_link(folder), beside=str(layout.drop_file(MAIN)))
+    path = f"{layout.domains}/{place.name}"
+    return _look_at_file(path) if place.kind is Kind.FILE else _look_at_folder(path, is_link=_is_link(path))
 
 
-def _look(stamps: list[_Stamp], *, is_linked: bool) -> Look:
+def _look_at_file(path: str) -> Look:
+    return _look([_stamp_of(path)], has_links=_is_link(path))
+
+
+def _look_at_folder(path: str, *, is_link: bool, beside: str | None = None) -> Look:
+    """`beside` is a file that counts as one of the folder's."""
+    stamps, has_links = _folder_stamps(path)
+    if beside is not None:
+        stamps.append(_stamp_of(beside))
+        has_links = has_links or _is_link(beside)
+    return _look(stamps, has_links=has_links or is_link)
+
+
+def _look(stamps: list[_Stamp], *, has_links: bool) -> Look:
     """Hashed by what gives the same number in every process."""
     changed_at = max((stamp[-1] for stamp in stamps if len(stamp) > 2), default=0)
     digest = hashlib.blake2b(repr(stamps).encode(errors="surrogateescape"), digest_size=7).digest()
-    return Look(int.from_bytes(digest), int(changed_at), is_linked)
+    return Look(int.from_bytes(digest), int(changed_at), has_links)
 
 
 def link_folders(path: Path) -> set[Path]:
@@ -155,22 +165,27 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _folder_parts(folder: str) -> tuple[list[_Stamp], bool]:
-    """The stamps of its files, sorted, and whether one of them is a link."""
-    parts: list[_Stamp] = []
+def _folder_stamps(folder: str) -> tuple[list[_Stamp], bool]:
+    """Those of its files, sorted, and whether one of them is a link."""
+    stamps: list[_Stamp] = []
     has_links = False
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name != SITE_YAML and not is_drop_name(entry.name):
                     continue
-                parts.append((entry.name, *_stamp_of(entry.path)))
+                stamps.append((entry.name, *_stamp_of(entry.path)))
                 has_links = has_links or entry.is_symlink()
-                if len(parts) > MAX_FILES:
+                if len(stamps) > MAX_FILES:
                     break
     except OSError as error:
         return [("", error.errno or 0)], False
-    return sorted(parts, key=repr), has_links
+    stamps.sort(key=_name_in)
+    return stamps, has_links
+
+
+def _name_in(stamp: _Stamp) -> str:
+    return str(stamp[0])
 
 
 def _stamp_of(path: str) -> _Stamp:
@@ -182,7 +197,11 @@ def _stamp_of(path: str) -> _Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _is_link(path: str) -> bool:
+    return os.path.islink(path)  # noqa: PTH114  a Path costs more than the look itself
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries

@@ -24,7 +24,7 @@ from certstore.store.unlocking import Effort
 from certstore.store.writer import StoreWriter
 from certstore.watch.inotify import Notifications
 from certstore.watch.queue import CheckQueue, Kind, Place
-from certstore.watch.scan import Look, View, look_at, take_view
+from certstore.watch.scan import Look, look_at, take_view
 from certstore.watch.seen import SeenPlaces
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ class DropWatcher:
         """Those whose last plain drop took long."""
         self._notifications = Notifications(writer.layout, self._queue.touch)
         self._seen = SeenPlaces(writer.layout)
-        self._view: View | None = None
+        self._signatures: dict[Place, int] | None = None
+        """How the last scan found each place; None before the first one."""
         self._scan_wanted = threading.Event()
         self._stopping = threading.Event()
         self._is_scanning = False
@@ -87,7 +88,7 @@ class DropWatcher:
     @property
     def is_idle(self) -> bool:
         """Whether there has been a scan and every place that it found has been checked."""
-        is_scanned = self._view is not None and not self._scan_wanted.is_set() and not self._is_scanning
+        is_scanned = self._signatures is not None and not self._scan_wanted.is_set() and not self._is_scanning
         return is_scanned and all(lane.queue.is_idle for lane in self._lanes.values())
 
     def start(self) -> None:
@@ -128,18 +129,18 @@ class DropWatcher:
             self._scan_wanted.wait(self._scan_seconds)
 
     def _scan_once(self) -> None:
-        is_first = self._view is None
+        is_first = self._signatures is None
         if is_first:
             # Watched before it is scanned: what is dropped in between is then seen twice rather than never.
             self._notifications.renew(0)
         view = take_view(self._writer.layout, self._writer.sites())
-        changed = view.changed_since(self._view.signatures if self._view else self._seen.signatures())
+        changed = view.changed_since(self._seen.signatures() if self._signatures is None else self._signatures)
         if len(changed) >= _PROGRESS_EVERY:
             logger.info("%d drop places to check", len(changed))
         if is_first:
             changed += map(view.place_of, self._writer.unsettled())
         self._queue.add_backlog(changed)
-        self._view = view
+        self._signatures = view.signatures
         self._notifications.renew(view.folders)
         for place in view.linked:
             self._notifications.follow_links(place)

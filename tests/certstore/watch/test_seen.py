@@ -38,4 +38,16 @@ def test_a_full_disk_only_means_that_places_are_looked_at(tmp_path: Path) -> Non
     layout.seen_places.unlink(missing_ok=True)
     layout.seen_places.symlink_to("/dev/full")
     seen.keep(PLACE, 7)
-    assert seen.signatures() == {}
+    seen.close()
+    layout.seen_places.unlink()
+    assert SeenPlaces(layout).signatures() == {}
+
+
+def test_the_file_does_not_grow_without_end(writer: StoreWriter) -> None:
+    seen = SeenPlaces(writer.layout)
+    for number in range(10_000):
+        seen.keep(PLACE, number)
+        seen.forget(FILE)
+    assert writer.layout.seen_places.stat().st_size < 200_000
+    assert seen.signatures() == {PLACE: 9_999}
+    seen.close()
