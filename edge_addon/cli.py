@@ -20,6 +20,9 @@ from certstore.cli.main import app
 @app.command(epilog="Example: certedge run --config /etc/certedge/edge.yaml")
 def run(config: Config = None) -> None:
     """Run the service: listeners, workers and the control process. Reloads on SIGHUP, drains on SIGTERM."""
+    from edge_addon.processes.default_addons import leave_out
+
+    leave_out()
     from edge_addon.processes.supervisor import run as run_supervisor
 
     raise typer.Exit(run_supervisor(chosen_config(config)))

@@ -3,6 +3,7 @@
 Knows no protocol: a worker only runs the addon.
 
     control_process  certstore's control as a child of the supervisor
+    default_addons   keeps mitmproxy's own out
     drain            ends a worker without cutting off what is under way
     fleet            pure: which processes there should be, and what to do next
     forking          forks children, and the pipes between them and the supervisor
