@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from sys import intern
 from types import MappingProxyType
 from typing import Any
 
@@ -121,15 +122,18 @@ def encode_entry(entry: SiteEntry) -> dict[str, Any]:
 
 
 def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
-    """The inverse of `encode_entry`; raises KeyError, TypeError or ValueError on anything else."""
+    """The inverse of `encode_entry`; raises KeyError, TypeError or ValueError on anything else.
+
+    Names are interned: a site's key stands in half a dozen places, in thousands of entries.
+    """
     certificate = None
     if (fields := line.get("certificate")) is not None:
         site, version, fingerprint, dns_names, not_before, not_after, is_self_signed, has_rsa_pair = fields
         certificate = ServedCertificate(
-            site,
+            intern(site),
             version,
             fingerprint,
-            tuple(dns_names),
+            tuple(map(intern, dns_names)),
             _instant(not_before),
             _instant(not_after),
             is_self_signed,
@@ -137,9 +141,9 @@ def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
         )
     upstreams = line.get("upstreams")
     return SiteEntry(
-        site=line["site"],
-        host=line["host"],
-        names=tuple(line["names"]),
+        site=intern(line["site"]),
+        host=intern(line["host"]),
+        names=tuple(map(intern, line["names"])),
         source=Source(line["source"]),
         certificate=certificate,
         inspect=line.get("inspect", False),
