@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 def test_lines_come_back(values: list[Any]) -> None:
     content = b"".join(map(encode_line, values))
     assert content.count(b"\n") == len(values), "a value never spans lines"
-    assert decode_lines(content) == values
+    assert list(decode_lines(content)) == values
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,16 @@ def test_second_name_keeps_the_content_over_a_rewrite(path: Path) -> None:
     log.keep_as(other)
     log.rewrite(["new"])
     assert (other.read_bytes(), path.read_bytes()) == (b'"old"\n', b'"new"\n')
+
+
+def test_lines_of_more_than_one_part() -> None:
+    values = [f"{number}{'x' * 1000}" for number in range(500)]
+    assert list(decode_lines(b"".join(map(encode_line, values)))) == values
+
+
+@pytest.mark.parametrize("at", [0, 250, 499])
+def test_a_damaged_line_in_any_part(at: int) -> None:
+    lines = [encode_line("x" * 1000) for _ in range(500)]
+    lines[at] = b"{\n"
+    with pytest.raises(ValueError, match="Expecting"):
+        list(decode_lines(b"".join(lines)))
