@@ -204,6 +204,7 @@ def test_a_full_engine_is_told(cluster: Nodes, machines: list[Machine], ca: Cert
     wait_for(lambda: "engine_full" not in a.problems(), "solved")
 
 
+@pytest.mark.slow
 def test_a_person_has_an_emptied_engine_filled_again(
     cluster: Nodes, machines: list[Machine], ca: CertificateAuthority
 ) -> None:
@@ -277,6 +278,7 @@ def test_a_node_that_served_before_founds_a_cluster_without_a_break(
         machine.stop()
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_machine_does_not_write(cluster: Nodes, machines: list[Machine]) -> None:
     """It runs under the name of a node that is alive."""
     clock = Clock()
