@@ -197,7 +197,8 @@ class Follower:
                 choice = self._choose(each, digest, lambda: self._decide_head(each, site))  # noqa: B023
                 if choice is _Choice.ADOPT:
                     record = each.record
-                    plan.append((HeadAdoption(record.version, record.by, digest, record.files), each, digest))
+                    head = HeadAdoption(record.version, record.by, digest, record.files, tried_with=record.tried_with)
+                    plan.append((head, each, digest))
             found = self._adopt(plan, self._writer.adopt_heads) if plan else []
             if not found:
                 return

@@ -99,7 +99,8 @@ class LocalRecords:
         for record in self._writer.records(version.site):
             if record.outcome is Outcome.DONE and record.version == version.number and record.doing != REPLICATE:
                 doing, source, at = record.doing, record.source or source, record.at
-        return HeadRecord.of(version, files, doing=doing, source=source, by=self._node, at=at)
+        tried_with = self._writer.tried_with(version)
+        return HeadRecord.of(version, files, doing=doing, source=source, by=self._node, at=at, tried_with=tried_with)
 
 
 def _origin(version: Version) -> str:

@@ -25,6 +25,7 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
 from certstore.model.text import listed
 from certstore.model.version import Version
+from certstore.net.tls_server import library_in_force
 from certstore.store.activation import prune_archive
 from certstore.store.counted_settings import path_into_store
 from certstore.store.errors import NotWritable
@@ -100,7 +101,8 @@ class SiteAdoption:
 @dataclass(frozen=True, slots=True)
 class HeadAdoption:
     """A version to make live in place of the one with the digest `before` (None: nothing is live). `files` are the PEM
-    files by name. With `is_live` False the version is only archived.
+    files by name. With `is_live` False the version is only archived. `tried_with` is the TLS library that has loaded it
+    on the other node.
     """
 
     version: Version
@@ -108,6 +110,7 @@ class HeadAdoption:
     before: str | None
     files: Mapping[str, bytes] = field(repr=False)
     is_live: bool = True
+    tried_with: str = ""
 
     @property
     def site(self) -> str:
@@ -146,7 +149,9 @@ def declaration_of(state: WriterState, site: str) -> Declaration | Removed | Non
 
 
 def check_head(state: WriterState, head: HeadAdoption) -> CheckedHead:
-    """Read the files as those of a drop are read, and try them. What a person has forced is not refused again."""
+    """Read the files as those of a drop are read, and try them, unless another node has with the same TLS library: it
+    comes to the same verdict. What a person has forced is not refused again.
+    """
     files = dict(head.files)
     if digest_of(files) != head.version.digest:
         return CheckedHead(head, "its files are not those that its description names")
@@ -156,6 +161,8 @@ def check_head(state: WriterState, head: HeadAdoption) -> CheckedHead:
         return CheckedHead(head, verdict.message)
     if verdict.primary.fingerprint != head.version.fingerprint:
         return CheckedHead(head, "its certificate is not the one that its description names")
+    if head.tried_with == library_in_force():
+        return CheckedHead(head)
     try:
         reason = state.trial(files)
     except OSError as error:
@@ -322,7 +329,7 @@ def _placed(state: WriterState, staged: _Staged, answers: dict[int, Adopted]) ->
     if staged.fresh is None:
         return True
     try:
-        archive_version(state.layout, state.permissions, staged.version, staged.fresh)
+        archive_version(state.layout, state.permissions, staged.version, staged.fresh, is_durable=False)
     except OSError as error:
         answers[id(staged.checked)] = _fault(staged.version.site, error)
         return False

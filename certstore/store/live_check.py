@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.model.unloadable import Unloadable
+from certstore.model.version import Version
 from certstore.net.tls_server import library_in_force
 from certstore.store.trial import Trial
 from certstore.store.versions import VersionUnusable, live_number, read_files, read_version, stand_ins
@@ -69,6 +70,12 @@ def keep_verdict(state: WriterState, version: Untried, found: Unloadable | None)
 def remember_tried(state: WriterState, site: str, number: int) -> None:
     """This version has passed its trial and is live now."""
     _remember(state, site, _token(state.layout, site, number))
+
+
+def tried_with(state: WriterState, version: Version) -> str:
+    """The TLS library that has loaded this version here, if it is the live one; else an empty text."""
+    is_tried = state.tried.get(version.site) == _token(state.layout, version.site, version.number)
+    return library_in_force() if is_tried else ""
 
 
 def _remember(state: WriterState, site: str, token: str) -> None:

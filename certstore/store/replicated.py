@@ -8,8 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from certstore.model.layout import Layout
+from certstore.model.version import Version
 from certstore.store.adoption import (
     Adopted,
     Declaration,
@@ -22,6 +24,7 @@ from certstore.store.adoption import (
     declaration_of,
 )
 from certstore.store.errors import UnknownVersion
+from certstore.store.live_check import tried_with
 from certstore.store.reader import Store
 from certstore.store.versions import live_number, version_numbers
 from certstore.store.writer_state import SiteChange, WriterState
@@ -52,6 +55,11 @@ class ReplicatedStore(Store):
         with self._lock:
             return self._predecessor(site)
 
+    def tried_with(self, version: Version) -> str:
+        """The TLS library that has loaded this live version here; empty where it was not tried."""
+        with self._lock:
+            return tried_with(self._state, version)
+
     def now(self) -> datetime:
         return self._state.clock()
 
@@ -74,7 +82,8 @@ class ReplicatedStore(Store):
         """Live versions of other nodes, one of each site. Reading and trying them needs no lock. Raises OSError when
         the store can't be written.
         """
-        checked = [check_head(self._state, each) for each in adoptions]
+        # Side by side, as a trial is the work of another process.
+        checked = list(self._state.sync_pool.map(partial(check_head, self._state), adoptions))
         with self._lock:
             return adopt_heads(self._state, checked, self._state.clock())
 

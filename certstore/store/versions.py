@@ -107,13 +107,16 @@ def stage_version(
     return fresh
 
 
-def archive_version(layout: Layout, permissions: KeyPermissions, version: Version, fresh: Path) -> None:
+def archive_version(
+    layout: Layout, permissions: KeyPermissions, version: Version, fresh: Path, *, is_durable: bool = True
+) -> None:
     """Move a staged version to its place, which must be free; its name becomes durable with the next sync of the site's
-    folder. Raises OSError, and then nothing is left.
+    folder, and without `is_durable` a new folder's with that of the archive. Raises OSError, and then nothing is left.
     """
     try:
         if not layout.versions(version.site).is_dir():
-            make_folder(layout.versions(version.site), permissions.key_folder, permissions.keys_gid)
+            folder = layout.versions(version.site)
+            make_folder(folder, permissions.key_folder, permissions.keys_gid, is_durable=is_durable)
         fresh.rename(layout.version(version.site, version.number))
     except OSError:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -138,7 +138,8 @@ class HeadRecord:
     """`d/head/SITE` and `d/prev/SITE`: a version with its files, and why it went live.
 
     The PEM texts are those of the version's files; `rsa_*` are empty without an RSA pair. `by` is the node where it
-    went live, at `at` by its clock.
+    went live, at `at` by its clock. `tried_with` is the TLS library that has loaded it on the node that wrote this,
+    empty where none has.
     """
 
     version: Version
@@ -151,6 +152,7 @@ class HeadRecord:
     source: str
     by: str
     at: datetime
+    tried_with: str = ""
 
     @property
     def digest(self) -> str:
@@ -178,7 +180,15 @@ class HeadRecord:
 
     @classmethod
     def of(
-        cls, version: Version, files: Mapping[str, bytes], *, doing: str, source: str, by: str, at: datetime
+        cls,
+        version: Version,
+        files: Mapping[str, bytes],
+        *,
+        doing: str,
+        source: str,
+        by: str,
+        at: datetime,
+        tried_with: str = "",
     ) -> Self:
         """`files` are those of `store.versions.read_files`."""
         return cls(
@@ -192,6 +202,7 @@ class HeadRecord:
             source=source,
             by=by,
             at=at,
+            tried_with=tried_with,
         )
 
     def encode(self) -> bytes:
@@ -203,6 +214,7 @@ class HeadRecord:
             "source": self.source,
             "by": self.by,
             "at": self.at.isoformat(),
+            "tried_with": self.tried_with,
         })  # fmt: skip
 
     @classmethod
@@ -228,7 +240,7 @@ class HeadRecord:
         _need(version.has_rsa_pair == bool(rsa_privkey and rsa_fullchain), "an RSA pair where there is one")
         return cls(
             version, privkey, cert, chain, rsa_privkey, rsa_fullchain,
-            doing, source, _text(facts["by"]), _instant(facts["at"]),
+            doing, source, _text(facts["by"]), _instant(facts["at"]), _text(facts.get("tried_with", "")),
         )  # fmt: skip
 
 

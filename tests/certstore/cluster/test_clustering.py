@@ -394,6 +394,7 @@ def test_what_one_node_cannot_serve_is_told_to_all(
     before = a.install(SITE, ca)
     wait_for(lambda: b.serves(SITE) == before, "in step")
     monkeypatch.setattr(b.writer._state, "trial", lambda _: "its key is too unusual")
+    monkeypatch.setattr("certstore.store.adoption.library_in_force", lambda: "another library")
     fingerprint = a.install(SITE, ca)
 
     def is_told() -> bool:

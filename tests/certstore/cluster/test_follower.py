@@ -9,6 +9,7 @@ import pytest
 from certstore.cluster.engine import ModifiedAt, Put
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.wire import RecordClass
+from certstore.net.tls_server import library_in_force
 from certstore.store.journal import JournalWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.replicas import Nodes
@@ -45,6 +46,7 @@ def test_a_library_that_cannot_serve_a_certificate_keeps_the_old_one_and_publish
 
     with monkeypatch.context() as patched:
         patched.setattr(b.writer._state, "trial", trial)
+        patched.setattr("certstore.store.adoption.library_in_force", lambda: "another library")
         nodes["edge-a"].install(SITE, refused)
         nodes["edge-a"].install(OTHER, ca.issue(OTHER))
         nodes.settle()
@@ -56,6 +58,20 @@ def test_a_library_that_cannot_serve_a_certificate_keeps_the_old_one_and_publish
     nodes.settle()
     assert b.served() == nodes["edge-a"].served(), "as soon as it can be served"
     assert problem_codes(b.writer, SITE) == set()
+
+
+@pytest.mark.parametrize(("library", "trials"), [(library_in_force(), 0), ("another library", 1)])
+def test_what_another_node_has_tried_with_the_same_library_is_not_tried_again(
+    nodes: Nodes, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, library: str, trials: int
+) -> None:
+    tried: list[Mapping[str, bytes]] = []
+    b, issued, own = nodes["edge-b"], ca.issue(SITE), nodes["edge-b"].writer._state.trial
+    monkeypatch.setattr(b.writer._state, "trial", lambda files: tried.append(files) or own(files))
+    monkeypatch.setattr("certstore.store.adoption.library_in_force", lambda: library)
+    nodes["edge-a"].install(SITE, issued)
+    nodes.settle()
+    assert served(b.writer.layout.root, SITE) == issued.fingerprint
+    assert len(tried) == trials
 
 
 def test_a_drop_on_the_node_that_refused_counts_again(
