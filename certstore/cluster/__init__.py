@@ -9,6 +9,9 @@ publisher      what changed here, by conditional transactions
 follower       what others published, adopted or decided about
 first_sync     everything in the engine compared with what this node has seen
 agreed         what the nodes have agreed on, as far as this one has seen
+problems       a node's problems in words
+lately         what happened within the last day
+named_files    files that sites' settings name and this node lacks
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
 tokens         challenge tokens on every node

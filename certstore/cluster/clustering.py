@@ -22,8 +22,10 @@ from typing import Protocol
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
+from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.presence import Announcer
+from certstore.cluster.problems import solved_lately, told_to_others
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
@@ -35,7 +37,6 @@ from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live
 from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
 from certstore.store.writer import StoreWriter
-from certstore.store.writer_state import SiteProblem
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +47,6 @@ _PAUSE = 1.0
 _FEED_PAUSE = 0.05
 _MOST_ARRIVED = 64
 """Batches in memory, of up to a megabyte each, while the other thread is busy with what came before."""
-_NAMED, _SHOWN = 10, 300
-"""Sites with a problem that the other nodes are told, and characters of each."""
 WRITTEN_EVERY = timedelta(seconds=2)
 
 
@@ -88,6 +87,7 @@ class Clustering:
         self._clock = clock
         self._written_every = written_every
         self._nodes = Nodes(sealer, paths)
+        self._files = NamedFiles(writer)
         self._announcer = Announcer(session, lambda: session.lease, sealer, paths, node, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
@@ -301,7 +301,7 @@ class Clustering:
             release=_release(),
             clock=self._clock(),
             is_partial=self._is_partial,
-            problems=self._own_problems(),
+            problems=told_to_others(self._replica.follower, self._files),
         )
         if self._announcer.is_due(live):
             try:
@@ -312,14 +312,6 @@ class Clustering:
             except EngineLost as error:
                 logger.debug("cluster: could not say how this node is: %s", error)
         self._write()
-
-    def _own_problems(self) -> tuple[tuple[str, str], ...]:
-        """What the others should know: they show it with this node's name."""
-        lacking = sorted(self._replica.follower.not_adopted.items())
-        found = [(SiteProblem.NOT_ADOPTED_HERE.value, f"{site}: {why[:_SHOWN]}") for site, why in lacking[:_NAMED]]
-        if len(lacking) > _NAMED:
-            found.append((SiteProblem.NOT_ADOPTED_HERE.value, f"and {len(lacking) - _NAMED} more sites"))
-        return tuple(found)
 
     # What is said
 
@@ -360,6 +352,7 @@ class Clustering:
                 ClusterProblem.CLONED.value,
                 f"another machine runs as {self._node}: stop one of the two, and let it join under a name of its own",
             ))  # fmt: skip
+        problems += solved_lately(follower, now)
         problems += self._nodes.problems()
         problems += [(code.value, message) for code, message in map(problem_of, follower.refused.values())]
         return ClusterStanding(

@@ -130,6 +130,7 @@ class FirstSync:
                 continue
             if is_restored := is_little and path in missing:
                 logger.warning("the engine has lost %s; this node writes it again", path)
+                self._follower.went_back.note(path, self._local.now())
             self._agreed.put(path, replace(agreement, modified=0, is_to_restore=is_restored))
         return () if is_little else tuple(missing)
 

@@ -16,6 +16,7 @@ from itertools import batched
 
 from certstore.cluster.agreed import AgreedState, Agreement
 from certstore.cluster.engine import Item
+from certstore.cluster.lately import Lately
 from certstore.cluster.local_records import LocalRecords
 from certstore.cluster.sealing import Sealer
 from certstore.model.cluster.merge import EXPLANATIONS, Freshness, Verdict, Winner, decide_head, decide_site, freshness
@@ -60,7 +61,6 @@ class FollowerCounts:
 
     refused: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
-    went_back: int = 0
 
 
 class Follower:
@@ -84,6 +84,10 @@ class Follower:
         self.counts = FollowerCounts()
         self.refused: dict[str, Refused] = {}
         """The records that do not count now, and why, by path."""
+        self.conflicts = Lately()
+        """The sites whose change here met one of another node."""
+        self.went_back = Lately()
+        """The records of which the engine had an older one than this node, or none any more."""
         self.not_adopted: dict[str, str] = {}
         """By site: why this node does not have what the others have."""
         self.is_incomplete = False
@@ -227,7 +231,7 @@ class Follower:
         match freshness(each.generation, each.record.digest, seen, digest):
             case Freshness.OLDER:
                 assert known is not None, "nothing is older than nothing"  # noqa: S101
-                self.counts.went_back += 1
+                self.went_back.note(each.path, self._writer.now())
                 self._agreed.put(each.path, replace(known, modified=each.modified, is_to_restore=True))
                 return _Choice.NOTHING
             case Freshness.KNOWN:
@@ -264,6 +268,7 @@ class Follower:
         if verdict.winner is Winner.SAME or not isinstance(self._writer.declaration(each.site), Declaration):
             return
         self.counts.conflicts += 1
+        self.conflicts.note(each.site, self._writer.now())
         why, node = EXPLANATIONS[verdict.because], each.record.by
         what = "settings" if isinstance(each.record, SiteRecord) else "certificate"
         live = self._writer.live_version(each.site)

@@ -30,6 +30,9 @@ class LocalRecords:
         self._node = node
         self._clock = clock
 
+    def now(self) -> datetime:
+        return self._clock()
+
     def sites(self) -> list[str]:
         """Those that are there and those that were removed, main first."""
         return [*self._writer.sites(), *self._writer.removed_sites()]

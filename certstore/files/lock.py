@@ -28,8 +28,8 @@ class StoreBusy(Exception):
 class WriterLock:
     """Held from `take` until `release` or the end of the process.
 
-    The descriptor is closed on exec but shared by a fork, so take the lock after forking. A process that is killed while
-    it starts a program leaves the lock to the child, until that has got as far as exec.
+    The descriptor is closed on exec but shared by a fork, so take the lock after forking. A process that is killed
+    while it starts a program leaves the lock to the child, until that has got as far as exec.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -37,8 +37,8 @@ class WriterLock:
 
     @classmethod
     def take(cls, path: Path) -> WriterLock:
-        """Waits a moment where the holder is dead. Raises StoreBusy, or PermissionError for a user who may not write the
-        store.
+        """Waits a moment where the holder is dead. Raises StoreBusy, or PermissionError for a user who may not write
+        the store.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + DYING_SECONDS

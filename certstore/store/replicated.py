@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from certstore.model.layout import Layout
 from certstore.model.version import Version
@@ -59,6 +60,11 @@ class ReplicatedStore(Store):
         """The TLS library that has loaded this live version here; empty where it was not tried."""
         with self._lock:
             return tried_with(self._state, version)
+
+    @property
+    def base(self) -> Path:
+        """Where relative paths of the settings start."""
+        return self._state.policy.base
 
     def now(self) -> datetime:
         return self._state.clock()

@@ -40,7 +40,9 @@ class Machine:
         self.members = [MemoryEngine(cluster.store, f"member-{number}") for number in (1, 2)]
         self.cut(is_cut=is_cut)
         self.session = Session(self.members, ping_seconds=0.02)
-        self.writer: StoreWriter = acquire(cluster.folder / name, main_host="main.test")
+        base = cluster.folder / f"{name}-settings"
+        base.mkdir(exist_ok=True)
+        self.writer: StoreWriter = acquire(cluster.folder / name, main_host="main.test", base=base)
         sealer = KeyRingSealer(ring)
         replica = Replica(self.session, self.writer, sealer, cluster.paths, ring.node)
         self.clustering = Clustering(
@@ -180,6 +182,7 @@ def test_an_engine_that_went_back_is_filled_again(
     cluster.store.restore(backup)
     wait_for(lambda: cluster.paths.site(SITE) in cluster.store.items, "what it had lost is there again")
     assert SITE in a.writer.sites()
+    wait_for(lambda: "engine_went_back" in a.problems() | b.problems(), "and it is told")
     fingerprint = b.install(SITE, ca)
     wait_for(lambda: a.serves(SITE) == fingerprint, "and all goes on")
 
@@ -276,6 +279,22 @@ def test_a_node_that_served_before_founds_a_cluster_without_a_break(
         assert not machine.writer.layout.joining.exists()
     finally:
         machine.stop()
+
+
+def test_a_file_that_one_node_lacks_is_told_to_all(machines: list[Machine], tmp_path: Path) -> None:
+    """Sites' settings are shared, and the files that they name are not."""
+    a, b = machines
+    ca_file = a.writer.base / "backend-ca.pem"
+    ca_file.write_text("its content is the TLS library's business")
+    upstream = {"url": "https://10.0.0.1", "ca_file": ca_file.name}
+    a.writer.add_site(SITE, SiteSettings.model_validate({"host": SITE, "upstream": upstream}))
+
+    def told() -> dict[str, str]:
+        return {node.name: words for node in a.clustering.standing().nodes for _, words in node.problems}
+
+    wait_for(lambda: told() == {"edge-b": f"{SITE}: upstream: ca_file: there is no {ca_file.name}"}, "which and where")
+    (b.writer.base / ca_file.name).touch()
+    wait_for(lambda: not told(), "solved")
 
 
 @pytest.mark.slow
