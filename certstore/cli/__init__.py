@@ -6,6 +6,7 @@ when it runs comes from `lazy`, so that every command starts fast.
 main            the typer app and its groups; `edge_addon.cli` adds `run` and `demo`
 context         the options of every command, and the settings and store behind them
 asking          has a command performed, and shows what came of it
+others          how many other nodes of a cluster have a change
 output          tables, plain text and JSON
 tables          how a table fits the width of a terminal
 failure         how a failure is reported, and the exit codes

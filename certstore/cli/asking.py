@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from certstore.cli import others
 from certstore.cli.context import Edge
 from certstore.cli.failure import CommandFailed, Exit, printable
 from certstore.cli.lazy import client, journal, preflight_facts, reader, requests, results, selection
@@ -82,8 +83,10 @@ def show_change(
 ) -> None:
     """Show what changed, its remaining problems, and what clients get: now, or once the service runs."""
     is_running = service_runs(edge)
+    standing = others.wait_for_others(edge)
     if as_json:
-        print_json({**result.to_json(), "service_runs": is_running})
+        spread = {"cluster": others.have_it_facts(standing)} if standing is not None else {}
+        print_json({**result.to_json(), "service_runs": is_running, **spread})
         return
     message = result.message
     notes = [problem.message for problem in getattr(result, "problems", ())]
@@ -92,6 +95,8 @@ def show_change(
     print_lines(Cell(message, GOOD), *(Cell(f"note: {note}", WARNING) for note in notes))
     if result.served is not None:
         print_lines(_served_line(result.served, is_running=is_running))
+    if standing is not None:
+        print_lines(others.have_it(standing))
 
 
 def service_runs(edge: Edge) -> bool:
@@ -100,9 +105,13 @@ def service_runs(edge: Edge) -> bool:
 
 
 def show_whether_served(edge: Edge) -> None:
-    """For commands whose certificates are live in the store, but served only while the service runs."""
+    """For commands whose certificates are live in the store, but served only while the service runs, and on the other
+    nodes of a cluster a moment later.
+    """
     if not service_runs(edge):
         print_lines(Cell(f"note: the certificate is served {ONCE_IT_RUNS}", WARNING))
+    elif (standing := others.wait_for_others(edge)) is not None:
+        print_lines(others.have_it(standing))
 
 
 def _served_line(served: results.Served, *, is_running: bool) -> str:

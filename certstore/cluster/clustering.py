@@ -48,6 +48,8 @@ _FEED_PAUSE = 0.05
 _MOST_ARRIVED = 64
 """Batches in memory, of up to a megabyte each, while the other thread is busy with what came before."""
 WRITTEN_EVERY = timedelta(seconds=2)
+_NEWS_EVERY = timedelta(seconds=0.2)
+"""Somebody may wait to hear that the other nodes have a change."""
 
 
 class AttachedEngine(Engine, Protocol):
@@ -100,7 +102,8 @@ class Clustering:
         self._behind_since: datetime | None = None
         self._adoption_seconds: float | None = None
         self._used_bytes: int | None = None
-        self._written: tuple[datetime, ClusterStanding] | None = None
+        self._written_at: datetime | None = None
+        self._has_news = False
         self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
         self.tokens: ClusterTokens | None = None
         """Set before `start`; without one, challenge tokens stay on their node."""
@@ -264,6 +267,7 @@ class Clustering:
             arrived.append(self._arrived.popleft())
         if not arrived:
             return
+        self._has_news = True
         batches = [batch for batch, _ in arrived]
         if self.tokens is not None and sum(self.tokens.take(batch) for batch in batches):
             self._announcer.hurry()  # an order waits until this is applied and said
@@ -277,6 +281,7 @@ class Clustering:
     def _publish(self) -> None:
         if self._announcer.is_cloned or not self._replica.has_changes:
             return
+        self._has_news = True
         try:
             self._replica.publish()
         except EngineFull as error:
@@ -343,6 +348,8 @@ class Clustering:
         else:
             self._behind_since = self._behind_since or now
         unpublished = len(self._replica.unpublished())
+        if not unpublished and self._replica.published > self._applied:
+            unpublished = 1  # the feed has yet to show it, and with it who lacks it
         found = [*self._problems.items(), *([self.duty.problem] if self.duty and self.duty.problem else [])]
         problems = [(code.value, message) for code, message in found]
         if not attachment.is_attached and (lost := detached(since, now, unpublished, attachment.reason)) is not None:
@@ -380,10 +387,11 @@ class Clustering:
     def _write(self) -> None:
         """For commands, which read it without asking control."""
         now, layout = self._clock(), self._writer.layout
-        if self._written is not None and timedelta() <= now - self._written[0] < self._written_every:
+        every = min(_NEWS_EVERY, self._written_every) if self._has_news else self._written_every
+        if self._written_at is not None and timedelta() <= now - self._written_at < every:
             return
         standing = self.standing()
-        self._written = (now, standing)
+        self._written_at, self._has_news = now, False
         content = json.dumps(standing.to_json()).encode() + b"\n"
         try:
             layout.worker_reports.mkdir(0o700, exist_ok=True)

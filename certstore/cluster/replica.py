@@ -104,6 +104,11 @@ class Replica:
         with self._lock:
             self._changed |= left
 
+    @property
+    def published(self) -> int:
+        """The engine's revision with the latest change of this node."""
+        return self._publisher.revision
+
     def unpublished(self) -> list[str]:
         """The sites of which the cluster has yet to know something."""
         with self._lock:

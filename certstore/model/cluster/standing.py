@@ -82,6 +82,21 @@ class ClusterStanding(json_facts.Kept):
         return f"{self.summary}{waiting}"
 
     @property
+    def others(self) -> tuple[NodeFacts, ...]:
+        return tuple(each for each in self.nodes if each.name != self.node)
+
+    @property
+    def others_alive(self) -> tuple[NodeFacts, ...]:
+        return tuple(each for each in self.others if each.state != NodeState.GONE)
+
+    @property
+    def others_with_all(self) -> int:
+        """How many other nodes have all that this one has; none while something of this node is not published."""
+        if self.unpublished or not self.is_attached:
+            return 0
+        return sum(each.state != NodeState.BEHIND for each in self.others_alive)
+
+    @property
     def has_problems(self) -> bool:
         return bool(self.problems) or any(node.problems for node in self.nodes)
 

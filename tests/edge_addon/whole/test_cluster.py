@@ -1,6 +1,7 @@
 """Several edges share certificates over a real etcd: what one takes in, all serve, and losing etcd loses nothing."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -108,6 +109,8 @@ def test_a_drop_anywhere_is_served_everywhere_with_and_without_the_engine(
     dropped = ca.issue(SECOND)
     write_site(edges[1].store, SECOND, dropped)
     wait_served(edges, SECOND, dropped)
+    added = certedge(edges[0], "site", "add", "client-d.test")
+    assert re.search(r"^live here; [0-2] of 2 other nodes have it", added, re.MULTILINE), added
     wait_in_step(edges)
     # Nodes write their standing down every few seconds: it may lag behind what `cluster status` asks the engine for.
     wait_for(lambda: standing(edges[2])["line"] == "3 nodes, in step", "the node knows that, too", pause=0.5)
