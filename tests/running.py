@@ -152,9 +152,9 @@ class RunningEdge:
         """The port of the listener of this kind; `position` counts if there are several."""
         return [port for each, port in self._listeners if each == kind][position]
 
-    def fingerprint(self, kind: str, server_name: str | None) -> str:
+    def fingerprint(self, kind: str, server_name: str | None, *, host: str = "127.0.0.1") -> str:
         """The leaf served on an implicit TLS listener for this name."""
-        return served_fingerprint(self.port(kind), server_name)
+        return served_fingerprint(self.port(kind), server_name, host=host)
 
     def child_pids(self, name: str) -> list[int]:
         """Children of the supervisor with this process name: `edge-worker` or `edge-control`."""

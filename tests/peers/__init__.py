@@ -51,6 +51,7 @@ PEERS = {
     "go": Peer("go", ("golang-go",)),
     "groff": Peer("groff", ("groff",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
+    "ip": Peer("ip", ("iproute2",)),
     "javac": Peer("javac", ("default-jdk-headless",)),
     "mbsync": Peer("mbsync", ("isync",)),
     "msmtp": Peer("msmtp", ("msmtp",)),

@@ -18,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,17 +27,24 @@ from typing import Any, Self
 from certstore.cluster.engine_files import AUTHORITY, CLIENT, SETTINGS, Member, engine_files
 from tests.deadlines import wait_for
 from tests.peers import require_peer
+from tests.peers.machines import Machine
 from tests.ports import free_port
+
+type Do = Callable[..., Any]
+
+
+def _here[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return function(*args, **kwargs)
 
 
 class EtcdMember:
-    """One process. Its data survive `kill` and `start`."""
+    """One process. Its data survive `kill` and `start`. `do` calls a function where the member is to run."""
 
-    def __init__(self, program: Path, member: Member, root: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, program: Path, member: Member, root: Path, settings: Mapping[str, str], do: Do) -> None:
         self.name = member.name
         self.endpoint = member.endpoint
         self.data = root / "data"
-        self._program, self._root = program, root
+        self._program, self._root, self._do = program, root, do
         self._settings = {
             **{name: value.replace("/etc/etcd", str(root)) for name, value in settings.items()},
             "ETCD_DATA_DIR": str(self.data),
@@ -57,7 +64,8 @@ class EtcdMember:
         """`settings` without their ETCD_ go over those of the files."""
         changed = {f"ETCD_{name}": value for name, value in settings.items()}
         with (self._root / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = self._do(
+                subprocess.Popen,
                 [str(self._program)],
                 env={"PATH": os.environ["PATH"], **self._settings, **changed},
                 stdout=log,
@@ -85,14 +93,18 @@ class EtcdMember:
 
 
 class Etcd:
-    """`count` members; `settings` (without their ETCD_) go over those that engine-files writes."""
+    """`count` members; `settings` (without their ETCD_) go over those that engine-files writes.
 
-    def __init__(self, count: int = 3, **settings: str) -> None:
+    With `machines` there is a member on each of them; then everything here has to be called on one of them.
+    """
+
+    def __init__(self, count: int = 3, machines: Sequence[Machine] = (), **settings: str) -> None:
         self._program = require_peer("etcd")
         self._control = require_peer("etcdctl")
         self._folder = Path(tempfile.mkdtemp(prefix="etcd-"))
+        addresses = [machine.address for machine in machines] or ["127.0.0.1"] * count
         described = [
-            Member(f"member-{number}", "127.0.0.1", free_port(), free_port()) for number in range(1, count + 1)
+            Member(f"member-{number}", address, free_port(), free_port()) for number, address in enumerate(addresses, 1)
         ]
         for path, content in engine_files(described, ["edge-a"], "tests", datetime.now(UTC)).items():
             (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -100,15 +112,16 @@ class Etcd:
         self.ca_file = self._folder / AUTHORITY
         self.client_cert = self._folder / "nodes/edge-a" / CLIENT
         self._described = described
-        self.members = [self._member(each, settings) for each in described]
+        places: Sequence[Do] = [machine.do for machine in machines] or [_here] * count
+        self.members = [self._member(each, settings, do) for each, do in zip(described, places, strict=True)]
 
-    def _member(self, member: Member, changed: Mapping[str, str]) -> EtcdMember:
+    def _member(self, member: Member, changed: Mapping[str, str], do: Do) -> EtcdMember:
         root = self._folder / "members" / member.name
         lines = (root / SETTINGS).read_text(encoding="utf-8").splitlines()
         settings = dict(line.partition("=")[::2] for line in lines if not line.startswith("#"))
         settings = {name: shlex.split(value)[0] for name, value in settings.items()}
         settings |= {f"ETCD_{name}": value for name, value in changed.items()}
-        return EtcdMember(self._program, member, root, settings)
+        return EtcdMember(self._program, member, root, settings, do)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
