@@ -15,6 +15,7 @@ named_files    files that sites' settings name and this node lacks
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
 tokens         challenge tokens on every node
+acknowledgement  waits until the other nodes have an order's tokens
 presence       what this node says about itself
 duty           which node renews and warns: the holder of a lease
 membership     who belongs to a cluster: its first node, invitations, leaving

@@ -25,7 +25,7 @@ from certstore.cluster.first_sync import ForeignEngine, Synced
 from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.presence import Announcer
-from certstore.cluster.problems import solved_lately, told_to_others
+from certstore.cluster.problems import left_out, solved_lately, told_to_others
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
@@ -360,6 +360,7 @@ class Clustering:
                 f"another machine runs as {self._node}: stop one of the two, and let it join under a name of its own",
             ))  # fmt: skip
         problems += solved_lately(follower, now)
+        problems += left_out(self.tokens.left_out() if self.tokens is not None else [])
         problems += self._nodes.problems()
         problems += [(code.value, message) for code, message in map(problem_of, follower.refused.values())]
         return ClusterStanding(

@@ -39,6 +39,16 @@ def solved_lately(follower: Follower, now: datetime) -> Iterator[tuple[str, str]
         yield ClusterProblem.CONFLICT.value, message
 
 
+def left_out(nodes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The nodes that orders no longer wait for."""
+    for node in nodes:
+        message = (
+            f"{node} takes no challenge tokens, so orders go on without it: where a name has its address, the CA may "
+            f"ask it and fail the order. Look at the log of {node}"
+        )
+        yield ClusterProblem.NODE_DEAF.value, message
+
+
 def _named(code: StrEnum, found: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for site, why in found[:_NAMED]:
         yield code.value, f"{site}: {why[:_SHOWN]}"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -20,9 +19,9 @@ from typing import Any
 
 from certstore.acme.challenge_kind import Proof
 from certstore.acme.http01 import publish, withdraw
-from certstore.acme.network import OrderFailed
 from certstore.acme.tls_alpn01 import PublishedProofs
 from certstore.acme.token_sharing import OneEdge
+from certstore.cluster.acknowledgement import WAIT_SECONDS, Acknowledgement
 from certstore.cluster.engine import Batch, Committed, Delete, Engine, EngineFailed, Item, ModifiedAt, Op, Put
 from certstore.cluster.sealing import Sealer
 from certstore.files.atomic import replace_file
@@ -30,12 +29,9 @@ from certstore.model.challenge import ChallengeType
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.wire import RecordClass, Refused
 from certstore.model.layout import Layout
-from certstore.model.renewal.failure import Cause, Failure
-from certstore.model.text import listed
 
 LIFETIME = timedelta(hours=1)
 """Longer than any order: a token that its node forgets to take back goes then."""
-WAIT_SECONDS = 5.0
 _LIMIT = 4096
 """Bytes of a record: a key authorization has fewer than 200."""
 
@@ -60,8 +56,7 @@ class ClusterTokens:
         self._sealer = sealer
         self._paths = paths
         self._layout = layout
-        self._lacking = lacking
-        self._wait_seconds = wait_seconds
+        self._acknowledgement = Acknowledgement(lacking, wait_seconds)
         self._lock = threading.Lock()
         self._ours: set[str] = set()
         self._theirs = _remembered(layout)
@@ -72,7 +67,7 @@ class ClusterTokens:
 
     def share(self, proofs: Sequence[Proof]) -> None:
         """Without the engine the order goes on alone: the preflight has asked all addresses of the names. Raises
-        OrderFailed where a node that lives does not take them.
+        OrderFailed where a node that lives does not take them, unless it is left out.
         """
         if not proofs:  # the CA knows all names already
             return
@@ -81,12 +76,11 @@ class ClusterTokens:
         except (EngineFailed, Refused) as error:
             logger.warning("cluster: the other nodes don't get the tokens of an order: %s", error)
             return
-        deadline = time.monotonic() + self._wait_seconds
-        while lacking := self._lacking(revision):
-            if time.monotonic() > deadline:
-                detail = f"{listed(lacking)} did not take the challenge's token within {self._wait_seconds:g} s"
-                raise OrderFailed(Failure(Cause.OWN_LISTENER, detail))
-            time.sleep(0.02)
+        self._acknowledgement.wait(revision)
+
+    def left_out(self) -> list[str]:
+        """The nodes that orders don't wait for any longer."""
+        return self._acknowledgement.left_out()
 
     def recall(self, proofs: Iterable[Proof]) -> None:
         with self._lock:

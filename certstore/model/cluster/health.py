@@ -39,6 +39,7 @@ class ClusterProblem(StrEnum):
     NODE_GONE = "node_gone"
     NODE_BEHIND = "node_behind"
     NODE_DIFFERS = "node_differs"
+    NODE_DEAF = "node_deaf"
     ACME_DIFFERS = "acme_differs"
     FILE_MISSING = "file_missing"
 

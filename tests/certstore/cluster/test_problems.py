@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from certstore.cluster.lately import Lately
-from certstore.cluster.problems import solved_lately, told_to_others
+from certstore.cluster.problems import left_out, solved_lately, told_to_others
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -50,3 +50,9 @@ def test_changes_that_met() -> None:
     ((code, message),) = solved_lately(found, NOW)
     assert code == "cluster_conflict"
     assert "`certedge cert history a.test`" in message
+
+
+def test_nodes_that_orders_no_longer_wait_for() -> None:
+    ((code, message),) = left_out(["edge-c"])
+    assert code == "node_deaf"
+    assert "edge-c takes no challenge tokens" in message
