@@ -18,6 +18,7 @@ samples         the settings that `init` starts from
 check           `certedge check-config`
 ignored         entries of domains/ that belong to no site, for check and status
 reload          `certedge reload`
+print_unit      `certedge print-unit`
 service         the service behind a store: whether it runs, and with which settings
 status          `certedge status`, and how facts about sites are shown
 watching        `--watch`: shows something again when it has changed

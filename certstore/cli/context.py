@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from certstore.model.snapshot import Snapshot
 
 DEFAULT_CONFIG = Path("edge.yaml")
+SYSTEM_CONFIG = Path("/etc/certedge/edge.yaml")
 CONFIG_VARIABLE = "CERTEDGE_CONFIG"
 _META = "certedge.config"
 
@@ -106,7 +107,13 @@ def _resolve_config(context: typer.Context, value: Path | None) -> Path:
 
 
 def chosen_config(given: Path | None) -> Path:
-    return given or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    """Where nothing is named, the file in this folder, or else the machine's."""
+    if given is not None:
+        return given
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    is_system = not os.path.lexists(DEFAULT_CONFIG) and os.path.lexists(SYSTEM_CONFIG)
+    return SYSTEM_CONFIG if is_system else DEFAULT_CONFIG
 
 
 def given_config(context: typer.Context) -> Path | None:
@@ -128,7 +135,7 @@ Config = Annotated[
         callback=_resolve_config,
         readable=False,  # open_edge checks it, with a better message
         show_default=False,
-        help=f"The settings file (default: ./edge.yaml, or the file that {CONFIG_VARIABLE} names).",
+        help=f"The settings file (default: what {CONFIG_VARIABLE} names, else ./edge.yaml, else {SYSTEM_CONFIG}).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

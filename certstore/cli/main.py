@@ -19,6 +19,7 @@ from certstore.cli import (
     init,
     notify,
     orders,
+    print_unit,
     reload,
     revoke,
     sites,
@@ -60,6 +61,9 @@ app.command("check-config", epilog="Example: certedge check-config --config /etc
 )
 app.command(epilog="Example: certedge status --json | jq '.sites[] | select(.problems != [])'")(status.status)
 app.command(epilog="Example: certedge reload --config /etc/certedge/edge.yaml")(reload.reload)
+app.command(
+    "print-unit", epilog="Example: certedge print-unit certedge.service > /etc/systemd/system/certedge.service"
+)(print_unit.print_unit)
 app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
 app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
 app.command(epilog="Example: certedge preflight webmail.example.com")(orders.preflight)
