@@ -11,7 +11,7 @@ from certstore.model.settings.loading import parse_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CERTEDGE = Path(sys.executable).with_name("certedge")
-EXAMPLES = sorted(DEPLOY.glob("*/*.yaml"))
+EXAMPLES = sorted(DEPLOY.glob("*/edge.yaml"))
 
 
 def check_config(path: Path) -> subprocess.CompletedProcess[str]:
