@@ -190,19 +190,45 @@ def _shown(connected: socket.socket, name: str, deadline: Deadline) -> bytes | N
     return None
 
 
+class _Marks:
+    """Those of one preflight. A probe that goes on after its end leaves none behind. Thread-safe."""
+
+    def __init__(self, published: PublishedProofs) -> None:
+        self._published = published
+        self._put: list[Proof] = []
+        self._is_over = False
+        self._lock = threading.Lock()
+
+    def put(self, name: str) -> Proof:
+        """What the name's https listeners show from now on: a mark, or an order's proof that was there before."""
+        mark = self._published.mark(name)
+        if mark.key_authorization.startswith(_PREFLIGHT_MARK):
+            with self._lock:
+                is_late = self._is_over
+                self._put.append(mark)
+            if is_late:
+                self._published.withdraw([mark])
+        return mark
+
+    def end(self) -> None:
+        with self._lock:
+            self._is_over = True
+            put = list(self._put)
+        self._published.withdraw(put)
+
+
 @contextlib.contextmanager
 def _probing(
     published: PublishedProofs, ports: Ports, targets: ProbeTargets, context: ProbeContext
 ) -> Iterator[WayProbe]:
-    marks: list[Proof] = []
+    marks = _Marks(published)
 
     def probe(name: str, address: str, budget: Budget) -> ProbeFacts:
-        mark = published.mark(name)
-        marks.append(mark)
+        mark = marks.put(name)
         facts = _probe(mark, address, ports.https, targets, Budget(ADDRESS_SECONDS, budget))
         if facts.answer is not Answer.WRONG:
             return facts
-        if (now := published.mark(name)).key_authorization == mark.key_authorization:
+        if (now := marks.put(name)).key_authorization == mark.key_authorization:
             return facts
         # An order has published its proof meanwhile.
         return _probe(now, address, ports.https, targets, Budget(ADDRESS_SECONDS, budget))
@@ -210,7 +236,7 @@ def _probing(
     try:
         yield probe_each(ChallengeType.TLS_ALPN_01, probe)
     finally:
-        published.withdraw([mark for mark in marks if mark.key_authorization.startswith(_PREFLIGHT_MARK)])
+        marks.end()
 
 
 def _probe(mark: Proof, address: str, port: int, targets: ProbeTargets, budget: Budget) -> ProbeFacts:

@@ -20,7 +20,7 @@ from certstore.acme.tls_alpn01 import PublishedProofs, self_check, tls_alpn01
 from certstore.acme.token_sharing import OneEdge
 from certstore.model.layout import Layout
 from certstore.model.renewal.failure import Cause
-from certstore.model.renewal.preflight_facts import Answer
+from certstore.model.renewal.preflight_facts import Answer, ProbeFacts
 from certstore.model.renewal.probe_targets import ProbeTargets
 from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.models import Settings
@@ -160,6 +160,30 @@ def test_order_may_publish_while_a_preflight_looks(layout: Layout, responder: Al
         (facts,) = probe("a.test", ["127.0.0.1"], Budget(20)).probes
         assert facts.answer is Answer.OURS
     assert files(layout) == ["a.test"], "the end of the preflight leaves the order's proof"
+
+
+def test_probe_that_goes_on_after_the_preflight_leaves_nothing_behind(layout: Layout, responder: AlpnResponder) -> None:
+    kind = kind_at(layout, responder.port)
+    with kind.probing(ProbeContext(Resolver(HostPort("127.0.0.1", 9)))) as probe:
+        pass
+    probe("a.test", ["127.0.0.1"], Budget(20))
+    assert files(layout) == []
+
+
+def test_proof_that_is_withdrawn_while_a_preflight_looks_leaves_nothing_behind(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look then finds no proof, and puts a mark of its own."""
+    kind = kind_at(layout, 9)
+    kind.publish([PROOF], PUBLISHING)
+
+    def look(*_: object) -> ProbeFacts:
+        kind.withdraw([PROOF])
+        return ProbeFacts("127.0.0.1", Answer.WRONG)
+
+    monkeypatch.setattr("certstore.acme.tls_alpn01._probe", look)
+    assert probed(kind, "a.test") is Answer.WRONG
+    assert files(layout) == []
 
 
 @contextlib.contextmanager
