@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from certstore.admin.actions.action import Actions
-from certstore.admin.api import certificates, myself, people, service, sites
+from certstore.admin.api import certificates, cluster, myself, people, service, sites
 from certstore.admin.api.examples import add_examples
 from certstore.admin.api.models import ProblemDocument
 from certstore.admin.http.guard import BodyTooLarge, Guard, Origins
 from certstore.admin.http.identity import find_actor
 from certstore.admin.http.probes import probe_routes
 from certstore.admin.http.problems import EXPECTED, NotSignedIn, Problem, problem_of, response_of
-from certstore.admin.pages import certificate, entrance, overview, site
+from certstore.admin.pages import certificate, entrance, nodes, overview, site
 from certstore.admin.pages import service as page_service
 from certstore.admin.pages.rendering import STATIC, Flashes, render, see_other
 from certstore.model.text import shown
@@ -54,7 +54,7 @@ def build_app(actions: Actions) -> Guard:
     describe = app.openapi
     app.openapi = lambda: add_examples(describe())  # type: ignore[method-assign]
     app.include_router(_api())
-    for each in (entrance, overview, site, certificate, page_service):
+    for each in (entrance, overview, site, certificate, page_service, nodes):
         app.include_router(each.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_api_route("/healthz", healthz, include_in_schema=False)
@@ -88,7 +88,7 @@ def _api() -> APIRouter:
         }.items()
     }
     router = APIRouter(prefix=API, responses=problems)
-    for each in (sites, certificates, myself, people, service):
+    for each in (sites, certificates, myself, people, service, cluster):
         router.include_router(each.router)
     return router
 

@@ -5,5 +5,6 @@ sites              list, show, add, change and remove sites; ask the listeners w
 certificates       preview and install uploads, roll back, the public chain
 orders             orders and preflight checks, as jobs
 people             sign-in, set-up links, passwords, one-time codes, users, API tokens
+cluster            how the nodes stand
 service            settings, CA account, test mail, audit log
 """

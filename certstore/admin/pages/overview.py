@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from certstore.admin.actions import service, sites
+from certstore.admin.actions.cluster import show_cluster
 from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.pages.charts import build_timeline, validity_bar
 from certstore.admin.pages.rendering import PageVisit
@@ -66,6 +67,7 @@ def overview(
         address=lambda **changes: _address(given, changes),
         ca_check=visit.actions.reachability.latest() if sees_service else None,
         workers=service.list_workers(visit.actions, visit.actor) if sees_service else [],
+        cluster=show_cluster(visit.actions, visit.actor) if sees_service else None,
         service_problems=service.list_problems(visit.actions, visit.actor) if sees_service else [],
         generation=visit.actions.index.view().generation,
         orders=list(Order),

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from certstore.admin.actions.action import Actions, Actor
+from certstore.admin.actions.cluster import belongs_to_one
 from certstore.admin.http.identity import actions_of, check_csrf, check_origin, find_actor
 from certstore.admin.http.problems import NotSignedIn
 from certstore.admin.pages import words
@@ -131,6 +132,7 @@ def render(request: Request, actor: Actor | None, template: str, status: int = 2
             flashes=[] if "x-part" in request.headers else flashes_of(request).take(actor),
             now=actions.context.clock(),
             path=request.url.path,
+            has_cluster=belongs_to_one(actions),
             **facts,
         )
     )

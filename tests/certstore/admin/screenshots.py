@@ -45,6 +45,7 @@ PAGES = {
     "new": "/sites/new",
     "remove": f"/sites/{ENDING}/remove",
     "service": "/service",
+    "nodes": "/nodes",
     "people": "/people",
     "profile": "/profile",
     "audit": "/audit",

@@ -22,6 +22,7 @@ from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.acme.workshop import Responder
 from tests.certstore.admin.chromium import PHONE, WIDE, chromium, sign_in
+from tests.certstore.admin.clusters import SECTION, standing_of, write_standing
 from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
 from tests.certstore.admin.fifty import filled_console
 from tests.certstore.admin.screenshots import (
@@ -257,8 +258,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]
     settings = {
         "listeners": [{"kind": "https", "listen": "127.0.0.1:1"}],
         "acme": {"directory": "https://127.0.0.1:1/directory"},
+        "cluster": SECTION,
     }
     with filled_console(tmp_path_factory.mktemp("filled"), settings) as running:
+        write_standing(running, standing_of(running))
         yield running
 
 
