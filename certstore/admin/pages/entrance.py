@@ -30,8 +30,16 @@ def show_sign_in(request: Request, actions: ActionsDep, next: str = "/", ended: 
     if find_actor(request) is not None:
         return see_other(_inside(next))
     message = "Your session has expired. Your last action was not carried out: sign in and try again." if ended else ""
-    facts = {"next": _inside(next), "name": "", "message": message, "needs_code": False, "is_error": False}
-    return _form(request, "signin.html", is_empty=actions.access.users.is_empty, **facts)
+    return _form(
+        request,
+        "signin.html",
+        next=_inside(next),
+        name="",
+        message=message,
+        needs_code=False,
+        is_error=False,
+        is_empty=actions.access.users.is_empty,
+    )
 
 
 @router.post("/signin")
