@@ -30,7 +30,16 @@ def show_sign_in(request: Request, actions: ActionsDep, next: str = "/", ended: 
     if find_actor(request) is not None:
         return see_other(_inside(next))
     message = "Your session has expired. Your last action was not carried out: sign in and try again." if ended else ""
-    return _form(request, "signin.html", next=_inside(next), name="", message=message, needs_code=False, is_error=False)
+    return _form(
+        request,
+        "signin.html",
+        next=_inside(next),
+        name="",
+        message=message,
+        needs_code=False,
+        is_error=False,
+        is_empty=actions.access.users.is_empty,
+    )
 
 
 @router.post("/signin")
@@ -57,6 +66,7 @@ def sign_in(
             message=str(failed),
             needs_code=failed.needs_code,
             is_error=not failed.needs_code or bool(code),
+            is_empty=actions.access.users.is_empty,
         )
         if failed.wait is not None:
             response.headers["Retry-After"] = str(max(1, round(failed.wait.total_seconds())))

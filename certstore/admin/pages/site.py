@@ -40,6 +40,7 @@ class SettingsForm:
         upstream: Annotated[str, Form(max_length=4000)] = "",
         profile: Annotated[str, Form(max_length=100)] = "",
         key_type: Annotated[str, Form(max_length=40)] = "",
+        challenges: Annotated[str, Form(max_length=200)] = "",
         inspect: Annotated[bool, Form()] = False,
     ) -> None:
         self._own = {
@@ -51,6 +52,7 @@ class SettingsForm:
         self._declared = {
             "host": host.strip() or None,
             "additional_names": split_list(names) or None,
+            "challenges": split_list(challenges.lower()) or None,
             "inspect": inspect or None,
         }
         self._upstream = split_list(upstream)

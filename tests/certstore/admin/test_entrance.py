@@ -283,3 +283,11 @@ def test_no_secret_is_in_the_audit_log_or_readable_in_the_store(anna: RunningCon
     for secret in (PASSWORD, "a wrong but telling password", client.cookies[COOKIE]):
         assert secret.encode() not in kept
     assert {path.stat().st_mode & 0o777 for path in anna.writer.layout.admin.iterdir()} == {0o600}
+
+
+def test_first_page_names_the_command_that_makes_an_administrator_until_there_is_one(console: RunningConsole) -> None:
+    page = console.client().get("/signin").text
+    assert "No administrator yet" in page
+    assert "certedge admin user add NAME" in page
+    console.add_user("anna")
+    assert "No administrator yet" not in console.client().get("/signin").text

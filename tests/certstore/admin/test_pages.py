@@ -1,6 +1,7 @@
 """Pages without a browser: uploads with a preview, sites, users, the limits of a domain administrator, and bad input of
 every kind. What needs a real browser is in test_browser.py."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -343,3 +344,31 @@ def test_store_that_became_full_is_said_on_the_page(
     assert "No space left" in answer.text
     assert SITE not in console.writer.sites()
     assert anna.get("/").status == 200
+
+
+def test_challenges_of_a_site_are_set_in_their_order_and_emptied_by_the_form(
+    console: RunningConsole, anna: Client
+) -> None:
+    assert add(anna, SITE, "acme", challenges="DNS-01, http-01").status == 303
+    assert (settings := console.writer.settings(SITE)) is not None
+    assert settings.challenges == ("dns-01", "http-01")
+    page = anna.get(f"/sites/{SITE}/settings")
+    assert 'name="challenges" value="dns-01 http-01"' in page.text
+    fields = hidden(page) | {"host": SITE, "certificate": "acme"}
+    refused = submit(anna, f"/sites/{SITE}/settings", fields | {"challenges": "dns-01 dns-02"})
+    assert refused.status == 422
+    assert 'value="dns-01 dns-02"' in refused.text
+    assert submit(anna, f"/sites/{SITE}/settings", fields | {"challenges": ""}).status == 303
+    assert (settings := console.writer.settings(SITE)) is not None
+    assert settings.challenges is None
+
+
+def test_validity_bar_shows_what_is_left(anna: Client, ca: CertificateAuthority) -> None:
+    add(anna, SITE)
+    page = upload(anna, f"/sites/{SITE}/certificate/files", files_of(ca.issue(SITE))).text
+    found = re.search(
+        r'aria-label="(\d+)% of its validity is left">\s*<rect [^>]*/><rect class="left" x="(\d+)" width="(\d+)"', page
+    )
+    assert found is not None
+    left, passed, width = map(int, found.groups())
+    assert left == width == 100 - passed
