@@ -52,6 +52,7 @@ PEERS = {
     "groff": Peer("groff", ("groff",)),
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "javac": Peer("javac", ("default-jdk-headless",)),
+    "logrotate": Peer("logrotate", ("logrotate",)),
     "mbsync": Peer("mbsync", ("isync",)),
     "msmtp": Peer("msmtp", ("msmtp",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),
