@@ -226,13 +226,22 @@ def _read(ca: Ca, response: requests.Response) -> DirectoryFacts:
         facts = response.json()
         meta = facts.get("meta") or {}
         identities, standing = tuple(map(str, meta.get("caaIdentities") or ())), read_offer(meta)
+        terms = str(meta["termsOfService"])[:500] if meta.get("termsOfService") else None
+        needs_external = meta.get("externalAccountRequired") is True
         is_directory = all(isinstance(facts.get(name), str) for name in ("newNonce", "newAccount", "newOrder"))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        is_directory, identities, standing = False, (), None
+        is_directory, identities, standing, terms, needs_external = False, (), None, None, False
     if not is_directory:
         kind = (response.headers.get("Content-Type") or "no type").partition(";")[0][:60]
         return DirectoryFacts(ca.url, DirectoryStep.CONTENT, f"{kind} from {urlsplit(response.url).netloc}")
-    return DirectoryFacts(ca.url, DirectoryStep.DONE, identities=identities, standing=standing)
+    return DirectoryFacts(
+        ca.url,
+        DirectoryStep.DONE,
+        identities=identities,
+        standing=standing,
+        terms=terms,
+        needs_external_account=needs_external,
+    )
 
 
 def _is_dns(error: BaseException) -> bool:

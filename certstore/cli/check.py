@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import grp
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import typer
@@ -34,16 +35,19 @@ def check_config(config: Config = None, as_json: AsJson = False) -> None:
         if not layout.root.exists():  # this may be intended, but is often a mistake
             notes = [f"there is no store {layout.root} yet: certedge run creates an empty one"]
         hosts: set[str] = set()
+        sites = list[models.SiteSettings]()
         for site_yaml in _site_files(layout):
             files.append(str(site_yaml))
             site, site_faults = _check(site_yaml, loading.parse_site)
             faults += site_faults
             notes += _unproven_wildcards(settings, site) if site is not None else []
             hosts |= {site.host} if site is not None else set()
+            sites += [site] if site is not None else []
+        notes += _unserved_challenges(settings, sites)
         ignored = ignored_entries(layout, hosts)
     if as_json:
         errors = [dataclasses.asdict(fault) for fault in faults]
-        print_json({"files": files, "errors": errors, "ignored": ignored_facts(ignored)})
+        print_json({"files": files, "errors": errors, "notes": notes, "ignored": ignored_facts(ignored)})
     else:
         print_lines(*ignored_lines(ignored))
         number = f"{len(files)} files" if len(files) > 1 else "1 file"
@@ -100,6 +104,44 @@ def _dns_faults(config: Path, settings: models.Settings) -> list[loading.Setting
         loading.SettingsFault(str(config), None, each.key, None, None, f"{each.found}. {each.remedy}".rstrip(". "))
         for each in find_setup_faults(settings.acme.dns, config.parent)
     ]
+
+
+def _unserved_challenges(settings: models.Settings, sites: Iterable[models.SiteSettings]) -> list[str]:
+    """Challenge types that are listed although nothing here could answer them.
+
+    A node of a cluster may leave the answer to another one.
+    """
+    if settings.cluster is not None:
+        return []
+    wanted = [("acme.challenges", settings.acme.challenges or ())]
+    wanted += [(f"{site.host}: challenges", site.challenges or ()) for site in sites]
+    notes = []
+    for key, types in wanted:
+        for type_, kind in _LISTENER_OF.items():
+            if type_ not in types:
+                continue
+            addresses = [each.listen for each in settings.listeners if each.kind == kind]
+            port = 80 if kind == "http" else 443
+            if not addresses:
+                notes.append(f"{key}: {type_} needs a listener of kind {kind} on port {port}, and there is none")
+            elif all(each.port != port for each in addresses):
+                found = ", ".join(map(str, addresses))
+                notes.append(f"{key}: a CA asks for {type_} on port {port}: something has to forward it to {found}")
+            elif all(_is_loopback(each.host) for each in addresses if each.port == port):
+                notes.append(f"{key}: a CA asks for {type_} on port {port}, where only this machine can connect")
+        if "dns-01" in types and settings.acme.dns is None:
+            notes.append(f"{key}: dns-01 is not set up (acme.dns)")
+    return notes
+
+
+_LISTENER_OF = {"http-01": "http", "tls-alpn-01": "https"}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _unproven_wildcards(settings: models.Settings, site: models.SiteSettings) -> list[str]:

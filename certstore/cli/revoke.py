@@ -70,7 +70,9 @@ def _question(
     """What is revoked, and what is served next. Raises CommandFailed where there is no such version."""
     store = reader.Store(edge.layout)
     live = store.live_version(site)
-    wanted = number if number is not None else live.number if live is not None else None
+    begun = revocations.find_begun(edge.layout, site) if number is None else None
+    meant = begun or live
+    wanted = number if number is not None else meant.number if meant is not None else None
     version = next((each for each in store.versions(site) if each.number == wanted), None)
     try:
         entry = store.site(site)
@@ -86,4 +88,6 @@ def _question(
         reason=reason,
     )
     what = f"version {version.number} of {site} ({', '.join(version.dns_names[:3])}; {short(version.fingerprint)}…)"
+    if begun is not None:
+        what += ", whose revocation was interrupted"
     return f"Revoke {what} as {reason.value}: {successor.in_words(site)}. This can't be undone. Revoke it?"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from certstore.files.atomic import replace_file
+from certstore.files.atomic import replace_file, sync_folder
 from certstore.model.certificate.x509_facts import read_pem
-from certstore.model.layout import CERT, REVOKED, Layout
+from certstore.model.layout import CERT, REVOKED, REVOKING, Layout
 from certstore.model.names import covers
 from certstore.model.renewal.revocation import Candidate, Revocation
 from certstore.model.version import Version
@@ -30,6 +30,30 @@ def read_revocation(layout: Layout, site: str, number: int) -> Revocation | None
         return Revocation.from_json(json.loads((layout.version(site, number) / REVOKED).read_bytes()))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def note_begun(layout: Layout, version: Version, revocation: Revocation) -> None:
+    """Pin the version before anything else becomes live: a command that is repeated means this one still.
+    Raises OSError."""
+    path = layout.version(version.site, version.number) / REVOKING
+    content = json.dumps(revocation.to_json(), indent=1).encode() + b"\n"
+    replace_file(path, content, 0o600, layout.temporary)
+
+
+def forget_begun(layout: Layout, version: Version) -> None:
+    """Raises OSError."""
+    folder = layout.version(version.site, version.number)
+    try:
+        (folder / REVOKING).unlink()
+    except FileNotFoundError:
+        return
+    sync_folder(folder)
+
+
+def find_begun(layout: Layout, site: str) -> Version | None:
+    """The version whose revocation began and did not end: the process was killed."""
+    begun = [each for each in read_versions(layout, site) if (layout.version(site, each.number) / REVOKING).exists()]
+    return max(begun, key=lambda each: each.number, default=None)
 
 
 def candidates(layout: Layout, version: Version, host: str, now: datetime) -> list[Candidate]:

@@ -53,6 +53,7 @@ PEERS = {
     "h2load": Peer("h2load", ("nghttp2-client",)),
     "ip": Peer("ip", ("iproute2",)),
     "javac": Peer("javac", ("default-jdk-headless",)),
+    "logrotate": Peer("logrotate", ("logrotate",)),
     "mbsync": Peer("mbsync", ("isync",)),
     "msmtp": Peer("msmtp", ("msmtp",)),
     "nghttp": Peer("nghttp", ("nghttp2-client",)),

@@ -21,6 +21,7 @@ from certstore.model.renewal.choice import Ways, way_of
 from certstore.model.renewal.decision import Keep, SiteToRenew, decide_renewal, fraction_of
 from certstore.model.renewal.failure import Cause
 from certstore.model.renewal.preflight_facts import DirectoryFacts, PreflightFinding, Severity
+from certstore.model.renewal.preflight_findings import account_findings
 from certstore.model.renewal.standing_record import record_name, record_value
 from certstore.model.renewal.ways import failed_by_name
 from certstore.model.settings.mail_address import parse_address
@@ -32,6 +33,7 @@ from certstore.store.writer import StoreWriter, UnknownSite
 if TYPE_CHECKING:
     from certstore.acme.account import Account
     from certstore.control.upkeep import Upkeep
+    from certstore.renewal.context import RenewalContext
 
 _ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT})
 
@@ -125,6 +127,9 @@ def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) ->
     tell(f"{ca.host}: the CA's directory")
     directory = context.preflight.check_directory(ca)
     account = context.accounts.load(ca)
+    lacking = _lacking(context, directory, has_account=account is not None)
+    for finding in lacking:
+        tell(f"{finding.severity}: {finding.message}")
     state = upkeep.maintenance.memory.state(entry.site)
     checked = context.preflight.check(
         target.names,
@@ -139,7 +144,31 @@ def preflight(upkeep: Upkeep, request: requests.PreflightRequest, tell: Tell) ->
     )
     ways = tuple(map(way_of, checked.choices))
     records = _standing_records(target.names, directory, account)
-    return results.PreflightResult(entry.site, ca.url, target.names, _notes(checked.findings), ways, records)
+    return results.PreflightResult(
+        entry.site, ca.url, target.names, _notes((*lacking, *checked.findings)), ways, records
+    )
+
+
+def _lacking(context: RenewalContext, directory: DirectoryFacts, *, has_account: bool) -> list[PreflightFinding]:
+    """What the account that the first order registers would fail for."""
+    from certstore.acme.network import OrderFailed
+
+    acme = context.settings.acme
+    found = account_findings(
+        directory,
+        has_account=has_account,
+        agrees_to_terms=acme.agree_to_terms,
+        has_external_account=acme.external_account is not None,
+    )
+    if has_account:
+        return found
+    try:
+        context.account_settings(context.cas[0])
+    except OrderFailed as failed:  # the key of the external account can't be read
+        failure = failed.failure
+        code = failure.cause.value
+        found.append(PreflightFinding(code, Severity.FATAL, failure.detail, failure.remedy, failure.cause))
+    return found
 
 
 def _standing_records(

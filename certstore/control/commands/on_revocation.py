@@ -1,6 +1,7 @@
 """The command that revokes a certificate: what takes its place first, then the revocation, then a note of it.
 
-If the process is killed in between, the command can be repeated: a CA says that it knows of the revocation.
+If the process is killed in between, the command can be repeated: what it revokes is on disk before another version
+becomes live, and a CA says that it knows of the revocation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from certstore.model.renewal.revocation import Follows, Revocation, Successor, d
 from certstore.model.settings.models import Source
 from certstore.model.version import Version
 from certstore.renewal.sites import ACME_SOURCE
-from certstore.store.revocations import candidates, note_revoked, read_revocation
+from certstore.store.revocations import candidates, find_begun, forget_begun, note_begun, note_revoked, read_revocation
 from certstore.store.versions import VersionUnusable, read_version
 from certstore.store.writer import StoreWriter, UnknownVersion
 from certstore.store.writer_state import SiteProblem
@@ -45,7 +46,8 @@ class _Issued:
 def revoke(upkeep: Upkeep, request: requests.RevokeRequest, tell: Tell) -> results.RevokeResult:
     writer = upkeep.writer
     entry = writer.site(request.site)
-    issued = _find(upkeep, request)
+    begun = find_begun(writer.layout, entry.site) if request.version is None else None
+    issued = _find(upkeep, request, begun)
     version, now = issued.version, upkeep.maintenance.clock()
     live = writer.live_version(entry.site)
     successor = decide_successor(
@@ -54,16 +56,25 @@ def revoke(upkeep: Upkeep, request: requests.RevokeRequest, tell: Tell) -> resul
         candidates=candidates(writer.layout, version, entry.host, now),
         reason=request.reason,
     )
+    if live is not None and live.number == version.number:
+        note_begun(writer.layout, version, Revocation(now, request.reason, issued.ca.key))
     if successor.follows is Follows.ORDERED:
-        _order_another(upkeep, request, tell)
+        try:
+            _order_another(upkeep, request, tell)
+        except RequestFailed:
+            forget_begun(writer.layout, version)
+            raise
     tell(f"{issued.ca.host}: revoking version {version.number}")
     is_new = _revoke_at_ca(upkeep, issued, request)
     note_revoked(writer.layout, version, Revocation(now, request.reason, issued.ca.key))
     message = f"version {version.number} is revoked at {issued.ca.key} ({request.reason.value})"
     message += "" if is_new else "; it had been revoked there before"
+    if begun is not None and successor.follows is Follows.NOT_LIVE:
+        message += "; this ends the revocation that was interrupted, and what was live stays live"
     record = Record(now, "revoke", Outcome.DONE, request.reason.value, message, version.number, source=issued.ca.key)
     writer.add_record(entry.site, record)
     _let_follow(upkeep, version, successor, request)
+    forget_begun(writer.layout, version)
     return results.RevokeResult(
         entry.site,
         version.number,
@@ -76,11 +87,12 @@ def revoke(upkeep: Upkeep, request: requests.RevokeRequest, tell: Tell) -> resul
     )
 
 
-def _find(upkeep: Upkeep, request: requests.RevokeRequest) -> _Issued:
-    """Raises RequestFailed for what can't be revoked."""
+def _find(upkeep: Upkeep, request: requests.RevokeRequest, begun: Version | None) -> _Issued:
+    """`begun`: whose revocation an earlier command left half done. Raises RequestFailed for what can't be revoked."""
     writer, site = upkeep.writer, request.site
     live = writer.live_version(site)
-    number = request.version if request.version is not None else live.number if live is not None else None
+    meant = begun or live
+    number = request.version if request.version is not None else meant.number if meant is not None else None
     if number is None:
         raise RequestFailed(Fault.INVALID, f"{site} has no live certificate", f"see: certedge cert history {site}")
     try:
@@ -90,6 +102,7 @@ def _find(upkeep: Upkeep, request: requests.RevokeRequest) -> _Issued:
     # One that is live still may have been cut short by a kill: what was to follow is made up for.
     is_live = live is not None and live.number == number
     if (known := read_revocation(writer.layout, site, number)) is not None and not is_live:
+        forget_begun(writer.layout, version)
         raise RequestFailed(Fault.INVALID, f"version {number} was revoked on {known.at:%Y-%m-%d} ({known.reason})")
     if version.is_self_signed:
         raise RequestFailed(Fault.INVALID, f"version {number} is self-signed: there is no CA that could revoke it")

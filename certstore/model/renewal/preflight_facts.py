@@ -119,6 +119,9 @@ class DirectoryFacts:
     seen: str = ""
     identities: tuple[str, ...] = ()
     standing: StandingOffer | None = None
+    terms: str | None = None
+    """Where its terms of service are, if it has any."""
+    needs_external_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from certstore.model.renewal.caa import caa_findings
-from certstore.model.renewal.failure import Cause, Failure
+from certstore.model.renewal.failure import REMEDIES, Cause, Failure
 from certstore.model.renewal.preflight_facts import (
     Answer,
     CannotProve,
@@ -38,6 +38,24 @@ def directory_findings(facts: DirectoryFacts) -> list[PreflightFinding]:
     if facts.seen:
         message += f" ({facts.seen})"
     return [PreflightFinding(f"directory_{facts.step}", Severity.FATAL, message, remedy, Cause.CA_UNREACHABLE)]
+
+
+def account_findings(
+    directory: DirectoryFacts, *, has_account: bool, agrees_to_terms: bool, has_external_account: bool
+) -> list[PreflightFinding]:
+    """What the settings lack for the account that the first order registers. Nothing where there is an account."""
+    if has_account or directory.step is not DirectoryStep.DONE:
+        return []
+    found = []
+    if directory.terms and not agrees_to_terms:
+        message = f"the CA's terms of service have not been agreed to: {directory.terms}"
+        remedy = f"{REMEDIES[Cause.TERMS]}, or set acme.agree_to_terms: true"
+        found.append(PreflightFinding("terms", Severity.FATAL, message, remedy, Cause.TERMS))
+    if directory.needs_external_account and not has_external_account:
+        message = "the CA registers an account only for its customers (external account binding)"
+        remedy = REMEDIES[Cause.EXTERNAL_ACCOUNT]
+        found.append(PreflightFinding("external_account", Severity.FATAL, message, remedy, Cause.EXTERNAL_ACCOUNT))
+    return found
 
 
 _DIRECTORY = {

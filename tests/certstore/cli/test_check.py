@@ -99,6 +99,42 @@ def test_wildcards_that_nothing_can_prove_are_noted(folder: Path, acme: str, sit
     assert ("note: a.test: *.a.test can't be ordered" in ran.out) is is_noted
 
 
+@pytest.mark.parametrize(
+    ("listeners", "challenges", "note"),
+    [
+        (["http 0.0.0.0:80"], "tls-alpn-01", "needs a listener of kind https on port 443, and there is none"),
+        (["https 0.0.0.0:443"], "http-01", "http-01 needs a listener of kind http on port 80, and there is none"),
+        (["https [::]:8443"], "tls-alpn-01", "on port 443: something has to forward it to [::]:8443"),
+        (["https 127.0.0.1:443", "https 0.0.0.0:8443"], "tls-alpn-01", "where only this machine can connect"),
+        (["http 0.0.0.0:80"], "dns-01", "dns-01 is not set up (acme.dns)"),
+        (["http 127.0.0.1:80", "http 0.0.0.0:80"], "http-01", None),
+        (["https [::]:443"], "tls-alpn-01", None),
+        (["http 0.0.0.0:80"], None, None),
+    ],
+)
+@pytest.mark.parametrize("is_of_site", [False, True], ids=["acme.challenges", "a site's"])
+def test_challenge_types_that_no_listener_can_answer_are_noted(
+    folder: Path, listeners: list[str], challenges: str | None, note: str | None, is_of_site: bool
+) -> None:
+    written = [f"{{kind: {kind}, listen: '{address}'}}" for kind, address in map(str.split, listeners)]
+    acme, site = "", "host: a.test\n"
+    if challenges is not None:
+        acme = "" if is_of_site else f"acme: {{challenges: [{challenges}]}}\n"
+        site += f"challenges: [{challenges}]\n" if is_of_site else ""
+    (folder / "edge.yaml").write_text(f"store: store\nlisteners: [{', '.join(written)}]\n{acme}")
+    (folder / "store/domains/a.test").mkdir(parents=True)
+    (folder / "store/domains/a.test/site.yaml").write_text(site)
+    ran = certedge(folder, "check-config", "--json")
+    assert ran.code == 0, ran.err
+    if note is None:
+        assert ran.json["notes"] == []
+        return
+    (noted,) = ran.json["notes"]
+    assert noted.startswith("a.test: challenges: " if is_of_site else "acme.challenges: ")
+    assert noted.endswith(note)
+    assert f"note: {noted}" in certedge(folder, "check-config").out.replace("\n", "")
+
+
 def test_missing_files_of_a_cluster_are_faults(folder: Path) -> None:
     section = "engine: ['https://10.0.0.11'], ca_file: ca.pem, client_cert: c.pem, username: a, password_file: p"
     (folder / "edge.yaml").write_text(f"cluster: {{{section}, key_file: k}}\n")

@@ -186,6 +186,28 @@ def test_preflight_says_which_step_towards_the_ca_fails(actions: Actions) -> Non
     assert "directory_tcp" in {each["code"] for each in ran.json["findings"]}
 
 
+def found_codes(actions: Actions) -> set[str]:
+    return {each["code"] for each in actions.run("preflight", "a.test", "--json").json["findings"]}
+
+
+def test_preflight_says_what_the_first_account_lacks(actions: Actions) -> None:
+    acme = make_settings(actions.pebble, actions.responder.port)["acme"]
+    external = {"key_id": "k", "hmac_key_file": "missing"}
+    actions.configure(acme=acme | {"agree_to_terms": False, "external_account": external})
+    add(actions, "a.test")
+    ran = actions.run("preflight", "a.test")
+    assert ran.code == 3
+    assert "FATAL: the CA's terms of service have not been agreed to" in ran.out
+    assert "certedge account register --agree-to-terms" in ran.out
+    assert "no obstacles" not in ran.out
+    assert found_codes(actions) >= {"terms", "settings"}, "and the key of the external account can't be read"
+    actions.configure()
+    assert found_codes(actions).isdisjoint({"terms", "settings"})
+    actions.configure(acme=acme | {"agree_to_terms": False})
+    assert actions.run("account", "register", "--agree-to-terms").code == 0
+    assert "terms" not in found_codes(actions), "who has an account has agreed"
+
+
 def test_account_is_registered_shown_and_made_once(actions: Actions) -> None:
     acme = make_settings(actions.pebble, actions.responder.port)["acme"]
     actions.configure(acme=acme | {"agree_to_terms": False})

@@ -9,7 +9,7 @@ from certstore.files.clock import utc_now
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import REVOKED
 from certstore.model.renewal.revocation import Candidate, Revocation, RevocationReason
-from certstore.store.revocations import candidates, note_revoked, read_revocation
+from certstore.store.revocations import candidates, find_begun, forget_begun, note_begun, note_revoked, read_revocation
 from certstore.store.status import history
 from certstore.store.writer import StoreWriter, UnknownVersion
 from tests.certificates import CertificateAuthority, Issued
@@ -83,3 +83,20 @@ def test_revoked_version_is_not_made_live_again(tmp_path: Path) -> None:
         for chosen in (first, None):
             with pytest.raises(UnknownVersion, match="was revoked on"):
                 writer.rollback("main", chosen)
+
+
+def test_version_whose_revocation_began_is_found_until_it_is_forgotten(tmp_path: Path) -> None:
+    with acquire(tmp_path) as writer:
+        install(writer, CA.issue(HOST))
+        version = writer.live_version("main")
+        assert version is not None
+        assert find_begun(writer.layout, "main") is None
+        note_begun(writer.layout, version, revoked())
+        install(writer, CA.issue(HOST))
+        found = find_begun(writer.layout, "main")
+        assert found is not None
+        assert found.number == version.number
+        assert read_revocation(writer.layout, "main", version.number) is None, "it is not revoked yet"
+        forget_begun(writer.layout, version)
+        forget_begun(writer.layout, version)
+        assert find_begun(writer.layout, "main") is None

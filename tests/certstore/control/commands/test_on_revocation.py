@@ -13,7 +13,7 @@ from certstore.control.upkeep import Upkeep
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import FULLCHAIN, FULLCHAIN_RSA
 from certstore.model.renewal.revocation import RevocationReason
-from certstore.store.revocations import read_revocation
+from certstore.store.revocations import find_begun, read_revocation
 from tests.certificates import CertificateAuthority
 from tests.certstore.renewal.scene import Scene, scene
 
@@ -126,6 +126,52 @@ def test_revocation_that_a_kill_cut_short_is_brought_to_its_end(
     assert perform(upkeep, request).served.version == 1
     assert {each.code for each in stage.writer.problems(SITE)} == (set() if has_earlier else {"live_revoked"})
     assert upkeep.maintenance.memory.state(SITE).key_is_spent is not has_earlier
+
+
+def test_revocation_killed_after_its_order_revokes_the_old_certificate_when_repeated(
+    stage: Scene, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.add(SITE)
+    first = order(upkeep)
+    with monkeypatch.context() as killed:
+        killed.setattr(on_revocation, "_revoke_at_ca", stop_here)
+        with pytest.raises(KeyboardInterrupt):
+            perform(upkeep, requests.RevokeRequest(SITE))
+    assert stage.version(SITE) == first + 1
+    result = perform(upkeep, requests.RevokeRequest(SITE))
+    assert (result.version, result.served.version) == (first, first + 1)
+    assert "ends the revocation that was interrupted" in result.message
+    assert (reason_at_ca(stage, first), reason_at_ca(stage, first + 1)) == (0, None)
+    assert stage.version(SITE) == first + 1, "no third certificate is ordered"
+    assert perform(upkeep, requests.RevokeRequest(SITE)).version == first + 1, "a new command means what is live"
+
+
+def test_revocation_killed_after_its_rollback_does_not_revoke_the_earlier_version(
+    stage: Scene, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.add(SITE)
+    first, second = order(upkeep), order(upkeep)
+    request = requests.RevokeRequest(SITE, orders=False)
+    with monkeypatch.context() as killed:
+        killed.setattr(on_revocation, "forget_begun", stop_here)
+        with pytest.raises(KeyboardInterrupt):
+            perform(upkeep, request)
+    assert stage.version(SITE) == first
+    with pytest.raises(RequestFailed, match=f"version {second} was revoked on"):
+        perform(upkeep, request)
+    assert reason_at_ca(stage, first) is None
+
+
+def test_revocation_whose_order_failed_pins_nothing(stage: Scene, upkeep: Upkeep) -> None:
+    stage.add(SITE)
+    first = order(upkeep)
+    stage.responder.unhelpful = {SITE}
+    with pytest.raises(RequestFailed):
+        perform(upkeep, requests.RevokeRequest(SITE))
+    assert find_begun(stage.writer.layout, SITE) is None
+    stage.responder.unhelpful = set()
+    second = order(upkeep)
+    assert perform(upkeep, requests.RevokeRequest(SITE)).version == second != first
 
 
 def stop_here(*args: object) -> None:

@@ -16,6 +16,7 @@ from certstore.model.renewal.preflight_facts import (
     WayFacts,
 )
 from certstore.model.renewal.preflight_findings import (
+    account_findings,
     directory_findings,
     failure_of,
     fatal_names,
@@ -146,3 +147,25 @@ def test_fatal_findings_become_one_failure_and_doubtful_ones_none() -> None:
     failure = failure_of(found)
     assert (failure.cause, failure.names) == (Cause.NO_SUCH_NAME, ("b.test", "c.test"))
     assert "a.test" not in failure.detail
+
+
+@pytest.mark.parametrize(
+    ("has_account", "agrees", "has_external", "codes"),
+    [
+        (False, False, False, ["terms", "external_account"]),
+        (False, True, False, ["external_account"]),
+        (False, False, True, ["terms"]),
+        (False, True, True, []),
+        (True, False, False, []),
+    ],
+)
+def test_what_the_first_account_lacks_is_found_before_it_is_registered(
+    has_account: bool, agrees: bool, has_external: bool, codes: list[str]
+) -> None:
+    directory = DirectoryFacts("https://ca.test/", DirectoryStep.DONE, terms="https://ca.test/t")
+    directory = replace(directory, needs_external_account=True)
+    known = {"has_account": has_account, "agrees_to_terms": agrees, "has_external_account": has_external}
+    found = account_findings(directory, **known)
+    assert [each.code for each in found] == codes
+    assert all(each.severity is FATAL and each.name is None for each in found)
+    assert account_findings(DirectoryFacts("https://ca.test/", DirectoryStep.TCP), **known) == []
