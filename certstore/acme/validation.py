@@ -262,10 +262,12 @@ def _failure_of(authorization: messages.Authorization) -> Failure:
 
 def _merged(failures: Sequence[Failure]) -> Failure:
     """The first one leads; all names and all texts are kept."""
-    detail = "; ".join(
-        each.detail if each.names and each.names[0] in each.detail else f"{', '.join(each.names)}: {each.detail}"
+    details = [
+        each.detail if not each.names or each.names[0] in each.detail else f"{', '.join(each.names)}: {each.detail}"
         for each in failures
-    )
+    ]
     return replace(
-        failures[0], detail=detail, names=tuple(dict.fromkeys(name for each in failures for name in each.names))
+        failures[0],
+        detail="; ".join(dict.fromkeys(details)),
+        names=tuple(dict.fromkeys(name for each in failures for name in each.names)),
     )

@@ -16,7 +16,7 @@ from certstore.acme.challenge_kind import ChallengeKind, ChallengeKinds, Proof
 from certstore.acme.network import Conversation, OrderFailed
 from certstore.acme.order_context import Interrupted, OrderContext
 from certstore.acme.order_journal import OrderJournal, OrderRequest, OrderUnderWay
-from certstore.acme.validation import OrderInvalid, Validation
+from certstore.acme.validation import OrderInvalid, Validation, _merged
 from certstore.model.renewal.ca import find_ca
 from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_facts import WayFacts
@@ -276,3 +276,20 @@ def test_wildcard_is_named_as_it_was_ordered(tmp_path: Path) -> None:
         bench.prove(next_kind="dns-01")
     assert failed.value.failure.names == ("*.a.test",)
     assert bench.verdicts == ["*.a.test failed by dns-01"]
+
+
+@pytest.mark.parametrize(
+    ("failures", "detail"),
+    [
+        ([Failure(Cause.OWN_LISTENER, "port 80 is silent")], "port 80 is silent"),
+        ([Failure(Cause.OWN_LISTENER, "port 80 is silent")] * 2, "port 80 is silent"),
+        ([Failure(Cause.DNS, "no address", ("a.test",))], "a.test: no address"),
+        ([Failure(Cause.DNS, "a.test has no address", ("a.test",))], "a.test has no address"),
+        (
+            [Failure(Cause.OWN_LISTENER, "port 80 is silent"), Failure(Cause.DNS, "no address", ("a.test",))],
+            "port 80 is silent; a.test: no address",
+        ),
+    ],
+)
+def test_several_failures_are_one_sentence_each(failures: list[Failure], detail: str) -> None:
+    assert _merged(failures).detail == detail
