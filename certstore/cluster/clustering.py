@@ -104,6 +104,8 @@ class Clustering:
         self._used_bytes: int | None = None
         self._written_at: datetime | None = None
         self._has_news = False
+        self._progress = 0, 0
+        """Of the comparison that runs, or was the last one."""
         self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
         self.tokens: ClusterTokens | None = None
         """Set before `start`; without one, challenge tokens stay on their node."""
@@ -324,6 +326,8 @@ class Clustering:
         if self._stopping.is_set():
             raise EngineLost("this node is stopping: the next start goes on from here")
         logger.info("cluster: %d of %d records compared", done, total)
+        self._progress = done, total
+        self._has_news = True
         self._write()
 
     def _note(self, problem: ClusterProblem, message: str) -> None:
@@ -373,6 +377,8 @@ class Clustering:
             member=attachment.member,
             reason=attachment.reason,
             is_joining=self._is_joining,
+            compared=self._progress[0],
+            to_compare=self._progress[1],
             behind_since=self._behind_since,
             unpublished=unpublished,
             applied=self._applied,

@@ -43,9 +43,10 @@ class NodeFacts(json_facts.Kept):
 @dataclass(frozen=True, slots=True)
 class ClusterStanding(json_facts.Kept):
     """`since` is when the node was attached or detached; `member` is the engine's member in use, and `reason` why there
-    is none. `is_joining`: it has not yet seen everything since it became a member. `behind_since`: from then on
-    something could not be adopted. `unpublished` counts sites of which the others have yet to know something,
-    `adoption_seconds` is how long the last change of another node took from its arrival until it was served here.
+    is none. `is_joining`: it has not yet seen everything since it became a member; of `to_compare` records, it has
+    taken over `compared`. `behind_since`: from then on something could not be adopted. `unpublished` counts sites of
+    which the others have yet to know something, `adoption_seconds` is how long the last change of another node took
+    from its arrival until it was served here.
     """
 
     node: str
@@ -57,6 +58,8 @@ class ClusterStanding(json_facts.Kept):
     member: str = ""
     reason: str = ""
     is_joining: bool = False
+    compared: int = 0
+    to_compare: int = 0
     behind_since: datetime | None = None
     unpublished: int = 0
     applied: int = 0
@@ -75,7 +78,8 @@ class ClusterStanding(json_facts.Kept):
     def line(self) -> str:
         """For the top of `certedge status`: "3 nodes, in step", or what is not as it should be."""
         if self.is_joining:
-            return f"{self.node} is joining: not all sites are here yet"
+            progress = f", {self.compared:,} of {self.to_compare:,} records so far" if self.to_compare else ""
+            return f"{self.node} is joining: not all sites are here yet{progress}"
         waiting = f"; {_sites(self.unpublished)} to publish" if self.unpublished else ""
         if not self.is_attached:
             return f"detached since {self.since:%Y-%m-%d %H:%M} UTC ({self.reason or 'no member answers'}){waiting}"

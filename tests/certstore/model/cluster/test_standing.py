@@ -24,6 +24,11 @@ STANDING = ClusterStanding("edge-a", "c" * 16, NOW, True, NOW, "2 nodes, edge-b 
     [
         pytest.param(STANDING, "2 nodes, edge-b 2 behind", id="attached"),
         pytest.param(replace(STANDING, unpublished=1), "2 nodes, edge-b 2 behind; 1 site to publish", id="waiting"),
+        pytest.param(
+            replace(STANDING, is_joining=True, compared=4210, to_compare=20001),
+            "edge-a is joining: not all sites are here yet, 4,210 of 20,001 records so far",
+            id="joining for a while",
+        ),
         pytest.param(replace(STANDING, is_joining=True), "edge-a is joining: not all sites are here yet", id="joining"),
         pytest.param(
             replace(STANDING, is_attached=False, reason="refused", unpublished=3),
