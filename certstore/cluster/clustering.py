@@ -65,7 +65,9 @@ class AttachedEngine(Engine, Protocol):
 
 
 class Clustering:
-    """Call `start` and `stop` once each. `is_partial`: the node keeps only some sites."""
+    """Call `start` and `stop` once each. `is_partial`: the node keeps only some sites. `serves_web`: it needs the files
+    that sites' settings name.
+    """
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Clustering:
         node: str,
         *,
         is_partial: bool = False,
+        serves_web: bool = True,
         clock: Callable[[], datetime] = utc_now,
         written_every: timedelta = WRITTEN_EVERY,
     ) -> None:
@@ -89,7 +92,7 @@ class Clustering:
         self._clock = clock
         self._written_every = written_every
         self._nodes = Nodes(sealer, paths)
-        self._files = NamedFiles(writer)
+        self._files = NamedFiles(writer) if serves_web else None
         self._announcer = Announcer(session, lambda: session.lease, sealer, paths, node, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)

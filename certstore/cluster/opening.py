@@ -39,7 +39,10 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     place = Place(settings.addresses, tuple(map(_listener, edge.listeners)))
     is_front, is_partial = ring.role is Role.FRONT, bool(settings.only)
     answers = any(listener.kind is ListenerKind.HTTP for listener in edge.listeners)
-    clustering = Clustering(session, writer, replica, sealer, paths, ring.node, is_partial=is_partial)
+    serves_web = any(listener.kind is ListenerKind.HTTPS for listener in edge.listeners)
+    clustering = Clustering(
+        session, writer, replica, sealer, paths, ring.node, is_partial=is_partial, serves_web=serves_web
+    )
     clustering.put_back = lambda has_meta: Membership(session, ring).put_back(place, utc_now(), has_meta=has_meta)
     clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
     clustering.duty = ClusterDuty(

@@ -16,10 +16,11 @@ _NAMED, _SHOWN = 10, 300
 """Sites with a problem that the other nodes are told, and characters of each."""
 
 
-def told_to_others(follower: Follower, files: NamedFiles) -> tuple[tuple[str, str], ...]:
-    """They show it with this node's name."""
+def told_to_others(follower: Follower, files: NamedFiles | None) -> tuple[tuple[str, str], ...]:
+    """They show it with this node's name. Without `files`, this node needs none."""
     lacking = sorted(follower.not_adopted.items())
-    return (*_named(SiteProblem.NOT_ADOPTED_HERE, lacking), *_named(ClusterProblem.FILE_MISSING, files.missing()))
+    missing = files.missing() if files is not None else []
+    return (*_named(SiteProblem.NOT_ADOPTED_HERE, lacking), *_named(ClusterProblem.FILE_MISSING, missing))
 
 
 def solved_lately(follower: Follower, now: datetime) -> Iterator[tuple[str, str]]:

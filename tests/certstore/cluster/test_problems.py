@@ -25,6 +25,10 @@ def test_nothing_is_said_of_a_node_without_problems() -> None:
     assert not list(solved_lately(follower(), NOW))
 
 
+def test_a_node_that_serves_no_web_needs_no_files() -> None:
+    assert told_to_others(follower(), None) == ()
+
+
 def test_some_sites_are_named_and_the_others_are_counted() -> None:
     found = follower()
     found.not_adopted.update({f"s{number:02}.test": "x" * 1000 for number in range(12)})
