@@ -56,6 +56,8 @@ smtpd_tls_chain_files = {folder}/combined.pem
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = inet:127.0.0.1:{sasl}
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+postscreen_upstream_proxy_protocol = haproxy
+postscreen_greet_wait = 1s
 """
 
 _MASTER = """
@@ -63,6 +65,10 @@ _MASTER = """
 127.0.0.1:{submission} inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_sasl_auth_enable=yes
   -o smtpd_tls_auth_only=no -o smtpd_client_restrictions=permit_sasl_authenticated,reject
 127.0.0.1:{smtp_tls}   inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_tls_wrappermode=yes
+127.0.0.1:{postscreen} inet n - n - 1 postscreen
+smtpd     pass - - n - - smtpd
+dnsblog   unix - - n - 0 dnsblog
+tlsproxy  unix - - n - 0 tlsproxy
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 300 1 qmgr
 tlsmgr    unix - - n 1000? 1 tlsmgr
@@ -86,6 +92,7 @@ class PostfixPorts:
     submission: int
     smtp_tls: int
     """Implicit TLS, for an edge that speaks TLS to its upstream."""
+    postscreen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ def running_postfix(
     """
     program = require_peer("postfix")
     with peer_folder("postfix") as folder:
-        ports = PostfixPorts(free_port(), free_port(), free_port())
+        ports = PostfixPorts(free_port(), free_port(), free_port(), free_port())
         lmtp = dovecot.ports.lmtp if lmtp_port is None else lmtp_port
         _write_config(folder, certificate, ports, lmtp=lmtp, sasl=dovecot.ports.sasl, delivery=delivery)
         postfix = Postfix(folder, ports)
@@ -122,7 +129,7 @@ def running_postfix(
             [DAEMONS / "master", "-c", config], env={**os.environ}, stdin=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            for port in (ports.smtp, ports.submission, ports.smtp_tls):
+            for port in (ports.smtp, ports.submission, ports.smtp_tls, ports.postscreen):
                 wait_for(partial(is_listening, port), f"postfix on port {port}, its log: {folder}")
             yield postfix
         finally:
@@ -138,5 +145,7 @@ def _write_config(folder: Path, certificate: Issued, ports: PostfixPorts, **main
     (folder / "combined.pem").write_bytes(certificate.combined_pem)
     (config / "main.cf").write_text(_MAIN.format(folder=folder, daemons=DAEMONS, hostname=HOSTNAME, **main))
     (config / "master.cf").write_text(
-        _MASTER.format(smtp=ports.smtp, submission=ports.submission, smtp_tls=ports.smtp_tls)
+        _MASTER.format(
+            smtp=ports.smtp, submission=ports.submission, smtp_tls=ports.smtp_tls, postscreen=ports.postscreen
+        )
     )

@@ -7,6 +7,7 @@ the connection uses TLS: a login alone therefore shows that the header is right.
 from __future__ import annotations
 
 import imaplib
+import re
 import smtplib
 import socket
 import ssl
@@ -76,6 +77,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             _listener("smtp", postfix.ports.smtp, {"upstream_tls": "as_client", **tls}),
             _listener("smtp", postfix.ports.smtp, {"upstream_tls": "as_client", **distrusting}),
             _listener("submission", postfix.ports.submission, {"upstream_tls": "as_client", **tls}),
+            _listener("smtp", postfix.ports.postscreen, {"proxy_protocol": "v2"}),
         ]
         settings = {"listeners": listeners, "access_log": {"path": "access.log"}}
         with running_edge(folder, settings, {"main": MAIN, DOMAIN_HOST: DOMAIN}) as edge:
@@ -215,7 +217,7 @@ def test_a_mail_between_servers_is_delivered(platform: Platform, position: int, 
         assert f"[{CLIENT_ADDRESS}]".encode() in text, "Postfix received it from the client's address"
 
 
-AS_CLIENT, AS_CLIENT_DISTRUSTING = 3, 4
+AS_CLIENT, AS_CLIENT_DISTRUSTING, POSTSCREEN = 3, 4, 5
 
 
 def received_by_postfix(platform: Platform, mail: EmailMessage) -> str:
@@ -254,6 +256,21 @@ def test_mail_over_tls_never_falls_back_to_a_server_that_is_not_trusted(platform
         client.ehlo()
         client.begin_tls(trusting(), MAIN_HOST)
         assert client.ehlo()[0] == 421
+
+
+def test_postscreen_and_what_comes_after_it_see_the_client(platform: Platform) -> None:
+    """It judges by address, and hands it to smtpd, which has it for its milters and for the mail's header."""
+    mail = a_mail()
+    with Smtp(platform.edge.port("smtp", POSTSCREEN)) as client:
+        client.ehlo()
+        client.begin_tls(trusting(), MAIN_HOST)
+        client.ehlo()
+        client.send_message(mail)
+    with logged_in(platform) as reader:
+        assert f"[{CLIENT_ADDRESS}]".encode() in arrived(reader, mail["Subject"])
+    log = platform.postfix.log
+    assert f"CONNECT from [{CLIENT_ADDRESS}]:" in log
+    assert re.search(rf"PASS (NEW|OLD) \[{re.escape(CLIENT_ADDRESS)}\]:", log)
 
 
 def test_submission_as_client_is_always_over_tls(platform: Platform) -> None:
