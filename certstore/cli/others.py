@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,20 @@ _PAUSE = 0.05
 
 def wait_for_others(edge: Edge) -> ClusterStanding | None:
     """How this node stands after a change that was just made: at the latest after WAIT_SECONDS, or as soon as all other
-    nodes that live have it. None without a cluster, or while no control runs.
+    nodes that live have it. None without other nodes, or while no control runs.
     """
     if edge.settings.cluster is None:
         return None
     changed_at, deadline = utc_now(), time.monotonic() + WAIT_SECONDS
     while True:
         standing = cluster_standing.read_standing(edge.layout, utc_now())
-        if _tells_of(standing, changed_at) or time.monotonic() > deadline:
+        if standing is None or not standing.others:
+            return None
+        if _has_spread(standing, changed_at):
             return standing
+        if time.monotonic() > deadline:
+            # What was written before the change says nothing of it.
+            return standing if standing.written_at >= changed_at else replace(standing, unpublished=1)
         time.sleep(_PAUSE)
 
 
@@ -48,8 +54,7 @@ def have_it_facts(standing: ClusterStanding) -> dict[str, Any]:
     return {"others": len(standing.others), "have_it": standing.others_with_all}
 
 
-def _tells_of(standing: ClusterStanding | None, changed_at: datetime) -> bool:
-    if standing is None:
-        return True
+def _has_spread(standing: ClusterStanding, changed_at: datetime) -> bool:
+    """Whether there is nothing to wait for any longer."""
     is_told = standing.written_at >= changed_at
     return is_told and (not standing.is_attached or standing.others_with_all == len(standing.others_alive))

@@ -9,7 +9,7 @@ import typer
 import edge_addon.cli  # noqa: F401  adds commands of its own
 from certstore.cli.main import app
 
-WITHOUT_FACTS = {"init", "run", "demo"}
+WITHOUT_FACTS = {"init", "run", "demo", "print-unit"}
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
