@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 from certstore.files.line_log import LineLog
@@ -87,7 +86,7 @@ class KeyedState(Mapping[str, Any]):
         if key in self._values and self._values[key] == value:
             return
         self._log.append([[key, value]], is_durable=is_durable)
-        self._values[intern(key)] = value
+        self._values[key] = value
         self._compact()
 
     def drop(self, key: str, *, is_durable: bool = True) -> None:
@@ -120,7 +119,7 @@ class KeyedState(Mapping[str, Any]):
         """Whether the line was understood."""
         match line:
             case [str(key), value] if self._is_valid(value):
-                self._values[intern(key)] = value  # most keys are those of sites, which other states have, too
+                self._values[key] = value
             case [str(key)]:
                 self._values.pop(key, None)
             case _:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from sys import intern
 from types import MappingProxyType
 from typing import Any
 
@@ -124,16 +123,22 @@ def encode_entry(entry: SiteEntry) -> dict[str, Any]:
 def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
     """The inverse of `encode_entry`; raises KeyError, TypeError or ValueError on anything else.
 
-    Names are interned: a site's key stands in half a dozen places, in thousands of entries.
+    A site's key stands in half a dozen places, and is one string here. Not an interned one: Python 3.12 never frees
+    those, and a client may bring new names with every drop.
     """
+    known: dict[str, str] = {}
+
+    def one(text: str) -> str:
+        return known.setdefault(text, text)
+
     certificate = None
     if (fields := line.get("certificate")) is not None:
         site, version, fingerprint, dns_names, not_before, not_after, is_self_signed, has_rsa_pair = fields
         certificate = ServedCertificate(
-            intern(site),
+            one(site),
             version,
             fingerprint,
-            tuple(map(intern, dns_names)),
+            tuple(map(one, dns_names)),
             _instant(not_before),
             _instant(not_after),
             is_self_signed,
@@ -141,9 +146,9 @@ def decode_entry(line: Mapping[str, Any]) -> SiteEntry:
         )
     upstreams = line.get("upstreams")
     return SiteEntry(
-        site=intern(line["site"]),
-        host=intern(line["host"]),
-        names=tuple(map(intern, line["names"])),
+        site=one(line["site"]),
+        host=one(line["host"]),
+        names=tuple(map(one, line["names"])),
         source=Source(line["source"]),
         certificate=certificate,
         inspect=line.get("inspect", False),

@@ -1,5 +1,6 @@
 """What a worker serves from: built whole, changed by making the next one, compared site by site."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,3 +40,13 @@ def test_changed_are_sites_with_another_entry_and_sites_that_are_new_or_gone() -
 
 def test_an_entry_is_the_same_after_a_trip_through_the_journal() -> None:
     assert decode_entry(encode_entry(A)) == A
+
+
+def test_an_entry_keeps_each_name_once() -> None:
+    """Thousands of entries, of which each has its key in half a dozen places."""
+    host = "webmail.client-a.test"
+    served = ServedCertificate(host, 1, "00" * 32, (host, "a.test"), NOW, NOW, is_self_signed=False, has_rsa_pair=False)
+    read = decode_entry(json.loads(json.dumps(encode_entry(SiteEntry(host, host, (host,), Source.FILE, served)))))
+    assert read.certificate is not None
+    places = (read.site, read.host, read.names[0], read.certificate.site, read.certificate.dns_names[0])
+    assert len({id(each) for each in places}) == 1
