@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import secrets
 from collections.abc import Mapping
@@ -32,9 +33,30 @@ class KeyPermissions:
         return 0o700 if self.keys_gid is None else 0o750
 
 
+class _Names:
+    """A ring of names that no other process uses."""
+
+    def __init__(self) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        self._process, self._numbers = secrets.token_hex(8), itertools.count()
+
+    def next(self) -> str:
+        return f"{self._process}{next(self._numbers) % NAMES:05x}"
+
+
+NAMES = 1 << 16
+"""Far more than a process has in use at once. Each name of a path stays in memory for good, as pathlib interns it and
+Python 3.12 never frees that; and a worker writes a file every second.
+"""
+_names = _Names()
+os.register_at_fork(after_in_child=_names.draw)
+
+
 def temporary_name(folder: Path) -> Path:
-    """A fresh name in `folder`. It does not carry the final name: that may already be as long as names may be."""
-    return folder / secrets.token_hex(12)
+    """A free name in `folder`. It does not carry the final name: that may already be as long as names may be."""
+    return folder / _names.next()
 
 
 def write_new_file(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from certstore.files.atomic import (
+    NAMES,
     KeyPermissions,
     make_folder,
     replace_file,
@@ -118,6 +119,26 @@ def test_file_and_link_are_replaced(tmp_path: Path, temporary: Path, is_there: b
 def test_long_name_can_be_replaced(tmp_path: Path, temporary: Path) -> None:
     replace_file(tmp_path / ("x" * 255), b"new", 0o600, temporary)
     assert temporary_name(temporary) != temporary_name(temporary)
+
+
+def test_temporary_names_are_used_again_much_later(temporary: Path) -> None:
+    """Python 3.12 keeps each for good."""
+    names = [temporary_name(temporary).name for _ in range(3 * NAMES)]
+    assert len(set(names)) == NAMES
+    assert len(set(names[:NAMES])) == NAMES
+
+
+def test_a_forked_process_has_names_of_its_own(temporary: Path) -> None:
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(theirs, temporary_name(temporary).name.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    name = os.read(ours, 100).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert name[:16] != temporary_name(temporary).name[:16]
 
 
 def test_new_folder_is_made_with_its_modes(tmp_path: Path) -> None:
