@@ -101,8 +101,8 @@ class FirstSync:
             raise ForeignEngine(f"the engine holds cluster {meta.cluster}, and this node belongs to another one")
 
     def _changed(self, reading: Reading) -> list[str]:
-        """The keys to read: sites before versions, main's first."""
-        found: list[tuple[int, bool, str]] = []
+        """The keys to read: all of main's first, as all listeners need its certificate, then sites before versions."""
+        found: list[tuple[bool, int, str]] = []
         for item in reading.items:
             where = self._paths.parse(item.key)
             if where is None or not self._follower.follows(item.key):
@@ -110,7 +110,7 @@ class FirstSync:
             known = self._agreed.get(item.key.removeprefix(self._paths.prefix))
             is_seen = known is not None and known.modified == item.modified and known.instead is None
             if not is_seen or (self._is_first and where.shelf is Shelf.HEAD and self._local.is_repair(where.name)):
-                found.append((_ORDER.index(where.shelf), where.name != MAIN, item.key))
+                found.append((where.name != MAIN, _ORDER.index(where.shelf), item.key))
         return [self._paths.seq, *(key for _, _, key in sorted(found))]
 
     def _read(self, keys: Sequence[str]) -> list[Item]:

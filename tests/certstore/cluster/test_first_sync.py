@@ -12,7 +12,10 @@ from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import Meta
 from certstore.model.cluster.wire import RecordClass
+from certstore.model.snapshot import MAIN
+from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.replicas import Nodes
+from tests.certstore.stores import MAIN_HOST
 
 SITES = tuple(f"s{number}.test" for number in range(12))
 
@@ -36,6 +39,19 @@ def test_progress_is_told(nodes: Nodes) -> None:
     joiner.replica.sync(lambda done, total: told.append((done, total)))
     assert told
     assert told[-1][0] == told[-1][1] >= len(SITES)
+
+
+def test_main_is_live_before_everything_else(
+    nodes: Nodes, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every listener needs it, and ten thousand sites take a while."""
+    monkeypatch.setattr("certstore.cluster.first_sync.AT_ONCE", 4)
+    nodes["edge-a"].install(MAIN, ca.issue(MAIN_HOST))
+    nodes.settle()
+    joiner, seen = nodes.join("edge-c"), list[bool]()
+    joiner.replica.sync(lambda *_: seen.append(joiner.served()[MAIN] == nodes["edge-a"].served()[MAIN]))
+    assert len(seen) > 2
+    assert all(seen)
 
 
 def test_a_key_that_is_missing_is_put_back(nodes: Nodes) -> None:
