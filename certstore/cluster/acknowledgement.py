@@ -40,7 +40,7 @@ class Acknowledgement:
         deadline = time.monotonic() + self._wait_seconds
         out = self.left_out()
         with self._lock:
-            self._latest = max(self._latest, revision)
+            self._latest = revision  # a lower one than before after the engine went back
         while lacking := [node for node in self._lacking(revision) if node not in out]:
             if time.monotonic() > deadline:
                 self._note(lacking)

@@ -101,7 +101,7 @@ class Publisher:
         self._keeps = keeps
         self._numbers = _Numbers()
         self.revision = 0
-        """That of the engine with the latest change of this node."""
+        """That of the engine with the latest change of this node since everything was compared."""
 
     def is_dirty(self, site: str) -> bool:
         """Whether the cluster has yet to know something of this site."""
@@ -285,7 +285,7 @@ class Publisher:
         return Put(path, self._sealer.seal(path, generation, RecordClass.SITES, plaintext))
 
     def _agree(self, transaction: _Transaction, modified: Mapping[str, int]) -> None:
-        self.revision = max(self.revision, *modified.values())
+        self.revision = max([self.revision, *modified.values()])
         for path, agreement in transaction.agreements.items():
             self._agreed.put(path, replace(agreement, modified=modified[path]))
         for site in transaction.removed:

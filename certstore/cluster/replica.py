@@ -78,6 +78,7 @@ class Replica:
         EngineFailed.
         """
         synced = self._sync.run(tell, is_rebuild=is_rebuild)
+        self._publisher.revision = 0  # the engine may have gone back, and counts from there
         self._note_all()
         return synced
 

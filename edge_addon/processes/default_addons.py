@@ -1,7 +1,7 @@
 """Keeps mitmproxy's default addons out of `certedge run`, which uses none of them.
 
 `mitmproxy.master` imports their package, whose first lines import each of them, and with them flask, ldap3 and more: a
-tenth of a start and 13 MB of each process. Here the package is an empty one until somebody wants something of it.
+tenth of a start and 13 MB of memory. Here the package is an empty one until somebody wants something of it.
 """
 
 from __future__ import annotations

@@ -47,6 +47,15 @@ def test_a_node_that_has_stopped_three_orders_is_left_out_until_it_takes_one() -
     stop_orders(acknowledgement, 21)
 
 
+def test_an_engine_that_went_back_does_not_leave_a_node_out_for_good() -> None:
+    others = Others(deaf=4)
+    acknowledgement = Acknowledgement(others.lacking, 0.0)
+    stop_orders(acknowledgement, *range(500, 500 + LEFT_OUT_AFTER))
+    acknowledgement.wait(10)
+    others.applied["deaf"] = 10
+    assert acknowledgement.left_out() == []
+
+
 def test_two_slow_moments_do_not_add_up() -> None:
     others = Others(deaf=4)
     acknowledgement = Acknowledgement(others.lacking, 0.0)

@@ -183,6 +183,7 @@ def test_an_engine_that_went_back_is_filled_again(
     wait_for(lambda: cluster.paths.site(SITE) in cluster.store.items, "what it had lost is there again")
     assert SITE in a.writer.sites()
     wait_for(lambda: "engine_went_back" in a.problems() | b.problems(), "and it is told")
+    wait_for(lambda: all(not each.clustering.standing().unpublished for each in machines), "nothing waits")
     fingerprint = b.install(SITE, ca)
     wait_for(lambda: a.serves(SITE) == fingerprint, "and all goes on")
 

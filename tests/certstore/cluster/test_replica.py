@@ -408,3 +408,14 @@ def test_whatever_happens_the_stores_end_up_equal() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_what_was_published_counts_anew_after_a_comparison(nodes: Nodes) -> None:
+    """An engine that was restored counts from an earlier revision, which no feed would reach for long."""
+    a = nodes["edge-a"]
+    a.attach()
+    a.add(SITES[0])
+    a.step()
+    assert a.replica.published > 0
+    a.attach()
+    assert a.replica.published == 0
