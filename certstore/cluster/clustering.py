@@ -36,6 +36,7 @@ from certstore.model.cluster.health import ClusterProblem, problem_of, summary
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live
 from certstore.model.cluster.standing import ClusterStanding, NodeFacts, detached
+from certstore.model.front import Front
 from certstore.store.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -184,6 +185,8 @@ class Clustering:
             self.put_back(True)
             self._is_introduced = True
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
+        if self._writer.front is not None:
+            self._writer.be_front(Front(self._node, self._nodes.full_node()))
         if self.tokens is not None:
             self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)
         if is_rebuild:

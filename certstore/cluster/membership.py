@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from certstore.cluster.engine import Committed, Compare, Delete, Engine, EngineLost, Item, Lost, ModifiedAt, Op, Put
+from certstore.cluster.engine import (
+    Committed,
+    Compare,
+    Delete,
+    Engine,
+    EngineFailed,
+    EngineLost,
+    Item,
+    Lost,
+    ModifiedAt,
+    Op,
+    Put,
+)
 from certstore.cluster.invitation import LIFETIME, Bundle, EngineAccess, Invitation, InvitationUnusable
 from certstore.cluster.keys import KeyRing, NodeKeys
 from certstore.cluster.sealing import KeyRingSealer
@@ -18,6 +30,7 @@ from certstore.model.cluster.health import last_changes
 from certstore.model.cluster.paths import ClusterPaths, Shelf, is_node_name
 from certstore.model.cluster.records import Live, Member, Meta, NodeListener, Role
 from certstore.model.cluster.wire import RecordClass, Refused
+from certstore.model.front import Front
 
 _TRIES = 3
 """How often a transaction is sent that gets no answer. It is conditional, so twice is once."""
@@ -300,6 +313,18 @@ def is_member(engine: Engine, ring: KeyRing) -> bool:
         return False
     member = Member.decode(ring.node, KeyRingSealer(ring).open(path, item.value).plaintext)
     return not member.has_left and member.signing_key == ring.own.sign_public
+
+
+def front_of(engine: Engine, ring: KeyRing) -> Front | None:
+    """What a member's store has to know before it is opened: whether it is a front, and where there is a full node."""
+    if ring.role is not Role.FRONT:
+        return None
+    try:
+        members = Membership(engine, ring).view().members.values()
+    except EngineFailed:
+        return Front(ring.node)
+    full = sorted(each.name for each in members if each.role is Role.EDGE and not each.has_left)
+    return Front(ring.node, full[0] if full else None)
 
 
 def foreign_engine(cluster: str) -> MembershipRefused:

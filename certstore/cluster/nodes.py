@@ -12,7 +12,7 @@ from certstore.cluster.engine import Batch, Item
 from certstore.cluster.sealing import Sealer
 from certstore.model.cluster.health import NodeStanding, last_changes, node_standings, problem_of
 from certstore.model.cluster.paths import ClusterPaths, Shelf
-from certstore.model.cluster.records import Live, Member
+from certstore.model.cluster.records import Live, Member, Role
 from certstore.model.cluster.wire import Refused
 
 
@@ -69,6 +69,12 @@ class Nodes:
         """The other nodes that live and have not applied this revision. From any thread."""
         return sorted(name for name, live in dict(self._lives).items() if name != but and live.applied < revision)
 
+    def full_node(self) -> str | None:
+        """One that may change what all serve: the caretaker, else the first one that lives, else the first one."""
+        full = sorted(member.name for member in self._members.values() if _is_full(member))
+        living = [name for name in full if name in self._lives]
+        return self.caretaker if self.caretaker in full else next(iter([*living, *full]), None)
+
     def has_left(self, node: str) -> bool:
         """Whether it was taken out of the cluster: that stays on record."""
         member = self._members.get(node)
@@ -96,3 +102,7 @@ class Nodes:
                 self._refused[item.key] = error
             else:
                 self._refused.pop(item.key, None)
+
+
+def _is_full(member: Member) -> bool:
+    return member.role is Role.EDGE and not member.has_left

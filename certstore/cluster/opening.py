@@ -17,6 +17,7 @@ from certstore.files.clock import utc_now
 from certstore.model.cluster.ordering import ordering_facts
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import NodeListener, Role
+from certstore.model.front import Front
 from certstore.model.settings.models import ListenerKind, ListenerSettings, Settings
 from certstore.store.writer import StoreWriter
 
@@ -33,11 +34,14 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
             f"edge.yaml calls this node {settings.node}, and {path} is {ring.node}'s: correct `cluster.node`, or join "
             "anew with an invitation for this node"
         )
+    is_front = ring.role is Role.FRONT
+    if is_front is not (writer.front is not None):
+        writer.be_front(Front(ring.node) if is_front else None)
     session = Session(all_members(settings, base))
     paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
-    replica = Replica(session, writer, sealer, paths, ring.node, only=settings.only, is_front=ring.role is Role.FRONT)
+    replica = Replica(session, writer, sealer, paths, ring.node, only=settings.only, is_front=is_front)
     place = Place(settings.addresses, tuple(map(_listener, edge.listeners)))
-    is_front, is_partial = ring.role is Role.FRONT, bool(settings.only)
+    is_partial = bool(settings.only)
     answers = any(listener.kind is ListenerKind.HTTP for listener in edge.listeners)
     serves_web = any(listener.kind is ListenerKind.HTTPS for listener in edge.listeners)
     clustering = Clustering(

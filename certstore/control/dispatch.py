@@ -20,6 +20,7 @@ from certstore.model.progress import Tell
 from certstore.model.settings.models import Settings
 from certstore.people.access import Access
 from certstore.people.audit import Audit
+from certstore.store.front_mark import read_front
 from certstore.store.writer import InvalidSite, StoreBusy, StoreWriter
 
 
@@ -27,7 +28,10 @@ def acquire_writer(settings: Settings, base: Path) -> StoreWriter:
     """Take the store's lock and open the store; raises RequestFailed, with the pid of the process that writes it."""
     layout = Layout(base / settings.store)
     try:
-        return StoreWriter.acquire(layout.root, keep=settings.archive.keep, keys_group=settings.keys_group, base=base)
+        front = read_front(layout) if settings.cluster is not None else None
+        return StoreWriter.acquire(
+            layout.root, keep=settings.archive.keep, keys_group=settings.keys_group, base=base, front=front
+        )
     except StoreBusy as busy:
         holder = f"process {busy.pid}" if busy.pid is not None else "another process"
         raise RequestFailed(

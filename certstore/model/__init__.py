@@ -13,6 +13,7 @@
     version           one version of a site, as meta.json describes it
     record            what one attempt did
     duty              which of several nodes may order and warn
+    front             a node that changes nothing, and what it refuses
     renewal/          when to renew, how to order, what failures mean
     cluster/          what nodes that share a store say to each other, and who wins
     notify/           which warnings are due, and their words

@@ -134,6 +134,11 @@ class Layout:
         return self.root / "cluster" / "keys.json"
 
     @property
+    def cluster_front(self) -> Path:
+        """There while this node is a front of its cluster."""
+        return self.root / "cluster" / "front.json"
+
+    @property
     def cluster_ordering(self) -> Path:
         """By which settings this node last agreed to order."""
         return self.root / "cluster" / "ordering.json"

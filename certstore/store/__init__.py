@@ -9,6 +9,7 @@ Knows nothing of CAs, networks, the console or who asks.
     activation        from checked bytes to what is served: version, `live`, commit
     adoption          from what another node has to what is served here
     replicated        the writer as a cluster sees it: told of changes, given those of other nodes
+    front_mark        whether this store is a front's, which adopts no drops
     preview           uploaded files, read and checked but not installed
     versions          the archive of a site and its `live` link
     revocations       which versions were revoked, and which others could be served

@@ -215,7 +215,8 @@ def _fill_registry(state: WriterState, served: dict[str, ServedCertificate]) -> 
     fresh: dict[str, Stamp | None] = {}
     reserved = set(served[MAIN].dns_names if MAIN in served else ()) | _declared_wildcards(state)
     known = set(state.declared) | set(served) | {MAIN}
-    for site in sorted(known | set(_drop_names(state.layout))):
+    dropped = _drop_names(state.layout) if state.policy.front is None else []
+    for site in sorted(known | set(dropped)):
         if site in state.tombstones:
             continue
         one, stamp = _as_declared(state, site), None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from certstore.model.front import Front
 from certstore.model.layout import Layout
 from certstore.model.version import Version
 from certstore.store.adoption import (
@@ -25,6 +27,7 @@ from certstore.store.adoption import (
     declaration_of,
 )
 from certstore.store.errors import UnknownVersion
+from certstore.store.front_mark import write_front
 from certstore.store.live_check import tried_with
 from certstore.store.reader import Store
 from certstore.store.versions import live_number, version_numbers
@@ -65,6 +68,17 @@ class ReplicatedStore(Store):
     def base(self) -> Path:
         """Where relative paths of the settings start."""
         return self._state.policy.base
+
+    @property
+    def front(self) -> Front | None:
+        """None on a node that may change what all serve."""
+        return self._state.policy.front
+
+    def be_front(self, front: Front | None) -> None:
+        """From now on, and after the next start. Raises OSError."""
+        with self._lock:
+            write_front(self.layout, front)
+            self._state.policy = replace(self._state.policy, front=front)
 
     def now(self) -> datetime:
         return self._state.clock()

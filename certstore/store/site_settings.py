@@ -52,10 +52,13 @@ class SettingsBefore:
 
 @dataclass(frozen=True, slots=True)
 class SettingsCheck:
-    """`again_in`: the file may be half written, check again then. `missing`: the message when the file is gone."""
+    """`again_in`: the file may be half written, check again then. `missing`: the message when the file is gone.
+    `ignored` is a file that does not count, as this node is a front.
+    """
 
     again_in: timedelta | None = None
     missing: str | None = None
+    ignored: Path | None = None
 
 
 def settings_before(state: WriterState, site: str) -> SettingsBefore:
@@ -85,6 +88,8 @@ def check_settings(
     if found is None:
         state.commit(SiteChange(site, problems=_SOLVED))
         return SettingsCheck()
+    if state.policy.front is not None and not (known is not None and found.settings == known.settings):
+        return _ignored(state, site, known, found)
     if found.is_absent:
         return _without_file(state, site, known)
     counted = count_settings(state.layout, site, known, found)
@@ -166,6 +171,13 @@ def _without_file(state: WriterState, site: str, known: KnownSite | None) -> Set
     elif site != MAIN and not _has_place(state.layout, site) and site not in state.drops:
         return SettingsCheck(missing=f"{state.layout.drop_folder(site)} is gone; the site stays as it was")
     return SettingsCheck()
+
+
+def _ignored(state: WriterState, site: str, known: KnownSite | None, found: FoundSettings) -> SettingsCheck:
+    """On a front, settings come from full nodes only."""
+    if not found.is_absent:
+        return SettingsCheck(ignored=state.layout.site_yaml(site))
+    return _without_file(state, site, known) if known is not None else SettingsCheck()
 
 
 def _reserved_names(state: WriterState, site: str) -> Collection[str]:

@@ -27,6 +27,7 @@ from certstore.model.certificate.bundle import CertificateBundle, Refused, choos
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import SETTLE
+from certstore.model.front import Front
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome, Record
 from certstore.model.settings.models import SiteSettings, Source
@@ -115,14 +116,16 @@ class StoreWriter(ReplicatedStore):
         main_host: str | None = None,
         settle: timedelta = SETTLE,
         base: Path | None = None,
+        front: Front | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> StoreWriter:
         """Take the lock, repair what a kill left, and make sure that there is a main certificate. `main_host` is the
         main site's host while there is no main/site.yaml; relative paths in a site.yaml start at `base`, by default the
-        folder that the store lies in. Raises StoreBusy, OSError, or InvalidSite for a group that does not exist.
+        folder that the store lies in. A `front` adopts no drops. Raises StoreBusy, OSError, or
+        InvalidSite for a group that does not exist.
         """
         layout = Layout(Path(root).absolute())
-        policy = Policy(keep, settle, main_host or "localhost", (base or layout.root.parent).absolute())
+        policy = Policy(keep, settle, main_host or "localhost", (base or layout.root.parent).absolute(), front)
         permissions = KeyPermissions(None if keys_group is None else _gid_of(keys_group))
         layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         lock = WriterLock.take(layout.lock)

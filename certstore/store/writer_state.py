@@ -20,6 +20,7 @@ from certstore.files.atomic import KeyPermissions
 from certstore.files.keyed_state import KeyedState
 from certstore.model.certificate.findings import Finding
 from certstore.model.drop_decision import LastDrop
+from certstore.model.front import Front
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite, SiteRegistry
@@ -63,6 +64,7 @@ class SiteProblem(StrEnum):
     CLOCK_OFF = "clock_off"
     NOT_ADOPTED_HERE = "not_adopted_here"
     """Another node's change could not be made on this one."""
+    IGNORED_ON_FRONT = "ignored_on_front"
 
 
 type Problems = Mapping[SiteProblem, str | None]
@@ -94,13 +96,15 @@ class SiteChange:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the settings say about the store. `settle` is how long a drop that looks unfinished must lie unchanged;
-    `main_host` is the main site's host while no main/site.yaml names one; relative paths start at `base`.
+    `main_host` is the main site's host while no main/site.yaml names one; relative paths start at `base`; on a `front`
+    nothing that lies in drop folders is adopted.
     """
 
     keep: int
     settle: timedelta
     main_host: str
     base: Path
+    front: Front | None = None
 
 
 @dataclass(slots=True)

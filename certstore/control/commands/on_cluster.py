@@ -107,6 +107,7 @@ def join(writer: StoreWriter, request: requests.JoinClusterRequest, tell: Tell) 
             except membership.MembershipRefused:
                 remove_keys(path)  # they are another machine's
                 raise
+        writer.be_front(membership.front_of(engine, ring))
         tell(f"{ring.node} is a member of cluster {ring.cluster}")
         outcome, notes = _brought_in_step(writer, engine, ring, settings, tell)
     message = f"{ring.node} is a member of cluster {ring.cluster}: {outcome}"
@@ -168,6 +169,7 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
             )
         if node == ring.node:
             remove_keys(_key_file(writer, request))
+            writer.be_front(None)
             writer.layout.cluster_ordering.unlink(missing_ok=True)
     message = f"{node} has left the cluster {ring.cluster}"
     return results.MembershipResult(ring.cluster, node, message, len(writer.sites()), tuple(notes))

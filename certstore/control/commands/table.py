@@ -24,7 +24,7 @@ from certstore.model.progress import Tell, tell_nobody
 from certstore.model.settings.loading import SettingsError
 from certstore.people.tokens import UnknownToken
 from certstore.people.users import UnknownUser
-from certstore.store.writer import InvalidSite, NotWritable, TooBusy, UnknownSite, UnknownVersion
+from certstore.store.writer import InvalidSite, NotWritable, StoreWriter, TooBusy, UnknownSite, UnknownVersion
 
 logger = logging.getLogger(__name__)
 
@@ -47,37 +47,43 @@ class Command:
     """`act` gets what the command is performed on (StoreWriter, Upkeep or People: `runs`), its request, and `tell`.
 
     `action` is its name in the audit log; None for one that changes nothing, or that only the console gives. `needs`
-    are modules that it imports by itself when it runs.
+    are modules that it imports by itself when it runs. `changes_sites`: what it does would have to reach all nodes of a
+    cluster, so a front refuses it.
     """
 
     act: Callable[[Any, Any, Tell], CommandResult]
     runs: Runs
     action: str | None = None
     needs: tuple[str, ...] = ()
+    changes_sites: bool = False
 
 
 _CLUSTER = tuple(f"certstore.cluster.{name}" for name in ("access", "joining", "membership", "replica"))
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
-    requests.InstallRequest: Command(on_store.install, Runs.FILES, "cert.install"),
-    requests.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER),
-    requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER, "cert.activate"),
-    requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER, "site.add"),
-    requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER, "site.change"),
-    requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER, "site.adopt"),
-    requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER, "site.remove"),
+    requests.InstallRequest: Command(on_store.install, Runs.FILES, "cert.install", changes_sites=True),
+    requests.InstallPreviewRequest: Command(on_store.install_preview, Runs.WRITER, changes_sites=True),
+    requests.RollbackRequest: Command(on_store.rollback, Runs.WRITER, "cert.activate", changes_sites=True),
+    requests.AddSiteRequest: Command(on_store.add_site, Runs.WRITER, "site.add", changes_sites=True),
+    requests.SetSiteRequest: Command(on_store.set_site, Runs.WRITER, "site.change", changes_sites=True),
+    requests.AdoptSiteRequest: Command(on_store.adopt_site, Runs.WRITER, "site.adopt", changes_sites=True),
+    requests.RemoveSiteRequest: Command(on_store.remove_site, Runs.WRITER, "site.remove", changes_sites=True),
     requests.ReloadedRequest: Command(on_store.reloaded, Runs.FILES, "service.reload"),
-    requests.OrderRequest: Command(on_network.order, Runs.NETWORK, "cert.order"),
-    requests.RevokeRequest: Command(on_revocation.revoke, Runs.NETWORK, "cert.revoke"),
-    requests.RenewRequest: Command(on_network.renew, Runs.NETWORK, "cert.order"),
+    requests.OrderRequest: Command(on_network.order, Runs.NETWORK, "cert.order", changes_sites=True),
+    requests.RevokeRequest: Command(on_revocation.revoke, Runs.NETWORK, "cert.revoke", changes_sites=True),
+    requests.RenewRequest: Command(on_network.renew, Runs.NETWORK, "cert.order", changes_sites=True),
     requests.PreflightRequest: Command(on_network.preflight, Runs.NETWORK),
     requests.ShowAccountsRequest: Command(on_network.show_accounts, Runs.NETWORK),
-    requests.RegisterAccountsRequest: Command(on_network.register_accounts, Runs.NETWORK, "account.register"),
-    requests.RollOverAccountsRequest: Command(on_network.roll_over_accounts, Runs.NETWORK, "account.rollover"),
+    requests.RegisterAccountsRequest: Command(
+        on_network.register_accounts, Runs.NETWORK, "account.register", changes_sites=True
+    ),
+    requests.RollOverAccountsRequest: Command(
+        on_network.roll_over_accounts, Runs.NETWORK, "account.rollover", changes_sites=True
+    ),
     requests.TestMailRequest: Command(on_network.send_test_mail, Runs.NETWORK, "notify.test"),
-    requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK, "cert.install"),
-    requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK, "account.adopt"),
+    requests.ImportRequest: Command(on_network.import_certificate, Runs.NETWORK, "cert.install", changes_sites=True),
+    requests.AdoptAccountRequest: Command(on_network.adopt_account, Runs.NETWORK, "account.adopt", changes_sites=True),
     requests.AddUserRequest: Command(on_people.add_user, Runs.PEOPLE, "user.add"),
     requests.ListUsersRequest: Command(on_people.list_users, Runs.PEOPLE),
     requests.RemoveUserRequest: Command(on_people.remove_user, Runs.PEOPLE, "user.remove"),
@@ -118,7 +124,10 @@ def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell
     """Perform a command on what `runs` says. Raises RequestFailed and nothing else."""
     _performing.depth = getattr(_performing, "depth", 0) + 1
     try:
-        result: R = COMMANDS[type(request)].act(on, request, tell)  # type: ignore[assignment]  # by the table
+        command = COMMANDS[type(request)]
+        if command.changes_sites and (front := _writer_of(on).front) is not None:
+            raise RequestFailed(Fault.REFUSED, front.found, front.remedy)
+        result: R = command.act(on, request, tell)  # type: ignore[assignment]  # by the table
         return result
     except RequestFailed:
         raise
@@ -126,6 +135,12 @@ def perform[R: CommandResult](on: object, request: CommandRequest[R], tell: Tell
         raise _failure(request, error) from None
     finally:
         _performing.depth -= 1
+
+
+def _writer_of(on: Any) -> StoreWriter:
+    """Of everything that a command is performed on: `Runs`."""
+    writer: StoreWriter = on if isinstance(on, StoreWriter) else on.writer
+    return writer
 
 
 def is_performing() -> bool:

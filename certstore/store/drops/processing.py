@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from certstore.model.certificate.bundle import Archive, CertificateBundle, Refused, no_archive, read_bundle
 from certstore.model.certificate.contents import Unlocked
@@ -25,6 +26,7 @@ from certstore.model.drop_decision import (
     decide_drop,
     is_news,
 )
+from certstore.model.front import Front, has_other_drop, ignored_on_front
 from certstore.model.record import Outcome, Record
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
@@ -86,7 +88,8 @@ class SettleTimer:
 class PendingCheck:
     """A site whose drop is to be read, as it was at that moment: what is decided holds only while it is the same.
 
-    `is_second_look`: the drop counts as news although it was decided before, until this start has judged it too.
+    `is_second_look`: the drop counts as news although it was decided before, until this start has judged it too. On a
+    `front`, no drop is adopted.
     """
 
     known: KnownSite
@@ -94,6 +97,7 @@ class PendingCheck:
     places: DropPlaces
     settings: SettingsCheck
     is_second_look: bool
+    front: Front | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,10 @@ def apply_settings(
     if settings is None:
         return None
     known = state.registry.get(site)
+    front = state.policy.front
+    if known is None and front is not None:
+        state.commit(SiteChange(site, problems=_ignored_new_site(state, front, site)))
+        return DropCheck(site, None, settings.again_in)
     if known is None:
         folder = state.layout.drop_folder(site)
         if os.path.isdir(folder) and not os.path.lexists(state.layout.site_yaml(site)):  # noqa: PTH112  never raises
@@ -137,7 +145,8 @@ def apply_settings(
                 f"`certedge site add {site} --host NAME`, or rename it to its host name"
             )
         return DropCheck(site, None, settings.again_in)
-    return PendingCheck(known, state.last_drop(site), _places(state, known), settings, state.is_to_judge_again(known))
+    is_second_look = front is None and state.is_to_judge_again(known)
+    return PendingCheck(known, state.last_drop(site), _places(state, known), settings, is_second_look, front)
 
 
 def read_pending(pending: PendingCheck, now: datetime, effort: Effort, archive: Archive = no_archive) -> ReadDrop:
@@ -146,7 +155,7 @@ def read_pending(pending: PendingCheck, now: datetime, effort: Effort, archive: 
     if not drop.is_absent:
         known = replace(known, has_drop=True)
     last = None if pending.is_second_look else pending.last
-    if drop.is_absent or not is_news(drop.digest, last, known.source):
+    if pending.front is not None or drop.is_absent or not is_news(drop.digest, last, known.source):
         return ReadDrop(drop, known, None)
     unlock, faults = Unlocker(effort), list[OSError]()
 
@@ -175,6 +184,10 @@ def finish_check(
         return None
     if read.needs is not None:
         return DropCheck(site, None, pending.settings.again_in, read.needs)
+    if state.policy.front != pending.front:
+        return None
+    if pending.front is not None:
+        return _finish_on_front(state, pending, pending.front, drop)
     live = read_live(state.layout, site) if read.verdict is not None else None
     facts = DropFacts(drop.digest, drop.is_absent, drop.is_steady, _unchanged_for(settle_timer, pending, drop))
     decision = decide_drop(
@@ -205,6 +218,27 @@ def finish_check(
     return DropCheck(site, result, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
 
 
+def _finish_on_front(state: WriterState, pending: PendingCheck, front: Front, drop: Drop) -> DropCheck:
+    """Nothing is adopted, and nothing counts as decided: once the node is no front any more, the drop is news."""
+    site, ignored = pending.known.site, [pending.settings.ignored] if pending.settings.ignored else []
+    if has_other_drop(drop.digest, pending.last, is_absent=drop.is_absent):
+        ignored.append(Path(_source(pending.places, drop)))
+    problems: dict[SiteProblem, str | None] = {
+        SiteProblem.IGNORED_ON_FRONT: ignored_on_front(front, list(map(str, ignored))),
+        SiteProblem.SOURCE_MISSING: pending.settings.missing,
+        SiteProblem.UNSETTLED: None,
+    }
+    state.commit(SiteChange(site, problems=problems))
+    again_in = pending.settings.again_in
+    return DropCheck(site, None, again_in, is_settled=again_in is None and _is_settled(state, site, drop))
+
+
+def _ignored_new_site(state: WriterState, front: Front, site: str) -> dict[SiteProblem, str | None]:
+    """Of a folder or file that would be a new site elsewhere."""
+    places = [state.layout.drop_folder(site), state.layout.drop_file(site)]
+    return {SiteProblem.IGNORED_ON_FRONT: ignored_on_front(front, [str(each) for each in places if each.exists()])}
+
+
 def _is_known(pending: PendingCheck, decision: Decided, drop: Drop, refusal: str | None, live: Version | None) -> bool:
     """Whether the second look came to what the first one did, which is on record. Of a drop that was taken, only the
     certificate that is live is news: an upload or a rollback may have followed it.
@@ -222,7 +256,7 @@ def _problems(
 ) -> dict[SiteProblem, str | None]:
     """What the decision sets or solves, besides what an activation does."""
     site, missing = pending.known.site, [pending.settings.missing]
-    problems: dict[SiteProblem, str | None] = {}
+    problems: dict[SiteProblem, str | None] = {SiteProblem.IGNORED_ON_FRONT: None}
     if not isinstance(decision, Wait):
         settle_timer.end(site)
         problems[SiteProblem.UNSETTLED] = None

@@ -53,6 +53,16 @@ def test_who_lacks_a_revision_is_known_while_all_are_read_again(nodes: Nodes) ->
     assert seen == [["edge-b"]] * 5
 
 
+def test_a_full_node_is_named_to_those_who_ask_a_front(nodes: Nodes) -> None:
+    front = RING.for_member("a-front", Role.FRONT, NodeKeys.draw())
+    nodes.read([live(OTHER, 9), live(front, 9), member(RING), member(OTHER), member(front)], {})
+    assert nodes.full_node() == "edge-b", "it is the one that runs"
+    nodes.caretaker = "edge-a"
+    assert nodes.full_node() == "edge-a"
+    nodes.read([member(front)], {})
+    assert nodes.full_node() is None
+
+
 def states(nodes: Nodes) -> dict[str, NodeState]:
     return {each.name: each.state for each in nodes.standings(NOW)}
 

@@ -8,9 +8,12 @@ import pytest
 
 from certstore.cluster.access import AccessUnusable
 from certstore.cluster.engine_files import AUTHORITY, CLIENT, Member, engine_files
-from certstore.cluster.keys import KeyRing, KeysUnusable, write_keys
+from certstore.cluster.keys import KeyRing, KeysUnusable, NodeKeys, write_keys
 from certstore.cluster.opening import open_clustering
+from certstore.model.cluster.records import Role
+from certstore.model.front import Front
 from certstore.model.settings.models import Settings
+from certstore.store.front_mark import read_front
 from certstore.store.writer import StoreWriter
 from tests.certstore.stores import writing
 from tests.ports import free_port
@@ -47,6 +50,17 @@ def test_a_node_starts_though_its_engine_is_away(writer: StoreWriter, section: d
 def test_without_keys_it_takes_no_part(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(KeysUnusable, match=r"keys\.json"):
         open_clustering(writer, edge(section), tmp_path)
+
+
+def test_a_front_is_one_from_its_keys_on(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:
+    """Also where it joined with an older release, which left no mark."""
+    ring = KeyRing.draw("edge-a")
+    write_keys(writer.layout.cluster_keys, ring.for_member("edge-f", Role.FRONT, NodeKeys.draw()))
+    open_clustering(writer, edge(section), tmp_path)
+    assert writer.front == read_front(writer.layout) == Front("edge-f")
+    write_keys(writer.layout.cluster_keys, ring)
+    open_clustering(writer, edge(section), tmp_path)
+    assert writer.front is read_front(writer.layout) is None, "its machine has become a full node"
 
 
 def test_keys_of_another_node_are_refused(writer: StoreWriter, section: dict[str, Any], tmp_path: Path) -> None:

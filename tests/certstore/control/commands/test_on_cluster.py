@@ -18,23 +18,31 @@ from certstore.cluster.engine import EngineFull, EngineRefused, EngineStatus, Mo
 from certstore.cluster.keys import KeyRing, read_keys
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.control.commands.requests import (
+    AddSiteRequest,
+    AdoptSiteRequest,
     ClusterStatusRequest,
     CommandRequest,
     InitClusterRequest,
+    InstallRequest,
     InviteNodeRequest,
     JoinClusterRequest,
     LeaveClusterRequest,
+    RemoveSiteRequest,
+    RollbackRequest,
+    SetSiteRequest,
 )
 from certstore.control.commands.results import CommandResult, InvitationResult, ListenerAddress, MembershipResult
-from certstore.control.commands.table import perform
+from certstore.control.commands.table import COMMANDS, perform
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.files.clock import utc_now
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import NEWEST_SCHEMA, Live
 from certstore.model.cluster.wire import RecordClass
+from certstore.model.front import Front
 from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import SiteSettings
+from certstore.store.front_mark import read_front
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.memory_engine import MemoryEngine, MemoryStore
@@ -212,6 +220,39 @@ def test_a_front_has_all_sites_and_publishes_none(nodes: Nodes) -> None:
     assert {item.key.rpartition("/")[2] for item in nodes.engine.read("/").items if item.key not in before} == {
         "edge-f"
     }
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        InstallRequest(SITE, (DroppedFile("a.pem", b""),)),
+        RollbackRequest(SITE),
+        AddSiteRequest("new.test"),
+        SetSiteRequest(SITE, {"host": SITE}),
+        AdoptSiteRequest(SITE),
+        RemoveSiteRequest(SITE),
+    ],
+    ids=lambda request: request.command,
+)
+def test_a_front_refuses_what_would_have_to_reach_all_nodes(nodes: Nodes, request_: CommandRequest[Any]) -> None:
+    certificate = install(nodes, "edge-a", SITE)
+    nodes.init()
+    nodes.join("edge-f", nodes.invite("edge-f", is_front=True).text)
+    sites = nodes.writer("edge-f").sites()
+    with fails(Fault.REFUSED, "edge-f is a front, which changes nothing; do it on a full node, e.g. edge-a"):
+        nodes.perform("edge-f", request_)
+    assert served(nodes, "edge-f", SITE) == certificate
+    assert nodes.writer("edge-f").sites() == sites
+    assert read_front(nodes.writer("edge-f").layout) == Front("edge-f", "edge-a"), "the next start knows it too"
+
+
+def test_what_changes_something_is_for_full_nodes(nodes: Nodes) -> None:
+    """Of a new command, somebody has to decide it."""
+    allowed = {"service.reload", "notify.test", "user.add", "user.remove", "token.add", "token.remove"}
+    for kind, command in COMMANDS.items():
+        is_of_cluster = (command.action or "").startswith("cluster.")
+        if command.action is not None and not is_of_cluster and command.action not in allowed:
+            assert command.changes_sites, kind.__name__
 
 
 def test_a_node_that_keeps_some_sites_gets_no_others(nodes: Nodes) -> None:
@@ -409,6 +450,8 @@ def test_a_front_leaves_for_itself_alone(nodes: Nodes) -> None:
     assert left.notes == ("a front can't change members: run certedge cluster remove edge-f on a full node",)
     assert not nodes.keys("edge-f").exists()
     assert nodes.names() == ["edge-a", "edge-f"], "until somebody who can has done so"
+    nodes.perform("edge-f", AddSiteRequest("new.test", {"host": "new.test"}))
+    assert read_front(nodes.writer("edge-f").layout) is None, "alone, it is no front any more"
 
 
 # Engines in trouble
