@@ -41,5 +41,6 @@ notify          `certedge notify …`
 admin           `certedge admin …`
 cluster         `certedge cluster …`
 engine_files    `certedge cluster engine-files`
+front_access    `certedge cluster front-access`
 cluster_files   what a member of a cluster keeps beside edge.yaml, and its section there
 """

@@ -83,6 +83,13 @@ def invite(
         Path | None,
         option("--client-cert", "PEM", "The new node's certificate and key for the engine (default: ours)."),
     ] = None,
+    username: Annotated[
+        str | None,
+        option("--username", "NAME", "The new node's user in the engine (default: ours; a front needs one)."),
+    ] = None,
+    password_file: Annotated[
+        Path | None, option("--password-file", "FILE", "The password of that user, in a file.")
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,7 +99,13 @@ def invite(
     section = _needed_section(edge, attempted)
     client = _read_text(client_cert, attempted) if client_cert is not None else ""
     base = str(edge.base.absolute())
-    request = requests.InviteNodeRequest(section, base, node, front, tuple(address or ()), again, client)
+    if (username is None) is not (password_file is None):
+        found = "--username and --password-file belong together"
+        raise CommandFailed(attempted, found, "give both, or neither", Exit.USAGE)
+    password = _read_text(password_file, attempted).strip() if password_file is not None else ""
+    request = requests.InviteNodeRequest(
+        section, base, node, front, tuple(address or ()), again, client, username or "", password
+    )
     result = ask(edge, request, attempted)
     if as_json:
         print_json(result.to_json())

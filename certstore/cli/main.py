@@ -15,6 +15,7 @@ from certstore.cli import (
     cluster,
     engine_files,
     explain,
+    front_access,
     importing,
     init,
     notify,
@@ -81,6 +82,9 @@ cluster.app.command(
     "engine-files",
     epilog="Example: certedge cluster engine-files --members edge-a=10.0.0.11,edge-b=10.0.0.12,edge-c=10.0.0.13",
 )(engine_files.engine_files)
+cluster.app.command("front-access", epilog="Example: certedge cluster front-access edge-f --out /root/edge-f")(
+    front_access.front_access
+)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(notify.app, name="notify")
 app.add_typer(admin.app, name="admin")

@@ -20,6 +20,7 @@ presence       what this node says about itself
 duty           which node renews and warns: the holder of a lease
 membership     who belongs to a cluster: its first node, invitations, leaving
 invitation     what brings a new node into a cluster
+front_access   what a front may do in the engine, asked and set up
 joining        what a store has that the cluster it joins does not
 keys           the cluster's keys and the node's own, and the file that they lie in
 sealing        values for the engine, sealed and signed, and back

@@ -5,13 +5,16 @@ carries for another node.
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from certstore.cluster.engine import EngineFailed, EngineLost, EngineStatus
 from certstore.cluster.etcd import EtcdMember
 from certstore.cluster.etcd_gateway import Login, engine_context
 from certstore.cluster.invitation import EngineAccess
+from certstore.files.atomic import write_new_file
 from certstore.files.permissions import repair_command
 from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.text import written_text
@@ -76,6 +79,29 @@ def _member(settings: ClusterSettings, base: Path, endpoint: str) -> EtcdMember:
 def _unreadable(*paths: Path) -> str:
     shut = next((path for path in paths if not os.access(path, os.R_OK, effective_ids=True)), paths[-1])
     return f"the service can't read {shut}: permission denied. {repair_command(shut)}"
+
+
+@contextmanager
+def engine_with(access: EngineAccess, temporary: Path) -> Iterator[EtcdMember]:
+    """Reached as the node will that gets `access`. Its secrets lie below `temporary` meanwhile, for this user alone.
+
+    Raises AccessUnusable, EngineFailed.
+    """
+    with TemporaryDirectory(dir=temporary, prefix="access-") as name:
+        folder = Path(name)
+        contents = {"ca": access.ca_pem, "client": access.client_pem, "password": access.password}
+        files = {name: folder / name for name, content in contents.items() if content is not None}
+        for name, path in files.items():
+            write_new_file(path, (contents[name] or "").encode(), 0o600)
+        settings = ClusterSettings(
+            engine=access.endpoints,
+            ca_file=files["ca"],
+            client_cert=files.get("client"),
+            username=access.username,
+            password_file=files.get("password"),
+        )
+        with closing(open_engine(settings, folder)) as engine:
+            yield engine
 
 
 def read_access(settings: ClusterSettings, base: Path) -> EngineAccess:

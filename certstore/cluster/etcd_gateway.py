@@ -52,6 +52,10 @@ class _TokenForgotten(EngineRefused):
     pass
 
 
+class _AccessOpen(EngineRefused):
+    """The engine knows no users: its access control is off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """A user of the engine's own authentication. The file is read at each sign-in."""
@@ -124,7 +128,11 @@ class Gateway:
         """
         if self._login is None:
             return ask()
-        token = self._token or self._sign_in(self._login, "")
+        try:
+            token = self._token or self._sign_in(self._login, "")
+        except _AccessOpen:
+            # Nodes get their passwords before it is switched on. A token that was drawn before does no harm after.
+            return ask()
         try:
             return ask()
         except _TokenForgotten:
@@ -239,6 +247,8 @@ def named(attempted: str, code: int, message: str) -> EngineFailed:
     if _COMMON_NAME in message:
         hint = "the client certificate has a CommonName, which etcd's gateway refuses; issue one without"
         return EngineRefused(f"{attempted}: {hint}")
+    if "authentication is not enabled" in message:
+        return _AccessOpen(text)
     if code == _NO_TOKEN:
         return _TokenForgotten(text)
     if code in (_INVALID, _NOT_FOUND, _DENIED, _PRECONDITION, _OUT_OF_RANGE, _NO_METHOD):

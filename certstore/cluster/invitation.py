@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import secrets
 import textwrap
@@ -68,7 +69,8 @@ class Invitation:
     @classmethod
     def draw(cls, cluster: str, node: str, role: Role, access: EngineAccess, now: datetime) -> Self:
         expires = (now + LIFETIME).replace(microsecond=0)
-        return cls(cluster, node, role, secrets.token_hex(8), secrets.token_bytes(_KEY_SIZE), access, expires)
+        identity = identity_of_front(cluster, node) if role is Role.FRONT else secrets.token_hex(8)
+        return cls(cluster, node, role, identity, secrets.token_bytes(_KEY_SIZE), access, expires)
 
     @property
     def path(self) -> str:
@@ -135,6 +137,11 @@ class Invitation:
         if not is_usable or not is_node_name(invitation.node) or len(invitation.key) != _KEY_SIZE or not endpoints:
             raise ValueError("a part is missing")
         return invitation
+
+
+def identity_of_front(cluster: str, node: str) -> str:
+    """That of every invitation for this front: the one that the engine lets it use up, which has to be known before."""
+    return hashlib.sha256(f"certedge/front/1 {cluster} {node}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

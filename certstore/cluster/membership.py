@@ -161,7 +161,8 @@ class Membership:
         place: Place = Place(),
         is_again: bool = False,
     ) -> Invitation:
-        """Let a machine become `node`, once and within an hour. `is_again`: a member of this name is set up anew.
+        """Let a machine become `node`, once and within an hour. `is_again`: a member of this name is set up anew. Its
+        invitation makes a front a member, as it can't write its own record.
 
         Raises MembershipRefused, EngineFailed.
         """
@@ -191,8 +192,14 @@ class Membership:
         )
         invitation = Invitation.draw(ring.cluster, node, role, access, now)
         lease = self._engine.grant(LIFETIME)
-        put = Put(invitation.path, bundle.seal(invitation), lease)
-        if not _commit(self._engine, [ModifiedAt(invitation.path, 0)], [put]):
+        ops: list[Op] = [Put(invitation.path, bundle.seal(invitation), lease)]
+        compares: list[Compare] = [ModifiedAt(invitation.path, 0)]
+        if role is Role.FRONT:  # it can't write its record itself, and an earlier invitation is replaced
+            earlier = self._engine.get([invitation.path]).by_key().get(invitation.path)
+            compares = [ModifiedAt(invitation.path, earlier.modified if earlier is not None else 0)]
+            compares.append(ModifiedAt(paths.member(node), bundle.replaces))
+            ops.append(Put(paths.member(node), bundle.member))
+        if not _commit(self._engine, compares, ops):
             raise MembershipRefused("the invitation could not be kept in the engine", "try again")
         return invitation
 
@@ -296,14 +303,28 @@ def complete(engine: Engine, invitation: Invitation, bundle: Bundle, place: Plac
             value = sealer.seal(path, opened.generation, RecordClass.SITES, here.encode())
     except Refused as error:
         raise InvitationUnusable(str(error)) from None
-    there = engine.get([invitation.path]).by_key().get(invitation.path)
+    found = engine.get([invitation.path, path]).by_key()
+    there = found.get(invitation.path)
     compares: list[Compare] = [ModifiedAt(invitation.path, there.modified if there else 0)]
-    compares.append(ModifiedAt(path, bundle.replaces))
-    if there is None or not _commit(engine, compares, [Put(path, value), Delete(invitation.path)]):
+    ops: list[Op] = [Delete(invitation.path)]
+    if bundle.ring.role is Role.EDGE:
+        compares.append(ModifiedAt(path, bundle.replaces))
+        ops.append(Put(path, value))
+    elif path not in found or found[path].value != value:
+        there = None
+    else:
+        compares.append(ModifiedAt(path, found[path].modified))
+    if there is None or not _commit(engine, compares, ops):
         raise MembershipRefused(
             f"another machine has become {invitation.node} meanwhile",
             "look at certedge cluster status on a member; if you did not do that, take that node out",
         )
+
+
+def use_up(engine: Engine, invitation: Invitation) -> None:
+    """After a kill between the two halves of a join. Raises EngineFailed."""
+    if (item := engine.get([invitation.path]).by_key().get(invitation.path)) is not None:
+        _commit(engine, [ModifiedAt(item.key, item.modified)], [Delete(item.key)])
 
 
 def is_member(engine: Engine, ring: KeyRing) -> bool:

@@ -23,6 +23,7 @@ from certstore.store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from certstore.cluster.engine import Engine
+    from certstore.cluster.invitation import EngineAccess
     from certstore.cluster.keys import KeyRing
     from certstore.cluster.membership import ClusterView, Place
     from certstore.model.cluster.health import NodeStanding
@@ -66,8 +67,11 @@ def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell)
             allowed = "one label of a host name, such as edge-c: lower-case letters, digits and inner hyphens"
             raise RequestFailed(Fault.INVALID, f"{request.node!r:.80} can't be the name of a node", f"choose {allowed}")
         ring, access = _keys(writer, request), read_access(settings, Path(request.base))
-        if request.client:
-            access = replace(access, client_pem=request.client, username=None, password=None)
+        if request.client or request.username:
+            own = (request.client or None, request.username or None, request.password or None)
+            access = replace(access, client_pem=own[0], username=own[1], password=own[2])
+        if request.is_front:
+            _refuse_wide_access(writer, request, access, ring)
         invitation = Membership(engine, ring).invite(
             request.node,
             Role.FRONT if request.is_front else Role.EDGE,
@@ -77,6 +81,28 @@ def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell)
             is_again=request.again,
         )
     return results.InvitationResult(request.node, invitation.expires, invitation.to_text())
+
+
+def _refuse_wide_access(
+    writer: StoreWriter, request: requests.InviteNodeRequest, access: EngineAccess, ring: KeyRing
+) -> None:
+    """What a front is given for the engine has to be its own, and no more than a front needs."""
+    from certstore.cluster import access as engine_access
+    from certstore.cluster.front_access import AccessTooWide, check_front_access
+    from certstore.cluster.membership import MembershipRefused
+    from certstore.model.cluster.paths import ClusterPaths
+
+    remedy = (
+        f"make one with certedge cluster front-access {request.node}, and pass it on with --username, --password-file "
+        "and --client-cert: deploy/cluster"
+    )
+    if not request.username or (access.client_pem is None and _settings(request).client_cert is not None):
+        raise MembershipRefused("a front needs a credential for the engine of its own, which only reads", remedy)
+    try:
+        with engine_access.engine_with(access, writer.layout.temporary) as engine:
+            check_front_access(engine, ClusterPaths(ring.cluster), request.node)
+    except AccessTooWide as error:
+        raise MembershipRefused(str(error), remedy) from None
 
 
 def join(writer: StoreWriter, request: requests.JoinClusterRequest, tell: Tell) -> results.MembershipResult:
@@ -96,6 +122,7 @@ def join(writer: StoreWriter, request: requests.JoinClusterRequest, tell: Tell) 
             raise RequestFailed(Fault.EXISTS, found, "to leave it: certedge cluster leave")
         if before is not None and membership.is_member(engine, before):
             ring = before  # an earlier `join` got so far
+            membership.use_up(engine, invitation)
         else:
             bundle = membership.accept(engine, invitation)
             ring = bundle.ring

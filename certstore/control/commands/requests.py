@@ -270,7 +270,8 @@ class InitClusterRequest(ClusterRequest[results.MembershipResult]):
 @command("cluster.invite")
 class InviteNodeRequest(ClusterRequest[results.InvitationResult]):
     """`addresses` are those of a front, which can't say itself. `again`: a member's machine is set up anew. `client` is
-    a certificate with its key for the engine, in PEM; empty: this node's own.
+    a certificate with its key for the engine, in PEM, and `username` and `password` sign in there; both empty: this
+    node's own, which no front gets.
     """
 
     node: str
@@ -278,6 +279,8 @@ class InviteNodeRequest(ClusterRequest[results.InvitationResult]):
     addresses: tuple[str, ...] = ()
     again: bool = False
     client: str = field(default="", repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
 
 
 @command("cluster.join")

@@ -15,6 +15,7 @@ import pytest
 
 from certstore.cluster import access, keys, membership
 from certstore.cluster.engine import EngineFull, EngineRefused, EngineStatus, ModifiedAt, Put
+from certstore.cluster.invitation import identity_of_front
 from certstore.cluster.keys import KeyRing, read_keys
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.control.commands.requests import (
@@ -46,6 +47,7 @@ from certstore.store.front_mark import read_front
 from certstore.store.writer import StoreWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.memory_engine import MemoryEngine, MemoryStore
+from tests.certstore.cluster.test_front_access import GuardedEngine
 from tests.certstore.stores import SITE, acquire
 
 CA = CertificateAuthority()
@@ -79,6 +81,9 @@ class Nodes:
     def invite(self, node: str, *, by: str = "edge-a", **options: Any) -> InvitationResult:
         return self.perform(by, InviteNodeRequest(SECTION, str(self.folder), node, **options))
 
+    def invite_front(self, node: str = "edge-f") -> InvitationResult:
+        return self.invite(node, is_front=True, username=node, password="p", client=CLIENT)
+
     def join(self, node: str, text: str, *, merge: bool = False) -> MembershipResult:
         return self.perform(node, JoinClusterRequest(SECTION, str(self.folder), text, merge))
 
@@ -100,6 +105,10 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     nodes = Nodes(tmp_path)
 
     def open_engine(settings: ClusterSettings, base: Path) -> MemoryEngine:
+        if settings.username is not None:
+            paths = ClusterPaths(read_keys(nodes.keys("edge-a")).cluster)
+            own = paths.live(settings.username), paths.invite(identity_of_front(paths.cluster, settings.username))
+            return GuardedEngine(nodes.store, *own)
         assert (settings.ca_file, base) == (Path("ca.pem"), tmp_path)
         return MemoryEngine(nodes.store) if not nodes.engine.faults.is_cut else nodes.engine
 
@@ -215,7 +224,7 @@ def test_a_front_has_all_sites_and_publishes_none(nodes: Nodes) -> None:
     certificate = install(nodes, "edge-a", SITE)
     nodes.init()
     before = {item.key for item in nodes.engine.read("/").items}
-    nodes.join("edge-f", nodes.invite("edge-f", is_front=True).text)
+    nodes.join("edge-f", nodes.invite_front().text)
     assert served(nodes, "edge-f", SITE) == certificate
     assert {item.key.rpartition("/")[2] for item in nodes.engine.read("/").items if item.key not in before} == {
         "edge-f"
@@ -237,7 +246,7 @@ def test_a_front_has_all_sites_and_publishes_none(nodes: Nodes) -> None:
 def test_a_front_refuses_what_would_have_to_reach_all_nodes(nodes: Nodes, request_: CommandRequest[Any]) -> None:
     certificate = install(nodes, "edge-a", SITE)
     nodes.init()
-    nodes.join("edge-f", nodes.invite("edge-f", is_front=True).text)
+    nodes.join("edge-f", nodes.invite_front().text)
     sites = nodes.writer("edge-f").sites()
     with fails(Fault.REFUSED, "edge-f is a front, which changes nothing; do it on a full node, e.g. edge-a"):
         nodes.perform("edge-f", request_)
@@ -445,7 +454,7 @@ def test_a_node_that_is_not_the_last_one_does_not_empty_the_engine(nodes: Nodes)
 
 def test_a_front_leaves_for_itself_alone(nodes: Nodes) -> None:
     nodes.init()
-    nodes.join("edge-f", nodes.invite("edge-f", is_front=True).text)
+    nodes.join("edge-f", nodes.invite_front().text)
     left = nodes.leave("edge-f")
     assert left.notes == ("a front can't change members: run certedge cluster remove edge-f on a full node",)
     assert not nodes.keys("edge-f").exists()

@@ -1,0 +1,177 @@
+"""What a front can do in a real etcd, and what a thief of its files can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certstore.cluster.engine import Delete, EngineRefused, Item, ModifiedAt, Put
+from certstore.cluster.front_access import setup_script
+from certstore.cluster.keys import ClusterKey, KeyRing, read_keys
+from certstore.cluster.membership import Membership
+from certstore.cluster.sealing import KeyRingSealer
+from certstore.cluster.tokens import ClusterTokens
+from certstore.control.protocol import RequestFailed
+from certstore.model.certificate.dropped_file import DroppedFile
+from certstore.model.cluster.paths import CLASSES, ClusterPaths, Shelf
+from certstore.model.cluster.wire import RecordClass, Refusal, Refused
+from certstore.model.settings.models import SiteSettings
+from tests.certificates import CertificateAuthority
+from tests.certstore.cluster.fronts import FRONT, FULL, Scene, a_front, a_full_node, run_setup
+from tests.certstore.stores import SITE, served
+from tests.deadlines import wait_for
+from tests.peers.etcd import Etcd
+
+pytestmark = pytest.mark.peer
+CA = CertificateAuthority()
+TOKEN = "t" * 43
+SECRET = "anna@client-a.test https://ca.test/acct/4711"
+PARTS = {
+    Shelf.META: (), Shelf.SEQ: (), Shelf.CARETAKER: (), Shelf.ACME: (), Shelf.TOKEN: (TOKEN,),
+    Shelf.COUNTER: ("ca", "x"), Shelf.ADMIN: ("users", "anna"), Shelf.SAID: (FULL, SITE), Shelf.KEY: ("0" * 8, FRONT),
+    Shelf.INVITE: ("0" * 16,), Shelf.LIVE: (FULL,), Shelf.MEMBER: (FRONT,),
+}  # fmt: skip
+
+
+def path_of(paths: ClusterPaths, shelf: Shelf) -> str:
+    return paths.of(shelf, *PARTS.get(shelf, ("x",)))
+
+
+@pytest.fixture
+def own_etcd() -> Iterator[Etcd]:
+    """Its access control is switched on, so no other test can use it."""
+    with Etcd(1) as running:
+        yield running
+
+
+def install(scene: Scene, node: str = FULL) -> str:
+    issued = CA.issue(SITE)
+    scene.writers[node].install_files(SITE, [DroppedFile("a.pem", issued.combined_pem)], source="upload")
+    return issued.fingerprint
+
+
+def test_a_front_that_may_only_read_follows_and_says_how_it_is(tmp_path: Path, own_etcd: Etcd) -> None:
+    with a_front(tmp_path, own_etcd) as scene:
+        invitations = scene.engine(FULL).read(ClusterPaths(scene.ring(FULL).cluster).shelf(Shelf.INVITE))
+        assert not invitations.items, "the front has used its invitation up"
+        with scene.running(FULL), scene.running(FRONT):
+            membership = Membership(scene.engine(FULL), scene.ring(FULL))
+            wait_for(lambda: FRONT in membership.view().lives, "the front says how it is")
+            scene.full.add_site(SITE, SiteSettings(host=SITE))
+            fingerprint = install(scene)
+            wait_for(lambda: SITE in scene.front.sites(), "the front has the site")
+            wait_for(lambda: served(scene.front.layout.root, SITE) == fingerprint, "the front has the certificate")
+
+
+def test_a_thief_of_a_front_writes_nothing(tmp_path: Path, own_etcd: Etcd) -> None:
+    with a_front(tmp_path, own_etcd) as scene:
+        scene.full.add_site(SITE, SiteSettings(host=SITE))
+        install(scene)
+        paths = ClusterPaths(scene.ring(FULL).cluster)
+        with scene.running(FULL):
+            wait_for(lambda: scene.engine(FULL).get([paths.head(SITE)]).items, "the site is published")
+        engine, before = scene.engine(FRONT), scene.engine(FULL).read(paths.prefix).items
+        for shelf in Shelf:
+            key = path_of(paths, shelf)
+            with pytest.raises(EngineRefused):
+                engine.commit([ModifiedAt(key, 0)], [Put(key, b"x")])
+        for item in before:
+            for op in (Delete(item.key), Put(item.key, item.value)):
+                if item.key != paths.live(FRONT):
+                    with pytest.raises(EngineRefused):
+                        engine.commit([ModifiedAt(item.key, item.modified)], [op])
+        assert scene.engine(FULL).read(paths.prefix).items == before
+        for other in ("/certedge/", "/x"):
+            with pytest.raises(EngineRefused):
+                engine.read(other)
+
+
+def stolen_ring(scene: Scene) -> KeyRing:
+    """From a copy of the front's store, as a rogue process has it."""
+    copy = scene.folder / "rogue"
+    shutil.copytree(scene.front.layout.root, copy, symlinks=True)
+    return read_keys(copy / "cluster/keys.json")
+
+
+def test_a_thief_of_a_front_reads_no_account_user_or_order(tmp_path: Path, own_etcd: Etcd) -> None:
+    with a_front(tmp_path, own_etcd) as scene:
+        ring = scene.ring(FULL)
+        paths, sealer, writing = ClusterPaths(ring.cluster), KeyRingSealer(ring), scene.engine(FULL)
+        control = [shelf for shelf, record_class in CLASSES.items() if record_class is RecordClass.CONTROL]
+        for shelf in control:
+            key = path_of(paths, shelf)
+            writing.commit([ModifiedAt(key, 0)], [Put(key, sealer.seal(key, 1, CLASSES[shelf], SECRET.encode()))])
+        rogue = stolen_ring(scene)
+        held = b"".join(path.read_bytes() for path in (scene.folder / "rogue").rglob("*") if path.is_file())
+        assert not any(key.sign or key.seal_control for key in rogue.keys.values())
+        items = {item.key: item for item in scene.engine(FRONT).read(paths.prefix).items}
+        for shelf in control:
+            item = items[path_of(paths, shelf)]
+            with pytest.raises(Refused) as refused:
+                KeyRingSealer(rogue).open(item.key, item.value)
+            assert refused.value.why is Refusal.NOT_ALLOWED
+            assert SECRET.encode() not in item.value
+        for secret in ring.keys.values():
+            for raw in (secret.sign, secret.seal_control):
+                assert raw is not None
+                assert raw not in held
+                assert raw.hex().encode() not in held
+        assert ring.sealing_key.seal_sites.hex().encode() in held, "what is searched would be found"
+
+
+def test_a_thief_with_the_engine_too_plants_no_token(tmp_path: Path, own_etcd: Etcd) -> None:
+    """Even where the engine let the front write: nobody believes what a front seals."""
+    with a_front(tmp_path, own_etcd) as scene:
+        rogue, cluster = stolen_ring(scene), scene.ring(FULL).cluster
+        paths = ClusterPaths(cluster)
+        key, facts = paths.of(Shelf.TOKEN, TOKEN), {"type": "http-01", "name": SITE, "authorization": f"{TOKEN}.thief"}
+        with pytest.raises(Refused):
+            KeyRingSealer(rogue).seal(key, 1, RecordClass.SITES, json.dumps(facts).encode())
+        own = ClusterKey(rogue.current, rogue.sealing_key.seal_sites, b"", b"x" * 32, rogue.own.sign)
+        forged = KeyRing(cluster, FRONT, rogue.role, rogue.current, {rogue.current: own}, rogue.own)
+        value = KeyRingSealer(forged).seal(key, 1, RecordClass.SITES, json.dumps(facts).encode())
+        tokens = ClusterTokens(
+            scene.engine(FULL), KeyRingSealer(scene.ring(FULL)), paths, scene.full.layout, lambda _: []
+        )
+        tokens.read([Item(key, value, 1, 1)])
+        assert TOKEN not in {path.name for path in scene.full.layout.challenges.rglob("*")}
+        genuine = KeyRingSealer(scene.ring(FULL)).seal(key, 1, RecordClass.SITES, json.dumps(facts).encode())
+        tokens.read([Item(key, genuine, 1, 1)])
+        assert TOKEN in {path.name for path in scene.full.layout.challenges.rglob("*")}, "a full node's counts"
+
+
+def test_a_front_gets_no_credential_that_writes(tmp_path: Path, own_etcd: Etcd) -> None:
+    with a_full_node(tmp_path, own_etcd) as scene:
+        with pytest.raises(RequestFailed, match="a front needs a credential for the engine of its own"):
+            scene.invite()
+        with pytest.raises(RequestFailed, match="a front needs a credential for the engine of its own"):
+            scene.invite(client=own_etcd.client_cert.read_text())
+        full = scene.sections[FULL]
+        wide = scene.own_credential() | {
+            "username": full["username"], "password": Path(full["password_file"]).read_text().strip()
+        }  # fmt: skip
+        with pytest.raises(RequestFailed, match=r"edge-f could write /certedge/.*/meta") as refused:
+            scene.invite(**wide)
+        assert "certedge cluster front-access edge-f" in str(refused.value)
+        assert wide["password"] not in str(refused.value)
+        with pytest.raises(RequestFailed, match="sign in as edge-f"):
+            scene.invite(**scene.own_credential() | {"password": "wrong"})
+        assert not list(scene.full.layout.temporary.iterdir()), "no password is left behind"
+
+
+def test_the_script_can_run_again_for_another_front(tmp_path: Path, own_etcd: Etcd) -> None:
+    """What is there already stays; before access control is on, the same commands do."""
+    with a_full_node(tmp_path, own_etcd) as scene:
+        root = (tmp_path / "root").read_text().strip()
+        own_etcd.control("--user", f"root:{root}", "auth", "disable")
+        (tmp_path / "edge-g").write_text("another\n")
+        script = setup_script(scene.ring(FULL).cluster, "edge-g")
+        with pytest.raises(AssertionError, match="already exists"):
+            run_setup(scene, script)
+        assert "edge-g" in own_etcd.control("user", "list")
+        with pytest.raises(RequestFailed, match="could write"):
+            scene.invite(**scene.own_credential())
