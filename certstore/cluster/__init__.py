@@ -14,6 +14,7 @@ lately         what happened within the last day
 named_files    files that sites' settings name and this node lacks
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
+known_members  the newest record of each member that this node has seen: what is older brings nobody back
 tokens         challenge tokens on every node
 acknowledgement  waits until the other nodes have an order's tokens
 presence       what this node says about itself

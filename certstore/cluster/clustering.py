@@ -22,6 +22,7 @@ from typing import Protocol
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
+from certstore.cluster.known_members import KnownMembers
 from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.presence import Announcer
@@ -92,7 +93,8 @@ class Clustering:
         self._is_partial = is_partial
         self._clock = clock
         self._written_every = written_every
-        self._nodes = Nodes(sealer, paths)
+        self.known_members = KnownMembers(writer.layout, paths)
+        self._nodes = Nodes(sealer, paths, self.known_members)
         self._files = NamedFiles(writer) if serves_web else None
         self._announcer = Announcer(session, lambda: session.lease, sealer, paths, node, clock)
         self._stopping = threading.Event()
@@ -146,6 +148,7 @@ class Clustering:
         self._session.close()
         self._thread.join()
         self._replica.close()
+        self.known_members.close()
         with contextlib.suppress(OSError):
             self._writer.layout.cluster_standing.unlink(missing_ok=True)
 
@@ -181,8 +184,8 @@ class Clustering:
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, {})
         self._check_membership()
         synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
-        if self._nodes.is_missing(self._node) or not self._is_introduced:
-            self.put_back(True)
+        if self._nodes.is_missing(self._node) or self._nodes.lost or not self._is_introduced:
+            self._put_back_members()
             self._is_introduced = True
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
         if self._writer.front is not None:
@@ -215,6 +218,14 @@ class Clustering:
                 f"certedge cluster leave; to come back: certedge cluster invite {self._node} on a member"
             )
 
+    def _put_back_members(self) -> None:
+        """What the engine has lost of them, and of those who were taken out."""
+        lost, self._nodes.lost = self._nodes.lost, set()
+        for node in sorted(lost):
+            logger.warning("cluster: the engine has an old record of the member %s, or none: it is written again", node)
+            self._replica.follower.went_back.note(f"n/member/{node}", self._clock())
+        self.put_back(True)
+
     def _is_rebuild_wanted(self) -> bool:
         return self._writer.layout.cluster_rebuild.exists()
 
@@ -243,6 +254,8 @@ class Clustering:
                 while not self._stopping.is_set() and time.monotonic() < until and not self._is_rebuild_wanted():
                     self._take()
                     self._check_membership()
+                    if self._nodes.lost:
+                        self._put_back_members()
                     if self._broken is not None:
                         raise self._broken
                     self._publish()

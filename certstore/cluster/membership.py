@@ -6,11 +6,14 @@ state before or the state after. Knows the engine and the keys; knows no store a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import batched
 
 from certstore.cluster.engine import (
+    GET_AT_ONCE,
     Committed,
     Compare,
     Delete,
@@ -25,17 +28,20 @@ from certstore.cluster.engine import (
 )
 from certstore.cluster.invitation import LIFETIME, Bundle, EngineAccess, Invitation, InvitationUnusable
 from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.known_members import KnownMember
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.health import last_changes
 from certstore.model.cluster.paths import ClusterPaths, Shelf, is_node_name
 from certstore.model.cluster.records import Live, Member, Meta, NodeListener, Role
-from certstore.model.cluster.wire import RecordClass, Refused
+from certstore.model.cluster.wire import RecordClass, Refusal, Refused
 from certstore.model.front import Front
 
 _TRIES = 3
 """How often a transaction is sent that gets no answer. It is conditional, so twice is once."""
 _ERASED_AT_ONCE = 100
 _ROUNDS = 20
+_READ_BY_OTHERS = (Refusal.NEWER_RELEASE, Refusal.UNKNOWN_KEY)
+"""Why a record that this node can't open may be good all the same."""
 
 
 class MembershipRefused(Exception):
@@ -75,11 +81,12 @@ class ClusterView:
 
 
 class Membership:
-    """The membership of the cluster that `ring` has the keys of."""
+    """The membership of the cluster that `ring` has the keys of. Older records than those in `known` do not count."""
 
-    def __init__(self, engine: Engine, ring: KeyRing) -> None:
+    def __init__(self, engine: Engine, ring: KeyRing, known: Mapping[str, KnownMember] = {}) -> None:
         self._engine = engine
         self._ring = ring
+        self._known = known
         self._paths = ClusterPaths(ring.cluster)
         self._sealer = KeyRingSealer(ring)
 
@@ -97,38 +104,79 @@ class Membership:
             raise MembershipRefused(f"the engine already holds a cluster {ring.cluster}")
 
     def put_back(self, place: Place, now: datetime, *, has_meta: bool = True) -> None:
-        """Write again what the engine has lost of this node: its own record and, where a person wants the engine filled
-        again (`has_meta` False), what the cluster is. A record that is there is brought up to date, unless the node was
-        taken out or replaced. Raises EngineFailed.
+        """Write again what the engine has lost: this node's own record, brought up to date; what is known of the other
+        members, those that were taken out above all; and, where a person wants the engine filled again (`has_meta`
+        False), what the cluster is. A node that was itself taken out or replaced writes nothing, and nobody fills an
+        engine that holds another cluster. Raises EngineFailed.
         """
         ring, paths = self._ring, self._paths
-        found = self._engine.get([paths.meta, paths.member(ring.node)]).by_key()
         if ring.role is Role.FRONT:
             return
-        if not has_meta and paths.meta not in found:
+        found = self._engine.get([paths.meta, paths.member(ring.node)]).by_key()
+        if paths.meta not in found:
+            if has_meta:
+                return  # emptied, or another engine: a person has to look first
             meta = Meta(ring.cluster, now, tuple(ring.keys), ring.retired)
             value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
             self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
-        there, before, generation = found.get(paths.member(ring.node)), None, 0
-        if there is not None:
-            try:
-                before, generation = self._member(there)
-            except Refused:
-                pass  # not authentic: as good as lost
-        if before is not None and (before.has_left or before.signing_key != ring.own.sign_public):
+        there = found.get(paths.member(ring.node))
+        try:
+            newest = self._newest(ring.node, shown := self._shown(there))
+        except Refused:
             return
-        by, at = (before.by, before.at) if before is not None else (ring.node, now)
-        member = self._own(place, by, at)
-        if member != before:
-            compares = [ModifiedAt(paths.member(ring.node), there.modified if there is not None else 0)]
-            self._engine.commit(compares, [Put(paths.member(ring.node), self._sealed(member, generation + 1))])
+        if newest is not None and (newest.member.has_left or newest.member.signing_key != ring.own.sign_public):
+            return
+        by, at = (newest.member.by, newest.member.at) if newest is not None else (ring.node, now)
+        own = self._own(place, by, at)
+        if newest is None or newest.member != own:
+            newest = KnownMember(newest.generation + 1 if newest is not None else 1, own)
+        if newest != shown:
+            self._write(there, newest)
+        self._put_back_others()
+
+    def _put_back_others(self) -> None:
+        nodes = sorted(set(self._known) - {self._ring.node})
+        for some in batched(nodes, GET_AT_ONCE):
+            found = self._engine.get([self._paths.member(node) for node in some]).by_key()
+            for node in some:
+                there = found.get(self._paths.member(node))
+                with contextlib.suppress(Refused):
+                    newest = self._newest(node, shown := self._shown(there))
+                    if newest is not None and newest != shown:
+                        self._write(there, newest)
+
+    def _shown(self, item: Item | None) -> KnownMember | None:
+        """What the engine has, where it counts for anything. Raises Refused where another node may read it."""
+        try:
+            return self._member(item) if item is not None else None
+        except Refused as error:
+            if error.why in _READ_BY_OTHERS:
+                raise
+            return None
+
+    def _newest(self, node: str, shown: KnownMember | None) -> KnownMember | None:
+        """Of what the engine shows and what this node has seen."""
+        known = self._known.get(node)
+        if known is None or shown is None:
+            return shown or known
+        try:
+            known.check(shown.generation, shown.member)
+        except Refused:
+            return known
+        return shown
+
+    def _write(self, there: Item | None, record: KnownMember) -> None:
+        """Over what was found there, or not at all: then somebody else has just written."""
+        path = self._paths.member(record.member.name)
+        value = self._sealed(record.member, record.generation)
+        self._engine.commit([ModifiedAt(path, there.modified if there is not None else 0)], [Put(path, value)])
 
     def view(self) -> ClusterView:
         """Raises EngineFailed."""
         paths = self._paths
         keys = self._engine.read(paths.prefix, keys_only=True)
         nodes = self._engine.read(f"{paths.prefix}n/")
-        members: dict[str, Member] = {}
+        members = {node: known.member for node, known in self._known.items()}
         lives: dict[str, Live] = {}
         refused: dict[str, Refused] = {}
         found = [(paths.parse(item.key), item) for item in nodes.items]
@@ -138,7 +186,10 @@ class Membership:
                     continue
                 try:
                     if shelf is Shelf.MEMBER:
-                        members[where.name] = self._member(item)[0]
+                        shown = self._member(item)
+                        if (known := self._known.get(where.name)) is not None:
+                            known.check(shown.generation, shown.member)
+                        members[where.name] = shown.member
                     elif (member := members.get(where.name)) is not None:
                         opened = self._sealer.open_live(item.key, item.value, member.signing_key)
                         lives[where.name] = Live.decode(opened.plaintext)
@@ -172,15 +223,14 @@ class Membership:
         reading = self._engine.get([paths.meta, paths.member(node), paths.live(node)]).by_key()
         if paths.meta not in reading:
             raise foreign_engine(ring.cluster)
-        there, generation = reading.get(paths.member(node)), 1
-        if there is not None:
-            before, generation = self._member(there)
-            generation += 1
-            if not before.has_left and not is_again:
-                raise MembershipRefused(
-                    f"{node} is a member already, since {before.at:%Y-%m-%d}",
-                    f"choose another name; or, if its machine was set up anew: certedge cluster invite {node} --again",
-                )
+        there = reading.get(paths.member(node))
+        before = self._newest(node, self._shown(there))
+        if before is not None and not before.member.has_left and not is_again:
+            raise MembershipRefused(
+                f"{node} is a member already, since {before.member.at:%Y-%m-%d}",
+                f"choose another name; or, if its machine was set up anew: certedge cluster invite {node} --again",
+            )
+        generation = before.generation + 1 if before is not None else 1
         if paths.live(node) in reading:
             raise MembershipRefused(f"{node} is running", "stop the service there first, or choose another name")
         own = NodeKeys.draw()
@@ -212,14 +262,15 @@ class Membership:
         if ring.role is Role.FRONT:
             raise MembershipRefused(f"{ring.node} is a front and can't change members", "do it on a full node")
         there = self._engine.get([paths.member(node)]).by_key().get(paths.member(node))
-        if there is None:
+        if (before := self._newest(node, shown := self._shown(there))) is None:
             raise MembershipRefused(f"there is no member {node}", "to list them: certedge cluster status")
-        before, generation = self._member(there)
-        if before.has_left:
+        if before.member.has_left:
+            if before != shown:
+                self._write(there, before)
             return
-        after = replace(before, has_left=True, by=ring.node, at=now)
-        compares = [ModifiedAt(paths.member(node), there.modified)]
-        if not _commit(self._engine, compares, [Put(paths.member(node), self._sealed(after, generation + 1))]):
+        after = replace(before.member, has_left=True, by=ring.node, at=now)
+        compares = [ModifiedAt(paths.member(node), there.modified if there is not None else 0)]
+        if not _commit(self._engine, compares, [Put(paths.member(node), self._sealed(after, before.generation + 1))]):
             raise MembershipRefused(f"the record of {node} has just changed", "look at the status, and try again")
 
     def erase(self) -> int:
@@ -251,10 +302,10 @@ class Membership:
     def _sealed(self, member: Member, generation: int) -> bytes:
         return self._sealer.seal(self._paths.member(member.name), generation, RecordClass.SITES, member.encode())
 
-    def _member(self, item: Item) -> tuple[Member, int]:
-        """And its generation. Raises Refused."""
+    def _member(self, item: Item) -> KnownMember:
+        """Raises Refused."""
         opened = self._sealer.open(item.key, item.value)
-        return Member.decode(item.key.rpartition("/")[2], opened.plaintext), opened.generation
+        return KnownMember(opened.generation, Member.decode(item.key.rpartition("/")[2], opened.plaintext))
 
     def _meta(self, refused: dict[str, Refused]) -> Meta | None:
         path = self._paths.meta

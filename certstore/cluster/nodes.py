@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from certstore.cluster.engine import Batch, Item
+from certstore.cluster.known_members import KnownMembers
 from certstore.cluster.sealing import Sealer
 from certstore.model.cluster.health import NodeStanding, last_changes, node_standings, problem_of
 from certstore.model.cluster.paths import ClusterPaths, Shelf
@@ -19,21 +20,29 @@ from certstore.model.cluster.wire import Refused
 class Nodes:
     """Used by one thread."""
 
-    def __init__(self, sealer: Sealer, paths: ClusterPaths) -> None:
+    def __init__(self, sealer: Sealer, paths: ClusterPaths, known: KnownMembers) -> None:
         self._sealer = sealer
         self._paths = paths
+        self._known = known
         self._members: dict[str, Member] = {}
+        self._there: set[str] = set()
+        """Whose record the engine has, whatever it is worth."""
         self._lives: dict[str, Live] = {}
         self._changed: dict[str, int] = {}
         self._refused: dict[str, Refused] = {}
+        self.lost: set[str] = set()
+        """Members of whom the engine shows nothing, or less than this node has seen."""
         self.caretaker: str | None = None
 
     def read(self, items: Iterable[Item], changed: dict[str, int]) -> None:
         """Everything below `n/`, and for each site the revision of its last change."""
-        fresh = Nodes(self._sealer, self._paths)
+        fresh = Nodes(self._sealer, self._paths, self._known)
         fresh._take(items)
+        for node in self._known.keys() - fresh._there:
+            fresh._lose(node)
         # At once: an order that asks meanwhile who lacks its token must not hear that nobody does.
         self._members, self._lives, self._refused = fresh._members, fresh._lives, fresh._refused
+        self._there, self.lost = fresh._there, fresh.lost
         self.caretaker, self._changed = fresh.caretaker, changed
 
     def take(self, batch: Batch) -> None:
@@ -48,7 +57,8 @@ class Nodes:
             if where.shelf is Shelf.LIVE:
                 self._lives.pop(where.name, None)
             elif where.shelf is Shelf.MEMBER:
-                self._members.pop(where.name, None)
+                self._there.discard(where.name)
+                self._lose(where.name)
             elif where.shelf is Shelf.CARETAKER:
                 self.caretaker = None
 
@@ -82,15 +92,26 @@ class Nodes:
 
     def is_missing(self, node: str) -> bool:
         """Whether the engine has no record of this member."""
-        return node not in self._members and self._paths.member(node) not in self._refused
+        return node not in self._there
+
+    def _lose(self, node: str) -> None:
+        """A deletion in the engine takes nobody out, and brings nobody back."""
+        if (known := self._known.get(node)) is not None:
+            self._members[node] = known.member
+            self.lost.add(node)
 
     def _take(self, items: Iterable[Item]) -> None:
         found = [(where, item) for item in items if (where := self._paths.parse(item.key)) is not None]
         for where, item in sorted(found, key=lambda pair: pair[0].shelf is not Shelf.MEMBER):  # they verify the others
             try:
                 if where.shelf is Shelf.MEMBER:
+                    self._there.add(where.name)
+                    self._lose(where.name)
                     opened = self._sealer.open(item.key, item.value)
-                    self._members[where.name] = Member.decode(where.name, opened.plaintext)
+                    shown = Member.decode(where.name, opened.plaintext)
+                    self._known.take(opened.generation, shown)
+                    self._members[where.name] = shown
+                    self.lost.discard(where.name)
                 elif where.shelf is Shelf.LIVE and (member := self._members.get(where.name)) is not None:
                     opened = self._sealer.open_live(item.key, item.value, member.signing_key)
                     self._lives[where.name] = Live.decode(opened.plaintext)

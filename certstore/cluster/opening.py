@@ -47,7 +47,8 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     clustering = Clustering(
         session, writer, replica, sealer, paths, ring.node, is_partial=is_partial, serves_web=serves_web
     )
-    clustering.put_back = lambda has_meta: Membership(session, ring).put_back(place, utc_now(), has_meta=has_meta)
+    membership = Membership(session, ring, clustering.known_members)
+    clustering.put_back = lambda has_meta: membership.put_back(place, utc_now(), has_meta=has_meta)
     clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
     clustering.duty = ClusterDuty(
         session,

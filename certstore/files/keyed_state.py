@@ -47,6 +47,19 @@ def read_value(path: Path, key: str) -> Any:
     return value
 
 
+def read_values(path: Path) -> dict[str, Any]:
+    """Everything in the file of another process, which has to be small. Changes nothing. Raises OSError."""
+    values: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            match _decoded(line):
+                case [str(key), value]:
+                    values[key] = value
+                case [str(key)]:
+                    values.pop(key, None)
+    return values
+
+
 def _decoded(line: bytes) -> Any:
     """None for an unfinished or damaged line."""
     try:

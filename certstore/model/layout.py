@@ -124,6 +124,11 @@ class Layout:
         return self.state / "agreed.jsonl"
 
     @property
+    def known_members(self) -> Path:
+        """The newest record of each member of the cluster that this node has seen."""
+        return self.state / "members.jsonl"
+
+    @property
     def cluster_standing(self) -> Path:
         """How this node stands in its cluster, for commands that read."""
         return self.worker_reports / "cluster.json"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from certstore.cluster.engine import Engine
     from certstore.cluster.invitation import EngineAccess
     from certstore.cluster.keys import KeyRing
-    from certstore.cluster.membership import ClusterView, Place
+    from certstore.cluster.membership import ClusterView, Membership, Place
     from certstore.model.cluster.health import NodeStanding
     from certstore.model.cluster.records import Member
 
@@ -57,7 +57,7 @@ def init(writer: StoreWriter, request: requests.InitClusterRequest, tell: Tell) 
 
 def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell) -> results.InvitationResult:
     from certstore.cluster.access import read_access
-    from certstore.cluster.membership import Membership, Place
+    from certstore.cluster.membership import Place
     from certstore.model.cluster.paths import is_node_name
     from certstore.model.cluster.records import Role
 
@@ -72,7 +72,7 @@ def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell)
             access = replace(access, client_pem=own[0], username=own[1], password=own[2])
         if request.is_front:
             _refuse_wide_access(writer, request, access, ring)
-        invitation = Membership(engine, ring).invite(
+        invitation = _membership(writer, engine, ring).invite(
             request.node,
             Role.FRONT if request.is_front else Role.EDGE,
             access,
@@ -144,7 +144,6 @@ def join(writer: StoreWriter, request: requests.JoinClusterRequest, tell: Tell) 
 def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Tell) -> results.ClusterStatusResult:
     """Never fails for an engine that is away: that is what it tells."""
     from certstore.cluster.engine import EngineFailed
-    from certstore.cluster.membership import Membership
     from certstore.model.cluster.health import ClusterProblem, node_standings, summary
 
     settings = _settings(request)
@@ -153,7 +152,7 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
         members = _engine_members(request, settings)
         try:
             with _engine(request, settings) as engine:
-                view = Membership(engine, ring).view()
+                view = _membership(writer, engine, ring).view()
         except EngineFailed as error:
             problem = Finding(ClusterProblem.DETACHED, f"the engine can't be used: {error}")
             return results.ClusterStatusResult(
@@ -169,16 +168,16 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
 def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell) -> results.MembershipResult:
     """This node, or another one. What this node's store holds stays as it is."""
     from certstore.cluster.keys import remove_keys
-    from certstore.cluster.membership import Membership, MembershipRefused, foreign_engine
+    from certstore.cluster.membership import MembershipRefused, foreign_engine
     from certstore.model.cluster.records import Role
 
     settings = _settings(request)
     with _told(), _engine(request, settings) as engine:
         ring = _keys(writer, request)
-        membership, node = Membership(engine, ring), request.node or ring.node
-        nodes = membership.view().nodes
-        notes = []
-        if not nodes and node == ring.node:
+        membership, node = _membership(writer, engine, ring), request.node or ring.node
+        view = membership.view()
+        nodes, notes = view.nodes, []
+        if view.meta is None and node == ring.node:
             raise foreign_engine(ring.cluster)
         if node == ring.node and nodes == [node]:
             if not request.is_last:
@@ -219,6 +218,14 @@ def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: 
 
 
 # Inside
+
+
+def _membership(writer: StoreWriter, engine: Engine, ring: KeyRing) -> Membership:
+    from certstore.cluster.known_members import read_known
+    from certstore.cluster.membership import Membership
+    from certstore.model.cluster.paths import ClusterPaths
+
+    return Membership(engine, ring, read_known(writer.layout, ClusterPaths(ring.cluster)))
 
 
 def write_mark(path: Path) -> None:

@@ -8,13 +8,14 @@ nodes.settle()
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from certstore.cluster.engine import EngineFailed, EngineLost, ModifiedAt, Put
 from certstore.cluster.first_sync import ForeignEngine, Synced
 from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.known_members import KnownMember
 from certstore.cluster.membership import Membership, Place
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
@@ -132,8 +133,8 @@ class Nodes(dict[str, Node]):
         value = KeyRingSealer(self.ring).seal(path, 1, RecordClass.SITES, member.encode())
         MemoryEngine(self.store).commit([ModifiedAt(path, 0)], [Put(path, value)])
 
-    def put_back_of(self, ring: KeyRing) -> Callable[[bool], None]:
-        membership = Membership(MemoryEngine(self.store), ring)
+    def put_back_of(self, ring: KeyRing, known: Mapping[str, KnownMember] = {}) -> Callable[[bool], None]:
+        membership = Membership(MemoryEngine(self.store), ring, known)
         return lambda has_meta: membership.put_back(Place(), datetime.now(UTC), has_meta=has_meta)
 
     def join(self, name: str, role: Role = Role.EDGE, *, only: tuple[str, ...] = ()) -> Node:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certstore.cluster.clustering import Clustering
-from certstore.cluster.engine import Batch, EngineLost, ModifiedAt, Put
+from certstore.cluster.engine import Batch, Committed, Delete, EngineLost, ModifiedAt, Put
 from certstore.cluster.keys import KeyRing, NodeKeys
 from certstore.cluster.membership import Membership
 from certstore.cluster.replica import Replica
@@ -242,6 +242,34 @@ def test_a_node_that_was_taken_out_goes_on_alone(
     wait_for(lambda: "edge-b" not in (a.standing() or a.clustering.standing()).line, "the others go on")
     assert a.serves(SITE) == after, "nothing that it does counts"
     assert b.serves(SITE) != after
+
+
+@pytest.mark.parametrize("shows", ["the record from before", "nothing"])
+def test_whoever_can_write_to_the_engine_does_not_bring_a_node_back(
+    cluster: Nodes, machines: list[Machine], shows: str
+) -> None:
+    a, b = machines
+    path = cluster.paths.member("edge-b")
+    a.clustering.put_back = cluster.put_back_of(a.ring, a.clustering.known_members)
+    wait_for(lambda: "edge-b" in a.clustering.known_members, "in step")
+    before = cluster.store.items[path].value
+    engine = MemoryEngine(cluster.store)
+    Membership(engine, cluster.ring).leave("edge-b", datetime.now(UTC))
+    removal = cluster.store.items[path]
+    wait_for(lambda: "engine_foreign" in b.problems(), "it says that it was taken out")
+    wait_for(lambda: a.clustering.known_members["edge-b"].member.has_left, "and the other knows")
+    replayed = Put(path, before) if shows != "nothing" else Delete(path)
+    assert isinstance(engine.commit([ModifiedAt(path, removal.modified)], [replayed]), Committed)
+
+    def is_out_again() -> bool:
+        view = Membership(engine, cluster.ring).view()
+        return path in cluster.store.items and view.nodes == ["edge-a"]
+
+    wait_for(is_out_again, "the removal is written again")
+    wait_for(lambda: "engine_went_back" in a.problems(), "and it is told")
+    wait_for(lambda: "cluster_record_refused" not in a.problems(), "solved")
+    assert "edge-b" not in (a.standing() or a.clustering.standing()).line
+    assert "engine_foreign" in b.problems()
 
 
 def test_a_node_that_joins_says_so_until_it_has_everything(cluster: Nodes, ca: CertificateAuthority) -> None:

@@ -1,6 +1,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from certstore.cluster.engine import Compare, Delete, EngineLost, ModifiedAt, Op, Outcome, Put
 from certstore.cluster.invitation import EngineAccess, Invitation, InvitationUnusable
 from certstore.cluster.keys import ClusterKey, KeyRing, NodeKeys
+from certstore.cluster.known_members import KnownMember
 from certstore.cluster.membership import Membership, MembershipRefused, Place, accept, complete, is_member
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.paths import ClusterPaths, Shelf
@@ -415,6 +416,78 @@ def test_a_node_that_was_taken_out_or_replaced_does_not_come_back_by_itself(clus
     after = cluster.join(cluster.invite())
     Membership(cluster.engine, before).put_back(HERE, NOW)
     assert is_member(cluster.engine, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A cluster of three whose node edge-b was taken out; edge-a has seen that, and the engine shows no trace of it."""
+
+    cluster: Cluster
+    known: dict[str, KnownMember]
+
+    @property
+    def path(self) -> str:
+        return self.cluster.paths.member("edge-b")
+
+    def show(self, value: bytes | None) -> None:
+        [item] = self.cluster.engine.get([self.path]).items
+        op = Put(self.path, value) if value is not None else Delete(self.path)
+        self.cluster.engine.commit([ModifiedAt(self.path, item.modified)], [op])
+
+    @property
+    def first(self) -> Membership:
+        return Membership(self.cluster.engine, self.cluster.ring, self.known)
+
+
+@pytest.fixture(params=["the record from before", "nothing", "a forged one"])
+def seen(cluster: Cluster, request: pytest.FixtureRequest) -> Seen:
+    cluster.join(cluster.invite())
+    cluster.join(cluster.invite("edge-c"))
+    before = cluster.engine.get([cluster.paths.member("edge-b")]).items[0].value
+    cluster.first.leave("edge-b", NOW)
+    left = cluster.first.view().members["edge-b"]
+    seen = Seen(cluster, {"edge-b": KnownMember(2, left)})
+    shown = {"the record from before": before, "nothing": None, "a forged one": with_last_bit_flipped(before)}
+    seen.show(shown[request.param])
+    return seen
+
+
+def test_what_the_engine_lost_of_others_is_put_back(seen: Seen) -> None:
+    seen.first.put_back(HERE, NOW)
+    item = seen.cluster.engine.get([seen.path]).items[0]
+    assert KeyRingSealer(seen.cluster.ring).open(seen.path, item.value).generation == 2
+    assert seen.cluster.first.view().members["edge-b"].has_left
+    revision = seen.cluster.store.revision
+    seen.first.put_back(HERE, NOW)
+    assert seen.cluster.store.revision == revision, "once"
+
+
+def test_one_who_was_taken_out_is_seen_as_out_whatever_the_engine_shows(seen: Seen) -> None:
+    assert seen.first.view().nodes == ["edge-a", "edge-c"]
+
+
+def test_who_was_invited_again_counts_for_those_who_saw_the_removal(seen: Seen) -> None:
+    seen.cluster.join(seen.first.invite("edge-b", Role.EDGE, ACCESS, NOW))
+    assert seen.first.view().nodes == ["edge-a", "edge-b", "edge-c"]
+
+
+def test_taking_out_twice_writes_what_was_lost(seen: Seen) -> None:
+    seen.first.leave("edge-b", NOW)
+    assert seen.cluster.first.view().members["edge-b"].has_left
+
+
+def test_a_record_that_another_node_can_read_is_not_written_over(seen: Seen) -> None:
+    """A node of a later release, or one that has a newer key, wrote it."""
+    fresh, ring = ClusterKey.draw(), seen.cluster.ring
+    newer = replace(ring, current=fresh.key_id, keys={**ring.keys, fresh.key_id: fresh})
+    member = replace(seen.known["edge-b"].member, has_left=False)
+    value = KeyRingSealer(newer).seal(seen.path, 3, RecordClass.SITES, member.encode())
+    there = seen.cluster.engine.get([seen.path]).by_key().get(seen.path)
+    seen.cluster.engine.commit([ModifiedAt(seen.path, there.modified if there else 0)], [Put(seen.path, value)])
+    seen.first.put_back(HERE, NOW)
+    assert seen.cluster.engine.get([seen.path]).items[0].value == value
+    with pytest.raises(Refused):
+        seen.first.leave("edge-b", NOW)
 
 
 def test_a_front_writes_nothing_about_itself(cluster: Cluster) -> None:

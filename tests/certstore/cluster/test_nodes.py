@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from certstore.cluster.engine import Batch, Item
 from certstore.cluster.keys import KeyRing, NodeKeys
+from certstore.cluster.known_members import KnownMembers
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.health import NodeState
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import Live, Member, Role
 from certstore.model.cluster.wire import RecordClass
+from certstore.model.layout import Layout
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 RING = KeyRing.draw("edge-a")
@@ -20,10 +23,10 @@ OTHER = RING.for_member("edge-b", Role.EDGE, NodeKeys.draw())
 PATHS = ClusterPaths(RING.cluster)
 
 
-def member(ring: KeyRing) -> Item:
+def member(ring: KeyRing, generation: int = 1, *, has_left: bool = False) -> Item:
     own, key = ring.own, PATHS.member(ring.node)
-    record = Member(ring.node, ring.role, own.exchange_public, own.sign_public, "edge-a", NOW)
-    return Item(key, KeyRingSealer(RING).seal(key, 1, RecordClass.SITES, record.encode()), 2, 2)
+    record = Member(ring.node, ring.role, own.exchange_public, own.sign_public, "edge-a", NOW, has_left=has_left)
+    return Item(key, KeyRingSealer(RING).seal(key, generation, RecordClass.SITES, record.encode()), 2, 2)
 
 
 def live(ring: KeyRing, applied: int, *, path: str | None = None) -> Item:
@@ -33,8 +36,16 @@ def live(ring: KeyRing, applied: int, *, path: str | None = None) -> Item:
 
 
 @pytest.fixture
-def nodes() -> Nodes:
-    nodes = Nodes(KeyRingSealer(RING), PATHS)
+def known(tmp_path: Path) -> KnownMembers:
+    layout = Layout(tmp_path)
+    layout.state.mkdir()
+    layout.temporary.mkdir()
+    return KnownMembers(layout, PATHS)
+
+
+@pytest.fixture
+def nodes(known: KnownMembers) -> Nodes:
+    nodes = Nodes(KeyRingSealer(RING), PATHS, known)
     nodes.read([live(RING, 9), live(OTHER, 9), member(RING), member(OTHER)], {"one.test": 5})
     return nodes
 
@@ -86,8 +97,35 @@ def test_one_whose_lease_ended_is_gone(nodes: Nodes) -> None:
 
 
 def test_one_that_was_taken_out_does_not_count(nodes: Nodes) -> None:
-    nodes.take(Batch(14, (), (PATHS.member("edge-b"), PATHS.live("edge-b"))))
+    nodes.take(Batch(14, (member(OTHER, 2, has_left=True),), (PATHS.live("edge-b"),)))
     assert set(states(nodes)) == {"edge-a"}
+    assert nodes.has_left("edge-b")
+    assert not nodes.lost
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["all read again", "by the feed"])
+@pytest.mark.parametrize("shown", [(member(OTHER),), ()], ids=["the record from before", "nothing"])
+def test_whoever_can_write_to_the_engine_brings_nobody_back(
+    nodes: Nodes, shown: tuple[Item, ...], is_whole: bool
+) -> None:
+    nodes.take(Batch(14, (member(OTHER, 2, has_left=True),)))
+    if is_whole:
+        nodes.read([member(RING), live(RING, 9), *shown], {})
+    else:
+        nodes.take(Batch(15, shown, () if shown else (PATHS.member("edge-b"),)))
+    assert set(states(nodes)) == {"edge-a"}
+    assert nodes.has_left("edge-b")
+    assert nodes.lost == {"edge-b"}, "it is to be written again"
+    assert [code for code, _ in nodes.problems()] == (["cluster_record_refused"] if shown else [])
+    nodes.take(Batch(16, (member(OTHER, 2, has_left=True),)))
+    assert not nodes.lost
+    assert nodes.problems() == []
+
+
+def test_a_deleted_record_takes_nobody_out(nodes: Nodes) -> None:
+    nodes.take(Batch(14, (), (PATHS.member("edge-b"),)))
+    assert set(states(nodes)) == {"edge-a", "edge-b"}
+    assert (nodes.is_missing("edge-b"), nodes.lost) == (True, {"edge-b"})
 
 
 def test_nobody_speaks_for_another_node(nodes: Nodes) -> None:

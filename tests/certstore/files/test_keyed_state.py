@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certstore.files.keyed_state import KeyedState, read_value
+from certstore.files.keyed_state import KeyedState, read_value, read_values
 
 
 @pytest.fixture
@@ -109,6 +109,7 @@ def test_it_is_a_dictionary(tmp_path_factory: pytest.TempPathFactory, changes: l
 def test_another_process_reads_one_value_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "state.jsonl"
     assert read_value(path, "a") is None
+    assert read_values(path) == {}
     state = KeyedState(path, tmp_path)
     state.put("a", {"n": 1})
     state.put("b", {"n": 2})
@@ -118,5 +119,6 @@ def test_another_process_reads_one_value_and_changes_nothing(tmp_path: Path) -> 
         file.write(b'damaged\n["c"\n["a", {"n": 4}')
     before = path.read_bytes()
     assert [read_value(path, key) for key in ("a", "b", "c")] == [{"n": 3}, None, None]
+    assert read_values(path) == {"a": {"n": 3}}
     assert path.read_bytes() == before
     state.close()
