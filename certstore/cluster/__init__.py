@@ -24,6 +24,9 @@ invitation     what brings a new node into a cluster
 front_access   what a front may do in the engine, asked and set up
 joining        what a store has that the cluster it joins does not
 keys           the cluster's keys and the node's own, and the file that they lie in
+key_copies     a new cluster key on its way to one member
+key_updates    this node's side of a change of the cluster's key
+rotation       changes the cluster's key, and seals all records anew
 sealing        values for the engine, sealed and signed, and back
 access         how this node reaches the engine, from edge.yaml
 session        one way to the engine over all its members

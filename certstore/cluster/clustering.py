@@ -22,6 +22,7 @@ from typing import Protocol
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
+from certstore.cluster.key_updates import KeyUpdates
 from certstore.cluster.known_members import KnownMembers
 from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
@@ -117,6 +118,8 @@ class Clustering:
         """Set before `start`; without one, challenge tokens stay on their node."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
         """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
+        self.key_updates: KeyUpdates | None = None
+        """Set before `start`; without one, the keys stay as they are."""
         self._is_introduced = False
         self.duty: ClusterDuty | None = None
         """Set before `start`; without one, this node never renews by itself."""
@@ -181,7 +184,10 @@ class Clustering:
         is_rebuild = self._is_rebuild_wanted()
         if is_rebuild:
             self.put_back(False)
-        self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, {})
+        of_nodes = self._session.read(f"{self._paths.prefix}n/").items
+        if self.key_updates is not None:  # what was resealed while this node was away needs them
+            self.key_updates.read([*of_nodes, *self._session.get([self._paths.meta]).items])
+        self._nodes.read(of_nodes, {})
         self._check_membership()
         synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
         if self._nodes.is_missing(self._node) or self._nodes.lost or not self._is_introduced:
@@ -290,6 +296,8 @@ class Clustering:
             return
         self._has_news = True
         batches = [batch for batch, _ in arrived]
+        if self.key_updates is not None and self.key_updates.take(item for batch in batches for item in batch.put):
+            self._announcer.hurry()
         if self.tokens is not None and sum(self.tokens.take(batch) for batch in batches):
             self._announcer.hurry()  # an order waits until this is applied and said
         self._replica.take(batches)
@@ -328,6 +336,7 @@ class Clustering:
             clock=self._clock(),
             is_partial=self._is_partial,
             problems=told_to_others(self._replica.follower, self._files),
+            key_ids=self.key_updates.key_ids if self.key_updates is not None else (),
         )
         if self._announcer.is_due(live):
             try:
@@ -384,6 +393,7 @@ class Clustering:
             ))  # fmt: skip
         problems += solved_lately(follower, now)
         problems += left_out(self.tokens.left_out() if self.tokens is not None else [])
+        problems += self.key_updates.problems() if self.key_updates is not None else []
         problems += self._nodes.problems()
         problems += [(code.value, message) for code, message in map(problem_of, follower.refused.values())]
         return ClusterStanding(

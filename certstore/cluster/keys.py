@@ -12,7 +12,8 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +30,7 @@ KEY_SIZE = 32
 _LIMIT = 64 * 1024
 """Bytes of a key file; one key takes about 300."""
 _FORMAT = 1
+_updating = threading.Lock()
 
 
 class KeysUnusable(Exception):
@@ -106,6 +108,20 @@ class KeyRing:
     def sealing_key(self) -> ClusterKey:
         return self.keys[self.current]
 
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        """The ids of the keys that it has; it seals with the first."""
+        return self.current, *(key_id for key_id in self.keys if key_id != self.current)
+
+    def with_key(self, key: ClusterKey) -> KeyRing:
+        """With one more, the newest: keys are in the order of their age."""
+        return replace(self, keys={**self.keys, key.key_id: key})
+
+    def sealing_with(self, key_id: str) -> KeyRing:
+        """Unchanged where that key is older than the one that seals now."""
+        ages = list(self.keys)
+        return replace(self, current=key_id) if ages.index(key_id) > ages.index(self.current) else self
+
     def for_member(self, node: str, role: Role, own: NodeKeys) -> KeyRing:
         """What another node is given."""
         keys = {each.key_id: each.for_front() if role is Role.FRONT else each for each in self.keys.values()}
@@ -119,14 +135,7 @@ class KeyRing:
             "node": self.node,
             "role": self.role.value,
             "current": self.current,
-            "keys": {
-                key_id: {
-                    name: value.hex()
-                    for name in ("seal_sites", "seal_control", "sign", "verify")
-                    if (value := getattr(key, name)) is not None
-                }
-                for key_id, key in self.keys.items()
-            },
+            "keys": {key_id: key_to_json(key) for key_id, key in self.keys.items()},
             "own": {"exchange": self.own.exchange.hex(), "sign": self.own.sign.hex()},
             "retired": list(self.retired),
         }
@@ -137,7 +146,7 @@ class KeyRing:
         if facts["format"] != _FORMAT:
             raise ValueError("it was written by another release")
         role = Role(facts["role"])
-        keys = {key_id: _key(key_id, own, role) for key_id, own in facts["keys"].items()}
+        keys = {key_id: key_from_json(key_id, own, role) for key_id, own in facts["keys"].items()}
         own = NodeKeys(_raw(facts["own"], "exchange"), _raw(facts["own"], "sign"))
         ring = cls(
             facts["cluster"], facts["node"], role, facts["current"], keys, own, tuple(map(str, facts["retired"]))
@@ -147,7 +156,14 @@ class KeyRing:
         return ring
 
 
-def _key(key_id: str, facts: Mapping[str, Any], role: Role) -> ClusterKey:
+def key_to_json(key: ClusterKey) -> dict[str, str]:
+    """For the key file and for sealed copies only."""
+    names = ("seal_sites", "seal_control", "sign", "verify")
+    return {name: value.hex() for name in names if (value := getattr(key, name)) is not None}
+
+
+def key_from_json(key_id: str, facts: Mapping[str, Any], role: Role) -> ClusterKey:
+    """Raises KeyError, TypeError or ValueError, without a key in it."""
     if not is_key_id(key_id):
         raise ValueError("a key's id is 8 hexadecimal digits")
     key = ClusterKey(
@@ -227,6 +243,18 @@ def write_keys(path: Path, ring: KeyRing) -> None:
     if not path.parent.is_dir():  # one that is there keeps its mode: it may be edge.yaml's
         make_folder(path.parent, 0o700)
     replace_file(path, json.dumps(ring.to_json(), indent=1).encode() + b"\n", 0o600, path.parent)
+
+
+def update_keys(path: Path, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
+    """Change what the file holds; a command and the thread that follows may do so at once. Raises KeysUnusable,
+    OSError.
+    """
+    with _updating:
+        before = read_keys(path)
+        after = change(before)
+        if after != before:
+            write_keys(path, after)
+        return after
 
 
 def remove_keys(path: Path) -> None:

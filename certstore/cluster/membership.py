@@ -93,7 +93,7 @@ class Membership:
     def found(self, place: Place, now: datetime) -> None:
         """Begin the cluster with this node. Raises MembershipRefused, EngineFailed."""
         ring, paths = self._ring, self._paths
-        meta = Meta(ring.cluster, now, tuple(ring.keys))
+        meta = Meta(ring.cluster, now, ring.in_force)
         member = self._own(place, ring.node, now)
         compares = [ModifiedAt(paths.meta, 0), ModifiedAt(paths.member(ring.node), 0)]
         puts = [
@@ -116,7 +116,7 @@ class Membership:
         if paths.meta not in found:
             if has_meta:
                 return  # emptied, or another engine: a person has to look first
-            meta = Meta(ring.cluster, now, tuple(ring.keys), ring.retired)
+            meta = Meta(ring.cluster, now, ring.in_force, ring.retired)
             value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
             self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
         there = found.get(paths.member(ring.node))

@@ -7,6 +7,7 @@ from pathlib import Path
 from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
 from certstore.cluster.duty import ClusterDuty
+from certstore.cluster.key_updates import KeyUpdates
 from certstore.cluster.keys import KeysUnusable, read_keys
 from certstore.cluster.membership import Membership, Place
 from certstore.cluster.replica import Replica
@@ -47,8 +48,10 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     clustering = Clustering(
         session, writer, replica, sealer, paths, ring.node, is_partial=is_partial, serves_web=serves_web
     )
-    membership = Membership(session, ring, clustering.known_members)
-    clustering.put_back = lambda has_meta: membership.put_back(place, utc_now(), has_meta=has_meta)
+    clustering.key_updates = KeyUpdates(sealer, path)
+    clustering.put_back = lambda has_meta: Membership(session, sealer.ring, clustering.known_members).put_back(
+        place, utc_now(), has_meta=has_meta
+    )
     clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
     clustering.duty = ClusterDuty(
         session,

@@ -57,8 +57,8 @@ class Announcer:
             return True
         said, at = self._said
         waited = self._clock() - at
-        is_news = (said.applied, said.heads, said.sites, said.problems) != (
-            live.applied, live.heads, live.sites, live.problems,
+        is_news = (said.applied, said.heads, said.sites, said.problems, said.key_ids) != (
+            live.applied, live.heads, live.sites, live.problems, live.key_ids,
         )  # fmt: skip
         return waited >= (AT_MOST if is_news else SAID_AGAIN) or waited < timedelta()
 

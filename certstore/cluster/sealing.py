@@ -73,6 +73,14 @@ class KeyRingSealer:
         self._draw = draw
         self._paths = ClusterPaths(ring.cluster)
 
+    @property
+    def ring(self) -> KeyRing:
+        return self._ring
+
+    def use(self, ring: KeyRing) -> None:
+        """Seal and open with these keys of the same cluster from now on. From any thread."""
+        self._ring = ring
+
     def seal(self, path: str, generation: int, record_class: RecordClass, plaintext: bytes) -> bytes:
         where = self._place(path)
         if record_class is RecordClass.NODE or CLASSES.get(where.shelf) is not record_class:
@@ -129,13 +137,14 @@ class KeyRingSealer:
 
     def _authentic_form(self, path: str, value: bytes) -> tuple[SealedValue, ClusterKey]:
         """The value taken apart, and the key that it names; the class is the path's."""
+        ring = self._ring
         where, sealed = self._place(path), take_apart(value)
         key_id = sealed.header.key_id.hex()
         if CLASSES.get(where.shelf) is not sealed.header.record_class:
             raise Refused(Refusal.WRONG_CLASS, f"{path} holds a record of another class")
-        if key_id in self._ring.retired:
+        if key_id in ring.retired:
             raise Refused(Refusal.RETIRED_KEY, f"{path} is sealed with the retired key {key_id}", key_id=key_id)
-        if (key := self._ring.keys.get(key_id)) is None:
+        if (key := ring.keys.get(key_id)) is None:
             raise Refused(
                 Refusal.UNKNOWN_KEY, f"{path} is sealed with key {key_id}, which this node does not have", key_id=key_id
             )

@@ -33,6 +33,7 @@ class ClusterProblem(StrEnum):
     CONFLICT = "cluster_conflict"
     RECORD_REFUSED = "cluster_record_refused"
     KEY_MISSING = "cluster_key"
+    KEY_ROTATION = "key_rotation"
     NEWER_RELEASE = "newer_release"
     CLONED = "cluster_cloned"
     CLOCK_SKEW = "clock_skew"

@@ -317,6 +317,7 @@ class Live(json_facts.Kept):
     `instance` is drawn at each start, so two machines with one name are told apart; `applied` is the engine's revision
     up to which everything is served here; `heads` stands for all live versions; `newest_schema` is what its release
     reads. `is_partial`: it keeps only some of the sites. `problems` are a front's: it can't write anywhere else.
+    `key_ids` are the keys that it has, and it seals with the first; an older release does not say.
     """
 
     instance: str
@@ -329,6 +330,7 @@ class Live(json_facts.Kept):
     workers: int = 0
     is_partial: bool = False
     problems: tuple[tuple[str, str], ...] = ()
+    key_ids: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         return _encode(self.to_json())
@@ -346,7 +348,7 @@ class Live(json_facts.Kept):
 
 @dataclass(frozen=True, slots=True)
 class Meta(json_facts.Kept):
-    """`meta`: what a cluster is. `key_ids` are in force, `retired` are not any more; all in hex."""
+    """`meta`: what a cluster is. `key_ids`, in hex, are in force, and the first seals; `retired` are not any more."""
 
     cluster: str
     made_at: datetime
