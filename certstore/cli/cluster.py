@@ -188,14 +188,32 @@ def leave(
 @app.command(epilog="Example: certedge cluster remove edge-b")
 def remove(
     node: Annotated[str, argument("NODE", "The member to take out.", autocompletion=node_names)],
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="Somebody may have its files: change the cluster's key, and all keys.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a member out whose machine is gone. A machine that runs should leave by itself: cluster leave."""
     attempted = f"take {node} out of the cluster"
     edge = open_edge(config)
+    section, base = _needed_section(edge, attempted), str(edge.base.absolute())
+    request: requests.CommandRequest[results.MembershipResult] = requests.LeaveClusterRequest(section, base, node)
+    if compromised:
+        request = requests.RemoveCompromisedRequest(section, base, node)
+    _show(edge, ask(edge, request, attempted), None, as_json=as_json)
+
+
+@app.command("rotate-key", epilog="Example: certedge cluster rotate-key")
+def rotate_key(config: Config = None, as_json: AsJson = False) -> None:
+    """Give the cluster a new key, and seal all records in the engine anew. Nodes go on meanwhile.
+
+    If it is cut short, run it again on any full node: it goes on from there.
+    """
+    attempted = "change the cluster's key"
+    edge = open_edge(config)
     section = _needed_section(edge, attempted)
-    result = ask(edge, requests.LeaveClusterRequest(section, str(edge.base.absolute()), node), attempted)
+    result = ask(edge, requests.RotateKeyRequest(section, str(edge.base.absolute())), attempted)
     _show(edge, result, None, as_json=as_json)
 
 

@@ -187,6 +187,7 @@ class Clustering:
         of_nodes = self._session.read(f"{self._paths.prefix}n/").items
         if self.key_updates is not None:  # what was resealed while this node was away needs them
             self.key_updates.read([*of_nodes, *self._session.get([self._paths.meta]).items])
+            self._writer.exposed_before = self.key_updates.exposed_before
         self._nodes.read(of_nodes, {})
         self._check_membership()
         synced = self._replica.sync(self._tell, is_rebuild=is_rebuild)
@@ -296,8 +297,10 @@ class Clustering:
             return
         self._has_news = True
         batches = [batch for batch, _ in arrived]
-        if self.key_updates is not None and self.key_updates.take(item for batch in batches for item in batch.put):
-            self._announcer.hurry()
+        if self.key_updates is not None:
+            if self.key_updates.take(item for batch in batches for item in batch.put):
+                self._announcer.hurry()  # whoever changes the key waits for it
+            self._writer.exposed_before = self.key_updates.exposed_before
         if self.tokens is not None and sum(self.tokens.take(batch) for batch in batches):
             self._announcer.hurry()  # an order waits until this is applied and said
         self._replica.take(batches)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from certstore.cluster.engine import Item
@@ -36,6 +37,8 @@ class KeyUpdates:
         self._meta: bytes | None = None
         self._unwritten: str | None = None
         self._is_unfinished = False
+        self.exposed_before: datetime | None = None
+        """Keys that were made before were known to a node that was stolen."""
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -63,7 +66,9 @@ class KeyUpdates:
         before = self._sealer.ring
         ring = self._advanced(before)
         shown = _meta(ring, self._paths.meta, self._meta) if self._meta is not None else None
-        self._is_unfinished = shown is not None and len(shown.key_ids) > 1
+        if shown is not None:
+            self._is_unfinished = len(shown.key_ids) > 1
+            self.exposed_before = _later(self.exposed_before, shown.exposed_before)
         if ring == before:
             return False
         self._sealer.use(ring)
@@ -128,6 +133,10 @@ def _with_copies(ring: KeyRing, copies: Mapping[str, bytes]) -> KeyRing:
             del left[key_id]
             is_learning = True
     return ring
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)
 
 
 def _meta(ring: KeyRing, path: str, value: bytes) -> Meta | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import batched
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from certstore.cluster.keys import ClusterKey, KeyRing, update_keys
 from certstore.cluster.known_members import KnownMember
 from certstore.cluster.membership import ClusterView, Membership, MembershipRefused, foreign_engine
 from certstore.cluster.sealing import KeyRingSealer
+from certstore.files.clock import utc_now
 from certstore.model.cluster.paths import CLASSES, ClusterPaths, Shelf
 from certstore.model.cluster.records import Meta, Role
 from certstore.model.cluster.wire import RecordClass, Refused, take_apart
@@ -73,6 +75,7 @@ class Rotation:
         *,
         pause: Callable[[float], None] = time.sleep,
         patience: float = _PATIENCE_SECONDS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine = engine
         self._key_file = key_file
@@ -80,21 +83,32 @@ class Rotation:
         self._tell = tell
         self._pause = pause
         self._patience = patience
+        self._now = clock
         self._paths = ClusterPaths(ring.cluster)
         self._sealer = KeyRingSealer(ring)
 
-    def run(self) -> Rotated:
-        """Raises MembershipRefused where it can't begin or go on, KeysUnusable, Refused, OSError, EngineFailed."""
+    def run(self, stolen: str | None = None) -> Rotated:
+        """`stolen` is a node that was taken out because somebody else has its files. Raises MembershipRefused where it
+        can't begin or go on, KeysUnusable, Refused, OSError, EngineFailed.
+        """
         ring = self._sealer.ring
         if ring.role is Role.FRONT:
             raise MembershipRefused(f"{ring.node} is a front and can't change keys", "do it on a full node")
         self._learn()
         meta = self._meta()
-        if len(meta.key_ids) == 1:
-            self._begin()
-            self._learn()
-        else:
+        if len(meta.key_ids) > 1:
             self._tell("going on with a change of the key that was begun before")
+            if stolen is not None and stolen not in meta.stolen:  # it may have been given that key
+                self._finish()
+                meta = self._meta()
+        if len(meta.key_ids) == 1:
+            self._begin(stolen)
+            self._learn()
+        return self._finish()
+
+    # The steps
+
+    def _finish(self) -> Rotated:
         meta = self._meta()
         if self._is_first_half(meta):
             old, key_id = meta.key_ids
@@ -106,12 +120,12 @@ class Rotation:
         self._await(lambda has: has[:1] == (key_id,), "does not seal with the new key yet")
         self._use_up_invitations()
         resealed, unread = self._reseal(key_id)
-        self._set(replace(meta, key_ids=(key_id,), retired=(*meta.retired, *olds)), key_id)
+        exposed = self._now() if meta.stolen else meta.exposed_before
+        retired = (*meta.retired, *olds)
+        self._set(replace(meta, key_ids=(key_id,), retired=retired, stolen=(), exposed_before=exposed), key_id)
         return Rotated(key_id, resealed, unread)
 
-    # The steps
-
-    def _begin(self) -> None:
+    def _begin(self, stolen: str | None) -> None:
         """The copies and what names the key, in one transaction where there are not very many. This node too has the
         key from its copy: a kill before leaves nothing, a kill after loses nothing.
         """
@@ -125,7 +139,8 @@ class Rotation:
         for some in first:
             self._put_new(some)
         there = self._engine.get([op.key for op in last]).by_key() if last else {}
-        value = self._sealed_meta(replace(meta, key_ids=(old, key_id)), generation + 1)
+        begun = replace(meta, key_ids=(old, key_id), stolen=(stolen,) if stolen is not None else ())
+        value = self._sealed_meta(begun, generation + 1)
         compares: list[Compare] = [ModifiedAt(self._paths.meta, item.modified)]
         compares += [ModifiedAt(op.key, there[op.key].modified if op.key in there else 0) for op in last]
         self._commit(compares, [Put(self._paths.meta, value), *last])

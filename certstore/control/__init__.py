@@ -11,6 +11,7 @@ audit_trail   what the audit log gets of commands, and of what the service does 
 local_socket  the control socket as a file: bind, connect, peer credentials
 upkeep        renewal and warnings as one thing to start and stop
 cluster       the node's part in its cluster, if it has one
+exposed_keys  replaces certificates whose key a stolen node knew
 fault         unforeseen exceptions in words that may be logged
 console       what control gives the console, and how it starts one
 commands/     every command: its request, its result, what performs it

@@ -21,6 +21,7 @@ from certstore.control import protocol
 from certstore.control.audit_trail import AuditTrail, entries_of_command, settings_applied
 from certstore.control.cluster import Part, taking_part
 from certstore.control.commands.on_people import People
+from certstore.control.commands.on_revocation import exposed_keys
 from certstore.control.commands.requests import CommandRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.commands.table import Runs, parse, perform, runs
@@ -231,9 +232,14 @@ class _Control:
             yield
             return
         self._upkeep.set_result(upkeep)
+        exposed = exposed_keys(upkeep, part.duty) if settings.cluster is not None else None
+        if exposed is not None:
+            exposed.start()
         try:
             yield
         finally:
+            if exposed is not None:
+                await asyncio.to_thread(exposed.stop)
             await asyncio.to_thread(upkeep.stop)
 
     @contextlib.asynccontextmanager

@@ -273,7 +273,8 @@ class Attempt:
 
     @property
     def _makes_new_key(self) -> bool:
-        return self._new_key or self._state.key_is_spent
+        live = self._site.live
+        return self._new_key or self._state.key_is_spent or (live is not None and live.is_exposed)
 
     @property
     def _doing(self) -> str:

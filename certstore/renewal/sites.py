@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from certstore.model.challenge import BY_ZONE, USUAL_CHALLENGES, ChallengeType
 from certstore.model.notify.warnings import WatchedSite
@@ -32,7 +33,7 @@ class RenewalSites:
         self._writer = writer
         self._acme = acme
         self._cas = tuple(ca.key for ca in cas)
-        self._origins: dict[tuple[str, int], tuple[Origin, str | None]] = {}
+        self._origins: dict[tuple[str, int], tuple[Origin, str | None, datetime | None]] = {}
 
     def settings(self, site: str) -> SiteSettings | None:
         with suppress(UnknownSite):
@@ -92,18 +93,26 @@ class RenewalSites:
         served = entry.certificate
         if served is None:
             return None
-        origin, ca = self._origin(served.site, served.version, entry.source)
-        return LiveCertificate(served.fingerprint, served.dns_names, served.not_before, served.not_after, origin, ca)
+        origin, ca, made_at = self._origin(served.site, served.version, entry.source)
+        exposed_before = self._writer.exposed_before
+        is_exposed = made_at is not None and exposed_before is not None and made_at < exposed_before
+        return LiveCertificate(
+            served.fingerprint, served.dns_names, served.not_before, served.not_after, origin, ca, is_exposed
+        )
 
-    def _origin(self, site: str, version: int, source: Source) -> tuple[Origin, str | None]:
-        """Read once from the version's facts. Of no interest for sites whose certificate is not ordered."""
+    def _origin(self, site: str, version: int, source: Source) -> tuple[Origin, str | None, datetime | None]:
+        """And when it was made. Read once from the version's facts. Of no interest for sites whose certificate is not
+        ordered.
+        """
         if source is not Source.ACME:
-            return Origin.FILE, None
+            return Origin.FILE, None, None
         key = (site, version)
         if key not in self._origins:
             live = self._writer.live_version(site)
-            text = live.source if live is not None and live.number == version else ""
-            self._origins[key] = _parse_origin(text)
+            if live is not None and live.number == version:
+                self._origins[key] = *_parse_origin(live.source), live.made_at
+            else:
+                self._origins[key] = *_parse_origin(""), None
         return self._origins[key]
 
     def _request(self, entry: SiteEntry, names: Sequence[str]) -> str:

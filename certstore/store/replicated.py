@@ -41,6 +41,10 @@ class ReplicatedStore(Store):
         super().__init__(layout)
         self._state = state
         self._lock = threading.RLock()
+        self.exposed_before: datetime | None = None
+        """A node that was stolen knew every private key that was made before this instant; None: no node was, or the
+        cluster has not been asked yet.
+        """
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """`listener` is called with every site that was changed, removed or recorded. It is called under the writer's

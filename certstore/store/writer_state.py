@@ -65,6 +65,7 @@ class SiteProblem(StrEnum):
     NOT_ADOPTED_HERE = "not_adopted_here"
     """Another node's change could not be made on this one."""
     IGNORED_ON_FRONT = "ignored_on_front"
+    KEY_EXPOSED = "key_exposed"
 
 
 type Problems = Mapping[SiteProblem, str | None]

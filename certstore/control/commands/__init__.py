@@ -11,4 +11,5 @@ on_network   commands that order, check and warn, performed on the upkeep
 on_revocation  the command that revokes a certificate, performed on the upkeep
 on_people    commands on users and tokens
 on_cluster   commands about the cluster that the node belongs to
+on_keys      commands about that cluster's key
 """

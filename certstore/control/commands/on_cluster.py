@@ -38,8 +38,8 @@ def init(writer: StoreWriter, request: requests.InitClusterRequest, tell: Tell) 
     from certstore.cluster.keys import KeyRing, write_keys
     from certstore.cluster.membership import Membership
 
-    settings, path = _settings(request), _key_file(writer, request)
-    with _told(), _engine(request, settings) as engine:
+    settings, path = settings_of(request), key_file_of(writer, request)
+    with failures_told(), engine_of(request, settings) as engine:
         ring = _kept_keys(path)
         if ring is None:
             ring = KeyRing.draw(request.node)
@@ -61,12 +61,12 @@ def invite(writer: StoreWriter, request: requests.InviteNodeRequest, tell: Tell)
     from certstore.model.cluster.paths import is_node_name
     from certstore.model.cluster.records import Role
 
-    settings = _settings(request)
-    with _told(), _engine(request, settings) as engine:
+    settings = settings_of(request)
+    with failures_told(), engine_of(request, settings) as engine:
         if not is_node_name(request.node):
             allowed = "one label of a host name, such as edge-c: lower-case letters, digits and inner hyphens"
             raise RequestFailed(Fault.INVALID, f"{request.node!r:.80} can't be the name of a node", f"choose {allowed}")
-        ring, access = _keys(writer, request), read_access(settings, Path(request.base))
+        ring, access = keys_of(writer, request), read_access(settings, Path(request.base))
         if request.client or request.username:
             own = (request.client or None, request.username or None, request.password or None)
             access = replace(access, client_pem=own[0], username=own[1], password=own[2])
@@ -96,7 +96,7 @@ def _refuse_wide_access(
         f"make one with certedge cluster front-access {request.node}, and pass it on with --username, --password-file "
         "and --client-cert: deploy/cluster"
     )
-    if not request.username or (access.client_pem is None and _settings(request).client_cert is not None):
+    if not request.username or (access.client_pem is None and settings_of(request).client_cert is not None):
         raise MembershipRefused("a front needs a credential for the engine of its own, which only reads", remedy)
     try:
         with engine_access.engine_with(access, writer.layout.temporary) as engine:
@@ -113,8 +113,8 @@ def join(writer: StoreWriter, request: requests.JoinClusterRequest, tell: Tell) 
     from certstore.cluster.invitation import Invitation
     from certstore.cluster.keys import remove_keys, write_keys
 
-    settings, path = _settings(request), _key_file(writer, request)
-    with _told(), _engine(request, settings) as engine:
+    settings, path = settings_of(request), key_file_of(writer, request)
+    with failures_told(), engine_of(request, settings) as engine:
         invitation = Invitation.from_text(request.invitation)
         before = _kept_keys(path)
         if before is not None and (before.cluster, before.node) != (invitation.cluster, invitation.node):
@@ -146,12 +146,12 @@ def status(writer: StoreWriter, request: requests.ClusterStatusRequest, tell: Te
     from certstore.cluster.engine import EngineFailed
     from certstore.model.cluster.health import ClusterProblem, node_standings, summary
 
-    settings = _settings(request)
-    with _told():
-        ring = _keys(writer, request)
+    settings = settings_of(request)
+    with failures_told():
+        ring = keys_of(writer, request)
         members = _engine_members(request, settings)
         try:
-            with _engine(request, settings) as engine:
+            with engine_of(request, settings) as engine:
                 view = _membership(writer, engine, ring).view()
         except EngineFailed as error:
             problem = Finding(ClusterProblem.DETACHED, f"the engine can't be used: {error}")
@@ -171,9 +171,9 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
     from certstore.cluster.membership import MembershipRefused, foreign_engine
     from certstore.model.cluster.records import Role
 
-    settings = _settings(request)
-    with _told(), _engine(request, settings) as engine:
-        ring = _keys(writer, request)
+    settings = settings_of(request)
+    with failures_told(), engine_of(request, settings) as engine:
+        ring = keys_of(writer, request)
         membership, node = _membership(writer, engine, ring), request.node or ring.node
         view = membership.view()
         nodes, notes = view.nodes, []
@@ -194,7 +194,7 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
                 "may be in other hands, make a new cluster and replace the certificates"
             )
         if node == ring.node:
-            remove_keys(_key_file(writer, request))
+            remove_keys(key_file_of(writer, request))
             writer.be_front(None)
             writer.layout.cluster_ordering.unlink(missing_ok=True)
     message = f"{node} has left the cluster {ring.cluster}"
@@ -205,9 +205,9 @@ def rebuild(writer: StoreWriter, request: requests.RebuildClusterRequest, tell: 
     """The node's part in the cluster does it, as it alone knows what the engine had: here it is only asked to."""
     from certstore.model.cluster.records import Role
 
-    settings = _settings(request)
-    with _told(), _engine(request, settings):
-        ring = _keys(writer, request)
+    settings = settings_of(request)
+    with failures_told(), engine_of(request, settings):
+        ring = keys_of(writer, request)
     if ring.role is Role.FRONT:
         raise RequestFailed(Fault.REFUSED, f"{ring.node} is a front: it can't write", "do it on a full node")
     write_mark(writer.layout.cluster_rebuild)
@@ -234,7 +234,7 @@ def write_mark(path: Path) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def failures_told() -> Iterator[None]:
     """What the cluster's parts raise, as a failure of the command. None of it quotes a key or an invitation."""
     from certstore.cluster.access import AccessUnusable
     from certstore.cluster.engine import EngineFailed, EngineFull, EngineLost, EngineRefused
@@ -267,7 +267,7 @@ def _told() -> Iterator[None]:
         raise RequestFailed(Fault.UNREACHABLE, str(error)) from None
 
 
-def _settings(request: requests.ClusterRequest[Any]) -> ClusterSettings:
+def settings_of(request: requests.ClusterRequest[Any]) -> ClusterSettings:
     try:
         return ClusterSettings.model_validate(dict(request.section))
     except ValueError:
@@ -275,22 +275,22 @@ def _settings(request: requests.ClusterRequest[Any]) -> ClusterSettings:
 
 
 @contextmanager
-def _engine(request: requests.ClusterRequest[Any], settings: ClusterSettings) -> Iterator[Engine]:
+def engine_of(request: requests.ClusterRequest[Any], settings: ClusterSettings) -> Iterator[Engine]:
     from certstore.cluster.access import open_engine
 
     with closing(open_engine(settings, Path(request.base))) as engine:
         yield engine
 
 
-def _key_file(writer: StoreWriter, request: requests.ClusterRequest[Any]) -> Path:
-    chosen = _settings(request).key_file
+def key_file_of(writer: StoreWriter, request: requests.ClusterRequest[Any]) -> Path:
+    chosen = settings_of(request).key_file
     return Path(request.base) / chosen if chosen is not None else writer.layout.cluster_keys
 
 
-def _keys(writer: StoreWriter, request: requests.ClusterRequest[Any]) -> KeyRing:
+def keys_of(writer: StoreWriter, request: requests.ClusterRequest[Any]) -> KeyRing:
     from certstore.cluster.keys import read_keys
 
-    return read_keys(_key_file(writer, request))
+    return read_keys(key_file_of(writer, request))
 
 
 def _kept_keys(path: Path) -> KeyRing | None:

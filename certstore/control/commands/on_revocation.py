@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from certstore.control.commands import requests, results
 from certstore.control.commands.on_network import order_now
 from certstore.control.commands.on_store import served
+from certstore.control.exposed_keys import ExposedKeys
 from certstore.control.protocol import Fault, RequestFailed
 from certstore.files.clock import utc_now
+from certstore.model.duty import Duty
 from certstore.model.layout import CERT, FULLCHAIN_RSA, PRIVKEY, PRIVKEY_RSA
-from certstore.model.progress import Tell
+from certstore.model.progress import Tell, tell_nobody
 from certstore.model.record import Outcome, Record
 from certstore.model.renewal.ca import Ca
-from certstore.model.renewal.revocation import Follows, Revocation, Successor, decide_successor
+from certstore.model.renewal.revocation import Follows, Revocation, RevocationReason, Successor, decide_successor
 from certstore.model.settings.models import Source
 from certstore.model.version import Version
 from certstore.renewal.sites import ACME_SOURCE
@@ -85,6 +87,17 @@ def revoke(upkeep: Upkeep, request: requests.RevokeRequest, tell: Tell) -> resul
         _notes(writer, version, entry.host, request),
         served(writer, entry.host),
     )
+
+
+def exposed_keys(upkeep: Upkeep, duty: Duty) -> ExposedKeys:
+    """Not begun yet."""
+
+    def revoke_old(site: str, version: int) -> None:
+        request = requests.RevokeRequest(site, version, RevocationReason.KEY_COMPROMISE, orders=False)
+        revoke(upkeep, request, tell_nobody)
+
+    maintenance = upkeep.maintenance
+    return ExposedKeys(upkeep.writer, duty, maintenance.check_soon, revoke_old, clock=maintenance.clock)
 
 
 def _find(upkeep: Upkeep, request: requests.RevokeRequest, begun: Version | None) -> _Issued:

@@ -304,6 +304,17 @@ class LeaveClusterRequest(ClusterRequest[results.MembershipResult]):
     is_last: bool = False
 
 
+@command("cluster.rotate_key")
+class RotateKeyRequest(ClusterRequest[results.MembershipResult]): ...
+
+
+@command("cluster.remove_compromised")
+class RemoveCompromisedRequest(ClusterRequest[results.MembershipResult]):
+    """Somebody else has what `node` knew."""
+
+    node: str
+
+
 @command("cluster.rebuild")
 class RebuildClusterRequest(ClusterRequest[results.MembershipResult]):
     """Fill the engine again from this node's store."""

@@ -15,7 +15,7 @@ from enum import Enum
 from importlib import import_module
 from typing import Any
 
-from certstore.control.commands import on_cluster, on_network, on_people, on_revocation, on_store, requests
+from certstore.control.commands import on_cluster, on_keys, on_network, on_people, on_revocation, on_store, requests
 from certstore.control.commands.requests import CommandRequest, SiteRequest
 from certstore.control.commands.results import CommandResult
 from certstore.control.protocol import Fault, Request, RequestFailed
@@ -59,6 +59,7 @@ class Command:
 
 
 _CLUSTER = tuple(f"certstore.cluster.{name}" for name in ("access", "joining", "membership", "replica"))
+_KEYS = (*_CLUSTER, "certstore.cluster.rotation")
 
 
 COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
@@ -95,6 +96,8 @@ COMMANDS: Mapping[type[CommandRequest[Any]], Command] = {
     requests.JoinClusterRequest: Command(on_cluster.join, Runs.FILES, "cluster.join", _CLUSTER),
     requests.ClusterStatusRequest: Command(on_cluster.status, Runs.FILES, needs=_CLUSTER),
     requests.LeaveClusterRequest: Command(on_cluster.leave, Runs.FILES, "cluster.leave", _CLUSTER),
+    requests.RotateKeyRequest: Command(on_keys.rotate_key, Runs.FILES, "cluster.rotate_key", _KEYS),
+    requests.RemoveCompromisedRequest: Command(on_keys.remove_compromised, Runs.FILES, "cluster.remove", _KEYS),
     requests.RebuildClusterRequest: Command(on_cluster.rebuild, Runs.FILES, "cluster.rebuild", _CLUSTER),
 }
 _performing = threading.local()

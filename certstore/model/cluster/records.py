@@ -348,12 +348,18 @@ class Live(json_facts.Kept):
 
 @dataclass(frozen=True, slots=True)
 class Meta(json_facts.Kept):
-    """`meta`: what a cluster is. `key_ids`, in hex, are in force, and the first seals; `retired` are not any more."""
+    """`meta`: what a cluster is. `key_ids`, in hex, are in force, and the first seals; `retired` are not any more.
+
+    `stolen` are nodes because of which the key is being changed. Every private key that was made before
+    `exposed_before` was known to such a node.
+    """
 
     cluster: str
     made_at: datetime
     key_ids: tuple[str, ...]
     retired: tuple[str, ...] = ()
+    stolen: tuple[str, ...] = ()
+    exposed_before: datetime | None = None
 
     def encode(self) -> bytes:
         return _encode(self.to_json())

@@ -34,7 +34,9 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LiveCertificate:
-    """What renewal needs to know about a served version. `ca` is the key of the CA, if we ordered it."""
+    """What renewal needs to know about a served version. `ca` is the key of the CA, if we ordered it. `is_exposed`:
+    somebody else knows its private key.
+    """
 
     fingerprint: str
     dns_names: tuple[str, ...]
@@ -42,6 +44,7 @@ class LiveCertificate:
     not_after: datetime
     origin: Origin
     ca: str | None = None
+    is_exposed: bool = False
 
     @property
     def lifetime(self) -> timedelta:
@@ -74,6 +77,7 @@ class SiteToRenew:
 
 class RenewalReason(StrEnum):
     FIRST = "first"
+    KEY_EXPOSED = "key_exposed"
     CA_CHANGED = "ca_changed"
     NAMES_CHANGED = "names_changed"
     NAME_RETURNS = "name_returns"
@@ -116,6 +120,8 @@ def _wanted(site: SiteToRenew, state: RenewalState, now: datetime, fraction: flo
     live = site.live
     if live is None or live.origin is Origin.FILE:
         return Renew(RenewalReason.FIRST)
+    if live.is_exposed:
+        return Renew(RenewalReason.KEY_EXPOSED)
     if live.ca is not None and live.ca not in site.cas:
         return Renew(RenewalReason.CA_CHANGED)
     instant, reason = renewal_instant(live, state, fraction)

@@ -72,6 +72,15 @@ def test_a_front_joins_with_a_credential_of_its_own(first: Path, etcd: Etcd, tmp
     assert "do it on a full node, e.g. edge-a" in added.err
     status = certedge(first, "cluster", "status", "--json").json
     assert [(each["name"], each["role"]) for each in status["nodes"]] == [("edge-a", "edge"), ("edge-f", "front")]
+    rotated = certedge(first, "cluster", "rotate-key", "--json").json
+    assert "records sealed anew" in rotated["message"]
+    removed = certedge(first, "cluster", "remove", "edge-f", "--compromised")
+    assert removed.code == 0, removed.err
+    assert "edge-f has left the cluster" in removed.out
+    assert "take the credential of edge-f for the engine away" in removed.out
+    assert certedge(second, "cluster", "status").code == 3, "it was not given the new key"
+    status = certedge(first, "cluster", "status", "--json").json
+    assert [each["name"] for each in status["nodes"]] == ["edge-a"]
 
 
 def test_wrong_usage_writes_nothing(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from certstore.cluster.engine import Delete, EngineRefused, Item, ModifiedAt, Put
 from certstore.cluster.front_access import setup_script
+from certstore.cluster.key_updates import KeyUpdates
 from certstore.cluster.keys import ClusterKey, KeyRing, read_keys
 from certstore.cluster.membership import Membership
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.tokens import ClusterTokens
+from certstore.control.commands.requests import JoinClusterRequest, RemoveCompromisedRequest, RotateKeyRequest
 from certstore.control.protocol import RequestFailed
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.cluster.paths import CLASSES, ClusterPaths, Shelf
@@ -22,7 +24,7 @@ from certstore.model.cluster.wire import RecordClass, Refusal, Refused
 from certstore.model.settings.models import SiteSettings
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.fronts import FRONT, FULL, Scene, a_front, a_full_node, run_setup
-from tests.certstore.stores import SITE, served
+from tests.certstore.stores import SITE, acquire, served
 from tests.deadlines import wait_for
 from tests.peers.etcd import Etcd
 
@@ -175,3 +177,76 @@ def test_the_script_can_run_again_for_another_front(tmp_path: Path, own_etcd: Et
         assert "edge-g" in own_etcd.control("user", "list")
         with pytest.raises(RequestFailed, match="could write"):
             scene.invite(**scene.own_credential())
+
+
+def test_after_its_removal_as_compromised_a_thief_reads_nothing_new(tmp_path: Path, own_etcd: Etcd) -> None:
+    """Though nobody has taken the front's credential for the engine away yet."""
+    with a_front(tmp_path, own_etcd) as scene, scene.running(FULL):
+        rogue, paths = stolen_ring(scene), ClusterPaths(scene.ring(FULL).cluster)
+        engine = scene.engine(FRONT)
+        scene.full.add_site(SITE, SiteSettings(host=SITE))
+        install(scene)
+        wait_for(lambda: engine.get([paths.head(SITE)]).items, "the site is published")
+        item = engine.get([paths.head(SITE)]).items[0]
+        assert KeyRingSealer(rogue).open(item.key, item.value).plaintext, "until then it reads what fronts read"
+        request = RemoveCompromisedRequest(scene.sections[FULL], str(scene.folder), FRONT)
+        result = scene.perform(FULL, request)
+        assert "take the credential of edge-f for the engine away" in result.notes[0]
+        before = engine.get([paths.head(SITE)]).items[0].modified
+        fingerprint = install(scene)
+        wait_for(lambda: engine.get([paths.head(SITE)]).items[0].modified > before, "the new certificate is published")
+        wait_for(lambda: scene.full.exposed_before is not None, "the node knows which keys are exposed")
+        sealed = [each for each in engine.read(paths.prefix).items if each.value.startswith(b"CE1")]
+        assert paths.head(SITE) in {each.key for each in sealed}
+        members = Membership(scene.engine(FULL), scene.ring(FULL)).view().members
+        for each in sealed:
+            with pytest.raises(Refused):
+                KeyRingSealer(rogue).open(each.key, each.value)
+            where = paths.parse(each.key)
+            if where is not None and where.shelf is Shelf.LIVE and where.name in members:
+                with pytest.raises(Refused):
+                    KeyRingSealer(rogue).open_live(each.key, each.value, members[where.name].signing_key)
+        items = [*engine.read(f"{paths.prefix}n/").items, *engine.get([paths.meta]).items]
+        updates = KeyUpdates(KeyRingSealer(rogue), scene.folder / "rogue/cluster/keys.json")
+        updates.read(items)
+        assert updates.key_ids == (rogue.current,), "no copy of the new key is for it"
+        assert served(scene.full.layout.root, SITE) == fingerprint
+
+
+def test_a_front_that_runs_takes_a_new_key(tmp_path: Path, own_etcd: Etcd) -> None:
+    with a_front(tmp_path, own_etcd) as scene, scene.running(FULL), scene.running(FRONT) as front:
+        old = scene.ring(FULL).current
+        wait_for(lambda: front.is_current, "the front is in step")
+        scene.perform(FULL, RotateKeyRequest(scene.sections[FULL], str(scene.folder)))
+        wait_for(lambda: scene.ring(FRONT).retired == (old,), "the front has dropped the old key")
+        scene.full.add_site(SITE, SiteSettings(host=SITE))
+        fingerprint = install(scene)
+        wait_for(lambda: SITE in scene.front.sites(), "the front has the site")
+        wait_for(lambda: served(scene.front.layout.root, SITE) == fingerprint, "and its certificate")
+
+
+def test_a_front_whose_store_went_with_the_power_takes_everything_again(tmp_path: Path, own_etcd: Etcd) -> None:
+    """Its store lay on a tmpfs; its key file did not."""
+    with a_full_node(tmp_path, own_etcd) as scene:
+        keys = tmp_path / "credential"
+        scene.sections[FRONT]["key_file"] = str(keys)
+        text = scene.invite(**scene.own_credential())
+        scene.perform(FRONT, JoinClusterRequest(scene.sections[FRONT], str(tmp_path), text))
+        scene.full.add_site(SITE, SiteSettings(host=SITE))
+        fingerprint = install(scene)
+        with scene.running(FULL):
+            root = scene.front.layout.root
+            scene.front.close()
+            shutil.rmtree(root)
+            scene.perform(FULL, RotateKeyRequest(scene.sections[FULL], str(tmp_path)))
+            scene.writers[FRONT] = acquire(root)
+            try:
+                with scene.running(FRONT) as front:
+                    assert front.standing().is_joining, "balancers send it nobody yet"
+                    assert scene.front.front is not None, "its keys say that it is a front"
+                    wait_for(lambda: SITE in scene.front.sites(), "it has the site", seconds=60)
+                    wait_for(lambda: served(root, SITE) == fingerprint, "it serves what it served", seconds=60)
+                    wait_for(lambda: front.is_current, "it is in step")
+                    assert not scene.front.layout.joining.exists()
+            finally:
+                scene.front.close()
