@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certstore.cluster.access import AccessUnusable, all_members
-from certstore.cluster.engine import Delete, Engine, EngineFull, EngineLost, EngineRefused, ModifiedAt, Put
+from certstore.cluster.engine import Committed, Delete, Engine, EngineFull, EngineLost, EngineRefused, ModifiedAt, Put
 from certstore.cluster.engine_files import AUTHORITY_KEY
 from certstore.cluster.etcd import EtcdMember
 from certstore.cluster.etcd_gateway import Login, engine_context
@@ -156,9 +156,16 @@ def test_an_engine_that_asks_for_a_sign_in_says_so_to_who_has_none(guarded: Etcd
         member_of(guarded).read("/certedge/")
 
 
-def test_an_engine_without_users_refuses_a_sign_in(etcd: Etcd, login: Login) -> None:
-    with pytest.raises(EngineRefused, match="authentication is not enabled"):
-        member_of(etcd, login).read("/certedge/")
+def test_a_node_may_have_its_password_before_there_are_users(etcd: Etcd, login: Login) -> None:
+    """So all nodes can be given theirs before access control is switched on."""
+    key, member = "/certedge/early", member_of(etcd, login)
+    there = member.read(key)
+    with member.follow(key, there.revision) as feed:
+        compares = [ModifiedAt(key, there.items[0].modified if there.items else 0)]
+        assert isinstance(member.commit(compares, [Put(key, b"x")]), Committed)
+        batches = collected(feed, lambda found: any(batch.put for batch in found))
+    assert [item.key for batch in batches for item in batch.put] == [key]
+    member.close()
 
 
 def test_a_client_certificate_with_a_common_name_is_explained(guarded: Etcd, login: Login, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_line_that_is_no_json_breaks_the_feed() -> None:
         (14, "etcdserver: leader changed", Unanswered),
         (7, "etcdserver: permission denied", EngineRefused),
         (3, "etcdserver: request is too large", EngineRefused),
-        (9, "etcdserver: authentication is not enabled", EngineRefused),
+        (9, "etcdserver: auth: revision is old", EngineRefused),
         (2, "context deadline exceeded", Unanswered),
     ],
 )

@@ -53,12 +53,12 @@ def scene(tmp_path: Path) -> Scene:
 def test_the_steps_of_a_change(scene: Scene) -> None:
     old, new = scene.old.key_id, scene.new.key_id
     assert scene.updates.take([scene.copy(), scene.meta(old, new)])
-    assert scene.updates.key_ids == (old, new)
+    assert list(scene.updates.key_ids) == [old, new]
     assert [code for code, _ in scene.updates.problems()] == ["key_rotation"]
     assert scene.updates.take([scene.meta(new, old, under=scene.new)])
-    assert scene.updates.key_ids == (new, old)
+    assert list(scene.updates.key_ids) == [new, old]
     assert scene.updates.take([scene.meta(new, under=scene.new, retired=(old,))])
-    assert scene.updates.key_ids == (new,)
+    assert list(scene.updates.key_ids) == [new]
     assert scene.updates.problems() == []
     assert read_keys(scene.file) == scene.sealer.ring
     assert scene.sealer.ring.retired == (old,)

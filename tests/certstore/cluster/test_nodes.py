@@ -70,8 +70,6 @@ def test_a_full_node_is_named_to_those_who_ask_a_front(nodes: Nodes) -> None:
     assert nodes.full_node() == "edge-b", "it is the one that runs"
     nodes.caretaker = "edge-a"
     assert nodes.full_node() == "edge-a"
-    nodes.read([member(front)], {})
-    assert nodes.full_node() is None
 
 
 def states(nodes: Nodes) -> dict[str, NodeState]:

@@ -174,9 +174,10 @@ def test_who_was_taken_out_gets_no_copy(cluster: Cluster) -> None:
 def test_a_node_that_was_away_for_two_changes_finds_its_way(cluster: Cluster) -> None:
     path = cluster.paths.live("edge-b")
     cluster.engine.commit([ModifiedAt(path, cluster.engine.get([path]).items[0].modified)], [Put(path, b"")])
-    for _ in range(2):
-        rotated = cluster.rotate(but=["edge-b"])
-        cluster.turn("edge-b")
+    cluster.rotate(but=["edge-b"])
+    cluster.turn("edge-b")
+    rotated = cluster.rotate(but=["edge-b"])
+    cluster.turn("edge-b")
     assert tuple(cluster.nodes["edge-b"].ring.keys) == (cluster.first_ring.current,)
     cluster.nodes["edge-b"].start()
     cluster.turn()
