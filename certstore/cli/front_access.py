@@ -39,26 +39,32 @@ def front_access(
         out.mkdir(0o700)
     except OSError as error:
         raise CommandFailed(attempted, f"{out}: {error.strerror}", "choose another folder with --out") from None
-    for user in ("root", FULL_USER, node):
+    settings = edge.settings.cluster
+    is_first = settings is None or settings.username is None
+    for user in ("root", FULL_USER, node) if is_first else (node,):
         atomic.write_new_file(out / user, f"{secrets.token_urlsafe(24)}\n".encode(), 0o600)
-    atomic.write_new_file(out / _SCRIPT, setup_script(cluster, node).encode(), 0o700)
+    atomic.write_new_file(out / _SCRIPT, setup_script(cluster, node, is_first=is_first).encode(), 0o700)
     atomic.sync_folder(out)
     if as_json:
         print_json({"folder": str(out), "files": sorted(path.name for path in out.iterdir()), "cluster": cluster})
         return
     folder = shlex.quote(str(out))
-    print_lines(
-        "Where etcdctl reaches the engine:",
-        "",
-        f"  sh {folder}/{_SCRIPT}",
-        "",
-        f"Where the engine's access control is off still: give {out}/{FULL_USER} to every full node as",
+    first = (
+        f"The engine's access control is off still: give {out}/{FULL_USER} to every full node as",
         f"cluster/engine-password beside edge.yaml, add `username: {FULL_USER}` and",
         "`password_file: cluster/engine-password` to its section `cluster:`, reload it, and then run",
         "",
         "  etcdctl auth enable",
         "",
+        f"Keep {out}/root offline.",
+        "",
+    )
+    print_lines(
+        "Where etcdctl reaches the engine:",
+        "",
+        f"  sh {folder}/{_SCRIPT}",
+        "",
+        *(first if is_first else ()),
         f"Then: certedge cluster invite {node} --front --username {node} --password-file {folder}/{node} "
         "--client-cert PEM",
-        f"Keep {out}/root offline.",
     )

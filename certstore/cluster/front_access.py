@@ -58,10 +58,20 @@ def _writable(engine: Engine, keys: tuple[str, ...]) -> Iterator[str]:
         yield key
 
 
-def setup_script(cluster: str, node: str) -> str:
-    """For a machine that reaches the engine with etcdctl. The passwords lie beside it, in files named after users."""
+def setup_script(cluster: str, node: str, *, is_first: bool = True) -> str:
+    """For a machine that reaches the engine with etcdctl. The passwords lie beside it, in files named after users.
+    `is_first`: nobody has a user yet, so the full nodes get theirs too.
+    """
     paths = ClusterPaths(cluster)
     own = "\n".join(f"etcdctl role grant-permission certedge-front-{node} readwrite {key}" for key in _own(paths, node))
+    of_full_nodes = f"""\
+etcdctl role add {FULL_USER}
+etcdctl role grant-permission --prefix=true {FULL_USER} readwrite {paths.prefix}
+etcdctl user add {FULL_USER} --interactive=false < {FULL_USER}
+etcdctl user grant-role {FULL_USER} {FULL_USER}
+etcdctl user add root --interactive=false < root
+etcdctl user grant-role root root
+"""
     return f"""\
 #!/bin/sh
 # Users and roles in the engine for {node}, a front of the cluster {cluster}. Set ETCDCTL_ENDPOINTS, ETCDCTL_CACERT,
@@ -70,15 +80,10 @@ def setup_script(cluster: str, node: str) -> str:
 set -u
 cd "$(dirname "$0")" || exit
 export ETCDCTL_API=3
-etcdctl role add {FULL_USER}
-etcdctl role grant-permission --prefix=true {FULL_USER} readwrite {paths.prefix}
-etcdctl user add {FULL_USER} --interactive=false < {FULL_USER}
-etcdctl user grant-role {FULL_USER} {FULL_USER}
+{of_full_nodes if is_first else ""}\
 etcdctl role add certedge-front-{node}
 etcdctl role grant-permission --prefix=true certedge-front-{node} read {paths.prefix}
 {own}
 etcdctl user add {node} --interactive=false < {node}
 etcdctl user grant-role {node} certedge-front-{node}
-etcdctl user add root --interactive=false < root
-etcdctl user grant-role root root
 """

@@ -50,12 +50,14 @@ class ExposedKeys:
         self._order_soon = order_soon
         self._revoke = revoke
         self._clock = clock
-        self._looked: dict[str, tuple[datetime, int, Source]] = {}
-        """By site: for which instant, which version and which source it was looked at."""
+        self._changed: set[str] = set()
+        self._for: datetime | None = None
+        """The instant for which every site was looked at."""
         self._again_at: dict[str, datetime] = {}
         self._had_duty = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposed-keys", daemon=True)
+        writer.subscribe(self._changed.add)
 
     def start(self) -> None:
         self._thread.start()
@@ -74,27 +76,23 @@ class ExposedKeys:
                 logger.error("exposed keys could not be looked for: %s", describe(error))
 
     def round(self) -> None:
-        """Look at every site that has changed since the last round."""
+        """Look at every site that has changed since the last round, and at all after a theft, or with a new duty."""
         exposed = self._writer.exposed_before
         if exposed is None:
+            self._changed.clear()
             return
-        has_duty = self._duty.is_mine()
-        if has_duty and not self._had_duty:
-            self._looked.clear()  # what the node before has not done
-        self._had_duty = has_duty
-        for entry in self._writer.snapshot().sites.values():
-            if self._stopping.is_set():
-                return
-            if entry.certificate is None or entry.certificate.site != entry.site:
-                continue
-            seen = exposed, entry.certificate.version, entry.source
-            again_at = self._again_at.get(entry.site)
-            is_due = again_at is not None and self._clock() >= again_at
-            if is_due or self._looked.get(entry.site) != seen:
-                self._again_at.pop(entry.site, None)
-                with suppress(UnknownSite):
+        has_duty, now = self._duty.is_mine(), self._clock()
+        if exposed != self._for or (has_duty and not self._had_duty):
+            self._changed.update(self._writer.sites())
+        self._for, self._had_duty = exposed, has_duty
+        self._changed.update(site for site, at in self._again_at.items() if now >= at)
+        while self._changed and not self._stopping.is_set():
+            site = self._changed.pop()
+            self._again_at.pop(site, None)
+            with suppress(UnknownSite):
+                entry = self._writer.site(site)
+                if entry.certificate is not None and entry.certificate.site == site:
                     self._look(entry, exposed, has_duty=has_duty)
-                    self._looked[entry.site] = seen
 
     def _look(self, entry: SiteEntry, exposed: datetime, *, has_duty: bool) -> None:
         """And once more later, where a CA did not answer."""

@@ -72,6 +72,9 @@ def test_a_front_joins_with_a_credential_of_its_own(first: Path, etcd: Etcd, tmp
     assert "do it on a full node, e.g. edge-a" in added.err
     status = certedge(first, "cluster", "status", "--json").json
     assert [(each["name"], each["role"]) for each in status["nodes"]] == [("edge-a", "edge"), ("edge-f", "front")]
+    another = certedge(first, "cluster", "front-access", "edge-g", "--out", "another", "--json").json
+    assert another["files"] == ["edge-g", "setup"], "the full nodes have their user already"
+    assert "auth enable" not in certedge(first, "cluster", "front-access", "edge-h", "--out", "third").out
     rotated = certedge(first, "cluster", "rotate-key", "--json").json
     assert "records sealed anew" in rotated["message"]
     removed = certedge(first, "cluster", "remove", "edge-f", "--compromised")
