@@ -76,8 +76,9 @@ class Scene:
         }
 
     @contextmanager
-    def running(self, node: str) -> Iterator[Clustering]:
-        settings = Settings.model_validate({"cluster": self.sections[node]})
+    def running(self, node: str, **more: Any) -> Iterator[Clustering]:
+        """`more` are further keys of its edge.yaml."""
+        settings = Settings.model_validate({"cluster": self.sections[node], **more})
         clustering = open_clustering(self.writers[node], settings, self.folder)
         clustering.start()
         try:
@@ -87,8 +88,10 @@ class Scene:
 
 
 @contextmanager
-def a_full_node(folder: Path, etcd: Etcd) -> Iterator[Scene]:
-    """The first node of a cluster; the engine has a user for the front, and its access control is on."""
+def a_full_node(folder: Path, etcd: Etcd, full_writer: StoreWriter | None = None) -> Iterator[Scene]:
+    """The first node of a cluster; the engine has a user for the front, and its access control is on. `full_writer` is
+    one that somebody else closes.
+    """
     section: dict[str, Any] = {
         "engine": list(etcd.endpoints), "ca_file": str(etcd.ca_file), "client_cert": str(etcd.client_cert)
     }  # fmt: skip
@@ -98,9 +101,10 @@ def a_full_node(folder: Path, etcd: Etcd) -> Iterator[Scene]:
     full = section | {"username": FULL_USER, "password_file": str(passwords[FULL_USER])}
     front = section | {"username": FRONT, "password_file": str(passwords[FRONT])}
     with ExitStack() as stack:
-        writers = {node: acquire(folder / f"store-{node}") for node in (FULL, FRONT)}
-        for writer in writers.values():
-            stack.callback(writer.close)
+        writers = {FULL: full_writer} if full_writer is not None else {}
+        for node in {FULL, FRONT} - set(writers):
+            writers[node] = acquire(folder / f"store-{node}")
+            stack.callback(writers[node].close)
         scene = Scene(folder, etcd, writers, {FULL: full, FRONT: front})
         # The node has its password before access control is switched on.
         scene.perform(FULL, InitClusterRequest(full, str(folder), FULL))
@@ -127,8 +131,8 @@ def run_setup(scene: Scene, script: str) -> None:
 
 
 @contextmanager
-def a_front(folder: Path, etcd: Etcd) -> Iterator[Scene]:
-    with a_full_node(folder, etcd) as scene:
+def a_front(folder: Path, etcd: Etcd, full_writer: StoreWriter | None = None) -> Iterator[Scene]:
+    with a_full_node(folder, etcd, full_writer) as scene:
         text = scene.invite(**scene.own_credential())
         scene.perform(FRONT, JoinClusterRequest(scene.sections[FRONT], str(folder), text))
         yield scene
