@@ -51,8 +51,13 @@ class _Found[R: SiteRecord | HeadRecord]:
 
 class _Choice(StrEnum):
     ADOPT = "adopt"
+    INSTEAD = "instead"
+    """Adopt, though somebody has changed it here too."""
     OURS = "ours"
     NOTHING = "nothing"
+
+
+_ADOPTS = (_Choice.ADOPT, _Choice.INSTEAD)
 
 
 @dataclass(slots=True)
@@ -159,8 +164,9 @@ class Follower:
                     ours = None  # it was removed before this node belonged to the cluster
                 digest = ours.digest if ours is not None else None
                 choice = self._choose(each, digest, lambda: decide_site(each.record, _there(ours)))  # noqa: B023
-                if choice is _Choice.ADOPT:
-                    adoption = SiteAdoption(each.site, each.record.by, before, _declared(each.record))
+                if choice in _ADOPTS:
+                    keep_as = self._local.kept_site_file if choice is _Choice.INSTEAD else ""
+                    adoption = SiteAdoption(each.site, each.record.by, before, _declared(each.record), keep_as)
                     plan.append((adoption, each, digest))
             found = self._adopt(plan, self._writer.adopt_declarations) if plan else []
             if not found:
@@ -199,7 +205,7 @@ class Follower:
                         self._agree(each)
                     continue
                 choice = self._choose(each, digest, lambda: self._decide_head(each, site))  # noqa: B023
-                if choice is _Choice.ADOPT:
+                if choice in _ADOPTS:
                     record = each.record
                     head = HeadAdoption(record.version, record.by, digest, record.files, tried_with=record.tried_with)
                     plan.append((head, each, digest))
@@ -251,7 +257,7 @@ class Follower:
             self._agree(each)
             self.not_adopted.pop(each.site, None)
             return _Choice.OURS
-        return _Choice.ADOPT
+        return _Choice.INSTEAD if verdict.winner is Winner.THEIRS else _Choice.ADOPT
 
     def _is_lacking[R: SiteRecord | HeadRecord](
         self, each: _Found[R], known: Agreement | None, ours: str | None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from certstore.model.cluster.records import HeadRecord, Removal, SiteRecord
+from certstore.model.layout import SITE_YAML
 from certstore.model.names import is_host_name
 from certstore.model.record import Outcome
 from certstore.model.settings.models import SiteSettings
@@ -29,6 +30,11 @@ class LocalRecords:
         self._writer = writer
         self._node = node
         self._clock = clock
+
+    @property
+    def kept_site_file(self) -> str:
+        """Where the site.yaml of this node stays when that of another one replaces it."""
+        return f"{SITE_YAML}.{self._node}"
 
     def now(self) -> datetime:
         return self._clock()

@@ -90,12 +90,15 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class SiteAdoption:
-    """`declaration` in place of `before`, which is what this node has (None: it does not know the site)."""
+    """`declaration` in place of `before`, which is what this node has (None: it does not know the site). A site.yaml
+    that somebody has changed here meanwhile is kept beside the new one as `keep_as`.
+    """
 
     site: str
     node: str
     before: Declaration | Removed | None
     declaration: Declaration | Removed
+    keep_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +256,7 @@ def _declaration_change(state: WriterState, each: SiteAdoption, *, is_durable: b
     if settings is not None:
         path = state.layout.site_yaml(site)
         try:
-            write_site_file(path, settings, is_durable=is_durable)
+            write_site_file(path, settings, is_durable=is_durable, keep_as=each.keep_as)
         except NotWritable:
             is_without_file = True
         # Where the file can't be written, the one that is there counts as applied: only a change of it is news.

@@ -106,9 +106,9 @@ def _read(path: Path) -> tuple[str, os.stat_result]:
     return written_text(content), status
 
 
-def write_site_file(path: Path, settings: SiteSettings, *, is_durable: bool = True) -> None:
-    """Write what differs from the defaults; comments in the old file are lost. Without `is_durable`, the caller syncs
-    many of them at once. Raises NotWritable.
+def write_site_file(path: Path, settings: SiteSettings, *, is_durable: bool = True, keep_as: str = "") -> None:
+    """Write what differs from the defaults; comments in the old file are lost, unless that file is kept in the same
+    folder as `keep_as`. Without `is_durable`, the caller syncs many of them at once. Raises NotWritable.
     """
     folder = path.parent
     is_new = not folder.is_dir()
@@ -117,7 +117,7 @@ def write_site_file(path: Path, settings: SiteSettings, *, is_durable: bool = Tr
             make_folder(folder, 0o755, is_durable=is_durable)
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _write_in(opened, path, _to_yaml(settings), is_durable=is_durable)
+            _write_in(opened, path, _to_yaml(settings), is_durable=is_durable, keep_as=keep_as)
         finally:
             os.close(opened)
     except OSError as error:
@@ -127,7 +127,7 @@ def write_site_file(path: Path, settings: SiteSettings, *, is_durable: bool = Tr
         raise NotWritable(f"{path} can't be written: {error.strerror}. {_advice(folder, error)}") from error
 
 
-def _write_in(folder: int, path: Path, content: bytes, *, is_durable: bool) -> None:
+def _write_in(folder: int, path: Path, content: bytes, *, is_durable: bool, keep_as: str) -> None:
     """In the open folder, by names that lead nowhere else. Raises NotWritable, OSError."""
     old = _status_in(folder, _NAME)
     if old is not None and stat.S_ISLNK(old.st_mode):
@@ -146,6 +146,10 @@ def _write_in(folder: int, path: Path, content: bytes, *, is_durable: bool) -> N
         os.fchmod(descriptor, old.st_mode & 0o666 if old is not None else 0o644)
         if is_durable:
             os.fsync(descriptor)
+        if old is not None and keep_as:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(keep_as, dir_fd=folder)  # of an earlier time
+            os.link(_NAME, keep_as, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         os.rename(fresh, _NAME, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with contextlib.suppress(OSError):

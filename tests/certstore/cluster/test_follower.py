@@ -231,10 +231,21 @@ def test_settings_that_met_others_are_on_record(nodes: Nodes) -> None:
     a, b = nodes["edge-a"], nodes["edge-b"]
     a.writer.set_site(SITE, {"inspect": True})
     b.writer.set_site(SITE, {"contact": ["admin@one.test"]})
+    mine, kept = b.writer.layout.site_yaml(SITE), b.writer.layout.drop_folder(SITE) / "site.yaml.edge-b"
+    mine.write_text(f"# ours\n{mine.read_text()}")
+    b.writer.check(SITE)
+    before = mine.read_text()
     a.step()
     nodes.settle()
+    assert (kept.read_text(), "contact" in mine.read_text()) == (before, False), "with its comments"
+    b.writer.check(SITE)
+    assert not b.writer.problems(SITE), "the kept file is no drop"
     assert a.served() == b.served()
     assert b.writer.site(SITE).inspect
     record = next(each for each in reversed(b.writer.records(SITE)) if each.reason == "conflict")
     assert "edge-a" in record.message
     assert "admin@one.test" in record.message, "so that nothing that somebody wrote is lost"
+    a.writer.set_site(SITE, {"inspect": False})
+    nodes.settle()
+    assert kept.read_text() == before, "a change that met none keeps nothing"
+    assert not a.writer.layout.drop_folder(SITE).joinpath("site.yaml.edge-a").exists()
