@@ -207,7 +207,7 @@ def read_keys(path: Path) -> KeyRing:
         if _is_shared(status):
             raise KeysUnusable(
                 f"{path} holds the cluster's keys, and others than its owner may use it: run `chmod 600 {path}`, and "
-                "if somebody may have read it, make a new cluster"
+                "if somebody may have read it, `certedge cluster remove NODE --compromised` on another node"
             )
         content = b""
         while len(content) <= _LIMIT and (part := os.read(descriptor, _LIMIT + 1 - len(content))):

@@ -191,7 +191,7 @@ def leave(writer: StoreWriter, request: requests.LeaveClusterRequest, tell: Tell
             membership.leave(node, utc_now())
             notes.append(
                 f"whoever has a copy of the store of {node} still has its certificates and the cluster's keys: if it "
-                "may be in other hands, make a new cluster and replace the certificates"
+                f"may be in other hands, run on a full node: certedge cluster remove {node} --compromised"
             )
         if node == ring.node:
             remove_keys(key_file_of(writer, request))

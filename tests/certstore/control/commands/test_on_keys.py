@@ -124,3 +124,10 @@ def test_a_node_does_not_remove_itself_so(cluster: Nodes) -> None:
         remove(cluster, "edge-x")
     assert len(meta(cluster).key_ids) == 1
     assert meta(cluster).exposed_before is None
+
+
+def test_a_node_that_has_left_can_still_turn_out_to_be_stolen(cluster: Nodes) -> None:
+    cluster.leave("edge-b")
+    remove(cluster, "edge-b")
+    assert meta(cluster).exposed_before is not None
+    assert cluster.names() == ["edge-a"]
