@@ -196,7 +196,8 @@ class Clustering:
             self._is_introduced = True
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
         if self._writer.front is not None:
-            self._writer.be_front(Front(self._node, self._nodes.full_node()))
+            with contextlib.suppress(OSError):  # it only names the full node that is best asked now
+                self._writer.be_front(Front(self._node, self._nodes.full_node()))
         if self.tokens is not None:
             self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)
         if is_rebuild:

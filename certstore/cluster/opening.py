@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from certstore.cluster.access import all_members
@@ -22,6 +23,8 @@ from certstore.model.front import Front
 from certstore.model.settings.models import ListenerKind, ListenerSettings, Settings
 from certstore.store.writer import StoreWriter
 
+logger = logging.getLogger(__name__)
+
 
 def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clustering:
     """`edge` has a section `cluster:`. Raises KeysUnusable, AccessUnusable, OSError."""
@@ -37,7 +40,10 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         )
     is_front = ring.role is Role.FRONT
     if is_front is not (writer.front is not None):
-        writer.be_front(Front(ring.node) if is_front else None)
+        try:
+            writer.be_front(Front(ring.node) if is_front else None)
+        except OSError as error:  # a full disk: the next start tries again
+            logger.warning("cluster: %s: %s", writer.layout.cluster_front, error.strerror)
     session = Session(all_members(settings, base))
     paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
     replica = Replica(session, writer, sealer, paths, ring.node, only=settings.only, is_front=is_front)

@@ -79,10 +79,10 @@ class ReplicatedStore(Store):
         return self._state.policy.front
 
     def be_front(self, front: Front | None) -> None:
-        """From now on, and after the next start. Raises OSError."""
+        """From now on, and after the next start, unless this raises OSError."""
         with self._lock:
-            write_front(self.layout, front)
             self._state.policy = replace(self._state.policy, front=front)
+            write_front(self.layout, front)
 
     def now(self) -> datetime:
         return self._state.clock()

@@ -126,3 +126,14 @@ def test_a_new_main_certificate_in_the_folder_does_not_count_at_a_start(tmp_path
         check_until_decided(writer, MAIN)
         assert served(writer.layout.root, MAIN) == before
         assert CODE in problem_codes(writer, MAIN)
+
+
+def test_a_mark_that_can_not_be_written_counts_until_the_next_start(tmp_path: Path) -> None:
+    with writing(tmp_path / "store") as writer:
+        (tmp_path / "store/cluster").write_text("in the way")
+        with pytest.raises(OSError, match="cluster"):
+            writer.be_front(FRONT)
+        assert writer.front == FRONT
+        drop_pair(writer, OTHER, CA.issue(OTHER))
+        writer.check(OTHER)
+        assert writer.sites() == (MAIN,)
