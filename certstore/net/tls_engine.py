@@ -55,7 +55,7 @@ def engine_in_force() -> Engine:
 
         openssl_probe.probe()
     except Exception as error:  # noqa: BLE001  an unknown release may fail in any way
-        reason = str(error) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         return Engine(
             EngineName.SSL,
             ssl.OPENSSL_VERSION,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from certstore.net.memory_handshake import shake_hands, trusting_client
-from certstore.net.openssl import NULL, lib
+from certstore.net.openssl import NULL, ffi, lib, take_error
 from certstore.net.openssl_contexts import ChainContexts, Servable
 from certstore.net.openssl_credentials import decode
 from certstore.net.openssl_stage import OpenSslStage, Scratch
@@ -48,8 +48,6 @@ def test_each_connection_is_freed_once(servable: Servable, monkeypatch: pytest.M
 
 
 def _address(pointer: Any) -> int:
-    from certstore.net.openssl import ffi
-
     return int(ffi.cast("uintptr_t", pointer))
 
 
@@ -128,3 +126,65 @@ def _leave_an_error() -> None:
     bio = lib.BIO_new_mem_buf(b"none", 4)
     lib.PEM_read_bio_X509(bio, NULL, NULL, NULL)
     lib.BIO_free(bio)
+
+
+# What Python's client can't do.
+
+
+class RawClient:
+    """A client on the same library, over memory."""
+
+    def __init__(self, stage: OpenSslStage, *, version: int, groups: bytes | None = None) -> None:
+        context = ffi.gc(lib.SSL_CTX_new(lib.TLS_client_method()), lib.SSL_CTX_free)
+        lib.SSL_CTX_set_max_proto_version(context, version)
+        can_choose = hasattr(lib, "SSL_CTX_set1_curves_list") and hasattr(lib, "SSL_get0_group_name")
+        if groups is not None and not (can_choose and lib.SSL_CTX_set1_curves_list(context, groups) == 1):
+            lib.ERR_clear_error()
+            pytest.skip(f"this OpenSSL has no {groups.decode()}")
+        self.tls = ffi.gc(lib.SSL_new(context), lib.SSL_free)
+        self._incoming, self._outgoing = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+        lib.SSL_set_bio(self.tls, self._incoming, self._outgoing)
+        lib.SSL_set_connect_state(self.tls)
+        self._stage, self._buffer = stage, ffi.new("char[]", 1 << 16)
+
+    def exchange(self) -> None:
+        """What the client has to send reaches the stage."""
+        size = lib.BIO_read(self._outgoing, self._buffer, 1 << 16)
+        if size > 0:
+            self._stage.feed(ffi.buffer(self._buffer, size)[:])
+
+    def take(self) -> None:
+        answer = self._stage.output()
+        lib.BIO_write(self._incoming, answer, len(answer))
+
+    def shake_hands(self) -> None:
+        for _ in range(3):
+            lib.SSL_do_handshake(self.tls)
+            self.exchange()
+            try:
+                self._stage.handshake()
+            except ssl.SSLWantReadError:
+                pass
+            self.take()
+        assert lib.SSL_do_handshake(self.tls) == 1
+
+
+def test_a_hybrid_post_quantum_key_exchange_is_made(servable: Servable) -> None:
+    client = RawClient(servable.stage(), version=lib.TLS1_3_VERSION, groups=b"X25519MLKEM768")
+    client.shake_hands()
+    assert ffi.string(lib.SSL_get0_group_name(client.tls)).upper() == b"X25519MLKEM768"
+
+
+def test_a_client_can_not_renegotiate(servable: Servable) -> None:
+    stage = servable.stage()
+    client = RawClient(stage, version=lib.TLS1_2_VERSION)
+    client.shake_hands()
+    assert stage.version == "TLSv1.2"
+    assert lib.SSL_renegotiate(client.tls) == 1
+    lib.SSL_do_handshake(client.tls)
+    client.exchange()
+    with pytest.raises(ssl.SSLWantReadError):
+        stage.read()  # a warning is all that it answers (RFC 5246 section 7.2.2)
+    client.take()
+    assert lib.SSL_do_handshake(client.tls) != 1
+    assert "no renegotiation" in str(take_error("nothing"))
