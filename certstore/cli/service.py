@@ -42,6 +42,7 @@ class Service:
             "config": state.config if state is not None else None,
             "applied_at": state.applied_at.isoformat() if state is not None else None,
             "settings": settings if state is not None or self.fault is not None else None,
+            "tls": state.tls or None if state is not None else None,
             "fault": self.fault,
             "problems": [each.to_json() for each in self.problems],
         }

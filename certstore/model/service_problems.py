@@ -27,6 +27,7 @@ class ServiceProblem(StrEnum):
     STORE_READ_ONLY = "store_read_only"
     LISTENER_INCOMPLETE = "listener_incomplete"
     SETTINGS_REFUSED = "settings_refused"
+    TLS_FALLBACK = "tls_fallback"
     UPSTREAM_DOWN = "upstream_down"
 
 
@@ -97,6 +98,9 @@ def _settings(state: ServiceState | None) -> Iterator[Finding]:
         since = f"the service runs with the settings of {state.applied_at:%Y-%m-%d %H:%M} UTC"
         words = f"the last reload was refused, and {since}: {state.message}"
         yield Finding(ServiceProblem.SETTINGS_REFUSED, words)
+    if state.tls_problem:
+        remedy = "install the release of cryptography that this release asks for, then restart the service"
+        yield Finding(ServiceProblem.TLS_FALLBACK, f"{state.tls_problem}; clients are served; {remedy}")
 
 
 def _upstreams(found: Sequence[DownUpstream]) -> Iterator[Finding]:

@@ -33,7 +33,8 @@ class ServiceState(Kept):
     and then asks for a reload gets the verdict once `ended` is greater.
 
     `settings` is the digest of those that run, since `applied_at`. `started` is when the system started the process, in
-    units of the system. `problems` names listeners that serve only a part.
+    units of the system. `problems` names listeners that serve only a part. `tls` is the library that does the TLS of
+    the listeners; `tls_problem` says why it is not the usual one, where it should be.
     """
 
     pid: int
@@ -46,6 +47,8 @@ class ServiceState(Kept):
     verdict: Verdict
     message: str
     problems: tuple[str, ...] = ()
+    tls: str = ""
+    tls_problem: str = ""
 
 
 def digest_of(settings: Settings, release: str) -> str:

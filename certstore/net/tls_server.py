@@ -6,7 +6,6 @@ library with the same settings. Knows no sites and no versions.
 
 from __future__ import annotations
 
-import functools
 import re
 import ssl
 from pathlib import Path
@@ -18,6 +17,9 @@ CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
+
+RECORD = 16 * 1024
+"""Bytes of plaintext in the largest TLS record (RFC 8446 §5.1): the most that one read of a connection returns."""
 
 MINIMUM_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -45,12 +47,6 @@ def load_pair(context: ssl.SSLContext, fullchain: Path, privkey: Path) -> None:
     """Raises OSError, of which ssl.SSLError is one kind."""
     # With a password OpenSSL refuses an encrypted key; without one it would ask for it on the terminal and wait.
     context.load_cert_chain(fullchain, privkey, password="")
-
-
-@functools.cache
-def library_in_force() -> str:
-    """What a verdict depends on besides the files: the library's release, and its security level on this machine."""
-    return f"{ssl.OPENSSL_VERSION}, security level {server_context().security_level}"
 
 
 def words_of(error: OSError) -> str:

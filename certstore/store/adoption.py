@@ -25,7 +25,7 @@ from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN
 from certstore.model.text import listed
 from certstore.model.version import Version
-from certstore.net.tls_server import library_in_force
+from certstore.net.tls_engine import library_in_force
 from certstore.store.activation import prune_archive
 from certstore.store.counted_settings import path_into_store
 from certstore.store.errors import NotWritable

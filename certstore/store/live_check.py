@@ -16,7 +16,7 @@ from certstore.model import layout as names
 from certstore.model.layout import Layout
 from certstore.model.unloadable import Unloadable
 from certstore.model.version import Version
-from certstore.net.tls_server import library_in_force
+from certstore.net.tls_engine import library_in_force
 from certstore.store.trial import Trial
 from certstore.store.versions import VersionUnusable, live_number, read_files, read_version, stand_ins
 from certstore.store.writer_state import SiteChange, SiteProblem, WriterState

@@ -11,7 +11,6 @@ import json
 import logging
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from collections.abc import Mapping
 
 from certstore.model import layout as names
 from certstore.model.certificate.findings import Refusal, Refused, refusal
+from certstore.net.tls_engine import libraries_in_force
 from certstore.store.trial_child import try_pairs
 from certstore.store.versions import digest_of
 
@@ -181,7 +181,7 @@ def refused(of: str, reason: str) -> Refused:
 
 def inability(of: str, reason: str) -> str:
     """The sentence without a remedy."""
-    return f"the TLS library ({ssl.OPENSSL_VERSION}) can't serve {of}: {reason}"
+    return f"the TLS library ({libraries_in_force()}) can't serve {of}: {reason}"
 
 
 _ADVICE = {

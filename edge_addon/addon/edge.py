@@ -32,7 +32,7 @@ from edge_addon.listeners.sockets import BACKLOG, CannotListen
 from edge_addon.plane.connection_counts import Tally
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.settings_file import BadSettings, load_settings
-from edge_addon.transport.tls_contexts import ContextCache
+from edge_addon.transport.served_contexts import ServedContexts
 
 if TYPE_CHECKING:
     from edge_addon.addon.standalone import DropProcessor
@@ -52,7 +52,7 @@ class Inherited:
     settings: Settings
     base: Path
     sockets: tuple[socket.socket, ...] = field(repr=False)
-    contexts: ContextCache | None = field(default=None, repr=False)
+    contexts: ServedContexts | None = field(default=None, repr=False)
     """Built before the fork, so that all workers share ticket keys."""
     tally: Tally | None = field(default=None, repr=False)
     """This worker's part of the connection counts."""

@@ -24,9 +24,10 @@ from edge_addon.plane.addresses import Address as ClientAddress
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport import proxy_protocol
 from edge_addon.transport.channel import Address, Session
+from edge_addon.transport.served_contexts import ServerStage, open_stage
 from edge_addon.transport.tcp import CLOSE_SECONDS
 from edge_addon.transport.timers import Timer
-from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader, TlsStage
+from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader
 
 LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
@@ -87,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
     _header: bytes = b""
     """The part of the PROXY header that has come so far."""
     _hello: HelloReader | None = None
-    _stage: TlsStage | None = None
+    _stage: ServerStage | None = None
     _session: Session | None = None
     _client_address: ClientAddress | None = None
     """Where the connection is counted until it is lost."""
@@ -295,7 +296,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.server_name = normalise_server_name(hello.server_name)
         self.selection = chosen.selection
-        self._stage = TlsStage(chosen.context)
+        self._stage = open_stage(chosen.context)
         self._enter(Phase.HANDSHAKE, self._handshake if chosen.selection is not None else self._validate)
         self._receive(hello.received)
 
@@ -306,7 +307,7 @@ class ClientConnection(asyncio.Protocol):
             self._plane.metrics.handshake(self.listener, self.tls_version, "validation")
             self.close()
 
-    def _shake_hands(self, data: bytes) -> TlsStage | None:
+    def _shake_hands(self, data: bytes) -> ServerStage | None:
         """The stage once the handshake is complete."""
         stage = self._stage
         if stage is None:

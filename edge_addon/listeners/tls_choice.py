@@ -6,13 +6,13 @@ certificate, no context and no ticket key of a site.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 
 from certstore.model.selection import Selection, fall_back_to_main
 from certstore.model.settings.models import ListenerKind, ListenerSettings
 from edge_addon.plane.data_plane import DataPlane
 from edge_addon.transport import alpn
+from edge_addon.transport.served_contexts import ServedContext
 from edge_addon.transport.tls_contexts import NotLoaded, OutOfFiles
 from edge_addon.transport.tls_stage import INTERNAL_ERROR, Hello
 
@@ -21,7 +21,7 @@ from edge_addon.transport.tls_stage import INTERNAL_ERROR, Hello
 class Chosen:
     """`selection` is None for a validation: the connection ends with its handshake."""
 
-    context: ssl.SSLContext
+    context: ServedContext
     selection: Selection | None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -35,8 +34,8 @@ from edge_addon.plane.open_files import files_for_connections
 from edge_addon.plane.upstream_attempts import UpstreamAttempts
 from edge_addon.transport.channel import Connection
 from edge_addon.transport.disconnects import Disconnects
+from edge_addon.transport.served_contexts import ServedContext, ServedContexts, served_contexts
 from edge_addon.transport.timers import Timers
-from edge_addon.transport.tls_contexts import ContextCache
 from edge_addon.transport.tls_stage import HelloContext
 from edge_addon.transport.validation import ValidationContexts
 from edge_addon.upstream.bounds import AddressUsage, Bounds
@@ -58,7 +57,7 @@ class DataPlane:
         base: Path,
         journal: JournalReader,
         clock: Callable[[], datetime] = utc_now,
-        contexts: ContextCache | None = None,
+        contexts: ServedContexts | None = None,
         tally: Tally | None = None,
     ) -> None:
         """`contexts`: shared with other workers; `tally`: this worker's part of the connection counts."""
@@ -69,9 +68,9 @@ class DataPlane:
         self.loop = asyncio.get_running_loop()
         self.clock = clock
         self.snapshot: Snapshot = journal.load()
-        self.contexts = contexts or ContextCache(self.layout, settings)
+        self.contexts = contexts or served_contexts(self.layout, settings)
         self.hello_context = HelloContext(MINIMUM_VERSIONS[settings.tls.minimum_version])
-        self._validations = ValidationContexts(MINIMUM_VERSIONS[settings.tls.minimum_version], clock)
+        self._validations = ValidationContexts(settings.tls.minimum_version, clock)
         self.own_fields = build_fields(settings.http.own_fields)
         """The header fields that every answer over https gets."""
         self.response_fields = replacing_table(self.own_fields)
@@ -251,7 +250,7 @@ class DataPlane:
         path = self.layout.challenge(token)
         return None if path is None else read_key_authorization(path)
 
-    def validation_context(self, server_name: str | None) -> ssl.SSLContext | None:
+    def validation_context(self, server_name: str | None) -> ServedContext | None:
         """What proves this name to a CA (RFC 8737); None for a name that is not under validation.
 
         Raises NotLoaded, OutOfFiles.

@@ -16,6 +16,7 @@ from certstore.model.layout import Layout
 from certstore.model.service_state import ServiceState, Verdict
 from certstore.model.settings.models import Settings
 from certstore.monitoring.service_report import settings_digest, start_of, write_report
+from certstore.net.tls_engine import engine_in_force
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,11 @@ class Reporting:
         # Until control has made a new store, there is nowhere to write to.
         if self._layout is None or not self._layout.state.is_dir():
             return
+        engine = engine_in_force()
         state = ServiceState(
             os.getpid(), start_of(os.getpid()), str(self._config), self._digest, self._applied_at,
             self._begun, self._ended, self._verdict, self._message, self._problems,
+            engine.description, engine.problem,
         )  # fmt: skip
         try:
             write_report(self._layout, state)

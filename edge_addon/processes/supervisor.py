@@ -21,6 +21,7 @@ from pathlib import Path
 from certstore.model.layout import Layout
 from certstore.model.service_state import Verdict
 from certstore.model.settings.models import Settings
+from certstore.net.tls_engine import engine_in_force
 from edge_addon.addon.edge import Inherited
 from edge_addon.listeners.listening import ListeningSockets
 from edge_addon.listeners.sockets import CannotListen
@@ -30,7 +31,7 @@ from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, S
 from edge_addon.processes.reporting import Reporting
 from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
 from edge_addon.settings_file import BadSettings, load_settings
-from edge_addon.transport.tls_contexts import ContextCache
+from edge_addon.transport.served_contexts import ServedContexts, served_contexts
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Run until every process has ended after a stop."""
-        log.info("starting %s", self._describe())
+        log.info("starting %s; TLS: %s", self._describe(), engine_in_force().description)
         self._reporting.begin()
         self._reporting.applied(self._settings, self._sockets.problems)
         # Children share the memory of everything imported so far, as long as the collector does not touch it.
@@ -306,9 +307,9 @@ class Supervisor:
         count = self._worker_count()
         return f"{listeners} with {count} worker{'' if count == 1 else 's'}"
 
-    def _make_contexts(self) -> ContextCache:
+    def _make_contexts(self) -> ServedContexts:
         """One cache for all workers that are forked with these settings."""
-        return ContextCache(Layout(self._config.parent / self._settings.store), self._settings)
+        return served_contexts(Layout(self._config.parent / self._settings.store), self._settings)
 
     def _worker_count(self) -> int:
         if not self._settings.listeners:

@@ -12,7 +12,7 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class _Built[C]:
 
 
 class VersionedContexts[C](ABC):
-    """Contexts by site, version and purpose (web or mail); the least recently used ones are dropped.
+    """Contexts by site, version and purpose (web or mail), or what stands for one; the least recently used ones are
+    dropped.
 
     A site has one context per purpose, the newest. When the version can't be loaded (pruned before this worker read the
     journal, a disk error, a library that does not take it), the site's live version is tried, then the last good
@@ -89,6 +90,7 @@ class VersionedContexts[C](ABC):
         self._capacity = capacity
         self._monotonic = monotonic
         self._built: OrderedDict[tuple[str, bool], _Built[C]] = OrderedDict()
+        self._weight = 0
 
     def get(self, certificate: ServedCertificate, *, is_mail: bool) -> C | None:
         """The context that serves this certificate, or None when no version of its site can be loaded.
@@ -113,14 +115,19 @@ class VersionedContexts[C](ABC):
         before = self._built.get(key)
         if before is None or before.version != version or self._monotonic() >= before.until:
             built = self._built[key] = self._fresh(site, version, is_mail, before)
+            self._weight += self._weigh(built.context) - (0 if before is None else self._weigh(before.context))
             if built.problem is not None and (before is None or before.problem != built.problem):
                 log.error("%s", built.problem.message)
         else:
             built = before
         self._built.move_to_end(key)
-        if len(self._built) > self._capacity:
-            self._built.popitem(last=False)
+        while self._weight > self._capacity and len(self._built) > 1:
+            self._weight -= self._weigh(self._built.popitem(last=False)[1].context)
         return built.context
+
+    def _weigh(self, _context: C | None) -> int:
+        """How much of the capacity this takes."""
+        return 1
 
     def _fresh(self, site: str, version: int, is_mail: bool, before: _Built[C] | None) -> _Built[C]:
         now = self._monotonic()
@@ -160,8 +167,27 @@ class VersionedContexts[C](ABC):
         """A context with the certificates in this folder. Raises NotLoaded."""
 
 
+def protocols_of(settings: Settings, *, is_mail: bool) -> list[str]:
+    """What these listeners choose from, the preferred one first."""
+    if is_mail:
+        return [*MAIL_PROTOCOLS]
+    return ["h2", "http/1.1"] if settings.http.http2 else ["http/1.1"]
+
+
+def live_sites(layout: Layout, count: int) -> Iterator[tuple[str, int]]:
+    """Main and so many other sites, with the number of the version that is live now."""
+    try:
+        names = sorted(path.name for path in layout.live_folder.iterdir() if path.name != MAIN)
+    except OSError:
+        return  # nothing is live yet
+    for site in (MAIN, *names[:count]):
+        number = live_number(layout, site)
+        if number is not None:
+            yield site, number
+
+
 class ContextCache(VersionedContexts[ssl.SSLContext]):
-    """What the edge's own listeners serve on."""
+    """What the edge's own listeners serve on where Python's `ssl` is the engine."""
 
     def warm(self, sites: int) -> None:
         """Build the contexts of main and of `sites` other sites, as they are live now.
@@ -169,15 +195,7 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
         This happens before workers are forked, so that they share ticket keys and a session resumes on any of them.
         It ends for a site when its certificate is replaced, and for all sites after a day.
         """
-        try:
-            names = sorted(path.name for path in self._layout.live_folder.iterdir() if path.name != MAIN)
-        except OSError:
-            return  # nothing is live yet
-        for site in (MAIN, *names[:sites]):
-            try:
-                version = int(self._layout.live(site).readlink().name)
-            except (OSError, ValueError):
-                continue
+        for site, version in live_sites(self._layout, sites):
             try:
                 self._of(site, version, is_mail=False)
                 if site == MAIN:
@@ -187,8 +205,7 @@ class ContextCache(VersionedContexts[ssl.SSLContext]):
 
     def _build(self, folder: Path, is_mail: bool) -> ssl.SSLContext:
         context = server_context(MINIMUM_VERSIONS[self._settings.tls.minimum_version])
-        web = ["h2", "http/1.1"] if self._settings.http.http2 else ["http/1.1"]
-        context.set_alpn_protocols([*MAIL_PROTOCOLS] if is_mail else web)
+        context.set_alpn_protocols(protocols_of(self._settings, is_mail=is_mail))
         try:
             load_version(context, folder)
         except OSError as error:

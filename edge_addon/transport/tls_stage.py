@@ -14,6 +14,7 @@ import sys
 from collections.abc import Buffer, Callable
 from dataclasses import KW_ONLY, dataclass, field
 
+from certstore.net.tls_server import RECORD
 from edge_addon.transport.client_hello import plain_server_name
 
 RECORD_HANDSHAKE = 0x16
@@ -21,9 +22,6 @@ RECORD_HANDSHAKE = 0x16
 
 MAXIMUM_HELLO = 32 * 1024
 """Bytes of the longest ClientHello accepted; real ones with post-quantum key shares have about 2 KB."""
-
-RECORD = 16 * 1024
-"""Bytes of plaintext in the largest TLS record (RFC 8446 §5.1): the most that one read returns."""
 
 
 @dataclass(frozen=True, slots=True)

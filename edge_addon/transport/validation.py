@@ -11,6 +11,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,11 +19,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certstore.model.challenge import ACME_IDENTIFIER, ALPN_PROTOCOL, acme_identifier
-from certstore.net.tls_server import server_context
+from certstore.net.tls_engine import EngineName, engine_in_force
+from certstore.net.tls_server import MINIMUM_VERSIONS, server_context
+from edge_addon.transport.served_contexts import ServedContext
 from edge_addon.transport.tls_contexts import not_loaded
+
+if TYPE_CHECKING:
+    from certstore.net.openssl_contexts import Servable
 
 CAPACITY = 256
 """Names whose certificate is kept. A CA asks a few times within seconds; making one takes less than a handshake."""
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _VALID = timedelta(days=7)
 _SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME validation")])
 
@@ -30,12 +37,12 @@ _SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME validation")
 class ValidationContexts:
     """Of one worker. `minimum_version` is that of the listeners."""
 
-    def __init__(self, minimum_version: ssl.TLSVersion, clock: Callable[[], datetime]) -> None:
+    def __init__(self, minimum_version: str, clock: Callable[[], datetime]) -> None:
         self._minimum_version = minimum_version
         self._clock = clock
         self._made: OrderedDict[str, tuple[bytes, bytes]] = OrderedDict()
 
-    def make(self, name: str, key_authorization: bytes) -> ssl.SSLContext:
+    def make(self, name: str, key_authorization: bytes) -> ServedContext:
         """A context for one handshake that proves `name`. Raises NotLoaded, OutOfFiles."""
         made = self._made.get(name)
         if made is None or made[0] != key_authorization:
@@ -43,15 +50,12 @@ class ValidationContexts:
         self._made.move_to_end(name)
         if len(self._made) > CAPACITY:
             self._made.popitem(last=False)
-        context = server_context(self._minimum_version)
-        context.set_alpn_protocols([ALPN_PROTOCOL])
-        context.num_tickets = 0
-        context.options |= ssl.OP_NO_TICKET
         try:
-            _load(context, made[1])
+            if engine_in_force().name is EngineName.SSL:
+                return ssl_context(made[1], self._minimum_version)
+            return _on_openssl(made[1], self._minimum_version)
         except OSError as error:
             raise not_loaded(error) from error
-        return context
 
     def forget(self, name: str) -> None:
         """The name is not under validation."""
@@ -78,6 +82,26 @@ def make_certificate(name: str, key_authorization: bytes, now: datetime) -> byte
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def ssl_context(pem: bytes, minimum_version: str) -> ssl.SSLContext:
+    """On Python's `ssl`. Raises OSError."""
+    context = server_context(MINIMUM_VERSIONS[minimum_version])
+    context.set_alpn_protocols([ALPN_PROTOCOL])
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    _load(context, pem)
+    return context
+
+
+def _on_openssl(pem: bytes, minimum_version: str) -> Servable:
+    from certstore.net.openssl_contexts import ChainContexts
+    from certstore.net.openssl_credentials import decode
+    from certstore.net.openssl_stage import Scratch
+
+    private, begin, certificate = pem.partition(_BEGIN)
+    contexts = ChainContexts(minimum_version, [ALPN_PROTOCOL], Scratch(), resumes=False)
+    return contexts.alone(decode([(begin + certificate, private)]))
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:

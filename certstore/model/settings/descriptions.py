@@ -34,6 +34,7 @@ EDGE: Mapping[str, str] = {
     "tls.minimum_version": "The lowest version of TLS.",
     "tls.unknown_name": "What a client gets that asks for a name of no site: the main certificate, or a refusal.",
     "tls.shared_sites": "Sites whose TLS sessions resume on any worker; those of main always do.",
+    "tls.key_cache_bytes": "Memory of a worker for certificates and keys in use, about 8 KB a site.",
     "http": "How web clients are answered.",
     "http.redirect_to_https": "Whether http listeners redirect; false: they relay requests too.",
     "http.http2": "Whether HTTP/2 is offered.",

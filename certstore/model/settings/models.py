@@ -212,6 +212,8 @@ class TlsSettings(Model):
     unknown_name: Literal["main", "reject"] = "main"
     shared_sites: int = Field(100, ge=0, le=1000)
     """Sites whose TLS sessions resume on any worker; those of main always do."""
+    key_cache_bytes: int = Field(32 << 20, ge=1 << 20, le=1 << 32)
+    """Memory of a worker for certificates and keys in use; a site takes about 8 KB."""
 
 
 class HttpSettings(Model):

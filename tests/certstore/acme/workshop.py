@@ -24,7 +24,7 @@ from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca, find_ca
 from certstore.model.settings.addresses import HostPort
 from certstore.net.own_address import OwnListener
-from edge_addon.transport.validation import ValidationContexts
+from edge_addon.transport.validation import make_certificate, ssl_context
 from tests.peers.pebble import Pebble
 from tests.ports import listening_socket
 
@@ -99,9 +99,8 @@ class AlpnResponder:
         self.asked: list[str] = []
         self._is_ca = False
         self._layout = layout
-        self._contexts = ValidationContexts(ssl.TLSVersion.TLSv1_2, lambda: datetime.now(UTC))
         self._listening = listening_socket()
-        self._stranger = self._contexts.make("stranger.test", b"other.proof")
+        self._stranger = _proving("stranger.test", b"other.proof")
         self._stranger.sni_callback = self._choose
         self._thread = threading.Thread(target=self._serve)
 
@@ -117,7 +116,7 @@ class AlpnResponder:
         # An error here would be nobody's, and the file may be withdrawn at any moment.
         with suppress(OSError):
             if path is not None and not is_blocked:
-                tls.context = self._contexts.make(name or "", path.read_bytes())
+                tls.context = _proving(name or "", path.read_bytes())
 
     def _serve(self) -> None:
         while True:
@@ -141,6 +140,10 @@ class AlpnResponder:
             self._listening.shutdown(socket.SHUT_RDWR)
             self._listening.close()
             self._thread.join()
+
+
+def _proving(name: str, key_authorization: bytes) -> ssl.SSLContext:
+    return ssl_context(make_certificate(name, key_authorization, datetime.now(UTC)), "1.2")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from certstore.cluster.engine import ModifiedAt, Put
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.wire import RecordClass
-from certstore.net.tls_server import library_in_force
+from certstore.net.tls_engine import library_in_force
 from certstore.store.journal import JournalWriter
 from tests.certificates import CertificateAuthority
 from tests.certstore.cluster.replicas import Nodes

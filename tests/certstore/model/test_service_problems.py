@@ -39,6 +39,7 @@ DOWN = DownUpstream("web", "http://10.0.0.1", "connection refused", NOW - MINUTE
             ServiceProblem.SETTINGS_REFUSED,
             "the settings of 2027-03-01 12:00 UTC: no such key",
         ),
+        (replace(STATE, tls_problem="another library"), ROOM, ServiceProblem.TLS_FALLBACK, "another library; clients"),
     ],
     ids=str,
 )

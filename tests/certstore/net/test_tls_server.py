@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.net.tls_server import library_in_force, load_pair, load_version, server_context, words_of
+from certstore.net.tls_server import load_pair, load_version, server_context, words_of
 from tests.certificates import CertificateAuthority
 
 CA = CertificateAuthority()
@@ -53,7 +53,3 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: P
 )
 def test_words_of_an_error(error: OSError, words: str) -> None:
     assert words_of(error) == words
-
-
-def test_a_verdict_holds_for_one_library_at_one_security_level() -> None:
-    assert library_in_force() == f"{ssl.OPENSSL_VERSION}, security level {server_context().security_level}"

@@ -4,8 +4,9 @@ import ssl
 
 import pytest
 
+from certstore.net.memory_handshake import shake_hands
 from certstore.net.tls_server import server_context
-from certstore.store.trial_child import shake_hands, try_pairs
+from certstore.store.trial_child import try_pairs
 from tests.certificates import CertificateAuthority, Issued
 
 CA = CertificateAuthority()

@@ -40,7 +40,7 @@ async def test_name_gets_its_site_s_context_and_mail_gets_main_s(tmp_path: Path)
             assert chosen.selection.certificate.site == site
             again = choose_context(edge.plane, listener, hello(name))
             assert isinstance(again, Chosen)
-            assert chosen.context is again.context
+            assert chosen.context == again.context
 
 
 @in_loop

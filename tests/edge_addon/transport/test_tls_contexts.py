@@ -5,6 +5,7 @@ What intake lets in is what the cache can serve: a table of odd certificates goe
 
 import contextlib
 import hashlib
+import itertools
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from certstore.model.record import Outcome
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import ServedCertificate
 from certstore.model.unloadable import Unloadable
-from certstore.store.trial_child import shake_hands
+from certstore.net.memory_handshake import shake_hands
 from certstore.store.writer import StoreWriter
+from edge_addon.transport.served_contexts import served_contexts
 from edge_addon.transport.tls_contexts import MAXIMUM_AGE_SECONDS, RETRY_SECONDS, ContextCache, OutOfFiles
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.store.test_trial import ODD_PAIRS
@@ -264,9 +266,11 @@ def test_what_intake_lets_in_is_served_and_what_it_refuses_changes_nothing(case:
         assert writer.records("main")[-1].message == result.message
         return
     assert live.number == result.version
-    context = ContextCache(writer.layout, Settings()).get(live.served, is_mail=False)
-    assert context is not None
-    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+    engines = (ContextCache(writer.layout, Settings()), served_contexts(writer.layout, Settings()))
+    assert type(engines[0]) is not type(engines[1]), "what is tried serves, and what may take over does too"
+    for contexts, version in itertools.product(engines, (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)):
+        context = contexts.get(live.served, is_mail=False)
+        assert context is not None
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
         client.minimum_version = client.maximum_version = version

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_addon.transport.served_contexts import ServerStage
 from edge_addon.transport.tls_stage import MAXIMUM_HELLO, Hello, HelloContext, HelloReader, NotTls, TlsStage
 from tests.certificates import CertificateAuthority, Issued
 
@@ -55,7 +56,7 @@ def server_context(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> 
     return context
 
 
-def do_handshake(client: MemoryClient, stage: TlsStage, first: bytes = b"") -> None:
+def do_handshake(client: MemoryClient, stage: ServerStage, first: bytes = b"") -> None:
     """Pass bytes back and forth until both sides are done."""
     pending = first
     done = [False, False]

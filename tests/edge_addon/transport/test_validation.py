@@ -1,6 +1,7 @@
 """The certificates that prove names to a CA, over memory; `whole/test_tls_alpn01` shows them at the running edge."""
 
 import ssl
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,29 +9,31 @@ import pytest
 from cryptography import x509
 
 from certstore.model.challenge import ACME_IDENTIFIER, ALPN_PROTOCOL, acme_identifier
+from edge_addon.transport.served_contexts import ServedContext, open_stage
 from edge_addon.transport.tls_contexts import OutOfFiles
-from edge_addon.transport.tls_stage import TlsStage
 from edge_addon.transport.validation import CAPACITY, ValidationContexts, make_certificate
 from tests.descriptors import no_free_descriptor
 from tests.edge_addon.transport.test_tls_stage import MemoryClient, do_handshake
+from tests.tls_engines import ENGINES, engine_of
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 PROOF, OTHER = b"t" * 43 + b"." + b"k" * 43, b"u" * 43 + b"." + b"k" * 43
 
 
-@pytest.fixture
-def contexts() -> ValidationContexts:
-    return ValidationContexts(ssl.TLSVersion.TLSv1_2, lambda: NOW)
+@pytest.fixture(params=ENGINES)
+def contexts(request: pytest.FixtureRequest) -> Iterator[ValidationContexts]:
+    with engine_of(request.param):
+        yield ValidationContexts("1.2", lambda: NOW)
 
 
-def shown(context: ssl.SSLContext, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
+def shown(context: ServedContext, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
     """The certificate that a client gets."""
     offering = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     offering.check_hostname = False
     offering.verify_mode = ssl.CERT_NONE
     offering.minimum_version = offering.maximum_version = version
     offering.set_alpn_protocols([ALPN_PROTOCOL])
-    client, stage = MemoryClient("a.test", context=offering), TlsStage(context)
+    client, stage = MemoryClient("a.test", context=offering), open_stage(context)
     do_handshake(client, stage, client.hello())
     assert stage.alpn == ALPN_PROTOCOL
     certificate = client.tls.getpeercert(binary_form=True)
@@ -62,7 +65,7 @@ def test_one_certificate_serves_a_token_and_another_its_successor(
 
 
 def test_every_handshake_has_a_context_of_its_own(contexts: ValidationContexts) -> None:
-    assert contexts.make("a.test", PROOF) is not contexts.make("a.test", PROOF)
+    assert contexts.make("a.test", PROOF) != contexts.make("a.test", PROOF)
 
 
 def test_certificates_are_kept_for_a_bounded_number_of_names(contexts: ValidationContexts) -> None:

@@ -15,10 +15,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from certstore.model.layout import Layout
+from certstore.net.tls_engine import EngineName
 from tests.certificates import CertificateAuthority, Issued
 from tests.deadlines import wait_for
 from tests.odd_certificates import PSS, Odd, make
 from tests.running import RunningEdge, running_edge, served_fingerprint, take_in_drops, write_site
+from tests.tls_engines import engine_of
 
 CA = CertificateAuthority()
 LISTENERS = [{"kind": "https"}, {"kind": "imaps", "upstream": "127.0.0.1:1"}, {"kind": "health"}]
@@ -83,14 +85,19 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def test_every_site_serves_the_version_before_it_and_everything_says_so(tmp_path: Path, store: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "reason"), [(EngineName.SSL, "no certificate assigned"), (EngineName.OPENSSL, "key type mismatch")]
+)
+def test_every_site_serves_the_version_before_it_and_everything_says_so(
+    tmp_path: Path, store: Path, engine: EngineName, reason: str
+) -> None:
     main = put_live(store, "main", "edge.test", versions=2)
     one = put_live(store, "a.test", "a.test", versions=2)
     put_live(store, "b.test", "b.test", versions=1)
     for site, version in (("main", 2), ("a.test", 2), ("b.test", 1)):
         spoil(store, site, version)
         remove_drop(store, site)  # which would put it right
-    with running_edge(tmp_path, {"listeners": LISTENERS}) as edge:
+    with engine_of(engine), running_edge(tmp_path, {"listeners": LISTENERS}) as edge:
         assert "version 2 of main, which is live, can't be loaded" in edge.stderr, "before any client came"
         for name in ("edge.test", "unknown.test", None):
             assert edge.fingerprint("https", name) == main.fingerprint
@@ -103,7 +110,7 @@ def test_every_site_serves_the_version_before_it_and_everything_says_so(tmp_path
         code, text = ask.health()
         assert code == 200
         instead = "version 1 is served in its place"
-        line = f"version 2 of main, which is live, can't be loaded (no certificate assigned): {instead}"
+        line = f"version 2 of main, which is live, can't be loaded ({reason}): {instead}"
         assert text.splitlines()[:2] == ["serving", line]
         assert "version 1 of b.test" in text
         lost = {site: {"live_unloadable"} for site in ("main", "a.test", "b.test")}
